@@ -1,0 +1,144 @@
+"""The connection pool, and the one way to open a transaction: under a tenant and a principal.
+
+Row-level security reads ``undercroft.tenant_id`` and ``undercroft.principal_id``. They are set with the transaction's
+own scope (``SET LOCAL``), so a connection that returns to the pool, ours or PgBouncer's, carries nobody's identity.
+"""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Protocol, Self, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from undercroft.kit.clock import Clock
+from undercroft.kit.errors import UnavailableError
+from undercroft.kit.sql import AnyConnection, PooledConnection, load_queries
+
+Transaction: TypeAlias = PooledConnection
+"""A connection with an open transaction whose tenant and principal are set."""
+
+_QUERIES: Final = load_queries("undercroft.kit")
+_ACQUIRE_SECONDS: Final = 10.0
+_STATEMENT_SECONDS: Final = 30.0
+
+
+class Scope(Protocol):
+    """On whose behalf a transaction runs. Every principal is one."""
+
+    @property
+    def tenant_id(self) -> UUID:
+        """The hard isolation boundary."""
+        ...
+
+    @property
+    def principal_id(self) -> UUID:
+        """Who acts."""
+        ...
+
+
+class PoolObserver(Protocol):
+    """Told how long each transaction waited for its connection."""
+
+    def connection_acquired(self, seconds: float) -> None:
+        """One connection was handed out after ``seconds``."""
+        ...
+
+
+class Database:
+    """A pool of connections to PostgreSQL. Open it with ``async with``.
+
+    Args:
+        url: DSN of the service's login.
+        clock: For measuring waits.
+        size: Largest number of connections.
+        statement_cache: Prepared statements kept per connection; 0 behind an old PgBouncer.
+        observer: Told about waits, if given.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        size: int = 16,
+        statement_cache: int = 256,
+        observer: PoolObserver | None = None,
+    ) -> None:
+        self.url = url
+        self._clock = clock
+        self._observer = observer
+        self._pool = asyncpg.create_pool(
+            url,
+            min_size=min(2, size),
+            max_size=size,
+            statement_cache_size=statement_cache,
+            command_timeout=_STATEMENT_SECONDS,
+            init=_set_codecs,
+            reset=_keep_session,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._pool
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
+        """A transaction that sees and writes what ``scope`` may; commits on exit, rolls back on an exception.
+
+        Raises:
+            UnavailableError: When no connection becomes free in time.
+        """
+        async with self._connection() as connection, connection.transaction():
+            await _QUERIES.value(
+                connection, "set_scope", str(scope.tenant_id), str(scope.principal_id)
+            )
+            yield connection
+
+    @asynccontextmanager
+    async def transaction_without_scope(self) -> AsyncGenerator[Transaction]:
+        """A transaction with no tenant: policies show it no row, so only SECURITY DEFINER functions answer it.
+
+        Raises:
+            UnavailableError: When no connection becomes free in time.
+        """
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[Transaction]:
+        started = self._clock.monotonic()
+        try:
+            connection = await self._pool.acquire(timeout=_ACQUIRE_SECONDS)
+        except (
+            TimeoutError,
+            OSError,
+            asyncpg.CannotConnectNowError,
+            asyncpg.TooManyConnectionsError,
+        ) as error:
+            raise UnavailableError("The database is busy or starting; try again.") from error
+        if self._observer is not None:
+            self._observer.connection_acquired(self._clock.monotonic() - started)
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection)
+
+
+async def _set_codecs(connection: AnyConnection) -> None:
+    await connection.set_type_codec(
+        "jsonb", encoder=_dump_json, decoder=json.loads, schema="pg_catalog"
+    )
+
+
+def _dump_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+async def _keep_session(connection: AnyConnection) -> None:
+    """Nothing to reset: no session state is ever set, and asyncpg's own reset would cost a round trip each time."""
+    del connection

@@ -1,0 +1,20 @@
+"""The one HTTP client that the service calls out with.
+
+Every address it is given today is the operator's own setting (model and embedding servers), so it may be private. It
+follows no redirect, so that such a server cannot send a key elsewhere, and no proxy of the environment.
+"""
+
+import aiohttp
+
+_CONNECTIONS = 512
+_CONNECT_SECONDS = 10.0
+
+
+def open_client() -> aiohttp.ClientSession:
+    """A client that reuses connections; its callers set the deadlines of what they ask. Close it when done."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )

@@ -1,0 +1,175 @@
+"""Forward-only migrations: plain SQL files, checksummed, applied one transaction each under an advisory lock."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from undercroft.kit.database import Database
+from undercroft.kit.sql import AnyConnection, load_queries
+
+_QUERIES: Final = load_queries("undercroft.kit")
+_FILE_NAME: Final = re.compile(r"^(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql$")
+
+
+class MigrationError(Exception):
+    """The database cannot be brought to this program's schema; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of ``migrations/``."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file, in hexadecimal: an applied file must never change."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations_folder() -> Path:
+    """The migrations that came with this program: in the wheel, or at the root of a checkout."""
+    packaged = Path(str(resources.files("undercroft"))) / "migrations"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "migrations"
+
+
+def load_migrations(folder: Path) -> list[Migration]:
+    """Read and order the migrations of a folder.
+
+    Raises:
+        MigrationError: When a file name is not ``NNNN_name.sql`` or the versions are not 1, 2, 3, ...
+    """
+    migrations: list[Migration] = []
+    for path in sorted(folder.glob("*.sql")):
+        match = _FILE_NAME.match(path.name)
+        if match is None:
+            raise MigrationError(f"{path.name} is not named NNNN_name.sql.")
+        migrations.append(
+            Migration(int(match["version"]), match["name"], path.read_text(encoding="utf-8"))
+        )
+    if [migration.version for migration in migrations] != list(range(1, len(migrations) + 1)):
+        raise MigrationError(f"The versions in {folder} are not 1, 2, 3, ... without a gap.")
+    return migrations
+
+
+async def migrate(url: str, migrations: Sequence[Migration]) -> list[Migration]:
+    """Apply what is missing, as the owner of the database.
+
+    Each migration commits with its row in ``schema_migrations``, so a crash leaves the database between two
+    migrations and never inside one.
+
+    Returns:
+        The migrations that were applied now.
+
+    Raises:
+        MigrationError: When an applied migration was edited, or the database is newer than this program.
+    """
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(_BOOTSTRAP)
+        return [
+            migration for migration in migrations if await _apply(connection, migration, migrations)
+        ]
+    finally:
+        await connection.close()
+
+
+async def _apply(
+    connection: AnyConnection, migration: Migration, known: Sequence[Migration]
+) -> bool:
+    async with connection.transaction():
+        # Two `migrate` at once: the second waits here, then finds the row of the first and does nothing.
+        await _QUERIES.value(connection, "lock_migrations")
+        rows = await _QUERIES.many(connection, "list_applied_migrations")
+        checksums = {int(row["version"]): str(row["checksum"]) for row in rows}
+        _check_history(checksums, known)
+        if migration.version in checksums:
+            return False
+        await connection.execute(_TIMEOUTS)
+        await connection.execute(migration.sql)
+        await _QUERIES.execute(
+            connection,
+            "insert_applied_migration",
+            migration.version,
+            migration.name,
+            migration.checksum,
+        )
+        return True
+
+
+def _check_history(checksums: dict[int, str], known: Sequence[Migration]) -> None:
+    by_version = {migration.version: migration for migration in known}
+    for version, checksum in checksums.items():
+        migration = by_version.get(version)
+        if migration is None:
+            raise MigrationError(
+                f"The database has migration {version}, which this program does not know. "
+                "Run a newer Undercroft on it."
+            )
+        if migration.checksum != checksum:
+            raise MigrationError(
+                f"Migration {version} was edited after it was applied. "
+                "Restore the file and put the change in a new migration."
+            )
+
+
+async def grant_service_role(url: str, login: str) -> None:
+    """Let a login act as the service. Run as the owner; harmless when it may already.
+
+    Raises:
+        MigrationError: When there is no such login.
+    """
+    connection = await asyncpg.connect(url)
+    try:
+        if not await _QUERIES.value(connection, "role_exists", login):
+            raise MigrationError(f"The database has no login '{login}'; create it first.")
+        await _QUERIES.value(connection, "grant_service_role", login)
+    finally:
+        await connection.close()
+
+
+async def register_model(url: str, name: str, dimensions: int) -> None:
+    """Make room for an embedding model's vectors: its number and its index. Run as the owner.
+
+    Raises:
+        MigrationError: When the model is known with another number of dimensions.
+    """
+    connection = await asyncpg.connect(url)
+    try:
+        await _QUERIES.value(connection, "register_embedding_model", name, dimensions)
+    except asyncpg.RaiseError as error:
+        raise MigrationError(f"The embedding model cannot be used: {error}.") from error
+    finally:
+        await connection.close()
+
+
+async def describe_pending(database: Database) -> str | None:
+    """None when the database has this program's schema, else what to do about it."""
+    known = len(load_migrations(migrations_folder()))
+    async with database.transaction_without_scope() as transaction:
+        if not await _QUERIES.value(transaction, "is_migrated"):
+            return "the database is empty; run `undercroft migrate`"
+        version = int(await _QUERIES.value(transaction, "get_schema_version"))
+    if version == known:
+        return None
+    return f"the database is at migration {version} of {known}; run `undercroft migrate`"
+
+
+# Not a named query: these run before the schema exists, or set the session for arbitrary migration SQL.
+_BOOTSTRAP: Final = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    version int PRIMARY KEY,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+"""
+_TIMEOUTS: Final = "SET LOCAL lock_timeout = '4s'; SET LOCAL statement_timeout = '5s';"

@@ -1,0 +1,45 @@
+"""What an external PostgreSQL must be, checked before the service starts on it."""
+
+from typing import Final
+
+import asyncpg
+
+from undercroft.kit.sql import load_queries
+
+_QUERIES: Final = load_queries("undercroft.kit")
+_CONNECT_SECONDS: Final = 10.0
+
+
+class PreflightError(Exception):
+    """The database cannot be used as it is; the message says what to change."""
+
+
+async def check_server(url: str) -> None:
+    """Check version, extension and rights of the service's login.
+
+    Raises:
+        PreflightError: When PostgreSQL is older than 15, pgvector is missing or older than 0.8, or the login stands
+            above row-level security.
+    """
+    try:
+        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise PreflightError(
+            f"The database of UNDERCROFT_DATABASE_URL does not answer: {error}."
+        ) from error
+    try:
+        server = await _QUERIES.one(connection, "inspect_server")
+    finally:
+        await connection.close()
+    if server["version"] < 150_000:
+        raise PreflightError("Undercroft needs PostgreSQL 15 or newer.")
+    version = server["vector_version"]
+    if version is None or tuple(int(part) for part in version.split(".")[:2]) < (0, 8):
+        raise PreflightError(
+            "Undercroft needs the extension pgvector 0.8 or newer: CREATE EXTENSION vector as a superuser."
+        )
+    if server["is_above_policies"] or server["is_owner"]:
+        raise PreflightError(
+            "The login of UNDERCROFT_DATABASE_URL is a superuser, has BYPASSRLS or owns the database, so that "
+            "row-level security would not bind it. Give the service a plain login; see docs/postgresql.md."
+        )

@@ -1,0 +1,38 @@
+-- name: set_scope :value
+SELECT
+    set_config('undercroft.tenant_id', $1::text, true)
+    || set_config('undercroft.principal_id', $2::text, true);
+
+-- name: lock_migrations :value
+SELECT pg_advisory_xact_lock(hashtextextended('undercroft.migrations', 0));
+
+-- name: list_applied_migrations :many
+SELECT version, checksum FROM schema_migrations ORDER BY version;
+
+-- name: insert_applied_migration :exec
+INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3);
+
+-- name: get_schema_version :value
+SELECT coalesce(max(version), 0) FROM schema_migrations;
+
+-- name: is_migrated :value
+SELECT to_regclass('schema_migrations') IS NOT NULL;
+
+-- name: role_exists :value
+SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1);
+
+-- name: grant_service_role :value
+SELECT grant_service_role($1);
+
+-- name: register_embedding_model :value
+SELECT register_embedding_model($1, $2);
+
+-- name: inspect_server :one
+SELECT
+    current_setting('server_version_num')::int AS version,
+    r.rolsuper OR r.rolbypassrls AS is_above_policies,
+    pg_has_role(current_user, d.datdba, 'MEMBER') AS is_owner,
+    (SELECT e.extversion FROM pg_extension AS e WHERE e.extname = 'vector') AS vector_version
+FROM pg_roles AS r
+CROSS JOIN pg_database AS d
+WHERE r.rolname = current_user AND d.datname = current_database();

@@ -1,0 +1,266 @@
+"""Every setting of the service, in one frozen object.
+
+Values come from environment variables ``UNDERCROFT_<NAME>``, then from ``undercroft.toml`` in the working folder (or
+the file that ``UNDERCROFT_CONFIG`` names), then from the defaults below. An unknown or malformed one stops the start
+and is named.
+"""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PostgresDsn,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+MEBIBYTE: Final = 1024 * 1024
+CONFIG_VARIABLE: Final = "UNDERCROFT_CONFIG"
+_OTHER_VARIABLES: Final = {CONFIG_VARIABLE, "UNDERCROFT_API_URL", "UNDERCROFT_API_KEY"}
+"""Not settings: where the settings are, and what `undercroft ingest` calls."""
+
+
+class SettingsError(Exception):
+    """A setting is unknown, malformed or contradicts another; the message names each one."""
+
+
+class UpstreamSettings(BaseModel):
+    """One OpenAI-compatible model server (``[[upstreams]]`` in ``undercroft.toml``).
+
+    The order of the list is the order of failover between servers that offer the same model name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    url: AnyHttpUrl
+    key: SecretStr | None = None
+    location: Literal["local", "external"] = "external"
+
+
+_CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """The service's settings. ``docs/settings.md`` is generated from these fields and held to them by a test."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix="UNDERCROFT_", frozen=True, extra="forbid", validate_default=True
+    )
+
+    data_dir: Path = Field(
+        default=Path(".undercroft"),
+        description="Folder of the embedded database, the blobs and the logs. Created with mode 0700.",
+    )
+    models_dir: Path = Field(
+        default=Path(sys.prefix) / "share" / "undercroft" / "models",
+        description="Folder of the prepared embedding model; shared by every service of one environment.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level that is written."
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="One JSON object a line, or coloured text for people."
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one."
+    )
+    allowed_hosts: _CommaSeparated = Field(
+        default=("localhost", "127.0.0.1", "[::1]"),
+        description="Host names the service answers to, comma-separated; `*.example.org` covers subdomains.",
+    )
+    cors_origins: _CommaSeparated = Field(
+        default=(),
+        description="Browser origins that may call the API, comma-separated. None by default.",
+    )
+    trusted_proxies: _CommaSeparated = Field(
+        default=(),
+        description="Addresses or networks whose X-Forwarded-For and -Proto are believed. None by default.",
+    )
+
+    database_url: PostgresDsn | None = Field(
+        default=None,
+        description="Service login of an external PostgreSQL 15+; unset starts the embedded server.",
+    )
+    migration_url: PostgresDsn | None = Field(
+        default=None,
+        description="Owner login of that database, used by `undercroft migrate` alone.",
+    )
+    database_listen_url: PostgresDsn | None = Field(
+        default=None,
+        description="Direct login for LISTEN, when database_url goes through PgBouncer.",
+    )
+    database_pool_size: int = Field(
+        default=16, ge=2, le=500, description="Connections per process."
+    )
+    database_statement_cache: int = Field(
+        default=256,
+        ge=0,
+        le=10_000,
+        description="Prepared statements kept per connection; 0 for PgBouncer before 1.21.",
+    )
+
+    upstream_url: AnyHttpUrl | None = Field(
+        default=None, description="Base URL, with `/v1`, of one OpenAI-compatible model server."
+    )
+    upstream_key: SecretStr | None = Field(default=None, description="Its API key.")
+    upstreams: tuple[UpstreamSettings, ...] = Field(
+        default=(),
+        description="Several model servers in order of failover; only in `undercroft.toml`.",
+    )
+    default_model: str = Field(
+        default="extractive",
+        description="Model of a request that names none.",
+    )
+    local_model_threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Threads of the built-in language model. Unset: half of the processors.",
+    )
+    local_model_queue: int = Field(
+        default=16,
+        ge=1,
+        le=1000,
+        description="Requests that may wait for the built-in language model.",
+    )
+
+    embedding_url: AnyHttpUrl | None = Field(
+        default=None,
+        description="Base URL of an OpenAI-compatible embeddings server; unset uses the built-in MiniLM.",
+    )
+    embedding_key: SecretStr | None = Field(default=None, description="Its API key.")
+    embedding_model: str | None = Field(default=None, description="Its model name.")
+    embedding_dimensions: int | None = Field(
+        default=None,
+        ge=8,
+        le=4000,
+        description="Its vector length; pgvector indexes at most 4,000.",
+    )
+    embedding_threads: int = Field(
+        default=2, ge=1, le=256, description="Threads of the built-in embedding model."
+    )
+
+    max_upload_bytes: int = Field(
+        default=64 * MEBIBYTE, ge=1024, description="Largest file that may be uploaded, in bytes."
+    )
+    max_body_bytes: int = Field(
+        default=4 * MEBIBYTE, ge=1024, description="Largest JSON body, in bytes."
+    )
+    max_open_requests: int = Field(
+        default=2000,
+        ge=1,
+        description="Requests served at once; over it the answer is 503 with Retry-After.",
+    )
+    worker_concurrency: int = Field(
+        default=4, ge=1, le=64, description="Jobs one worker process runs at once."
+    )
+    parser_memory_bytes: int = Field(
+        default=1024 * MEBIBYTE,
+        ge=256 * MEBIBYTE,
+        description="Memory one file's parser may use, in bytes.",
+    )
+    parser_seconds: float = Field(
+        default=60.0, ge=1, le=3600, description="Seconds one file's parser may run."
+    )
+
+    @field_validator("allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Self:
+        if self.upstream_url is not None and self.upstreams:
+            raise ValueError("set either upstream_url or [[upstreams]], not both")
+        if self.upstream_key is not None and self.upstream_url is None:
+            raise ValueError("upstream_key is set without upstream_url")
+        names = [upstream.name for upstream in self.upstreams]
+        if len(names) != len(set(names)):
+            raise ValueError("two [[upstreams]] share a name")
+        remote = (self.embedding_url, self.embedding_model, self.embedding_dimensions)
+        if any(remote) and not all(remote):
+            raise ValueError(
+                "embedding_url, embedding_model and embedding_dimensions are set together or not at all"
+            )
+        if self.migration_url is not None and self.database_url is None:
+            raise ValueError("migration_url is set without database_url")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, then environment, then ``undercroft.toml``; no dotenv and no secrets folder."""
+        del dotenv_settings, file_secret_settings
+        toml = TomlConfigSettingsSource(settings_cls, config_file())
+        return (init_settings, env_settings, toml)
+
+    def model_servers(self) -> tuple[UpstreamSettings, ...]:
+        """Every configured model server, in order of failover."""
+        if self.upstream_url is None:
+            return self.upstreams
+        return (UpstreamSettings(name="upstream", url=self.upstream_url, key=self.upstream_key),)
+
+
+def config_file() -> Path:
+    """Where the optional configuration file is looked for."""
+    return Path(os.environ.get(CONFIG_VARIABLE, "undercroft.toml"))
+
+
+def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - pydantic checks each
+    """Read and check every setting.
+
+    Args:
+        **overrides: Values from the command line, which win over all others.
+
+    Raises:
+        SettingsError: Naming each setting that is unknown or wrong, and where it came from.
+    """
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith("UNDERCROFT_")
+        and not name.startswith("UNDERCROFT_TEST_")
+        and name not in _OTHER_VARIABLES
+        and name.removeprefix("UNDERCROFT_").lower() not in Settings.model_fields
+    )
+    if unknown:
+        raise SettingsError(
+            f"Unknown setting: {', '.join(unknown)}. See docs/settings.md for the names."
+        )
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError(f"Wrong setting: {problems}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{config_file()} is not valid TOML: {error}.") from None
