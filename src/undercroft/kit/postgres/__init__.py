@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL server's supervisor: first use, start, adoption after a crash, stop."""
