@@ -1,0 +1,1 @@
+"""Who acts: tenants, users, API keys and roles."""

@@ -1,0 +1,42 @@
+"""API keys: how they look, and what of them is stored.
+
+``uk_`` + 8 characters that may be shown + ``_`` + 43 that may not. The secret part has 256 random bits, so a plain
+SHA-256 is enough to store: there is nothing to guess that stretching would slow down. The look-up is by that hash,
+which takes equally long for a wrong key as for a right one.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+_FORMAT: Final = re.compile(r"uk_[0-9a-z]{8}_[0-9A-Za-z_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A freshly made key; ``secret`` exists only here."""
+
+    secret: str
+    prefix: str
+    key_hash: bytes
+
+
+def make_key(entropy: Callable[[int], bytes]) -> NewKey:
+    """Make a key from 37 random bytes."""
+    visible = base64.b32encode(entropy(5)).decode().lower()
+    hidden = base64.urlsafe_b64encode(entropy(32)).decode().rstrip("=")
+    secret = f"uk_{visible}_{hidden}"
+    return NewKey(secret, f"uk_{visible}", hash_key(secret))
+
+
+def hash_key(secret: str) -> bytes:
+    """What is stored of a key: 32 bytes."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def is_well_formed(presented: str) -> bool:
+    """Whether a presented key could be one of ours, so that rubbish never reaches the database."""
+    return _FORMAT.fullmatch(presented) is not None

@@ -1,0 +1,68 @@
+"""Tenants' users, their keys, and the principal that a request acts as."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class Role(StrEnum):
+    """What a user may do in the tenant, apart from what they own."""
+
+    ADMIN = "admin"
+    """Manages members, keys and jobs. Reads nobody else's content."""
+    MEMBER = "member"
+
+
+class Permission(StrEnum):
+    """What a route asks of its caller. Every route names exactly one."""
+
+    USE = "use"
+    """Work with what one owns."""
+    ADMINISTER = "administer"
+    """See and mend the tenant's operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a request acts as; the scope of its transactions."""
+
+    tenant_id: UUID
+    user_id: UUID
+    key_id: UUID
+    role: Role
+
+    @property
+    def principal_id(self) -> UUID:
+        """The id that ownership is compared with."""
+        return self.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person in a tenant."""
+
+    id: UUID
+    tenant_id: UUID
+    email: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as its owner sees it: never the secret, which is shown once at creation."""
+
+    id: UUID
+    prefix: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisioningScope:
+    """The scope of a tenant that is being created or of an operator's command: no user acts yet."""
+
+    tenant_id: UUID
+    principal_id: UUID

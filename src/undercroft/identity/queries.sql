@@ -1,0 +1,26 @@
+-- name: authenticate_api_key :maybe
+SELECT key_id, tenant_id, user_id, role FROM authenticate_api_key($1);
+
+-- name: find_tenant :value
+SELECT find_tenant($1);
+
+-- name: insert_tenant :value
+INSERT INTO tenants (id, name) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING RETURNING id;
+
+-- name: upsert_user :one
+INSERT INTO users (id, tenant_id, email, role) VALUES ($1, $2, $3, coalesce($4, 'member'))
+ON CONFLICT (tenant_id, email) DO UPDATE SET role = coalesce($4, users.role)
+RETURNING id, tenant_id, email, role;
+
+-- name: insert_api_key :exec
+INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash, expires_at) VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: list_api_keys :many
+SELECT id, prefix, created_at, expires_at, revoked_at, last_used_at
+FROM api_keys
+WHERE user_id = $1
+ORDER BY id;
+
+-- name: revoke_api_key :value
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, now())
+WHERE prefix = $1 RETURNING id;

@@ -1,0 +1,143 @@
+"""Authentication, the one access check, and the operator's provisioning of keys."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from undercroft.identity.errors import ForbiddenError, UnauthenticatedError
+from undercroft.identity.keys import hash_key, is_well_formed, make_key
+from undercroft.identity.models import ApiKey, Permission, Principal, ProvisioningScope, Role
+from undercroft.identity.repository import IdentityRepository
+from undercroft.kit.clock import Clock
+from undercroft.kit.database import Database
+from undercroft.kit.errors import InvalidRequestError, NotFoundError
+from undercroft.kit.ids import IdSource
+
+_EMAIL: Final = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}")
+_GRANTED: Final[dict[Role, frozenset[Permission]]] = {
+    Role.MEMBER: frozenset({Permission.USE}),
+    Role.ADMIN: frozenset({Permission.USE, Permission.ADMINISTER}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A new key and whose it is. ``secret`` is shown once and not stored."""
+
+    secret: str
+    principal: Principal
+
+
+class IdentityService:
+    """Who a key belongs to, and what that lets them do."""
+
+    def __init__(
+        self,
+        database: Database,
+        ids: IdSource,
+        clock: Clock,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self._entropy = entropy
+        self._repository = IdentityRepository()
+
+    async def authenticate(self, secret: str) -> Principal:
+        """The principal behind a key.
+
+        Raises:
+            UnauthenticatedError: When the key is unknown, expired or revoked.
+        """
+        if not is_well_formed(secret):
+            raise UnauthenticatedError
+        async with self._database.transaction_without_scope() as transaction:
+            principal = await self._repository.find_principal(transaction, hash_key(secret))
+        if principal is None:
+            raise UnauthenticatedError
+        return principal
+
+    def require(self, principal: Principal, permission: Permission) -> None:
+        """The access check of a route; what a caller may do with one object is decided where it is read.
+
+        Raises:
+            ForbiddenError: When the principal's role does not grant ``permission``.
+        """
+        if permission not in _GRANTED[principal.role]:
+            raise ForbiddenError(permission)
+
+    async def issue_key(
+        self,
+        tenant_name: str,
+        email: str,
+        role: Role | None = None,
+        lifetime: timedelta | None = None,
+    ) -> IssuedKey:
+        """Make a key for a user, creating the tenant and the user where they are missing.
+
+        An operator's act: whoever runs the command line may do it for any tenant.
+
+        Args:
+            tenant_name: The tenant, by its unique name.
+            email: The user, by e-mail address.
+            role: The role the user has from now on; None keeps theirs, or makes a new one a member.
+            lifetime: After which the key expires; None for never.
+
+        Raises:
+            InvalidRequestError: When the name or the address is malformed.
+        """
+        if not 1 <= len(tenant_name) <= 200 or not tenant_name.isprintable():
+            raise InvalidRequestError(
+                "A tenant's name has 1 to 200 printable characters.", param="tenant"
+            )
+        if _EMAIL.fullmatch(email) is None:
+            raise InvalidRequestError(f"'{email}' is not an e-mail address.", param="user")
+        scope = await self._provision_tenant(tenant_name)
+        key, key_id = make_key(self._entropy), self._ids.new()
+        expires_at = None if lifetime is None else self._clock.now() + lifetime
+        async with self._database.transaction(scope) as transaction:
+            user = await self._repository.upsert_user(
+                transaction, scope.principal_id, scope.tenant_id, email.lower(), role
+            )
+            await self._repository.insert_api_key(transaction, key_id, user, key, expires_at)
+        return IssuedKey(key.secret, Principal(user.tenant_id, user.id, key_id, user.role))
+
+    async def list_keys(self, principal: Principal) -> list[ApiKey]:
+        """The principal's own keys, oldest first, without their secrets."""
+        async with self._database.transaction(principal) as transaction:
+            return await self._repository.list_api_keys(transaction, principal.user_id)
+
+    async def revoke_key(self, tenant_name: str, prefix: str) -> datetime:
+        """Revoke a key by its visible prefix, from the next request on.
+
+        Returns:
+            When it was revoked, by this process's clock.
+
+        Raises:
+            NotFoundError: When the tenant has no such key.
+        """
+        async with self._database.transaction_without_scope() as transaction:
+            tenant_id = await self._repository.find_tenant(transaction, tenant_name)
+        if tenant_id is None:
+            raise NotFoundError("tenant", tenant_name)
+        scope = ProvisioningScope(tenant_id, self._ids.new())
+        async with self._database.transaction(scope) as transaction:
+            if not await self._repository.revoke_api_key(transaction, prefix):
+                raise NotFoundError("API key", prefix)
+        return self._clock.now()
+
+    async def _provision_tenant(self, name: str) -> ProvisioningScope:
+        """The tenant of that name, created if missing, with a fresh id for a user to be created in it."""
+        async with self._database.transaction_without_scope() as transaction:
+            tenant_id = await self._repository.find_tenant(transaction, name)
+        if tenant_id is not None:
+            return ProvisioningScope(tenant_id, self._ids.new())
+        scope = ProvisioningScope(self._ids.new(), self._ids.new())
+        async with self._database.transaction(scope) as transaction:
+            inserted = await self._repository.insert_tenant(transaction, scope.tenant_id, name)
+        # Two commands created the same tenant at once: the unique name let one through, and it has committed.
+        return scope if inserted else await self._provision_tenant(name)
