@@ -1,0 +1,1 @@
+"""What a tenant keeps: documents, their versions and their bytes."""

@@ -1,0 +1,80 @@
+-- name: acquire_blob :one
+-- DO UPDATE rather than DO NOTHING: it locks a blob that exists, so that a delete of its last document, running at the
+-- same time, waits for this transaction and then sees the new document.
+INSERT INTO blobs (id, tenant_id, owner_id, digest, byte_size, media_type)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4)
+ON CONFLICT (tenant_id, owner_id, digest) DO UPDATE SET digest = excluded.digest
+RETURNING id;
+
+-- name: insert_document :exec
+INSERT INTO documents (id, tenant_id, owner_id, filename, purpose)
+VALUES ($1, current_tenant(), current_principal(), $2, $3);
+
+-- name: insert_document_version :exec
+INSERT INTO document_versions (tenant_id, document_id, number, blob_id)
+VALUES (current_tenant(), $1, $2, $3);
+
+-- name: find_document :maybe
+SELECT
+    d.id,
+    d.filename,
+    d.purpose,
+    d.current_version,
+    d.created_at,
+    v.blob_id,
+    b.byte_size,
+    b.media_type,
+    b.index_state,
+    b.index_error_message
+FROM documents AS d
+INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+INNER JOIN blobs AS b ON v.blob_id = b.id
+WHERE d.id = $1 AND d.owner_id = current_principal();
+
+-- name: list_documents :many
+SELECT
+    d.id,
+    d.filename,
+    d.purpose,
+    d.current_version,
+    d.created_at,
+    v.blob_id,
+    b.byte_size,
+    b.media_type,
+    b.index_state,
+    b.index_error_message
+FROM documents AS d
+INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+INNER JOIN blobs AS b ON v.blob_id = b.id
+WHERE
+    d.tenant_id = current_tenant()
+    AND d.owner_id = current_principal()
+    AND ($1::uuid IS NULL OR (CASE WHEN $2::boolean THEN d.id > $1 ELSE d.id < $1 END))
+    AND ($3::text IS NULL OR d.purpose = $3)
+ORDER BY CASE WHEN $2 THEN d.id END ASC, CASE WHEN NOT $2 THEN d.id END DESC
+LIMIT $4;
+
+-- name: delete_document :many
+-- Answers the blobs of every version, locked: see delete_unused_blob.
+WITH gone AS (
+    DELETE FROM documents WHERE id = $1 AND owner_id = current_principal()
+    RETURNING id
+)
+
+SELECT b.id AS blob_id
+FROM gone
+INNER JOIN document_versions AS v ON gone.id = v.document_id
+INNER JOIN blobs AS b ON v.blob_id = b.id
+ORDER BY b.id
+FOR UPDATE OF b;
+
+-- name: delete_unused_blob :value
+-- Runs in a later statement than delete_document, whose row lock it holds: an upload of the same content waits in
+-- acquire_blob until this transaction ends, and no version can appear between the check and the delete.
+DELETE FROM blobs
+WHERE
+    id = $1
+    AND NOT EXISTS (
+        SELECT FROM document_versions AS v WHERE v.tenant_id = blobs.tenant_id AND v.blob_id = blobs.id
+    )
+RETURNING id;
