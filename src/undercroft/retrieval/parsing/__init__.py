@@ -1,0 +1,1 @@
+"""Documents in: what a file is, and its text with exact offsets, read in a sandboxed process."""
