@@ -1,0 +1,1 @@
+"""From stored documents to passages: parsing, chunking, embedding, ranking, search."""

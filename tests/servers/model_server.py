@@ -1,0 +1,403 @@
+"""A model server for tests: a process of its own that speaks OpenAI's API and misbehaves on request.
+
+The model's name chooses the behaviour: see :data:`BEHAVIOURS`. ``GET /control`` tells what was seen.
+
+Run ``python tests/servers/model_server.py``; it prints its port and ends when its input does. In a test, use
+:func:`running_model_server`.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+KEY: Final = "sk-test-0123456789"
+HUGE: Final = 4 * 1024 * 1024
+
+
+@dataclass
+class Seen:
+    """What the server has observed since it started."""
+
+    connections: int = 0
+    requests: int = 0
+    listings: int = 0
+    running: int = 0
+    cancelled: int = 0
+    authorizations: list[str] = field(default_factory=list)
+    last_body: dict[str, Any] = field(default_factory=dict)
+
+
+class Answer:
+    """The pieces of one streamed answer, as a scripted behaviour writes them."""
+
+    def __init__(self, request: web.Request, body: dict[str, Any]) -> None:
+        self.body = body
+        self.request = request
+        self.response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+
+    async def begin(self) -> None:
+        await self.response.prepare(self.request)
+
+    async def raw(self, data: bytes) -> None:
+        await self.response.write(data)
+
+    async def event(self, payload: dict[str, Any]) -> None:
+        data = json.dumps(payload, ensure_ascii=False)
+        await self.raw(f"data: {data}\n\n".encode())
+
+    async def text(self, text: str) -> None:
+        await self.event({"choices": [{"index": 0, "delta": {"content": text}}]})
+
+    async def end(self, reason: str, *, usage: tuple[int, int] | None) -> None:
+        await self.event(
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": None}
+        )
+        if usage is not None and self.body.get("stream_options", {}).get("include_usage"):
+            prompt, completion = usage
+            await self.event(
+                {"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion}}
+            )
+        await self.raw(b"data: [DONE]\n\n")
+
+    def cut(self) -> None:
+        assert self.request.transport is not None
+        self.request.transport.abort()
+
+
+def spoken(body: dict[str, Any]) -> tuple[list[str], str, int]:
+    """The echo of the last message: its words, why it ends, the words of the prompt."""
+    text: str = body["messages"][-1]["content"]
+    for stop in body.get("stop") or []:
+        if stop in text:
+            text = text[: text.index(stop)]
+    words = [word + " " for word in text.split(" ")]
+    words[-1] = words[-1].removesuffix(" ")
+    limit = body.get("max_tokens") or body.get("max_completion_tokens") or len(words)
+    prompt = sum(len(message["content"].split()) for message in body["messages"])
+    return words[:limit], "length" if limit < len(words) else "stop", prompt
+
+
+async def echo(answer: Answer) -> None:
+    words, reason, prompt = spoken(answer.body)
+    await answer.begin()
+    await answer.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+    for word in words:
+        await answer.text(word)
+    await answer.end(reason, usage=(prompt, len(words)))
+
+
+async def bytewise(answer: Answer) -> None:
+    """The echo with CRLF, comments and data over two lines, one byte to a packet."""
+    words, _, _ = spoken(answer.body)
+    await answer.begin()
+    payload = json.dumps({"choices": [{"delta": {"content": "".join(words)}}]}, ensure_ascii=False)
+    head, tail = payload[:12], payload[12:]
+    stream = f": hello\r\n\r\nevent: message\r\ndata: {head}\r\ndata: {tail}\r\n\r\n"
+    for byte in stream.encode():
+        await answer.raw(bytes([byte]))
+    await answer.end("stop", usage=None)
+
+
+async def endless(answer: Answer) -> None:
+    await answer.begin()
+    while True:
+        await answer.text("on and ")
+        await asyncio.sleep(0.001)
+
+
+async def cut_midway(answer: Answer) -> None:
+    await answer.begin()
+    await answer.text("half an")
+    answer.cut()
+
+
+async def end_midway(answer: Answer) -> None:
+    """A clean end of the response without an end of the answer."""
+    await answer.begin()
+    await answer.text("half an")
+
+
+async def error_midway(answer: Answer) -> None:
+    await answer.begin()
+    await answer.text("half an")
+    await answer.event(
+        {"error": {"message": f"the secret path /srv/{KEY}", "type": "server_error"}}
+    )
+
+
+async def never(answer: Answer) -> None:
+    """Accepts, says that it is there, and never a word."""
+    await answer.begin()
+    while True:
+        await answer.raw(b": still here\n\n")
+        await asyncio.sleep(0.005)
+
+
+async def stall(answer: Answer) -> None:
+    """One word, then only comments."""
+    await answer.begin()
+    await answer.text("one")
+    while True:
+        await answer.raw(b": still here\n\n")
+        await asyncio.sleep(0.005)
+
+
+async def garbage(answer: Answer) -> None:
+    await answer.begin()
+    await answer.raw(b"data: <html>\xff\xfe\n\n")
+
+
+async def huge_line(answer: Answer) -> None:
+    await answer.begin()
+    for _ in range(HUGE // 65536):
+        await answer.raw(b"x" * 65536)
+
+
+async def huge_answer(answer: Answer) -> None:
+    await answer.begin()
+    for _ in range(HUGE // 16384):
+        await answer.text("y" * 16384)
+    await answer.end("stop", usage=(1, 1))
+
+
+async def no_usage(answer: Answer) -> None:
+    await answer.begin()
+    await answer.text("12345678")
+    await answer.end("stop", usage=None)
+
+
+async def no_done(answer: Answer) -> None:
+    """A reason, but no ``[DONE]`` and no last blank line."""
+    await answer.begin()
+    await answer.text("all of it")
+    await answer.raw(b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}')
+
+
+async def aborted(answer: Answer) -> None:
+    await answer.begin()
+    await answer.text("half an")
+    await answer.end("abort", usage=None)
+
+
+async def filtered(answer: Answer) -> None:
+    await answer.begin()
+    await answer.end("content_filter", usage=(3, 0))
+
+
+BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
+    "echo": echo,
+    "bytewise": bytewise,
+    "endless": endless,
+    "cut": cut_midway,
+    "end-early": end_midway,
+    "error-midway": error_midway,
+    "never": never,
+    "stall": stall,
+    "garbage": garbage,
+    "huge-line": huge_line,
+    "huge-answer": huge_answer,
+    "no-usage": no_usage,
+    "no-done": no_done,
+    "aborted": aborted,
+    "filtered": filtered,
+}
+STATUSES: Final = {"400": 400, "403": 403, "404": 404, "429": 429, "500": 500, "503": 503}
+"""Models that are always refused with a status; ``429-once`` and ``cut-once`` fail only the first time."""
+
+
+class Script:
+    """The server's handlers, and what they have seen.
+
+    Args:
+        listing: ``ok``, ``slow`` (never answers) or ``broken`` (status 500) for ``GET /v1/models``.
+    """
+
+    def __init__(self, listing: str) -> None:
+        self._listing = listing
+        self._seen = Seen()
+        self._transports: list[object] = []
+        self._failed_once: set[str] = set()
+
+    def app(self) -> web.Application:
+        """The application."""
+        app = web.Application(middlewares=[self.observe])
+        app.router.add_get("/v1/models", self.models)
+        app.router.add_post("/v1/chat/completions", self.completions)
+        app.router.add_get("/control", self.control)
+        app.router.add_post("/control/reset", self.reset)
+        return app
+
+    @web.middleware
+    async def observe(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.path.startswith("/v1/"):
+            if request.transport not in self._transports:
+                self._transports.append(request.transport)
+                self._seen.connections += 1
+            authorization = request.headers.get("Authorization", "")
+            self._seen.authorizations.append(authorization)
+            if authorization != f"Bearer {KEY}":
+                return refuse(401, f"Incorrect API key provided: {authorization}")
+        return await handler(request)
+
+    async def models(self, _: web.Request) -> web.Response:
+        self._seen.listings += 1
+        if self._listing == "slow":
+            await asyncio.Event().wait()
+        if self._listing == "broken":
+            return refuse(500, "no")
+        names = [*BEHAVIOURS, *STATUSES, "429-once", "cut-once", "newer-limit"]
+        data = [
+            {
+                "id": name,
+                "object": "model",
+                "created": 1,
+                "owned_by": "tests",
+                "max_model_len": 4096,
+            }
+            for name in names
+        ]
+        return web.json_response({"object": "list", "data": data})
+
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        body: dict[str, Any] = await request.json()
+        self._seen.requests += 1
+        self._seen.last_body = body
+        model: str = body["model"]
+        if (refusal := self._refusal(model, body)) is not None:
+            return refusal
+        if not body.get("stream"):
+            return whole_answer(body)
+        answer = Answer(request, body)
+        if model == "cut-once" and self._first_time(model):
+            await answer.begin()
+            answer.cut()
+            return answer.response
+        self._seen.running += 1
+        try:
+            await BEHAVIOURS.get(model, echo)(answer)
+        except (asyncio.CancelledError, ConnectionError):
+            self._seen.cancelled += 1
+            raise
+        finally:
+            self._seen.running -= 1
+        return answer.response
+
+    async def control(self, _: web.Request) -> web.Response:
+        return web.json_response(asdict(self._seen))
+
+    async def reset(self, _: web.Request) -> web.Response:
+        self._seen = Seen(running=self._seen.running)
+        self._transports.clear()
+        self._failed_once.clear()
+        return web.json_response({})
+
+    def _refusal(self, model: str, body: dict[str, Any]) -> web.Response | None:
+        if model in STATUSES:
+            return refuse(STATUSES[model], f"refused by the script, key {KEY}")
+        if model == "newer-limit" and "max_tokens" in body:
+            return refuse(400, "Use max_completion_tokens.", param="max_tokens")
+        if model == "429-once" and self._first_time(model):
+            return refuse(429, "slow down", retry_after="1")
+        return None
+
+    def _first_time(self, model: str) -> bool:
+        first = model not in self._failed_once
+        self._failed_once.add(model)
+        return first
+
+
+def whole_answer(body: dict[str, Any]) -> web.Response:
+    """The echo, not streamed."""
+    words, reason, prompt = spoken(body)
+    message = {"role": "assistant", "content": "".join(words)}
+    return web.json_response(
+        {
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+            "usage": {"prompt_tokens": prompt, "completion_tokens": len(words)},
+        }
+    )
+
+
+def refuse(
+    status: int, message: str, *, param: str | None = None, retry_after: str = "7"
+) -> web.Response:
+    """An error as OpenAI writes it."""
+    headers = {"Retry-After": retry_after} if status in {429, 503} else {}
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
+    return web.json_response({"error": error}, status=status, headers=headers)
+
+
+async def serve() -> None:
+    """Serves on a free port until standard input ends."""
+    listing = sys.argv[1] if len(sys.argv) > 1 else "ok"
+    runner = web.AppRunner(Script(listing).app(), handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    print(runner.addresses[0][1], flush=True)  # noqa: T201 -- this is how the parent learns the port
+    await asyncio.to_thread(sys.stdin.read)
+    # Streams of the script may be endless; nobody reads them any more.
+    os._exit(0)
+
+
+@dataclass(frozen=True)
+class ModelServer:
+    """A running server."""
+
+    port: int
+
+    @property
+    def base_url(self) -> str:
+        """Up to and including ``/v1``."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    async def seen(self) -> Seen:
+        """What it has observed."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{self.port}/control") as response,
+        ):
+            return Seen(**await response.json())
+
+    async def until(self, condition: Callable[[Seen], bool]) -> Seen:
+        """Waits until the server has seen something; the test's own time limit bounds it."""
+        while True:
+            seen = await self.seen()
+            if condition(seen):
+                return seen
+
+    async def reset(self) -> None:
+        """Forgets what was seen and which failures were shown, so that tests can share a server."""
+        url = f"http://127.0.0.1:{self.port}/control/reset"
+        async with aiohttp.ClientSession() as session, session.post(url):
+            pass
+
+
+@contextlib.contextmanager
+def running_model_server(listing: str = "ok") -> Generator[ModelServer]:
+    """Starts a server in a process of its own, and ends it."""
+    with subprocess.Popen(
+        [sys.executable, __file__, listing], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield ModelServer(int(process.stdout.readline()))
+        finally:
+            process.stdin.close()
+            process.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())
