@@ -165,6 +165,7 @@ CREATE TABLE chunks (
     terms sparsevec NOT NULL,
     CHECK (end_offset - start_offset = char_length(text)),
     UNIQUE (blob_id, ordinal),
+    UNIQUE (tenant_id, id),
     FOREIGN KEY (tenant_id, blob_id) REFERENCES blobs (tenant_id, id) ON DELETE CASCADE
 );
 CREATE INDEX chunks_by_tenant_blob ON chunks (tenant_id, blob_id, ordinal);
@@ -180,11 +181,13 @@ CREATE TABLE embedding_models (
 -- at commit, so that the slow inserts into that index can come before the chunks, whose trigger locks the statistics.
 CREATE TABLE chunk_embeddings (
     model_id smallint NOT NULL REFERENCES embedding_models (id),
-    chunk_id bigint NOT NULL REFERENCES chunks (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    chunk_id bigint NOT NULL,
     tenant_id uuid NOT NULL,
     blob_id uuid NOT NULL,
     embedding halfvec NOT NULL,
-    PRIMARY KEY (chunk_id, model_id)
+    PRIMARY KEY (chunk_id, model_id),
+    FOREIGN KEY (tenant_id, chunk_id) REFERENCES chunks (tenant_id, id)
+    ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
 );
 CREATE INDEX chunk_embeddings_by_tenant_blob ON chunk_embeddings (tenant_id, blob_id, model_id);
 

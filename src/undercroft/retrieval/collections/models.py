@@ -1,0 +1,80 @@
+"""Collections and their members."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class MemberStatus(StrEnum):
+    """Whether a member can be found by searching its collection; the words are OpenAI's."""
+
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCounts:
+    """How many members of a collection have each status."""
+
+    in_progress: int
+    completed: int
+    failed: int
+
+    @property
+    def total(self) -> int:
+        """All members."""
+        return self.in_progress + self.completed + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named set of documents.
+
+    Attributes:
+        byte_size: Of its members' contents together.
+    """
+
+    id: UUID
+    name: str
+    metadata: Mapping[str, str]
+    created_at: datetime
+    last_active_at: datetime
+    byte_size: int
+    counts: StatusCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A document in a collection. The membership has no id of its own: it follows the document.
+
+    Attributes:
+        error_code: The parser's reason, when ``status`` is failed.
+        error_message: The same for people.
+    """
+
+    collection_id: UUID
+    document_id: UUID
+    attributes: Mapping[str, str | float | bool]
+    status: MemberStatus
+    error_code: str | None
+    error_message: str | None
+    byte_size: int
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for.
+
+    Attributes:
+        after: The id the page starts behind; None for the beginning.
+        ascending: Oldest first.
+        limit: The most entries.
+    """
+
+    limit: int
+    after: UUID | None = None
+    ascending: bool = False

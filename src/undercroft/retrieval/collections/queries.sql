@@ -1,0 +1,163 @@
+-- name: insert_collection :exec
+INSERT INTO collections (id, tenant_id, owner_id, name, metadata)
+VALUES ($1, current_tenant(), current_principal(), $2, $3);
+
+-- name: find_collection :maybe
+SELECT
+    c.id,
+    c.name,
+    c.metadata,
+    c.created_at,
+    c.last_active_at,
+    count(b.id) AS members,
+    count(*) FILTER (WHERE b.index_state = 'indexed') AS completed,
+    count(*) FILTER (WHERE b.index_state = 'failed') AS failed,
+    coalesce(sum(b.byte_size), 0)::bigint AS byte_size
+FROM collections AS c
+LEFT JOIN collection_documents AS m ON c.id = m.collection_id
+LEFT JOIN documents AS d ON m.document_id = d.id
+LEFT JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+LEFT JOIN blobs AS b ON v.blob_id = b.id
+WHERE c.id = $1 AND c.owner_id = current_principal()
+GROUP BY c.id;
+
+-- name: list_collections :many
+WITH page AS (
+    SELECT c.id, c.name, c.metadata, c.created_at, c.last_active_at
+    FROM collections AS c
+    WHERE
+        c.tenant_id = current_tenant()
+        AND c.owner_id = current_principal()
+        AND ($1::uuid IS NULL OR (CASE WHEN $2::boolean THEN c.id > $1 ELSE c.id < $1 END))
+    ORDER BY CASE WHEN $2 THEN c.id END ASC, CASE WHEN NOT $2 THEN c.id END DESC
+    LIMIT $3
+)
+
+SELECT
+    p.id,
+    p.name,
+    p.metadata,
+    p.created_at,
+    p.last_active_at,
+    count(b.id) AS members,
+    count(*) FILTER (WHERE b.index_state = 'indexed') AS completed,
+    count(*) FILTER (WHERE b.index_state = 'failed') AS failed,
+    coalesce(sum(b.byte_size), 0)::bigint AS byte_size
+FROM page AS p
+LEFT JOIN collection_documents AS m ON p.id = m.collection_id
+LEFT JOIN documents AS d ON m.document_id = d.id
+LEFT JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+LEFT JOIN blobs AS b ON v.blob_id = b.id
+GROUP BY p.id, p.name, p.metadata, p.created_at, p.last_active_at
+ORDER BY CASE WHEN $2 THEN p.id END ASC, CASE WHEN NOT $2 THEN p.id END DESC;
+
+-- name: update_collection :value
+UPDATE collections
+SET name = coalesce($2, name), metadata = coalesce($3, metadata), last_active_at = now()
+WHERE id = $1 AND owner_id = current_principal()
+RETURNING id;
+
+-- name: delete_collection :value
+DELETE FROM collections WHERE id = $1 AND owner_id = current_principal() RETURNING id;
+
+-- name: lock_collection :value
+-- FOR SHARE: a membership is added while the collection cannot be deleted, and members are still added in parallel.
+SELECT id FROM collections WHERE id = $1 AND owner_id = current_principal() FOR SHARE;
+
+-- name: insert_member :value
+-- Answers the blob of the document's current version, or nothing when the principal has no such document.
+WITH document AS (
+    SELECT d.id, v.blob_id
+    FROM documents AS d
+    INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+    WHERE d.id = $2 AND d.owner_id = current_principal()
+    FOR SHARE OF d
+), membership AS (
+    INSERT INTO collection_documents (tenant_id, collection_id, document_id, attributes)
+    SELECT current_tenant(), $1, document.id, $3 FROM document
+    ON CONFLICT (collection_id, document_id) DO UPDATE SET attributes = excluded.attributes
+    RETURNING document_id
+)
+
+SELECT document.blob_id
+FROM membership
+INNER JOIN document ON membership.document_id = document.id;
+
+-- name: find_member :maybe
+SELECT
+    m.collection_id,
+    m.document_id,
+    m.attributes,
+    m.added_at,
+    b.index_state,
+    b.index_error_code,
+    b.index_error_message,
+    b.byte_size
+FROM collections AS c
+INNER JOIN collection_documents AS m ON c.id = m.collection_id
+INNER JOIN documents AS d ON m.document_id = d.id
+INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+INNER JOIN blobs AS b ON v.blob_id = b.id
+WHERE
+    c.id = $1
+    AND m.document_id = $2
+    AND c.owner_id = current_principal()
+    AND d.owner_id = current_principal();
+
+-- name: list_members :many
+SELECT
+    m.collection_id,
+    m.document_id,
+    m.attributes,
+    m.added_at,
+    b.index_state,
+    b.index_error_code,
+    b.index_error_message,
+    b.byte_size
+FROM collections AS c
+INNER JOIN collection_documents AS m ON c.id = m.collection_id
+INNER JOIN documents AS d ON m.document_id = d.id
+INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+INNER JOIN blobs AS b ON v.blob_id = b.id
+WHERE
+    c.id = $1
+    AND c.owner_id = current_principal()
+    AND d.owner_id = current_principal()
+    AND ($2::uuid IS NULL OR (CASE WHEN $3::boolean THEN m.document_id > $2 ELSE m.document_id < $2 END))
+    AND ($4::text IS NULL OR b.index_state = ANY(
+        CASE $4
+            WHEN 'completed' THEN ARRAY['indexed']
+            WHEN 'failed' THEN ARRAY['failed']
+            WHEN 'in_progress' THEN ARRAY['unindexed', 'pending']
+            ELSE ARRAY[]::text[]
+        END
+    ))
+ORDER BY CASE WHEN $3 THEN m.document_id END ASC, CASE WHEN NOT $3 THEN m.document_id END DESC
+LIMIT $5;
+
+-- name: update_member :value
+UPDATE collection_documents AS m
+SET attributes = $3
+FROM collections AS c
+WHERE m.collection_id = $1 AND m.document_id = $2 AND c.id = m.collection_id AND c.owner_id = current_principal()
+RETURNING m.document_id;
+
+-- name: delete_member :value
+DELETE FROM collection_documents AS m
+USING collections AS c
+WHERE m.collection_id = $1 AND m.document_id = $2 AND c.id = m.collection_id AND c.owner_id = current_principal()
+RETURNING m.document_id;
+
+-- name: list_member_chunks :many
+SELECT ch.text
+FROM collections AS c
+INNER JOIN collection_documents AS m ON c.id = m.collection_id
+INNER JOIN documents AS d ON m.document_id = d.id
+INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+INNER JOIN chunks AS ch ON v.blob_id = ch.blob_id
+WHERE
+    c.id = $1
+    AND m.document_id = $2
+    AND c.owner_id = current_principal()
+    AND d.owner_id = current_principal()
+ORDER BY ch.ordinal;

@@ -1,0 +1,169 @@
+"""The collections' statements, one method each."""
+
+from collections.abc import Mapping
+from typing import Final, cast
+from uuid import UUID
+
+from asyncpg import Record
+
+from undercroft.kit.database import Transaction
+from undercroft.kit.sql import load_queries
+from undercroft.retrieval.collections.models import (
+    Collection,
+    Member,
+    MemberStatus,
+    Page,
+    StatusCounts,
+)
+from undercroft.vault.models import IndexState
+
+_QUERIES: Final = load_queries("undercroft.retrieval.collections")
+_STATUS: Final = {
+    IndexState.UNINDEXED: MemberStatus.IN_PROGRESS,
+    IndexState.PENDING: MemberStatus.IN_PROGRESS,
+    IndexState.INDEXED: MemberStatus.COMPLETED,
+    IndexState.FAILED: MemberStatus.FAILED,
+}
+
+
+class CollectionRepository:
+    """Reads and writes collections and memberships."""
+
+    async def insert_collection(
+        self, transaction: Transaction, collection_id: UUID, name: str, metadata: Mapping[str, str]
+    ) -> None:
+        """Create an empty collection."""
+        await _QUERIES.execute(
+            transaction, "insert_collection", collection_id, name, dict(metadata)
+        )
+
+    async def find_collection(
+        self, transaction: Transaction, collection_id: UUID
+    ) -> Collection | None:
+        """A collection of the principal's, with its members counted."""
+        row = await _QUERIES.maybe(transaction, "find_collection", collection_id)
+        return None if row is None else _collection(row)
+
+    async def list_collections(self, transaction: Transaction, page: Page) -> list[Collection]:
+        """A page of the principal's collections."""
+        rows = await _QUERIES.many(
+            transaction, "list_collections", page.after, page.ascending, page.limit
+        )
+        return [_collection(row) for row in rows]
+
+    async def update_collection(
+        self,
+        transaction: Transaction,
+        collection_id: UUID,
+        name: str | None,
+        metadata: Mapping[str, str] | None,
+    ) -> bool:
+        """Change what is not None; False when there is no such collection."""
+        changed = await _QUERIES.value(
+            transaction,
+            "update_collection",
+            collection_id,
+            name,
+            None if metadata is None else dict(metadata),
+        )
+        return changed is not None
+
+    async def delete_collection(self, transaction: Transaction, collection_id: UUID) -> bool:
+        """Delete a collection; its documents stay. False when there is no such collection."""
+        return await _QUERIES.value(transaction, "delete_collection", collection_id) is not None
+
+    async def lock_collection(self, transaction: Transaction, collection_id: UUID) -> bool:
+        """Keep a collection from being deleted until the transaction ends; False when there is none."""
+        return await _QUERIES.value(transaction, "lock_collection", collection_id) is not None
+
+    async def insert_member(
+        self,
+        transaction: Transaction,
+        collection_id: UUID,
+        document_id: UUID,
+        attributes: Mapping[str, str | float | bool],
+    ) -> UUID | None:
+        """Add a document to a collection; its blob, or None when the principal has no such document."""
+        blob_id = await _QUERIES.value(
+            transaction, "insert_member", collection_id, document_id, dict(attributes)
+        )
+        return cast("UUID | None", blob_id)
+
+    async def find_member(
+        self, transaction: Transaction, collection_id: UUID, document_id: UUID
+    ) -> Member | None:
+        """One membership."""
+        row = await _QUERIES.maybe(transaction, "find_member", collection_id, document_id)
+        return None if row is None else _member(row)
+
+    async def list_members(
+        self,
+        transaction: Transaction,
+        collection_id: UUID,
+        page: Page,
+        status: MemberStatus | None,
+    ) -> list[Member]:
+        """A page of a collection's members."""
+        rows = await _QUERIES.many(
+            transaction,
+            "list_members",
+            collection_id,
+            page.after,
+            page.ascending,
+            status,
+            page.limit,
+        )
+        return [_member(row) for row in rows]
+
+    async def update_member(
+        self,
+        transaction: Transaction,
+        collection_id: UUID,
+        document_id: UUID,
+        attributes: Mapping[str, str | float | bool],
+    ) -> bool:
+        """Replace a membership's attributes; False when there is no such membership."""
+        changed = await _QUERIES.value(
+            transaction, "update_member", collection_id, document_id, dict(attributes)
+        )
+        return changed is not None
+
+    async def delete_member(
+        self, transaction: Transaction, collection_id: UUID, document_id: UUID
+    ) -> bool:
+        """Take a document out of a collection; False when it was not in it."""
+        gone = await _QUERIES.value(transaction, "delete_member", collection_id, document_id)
+        return gone is not None
+
+    async def list_member_chunks(
+        self, transaction: Transaction, collection_id: UUID, document_id: UUID
+    ) -> list[str]:
+        """The extracted text of a member, chunk by chunk."""
+        rows = await _QUERIES.many(transaction, "list_member_chunks", collection_id, document_id)
+        return [row["text"] for row in rows]
+
+
+def _collection(row: Record) -> Collection:
+    completed, failed = int(row["completed"]), int(row["failed"])
+    return Collection(
+        id=row["id"],
+        name=row["name"],
+        metadata=row["metadata"],
+        created_at=row["created_at"],
+        last_active_at=row["last_active_at"],
+        byte_size=row["byte_size"],
+        counts=StatusCounts(int(row["members"]) - completed - failed, completed, failed),
+    )
+
+
+def _member(row: Record) -> Member:
+    return Member(
+        collection_id=row["collection_id"],
+        document_id=row["document_id"],
+        attributes=row["attributes"],
+        status=_STATUS[IndexState(row["index_state"])],
+        error_code=row["index_error_code"],
+        error_message=row["index_error_message"],
+        byte_size=row["byte_size"],
+        added_at=row["added_at"],
+    )

@@ -1,0 +1,203 @@
+"""Collections, and the documents in them.
+
+Adding a document is what gets its content indexed: the membership, the content's state and the job that does the work
+commit together.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.errors import NotFoundError
+from undercroft.kit.ids import IdSource, render_id
+from undercroft.retrieval.collections.models import Collection, Member, MemberStatus, Page
+from undercroft.retrieval.collections.repository import CollectionRepository
+from undercroft.retrieval.index.service import IndexService
+from undercroft.vault.service import DOCUMENT_PREFIX
+
+COLLECTION_PREFIX: Final = "vs_"
+
+
+class CollectionService:
+    """Creates, changes and deletes collections, and says which documents are in them."""
+
+    def __init__(self, database: Database, ids: IdSource, index: IndexService) -> None:
+        self._database = database
+        self._ids = ids
+        self._index = index
+        self._repository = CollectionRepository()
+
+    async def create(
+        self,
+        scope: Scope,
+        name: str,
+        metadata: Mapping[str, str],
+        document_ids: Sequence[UUID] = (),
+    ) -> Collection:
+        """Create a collection with these documents in it, all or nothing.
+
+        Raises:
+            NotFoundError: When the principal lacks one of the documents.
+        """
+        collection_id = self._ids.new()
+        async with self._database.transaction(scope) as transaction:
+            await self._repository.insert_collection(transaction, collection_id, name, metadata)
+            for document_id in sorted(set(document_ids)):
+                await self._add(transaction, scope, collection_id, document_id, {})
+            return await self._get(transaction, collection_id)
+
+    async def get(self, scope: Scope, collection_id: UUID) -> Collection:
+        """One collection.
+
+        Raises:
+            NotFoundError: When the principal may see no such collection.
+        """
+        async with self._database.transaction(scope) as transaction:
+            return await self._get(transaction, collection_id)
+
+    async def list_collections(self, scope: Scope, page: Page) -> list[Collection]:
+        """A page of the principal's collections."""
+        async with self._database.transaction(scope) as transaction:
+            return await self._repository.list_collections(transaction, page)
+
+    async def update(
+        self,
+        scope: Scope,
+        collection_id: UUID,
+        name: str | None,
+        metadata: Mapping[str, str] | None,
+    ) -> Collection:
+        """Change the name, the metadata or both; None leaves as is.
+
+        Raises:
+            NotFoundError: When the principal may see no such collection.
+        """
+        async with self._database.transaction(scope) as transaction:
+            if not await self._repository.update_collection(
+                transaction, collection_id, name, metadata
+            ):
+                raise _no_collection(collection_id)
+            return await self._get(transaction, collection_id)
+
+    async def delete(self, scope: Scope, collection_id: UUID) -> None:
+        """Delete a collection. Its documents stay.
+
+        Raises:
+            NotFoundError: When the principal may see no such collection.
+        """
+        async with self._database.transaction(scope) as transaction:
+            if not await self._repository.delete_collection(transaction, collection_id):
+                raise _no_collection(collection_id)
+
+    async def add(
+        self,
+        scope: Scope,
+        collection_id: UUID,
+        document_id: UUID,
+        attributes: Mapping[str, str | float | bool],
+    ) -> Member:
+        """Add a document, or replace the attributes of one that is a member already.
+
+        Raises:
+            NotFoundError: When the principal may see no such collection or document.
+        """
+        async with self._database.transaction(scope) as transaction:
+            if not await self._repository.lock_collection(transaction, collection_id):
+                raise _no_collection(collection_id)
+            await self._add(transaction, scope, collection_id, document_id, attributes)
+            return await self._get_member(transaction, collection_id, document_id)
+
+    async def get_member(self, scope: Scope, collection_id: UUID, document_id: UUID) -> Member:
+        """One membership.
+
+        Raises:
+            NotFoundError: When the principal may see no such membership.
+        """
+        async with self._database.transaction(scope) as transaction:
+            return await self._get_member(transaction, collection_id, document_id)
+
+    async def list_members(
+        self, scope: Scope, collection_id: UUID, page: Page, status: MemberStatus | None
+    ) -> list[Member]:
+        """A page of the members, of one status if given.
+
+        Raises:
+            NotFoundError: When the principal may see no such collection.
+        """
+        async with self._database.transaction(scope) as transaction:
+            await self._get(transaction, collection_id)
+            return await self._repository.list_members(transaction, collection_id, page, status)
+
+    async def update_member(
+        self,
+        scope: Scope,
+        collection_id: UUID,
+        document_id: UUID,
+        attributes: Mapping[str, str | float | bool],
+    ) -> Member:
+        """Replace a membership's attributes.
+
+        Raises:
+            NotFoundError: When the principal may see no such membership.
+        """
+        async with self._database.transaction(scope) as transaction:
+            await self._repository.update_member(
+                transaction, collection_id, document_id, attributes
+            )
+            return await self._get_member(transaction, collection_id, document_id)
+
+    async def remove(self, scope: Scope, collection_id: UUID, document_id: UUID) -> None:
+        """Take a document out of a collection. The document stays.
+
+        Raises:
+            NotFoundError: When the principal may see no such membership.
+        """
+        async with self._database.transaction(scope) as transaction:
+            if not await self._repository.delete_member(transaction, collection_id, document_id):
+                raise NotFoundError("vector store file", render_id(DOCUMENT_PREFIX, document_id))
+
+    async def read_member(self, scope: Scope, collection_id: UUID, document_id: UUID) -> list[str]:
+        """The text that was extracted from a member, chunk by chunk.
+
+        Raises:
+            NotFoundError: When the principal may see no such membership.
+        """
+        async with self._database.transaction(scope) as transaction:
+            await self._get_member(transaction, collection_id, document_id)
+            return await self._repository.list_member_chunks(
+                transaction, collection_id, document_id
+            )
+
+    async def _add(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        collection_id: UUID,
+        document_id: UUID,
+        attributes: Mapping[str, str | float | bool],
+    ) -> None:
+        blob_id = await self._repository.insert_member(
+            transaction, collection_id, document_id, attributes
+        )
+        if blob_id is None:
+            raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id), param="file_id")
+        await self._index.request(transaction, scope, blob_id)
+
+    async def _get(self, transaction: Transaction, collection_id: UUID) -> Collection:
+        collection = await self._repository.find_collection(transaction, collection_id)
+        if collection is None:
+            raise _no_collection(collection_id)
+        return collection
+
+    async def _get_member(
+        self, transaction: Transaction, collection_id: UUID, document_id: UUID
+    ) -> Member:
+        member = await self._repository.find_member(transaction, collection_id, document_id)
+        if member is None:
+            raise NotFoundError("vector store file", render_id(DOCUMENT_PREFIX, document_id))
+        return member
+
+
+def _no_collection(collection_id: UUID) -> NotFoundError:
+    return NotFoundError("vector store", render_id(COLLECTION_PREFIX, collection_id))

@@ -1,0 +1,45 @@
+"""What is written to the index."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from undercroft.retrieval.chunking import Chunk
+from undercroft.retrieval.parsing.models import ExtractedDocument
+
+INDEX_JOB: Final = "index_blob"
+REWEIGHT_JOB: Final = "reweight_terms"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedChunk:
+    """A chunk with its text.
+
+    Attributes:
+        searchable: The text with the title and headings above it: what is embedded and whose words are indexed, so
+            that a passage is also found by what it is about.
+    """
+
+    chunk: Chunk
+    text: str
+    searchable: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedChunks:
+    """The chunks of one content and their unit vectors, shape ``(len(chunks), dimensions)``, row for row."""
+
+    blob_id: UUID
+    chunks: Sequence[IndexedChunk]
+    vectors: npt.NDArray[np.float32]
+
+
+def with_context(document: ExtractedDocument, chunk: Chunk) -> IndexedChunk:
+    """A chunk under the title of its document and the headings above it."""
+    text = document.text[chunk.start : chunk.end]
+    context = [line for line in (document.title, *chunk.headings) if line and line not in text]
+    return IndexedChunk(chunk, text, "\n".join([*dict.fromkeys(context), text]))

@@ -1,0 +1,116 @@
+-- name: request_index :value
+-- Answers the id when the content now waits to be indexed, nothing when it is indexed or waiting already.
+UPDATE blobs
+SET index_state = 'pending', index_error_code = NULL, index_error_message = NULL
+WHERE id = $1 AND index_state IN ('unindexed', 'failed')
+RETURNING id;
+
+-- name: find_pending_media_type :value
+SELECT media_type FROM blobs WHERE id = $1 AND index_state = 'pending';
+
+-- name: lock_pending_blob :value
+SELECT id FROM blobs WHERE id = $1 AND index_state = 'pending' FOR UPDATE;
+
+-- name: find_model :value
+SELECT id FROM embedding_models WHERE name = $1 AND dimensions = $2;
+
+-- name: allocate_chunk_ids :many
+SELECT nextval('chunks_id_seq') AS id FROM generate_series(1, $1::int);
+
+-- name: insert_embeddings :exec
+INSERT INTO chunk_embeddings (model_id, chunk_id, tenant_id, blob_id, embedding)
+SELECT $1, vector.chunk_id, current_tenant(), $2, vector.embedding::halfvec
+FROM unnest($3::bigint[], $4::text[]) AS vector (chunk_id, embedding);
+
+-- name: insert_chunks :exec
+WITH passage AS MATERIALIZED (
+    SELECT
+        p.id,
+        p.ordinal,
+        p.start_offset,
+        p.end_offset,
+        p.page_start,
+        p.page_end,
+        p.headings,
+        p.text,
+        p.token_count,
+        to_tsvector('english', p.searchable) AS lexemes
+    FROM jsonb_to_recordset($2::jsonb) AS p (
+        id bigint,
+        ordinal int,
+        start_offset int,
+        end_offset int,
+        page_start int,
+        page_end int,
+        headings text[],
+        text text,
+        token_count int,
+        searchable text
+    )
+), average AS (
+    SELECT coalesce(
+        (
+            SELECT s.weighted_average FROM corpus_statistics AS s
+            WHERE s.tenant_id = current_tenant() AND s.chunk_count > 0
+        ),
+        (SELECT avg(term_count(lexemes))::real FROM passage)
+    ) AS term_length
+)
+
+INSERT INTO chunks (
+    id, tenant_id, blob_id, ordinal, start_offset, end_offset, page_start, page_end, headings, text, token_count,
+    lexemes, terms
+)
+SELECT
+    passage.id,
+    current_tenant(),
+    $1,
+    passage.ordinal,
+    passage.start_offset,
+    passage.end_offset,
+    passage.page_start,
+    passage.page_end,
+    passage.headings,
+    passage.text,
+    passage.token_count,
+    passage.lexemes,
+    bm25_weights(passage.lexemes, average.term_length)
+FROM passage
+CROSS JOIN average;
+
+-- name: mark_indexed :exec
+UPDATE blobs SET index_state = 'indexed' WHERE id = $1;
+
+-- name: mark_failed :exec
+UPDATE blobs
+SET index_state = 'failed', index_error_code = $2, index_error_message = $3
+WHERE id = $1 AND index_state = 'pending';
+
+-- name: is_average_stale :value
+SELECT
+    s.chunk_count > 0
+    AND abs(s.term_total::real / s.chunk_count / greatest(s.weighted_average, 1) - 1) > $1::real
+FROM corpus_statistics AS s
+WHERE s.tenant_id = current_tenant();
+
+-- name: renew_average :value
+UPDATE corpus_statistics
+SET weighted_average = term_total::real / greatest(chunk_count, 1)
+WHERE tenant_id = current_tenant()
+RETURNING weighted_average;
+
+-- name: reweight_chunks :value
+-- Answers the last chunk that was reweighted, nothing after the last one.
+WITH batch AS (
+    SELECT c.id FROM chunks AS c
+    WHERE c.tenant_id = current_tenant() AND c.id > $2
+    ORDER BY c.id LIMIT $3
+), reweighted AS (
+    UPDATE chunks AS c
+    SET terms = bm25_weights(c.lexemes, $1)
+    FROM batch
+    WHERE c.id = batch.id
+    RETURNING c.id
+)
+
+SELECT max(id) FROM reweighted;

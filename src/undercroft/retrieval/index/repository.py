@@ -1,0 +1,109 @@
+"""The index's statements, one method each."""
+
+from collections.abc import Sequence
+from typing import Final, cast
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from undercroft.kit.database import Transaction
+from undercroft.kit.sql import load_queries
+from undercroft.retrieval.halfvec import render_vector
+from undercroft.retrieval.index.models import IndexedChunk
+
+_QUERIES: Final = load_queries("undercroft.retrieval.index")
+
+
+class IndexRepository:
+    """Writes chunks, lexemes and vectors, and the state of the contents they come from."""
+
+    async def request_index(self, transaction: Transaction, blob_id: UUID) -> bool:
+        """Mark a content as waiting; False when it is indexed or waiting already."""
+        return await _QUERIES.value(transaction, "request_index", blob_id) is not None
+
+    async def find_pending_media_type(self, transaction: Transaction, blob_id: UUID) -> str | None:
+        """The type of a content that waits to be indexed; None when it does not, or is gone."""
+        media_type = await _QUERIES.value(transaction, "find_pending_media_type", blob_id)
+        return cast("str | None", media_type)
+
+    async def lock_pending_blob(self, transaction: Transaction, blob_id: UUID) -> bool:
+        """Lock a content that still waits; False when it does not, or is gone."""
+        return await _QUERIES.value(transaction, "lock_pending_blob", blob_id) is not None
+
+    async def find_model(self, transaction: Transaction, name: str, dimensions: int) -> int | None:
+        """The number of a registered embedding model."""
+        return cast("int | None", await _QUERIES.value(transaction, "find_model", name, dimensions))
+
+    async def allocate_chunk_ids(self, transaction: Transaction, count: int) -> list[int]:
+        """Fresh chunk ids, ascending."""
+        rows = await _QUERIES.many(transaction, "allocate_chunk_ids", count)
+        return [row["id"] for row in rows]
+
+    async def insert_embeddings(
+        self,
+        transaction: Transaction,
+        model_id: int,
+        blob_id: UUID,
+        chunk_ids: Sequence[int],
+        vectors: npt.NDArray[np.float32],
+    ) -> None:
+        """Insert vectors, row for row of ``chunk_ids``."""
+        await _QUERIES.execute(
+            transaction,
+            "insert_embeddings",
+            model_id,
+            blob_id,
+            chunk_ids,
+            [render_vector(vector) for vector in vectors],
+        )
+
+    async def insert_chunks(
+        self,
+        transaction: Transaction,
+        blob_id: UUID,
+        chunk_ids: Sequence[int],
+        chunks: Sequence[IndexedChunk],
+    ) -> None:
+        """Insert chunks; their words are indexed and counted on the way."""
+        passages = [
+            {
+                "id": chunk_id,
+                "ordinal": indexed.chunk.ordinal,
+                "start_offset": indexed.chunk.start,
+                "end_offset": indexed.chunk.end,
+                "page_start": indexed.chunk.page_start,
+                "page_end": indexed.chunk.page_end,
+                "headings": indexed.chunk.headings,
+                "text": indexed.text,
+                "token_count": indexed.chunk.token_count,
+                "searchable": indexed.searchable,
+            }
+            for chunk_id, indexed in zip(chunk_ids, chunks, strict=True)
+        ]
+        await _QUERIES.execute(transaction, "insert_chunks", blob_id, passages)
+
+    async def mark_indexed(self, transaction: Transaction, blob_id: UUID) -> None:
+        """Make a content searchable."""
+        await _QUERIES.execute(transaction, "mark_indexed", blob_id)
+
+    async def mark_failed(
+        self, transaction: Transaction, blob_id: UUID, code: str, message: str
+    ) -> None:
+        """Record why a waiting content cannot be indexed."""
+        await _QUERIES.execute(transaction, "mark_failed", blob_id, code, message)
+
+    async def is_average_stale(self, transaction: Transaction, tolerance: float) -> bool:
+        """Whether the average length has moved by more than ``tolerance`` since terms were weighted."""
+        return bool(await _QUERIES.value(transaction, "is_average_stale", tolerance))
+
+    async def renew_average(self, transaction: Transaction) -> float | None:
+        """Make the current average length the one to weight with; None when the tenant has no chunk yet."""
+        return cast("float | None", await _QUERIES.value(transaction, "renew_average"))
+
+    async def reweight_chunks(
+        self, transaction: Transaction, average: float, after: int, limit: int
+    ) -> int | None:
+        """Weight the terms of the next chunks; the last one's id, None when none was left."""
+        last = await _QUERIES.value(transaction, "reweight_chunks", average, after, limit)
+        return cast("int | None", last)

@@ -1,0 +1,26 @@
+"""Requests that a content be indexed, from within the transaction that needs it."""
+
+from uuid import UUID
+
+from undercroft.jobs.service import JobQueue
+from undercroft.kit.database import Scope, Transaction
+from undercroft.retrieval.index.models import INDEX_JOB
+from undercroft.retrieval.index.repository import IndexRepository
+
+
+class IndexService:
+    """The index as seen by whoever adds documents."""
+
+    def __init__(self, jobs: JobQueue) -> None:
+        self._jobs = jobs
+        self._repository = IndexRepository()
+
+    async def request(self, transaction: Transaction, scope: Scope, blob_id: UUID) -> None:
+        """Have a content indexed, unless it is or soon will be.
+
+        The content's state and the job commit with the caller's transaction.
+        """
+        if await self._repository.request_index(transaction, blob_id):
+            await self._jobs.enqueue(
+                transaction, scope, INDEX_JOB, {"blob_id": str(blob_id)}, dedupe_key=str(blob_id)
+            )

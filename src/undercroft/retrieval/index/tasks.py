@@ -1,0 +1,169 @@
+"""The jobs that build the index."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+from tokenizers import Tokenizer
+
+from undercroft.jobs.errors import JobFailedError
+from undercroft.jobs.handler import JobContext, JobHandler
+from undercroft.jobs.models import JobFailure, Payload
+from undercroft.jobs.service import JobQueue
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.errors import UndercroftError
+from undercroft.retrieval.chunking import chunk_document
+from undercroft.retrieval.embedding.protocol import Embedder
+from undercroft.retrieval.index.models import (
+    INDEX_JOB,
+    REWEIGHT_JOB,
+    EmbeddedChunks,
+    IndexedChunk,
+    with_context,
+)
+from undercroft.retrieval.index.repository import IndexRepository
+from undercroft.retrieval.parsing.errors import ParseError, UnsupportedTypeError
+from undercroft.retrieval.parsing.models import ExtractedDocument
+from undercroft.retrieval.parsing.sandbox import ParserSandbox
+from undercroft.vault.blobs import BlobStore
+
+_INDEX_SECONDS: Final = 1800.0
+_EMBEDDING_BATCH: Final = 64
+"""Chunks embedded between two reports of progress."""
+_CONTEXT_TOKENS: Final = 36
+"""Of the embedder's limit, what is left for special tokens and the title and headings before a passage."""
+_INSERT_BATCH: Final = 500
+_REWEIGHT_BATCH: Final = 1000
+_AVERAGE_TOLERANCE: Final = 0.1
+"""BM25 weights are renewed when the average length has moved by more than this since they were computed."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class IndexTasks:
+    """Parses, chunks, embeds and stores one content; and keeps the weights of a tenant's terms fresh."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        sandbox: ParserSandbox,
+        tokenizer: Tokenizer,
+        embedder: Embedder,
+        jobs: JobQueue,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._sandbox = sandbox
+        self._tokenizer = tokenizer
+        self._embedder = embedder
+        self._jobs = jobs
+        self._repository = IndexRepository()
+
+    def handlers(self, concurrency: int) -> Mapping[str, JobHandler]:
+        """What a worker registers. One file is parsed and another stored while a third is embedded."""
+        return {
+            INDEX_JOB: JobHandler(self.index_blob, _INDEX_SECONDS, concurrency, self.record_death),
+            REWEIGHT_JOB: JobHandler(self.reweight_terms, _INDEX_SECONDS),
+        }
+
+    async def index_blob(self, context: JobContext) -> None:
+        """Make one content searchable.
+
+        Its chunks appear in one transaction, under the job's fence: after a crash in the middle the next attempt
+        starts over, and a stalled worker that comes back late finds the content indexed and writes nothing.
+        A file that cannot be read ends the job: its state says why.
+        """
+        blob_id = UUID(str(context.payload["blob_id"]))
+        async with self._database.transaction(context.scope) as transaction:
+            media_type = await self._repository.find_pending_media_type(transaction, blob_id)
+        if media_type is None:
+            return
+        path = self._blobs.local_path(context.scope.tenant_id, blob_id)
+        try:
+            document = await self._sandbox.extract(path, media_type)
+        except (ParseError, UnsupportedTypeError) as error:
+            await self._fail(context, blob_id, error)
+            return
+        chunks = await asyncio.to_thread(self._chunk, document)
+        vectors = await self._embed(context, chunks)
+        async with self._database.transaction(context.scope) as transaction:
+            await context.still_mine(transaction)
+            # Against a delete of the document at the same time: whoever locks the blob first wins, and a blob that is
+            # gone gets no chunks.
+            if await self._repository.lock_pending_blob(transaction, blob_id):
+                await self._store(transaction, EmbeddedChunks(blob_id, chunks, vectors))
+                await self._renew_stale_weights(transaction, context.scope)
+
+    async def record_death(
+        self, transaction: Transaction, scope: Scope, payload: Payload, failure: JobFailure
+    ) -> None:
+        """Record on the content that its job was given up, so that nobody waits for it."""
+        del scope
+        blob_id = UUID(str(payload["blob_id"]))
+        await self._repository.mark_failed(transaction, blob_id, failure.code, failure.message)
+
+    async def reweight_terms(self, context: JobContext) -> None:
+        """Weight all of a tenant's terms with the current average length."""
+        async with self._database.transaction(context.scope) as transaction:
+            average = await self._repository.renew_average(transaction)
+        last: int | None = 0
+        while average is not None and last is not None:
+            async with self._database.transaction(context.scope) as transaction:
+                last = await self._repository.reweight_chunks(
+                    transaction, average, last, _REWEIGHT_BATCH
+                )
+
+    def _chunk(self, document: ExtractedDocument) -> list[IndexedChunk]:
+        room = self._embedder.model.max_tokens - _CONTEXT_TOKENS
+        chunks = chunk_document(document, self._tokenizer, room)
+        return [with_context(document, chunk) for chunk in chunks]
+
+    async def _embed(
+        self, context: JobContext, chunks: Sequence[IndexedChunk]
+    ) -> npt.NDArray[np.float32]:
+        vectors = np.empty((len(chunks), self._embedder.model.dimensions), dtype=np.float32)
+        for start in range(0, len(chunks), _EMBEDDING_BATCH):
+            batch = chunks[start : start + _EMBEDDING_BATCH]
+            await context.progress(start, len(chunks))
+            vectors[start : start + len(batch)] = await self._embedder.embed(
+                [indexed.searchable for indexed in batch]
+            )
+        await context.progress(len(chunks), len(chunks))
+        return vectors
+
+    async def _store(self, transaction: Transaction, embedded: EmbeddedChunks) -> None:
+        model = self._embedder.model
+        model_id = await self._repository.find_model(transaction, model.name, model.dimensions)
+        if model_id is None:
+            raise JobFailedError(
+                "model_not_registered",
+                f"The embedding model {model.name} is not registered. Run `undercroft migrate`.",
+            )
+        ids = await self._repository.allocate_chunk_ids(transaction, len(embedded.chunks))
+        for start in range(0, len(ids), _INSERT_BATCH):
+            part = slice(start, start + _INSERT_BATCH)
+            await self._repository.insert_embeddings(
+                transaction, model_id, embedded.blob_id, ids[part], embedded.vectors[part]
+            )
+        for start in range(0, len(ids), _INSERT_BATCH):
+            part = slice(start, start + _INSERT_BATCH)
+            await self._repository.insert_chunks(
+                transaction, embedded.blob_id, ids[part], embedded.chunks[part]
+            )
+        await self._repository.mark_indexed(transaction, embedded.blob_id)
+
+    async def _renew_stale_weights(self, transaction: Transaction, scope: Scope) -> None:
+        if await self._repository.is_average_stale(transaction, _AVERAGE_TOLERANCE):
+            await self._jobs.enqueue(transaction, scope, REWEIGHT_JOB, {}, dedupe_key="tenant")
+
+    async def _fail(self, context: JobContext, blob_id: UUID, error: UndercroftError) -> None:
+        code = error.code or error.kind
+        async with self._database.transaction(context.scope) as transaction:
+            await context.still_mine(transaction)
+            await self._repository.mark_failed(transaction, blob_id, code, error.message)
+        _log.info("document_not_indexed", blob_id=str(blob_id), reason=code)

@@ -1,0 +1,1 @@
+"""Search: the legs propose, one statement authorises and reads."""

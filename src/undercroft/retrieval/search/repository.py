@@ -1,0 +1,71 @@
+"""The search's statements, one method each."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from asyncpg import Record
+
+from undercroft.kit.database import Transaction
+from undercroft.kit.sql import load_queries
+from undercroft.retrieval.halfvec import render_vector
+
+_QUERIES: Final = load_queries("undercroft.retrieval.search")
+
+
+class SearchRepository:
+    """Asks the legs, and reads what they proposed as far as the principal may."""
+
+    async def search_lexical(
+        self,
+        transaction: Transaction,
+        collection_ids: Sequence[UUID],
+        text: str,
+        *,
+        candidate_limit: int,
+        limit: int,
+    ) -> list[int]:
+        """Chunks with any word of ``text``, best BM25 first."""
+        rows = await _QUERIES.many(
+            transaction, "search_lexical", collection_ids, text, candidate_limit, limit
+        )
+        return [row["chunk_id"] for row in rows]
+
+    async def search_vector(
+        self,
+        transaction: Transaction,
+        collection_ids: Sequence[UUID],
+        model_name: str,
+        vector: npt.NDArray[np.float32],
+        *,
+        exact_limit: int,
+        limit: int,
+    ) -> dict[int, float]:
+        """Chunks near ``vector``, nearest first, with their cosine similarity; none for an unregistered model."""
+        rows = await _QUERIES.many(
+            transaction,
+            "search_vector",
+            collection_ids,
+            model_name,
+            render_vector(vector),
+            exact_limit,
+            limit,
+        )
+        # With HNSW's relaxed order rows may come slightly out of order.
+        nearest = sorted(rows, key=lambda row: (-row["score"], row["chunk_id"]))
+        return {row["chunk_id"]: row["score"] for row in nearest}
+
+    async def list_unknown_collections(
+        self, transaction: Transaction, collection_ids: Sequence[UUID]
+    ) -> list[UUID]:
+        """Those of the collections that the principal does not have."""
+        rows = await _QUERIES.many(transaction, "list_unknown_collections", collection_ids)
+        return [row["id"] for row in rows]
+
+    async def list_passages(
+        self, transaction: Transaction, collection_ids: Sequence[UUID], chunk_ids: Sequence[int]
+    ) -> list[Record]:
+        """The chunks that the principal may read through the collections, in the order of ``chunk_ids``."""
+        return await _QUERIES.many(transaction, "list_passages", collection_ids, chunk_ids)
