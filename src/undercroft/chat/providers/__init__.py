@@ -1,0 +1,1 @@
+"""Language models behind one Protocol: outside servers, the built-in one, the extractive one."""

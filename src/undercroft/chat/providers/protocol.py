@@ -1,0 +1,210 @@
+"""What the service asks of a language model, whoever runs it.
+
+Every implementation passes one suite, ``tests/chat/providers/test_conformance.py``.
+"""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal, Protocol, TypeAlias
+from uuid import UUID
+
+from undercroft.kit.errors import InvalidRequestError
+
+MAX_STOP_STRINGS: Final = 16
+MAX_STOP_CHARACTERS: Final = 256
+
+Location: TypeAlias = Literal["local", "external"]
+"""Whether text given to a model stays on machines of this service's operator (invariant 11)."""
+
+
+class Role(StrEnum):
+    """Who speaks. OpenAI's ``developer`` is mapped to ``SYSTEM`` at the edge."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of the prompt.
+
+    Attributes:
+        role: Who speaks.
+        content: Plain text.
+    """
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk as it is shown to a model.
+
+    Attributes:
+        number: The number it is cited by, from 1.
+        document_id: The document it comes from.
+        filename: That document's name.
+        text: The passage.
+        start: Offset of its first character in the document's extracted text.
+        end: Offset after its last character.
+        page_start: The page it begins on, from 1; None where the format has no pages.
+        page_end: The page it ends on.
+        headings: The headings above it, outermost first.
+        score: Relevance to the question; only the order means something.
+        similarity: Cosine similarity of question and passage, -1 to 1; None where the vector leg did not
+            propose it.
+    """
+
+    number: int
+    document_id: UUID
+    filename: str
+    text: str
+    start: int
+    end: int
+    page_start: int | None
+    page_end: int | None
+    headings: tuple[str, ...]
+    score: float
+    similarity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What to generate.
+
+    Attributes:
+        model: The model's id, as ``list_models`` gives it.
+        messages: The whole prompt, passages included, oldest turn first.
+        passages: The passages that the prompt shows, for a provider that quotes instead of writing.
+        question: What the person asked, without the prompt around it; for the same.
+        max_output_tokens: Upper bound on generated tokens; None leaves it to the provider.
+        temperature: 0 asks for the most likely text; None for the provider's default.
+        top_p: Nucleus sampling; None for the provider's default.
+        stop: Texts that end the generation. They are not part of the output.
+
+    Raises:
+        InvalidRequestError: A number is out of its range, or a stop string is empty or too long.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    passages: tuple[Passage, ...] = ()
+    question: str = ""
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_output_tokens is not None and self.max_output_tokens < 1:
+            raise InvalidRequestError("Ask for at least one token.", param="max_output_tokens")
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise InvalidRequestError("temperature must be from 0 to 2.", param="temperature")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise InvalidRequestError("top_p must be above 0 and at most 1.", param="top_p")
+        if len(self.stop) > MAX_STOP_STRINGS or any(
+            not 0 < len(text) <= MAX_STOP_CHARACTERS for text in self.stop
+        ):
+            raise InvalidRequestError(
+                f"Give at most {MAX_STOP_STRINGS} stop strings of 1 to {MAX_STOP_CHARACTERS} characters.",
+                param="stop",
+            )
+
+
+class FinishReason(StrEnum):
+    """Why a generation ended, in OpenAI's words."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CONTENT_FILTER = "content_filter"
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of text, never empty and never half of a character."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a generation consumed, in tokens of the model that ran it.
+
+    Attributes:
+        input_tokens: Tokens of the prompt.
+        output_tokens: Tokens generated.
+        estimated: True when the model's server did not say, and the figures are derived from the
+            text's length.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of every generation that did not fail."""
+
+    reason: FinishReason
+    usage: Usage
+
+
+GenerationEvent: TypeAlias = TextDelta | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that a provider offers.
+
+    Attributes:
+        id: The name requests use.
+        owned_by: Who offers it, as ``GET /v1/models`` reports it.
+        created: Unix seconds, where known.
+        context_tokens: The longest prompt and answer together, in tokens, where known.
+    """
+
+    id: str
+    owned_by: str
+    created: int | None = None
+    context_tokens: int | None = None
+
+
+class ModelProvider(Protocol):
+    """Whoever generates text."""
+
+    @property
+    def name(self) -> str:
+        """A short stable name for logs, metrics and the operator."""
+        ...
+
+    @property
+    def location(self) -> Location:
+        """Whether text given to this provider leaves the operator's machines."""
+        ...
+
+    async def list_models(self) -> tuple[ModelInfo, ...]:
+        """The models offered now.
+
+        Raises:
+            UndercroftError: The provider cannot be reached in time.
+        """
+        ...
+
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        """Streams any number of ``TextDelta`` and then exactly one ``Finished``.
+
+        Closing the generator cancels the work behind it at once. A generation that cannot be
+        completed raises; it never just ends.
+
+        Raises:
+            UndercroftError: Nothing or not everything could be generated; the message says why.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Releases connections and processes. Generations still running end with an error."""
+        ...

@@ -1,0 +1,188 @@
+"""Which model is offered by whom, and who answers when the first one fails."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from undercroft.chat.providers.protocol import (
+    GenerationEvent,
+    GenerationRequest,
+    ModelInfo,
+    ModelProvider,
+)
+from undercroft.kit.clock import Clock, SystemClock
+from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
+
+REFRESH_SECONDS: Final = 60.0
+"""How long the lists of models are relied on for choosing a provider."""
+
+_FAIL_OVER: Final = frozenset(
+    {
+        ErrorKind.UPSTREAM_FAILED,
+        ErrorKind.UNAVAILABLE,
+        ErrorKind.TIMED_OUT,
+        ErrorKind.RATE_LIMITED,
+        ErrorKind.NOT_FOUND,
+    }
+)
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class ModelNotFoundError(UndercroftError):
+    """No provider offers a model of that name."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model '{model[:256]}' does not exist. GET /v1/models lists those there are.",
+            kind=ErrorKind.NOT_FOUND,
+            param="model",
+            code="model_not_found",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelListing:
+    """The models offered now.
+
+    Attributes:
+        models: Each name once, as its first provider describes it.
+        failures: Providers that could not say what they offer, by name, with their errors.
+    """
+
+    models: tuple[ModelInfo, ...]
+    failures: dict[str, UndercroftError]
+
+
+class ModelRegistry:
+    """All providers, in the order in which they are preferred.
+
+    Args:
+        providers: First come, first asked.
+        default_model: What a request without a model gets.
+        clock: For the age of the lists.
+
+    Raises:
+        ValueError: Two providers have the same name.
+    """
+
+    def __init__(
+        self,
+        providers: Sequence[ModelProvider],
+        *,
+        default_model: str,
+        clock: Clock | None = None,
+    ) -> None:
+        self._providers = tuple(providers)
+        if len({provider.name for provider in providers}) < len(providers):
+            raise ValueError("two model providers have the same name")
+        self._default_model = default_model
+        self._clock = clock or SystemClock()
+        self._offered: dict[str, tuple[ModelInfo, ...]] = {}
+        self._refreshed_at: float | None = None
+
+    @property
+    def default_model(self) -> str:
+        """What a request without a model gets."""
+        return self._default_model
+
+    async def list_models(self) -> ModelListing:
+        """Asks all providers at once; one that does not answer is left out and reported."""
+        answers = await asyncio.gather(*map(_models_or_error, self._providers))
+        models: dict[str, ModelInfo] = {}
+        failures: dict[str, UndercroftError] = {}
+        for provider, answer in zip(self._providers, answers, strict=True):
+            if isinstance(answer, UndercroftError):
+                failures[provider.name] = answer
+                continue
+            self._offered[provider.name] = answer
+            for model in answer:
+                models.setdefault(model.id, model)
+        self._refreshed_at = self._clock.monotonic()
+        return ModelListing(tuple(models.values()), failures)
+
+    async def resolve(self, model: str) -> tuple[ModelProvider, ...]:
+        """Who offers a model, in order of preference; never empty.
+
+        A provider that cannot be reached counts with the list it gave last: asking it is what fails over.
+
+        Raises:
+            ModelNotFoundError: Nobody offers it.
+            UnavailableError: Nobody who could be asked offers it, and somebody could not be asked.
+        """
+        age = None if self._refreshed_at is None else self._clock.monotonic() - self._refreshed_at
+        failures: dict[str, UndercroftError] = {}
+        offering = self._offering(model)
+        if not offering or age is None or age > REFRESH_SECONDS:
+            failures = (await self.list_models()).failures
+            offering = self._offering(model)
+        if offering:
+            return offering
+        if failures:
+            names = ", ".join(f"'{name}'" for name in failures)
+            raise UnavailableError(
+                f"The model '{model[:256]}' is not known, and {names} cannot be asked for it now. Try again later.",
+                retry_after=10,
+                code="model_provider_unavailable",
+            )
+        raise ModelNotFoundError(model)
+
+    async def context_tokens(self, model: str) -> int | None:
+        """The longest prompt and answer together that whoever is asked first takes, where known.
+
+        Raises:
+            UndercroftError: As :meth:`resolve`.
+        """
+        first = (await self.resolve(model))[0]
+        offered = self._offered.get(first.name, ())
+        return next((info.context_tokens for info in offered if info.id == model), None)
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        """Streams from the first provider of the request's model that begins to answer.
+
+        Once text has been sent there is no turning to another: its answer would not continue the first one's.
+
+        Raises:
+            UndercroftError: Nobody offers the model, or the last provider failed.
+        """
+        *others, last = await self.resolve(request.model)
+        for provider in others:
+            started = False
+            try:
+                async with contextlib.aclosing(provider.generate(request)) as events:
+                    async for event in events:
+                        started = True
+                        yield event
+            except UndercroftError as error:
+                if started or error.kind not in _FAIL_OVER:
+                    raise
+                _log.warning("model provider failed over", provider=provider.name, code=error.code)
+            else:
+                return
+        async with contextlib.aclosing(last.generate(request)) as events:
+            async for event in events:
+                yield event
+
+    async def close(self) -> None:
+        """Closes every provider."""
+        await asyncio.gather(*(provider.close() for provider in self._providers))
+
+    def _offering(self, model: str) -> tuple[ModelProvider, ...]:
+        return tuple(
+            provider
+            for provider in self._providers
+            if any(offered.id == model for offered in self._offered.get(provider.name, ()))
+        )
+
+
+async def _models_or_error(
+    provider: ModelProvider,
+) -> tuple[ModelInfo, ...] | UndercroftError:
+    try:
+        return await provider.list_models()
+    except UndercroftError as error:
+        return error

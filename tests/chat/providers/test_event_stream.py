@@ -1,0 +1,55 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from undercroft.chat.providers.event_stream import EventStreamReader, EventTooLargeError
+
+STREAM = (
+    b"\xef\xbb\xbf: a comment\n\n"
+    b"data: one\n\n"
+    b"event: message\r\nid: 7\r\ndata: two\r\ndata:  lines\r\n\r\n"
+    b"data:three\r\rdata\n\n"
+    b"retry: 10\n\n"
+    b"data: na\xc3\xafve \xf0\x9f\xa6\x9c\n\ndata: [DONE]"
+)
+EVENTS = [b"one", b"two\n lines", b"three", b"", "naïve 🦜".encode(), b"[DONE]"]
+
+
+@given(st.lists(st.integers(0, len(STREAM))))
+def test_events_are_the_same_however_the_network_cuts_them(cuts: list[int]) -> None:
+    reader = EventStreamReader(1000)
+    edges = [0, *sorted(cuts), len(STREAM)]
+
+    events: list[bytes] = []
+    for start, end in itertools.pairwise(edges):
+        events += reader.feed(STREAM[start:end])
+
+    assert events + reader.finish() == EVENTS
+
+
+def test_an_event_is_given_out_as_soon_as_it_is_complete() -> None:
+    reader = EventStreamReader(1000)
+
+    assert reader.feed(b"data: one\r\n\r") == [b"one"]
+    assert reader.feed(b"\ndata: two\n") == []
+    assert reader.feed(b"\n") == [b"two"]
+
+
+@pytest.mark.parametrize("piece", [b"data: 0123456789\n", b"x" * 16])
+def test_refuses_an_event_over_the_limit_in_one_line_or_in_many(piece: bytes) -> None:
+    reader = EventStreamReader(64)
+
+    def feed_for_ever() -> None:
+        while True:
+            reader.feed(piece)
+
+    with pytest.raises(EventTooLargeError):
+        feed_for_ever()
+
+
+def test_the_limit_is_for_one_event_not_for_the_stream() -> None:
+    reader = EventStreamReader(64)
+
+    assert sum(len(reader.feed(b"data: 0123456789\n\n")) for _ in range(100)) == 100
