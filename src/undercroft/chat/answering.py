@@ -1,0 +1,233 @@
+"""One answer, from a question to its last citation: search, decide, prompt, generate, verify.
+
+The service decides whether the documents hold an answer, and which citations stand; the model only writes.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+from uuid import UUID
+
+from undercroft.chat.citations import UNSUPPORTED_NOTE, Citation, CitationAnnotator
+from undercroft.chat.grounding import REFUSAL, ground
+from undercroft.chat.prompt import INSTRUCTIONS, Prompt, assemble_prompt
+from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
+from undercroft.chat.providers.extractive import count_tokens
+from undercroft.chat.providers.protocol import (
+    Finished,
+    FinishReason,
+    GenerationRequest,
+    Message,
+    Passage,
+    Role,
+    TextDelta,
+    Usage,
+)
+from undercroft.chat.providers.registry import ModelRegistry
+from undercroft.kit.database import Scope
+from undercroft.retrieval.search.models import FoundPassage, SearchQuery
+from undercroft.retrieval.search.service import SearchService
+
+_DEFAULT_CONTEXT: Final = 8192
+_DEFAULT_ANSWER: Final = 512
+"""Tokens kept free for the answer when the request does not say."""
+_NO_PASSAGES: Final[tuple[Passage, ...]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileSearch:
+    """Which collections an answer is made from.
+
+    Attributes:
+        limit: The most passages that are shown to the model.
+        threshold: Passages scored below it are left out; scores are in (0, 1].
+    """
+
+    collection_ids: tuple[UUID, ...]
+    limit: int
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be answered, and how.
+
+    Attributes:
+        messages: The conversation, the question last.
+        instructions: Of the caller, for the model; put before ours.
+        model: A model's id; the registry's default is the caller's to fill in.
+        search: None answers without documents.
+    """
+
+    messages: tuple[Message, ...]
+    model: str
+    instructions: str | None = None
+    search: FileSearch | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What the person asked last."""
+        asked = [message.content for message in self.messages if message.role is Role.USER]
+        return asked[-1] if asked else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """The search is done: what it found, and what of that the model is shown (the passages with numbers)."""
+
+    query: str
+    found: tuple[FoundPassage, ...]
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer is complete."""
+
+    reason: FinishReason
+    usage: Usage
+
+
+AnswerEvent: TypeAlias = Searched | TextDelta | Citation | Answered
+"""At most one ``Searched`` first, then text and citations as they become certain, then exactly one ``Answered``."""
+
+
+class Answerer:
+    """Answers questions."""
+
+    def __init__(self, search: SearchService, models: ModelRegistry) -> None:
+        self._search = search
+        self._models = models
+
+    @property
+    def default_model(self) -> str:
+        """The model of a request that names none."""
+        return self._models.default_model
+
+    async def check(self, scope: Scope, question: Question) -> None:
+        """Find out, before anything is promised, that the model can be asked and the collections searched.
+
+        Raises:
+            UndercroftError: When no provider offers the model.
+            NotFoundError: When the principal may see no such collection.
+        """
+        await self._models.resolve(question.model)
+        if question.search is not None:
+            await self._search.require_collections(scope, question.search.collection_ids)
+
+    async def answer(self, scope: Scope, question: Question) -> AsyncGenerator[AnswerEvent]:
+        """Stream an answer. Closing the generator cancels the search or the generation behind it.
+
+        Raises:
+            UndercroftError: When a collection is unknown, nothing can be searched or no model answers.
+        """
+        passages = _NO_PASSAGES
+        if question.search is not None:
+            searched = await self._find(scope, question, question.search)
+            yield searched
+            passages = searched.passages
+            if not _may_answer(question, passages):
+                yield TextDelta(REFUSAL)
+                yield Answered(FinishReason.STOP, _refusal_usage(question))
+                return
+        async with aclosing(self._generate(question, passages)) as events:
+            async for event in events:
+                yield event
+
+    async def _find(self, scope: Scope, question: Question, search: FileSearch) -> Searched:
+        query = SearchQuery(search.collection_ids, question.text, search.limit)
+        result = await self._search.search(scope, query)
+        found = tuple(passage for passage in result.passages if passage.score >= search.threshold)
+        passages = tuple(_numbered(number, passage) for number, passage in enumerate(found, 1))
+        return Searched(question.text, found, passages)
+
+    async def _generate(
+        self, question: Question, passages: tuple[Passage, ...]
+    ) -> AsyncGenerator[AnswerEvent]:
+        prompt = await self._assemble(question, passages)
+        annotator = CitationAnnotator(question.text, prompt.passages)
+        request = GenerationRequest(
+            model=question.model,
+            messages=prompt.messages,
+            passages=prompt.passages,
+            question=question.text,
+            max_output_tokens=question.max_output_tokens,
+            temperature=question.temperature,
+            top_p=question.top_p,
+            stop=question.stop,
+        )
+        finished = Finished(FinishReason.STOP, Usage(0, 0))
+        async with aclosing(self._models.generate(request)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    finished = event
+                    continue
+                annotated = annotator.feed(event.text)
+                if annotated.text:
+                    yield TextDelta(annotated.text)
+                for citation in annotated.citations:
+                    yield citation
+        last = annotator.finish()
+        if last.text:
+            yield TextDelta(last.text)
+        for citation in last.citations:
+            yield citation
+        if prompt.passages and not annotator.support.complete:
+            yield TextDelta(f"\n\n{UNSUPPORTED_NOTE}")
+        yield Answered(finished.reason, finished.usage)
+
+    async def _assemble(self, question: Question, passages: tuple[Passage, ...]) -> Prompt:
+        context = await self._models.context_tokens(question.model) or _DEFAULT_CONTEXT
+        answer = min(question.max_output_tokens or _DEFAULT_ANSWER, context // 2)
+        if not passages:
+            system = [question.instructions] if question.instructions else []
+            messages = tuple(Message(Role.SYSTEM, text) for text in system) + question.messages
+            return Prompt(messages, (), sum(count_tokens(m.content) for m in messages))
+        instructions = "\n\n".join(filter(None, (question.instructions, INSTRUCTIONS)))
+        return assemble_prompt(
+            question.text,
+            passages,
+            _without_last_question(question.messages),
+            count_tokens=count_tokens,
+            budget=context - answer,
+            instructions=instructions,
+        )
+
+
+def _may_answer(question: Question, passages: tuple[Passage, ...]) -> bool:
+    """Whether a model is asked at all. The extractive one makes the same decision itself, in the same words."""
+    if not passages:
+        return False
+    return question.model == EXTRACTIVE or ground(question.text, passages).answerable
+
+
+def _numbered(number: int, passage: FoundPassage) -> Passage:
+    return Passage(
+        number=number,
+        document_id=passage.document_id,
+        filename=passage.filename,
+        text=passage.text,
+        start=passage.start,
+        end=passage.end,
+        page_start=passage.page_start,
+        page_end=passage.page_end,
+        headings=passage.headings,
+        score=passage.score,
+        similarity=passage.similarity,
+    )
+
+
+def _without_last_question(messages: Sequence[Message]) -> tuple[Message, ...]:
+    last = max(index for index, message in enumerate(messages) if message.role is Role.USER)
+    return (*messages[:last], *messages[last + 1 :])
+
+
+def _refusal_usage(question: Question) -> Usage:
+    """No model ran; what the question and the refusal are long is still reported, marked as an estimate."""
+    asked = sum(count_tokens(message.content) for message in question.messages)
+    return Usage(asked, count_tokens(REFUSAL), estimated=True)

@@ -1,0 +1,287 @@
+"""The events of one response, numbered from 0, and the resource that they build up.
+
+The order is the specification's; ``file_search_call`` items and ``file_citation`` annotations are OpenAI's, with what
+only we know (spans, page, headings, the verified quote) under the key ``undercroft``.
+"""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from undercroft.chat.answering import Searched
+from undercroft.chat.citations import Citation
+from undercroft.chat.providers.protocol import FinishReason, Passage, Usage
+from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
+from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.kit.ids import IdSource, render_id
+from undercroft.retrieval.search.models import FoundPassage
+from undercroft.vault.service import DOCUMENT_PREFIX
+
+_INCOMPLETE: Final = {
+    FinishReason.LENGTH: "max_output_tokens",
+    FinishReason.CONTENT_FILTER: "content_filter",
+}
+
+
+TERMINAL_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+"""What the last event of a response is."""
+
+
+class ResponseEvents:
+    """Makes the events of one response. Each method yields the next ones.
+
+    Attributes:
+        response_id: The response.
+        resource: The response so far.
+        failure: Why it failed, once it has.
+
+    Args:
+        response_id: The new response.
+        created_at: Its creation.
+        echo: Fields that repeat the request.
+        ids: For its items.
+        include_results: Whether the search call shows what it found.
+    """
+
+    def __init__(
+        self,
+        response_id: UUID,
+        created_at: datetime,
+        echo: Mapping[str, Any],
+        ids: IdSource,
+        *,
+        include_results: bool = False,
+    ) -> None:
+        self.response_id = response_id
+        self.failure: UndercroftError | None = None
+        self._ids = ids
+        self._include_results = include_results
+        self._sequence = 0
+        self._passages: dict[int, Passage] = {}
+        self._search: WireObject | None = None
+        self._message: WireObject | None = None
+        self._text: list[str] = []
+        self.resource: WireObject = {
+            "id": render_id(RESPONSE_PREFIX, response_id),
+            "object": "response",
+            "created_at": int(created_at.timestamp()),
+            "completed_at": None,
+            "status": "in_progress",
+            "incomplete_details": None,
+            "error": None,
+            "output": [],
+            "usage": None,
+            **echo,
+        }
+
+    def begin(self) -> Iterator[WireObject]:
+        """The response exists, and work on it starts."""
+        yield self._event("response.created", response=self._snapshot())
+        yield self._event("response.in_progress", response=self._snapshot())
+
+    def start_search(self) -> Iterator[WireObject]:
+        """The documents are being searched."""
+        self._search = {
+            "type": "file_search_call",
+            "id": render_id("fs_", self._ids.new()),
+            "status": "in_progress",
+            "queries": [],
+            "results": None,
+        }
+        yield self._add(self._search)
+        yield self._search_event("in_progress", self._search)
+        self._search["status"] = "searching"
+        yield self._search_event("searching", self._search)
+
+    def finish_search(self, searched: Searched) -> Iterator[WireObject]:
+        """The documents were searched."""
+        if self._search is None:
+            raise RuntimeError("finish_search before start_search")
+        self._passages = {passage.number: passage for passage in searched.passages}
+        self._search["status"] = "completed"
+        self._search["queries"] = [searched.query]
+        if self._include_results:
+            self._search["results"] = [_result(passage) for passage in searched.found]
+        yield self._search_event("completed", self._search)
+        yield self._done(self._search)
+
+    def add_text(self, delta: str) -> Iterator[WireObject]:
+        """The next piece of the answer."""
+        if self._message is None:
+            yield from self._start_message()
+        self._text.append(delta)
+        yield self._text_event("delta", delta=delta, logprobs=[])
+
+    def cite(self, citation: Citation) -> Iterator[WireObject]:
+        """A verified citation of a sentence that was sent."""
+        if self._message is None:
+            raise RuntimeError("cite before add_text")
+        annotations = self._part()["annotations"]
+        annotation = render_citation(citation, self._passages[citation.number])
+        yield self._text_event(
+            "annotation.added", annotation_index=len(annotations), annotation=annotation
+        )
+        annotations.append(annotation)
+
+    def complete(
+        self, reason: FinishReason, usage: Usage, completed_at: datetime
+    ) -> Iterator[WireObject]:
+        """The answer is whole, or as long as it may be."""
+        incomplete = _INCOMPLETE.get(reason)
+        status = "completed" if incomplete is None else "incomplete"
+        yield from self._finish_message(status)
+        self.resource["status"] = status
+        self.resource["usage"] = _usage(usage)
+        if incomplete is None:
+            self.resource["completed_at"] = int(completed_at.timestamp())
+        else:
+            self.resource["incomplete_details"] = {"reason": incomplete}
+        yield self._event(f"response.{status}", response=self._snapshot())
+
+    def fail(self, error: UndercroftError) -> Iterator[WireObject]:
+        """The response ends with an error; what was sent of it stays."""
+        yield from self._finish_message("incomplete")
+        code = error.code or error.kind.value
+        payload = {
+            "type": error.kind.value,
+            "code": code,
+            "message": error.message,
+            "param": error.param,
+        }
+        yield self._event(
+            "error", error=payload, code=code, message=error.message, param=error.param
+        )
+        self.failure = error
+        self.resource["status"] = "failed"
+        self.resource["error"] = {"code": code, "message": error.message}
+        yield self._event("response.failed", response=self._snapshot())
+
+    def cancel(self) -> None:
+        """Whoever asked has left: nobody reads events any more, and what was made is kept."""
+        for _ in self._finish_message("incomplete"):
+            pass
+        self.resource["status"] = "cancelled"
+
+    def abandon(self) -> None:
+        """Something unforeseen went wrong; whoever raised it tells the client."""
+        for _ in self.fail(
+            UndercroftError("The service failed while it made this.", kind=ErrorKind.INTERNAL)
+        ):
+            pass
+
+    def _start_message(self) -> Iterator[WireObject]:
+        self._message = {
+            "type": "message",
+            "id": render_id("msg_", self._ids.new()),
+            "status": "in_progress",
+            "role": "assistant",
+            "content": [],
+        }
+        yield self._add(self._message)
+        part: WireObject = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+        self._message["content"].append(part)
+        yield self._part_event("added")
+
+    def _finish_message(self, status: str) -> Iterator[WireObject]:
+        if self._message is None:
+            return
+        text = "".join(self._text)
+        self._part()["text"] = text
+        self._message["status"] = status
+        yield self._text_event("done", text=text, logprobs=[])
+        yield self._part_event("done")
+        yield self._done(self._message)
+
+    def _part(self) -> WireObject:
+        if self._message is None:
+            raise RuntimeError("no message yet")
+        part: WireObject = self._message["content"][0]
+        return part
+
+    def _add(self, item: WireObject) -> WireObject:
+        self.resource["output"].append(item)
+        return self._item_event("added", item)
+
+    def _done(self, item: WireObject) -> WireObject:
+        return self._item_event("done", item)
+
+    def _item_event(self, name: str, item: WireObject) -> WireObject:
+        return self._event(
+            f"response.output_item.{name}", output_index=self._index(item), item=deepcopy(item)
+        )
+
+    def _search_event(self, name: str, item: WireObject) -> WireObject:
+        return self._event(
+            f"response.file_search_call.{name}", item_id=item["id"], output_index=self._index(item)
+        )
+
+    def _part_event(self, name: str) -> WireObject:
+        return self._message_event(f"response.content_part.{name}", part=deepcopy(self._part()))
+
+    def _text_event(self, name: str, **fields: object) -> WireObject:
+        return self._message_event(f"response.output_text.{name}", **fields)
+
+    def _message_event(self, name: str, **fields: object) -> WireObject:
+        if self._message is None:
+            raise RuntimeError("no message yet")
+        return self._event(
+            name,
+            item_id=self._message["id"],
+            output_index=self._index(self._message),
+            content_index=0,
+            **fields,
+        )
+
+    def _index(self, item: WireObject) -> int:
+        return next(index for index, other in enumerate(self.resource["output"]) if other is item)
+
+    def _event(self, name: str, **fields: object) -> WireObject:
+        event: WireObject = {"type": name, "sequence_number": self._sequence, **fields}
+        self._sequence += 1
+        return event
+
+    def _snapshot(self) -> WireObject:
+        return deepcopy(self.resource)
+
+
+def render_citation(citation: Citation, passage: Passage) -> WireObject:
+    """A ``file_citation`` annotation. ``index`` is where in the answer the citation stands."""
+    return {
+        "type": "file_citation",
+        "file_id": render_id(DOCUMENT_PREFIX, citation.document_id),
+        "filename": citation.filename,
+        "index": citation.answer_end,
+        "undercroft": {
+            "number": citation.number,
+            "quote": citation.quote,
+            "start": citation.document_start,
+            "end": citation.document_end,
+            "page": passage.page_start,
+            "page_end": passage.page_end,
+            "headings": list(passage.headings),
+            "answer_start": citation.answer_start,
+            "answer_end": citation.answer_end,
+        },
+    }
+
+
+def _result(passage: FoundPassage) -> WireObject:
+    return {
+        "file_id": render_id(DOCUMENT_PREFIX, passage.document_id),
+        "filename": passage.filename,
+        "score": passage.score,
+        "text": passage.text,
+        "attributes": dict(passage.attributes),
+    }
+
+
+def _usage(usage: Usage) -> WireObject:
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    }

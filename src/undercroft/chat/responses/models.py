@@ -1,0 +1,44 @@
+"""A request for a response, and the response as it is kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from undercroft.chat.answering import Question
+
+RESPONSE_PREFIX: Final = "resp_"
+
+WireObject: TypeAlias = dict[str, Any]
+"""A JSON object in the shape of the specification."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRequest:
+    """What was asked for.
+
+    Attributes:
+        question: For the answerer.
+        echo: The fields of the response that repeat the request.
+        store: Whether the response is kept.
+        include_results: Whether the search call shows what it found.
+    """
+
+    question: Question
+    echo: Mapping[str, Any]
+    store: bool = True
+    include_results: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A kept response.
+
+    Attributes:
+        resource: As it was sent.
+        is_readable: Whether every document that it was made from is still there for the principal.
+    """
+
+    id: UUID
+    resource: WireObject
+    is_readable: bool

@@ -1,0 +1,57 @@
+"""The responses' statements, one method each."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from undercroft.chat.responses.models import StoredResponse, WireObject
+from undercroft.kit.database import Transaction
+from undercroft.kit.sql import load_queries
+from undercroft.retrieval.search.models import FoundPassage
+
+_QUERIES: Final = load_queries("undercroft.chat.responses")
+
+
+class ResponseRepository:
+    """Reads and writes responses and the passages they were made from."""
+
+    async def insert_response(
+        self, transaction: Transaction, response_id: UUID, resource: WireObject
+    ) -> None:
+        """Keep a response that is being made."""
+        await _QUERIES.execute(transaction, "insert_response", response_id, resource)
+
+    async def insert_passages(
+        self, transaction: Transaction, response_id: UUID, passages: Sequence[FoundPassage]
+    ) -> None:
+        """Record what a response is made from; passages are numbered from 1 in their order."""
+        await _QUERIES.execute(
+            transaction,
+            "insert_response_passages",
+            response_id,
+            list(range(1, len(passages) + 1)),
+            [passage.document_id for passage in passages],
+            [passage.document_version for passage in passages],
+            [passage.start for passage in passages],
+            [passage.end for passage in passages],
+            [passage.score for passage in passages],
+        )
+
+    async def finish_response(
+        self, transaction: Transaction, response_id: UUID, status: str, resource: WireObject
+    ) -> None:
+        """Keep the final state of a response that is still in progress."""
+        await _QUERIES.execute(transaction, "finish_response", response_id, status, resource)
+
+    async def find_response(
+        self, transaction: Transaction, response_id: UUID
+    ) -> StoredResponse | None:
+        """A response of the principal's."""
+        row = await _QUERIES.maybe(transaction, "find_response", response_id)
+        if row is None:
+            return None
+        return StoredResponse(row["id"], row["resource"], row["is_readable"])
+
+    async def delete_response(self, transaction: Transaction, response_id: UUID) -> bool:
+        """Delete a response; False when there is none."""
+        return await _QUERIES.value(transaction, "delete_response", response_id) is not None
