@@ -1,0 +1,1 @@
+"""The HTTP faces. Thin: parse, call a service, render."""

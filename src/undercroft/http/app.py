@@ -1,0 +1,188 @@
+"""The application: the only place where the API's parts are wired together."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from undercroft import __version__
+from undercroft.chat.answering import Answerer
+from undercroft.chat.providers.configured import open_models
+from undercroft.chat.responses.service import ResponseService
+from undercroft.http.deps import Services
+from undercroft.http.errors import install_error_handlers
+from undercroft.http.health import Readiness
+from undercroft.http.middleware import Admission, PlainErrors, RequestLog
+from undercroft.http.openai import (
+    chat_completions,
+    embeddings,
+    files,
+    models,
+    responses,
+    vector_store_files,
+    vector_stores,
+)
+from undercroft.http.routes import jobs, operations
+from undercroft.identity.service import IdentityService
+from undercroft.jobs.service import JobQueue, JobService
+from undercroft.kit.clock import Clock, SystemClock
+from undercroft.kit.database import Database
+from undercroft.kit.egress import open_client
+from undercroft.kit.ids import IdSource
+from undercroft.kit.migrations import describe_pending
+from undercroft.kit.settings import Settings
+from undercroft.kit.telemetry import Telemetry
+from undercroft.retrieval.collections.service import CollectionService
+from undercroft.retrieval.embedding.configured import open_embedder
+from undercroft.retrieval.index.service import IndexService
+from undercroft.retrieval.parsing.detection import detect_media_type
+from undercroft.retrieval.search.service import SearchService
+from undercroft.vault.blobs import LocalBlobStore
+from undercroft.vault.service import DocumentService
+
+ROUTERS: Final[Sequence[APIRouter]] = (
+    operations.router,
+    jobs.router,
+    vector_stores.router,
+    vector_store_files.router,
+    responses.router,
+    chat_completions.router,
+    embeddings.router,
+    models.router,
+)
+
+_FORM_OVERHEAD: Final = 64 * 1024
+"""Room in an upload for the form around the file."""
+
+ReadinessCheck = Callable[[], Awaitable[str | None]]
+
+
+def create_application(
+    settings: Settings, database_url: str, worker_check: ReadinessCheck
+) -> FastAPI:
+    """The ASGI application over one database.
+
+    Args:
+        settings: The service's settings.
+        database_url: The service's login.
+        worker_check: Answers None while a worker runs, or what is wrong.
+    """
+    clock, telemetry = SystemClock(), Telemetry()
+    ids = IdSource(clock)
+
+    @asynccontextmanager
+    async def lifespan(application: FastAPI) -> AsyncGenerator[None]:
+        async with _open_services(
+            settings, database_url, worker_check, clock, ids, telemetry
+        ) as services:
+            application.state.services = services
+            yield
+
+    application = FastAPI(
+        title="Undercroft",
+        version=__version__,
+        summary="Ask your own documents: streamed, cited, provable.",
+        lifespan=lifespan,
+        # The interactive pages load scripts from elsewhere into an origin that holds private data.
+        docs_url=None,
+        redoc_url=None,
+    )
+    # On each router rather than on the application, whose limit would answer past the middleware below.
+    for router in ROUTERS:
+        application.include_router(router, max_body_size=settings.max_body_bytes)
+    application.include_router(
+        files.router, max_body_size=settings.max_upload_bytes + _FORM_OVERHEAD
+    )
+    install_error_handlers(application)
+    # The last one added sees a request first.
+    application.add_middleware(Admission, max_open=settings.max_open_requests)
+    if settings.cors_origins:
+        application.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
+    application.add_middleware(
+        TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False
+    )
+    application.add_middleware(PlainErrors)
+    application.add_middleware(RequestLog, telemetry=telemetry, clock=clock, ids=ids)
+    return application
+
+
+@asynccontextmanager
+async def _open_services(
+    settings: Settings,
+    database_url: str,
+    worker_check: ReadinessCheck,
+    clock: Clock,
+    ids: IdSource,
+    telemetry: Telemetry,
+) -> AsyncGenerator[Services]:
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            Database(
+                database_url,
+                clock=clock,
+                size=settings.database_pool_size,
+                statement_cache=settings.database_statement_cache,
+                observer=telemetry,
+            )
+        )
+        client = await stack.enter_async_context(open_client())
+        embedder = await open_embedder(settings, client, clock)
+        stack.push_async_callback(embedder.close)
+        registry = open_models(settings, client, clock)
+        stack.push_async_callback(registry.close)
+        await _watch_loop(stack, telemetry, clock)
+
+        blobs = LocalBlobStore(settings.data_dir / "blobs", ids)
+        documents = DocumentService(
+            database, blobs, ids, detect_media_type, settings.max_upload_bytes
+        )
+        collections = CollectionService(database, ids, IndexService(JobQueue(ids)))
+        search = SearchService(database, embedder)
+        answers = Answerer(search, registry)
+
+        async def check_database() -> str | None:
+            return await describe_pending(database)
+
+        async def check_models() -> str | None:
+            # Loaded before the first request is accepted; a model server that is down is not our unreadiness.
+            return None
+
+        yield Services(
+            settings=settings,
+            telemetry=telemetry,
+            readiness=Readiness(
+                {"database": check_database, "models": check_models, "worker": worker_check}
+            ),
+            ids=ids,
+            clock=clock,
+            identity=IdentityService(database, ids, clock),
+            documents=documents,
+            collections=collections,
+            search=search,
+            embedder=embedder,
+            models=registry,
+            answers=answers,
+            responses=ResponseService(database, answers, ids, clock),
+            jobs=JobService(database),
+        )
+
+
+async def _watch_loop(stack: AsyncExitStack, telemetry: Telemetry, clock: Clock) -> None:
+    task = asyncio.create_task(telemetry.watch_loop(clock))
+
+    async def stop() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(stop)

@@ -1,0 +1,37 @@
+"""Work that is only worth doing while its client is there."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Request
+
+from undercroft.kit.errors import ErrorKind, UndercroftError
+
+_Result = TypeVar("_Result")
+
+
+async def unless_disconnected(request: Request, work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run ``work``, and cancel it when the client leaves before it is done.
+
+    The body of the request must have been read.
+
+    Raises:
+        UndercroftError: When the client left; nobody reads it but the log.
+    """
+    worker = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if worker.done():
+            return worker.result()
+        raise UndercroftError("The client left.", kind=ErrorKind.TIMED_OUT, code="client_left")
+    finally:
+        for task in (worker, watcher):
+            task.cancel()
+        await asyncio.gather(worker, watcher, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

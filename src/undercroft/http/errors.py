@@ -1,0 +1,159 @@
+"""Every error of the service, rendered: OpenAI's error object on its faces, problem+json elsewhere.
+
+The one place that turns a kind into a status. ``docs/errors.md`` has a section for each kind, which ``type`` points to.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import asyncpg
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from undercroft.kit.errors import STATUS, ErrorKind, UndercroftError
+from undercroft.kit.sql import NoRowError
+
+OPENAI_ROOT: Final = "/v1/"
+_DOCUMENTATION: Final = "https://undercroft.dev/errors#"
+_SOURCES: Final = {"body", "query", "path", "header"}
+_FIELD: Final = re.compile(r"[a-z_][a-z0-9_]*|\d+")
+_BRANCHES: Final = {"str", "int", "float", "bool", "list", "dict"}
+_REASONS: Final = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a field that is known here",
+    "none_required": "is not supported yet; leave it out",
+    "nul_character": "a text contains a NUL character",
+    "lone_surrogate": "a text contains half of a surrogate pair",
+    "json_invalid": "the body is not valid JSON",
+}
+_KIND_OF_STATUS: Final = {status: kind for kind, status in STATUS.items()}
+_OPENAI_TYPE: Final[dict[ErrorKind, str]] = {
+    ErrorKind.UNAUTHENTICATED: "authentication_error",
+    ErrorKind.FORBIDDEN: "permission_error",
+    ErrorKind.NOT_FOUND: "not_found_error",
+    ErrorKind.RATE_LIMITED: "rate_limit_error",
+    ErrorKind.UPSTREAM_FAILED: "server_error",
+    ErrorKind.UNAVAILABLE: "server_error",
+    ErrorKind.TIMED_OUT: "server_error",
+    ErrorKind.INTERNAL: "server_error",
+}
+
+_FROM_BELOW: Final[tuple[tuple[tuple[type[Exception], ...], ErrorKind, str], ...]] = (
+    (
+        (asyncpg.QueryCanceledError, TimeoutError),
+        ErrorKind.TIMED_OUT,
+        "This took too long; try again.",
+    ),
+    (
+        (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError),
+        ErrorKind.UNAVAILABLE,
+        "The database does not answer; try again.",
+    ),
+    (
+        (asyncpg.SerializationError, asyncpg.DeadlockDetectedError),
+        ErrorKind.UNAVAILABLE,
+        "This ran into another request on the same object; try again.",
+    ),
+    (
+        (asyncpg.ForeignKeyViolationError, NoRowError),
+        ErrorKind.CONFLICT,
+        "The object was changed or deleted meanwhile; read it again.",
+    ),
+)
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def openai_error(error: UndercroftError) -> dict[str, Any]:
+    """OpenAI's error object."""
+    return {
+        "message": error.message,
+        "type": _OPENAI_TYPE.get(error.kind, "invalid_request_error"),
+        "param": error.param,
+        "code": error.code or error.kind.value,
+    }
+
+
+def render_error(path: str, error: UndercroftError) -> JSONResponse:
+    """The response for an error on the face that ``path`` belongs to."""
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if path.startswith(OPENAI_ROOT):
+        return JSONResponse({"error": openai_error(error)}, error.status, headers)
+    problem = {
+        "type": f"{_DOCUMENTATION}{error.kind.value}",
+        "title": error.kind.value.replace("_", " ").capitalize(),
+        "status": error.status,
+        "detail": error.message,
+        "code": error.code or error.kind.value,
+    }
+    return JSONResponse(problem, error.status, headers, media_type="application/problem+json")
+
+
+def as_undercroft_error(error: BaseException) -> UndercroftError | None:
+    """The caller's view of an exception from below, where it has one; None for a defect of ours."""
+    if isinstance(error, UndercroftError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return _invalid_body(error.errors())
+    if isinstance(error, HTTPException):
+        kind = _KIND_OF_STATUS.get(error.status_code, ErrorKind.INVALID_REQUEST)
+        return UndercroftError(str(error.detail), kind=kind)
+    for exceptions, kind, message in _FROM_BELOW:
+        if isinstance(error, exceptions):
+            retry_after = 1 if kind is ErrorKind.UNAVAILABLE else None
+            return UndercroftError(message, kind=kind, retry_after=retry_after)
+    return None
+
+
+def _invalid_body(problems: Sequence[Mapping[str, Any]]) -> UndercroftError:
+    """One sentence for each of the first problems, naming its field."""
+    named = [(_field(problem["loc"]), _reason(problem)) for problem in problems[:5]]
+    text = "; ".join(f"'{field}' {reason}" if field else reason for field, reason in named)
+    param = next((field for field, _ in named if field), None)
+    return UndercroftError(f"Invalid request: {text}.", kind=ErrorKind.INVALID_REQUEST, param=param)
+
+
+def _field(location: Sequence[str | int]) -> str:
+    """A field's path without what pydantic adds: where the value came from, and which branch of a union it tried."""
+    parts = [str(part) for part in location]
+    if parts and parts[0] in _SOURCES:
+        parts = parts[1:]
+    if len(parts) == 1 and parts[0].isdigit():
+        return ""  # where in the text the JSON is broken, not a field
+    fields = [part for part in parts if _FIELD.fullmatch(part) and part not in _BRANCHES]
+    return ".".join(fields)[:200]
+
+
+def _reason(problem: Mapping[str, Any]) -> str:
+    known = _REASONS.get(problem["type"])
+    if known is not None:
+        return known
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if message.startswith("Input should "):
+        return message.removeprefix("Input ")[:500]
+    return f"is wrong: {message[:500]}"
+
+
+def install_error_handlers(application: FastAPI) -> None:
+    """Render every exception that a route raises."""
+
+    async def handle(request: Request, exception: Exception) -> Response:
+        error = as_undercroft_error(exception)
+        if error is None:
+            _log.error("unexpected_error", path=request.url.path, exc_info=exception)
+            error = UndercroftError(
+                "The service failed. It was logged; try again, and report it if it stays.",
+                kind=ErrorKind.INTERNAL,
+            )
+        return render_error(request.url.path, error)
+
+    for exception_class in (UndercroftError, RequestValidationError, HTTPException, Exception):
+        application.add_exception_handler(exception_class, handle)

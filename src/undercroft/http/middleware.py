@@ -1,0 +1,144 @@
+"""What happens to every request before its route: a place, a number, a line in the log."""
+
+from typing import Final
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from undercroft.http.errors import render_error
+from undercroft.kit.clock import Clock
+from undercroft.kit.errors import ErrorKind, InvalidRequestError, UnavailableError, UndercroftError
+from undercroft.kit.ids import IdSource
+from undercroft.kit.telemetry import Telemetry
+
+PLAIN_ERRORS: Final = {
+    400: InvalidRequestError(
+        "This host name is not served here; the operator lists those that are in allowed_hosts."
+    ),
+    413: UndercroftError(
+        "The body is larger than this service takes. Split it, or ask its operator to raise max_upload_bytes or "
+        "max_body_bytes.",
+        kind=ErrorKind.TOO_LARGE,
+    ),
+}
+_UNMATCHED: Final = "(no route)"
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class RequestLog:
+    """Numbers requests, counts them and writes one line for each: method, route, status, time, nothing private."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, clock: Clock, ids: IdSource) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._clock = clock
+        self._ids = ids
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, request_id = self._clock.monotonic(), f"req_{self._ids.new().hex}"
+        status, is_stream = 500, False
+
+        async def send_numbered(message: Message) -> None:
+            nonlocal status, is_stream
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = list(message.get("headers", []))
+                is_stream = any(
+                    name == b"content-type" and value.startswith(b"text/event-stream")
+                    for name, value in headers
+                )
+                message = {**message, "headers": [*headers, (b"x-request-id", request_id.encode())]}
+                self._observe(scope, started)
+                if is_stream:
+                    self._telemetry.open_streams.inc()
+            await send(message)
+
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        self._telemetry.open_requests.inc()
+        try:
+            await self._app(scope, receive, send_numbered)
+        finally:
+            self._telemetry.open_requests.dec()
+            if is_stream:
+                self._telemetry.open_streams.dec()
+            route = _route(scope)
+            self._telemetry.requests.labels(scope["method"], route, str(status)).inc()
+            _log.info(
+                "request",
+                method=scope["method"],
+                route=route,
+                status=status,
+                milliseconds=round((self._clock.monotonic() - started) * 1000, 1),
+            )
+            structlog.contextvars.unbind_contextvars("request_id")
+
+    def _observe(self, scope: Scope, started: float) -> None:
+        seconds = self._clock.monotonic() - started
+        self._telemetry.request_seconds.labels(scope["method"], _route(scope)).observe(seconds)
+
+
+class PlainErrors:
+    """Renders the errors that the framework answers as plain text (host, body size) like all others."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        error: UndercroftError | None = None
+
+        async def send_rendered(message: Message) -> None:
+            nonlocal error
+            if message["type"] == "http.response.start" and _is_plain_error(message):
+                error = PLAIN_ERRORS.get(message["status"])
+            if error is None:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                await render_error(scope["path"], error)(scope, receive, send)
+
+        await self._app(scope, receive, send_rendered)
+
+
+def _is_plain_error(start: Message) -> bool:
+    return start["status"] >= 400 and any(
+        name == b"content-type" and value.startswith(b"text/plain")
+        for name, value in start.get("headers", [])
+    )
+
+
+class Admission:
+    """Refuses what the process has no room for, before it takes memory."""
+
+    def __init__(self, app: ASGIApp, max_open: int) -> None:
+        self._app = app
+        self._max_open = max_open
+        self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, if there is room."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._open >= self._max_open:
+            busy = UnavailableError("The service has as many requests as it takes; try again.")
+            await render_error(scope["path"], busy)(scope, receive, send)
+            return
+        self._open += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open -= 1
+
+
+def _route(scope: Scope) -> str:
+    """The route's template, so that ids are neither in metrics nor in the log."""
+    route = scope.get("route")
+    return getattr(route, "path", _UNMATCHED)

@@ -1,0 +1,65 @@
+"""The Embeddings API."""
+
+import base64
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import Field
+
+from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.openai.contract import ERRORS
+from undercroft.http.wire import RequestBody
+from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
+
+router = APIRouter(tags=["embeddings"], responses=ERRORS)
+
+_Text = Annotated[str, Field(min_length=1, max_length=100_000)]
+
+
+class CreateEmbeddings(RequestBody):
+    """Texts to embed. Token numbers are not taken: they would be another model's."""
+
+    input: _Text | Annotated[list[_Text], Field(min_length=1, max_length=256)]
+    model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[int, Field(ge=1)] | None = None
+    user: Annotated[str, Field(max_length=64)] | None = None
+
+
+@router.post("/v1/embeddings", summary="Create embeddings")
+async def create_embeddings(
+    body: CreateEmbeddings, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """Unit vectors of texts, by the model that documents are indexed with. Longer texts are cut to its limit."""
+    del caller
+    model = services.embedder.model
+    if body.model not in {None, model.name}:
+        raise UndercroftError(
+            f"The embedding model '{body.model}' does not exist; this service has '{model.name}'.",
+            kind=ErrorKind.NOT_FOUND,
+            param="model",
+            code="model_not_found",
+        )
+    if body.dimensions not in {None, model.dimensions}:
+        raise InvalidRequestError(
+            f"'{model.name}' has {model.dimensions} dimensions, no other number.",
+            param="dimensions",
+        )
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    embeddings = await services.embedder.embed_counted(texts)
+    return {
+        "object": "list",
+        "model": model.name,
+        "data": [
+            {"object": "embedding", "index": index, "embedding": _encode(body, vector)}
+            for index, vector in enumerate(embeddings.vectors)
+        ],
+        "usage": {"prompt_tokens": embeddings.tokens, "total_tokens": embeddings.tokens},
+    }
+
+
+def _encode(body: CreateEmbeddings, vector: np.ndarray[Any, np.dtype[np.float32]]) -> Any:  # noqa: ANN401 - a list or a text
+    if body.encoding_format == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector.tolist()

@@ -1,0 +1,120 @@
+"""The Files API: documents."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import APIRouter, File, Form, Query, UploadFile
+from starlette.responses import StreamingResponse
+
+from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.openai.contract import ERRORS
+from undercroft.http.openai.paging import After, Limit, Order
+from undercroft.http.wire import JsonObject, StorableText, page_of, require_id
+from undercroft.vault.models import Document, IndexState
+from undercroft.vault.service import DOCUMENT_PREFIX
+
+router = APIRouter(tags=["files"], responses=ERRORS)
+
+Purpose = Literal["assistants", "user_data", "batch", "fine-tune", "vision", "evals"]
+_STATUS: Final = {IndexState.FAILED: "error", IndexState.INDEXED: "processed"}
+
+
+@router.post("/v1/files", summary="Upload a file")
+async def create_file(
+    file: Annotated[UploadFile, File(description="The document.")],
+    purpose: Annotated[Purpose, Form()],
+    caller: Caller,
+    services: ServicesDependency,
+) -> dict[str, Any]:
+    """Keep a document. It is indexed when it is first added to a vector store."""
+    filename = _clean_filename(file.filename)
+    document = await services.documents.create(caller, file.file, filename, purpose)
+    return _render(document)
+
+
+@router.get("/v1/files", summary="List files")
+async def list_files(
+    caller: Caller,
+    services: ServicesDependency,
+    limit: Limit = 100,
+    after: After = None,
+    order: Order = "desc",
+    purpose: Annotated[StorableText | None, Query(max_length=64)] = None,
+) -> dict[str, Any]:
+    """The caller's documents."""
+    documents = await services.documents.list_documents(
+        caller,
+        after=None if after is None else _require_id(after),
+        ascending=order == "asc",
+        purpose=purpose,
+        limit=limit + 1,
+    )
+    return page_of([_render(document) for document in documents], limit)
+
+
+@router.get("/v1/files/{file_id}", summary="Get a file")
+async def get_file(file_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
+    """One document."""
+    return _render(await services.documents.get(caller, _require_id(file_id)))
+
+
+@router.delete("/v1/files/{file_id}", summary="Delete a file")
+async def delete_file(file_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
+    """Delete a document, take it out of every vector store and forget what was derived from it."""
+    await services.documents.delete(caller, _require_id(file_id))
+    return {"id": file_id, "object": "file", "deleted": True}
+
+
+@router.get(
+    "/v1/files/{file_id}/content",
+    summary="Download a file",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/octet-stream": {}}, "description": "The bytes."}},
+)
+async def get_file_content(
+    file_id: str, caller: Caller, services: ServicesDependency
+) -> StreamingResponse:
+    """The document's bytes, as they were uploaded."""
+    document, blocks = await services.documents.read(caller, _require_id(file_id))
+    return _download(document, blocks)
+
+
+def _download(document: Document, blocks: AsyncIterator[bytes]) -> StreamingResponse:
+    headers = {
+        "Content-Length": str(document.byte_size),
+        # A stranger's HTML must not run in the origin of this service.
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.filename, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(blocks, media_type="application/octet-stream", headers=headers)
+
+
+def _render(document: Document) -> JsonObject:
+    return {
+        "id": f"{DOCUMENT_PREFIX}{document.id.hex}",
+        "object": "file",
+        "bytes": document.byte_size,
+        "created_at": int(document.created_at.timestamp()),
+        "expires_at": None,
+        "filename": document.filename,
+        "purpose": document.purpose,
+        "status": _STATUS.get(document.index_state, "uploaded"),
+        "status_details": document.index_error,
+    }
+
+
+def _require_id(text: str) -> UUID:
+    return require_id(DOCUMENT_PREFIX, "file", text)
+
+
+def _clean_filename(name: str | None) -> str:
+    """The last part of the name, without what a terminal, a log or PostgreSQL would choke on."""
+    last = (name or "").replace("\\", "/").rpartition("/")[2]
+    printable = "".join(
+        character
+        for character in last.encode("utf-8", "replace").decode()
+        if character.isprintable()
+    )
+    return printable.strip()[:255] or "unnamed"

@@ -1,0 +1,51 @@
+"""The Models API."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from undercroft.chat.providers.protocol import ModelInfo
+from undercroft.chat.providers.registry import ModelNotFoundError
+from undercroft.http.deps import Caller, Services, ServicesDependency
+from undercroft.http.openai.contract import ERRORS
+from undercroft.http.wire import JsonObject
+
+router = APIRouter(tags=["models"], responses=ERRORS)
+
+
+@router.get("/v1/models", summary="List models")
+async def list_models(caller: Caller, services: ServicesDependency) -> dict[str, Any]:
+    """Every model that can be asked now. A server that does not answer is left out and named."""
+    del caller
+    models, failures = await _models(services)
+    body: JsonObject = {"object": "list", "data": models}
+    if failures:
+        body["undercroft"] = {"unavailable": failures}
+    return body
+
+
+@router.get("/v1/models/{model:path}", summary="Get a model")
+async def get_model(model: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
+    """One model."""
+    del caller
+    models, _ = await _models(services)
+    for offered in models:
+        if offered["id"] == model:
+            return offered
+    raise ModelNotFoundError(model)
+
+
+async def _models(services: Services) -> tuple[list[JsonObject], list[str]]:
+    listing = await services.models.list_models()
+    embedding = ModelInfo(services.embedder.model.name, "undercroft")
+    models = [*listing.models, embedding]
+    return [_render(model) for model in models], sorted(listing.failures)
+
+
+def _render(model: ModelInfo) -> JsonObject:
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": model.created or 0,
+        "owned_by": model.owned_by,
+    }

@@ -1,0 +1,252 @@
+"""The Responses API: answers with citations, streamed or whole."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+from starlette.responses import JSONResponse, Response
+
+from undercroft.chat.answering import FileSearch, Question
+from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
+from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.disconnect import unless_disconnected
+from undercroft.http.errors import openai_error
+from undercroft.http.openai.contract import ERRORS, EVENT_STREAM
+from undercroft.http.sse import EventStreamResponse, encode_event
+from undercroft.http.wire import JsonObject, Metadata, RequestBody, require_id
+from undercroft.kit.errors import InvalidRequestError, UndercroftError
+from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+
+router = APIRouter(tags=["responses"], responses=ERRORS)
+
+_MAX_TEXT: Final = 1_000_000
+_INCLUDE_RESULTS: Final = "file_search_call.results"
+_Text = Annotated[str, Field(max_length=_MAX_TEXT)]
+
+
+class TextPart(RequestBody):
+    """A piece of text of a message."""
+
+    type: Literal["input_text", "output_text", "text"]
+    text: _Text
+    annotations: list[JsonObject] = Field(default_factory=list)
+    logprobs: list[JsonObject] = Field(default_factory=list)
+
+
+class MessageItem(RequestBody):
+    """One message of the conversation so far."""
+
+    type: Literal["message"] = "message"
+    id: str | None = None
+    status: str | None = None
+    role: Literal["user", "assistant", "system", "developer"]
+    content: _Text | Annotated[list[TextPart], Field(max_length=100)]
+
+    def as_message(self) -> Message:
+        """The message as models take it."""
+        content = self.content
+        text = content if isinstance(content, str) else "".join(part.text for part in content)
+        role = Role.SYSTEM if self.role == "developer" else Role(self.role)
+        return Message(role, text)
+
+
+class RankingOptions(RequestBody):
+    """How found passages are filtered by their rank-derived score."""
+
+    ranker: Literal["auto", "none"] = "auto"
+    score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class FileSearchTool(RequestBody):
+    """Answer from the documents of these vector stores."""
+
+    type: Literal["file_search"]
+    vector_store_ids: Annotated[list[str], Field(min_length=1, max_length=20)]
+    max_num_results: Annotated[int, Field(ge=1, le=50)] = 8
+    ranking_options: RankingOptions | None = None
+    filters: None = None
+
+    def as_search(self) -> FileSearch:
+        """Where to search.
+
+        Raises:
+            NotFoundError: When an id cannot be a vector store's.
+        """
+        collection_ids = [
+            require_id(COLLECTION_PREFIX, "vector store", text, "tools.0.vector_store_ids")
+            for text in self.vector_store_ids
+        ]
+        threshold = self.ranking_options.score_threshold if self.ranking_options else 0.0
+        return FileSearch(tuple(dict.fromkeys(collection_ids)), self.max_num_results, threshold)
+
+
+class ToolChoice(RequestBody):
+    """Requires the file search."""
+
+    type: Literal["file_search"]
+
+
+class TextFormat(RequestBody):
+    """Plain text is the one format."""
+
+    type: Literal["text"] = "text"
+
+
+class TextOptions(RequestBody):
+    """How the answer is formed."""
+
+    format: TextFormat | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class StreamOptions(RequestBody):
+    """Options of the stream."""
+
+    include_obfuscation: bool = False
+
+
+class CreateResponse(RequestBody):
+    """A request for a response. What this version cannot do is refused by name."""
+
+    model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    input: _Text | Annotated[list[MessageItem], Field(min_length=1, max_length=1000)]
+    instructions: _Text | None = None
+    tools: Annotated[list[FileSearchTool], Field(max_length=1)] | None = None
+    tool_choice: Literal["auto", "required", "none"] | ToolChoice = "auto"
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    store: bool = True
+    include: list[Literal["file_search_call.results", "message.output_text.logprobs"]] | None = None
+    metadata: Metadata | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    text: TextOptions | None = None
+    parallel_tool_calls: bool | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    user: Annotated[str, Field(max_length=64)] | None = None
+    safety_identifier: Annotated[str, Field(max_length=64)] | None = None
+    prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
+    background: Literal[False] | None = None
+    previous_response_id: None = None
+    conversation: None = None
+
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation, oldest turn first."""
+        if isinstance(self.input, str):
+            return (Message(Role.USER, self.input),)
+        return tuple(item.as_message() for item in self.input)
+
+    def file_search(self) -> FileSearch | None:
+        """Where to search, if anywhere."""
+        if not self.tools or self.tool_choice == "none":
+            return None
+        return self.tools[0].as_search()
+
+    def as_request(self, default_model: str) -> ResponseRequest:
+        """The request for the service.
+
+        Raises:
+            InvalidRequestError: When nobody asks anything.
+        """
+        messages = self.messages()
+        if not any(message.role is Role.USER and message.content.strip() for message in messages):
+            raise InvalidRequestError("There is no user message to answer.", param="input")
+        question = Question(
+            messages=messages,
+            model=self.model or default_model,
+            instructions=self.instructions,
+            search=self.file_search(),
+            max_output_tokens=self.max_output_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+        )
+        include = self.include or []
+        return ResponseRequest(
+            question, self._echo(question.model), self.store, _INCLUDE_RESULTS in include
+        )
+
+    def _echo(self, model: str) -> JsonObject:
+        tools = [tool.model_dump(exclude_none=True) for tool in self.tools or []]
+        choice = self.tool_choice
+        return {
+            "model": model,
+            "instructions": self.instructions,
+            "tools": tools,
+            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+            "metadata": self.metadata or {},
+            "max_output_tokens": self.max_output_tokens,
+            "max_tool_calls": None,
+            "temperature": 1.0 if self.temperature is None else self.temperature,
+            "top_p": 1.0 if self.top_p is None else self.top_p,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "top_logprobs": 0,
+            "truncation": self.truncation or "disabled",
+            "text": {"format": {"type": "text"}},
+            "parallel_tool_calls": self.parallel_tool_calls is not False,
+            "reasoning": None,
+            "store": self.store,
+            "background": False,
+            "service_tier": "default",
+            "previous_response_id": None,
+            "safety_identifier": self.safety_identifier,
+            "prompt_cache_key": self.prompt_cache_key,
+        }
+
+
+@router.post(
+    "/v1/responses",
+    summary="Create a response",
+    response_model=None,
+    responses={200: EVENT_STREAM},
+)
+async def create_response(
+    body: CreateResponse, caller: Caller, services: ServicesDependency, request: Request
+) -> Response | EventStreamResponse:
+    """Answer a question, from the documents of the given vector stores if there are any, with verified citations."""
+    wanted = body.as_request(services.answers.default_model)
+    if not body.stream:
+        created = services.responses.create(caller, wanted)
+        return JSONResponse(await unless_disconnected(request, created))
+    events = services.responses.stream(caller, wanted)
+    # The first event is made here, so that an unknown model or vector store is an HTTP error and not a stream.
+    first = await anext(events)
+    return EventStreamResponse(_encoded(first, events), _failure)
+
+
+@router.get("/v1/responses/{response_id}", summary="Get a response")
+async def get_response(
+    response_id: str, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """A kept response; its content is removed when one of its sources can no longer be read."""
+    return await services.responses.get(caller, _require_id(response_id))
+
+
+@router.delete("/v1/responses/{response_id}", summary="Delete a response")
+async def delete_response(
+    response_id: str, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """Delete a kept response."""
+    await services.responses.delete(caller, _require_id(response_id))
+    return {"id": response_id, "object": "response", "deleted": True}
+
+
+async def _encoded(first: JsonObject, events: AsyncGenerator[JsonObject]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        yield encode_event(first, first["type"])
+        async for event in events:
+            yield encode_event(event, event["type"])
+
+
+def _failure(error: UndercroftError) -> bytes:
+    return encode_event({"type": "error", "error": openai_error(error)}, "error")
+
+
+def _require_id(text: str) -> UUID:
+    return require_id(RESPONSE_PREFIX, "response", text)

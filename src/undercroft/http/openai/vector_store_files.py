@@ -1,0 +1,149 @@
+"""The Vector Store Files API: which documents are in a collection."""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from starlette.responses import JSONResponse
+
+from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.openai.contract import ERRORS
+from undercroft.http.openai.paging import After, Limit, Order
+from undercroft.http.openai.vector_stores import require_collection_id
+from undercroft.http.wire import Attributes, JsonObject, RequestBody, page_of, require_id
+from undercroft.kit.ids import render_id
+from undercroft.retrieval.collections.models import Member, MemberStatus, Page
+from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.vault.service import DOCUMENT_PREFIX
+
+router = APIRouter(tags=["vector store files"], responses=ERRORS)
+
+_POLL_MILLISECONDS: Final = "200"
+"""How soon the SDK's ``poll`` asks again: indexing a page takes about as long."""
+_ROOT: Final = "/v1/vector_stores/{vector_store_id}/files"
+_SERVER_ERRORS: Final = frozenset({"internal", "attempts_exhausted", "deadline_exceeded"})
+
+
+class AddFile(RequestBody):
+    """A file to add."""
+
+    file_id: str
+    attributes: Attributes | None = None
+    chunking_strategy: JsonObject | None = None
+
+
+class UpdateFile(RequestBody):
+    """The file's new attributes."""
+
+    attributes: Attributes
+
+
+@router.post(_ROOT, summary="Add a file to a vector store")
+async def add_file(
+    vector_store_id: str, body: AddFile, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """Add a document and have it indexed. Chunks are cut to the embedding model's own limits."""
+    member = await services.collections.add(
+        caller,
+        require_collection_id(vector_store_id),
+        require_id(DOCUMENT_PREFIX, "file", body.file_id, "file_id"),
+        body.attributes or {},
+    )
+    return _render(member)
+
+
+@router.get(_ROOT, summary="List the files of a vector store")
+async def list_files(
+    vector_store_id: str,
+    caller: Caller,
+    services: ServicesDependency,
+    limit: Limit = 20,
+    after: After = None,
+    order: Order = "desc",
+    status: Annotated[MemberStatus | None, Query(alias="filter")] = None,
+) -> dict[str, Any]:
+    """The documents in a vector store."""
+    page = Page(limit + 1, None if after is None else _require_id(after), order == "asc")
+    members = await services.collections.list_members(
+        caller, require_collection_id(vector_store_id), page, status
+    )
+    return page_of([_render(member) for member in members], limit)
+
+
+@router.get(_ROOT + "/{file_id}", summary="Get a file of a vector store")
+async def get_file(
+    vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
+) -> JSONResponse:
+    """One document's state in a vector store."""
+    member = await services.collections.get_member(
+        caller, require_collection_id(vector_store_id), _require_id(file_id)
+    )
+    return JSONResponse(_render(member), headers={"openai-poll-after-ms": _POLL_MILLISECONDS})
+
+
+@router.post(_ROOT + "/{file_id}", summary="Change a file of a vector store")
+async def update_file(
+    vector_store_id: str,
+    file_id: str,
+    body: UpdateFile,
+    caller: Caller,
+    services: ServicesDependency,
+) -> dict[str, Any]:
+    """Replace a document's attributes in a vector store."""
+    member = await services.collections.update_member(
+        caller, require_collection_id(vector_store_id), _require_id(file_id), body.attributes
+    )
+    return _render(member)
+
+
+@router.delete(_ROOT + "/{file_id}", summary="Remove a file from a vector store")
+async def remove_file(
+    vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """Take a document out of a vector store. The document stays."""
+    await services.collections.remove(
+        caller, require_collection_id(vector_store_id), _require_id(file_id)
+    )
+    return {"id": file_id, "object": "vector_store.file.deleted", "deleted": True}
+
+
+@router.get(_ROOT + "/{file_id}/content", summary="Get the text of a file of a vector store")
+async def get_file_content(
+    vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """The text that was extracted from a document, chunk by chunk."""
+    texts = await services.collections.read_member(
+        caller, require_collection_id(vector_store_id), _require_id(file_id)
+    )
+    return {
+        "object": "vector_store.file_content.page",
+        "data": [{"type": "text", "text": text} for text in texts],
+        "has_more": False,
+        "next_page": None,
+    }
+
+
+def _render(member: Member) -> JsonObject:
+    error = None
+    if member.status is MemberStatus.FAILED:
+        is_ours = member.error_code in _SERVER_ERRORS
+        error = {
+            "code": "server_error" if is_ours else "invalid_file",
+            "message": member.error_message,
+            "undercroft": {"reason": member.error_code},
+        }
+    return {
+        "id": render_id(DOCUMENT_PREFIX, member.document_id),
+        "object": "vector_store.file",
+        "created_at": int(member.added_at.timestamp()),
+        "vector_store_id": render_id(COLLECTION_PREFIX, member.collection_id),
+        "status": member.status,
+        "last_error": error,
+        "usage_bytes": member.byte_size,
+        "attributes": dict(member.attributes),
+        "chunking_strategy": {"type": "other"},
+    }
+
+
+def _require_id(text: str) -> UUID:
+    return require_id(DOCUMENT_PREFIX, "file", text)

@@ -1,0 +1,62 @@
+"""Background jobs: their owner reads how far they are; an operator retries dead ones on the command line."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.openai.contract import ERRORS
+from undercroft.http.wire import JsonObject, page_of, require_id
+from undercroft.jobs.models import Job, JobState
+from undercroft.kit.ids import render_id
+
+router = APIRouter(tags=["jobs"], responses=ERRORS)
+
+JOB_PREFIX = "job_"
+
+
+@router.get("/v1/jobs", summary="List jobs")
+async def list_jobs(
+    caller: Caller,
+    services: ServicesDependency,
+    state: JobState | None = None,
+    after: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> dict[str, Any]:
+    """The caller's jobs, oldest first."""
+    jobs = await services.jobs.list_jobs(
+        caller,
+        state=state,
+        after=None if after is None else _require_id(after),
+        limit=limit + 1,
+    )
+    return page_of([_render(job) for job in jobs], limit)
+
+
+@router.get("/v1/jobs/{job_id}", summary="Get a job")
+async def get_job(job_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
+    """One job of the caller's, with its progress."""
+    return _render(await services.jobs.get_job(caller, _require_id(job_id)))
+
+
+def _render(job: Job) -> JsonObject:
+    error = None
+    if job.failure is not None:
+        error = {"code": job.failure.code, "message": job.failure.message}
+    return {
+        "id": render_id(JOB_PREFIX, job.id),
+        "object": "job",
+        "kind": job.kind,
+        "state": job.state,
+        "attempts": job.attempts,
+        "max_attempts": job.max_attempts,
+        "progress": {"done": job.progress_done, "total": job.progress_total},
+        "error": error,
+        "created_at": int(job.created_at.timestamp()),
+        "finished_at": None if job.finished_at is None else int(job.finished_at.timestamp()),
+    }
+
+
+def _require_id(text: str) -> UUID:
+    return require_id(JOB_PREFIX, "job", text)

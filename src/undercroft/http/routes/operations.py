@@ -1,0 +1,40 @@
+"""Health, readiness and metrics: for the machinery around the service, so they need no key."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from undercroft.http.deps import ServicesDependency
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz", summary="Whether the process lives")
+async def get_health() -> dict[str, str]:
+    """Always 200 while the event loop turns."""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/readyz",
+    summary="Whether requests can be served",
+    responses={503: {"description": "Something is missing; the body says what."}},
+)
+async def get_readiness(services: ServicesDependency) -> JSONResponse:
+    """200 when the database is migrated, the models are loaded and a worker runs."""
+    report = await services.readiness.report()
+    is_ready = all(state == "ok" for state in report.values())
+    body: dict[str, Any] = {"status": "ready" if is_ready else "starting", "checks": report}
+    return JSONResponse(body, 200 if is_ready else 503)
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def get_metrics(services: ServicesDependency) -> Response:
+    """Counts and times of this process, and the depth of the queue."""
+    services.telemetry.queue_depth.clear()
+    for jobs in await services.jobs.count():
+        services.telemetry.queue_depth.labels(jobs.kind, jobs.state).set(jobs.count)
+    return Response(
+        services.telemetry.render(), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )

@@ -1,0 +1,92 @@
+"""What every request body and response body shares."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, cast
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from undercroft.kit.errors import NotFoundError
+from undercroft.kit.ids import parse_id
+
+_MAX_DEPTH: Final = 64
+
+
+class RequestBody(BaseModel):
+    """A JSON body. Unknown fields are refused by name, and no text in it has a character PostgreSQL cannot hold."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_storable_text(cls, value: object) -> object:
+        _check_text(value, 0)
+        return value
+
+
+def _check_text(value: object, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise PydanticCustomError("too_deep", "is nested deeper than 64 levels")
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise PydanticCustomError("nul_character", "contains a NUL character")
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise PydanticCustomError("lone_surrogate", "contains half of a surrogate pair")
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[object, object]", value).items():
+            _check_text(key, depth + 1)
+            _check_text(item, depth + 1)
+    elif isinstance(value, Sequence):
+        for item in cast("Sequence[object]", value):
+            _check_text(item, depth + 1)
+
+
+def _storable(text: str) -> str:
+    _check_text(text, 0)
+    return text
+
+
+StorableText = Annotated[str, AfterValidator(_storable)]
+"""Text from a query, a form or a path, under the same rule as text in a body."""
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+]
+"""Up to 16 pairs of text, as OpenAI has them."""
+
+Attributes = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=64)],
+        Annotated[str, Field(max_length=512)] | bool | Annotated[float, Field(allow_inf_nan=False)],
+    ],
+    Field(max_length=16),
+]
+"""Up to 16 attributes of a document in a collection."""
+
+JsonObject = dict[str, Any]
+
+
+def require_id(prefix: str, what: str, text: str, param: str | None = None) -> UUID:
+    """The id behind its wire form.
+
+    Raises:
+        NotFoundError: When it cannot be one: for a caller, an impossible id and an absent object are the same.
+    """
+    value = parse_id(prefix, text)
+    if value is None:
+        raise NotFoundError(what, text[:100].encode("ascii", "replace").decode(), param=param)
+    return value
+
+
+def page_of(items: Sequence[JsonObject], limit: int) -> JsonObject:
+    """OpenAI's list object over one item more than was asked for, which tells whether there is more."""
+    shown = list(items[:limit])
+    return {
+        "object": "list",
+        "data": shown,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": len(items) > limit,
+    }
