@@ -1,0 +1,238 @@
+"""The command line."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+from uuid import UUID
+
+import typer
+import uvloop
+from rich.console import Console
+
+from undercroft.commands.client import ServiceClient
+from undercroft.commands.demo import run_demo
+from undercroft.commands.evaluate import evaluate_beir
+from undercroft.commands.ingest import ingest_paths
+from undercroft.commands.jobs import list_dead_jobs, retry_job
+from undercroft.commands.keys import create_key, revoke_key
+from undercroft.commands.migrate import migrate_database
+from undercroft.commands.serve import serve as run_service
+from undercroft.commands.worker import run_worker
+from undercroft.identity.models import Role
+from undercroft.kit.errors import UndercroftError
+from undercroft.kit.logs import configure_logging
+from undercroft.kit.migrations import MigrationError
+from undercroft.kit.postgres.errors import PostgresStartError
+from undercroft.kit.preflight import PreflightError
+from undercroft.kit.settings import Settings, SettingsError, load_settings
+from undercroft.retrieval.minilm.prepare import prepare_minilm
+
+_Result = TypeVar("_Result")
+
+# What a person can mend; anything else is a defect and shows its traceback.
+_EXPECTED: Final = (
+    SettingsError,
+    PreflightError,
+    PostgresStartError,
+    MigrationError,
+    UndercroftError,
+    OSError,
+)
+
+application = typer.Typer(
+    name="undercroft",
+    help="Ask your own documents: streamed, cited, provable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+jobs = typer.Typer(help="Background jobs that were given up.", no_args_is_help=True)
+application.add_typer(keys, name="keys")
+application.add_typer(jobs, name="jobs")
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the embedded database and the blobs.")
+]
+WithParent = Annotated[
+    bool, typer.Option("--with-parent", hidden=True, help="Stop when standard input ends.")
+]
+
+
+def main() -> NoReturn:
+    """Run the command that the arguments name."""
+    try:
+        application()
+    except _EXPECTED as error:
+        sys.stderr.write(f"undercroft: {error}\n")
+        raise SystemExit(1) from None
+    raise SystemExit(0)
+
+
+@application.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for a free one.")] = None,
+    data_dir: DataDir = None,
+    with_parent: WithParent = False,
+) -> None:
+    """Run the API, a worker and the embedded database."""
+
+    async def run(settings: Settings) -> None:
+        await run_service(settings, belongs_to_parent=with_parent)
+
+    _run(run, _settings(host=host, port=port, data_dir=data_dir))
+
+
+@application.command()
+def worker(data_dir: DataDir = None, with_parent: WithParent = False) -> None:
+    """Run background jobs for a service that runs on the same database."""
+
+    async def work(settings: Settings) -> None:
+        await run_worker(settings, belongs_to_parent=with_parent)
+
+    _run(work, _settings(data_dir=data_dir))
+
+
+@application.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Bring the database to this program's schema, as its owner."""
+    applied = _run(migrate_database, _settings(data_dir=data_dir))
+    typer.echo(f"Applied: {', '.join(applied)}." if applied else "Nothing to apply.")
+
+
+@application.command()
+def demo(
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; another one if it is taken.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Start a service with sample documents and ask it a question."""
+    _run(run_demo, _settings(port=port, data_dir=data_dir))
+
+
+@application.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", exists=True)],
+    key: Annotated[str, typer.Option(envvar="UNDERCROFT_API_KEY", help="An API key.")],
+    url: Annotated[
+        str, typer.Option(envvar="UNDERCROFT_API_URL", help="Address of the service.")
+    ] = "http://127.0.0.1:8080",
+    collection: Annotated[
+        str, typer.Option(help="Name of the vector store; created when missing.")
+    ] = "Documents",
+) -> None:
+    """Put files and folders into a vector store of a running service."""
+
+    async def run(_: Settings) -> None:
+        async with ServiceClient(url, key) as client:
+            store_id = await ingest_paths(client, collection, paths, Console(stderr=True))
+        typer.echo(store_id)
+
+    _run(run, _settings())
+
+
+@application.command()
+def models(
+    models_dir: Annotated[Path | None, typer.Option(help="Folder of prepared models.")] = None,
+) -> None:
+    """Prepare the built-in embedding model."""
+    settings = _settings(models_dir=models_dir)
+    prepare_minilm(settings.models_dir, lambda text: typer.echo(text, err=True))
+
+
+@application.command("eval")
+def evaluate(
+    beir: Annotated[Path, typer.Option(help="Folder of a test collection in BEIR's layout.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write one JSON object instead of a table.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Measure how well and how fast search answers a test collection, in a database of its own."""
+
+    async def measure(settings: Settings) -> str:
+        return await evaluate_beir(settings, beir, as_json=as_json)
+
+    typer.echo(_run(measure, _settings(data_dir=data_dir)))
+
+
+@keys.command("create")
+def keys_create(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant; created when missing.")],
+    user: Annotated[str, typer.Option(help="E-mail address of the user; created when missing.")],
+    role: Annotated[
+        Role | None, typer.Option(help="The user's role. A new user is a member.")
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, max=3650, help="Days until the key expires; never if unset."),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make an API key and print it. It is shown this once."""
+    lifetime = None if days is None else timedelta(days=days)
+
+    async def create(settings: Settings) -> str:
+        return await create_key(settings, tenant, user, role, lifetime)
+
+    typer.echo(_run(create, _settings(data_dir=data_dir)))
+
+
+@keys.command("revoke")
+def keys_revoke(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
+    prefix: Annotated[str, typer.Option(help="The key's first part, such as uk_ab12cd34.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Revoke an API key, from the next request on."""
+
+    async def revoke(settings: Settings) -> None:
+        await revoke_key(settings, tenant, prefix)
+
+    _run(revoke, _settings(data_dir=data_dir))
+
+
+@jobs.command("dead")
+def jobs_dead(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The most jobs to list.")] = 100,
+    data_dir: DataDir = None,
+) -> None:
+    """List the jobs that were given up."""
+
+    async def show(settings: Settings) -> None:
+        for job in await list_dead_jobs(settings, limit):
+            reason = "" if job.failure is None else f"{job.failure.code}: {job.failure.message}"
+            typer.echo(f"{job.id}  {job.kind}  attempts {job.attempts}  {reason}")
+
+    _run(show, _settings(data_dir=data_dir))
+
+
+@jobs.command("retry")
+def jobs_retry(job_id: UUID, data_dir: DataDir = None) -> None:
+    """Queue a job again that was given up."""
+
+    async def retry(settings: Settings) -> None:
+        await retry_job(settings, job_id)
+
+    _run(retry, _settings(data_dir=data_dir))
+
+
+def _settings(**overrides: Any) -> Settings:  # noqa: ANN401 - each option's own type
+    given = {name: value for name, value in overrides.items() if value is not None}
+    settings = load_settings(**given)
+    configure_logging(settings.log_level, settings.log_format)
+    os.umask(0o077)
+    return settings
+
+
+def _run(
+    command: Callable[[Settings], Coroutine[Any, Any, _Result]], settings: Settings
+) -> _Result:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(command(settings))

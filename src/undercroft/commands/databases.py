@@ -1,0 +1,113 @@
+"""Which database a command works on: the configured one, the one a service runs here, or one started for it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from undercroft.kit.clock import Clock, SystemClock
+from undercroft.kit.database import Database
+from undercroft.kit.migrations import (
+    describe_pending,
+    grant_service_role,
+    load_migrations,
+    migrate,
+    migrations_folder,
+    register_model,
+)
+from undercroft.kit.postgres.errors import DataFolderInUseError
+from undercroft.kit.postgres.server import DatabaseUrls, EmbeddedPostgres, running_urls
+from undercroft.kit.preflight import check_server
+from undercroft.kit.settings import Settings, SettingsError
+from undercroft.retrieval.embedding.configured import configured_model
+
+_STARTING_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.2
+
+
+@asynccontextmanager
+async def open_own_database(settings: Settings) -> AsyncGenerator[str]:
+    """The service's login of a checked and, if it is the embedded one, started and migrated database.
+
+    Raises:
+        PreflightError: When the external database cannot be used as it is.
+        PostgresStartError: When the embedded server cannot be started.
+        MigrationError: When the embedded database cannot be migrated.
+    """
+    if settings.database_url is not None:
+        url = str(settings.database_url)
+        await check_server(url)
+        yield url
+        return
+    async with EmbeddedPostgres(settings.data_dir, clock=SystemClock()) as urls:
+        await bring_up_to_date(urls, settings)
+        yield urls.service
+
+
+@asynccontextmanager
+async def open_any_database(settings: Settings) -> AsyncGenerator[str]:
+    """As :func:`open_own_database`, but beside a service that runs on the same data folder its server is used.
+
+    Raises:
+        DataFolderInUseError: When that service does not come up in time.
+    """
+    async with AsyncExitStack() as stack:
+        yield await _enter_any(stack, settings)
+
+
+async def _enter_any(stack: AsyncExitStack, settings: Settings) -> str:
+    clock = SystemClock()
+    deadline = clock.monotonic() + _STARTING_SECONDS
+    while True:
+        url = await _find_running(settings, clock)
+        if url is not None:
+            return url
+        try:
+            return await stack.enter_async_context(open_own_database(settings))
+        except DataFolderInUseError:
+            # A service is starting there, and its server is not ready yet.
+            if clock.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _find_running(settings: Settings, clock: Clock) -> str | None:
+    if settings.database_url is not None:
+        return None
+    urls = await asyncio.to_thread(running_urls, settings.data_dir)
+    if urls is None:
+        return None
+    async with Database(urls.service, clock=clock, size=2) as database:
+        is_pending = await describe_pending(database) is not None
+    return None if is_pending else urls.service
+
+
+async def bring_up_to_date(urls: DatabaseUrls, settings: Settings) -> list[str]:
+    """Migrate, admit the service's login and register the embedding model.
+
+    Returns:
+        The names of the migrations that were applied now.
+    """
+    applied = await migrate(urls.migration, load_migrations(migrations_folder()))
+    await grant_service_role(urls.migration, _login(urls.service))
+    model = configured_model(settings)
+    await register_model(urls.migration, model.name, model.dimensions)
+    return [migration.name for migration in applied]
+
+
+def external_urls(settings: Settings) -> DatabaseUrls:
+    """Both logins of the external database.
+
+    Raises:
+        SettingsError: When one is missing.
+    """
+    if settings.database_url is None or settings.migration_url is None:
+        raise SettingsError(
+            "Set UNDERCROFT_DATABASE_URL (the service's login) and UNDERCROFT_MIGRATION_URL (the owner)."
+        )
+    return DatabaseUrls(str(settings.database_url), str(settings.migration_url))
+
+
+def _login(url: str) -> str:
+    return unquote(urlsplit(url).username or "")

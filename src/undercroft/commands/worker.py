@@ -1,0 +1,107 @@
+"""``undercroft worker``: runs background jobs on the database of a service, here or elsewhere."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from contextlib import AsyncExitStack
+from typing import Final
+
+import structlog
+
+from undercroft.commands.databases import open_any_database
+from undercroft.commands.parent import stop_with_parent
+from undercroft.jobs.service import JobQueue
+from undercroft.jobs.worker import Worker
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database
+from undercroft.kit.egress import open_client
+from undercroft.kit.ids import IdSource
+from undercroft.kit.settings import Settings
+from undercroft.retrieval.embedding.configured import open_embedder
+from undercroft.retrieval.index.tasks import IndexTasks
+from undercroft.retrieval.minilm.files import load_tokenizer
+from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
+from undercroft.vault.blobs import LocalBlobStore
+
+READY_LINE: Final = "ready"
+"""What a worker that belongs to a service writes on its standard output once it takes jobs."""
+
+_OWN_POOL: Final = 4
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+async def run_worker(settings: Settings, *, belongs_to_parent: bool) -> None:
+    """Run jobs until told to stop by SIGTERM or SIGINT.
+
+    Args:
+        settings: The service's settings.
+        belongs_to_parent: Whether to say when ready on standard output, and to stop when standard input ends, which
+            it does however the parent dies.
+    """
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(open_any_database(settings))
+        worker = await open_worker(stack, settings, url)
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        if belongs_to_parent:
+            watcher = await stop_with_parent(stopping.set)
+            stack.callback(watcher.cancel)
+            sys.stdout.write(f"{READY_LINE}\n")
+            sys.stdout.flush()
+        running = asyncio.create_task(worker.run())
+        stopped = asyncio.create_task(stopping.wait())
+        _log.info("worker_ready", pid=os.getpid())
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        await worker.stop()
+        await running
+
+
+async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Worker:
+    """A worker with everything its handlers need, which ``stack`` closes.
+
+    Args:
+        stack: Outlives the worker.
+        settings: The service's settings; ``data_dir`` holds the blobs.
+        url: The service's login.
+    """
+    clock = SystemClock()
+    ids = IdSource(clock)
+    database = await stack.enter_async_context(
+        Database(
+            url,
+            clock=clock,
+            size=settings.database_pool_size,
+            statement_cache=settings.database_statement_cache,
+        )
+    )
+    # Heartbeats must not wait for a connection behind the handlers' statements.
+    own = await stack.enter_async_context(
+        Database(
+            url, clock=clock, size=_OWN_POOL, statement_cache=settings.database_statement_cache
+        )
+    )
+    client = await stack.enter_async_context(open_client())
+    embedder = await open_embedder(settings, client, clock)
+    stack.push_async_callback(embedder.close)
+    limits = SandboxLimits(
+        memory_bytes=settings.parser_memory_bytes, seconds=settings.parser_seconds
+    )
+    sandbox = await stack.enter_async_context(ParserSandbox(limits))
+    if sandbox.missing_protections:
+        _log.warning("parser_less_confined", missing=sandbox.missing_protections)
+    tasks = IndexTasks(
+        database,
+        LocalBlobStore(settings.data_dir / "blobs", ids),
+        sandbox,
+        await asyncio.to_thread(load_tokenizer, settings.models_dir),
+        embedder,
+        JobQueue(ids),
+    )
+    handlers = tasks.handlers(settings.worker_concurrency)
+    return Worker(own, handlers, clock=clock, random=random.random)

@@ -1,0 +1,1 @@
+"""How well and how fast search finds what people judged relevant: BEIR collections through the real pipeline."""

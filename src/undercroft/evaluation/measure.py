@@ -1,0 +1,110 @@
+"""Asks every judged query of every leg, alone and fused, and measures what comes back and how soon."""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Final
+from uuid import UUID
+
+from undercroft.evaluation.beir import BeirCollection
+from undercroft.evaluation.metrics import ndcg, percentile, recall
+from undercroft.evaluation.progress import ProgressReport
+from undercroft.evaluation.report import LegFigures
+from undercroft.kit.clock import Clock
+from undercroft.kit.database import Scope
+from undercroft.kit.errors import UnavailableError
+from undercroft.retrieval.embedding.protocol import Embedder
+from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery
+from undercroft.retrieval.search.service import SearchService
+
+LEGS: Final[Mapping[str, frozenset[Leg]]] = {
+    "lexical": frozenset({Leg.LEXICAL}),
+    "vector": frozenset({Leg.VECTOR}),
+    "fused": frozenset(Leg),
+}
+_PASSAGES: Final = 1000
+"""All that the legs propose: a document may take several places, and recall@100 wants a hundred documents."""
+_WARM_UP: Final = 20
+"""Queries asked before the clock counts: connections, prepared statements and the server's cache."""
+
+
+class Evaluator:
+    """Asks one query after the other, so that a duration is that of a query and not of a queue."""
+
+    def __init__(
+        self,
+        search: SearchService,
+        embedder: Embedder,
+        clock: Clock,
+        progress: ProgressReport,
+    ) -> None:
+        self._search = search
+        self._embedder = embedder
+        self._clock = clock
+        self._progress = progress
+
+    async def measure_legs(
+        self,
+        scope: Scope,
+        collection_id: UUID,
+        beir: BeirCollection,
+        twins: Mapping[str, Sequence[str]],
+    ) -> dict[str, LegFigures]:
+        """The figures of each leg alone and of both fused.
+
+        Args:
+            scope: Whose collection it is.
+            collection_id: Holds the corpus.
+            beir: The queries and their judgements.
+            twins: The ids of the documents that a file name stands for.
+
+        Raises:
+            UnavailableError: When a leg cannot be asked: figures of another leg would stand in its place.
+        """
+        self._progress.phase("Measuring", len(LEGS) * len(beir.queries))
+        figures: dict[str, LegFigures] = {}
+        for number, (name, legs) in enumerate(LEGS.items()):
+            for text in islice(beir.queries.values(), _WARM_UP):
+                await self._ask(scope, collection_id, text, legs)
+            scores: list[tuple[float, float]] = []
+            seconds: list[float] = []
+            for query, text in beir.queries.items():
+                started = self._clock.monotonic()
+                passages = await self._ask(scope, collection_id, text, legs)
+                seconds.append(self._clock.monotonic() - started)
+                ranking, grades = rank_documents(passages, twins), beir.judgements[query]
+                scores.append((ndcg(ranking, grades, 10), recall(ranking, grades, 100)))
+                self._progress.update(number * len(beir.queries) + len(scores))
+            figures[name] = LegFigures(
+                ndcg_at_10=sum(gain for gain, _ in scores) / len(scores),
+                recall_at_100=sum(share for _, share in scores) / len(scores),
+                p50_ms=1000 * percentile(seconds, 0.5),
+                p95_ms=1000 * percentile(seconds, 0.95),
+            )
+        return figures
+
+    async def measure_embedding(self, queries: Sequence[str]) -> float:
+        """The median time in milliseconds to embed one query, which is part of every search but a lexical one."""
+        seconds: list[float] = []
+        for text in queries:
+            started = self._clock.monotonic()
+            await self._embedder.embed([text])
+            seconds.append(self._clock.monotonic() - started)
+        return 1000 * percentile(seconds, 0.5)
+
+    async def _ask(
+        self, scope: Scope, collection_id: UUID, text: str, legs: frozenset[Leg]
+    ) -> Sequence[FoundPassage]:
+        result = await self._search.search(
+            scope, SearchQuery([collection_id], text, _PASSAGES, legs)
+        )
+        if result.degraded:
+            raise UnavailableError("The embedding model stopped answering; run the command again.")
+        return result.passages
+
+
+def rank_documents(
+    passages: Sequence[FoundPassage], twins: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Document ids by their best passage, best first, each once."""
+    names = dict.fromkeys(passage.filename for passage in passages)
+    return [document for name in names for document in twins[name]]
