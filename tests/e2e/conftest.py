@@ -1,0 +1,134 @@
+"""A real service in processes of its own, and its real clients."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2 as httpx
+import pytest
+from openai import OpenAI
+
+SAMPLES: Final = Path(__file__).parents[2] / "samples" / "documents"
+_START_SECONDS: Final = 120.0
+_STOP_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service."""
+
+    url: str
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+    key: str
+
+    def client(self, key: str | None = None) -> OpenAI:
+        """The unmodified SDK, pointed at this service."""
+        return OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0)
+
+    def make_key(self, tenant: str, user: str, role: str = "member") -> str:
+        """A key made by the command line while the service runs."""
+        return make_key(self.data_dir, tenant, user, role)
+
+
+def make_key(data_dir: Path, tenant: str, user: str, role: str = "member") -> str:
+    """A key made by the command line."""
+    made = subprocess.run(
+        [
+            *(sys.executable, "-m", "undercroft", "keys", "create"),
+            *("--tenant", tenant, "--user", user, "--role", role, "--data-dir", str(data_dir)),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=_START_SECONDS,
+    )
+    return made.stdout.strip()
+
+
+def start_service(
+    data_dir: Path, settings: Mapping[str, str] | None = None
+) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a service on a free port and wait until it is ready; its process and address."""
+    log_path = data_dir.parent / f"{data_dir.name}.log"
+    with log_path.open("ab") as log:
+        offset = log.tell()
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "undercroft", "serve"),
+                *("--port", "0", "--data-dir", str(data_dir)),
+            ],
+            env={**os.environ, **(settings or {})},
+            stderr=log,
+            stdout=log,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    url: str | None = None
+    while time.monotonic() < deadline and process.poll() is None:
+        url = url or _address(log_path, offset)
+        if url is not None and _is_ready(url):
+            return process, url
+        time.sleep(0.05)  # another process's readiness can only be asked for
+    process.kill()
+    process.wait()
+    raise AssertionError(f"the service did not start:\n{log_path.read_text()[-4000:]}")
+
+
+def stop_service(process: subprocess.Popen[bytes]) -> None:
+    """Stop a service as an operator would."""
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=_STOP_SECONDS) == 0
+
+
+def _address(log_path: Path, offset: int) -> str | None:
+    with log_path.open("rb") as log:
+        log.seek(offset)
+        for line in log:
+            if b'"event": "serving"' in line and line.endswith(b"\n"):
+                return str(json.loads(line)["url"])
+    return None
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
+    """One service for the tests that leave it running."""
+    data_dir = tmp_path_factory.mktemp("service") / "data"
+    process, url = start_service(data_dir, {"UNDERCROFT_MAX_UPLOAD_BYTES": "2000000"})
+    try:
+        yield Service(url, data_dir, process, make_key(data_dir, "main", "main@example.org"))
+    finally:
+        stop_service(process)
+
+
+@pytest.fixture(scope="session")
+def sample_store(service: Service) -> Generator[dict[str, Any]]:
+    """A vector store with three samples of the main user's: its id, and its files' ids by name."""
+    client = service.client()
+    store = client.vector_stores.create(name="samples")
+    files: dict[str, str] = {}
+    for name in (
+        "home/tenancy-agreement-quay-street.pdf",
+        "home/home-insurance-policy-2025.pdf",
+        "home/broadband-faq.html",
+    ):
+        with (SAMPLES / name).open("rb") as file:
+            added = client.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=file)
+        assert added.status == "completed", added.last_error
+        files[Path(name).name] = added.id
+    yield {"id": store.id, "files": files}
+    client.close()
