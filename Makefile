@@ -1,0 +1,58 @@
+# Every path is relative, so the project works in any folder, one with a space in its name too.
+
+# The first of these that is new enough makes .venv. Another: make setup PYTHON=/path/to/python
+PYTHON = python3 python3.14 python3.13 python3.12 python3.11
+
+BIN := .venv/bin
+WORKERS = 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check format lock bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Create .venv from the hash-pinned locks and prepare the models (does nothing when up to date)
+	@$(call run_setup,)
+
+setup-dev:
+	@$(call run_setup,--dev)
+
+define run_setup
+for python in $(PYTHON); do \
+	if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		exec $$python tools/setup.py $(1); \
+	fi; \
+done; \
+echo 'Undercroft needs Python 3.11 or newer with its venv module (on Debian and Ubuntu: apt install' >&2; \
+echo 'python3-venv). If yours is not on the PATH: make $(MAKECMDGOALS) PYTHON=/path/to/python' >&2; \
+exit 1
+endef
+
+demo: setup ## Start the service, load the sample documents, ask a question; Ctrl-C stops it
+	@$(BIN)/undercroft demo
+
+test: setup-dev ## Run every test, in random order, with branch coverage
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --cov --cov-report term
+
+check: setup-dev ## Lint, types, import contracts, SQL style, locks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint migrations src
+	$(BIN)/python tools/lock.py --check
+
+format: setup-dev ## Rewrite Python sources in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup-dev ## Resolve the locks again after a change of dependencies (UPGRADE=1: take the newest)
+	$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+bench: setup-dev ## Run the benchmarks; results are written beside them
+	@set -e; for file in benchmarks/bench_*.py; do echo "==> $$file"; $(BIN)/python "$$file"; done
+
+clean: ## Remove the environment and every cache; never the data of .undercroft
+	rm -rf .venv build dist .coverage .coverage.* htmlcov .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,232 @@
+"""Invariant 1 as rules over PostgreSQL's catalog. Each rule returns what breaks it, in words, if anything does."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from undercroft.kit.sql import AnyConnection
+
+APP_ROLE: Final = "undercroft_app"
+FUNCTION_OWNERS: Final = ("undercroft_search", "undercroft_system")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTable:
+    """Why a table has no tenant, and what the service may do with it, if anything."""
+
+    reason: str
+    rights: frozenset[str] = frozenset()
+
+
+SHARED_TABLES: Final = {
+    "schema_migrations": SharedTable("which migrations ran", frozenset({"SELECT"})),
+    "embedding_models": SharedTable("names of the installation's models", frozenset({"SELECT"})),
+    "pgqueuer": SharedTable(
+        "which job a worker of any tenant takes next; holds job ids and no content",
+        frozenset({"SELECT", "UPDATE", "DELETE"}),
+    ),
+    "pgqueuer_log": SharedTable("the queue library's log of job ids", frozenset({"INSERT"})),
+    "pgqueuer_schedules": SharedTable("declared by the queue library, not used"),
+    "pgqueuer_statistics": SharedTable(
+        "declared by the queue library, which only looks whether it is there", frozenset({"SELECT"})
+    ),
+}
+"""Tables without a tenant."""
+
+TENANT_COLUMNS: Final = {"tenants": "id"}
+"""The tenant's column where it is not ``tenant_id``."""
+
+SECURITY_DEFINERS: Final = {
+    "authenticate_api_key": "before a key is known, nothing tells which tenant is asking",
+    "find_tenant": "`keys create` looks its tenant up by name before it has one",
+    "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",
+    "search_vector": "the same for the HNSW index",
+    "count_added_chunks": "a trigger: keeps term statistics, which the service may not write",
+    "count_removed_chunks": "the same when chunks go",
+    "dispatch_job": "puts a job in line in the queue, whose rows the service may not write",
+    "claim_job": "a worker takes a job before it knows whose it is",
+    "redispatch_lost_jobs": "maintenance of the queue over all tenants",
+    "list_dead_jobs": "an operator's list over all tenants",
+    "retry_dead_job": "an operator's retry, whose tenant is not known beforehand",
+    "count_jobs": "metrics over all tenants",
+    "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
+}
+"""Functions that run with more rights than their caller, each with its reason."""
+
+_TABLES: Final = """
+SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced
+FROM pg_class AS c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+ORDER BY c.relname
+"""
+_COLUMNS: Final = """
+SELECT c.relname AS table_name, a.attname AS name, a.attnotnull AS required
+FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+"""
+_POLICIES: Final = """
+SELECT tablename AS table_name, policyname AS name, permissive, roles::text[] AS roles, cmd, qual, with_check
+FROM pg_policies WHERE schemaname = 'public'
+"""
+_RIGHTS: Final = """
+SELECT c.relname AS name, ARRAY(
+    SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS r
+    WHERE has_any_column_privilege($1, c.oid, r)
+    UNION ALL
+    SELECT r FROM unnest(ARRAY['DELETE', 'TRUNCATE', 'TRIGGER']) AS r WHERE has_table_privilege($1, c.oid, r)
+) AS rights
+FROM pg_class AS c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+"""
+_VIEWS: Final = """
+SELECT c.relname AS name, c.relkind = 'm' AS materialized, coalesce(c.reloptions::text, '') AS options
+FROM pg_class AS c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('v', 'm')
+  AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+"""
+_SECURITY_DEFINERS: Final = """
+SELECT
+    p.proname AS name,
+    pg_get_userbyid(p.proowner) AS owner,
+    coalesce(array_to_string(p.proconfig, ' '), '') AS configuration,
+    EXISTS (
+        SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl WHERE acl.grantee = 0
+    ) AS is_public
+FROM pg_proc AS p
+WHERE p.prosecdef AND p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+"""
+_FOREIGN_KEYS: Final = """
+SELECT
+    f.conname AS name,
+    f.conrelid::regclass::text AS table_name,
+    f.confrelid::regclass::text AS target,
+    ARRAY(SELECT attname::text FROM unnest(f.conkey) WITH ORDINALITY AS k (number, place)
+        JOIN pg_attribute ON attrelid = f.conrelid AND attnum = k.number ORDER BY k.place) AS columns,
+    ARRAY(SELECT attname::text FROM unnest(f.confkey) WITH ORDINALITY AS k (number, place)
+        JOIN pg_attribute ON attrelid = f.confrelid AND attnum = k.number ORDER BY k.place) AS target_columns
+FROM pg_constraint AS f WHERE f.contype = 'f' AND f.connamespace = 'public'::regnamespace
+"""
+_ROLE: Final = """
+SELECT
+    r.rolsuper, r.rolbypassrls, r.rolcreaterole, r.rolreplication,
+    pg_has_role($1, 'undercroft_app', 'USAGE') AS is_app,
+    ARRAY(
+        SELECT o.rolname::text FROM pg_roles AS o
+        WHERE o.rolname <> $1 AND pg_has_role($1, o.oid, 'MEMBER') AND o.rolname <> 'undercroft_app'
+    ) AS other_roles,
+    ARRAY(
+        SELECT c.relname::text FROM pg_class AS c
+        WHERE c.relowner = r.oid OR c.relowner = 'undercroft_app'::regrole
+    ) AS owned
+FROM pg_roles AS r WHERE r.rolname = $1
+"""
+
+
+async def list_tables(connection: AnyConnection) -> list[str]:
+    """Every table of the schema."""
+    return [str(row["name"]) for row in await connection.fetch(_TABLES)]
+
+
+async def check_tables(connection: AnyConnection) -> list[str]:
+    """Each table has a required tenant column under a forced policy, or stands on the list with its reason."""
+    columns = {
+        (row["table_name"], row["name"]): bool(row["required"])
+        for row in await connection.fetch(_COLUMNS)
+    }
+    problems: list[str] = []
+    for table in await connection.fetch(_TABLES):
+        name = str(table["name"])
+        if name in SHARED_TABLES:
+            continue
+        column = TENANT_COLUMNS.get(name, "tenant_id")
+        if not columns.get((name, column), False):
+            problems.append(f"{name} has no column {column} that is NOT NULL")
+        if not (table["enabled"] and table["forced"]):
+            problems.append(f"{name} does not force row-level security")
+    return problems
+
+
+async def check_shared_tables(connection: AnyConnection) -> list[str]:
+    """On what all tenants share, the service has the listed rights and no other."""
+    return [
+        f"{APP_ROLE} may {', '.join(sorted(extra))} {row['name']}, which has no tenant"
+        for row in await connection.fetch(_RIGHTS, APP_ROLE)
+        if row["name"] in SHARED_TABLES
+        and (extra := set(row["rights"]) - SHARED_TABLES[row["name"]].rights)
+    ]
+
+
+async def check_policies(connection: AnyConnection) -> list[str]:
+    """Each tenant table has a policy for the service, and no policy lets the service beyond its tenant."""
+    problems: list[str] = []
+    protected: set[str] = set()
+    for policy in await connection.fetch(_POLICIES):
+        table, roles = str(policy["table_name"]), set(policy["roles"])
+        if not roles & {APP_ROLE, "public"}:
+            if not roles <= set(FUNCTION_OWNERS):
+                problems.append(
+                    f"{table}: policy {policy['name']} is for {', '.join(sorted(roles))}"
+                )
+            continue
+        column = TENANT_COLUMNS.get(table, "tenant_id")
+        expected = f"({column} = ( SELECT current_tenant() AS current_tenant))"
+        reads = policy["qual"] == expected or (policy["cmd"] == "INSERT" and policy["qual"] is None)
+        writes = policy["with_check"] in {expected, None if policy["qual"] else expected}
+        if not (reads and writes):
+            problems.append(
+                f"{table}: policy {policy['name']} does not compare {column} with the tenant alone"
+            )
+        if policy["cmd"] == "ALL":
+            protected.add(table)
+    missing = sorted(set(await list_tables(connection)) - protected - SHARED_TABLES.keys())
+    return problems + [f"{table} has no policy for {APP_ROLE}" for table in missing]
+
+
+async def check_views(connection: AnyConnection) -> list[str]:
+    """A view reads with its owner's rights unless it is ``security_invoker``; a materialised one has no policies."""
+    return [
+        f"view {row['name']} bypasses row-level security"
+        for row in await connection.fetch(_VIEWS)
+        if row["materialized"] or "security_invoker=true" not in str(row["options"])
+    ]
+
+
+async def check_functions(connection: AnyConnection) -> list[str]:
+    """Each SECURITY DEFINER function is listed, pinned, closed to PUBLIC and owned by a role without a login."""
+    problems: list[str] = []
+    for row in await connection.fetch(_SECURITY_DEFINERS):
+        name, settings = str(row["name"]), str(row["configuration"])
+        if name not in SECURITY_DEFINERS:
+            problems.append(f"function {name} is not listed with its reason")
+        if "search_path=pg_catalog" not in settings:
+            problems.append(f"function {name} does not pin search_path")
+        if row["is_public"]:
+            problems.append(f"function {name} may be executed by PUBLIC")
+        if row["owner"] not in FUNCTION_OWNERS:
+            problems.append(f"function {name} belongs to {row['owner']}")
+    return problems
+
+
+async def check_foreign_keys(connection: AnyConnection) -> list[str]:
+    """Foreign-key checks skip policies, so each reference carries the tenant: none can cross to another's row."""
+    problems: list[str] = []
+    for row in await connection.fetch(_FOREIGN_KEYS):
+        target = str(row["target"])
+        if target in SHARED_TABLES:
+            continue
+        tenant_of_target = TENANT_COLUMNS.get(target, "tenant_id")
+        pairs = zip(row["columns"], row["target_columns"], strict=True)
+        if ("tenant_id", tenant_of_target) not in pairs:
+            problems.append(f"{row['table_name']}: {row['name']} does not carry the tenant")
+    return problems
+
+
+async def check_role(connection: AnyConnection, service: str) -> list[str]:
+    """The service's login is above nothing and can become nobody but ``undercroft_app``."""
+    role = await connection.fetchrow(_ROLE, service)
+    if role is None:
+        return [f"there is no role {service}"]
+    rights = ("rolsuper", "rolbypassrls", "rolcreaterole", "rolreplication")
+    problems = [f"{service} has {right}" for right in rights if role[right]]
+    problems += [f"{service} can become {other}" for other in role["other_roles"]]
+    problems += [f"{service} or {APP_ROLE} owns {owned}" for owned in role["owned"]]
+    return problems if role["is_app"] else [*problems, f"{service} is not a member of {APP_ROLE}"]

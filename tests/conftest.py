@@ -1,0 +1,149 @@
+"""What every test may ask for: a database, a scope in it, programs beyond Python; and what no test may leave behind."""
+
+import asyncio
+import inspect
+import os
+import shutil
+from collections.abc import AsyncGenerator, Awaitable, Generator
+from dataclasses import dataclass
+from typing import Final, Protocol
+from uuid import UUID
+
+import psutil
+import pytest
+
+from tests.database_server import fresh_database, shared_server
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database
+from undercroft.kit.ids import IdSource
+from undercroft.kit.postgres.server import DatabaseUrls
+
+REQUIRE_PROGRAMS: Final = "UNDERCROFT_TEST_REQUIRE_PROGRAMS"
+_MULTIPROCESSING: Final = ("resource_tracker", "forkserver")
+_CHILDREN: Final = pytest.StashKey[set[int]]()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user of a tenant, as a scope for transactions."""
+
+    tenant_id: UUID
+    principal_id: UUID
+    email: str
+
+
+class MakeScope(Protocol):
+    """Makes a user, in a tenant of its own unless one is given."""
+
+    def __call__(self, tenant_id: UUID | None = None, *, role: str = "member") -> Awaitable[Member]:
+        """Insert the user, and the tenant if need be."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[DatabaseUrls]:
+    """The run's PostgreSQL server; its own database is the template, so never connect to it."""
+    folder = tmp_path_factory.getbasetemp()
+    with shared_server(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) as urls:
+        yield urls
+
+
+@pytest.fixture
+async def database_urls(database_server: DatabaseUrls) -> AsyncGenerator[DatabaseUrls]:
+    """A migrated, empty database of this test's own: its two logins."""
+    async with fresh_database(database_server) as urls:
+        yield urls
+
+
+@pytest.fixture
+async def database(database_urls: DatabaseUrls) -> AsyncGenerator[Database]:
+    """A migrated, empty database of this test's own, opened with the service's login."""
+    async with Database(database_urls.service, clock=SystemClock(), size=8) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_scope(database: Database) -> MakeScope:
+    """Makes tenants and users in this test's database."""
+    ids = IdSource()
+
+    async def make(tenant_id: UUID | None = None, *, role: str = "member") -> Member:
+        user_id = ids.new()
+        member = Member(tenant_id or ids.new(), user_id, f"{user_id.hex}@example.org")
+        async with database.transaction(member) as connection:
+            if tenant_id is None:
+                await connection.execute(
+                    "INSERT INTO tenants (id, name) VALUES ($1, $2)",
+                    member.tenant_id,
+                    f"tenant {member.tenant_id.hex}",
+                )
+            await connection.execute(
+                "INSERT INTO users (id, tenant_id, email, role) VALUES ($1, $2, $3, $4)",
+                member.principal_id,
+                member.tenant_id,
+                member.email,
+                role,
+            )
+        return member
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def no_stray_tasks(request: pytest.FixtureRequest) -> None:
+    """Set up first and torn down last, so that a test's own fixtures have ended their tasks by then."""
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("_stray_tasks")
+
+
+@pytest.fixture
+async def _stray_tasks() -> AsyncGenerator[None]:
+    yield
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        _, tasks = await asyncio.wait(tasks, timeout=1)
+    assert not tasks, "these tasks still run after the test: " + ", ".join(map(repr, tasks))
+
+
+def pytest_configure() -> None:
+    """Find the programs that distributions keep out of an ordinary user's PATH, such as nginx."""
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose programs are absent; fail it where they have to be there."""
+    for marker in item.iter_markers("needs"):
+        missing = [program for program in marker.args if shutil.which(str(program)) is None]
+        if missing:
+            reason = f"needs {', '.join(missing)}"
+            (pytest.fail if os.environ.get(REQUIRE_PROGRAMS) else pytest.skip)(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Remember which child processes fixtures run."""
+    item.stash[_CHILDREN] = set(_children())
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Fail a test that leaves child processes behind."""
+    yield
+    strays = _children()
+    for pid in item.stash.get(_CHILDREN, set(strays)):
+        strays.pop(pid, None)
+    assert not strays, f"these child processes still run after the test: {strays}"
+
+
+def _children() -> dict[int, str]:
+    """Command lines of living child processes by id; not multiprocessing's own, which outlive their first use."""
+    found: dict[int, str] = {}
+    for process in psutil.Process().children():
+        try:
+            command = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if command and not any(name in command for name in _MULTIPROCESSING):
+            found[process.pid] = command
+    return found

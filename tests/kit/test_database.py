@@ -1,0 +1,122 @@
+"""Transactions under a scope: what row-level security reads, and what a pooled connection must not keep."""
+
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from tests.conftest import MakeScope, Member
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database, Transaction
+from undercroft.kit.errors import UnavailableError
+from undercroft.kit.postgres.server import DatabaseUrls
+
+_USER_IDS = "SELECT id FROM users"
+
+
+async def test_a_transaction_sees_only_its_tenants_rows(
+    database: Database, make_scope: MakeScope
+) -> None:
+    first, second = await make_scope(), await make_scope()
+    for own in (first, second):
+        async with database.transaction(own) as connection:
+            assert await connection.fetch(_USER_IDS) == [(own.principal_id,)]
+
+
+async def test_a_connection_keeps_no_scope_after_its_transaction(
+    database_urls: DatabaseUrls, make_scope: MakeScope
+) -> None:
+    member = await make_scope()
+    async with Database(database_urls.service, clock=SystemClock(), size=1) as narrow:
+        async with narrow.transaction(member) as connection:
+            assert await connection.fetchval("SELECT current_tenant()") == member.tenant_id
+            backend = await connection.fetchval("SELECT pg_backend_pid()")
+        async with narrow.transaction_without_scope() as connection:
+            assert await connection.fetchval("SELECT pg_backend_pid()") == backend
+            assert await connection.fetchval("SELECT current_tenant()") is None
+            assert await connection.fetch(_USER_IDS) == []
+
+
+async def test_nothing_is_kept_of_a_transaction_that_fails(
+    database: Database, make_scope: MakeScope
+) -> None:
+    member = await make_scope()
+
+    async def fail() -> None:
+        async with database.transaction(member) as connection:
+            await connection.execute("DELETE FROM users")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with database.transaction(member) as connection:
+        assert await connection.fetch(_USER_IDS) == [(member.principal_id,)]
+
+
+async def test_a_row_for_another_tenant_is_refused(
+    database: Database, make_scope: MakeScope
+) -> None:
+    victim, attacker = await make_scope(), await make_scope()
+    async with database.transaction(attacker) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await _insert_user(connection, victim.tenant_id)
+
+
+async def test_a_transaction_without_scope_may_not_write(database: Database) -> None:
+    async with database.transaction_without_scope() as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await _insert_user(connection, uuid4())
+
+
+async def test_json_goes_in_and_out_as_python_values(database: Database) -> None:
+    value = {"name": "Ålesund", "parts": [1, 2.5, None, True]}
+    async with database.transaction_without_scope() as connection:
+        assert await connection.fetchval("SELECT $1::jsonb", value) == value
+
+
+class _Waits:
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def connection_acquired(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+async def test_each_wait_for_a_connection_is_reported(database_urls: DatabaseUrls) -> None:
+    waits = _Waits()
+    async with (
+        Database(database_urls.service, clock=SystemClock(), size=2, observer=waits) as database,
+        database.transaction_without_scope(),
+        database.transaction_without_scope(),
+    ):
+        assert len(waits.seconds) == 2
+        assert all(seconds >= 0 for seconds in waits.seconds)
+
+
+async def test_a_server_without_room_is_reported_as_unavailable(
+    database_urls: DatabaseUrls,
+) -> None:
+    owner = await asyncpg.connect(database_urls.migration)
+    try:
+        name = await owner.fetchval("SELECT current_database()")
+        async with Database(database_urls.service, clock=SystemClock(), size=3) as database:
+            await owner.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 1")
+            async with (
+                database.transaction_without_scope(),
+                database.transaction_without_scope(),
+            ):
+                with pytest.raises(UnavailableError, match="try again"):
+                    async with database.transaction_without_scope():
+                        pytest.fail("there was no room for a third connection")
+    finally:
+        await owner.close()
+
+
+async def _insert_user(connection: Transaction, tenant_id: UUID) -> None:
+    stranger = Member(tenant_id, uuid4(), "stranger@example.org")
+    await connection.execute(
+        "INSERT INTO users (id, tenant_id, email, role) VALUES ($1, $2, $3, 'admin')",
+        stranger.principal_id,
+        stranger.tenant_id,
+        stranger.email,
+    )
