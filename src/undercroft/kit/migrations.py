@@ -160,6 +160,8 @@ async def describe_pending(database: Database) -> str | None:
         version = int(await _QUERIES.value(transaction, "get_schema_version"))
     if version == known:
         return None
+    if version > known:
+        return f"the database is at migration {version}, this program knows {known}; run a newer Undercroft"
     return f"the database is at migration {version} of {known}; run `undercroft migrate`"
 
 

@@ -116,10 +116,12 @@ def parse_statements(text: str, source: str) -> list[Statement]:
     """Split a ``queries.sql`` into its statements.
 
     Raises:
-        ValueError: When text precedes the first header, or a cardinality is unknown.
+        ValueError: When there is no header, SQL precedes the first one, or a cardinality is unknown.
     """
     headers = list(_HEADER.finditer(text))
-    preamble = text[: headers[0].start()] if headers else text
+    if not headers:
+        raise ValueError(f"{source}: no '-- name:' line")
+    preamble = text[: headers[0].start()]
     if any(line.strip() and not line.startswith("--") for line in preamble.splitlines()):
         raise ValueError(f"{source}: SQL before the first '-- name:' line")
     ends = [header.start() for header in headers[1:]] + [len(text)]

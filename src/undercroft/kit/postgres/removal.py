@@ -10,7 +10,7 @@ from undercroft.kit.postgres.cluster import Cluster
 def erase_cluster(cluster: Cluster, home: Path) -> None:
     """Delete a stopped cluster and the folder that remembers where it is.
 
-    After a crash in the middle, ``home`` has either all of the cluster or none of it, and a server can be started there.
+    After a crash in the middle, a server can be started in ``home``, on all of the database or on none of it.
 
     Args:
         cluster: Its server has ended.
@@ -18,10 +18,10 @@ def erase_cluster(cluster: Cluster, home: Path) -> None:
     """
     if cluster.data.exists():
         cluster.data.rename(Path(tempfile.mkdtemp(prefix="erased-", dir=cluster.folder)) / "data")
-    for path in cluster.folder.iterdir():
-        # In `home` the lock goes last, with the folder.
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+    if cluster.folder != home:
+        # Emptied before `home` forgets where it is, and removed after: never lost with data in it, never missed.
+        for folder in cluster.folder.iterdir():
+            shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(home)
     if cluster.folder != home:
         shutil.rmtree(cluster.folder)

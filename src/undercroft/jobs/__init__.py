@@ -1,0 +1,1 @@
+"""Background jobs: enqueued in the caller's transaction, run by workers, readable by clients and operators."""
