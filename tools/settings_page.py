@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Literal, cast, get_args, get_origin
 
 from annotated_types import Ge, Le
 from pydantic import AnyHttpUrl, PostgresDsn, SecretStr
@@ -194,7 +194,7 @@ def _default(name: str, field: FieldInfo) -> str:
     if default in {None, ()}:
         return "unset" if default is None else "empty"
     if isinstance(default, tuple):
-        return f"`{','.join(str(item) for item in default)}`"
+        return f"`{','.join(cast('tuple[str, ...]', default))}`"
     if isinstance(default, int) and default >= MEBIBYTE and default % MEBIBYTE == 0:
         return f"`{default}` ({default // MEBIBYTE} MiB)"
     return f"`{default}`"

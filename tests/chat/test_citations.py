@@ -139,6 +139,14 @@ def test_a_hint_decides_between_equals() -> None:
     assert annotate(f"{sentence} [1]", passages=same)[1][0].number == 1
 
 
+def test_all_markers_of_a_run_are_hints_however_they_arrive() -> None:
+    same = (LEASE, replace(LEASE, number=2))
+    answer = "The tenant shall not sublet the property [9] [2], he said."
+    cuts = tuple(range(len(answer)))
+    assert annotate(answer, passages=same)[1][0].number == 2
+    assert annotate(answer, passages=same, cuts=cuts) == annotate(answer, passages=same)
+
+
 def test_each_part_before_a_marker_is_a_claim_of_its_own() -> None:
     text, citations, _ = annotate("Glucose was 5.4 mmol/L [1][3], and Dunmore offered £1,385 [2].")
     assert text == "Glucose was 5.4 mmol/L [2], and Dunmore offered £1,385 [3]."
@@ -184,6 +192,7 @@ def test_the_result_does_not_depend_on_the_deltas(answer: str, cuts: tuple[int, 
 
 
 @given(ANSWERS)
+@example("[[1]2] rent")
 def test_every_marker_is_a_citation_and_every_citation_holds(answer: str) -> None:
     text, citations, support = annotate(answer)
     by_number = {it.number: it for it in PASSAGES}

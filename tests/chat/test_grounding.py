@@ -82,9 +82,13 @@ def test_titles_and_page_headers_do_not_win_over_the_answer() -> None:
         passage(1, page.format(1, "The keys are handed over at noon.")),
         passage(2, page.format(2, "The deposit is £1,430."), start=900),
     ]
-    lease = [replace(it, document_id=LEASE.document_id) for it in passages]
-    best = ground("How much is the deposit for 5 Quay Street?", lease).quotes[0]
-    assert best.text == "The deposit is £1,430."
+    lease = [
+        replace(it, document_id=LEASE.document_id, filename="lease-5-quay-street.pdf")
+        for it in passages
+    ]
+    quotes = ground("How much is the deposit for 5 Quay Street?", lease).quotes
+    assert quotes[0].text == "The deposit is £1,430."
+    assert all("Page" not in quote.text for quote in quotes)
 
 
 def test_dates_meet_in_whatever_form_they_are_written() -> None:

@@ -34,6 +34,8 @@ def sentences(text: str) -> list[str]:
         ("Visit example.com for v2.8.1 now.", ["Visit example.com for v2.8.1 now."]),
         ("ends. [1] [2] Next", ["ends. [1] [2]", "Next"]),
         ("これは文です。次の文。", ["これは文です。", "次の文。"]),
+        ("Am 22. September kam er. Heute.", ["Am 22. September kam er.", "Heute."]),
+        ("Crown, two visits ........ 585.00", ["Crown, two visits ........ 585.00"]),
         ("In Brown v. Board of Education.", ["In Brown v. Board of Education."]),
     ],
 )

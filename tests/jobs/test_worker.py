@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -54,6 +55,17 @@ END_BLOCKED_DEQUEUE: Final = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE $1::int = ANY(pg_blocking_pids(pid)) AND query LIKE '%next_stale%'
 """
+
+IS_BLOCKING: Final = """
+SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))
+"""
+
+
+async def end_blocked_dequeue(database: Database, by: int) -> bool:
+    """End the session that waits for ``by`` while it looks for jobs; False when none does yet."""
+    # A transaction for each look: within one, pg_stat_activity shows the same picture again.
+    async with database.transaction_without_scope() as transaction:
+        return bool(await transaction.fetchval(END_BLOCKED_DEQUEUE, by))
 
 
 async def seen(event: asyncio.Event) -> None:
@@ -400,6 +412,28 @@ async def test_a_job_that_outlasts_the_grace_period_is_anothers_at_once_and_lose
     assert (await jobs.get_job(scope, job_id)).state is JobState.SUCCEEDED
 
 
+async def test_stopping_leaves_alone_what_is_only_being_recorded(
+    database: Database,
+    jobs: JobService,
+    enqueue: Enqueue,
+    make_scope: MakeScope,
+    run_worker: RunWorker,
+) -> None:
+    scope = await make_scope()
+    gate = Gate()
+    job_id = await enqueue(scope, "index")
+    async with run_worker({"index": handler_of(gate)}, replace(QUICK, grace_seconds=0)) as worker:
+        await seen(gate.reached)
+        async with database.transaction(scope) as transaction, asyncio.timeout(PATIENCE):
+            await transaction.execute("SELECT FROM jobs FOR UPDATE")
+            gate.opened.set()
+            while not await transaction.fetchval(IS_BLOCKING):
+                pass
+            stopping = asyncio.create_task(worker.stop())
+        await stopping
+    assert (await jobs.get_job(scope, job_id)).state is JobState.SUCCEEDED
+
+
 async def test_a_worker_that_never_ran_stops_at_once(database: Database) -> None:
     async with asyncio.timeout(1):
         await Worker(database, {}, clock=HandSetClock(), random=lambda: 0.5).stop()
@@ -451,8 +485,8 @@ async def test_a_worker_outlives_a_connection_lost_while_it_looks_for_jobs(
         async with owner.transaction_without_scope() as transaction:
             await transaction.execute("LOCK TABLE pgqueuer")
             own = await transaction.fetchval("SELECT pg_backend_pid()")
-            async with database.transaction_without_scope() as observer, asyncio.timeout(PATIENCE):
-                while not await observer.fetchval(END_BLOCKED_DEQUEUE, own):
+            async with asyncio.timeout(PATIENCE):
+                while not await end_blocked_dequeue(database, own):
                     pass
         await enqueue(scope, "index")
         await seen(gate.reached)

@@ -182,6 +182,21 @@ async def no_done(answer: Answer) -> None:
     await answer.raw(b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}')
 
 
+async def late_end(answer: Answer) -> None:
+    """The body ends some time after ``[DONE]``, in a packet of its own."""
+    await echo(answer)
+    await asyncio.sleep(0.02)
+
+
+async def slow_start(answer: Answer) -> None:
+    """An empty event at once, and the answer when the prompt has been read."""
+    await answer.begin()
+    await answer.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+    await asyncio.sleep(1)
+    await answer.text("ready")
+    await answer.end("stop", usage=(1, 1))
+
+
 async def aborted(answer: Answer) -> None:
     await answer.begin()
     await answer.text("half an")
@@ -207,6 +222,8 @@ BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "huge-answer": huge_answer,
     "no-usage": no_usage,
     "no-done": no_done,
+    "late-end": late_end,
+    "slow-start": slow_start,
     "aborted": aborted,
     "filtered": filtered,
 }

@@ -3,6 +3,7 @@
 The service decides whether the documents hold an answer, and which citations stand; the model only writes.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ class Answerer:
             searched = await self._find(scope, question, question.search)
             yield searched
             passages = searched.passages
-            if not _may_answer(question, passages):
+            # Weighing sentences takes tens of milliseconds of processor time: not on the event loop.
+            if not await asyncio.to_thread(_may_answer, question, passages):
                 yield TextDelta(REFUSAL)
                 yield Answered(FinishReason.STOP, _refusal_usage(question))
                 return
@@ -150,7 +152,7 @@ class Answerer:
         self, question: Question, passages: tuple[Passage, ...]
     ) -> AsyncGenerator[AnswerEvent]:
         prompt = await self._assemble(question, passages)
-        annotator = CitationAnnotator(question.text, prompt.passages)
+        annotator = await asyncio.to_thread(CitationAnnotator, question.text, prompt.passages)
         request = GenerationRequest(
             model=question.model,
             messages=prompt.messages,

@@ -191,9 +191,9 @@ def _score(asked: Question, candidate: _Candidate) -> ScoredSentence:
     score += _PAIR_BONUS * min(2, len(asked.pairs.intersection(pairwise(order))))
     if asked.kind is not AnswerKind.ANY:
         score += _KIND_BONUS if fits else -_KIND_PENALTY
-    if sentence.title or candidate.repeated:
+    if sentence.title:
         score -= _TITLE_PENALTY
-    if sentence.text.endswith("?") or sentence.terms <= asked.weights.keys():
+    if candidate.repeated or sentence.text.endswith("?") or sentence.terms <= asked.weights.keys():
         score -= _ECHO_PENALTY
     return ScoredSentence(
         passage=candidate.read.passage,

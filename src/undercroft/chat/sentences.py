@@ -25,9 +25,7 @@ _LINE: Final = re.compile(r"[^\r\n\f\v\x85\u2028\u2029]+")
 _LIST_ITEM: Final = re.compile(r"\s*(?:[-*•‣▪◦–—]|\(?(?:\d{1,3}|[^\W\d_])[.)])\s+\S")
 _KEY_VALUE: Final = re.compile(r"\s*(?:\[\d+\]|[^\W\d_])[\w \[\]()/&'’.-]{0,60}:(?:\s+\S|\s*$)")
 _ENDS_IN_SUM: Final = re.compile(r"(?:[£$€]\s?\d[\d.,]*|\d[.,]\d\d)\s*$")
-_MONTH: Final = re.compile(
-    r"(?:jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)", re.IGNORECASE
-)
+_MONTH_INITIALS: Final = "JFMASOND"
 _HEADING: Final = re.compile(r"\s{0,3}#{1,6}\s")
 _DECORATION: Final = re.compile(r"(?:\s|[-*•‣▪◦–—]\s|#{1,6}\s)*")
 _TERMINATOR: Final = re.compile(r"""(?:[.!?…]+|[。！？]+)["'”’)\]»』」）]*""")
@@ -36,8 +34,6 @@ _PARTIAL_MARKER: Final = re.compile(r"\[\d{0,3}")
 _SPACE: Final = re.compile(r"\s*")
 _TITLE: Final = re.compile(r"(?:\d+(?:\.\d+)*[.)]?\s+)?[^\W\d_][^\d|\n]*[\w)”’\"]")
 _LONGEST_TITLE: Final = 80
-_LOOKAHEAD: Final = 3
-"""Characters after a full stop that decide whether it ends a sentence: enough to know a month by."""
 _FULL_LINE: Final = 0.75
 _NARROWEST_COLUMN: Final = 40
 
@@ -104,9 +100,7 @@ def _punctuated_end(text: str, start: int, window: int, *, complete: bool) -> in
         following = _end_of(_SPACE, text, end, window)
         if following == window:
             return end if complete else None
-        if not complete and (
-            window - following < _LOOKAHEAD or _PARTIAL_MARKER.fullmatch(text, following, window)
-        ):
+        if not complete and _PARTIAL_MARKER.fullmatch(text, following, window):
             return None
         if _ends_sentence(text, start, match, end, following):
             return end
@@ -137,7 +131,7 @@ def _is_abbreviation(text: str, start: int, stop: int, following: int) -> bool:
     if word in _TITLES or (len(word) == 1 and text[stop - 1].isupper()):
         return True
     numbered = word in _NUMBERED_ABBREVIATIONS and text[following].isdigit()
-    ordinal = word.isdigit() and len(word) <= 2 and _MONTH.match(text, following)
+    ordinal = word.isdigit() and len(word) <= 2 and text[following] in _MONTH_INITIALS
     if numbered or ordinal:
         return True
     return stop - start < 8 and _is_enumerator(text[start:stop])

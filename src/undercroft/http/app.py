@@ -113,6 +113,8 @@ def create_application(
     )
     application.add_middleware(PlainErrors)
     application.add_middleware(RequestLog, telemetry=telemetry, clock=clock, ids=ids)
+    # FastAPI builds its routes at the first request, 0.1 s on the event loop; writing the document builds them now.
+    application.openapi()
     return application
 
 

@@ -48,8 +48,8 @@ class Services:
 _BEARER: Final = HTTPBearer(auto_error=False, description="An Undercroft API key.")
 
 
-def get_services(request: Request) -> Services:
-    """The services of the running application."""
+async def get_services(request: Request) -> Services:
+    """The services of the running application. Async, because FastAPI sends plain functions to a thread."""
     return cast("Services", request.app.state.services)
 
 

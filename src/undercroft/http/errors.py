@@ -11,8 +11,10 @@ import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from undercroft.kit.errors import STATUS, ErrorKind, UndercroftError
 from undercroft.kit.sql import NoRowError
@@ -29,8 +31,11 @@ _REASONS: Final = {
     "nul_character": "a text contains a NUL character",
     "lone_surrogate": "a text contains half of a surrogate pair",
     "json_invalid": "the body is not valid JSON",
+    "model_attributes_type": "should be a JSON object, sent as application/json",
 }
 _KIND_OF_STATUS: Final = {status: kind for kind, status in STATUS.items()}
+_METHOD_NOT_ALLOWED: Final = STATUS[ErrorKind.METHOD_NOT_ALLOWED]
+_NO_ROUTE: Final = "There is no such path. GET /openapi.json lists those there are."
 _OPENAI_TYPE: Final[dict[ErrorKind, str]] = {
     ErrorKind.UNAUTHENTICATED: "authentication_error",
     ErrorKind.FORBIDDEN: "permission_error",
@@ -105,7 +110,9 @@ def as_undercroft_error(error: BaseException) -> UndercroftError | None:
         return _invalid_body(error.errors())
     if isinstance(error, HTTPException):
         kind = _KIND_OF_STATUS.get(error.status_code, ErrorKind.INVALID_REQUEST)
-        return UndercroftError(str(error.detail), kind=kind)
+        return UndercroftError(
+            _NO_ROUTE if kind is ErrorKind.NOT_FOUND else str(error.detail), kind=kind
+        )
     for exceptions, kind, message in _FROM_BELOW:
         if isinstance(error, exceptions):
             retry_after = 1 if kind is ErrorKind.UNAVAILABLE else None
@@ -137,6 +144,8 @@ def _reason(problem: Mapping[str, Any]) -> str:
     if known is not None:
         return known
     message = str(problem["msg"]).removeprefix("Value error, ")
+    if message.startswith("Expected UploadFile"):
+        return "should be a file, sent with a file name"
     if message.startswith("Input should "):
         return message.removeprefix("Input ")[:500]
     return f"is wrong: {message[:500]}"
@@ -146,6 +155,8 @@ def install_error_handlers(application: FastAPI) -> None:
     """Render every exception that a route raises."""
 
     async def handle(request: Request, exception: Exception) -> Response:
+        if isinstance(exception, HTTPException) and exception.status_code == _METHOD_NOT_ALLOWED:
+            return _method_not_allowed(request)
         error = as_undercroft_error(exception)
         if error is None:
             _log.error("unexpected_error", path=request.url.path, exc_info=exception)
@@ -157,3 +168,19 @@ def install_error_handlers(application: FastAPI) -> None:
 
     for exception_class in (UndercroftError, RequestValidationError, HTTPException, Exception):
         application.add_exception_handler(exception_class, handle)
+
+
+def _method_not_allowed(request: Request) -> Response:
+    """The framework's own ``Allow`` names only the methods of the first route that has the path."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    allowed = ", ".join(sorted(methods))
+    error = UndercroftError(
+        f"This path does not take {request.method[:20]}, only {allowed}.",
+        kind=ErrorKind.METHOD_NOT_ALLOWED,
+    )
+    response = render_error(request.url.path, error)
+    response.headers["Allow"] = allowed
+    return response

@@ -22,6 +22,8 @@ PLAIN_ERRORS: Final = {
     ),
 }
 _UNMATCHED: Final = "(no route)"
+_ALWAYS_ADMITTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""A busy process must look busy, not dead: what watches it would end it, and every stream with it."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -124,7 +126,7 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, if there is room."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in _ALWAYS_ADMITTED:
             await self._app(scope, receive, send)
             return
         if self._open >= self._max_open:

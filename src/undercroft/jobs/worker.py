@@ -167,10 +167,8 @@ class Worker:
         if claim.is_exhausted:
             return await self._bury(handler, claim, _EXHAUSTED)
         deadline = asyncio.timeout(0 if self._is_cancelling else handler.deadline_seconds)
-        self._deadlines.add(deadline)
         try:
-            async with deadline:
-                await handler.run(JobContext(claim, self._database, self._repository, self._clock))
+            await self._run_within(deadline, handler, claim)
         except FencedError:
             raise
         except JobFailedError as error:
@@ -192,11 +190,21 @@ class Worker:
             )
         else:
             return await self._complete(claim)
-        finally:
-            self._deadlines.discard(deadline)
         if claim.is_last:
             return await self._bury(handler, claim, failure)
         return await self._retry_later(claim, failure)
+
+    async def _run_within(
+        self, deadline: asyncio.Timeout, handler: JobHandler, claim: Claim
+    ) -> None:
+        """Run the handler until it ends, its time is up, or the worker's is: ``stop`` moves the deadline."""
+        context = JobContext(claim, self._database, self._repository, self._clock)
+        self._deadlines.add(deadline)
+        try:
+            async with deadline:
+                await handler.run(context)
+        finally:
+            self._deadlines.discard(deadline)
 
     async def _complete(self, claim: Claim) -> None:
         async with self._database.transaction(claim) as transaction:

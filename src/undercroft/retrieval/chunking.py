@@ -10,8 +10,8 @@ import unicodedata
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 from typing import Final
 
 from tokenizers import Tokenizer
@@ -253,19 +253,22 @@ def _continues_grapheme(text: str, at: int) -> bool:
 def _group_sections(
     sections: Sequence[_Section], splitter: _Splitter, max_tokens: int
 ) -> list[tuple[int, int]]:
-    """Spans of one or more sections, after short ones have joined a neighbour."""
+    """Spans of one or more sections, after short ones have joined a neighbour.
+
+    A short section takes in the one that follows; it joins the one before where none follows in its own chapter.
+    """
     short = max_tokens // 4
     groups: list[_Section] = []
     tokens = 0
-    for index, section in enumerate(sections):
+    for section, following in zip_longest(sections, sections[1:]):
         count = splitter.count(section.start, section.end)
-        next_level = sections[index + 1].level if index + 1 < len(sections) else 0
-        fits = count < short and tokens + count <= max_tokens and next_level <= section.level
+        is_last = following is None or following.level < section.level
+        fits = is_last and count < short and tokens + count <= max_tokens
         if groups and section.level >= groups[-1].level and (tokens < short or fits):
-            first = groups.pop()
-            section = _Section(first.start, section.end, first.level, first.path)  # noqa: PLW2901
             count += tokens
-        groups.append(section)
+            groups[-1] = replace(groups[-1], end=section.end)
+        else:
+            groups.append(section)
         tokens = count
     return [(group.start, group.end) for group in groups]
 

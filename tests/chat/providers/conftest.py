@@ -9,8 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from tests.servers.model_server import KEY, ModelServer, running_model_server
+from undercroft.chat.providers.budgets import Budgets
 from undercroft.chat.providers.local import LocalLimits, LocalModelProvider, find_smollm2
-from undercroft.chat.providers.openai_compatible import Budgets, OpenAiCompatibleProvider
+from undercroft.chat.providers.openai_compatible import OpenAiCompatibleProvider
 from undercroft.chat.providers.protocol import (
     Finished,
     GenerationEvent,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from undercroft.chat.providers.event_stream import EventStreamReader, EventTooLargeError
 
 STREAM = (
-    b"\xef\xbb\xbf: a comment\n\n"
-    b"data: one\n\n"
+    b"\xef\xbb\xbfdata: one\n\n"
+    b": a comment\n\n"
     b"event: message\r\nid: 7\r\ndata: two\r\ndata:  lines\r\n\r\n"
     b"data:three\r\rdata\n\n"
     b"retry: 10\n\n"
@@ -17,16 +17,23 @@ STREAM = (
 EVENTS = [b"one", b"two\n lines", b"three", b"", "naïve 🦜".encode(), b"[DONE]"]
 
 
-@given(st.lists(st.integers(0, len(STREAM))))
-def test_events_are_the_same_however_the_network_cuts_them(cuts: list[int]) -> None:
+def read(cuts: list[int]) -> list[bytes]:
     reader = EventStreamReader(1000)
-    edges = [0, *sorted(cuts), len(STREAM)]
+    pieces = itertools.pairwise([0, *sorted(cuts), len(STREAM)])
+    events = [event for start, end in pieces for event in reader.feed(STREAM[start:end])]
+    return events + reader.finish()
 
-    events: list[bytes] = []
-    for start, end in itertools.pairwise(edges):
-        events += reader.feed(STREAM[start:end])
 
-    assert events + reader.finish() == EVENTS
+def test_events_are_the_same_wherever_the_network_cuts_them() -> None:
+    assert read([]) == EVENTS
+    assert read(list(range(len(STREAM)))) == EVENTS
+    for cut in range(len(STREAM)):
+        assert read([cut]) == EVENTS
+
+
+@given(st.lists(st.integers(0, len(STREAM))))
+def test_events_are_the_same_however_often_the_network_cuts_them(cuts: list[int]) -> None:
+    assert read(cuts) == EVENTS
 
 
 def test_an_event_is_given_out_as_soon_as_it_is_complete() -> None:

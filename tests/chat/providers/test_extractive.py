@@ -42,9 +42,11 @@ async def run(asked: GenerationRequest) -> tuple[list[str], Finished]:
 
 async def test_it_streams_a_lead_and_verbatim_quotes_with_markers() -> None:
     deltas, finished = await run(request("How much is the monthly rent?"))
-    assert deltas[0] == f"{LEAD}\n\n"
-    assert deltas[1].startswith("“The monthly rent is £1,250.00 and is due")
-    assert deltas[1].rstrip().endswith("[1]")
+    lead, quote, *_ = "".join(deltas).split("\n\n")
+    assert lead == LEAD
+    assert quote.startswith("“The monthly rent is £1,250.00 and is due")
+    assert quote.endswith("[1]")
+    assert len(deltas) > 10
     assert all(deltas)
     assert finished.reason is FinishReason.STOP
 
@@ -56,7 +58,7 @@ async def test_every_quote_is_verified_by_the_annotator() -> None:
     pieces = [*map(annotator.feed, deltas), annotator.finish()]
     citations = [citation for piece in pieces for citation in piece.citations]
     assert "".join(piece.text for piece in pieces) == "".join(deltas)
-    assert len(citations) == len(deltas) - 1
+    assert len(citations) == "".join(deltas).count("\n\n") > 0
     assert citations[0].quote in LEASE.text
     assert all(holds(citation, PASSAGES[citation.number - 1]) for citation in citations)
     assert annotator.support.complete
@@ -65,7 +67,7 @@ async def test_every_quote_is_verified_by_the_annotator() -> None:
 async def test_it_refuses_what_the_passages_do_not_hold() -> None:
     far = tuple(replace(it, similarity=0.1) for it in PASSAGES)
     deltas, finished = await run(request("Which airline flies to Norway?", far))
-    assert deltas == [REFUSAL]
+    assert "".join(deltas) == REFUSAL
     assert finished.reason is FinishReason.STOP
 
 

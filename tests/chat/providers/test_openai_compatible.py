@@ -6,7 +6,7 @@ import pytest
 
 from tests.chat.providers.conftest import MakeUpstream, Pauses, answer, ask, collect
 from tests.servers.model_server import KEY, ModelServer, running_model_server
-from undercroft.chat.providers.openai_compatible import Budgets
+from undercroft.chat.providers.budgets import Budgets
 from undercroft.chat.providers.openai_wire import UpstreamError
 from undercroft.chat.providers.protocol import FinishReason, GenerationEvent, TextDelta
 from undercroft.kit.errors import ErrorKind
@@ -125,14 +125,27 @@ async def test_gives_up_after_a_few_attempts(
     assert pauses.seconds == [0.125, 0.25]
 
 
+@pytest.mark.parametrize("model", ["echo", "late-end"])
 async def test_reuses_one_connection(
-    model_server: ModelServer, make_upstream: MakeUpstream
+    model: str, model_server: ModelServer, make_upstream: MakeUpstream
 ) -> None:
     provider = make_upstream(model_server.base_url)
     for _ in range(5):
-        await answer(provider, ask("echo", "Hello."))
+        await answer(provider, ask(model, "Hello."))
 
     assert (await model_server.seen()).connections == 1
+
+
+async def test_an_empty_event_is_no_first_token(
+    model_server: ModelServer, make_upstream: MakeUpstream
+) -> None:
+    """Some servers open the stream before they have read the prompt."""
+    budgets = Budgets(first_token=30, between_tokens=0.3)
+    texts, _ = await answer(
+        make_upstream(model_server.base_url, budgets=budgets), ask("slow-start", "Hello.")
+    )
+
+    assert texts == ["ready"]
 
 
 async def test_an_early_close_reaches_the_server(

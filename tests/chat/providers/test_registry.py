@@ -4,7 +4,7 @@ import pytest
 
 from tests.chat.providers.conftest import MakeUpstream, answer, ask, collect
 from tests.servers.model_server import ModelServer, running_model_server
-from undercroft.chat.providers.openai_compatible import Budgets
+from undercroft.chat.providers.budgets import Budgets
 from undercroft.chat.providers.protocol import TextDelta
 from undercroft.chat.providers.registry import ModelNotFoundError, ModelRegistry
 from undercroft.kit.errors import UnavailableError, UndercroftError

@@ -1,9 +1,10 @@
+import contextlib
 import io
 import json
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.retrieval.parsing import files
@@ -94,8 +95,10 @@ def test_a_name_breaks_ties_between_kinds_of_text(content: bytes, name: str, exp
     "tail", [b"", b'{"cut": tr', b'{"cut": "hal', b'{"cut": "hal\\', b'{"c":-']
 )
 def test_a_long_json_file_is_known_by_its_head(tail: bytes) -> None:
-    rows = b"[" + b'{"name": "Ada"}, ' * 10_000
-    assert detect(rows[: 64 * 1024 - len(tail)] + tail + b" more") == JSON
+    rows = b"[" + b'{"name": "Ada"}, ' * 3_500
+    head = rows.ljust(64 * 1024 - len(tail)) + tail
+    assert detect(head + b"rest") == JSON
+    assert detect(head.replace(b'"Ada"}, ', b"Ada}, ", 1) + b"rest") == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -167,21 +170,26 @@ def test_takes_no_longer_for_hostile_text(content: bytes) -> None:
     assert detect(content) in MEDIA_TYPES
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_answers_or_refuses_any_bytes(content: bytes) -> None:
-    try:
+    with contextlib.suppress(UnsupportedTypeError):
         assert detect(content) in MEDIA_TYPES
-    except UnsupportedTypeError:
-        pass
 
 
+WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20)
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | WORDS,
+    lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner),
+    max_leaves=8,
 )
 
 
-@given(st.lists(JSON_VALUES) | st.dictionaries(st.text(), JSON_VALUES), st.booleans())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(JSON_VALUES) | st.dictionaries(WORDS, JSON_VALUES), st.booleans())
 def test_knows_all_json(value: object, ascii_only: bool) -> None:
-    assert detect(json.dumps(value, ensure_ascii=ascii_only).encode(errors="replace")) == JSON
+    assert detect(json.dumps(value, ensure_ascii=ascii_only).encode()) == JSON

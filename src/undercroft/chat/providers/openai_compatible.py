@@ -12,6 +12,7 @@ import structlog
 from pydantic import SecretStr, ValidationError
 from yarl import URL
 
+from undercroft.chat.providers.budgets import Budgets, Patience
 from undercroft.chat.providers.event_stream import EventStreamReader, EventTooLargeError
 from undercroft.chat.providers.openai_wire import (
     Chunk,
@@ -40,63 +41,10 @@ from undercroft.kit.errors import ErrorKind, InvalidRequestError
 _DONE: Final = b"[DONE]"
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _MAX_LISTING_BYTES: Final = 4 * 1024 * 1024
-_END_OF_BODY_SECONDS: Final = 0.1
+_END_OF_BODY_SECONDS: Final = 0.5
 _MAX_REMEMBERED_MODELS: Final = 1000
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Budgets:
-    """What one model server may take; seconds and bytes.
-
-    Attributes:
-        connect: For a connection, the wait for a free one in the pool included.
-        first_token: From the request to its first text, retries included.
-        between_tokens: From one event to the next. Comments that only keep the connection open do not count.
-        whole: For a generation.
-        listing: For ``GET /models``.
-        listing_fresh: How long a list of models is used again.
-        listing_failed: How long a server that could not list is not asked again.
-        event_bytes: The longest event.
-        response_bytes: The longest response.
-        attempts: How often a request is sent until its first text arrives.
-        backoff: The first retry waits a random part of this, each further one of twice as much.
-        longest_pause: The longest wait for a retry; when the server asks for a longer one, the caller is told.
-    """
-
-    connect: float = 5.0
-    first_token: float = 120.0
-    between_tokens: float = 60.0
-    whole: float = 900.0
-    listing: float = 3.0
-    listing_fresh: float = 30.0
-    listing_failed: float = 10.0
-    event_bytes: int = 256 * 1024
-    response_bytes: int = 16 * 1024 * 1024
-    attempts: int = 3
-    backoff: float = 0.25
-    longest_pause: float = 2.0
-
-
-class _Patience:
-    """Until when to wait for the server, over all attempts at one generation."""
-
-    def __init__(self, clock: Clock, budgets: Budgets) -> None:
-        now = clock.monotonic()
-        self._clock = clock
-        self._between_tokens = budgets.between_tokens
-        self._whole = now + budgets.whole
-        self._deadline = min(now + budgets.first_token, self._whole)
-
-    @property
-    def left(self) -> float:
-        """Seconds until the deadline; negative after it."""
-        return self._deadline - self._clock.monotonic()
-
-    def renew(self) -> None:
-        """Begins the wait for the next token."""
-        self._deadline = min(self._clock.monotonic() + self._between_tokens, self._whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +129,7 @@ class OpenAiCompatibleProvider:
         """
         if not request.messages:
             raise InvalidRequestError("Give the model at least one message.", param="messages")
-        patience = _Patience(self._clock, self._budgets)
+        patience = Patience(self._clock, self._budgets)
         attempt = 0
         while True:
             attempt += 1
@@ -209,7 +157,7 @@ class OpenAiCompatibleProvider:
     async def close(self) -> None:
         """Nothing is held: connections belong to the session, which its owner closes."""
 
-    def _pause(self, error: UpstreamError, attempt: int, patience: _Patience) -> float | None:
+    def _pause(self, error: UpstreamError, attempt: int, patience: Patience) -> float | None:
         """Seconds until the next attempt, or None when there should be none."""
         budgets = self._budgets
         if not error.retryable or attempt >= budgets.attempts:
@@ -221,7 +169,7 @@ class OpenAiCompatibleProvider:
         return pause
 
     async def _attempt(
-        self, request: GenerationRequest, patience: _Patience
+        self, request: GenerationRequest, patience: Patience
     ) -> AsyncGenerator[GenerationEvent, None]:
         """Sends the request once and reads the answer."""
         response = await self._post(request, patience)
@@ -250,13 +198,11 @@ class OpenAiCompatibleProvider:
                 await self._read_to_end(response)
             yield Finished(finished, usage_of(usage, request, characters))
         finally:
-            # Of a response that was read to its end this returns the connection to the pool; of any other it closes
-            # the connection, which is how the server learns that nobody listens.
-            response.close() if not response.content.at_eof() else response.release()
+            # Returns the connection of a response that was read to its end to the pool, and closes that of any other,
+            # which is how the server learns that nobody listens.
+            response.release()
 
-    async def _post(
-        self, request: GenerationRequest, patience: _Patience
-    ) -> aiohttp.ClientResponse:
+    async def _post(self, request: GenerationRequest, patience: Patience) -> aiohttp.ClientResponse:
         """The open response of a request that the server accepted."""
         field = "max_completion_tokens" if request.model in self._newer_limit else "max_tokens"
         try:
@@ -292,7 +238,7 @@ class OpenAiCompatibleProvider:
         raise refusal(self._name, request.model, response.status, detail, retry_after)
 
     async def _payloads(
-        self, response: aiohttp.ClientResponse, patience: _Patience
+        self, response: aiohttp.ClientResponse, patience: Patience
     ) -> AsyncGenerator[bytes, None]:
         """The payloads of the response's events, each within its time; ends where the server ends."""
         reader = EventStreamReader(self._budgets.event_bytes)
@@ -311,7 +257,7 @@ class OpenAiCompatibleProvider:
             if not received:
                 return
 
-    async def _receive(self, response: aiohttp.ClientResponse, patience: _Patience) -> bytes:
+    async def _receive(self, response: aiohttp.ClientResponse, patience: Patience) -> bytes:
         """The next bytes; none at the end of the response."""
         try:
             async with asyncio.timeout(patience.left):

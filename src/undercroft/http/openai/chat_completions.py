@@ -15,7 +15,7 @@ from undercroft.chat.responses.events import render_citation
 from undercroft.http.deps import Caller, Services, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
-from undercroft.http.openai.contract import ERRORS, EVENT_STREAM
+from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.openai.responses import FileSearchTool, TextPart
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, RequestBody
@@ -23,7 +23,7 @@ from undercroft.identity.models import Principal
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
 from undercroft.kit.ids import render_id
 
-router = APIRouter(tags=["chat completions"], responses=ERRORS)
+router = APIRouter(tags=["chat completions"])
 
 _Text = Annotated[str, Field(max_length=1_000_000)]
 _Stop = Annotated[str, Field(min_length=1, max_length=256)]
@@ -163,7 +163,7 @@ class _Completion:
     "/v1/chat/completions",
     summary="Create a chat completion",
     response_model=None,
-    responses={200: EVENT_STREAM},
+    responses={200: EVENT_STREAM, **errors(404, 429, 502)},
 )
 async def create_chat_completion(
     body: CreateChatCompletion, caller: Caller, services: ServicesDependency, request: Request

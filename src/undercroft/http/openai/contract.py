@@ -21,23 +21,35 @@ class ErrorBody(BaseModel):
 
 
 _REASONS: Final = {
-    400: "The request is malformed; `param` names the field.",
+    400: "The request is malformed (`param` names the field), or the host is not one that is served.",
     401: "The API key is missing, unknown, expired or revoked.",
     403: "The key lacks the permission.",
     404: "There is no such object, or none that this caller may see.",
-    405: "The path does not take this method.",
     409: "The object was changed or deleted meanwhile.",
     413: "The body is larger than the limit.",
     415: "The content is of no type that can be read.",
     422: "The request cannot be carried out.",
-    429: "Too many requests; see Retry-After.",
+    429: "The model's server takes no more requests now; see Retry-After.",
     502: "The model's server failed.",
     503: "The service is busy or starting; see Retry-After.",
     504: "It took too long.",
 }
-ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": reason, "model": ErrorBody} for status, reason in _REASONS.items()
-}
+_ALWAYS: Final = (400, 401, 403, 413, 422, 503, 504)
+"""422 among them because the framework documents a body of its own where a route names none."""
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors that an operation documents.
+
+    Args:
+        *statuses: Those that not every operation can give.
+    """
+    return {
+        status: {"description": _REASONS[status], "model": ErrorBody}
+        for status in sorted({*_ALWAYS, *statuses})
+    }
+
+
 EVENT_STREAM: Final[dict[str, Any]] = {
     "description": "The object, or with `stream` its events, ended by `data: [DONE]`.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}, "application/json": {}},

@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from undercroft.http.deps import Caller, ServicesDependency
-from undercroft.http.openai.contract import ERRORS
+from undercroft.http.openai.contract import errors
 from undercroft.http.wire import RequestBody
 from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
 
-router = APIRouter(tags=["embeddings"], responses=ERRORS)
+router = APIRouter(tags=["embeddings"])
 
 _Text = Annotated[str, Field(min_length=1, max_length=100_000)]
 
@@ -27,7 +27,7 @@ class CreateEmbeddings(RequestBody):
     user: Annotated[str, Field(max_length=64)] | None = None
 
 
-@router.post("/v1/embeddings", summary="Create embeddings")
+@router.post("/v1/embeddings", summary="Create embeddings", responses=errors(404, 502))
 async def create_embeddings(
     body: CreateEmbeddings, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:

@@ -9,19 +9,19 @@ from fastapi import APIRouter, File, Form, Query, UploadFile
 from starlette.responses import StreamingResponse
 
 from undercroft.http.deps import Caller, ServicesDependency
-from undercroft.http.openai.contract import ERRORS
+from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.wire import JsonObject, StorableText, page_of, require_id
 from undercroft.vault.models import Document, IndexState
 from undercroft.vault.service import DOCUMENT_PREFIX
 
-router = APIRouter(tags=["files"], responses=ERRORS)
+router = APIRouter(tags=["files"])
 
 Purpose = Literal["assistants", "user_data", "batch", "fine-tune", "vision", "evals"]
 _STATUS: Final = {IndexState.FAILED: "error", IndexState.INDEXED: "processed"}
 
 
-@router.post("/v1/files", summary="Upload a file")
+@router.post("/v1/files", summary="Upload a file", responses=errors(409, 415))
 async def create_file(
     file: Annotated[UploadFile, File(description="The document.")],
     purpose: Annotated[Purpose, Form()],
@@ -34,7 +34,7 @@ async def create_file(
     return _render(document)
 
 
-@router.get("/v1/files", summary="List files")
+@router.get("/v1/files", summary="List files", responses=errors(404))
 async def list_files(
     caller: Caller,
     services: ServicesDependency,
@@ -54,13 +54,13 @@ async def list_files(
     return page_of([_render(document) for document in documents], limit)
 
 
-@router.get("/v1/files/{file_id}", summary="Get a file")
+@router.get("/v1/files/{file_id}", summary="Get a file", responses=errors(404))
 async def get_file(file_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
     """One document."""
     return _render(await services.documents.get(caller, _require_id(file_id)))
 
 
-@router.delete("/v1/files/{file_id}", summary="Delete a file")
+@router.delete("/v1/files/{file_id}", summary="Delete a file", responses=errors(404, 409))
 async def delete_file(file_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
     """Delete a document, take it out of every vector store and forget what was derived from it."""
     await services.documents.delete(caller, _require_id(file_id))
@@ -71,7 +71,10 @@ async def delete_file(file_id: str, caller: Caller, services: ServicesDependency
     "/v1/files/{file_id}/content",
     summary="Download a file",
     response_class=StreamingResponse,
-    responses={200: {"content": {"application/octet-stream": {}}, "description": "The bytes."}},
+    responses={
+        200: {"content": {"application/octet-stream": {}}, "description": "The bytes."},
+        **errors(404),
+    },
 )
 async def get_file_content(
     file_id: str, caller: Caller, services: ServicesDependency

@@ -7,13 +7,13 @@ from fastapi import APIRouter
 from undercroft.chat.providers.protocol import ModelInfo
 from undercroft.chat.providers.registry import ModelNotFoundError
 from undercroft.http.deps import Caller, Services, ServicesDependency
-from undercroft.http.openai.contract import ERRORS
+from undercroft.http.openai.contract import errors
 from undercroft.http.wire import JsonObject
 
-router = APIRouter(tags=["models"], responses=ERRORS)
+router = APIRouter(tags=["models"])
 
 
-@router.get("/v1/models", summary="List models")
+@router.get("/v1/models", summary="List models", responses=errors())
 async def list_models(caller: Caller, services: ServicesDependency) -> dict[str, Any]:
     """Every model that can be asked now. A server that does not answer is left out and named."""
     del caller
@@ -24,7 +24,7 @@ async def list_models(caller: Caller, services: ServicesDependency) -> dict[str,
     return body
 
 
-@router.get("/v1/models/{model:path}", summary="Get a model")
+@router.get("/v1/models/{model:path}", summary="Get a model", responses=errors(404))
 async def get_model(model: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
     """One model."""
     del caller

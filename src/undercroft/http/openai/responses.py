@@ -15,13 +15,13 @@ from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.deps import Caller, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
-from undercroft.http.openai.contract import ERRORS, EVENT_STREAM
+from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, RequestBody, require_id
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 
-router = APIRouter(tags=["responses"], responses=ERRORS)
+router = APIRouter(tags=["responses"])
 
 _MAX_TEXT: Final = 1_000_000
 _INCLUDE_RESULTS: Final = "file_search_call.results"
@@ -204,7 +204,7 @@ class CreateResponse(RequestBody):
     "/v1/responses",
     summary="Create a response",
     response_model=None,
-    responses={200: EVENT_STREAM},
+    responses={200: EVENT_STREAM, **errors(404, 409, 429, 502)},
 )
 async def create_response(
     body: CreateResponse, caller: Caller, services: ServicesDependency, request: Request
@@ -220,7 +220,7 @@ async def create_response(
     return EventStreamResponse(_encoded(first, events), _failure)
 
 
-@router.get("/v1/responses/{response_id}", summary="Get a response")
+@router.get("/v1/responses/{response_id}", summary="Get a response", responses=errors(404))
 async def get_response(
     response_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
@@ -228,7 +228,7 @@ async def get_response(
     return await services.responses.get(caller, _require_id(response_id))
 
 
-@router.delete("/v1/responses/{response_id}", summary="Delete a response")
+@router.delete("/v1/responses/{response_id}", summary="Delete a response", responses=errors(404))
 async def delete_response(
     response_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
 from undercroft.http.deps import Caller, ServicesDependency
-from undercroft.http.openai.contract import ERRORS
+from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.openai.vector_stores import require_collection_id
 from undercroft.http.wire import Attributes, JsonObject, RequestBody, page_of, require_id
@@ -16,7 +16,7 @@ from undercroft.retrieval.collections.models import Member, MemberStatus, Page
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.vault.service import DOCUMENT_PREFIX
 
-router = APIRouter(tags=["vector store files"], responses=ERRORS)
+router = APIRouter(tags=["vector store files"])
 
 _POLL_MILLISECONDS: Final = "200"
 """How soon the SDK's ``poll`` asks again: indexing a page takes about as long."""
@@ -38,7 +38,7 @@ class UpdateFile(RequestBody):
     attributes: Attributes
 
 
-@router.post(_ROOT, summary="Add a file to a vector store")
+@router.post(_ROOT, summary="Add a file to a vector store", responses=errors(404, 409))
 async def add_file(
     vector_store_id: str, body: AddFile, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
@@ -52,7 +52,7 @@ async def add_file(
     return _render(member)
 
 
-@router.get(_ROOT, summary="List the files of a vector store")
+@router.get(_ROOT, summary="List the files of a vector store", responses=errors(404))
 async def list_files(
     vector_store_id: str,
     caller: Caller,
@@ -70,7 +70,7 @@ async def list_files(
     return page_of([_render(member) for member in members], limit)
 
 
-@router.get(_ROOT + "/{file_id}", summary="Get a file of a vector store")
+@router.get(_ROOT + "/{file_id}", summary="Get a file of a vector store", responses=errors(404))
 async def get_file(
     vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
 ) -> JSONResponse:
@@ -81,7 +81,9 @@ async def get_file(
     return JSONResponse(_render(member), headers={"openai-poll-after-ms": _POLL_MILLISECONDS})
 
 
-@router.post(_ROOT + "/{file_id}", summary="Change a file of a vector store")
+@router.post(
+    _ROOT + "/{file_id}", summary="Change a file of a vector store", responses=errors(404, 409)
+)
 async def update_file(
     vector_store_id: str,
     file_id: str,
@@ -96,7 +98,9 @@ async def update_file(
     return _render(member)
 
 
-@router.delete(_ROOT + "/{file_id}", summary="Remove a file from a vector store")
+@router.delete(
+    _ROOT + "/{file_id}", summary="Remove a file from a vector store", responses=errors(404, 409)
+)
 async def remove_file(
     vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
@@ -107,7 +111,11 @@ async def remove_file(
     return {"id": file_id, "object": "vector_store.file.deleted", "deleted": True}
 
 
-@router.get(_ROOT + "/{file_id}/content", summary="Get the text of a file of a vector store")
+@router.get(
+    _ROOT + "/{file_id}/content",
+    summary="Get the text of a file of a vector store",
+    responses=errors(404),
+)
 async def get_file_content(
     vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from undercroft.http.deps import Caller, ServicesDependency
-from undercroft.http.openai.contract import ERRORS
+from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.openai.responses import RankingOptions
 from undercroft.http.wire import JsonObject, Metadata, RequestBody, page_of, require_id
@@ -18,7 +18,7 @@ from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.vault.service import DOCUMENT_PREFIX
 
-router = APIRouter(tags=["vector stores"], responses=ERRORS)
+router = APIRouter(tags=["vector stores"])
 
 _Name = Annotated[str, Field(max_length=256)]
 
@@ -62,7 +62,7 @@ class SearchVectorStore(RequestBody):
         return self.query if isinstance(self.query, str) else "\n".join(self.query)
 
 
-@router.post("/v1/vector_stores", summary="Create a vector store")
+@router.post("/v1/vector_stores", summary="Create a vector store", responses=errors(404, 409))
 async def create_vector_store(
     body: CreateVectorStore, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
@@ -76,7 +76,7 @@ async def create_vector_store(
     return render_collection(collection)
 
 
-@router.get("/v1/vector_stores", summary="List vector stores")
+@router.get("/v1/vector_stores", summary="List vector stores", responses=errors(404))
 async def list_vector_stores(
     caller: Caller,
     services: ServicesDependency,
@@ -90,7 +90,9 @@ async def list_vector_stores(
     return page_of([render_collection(collection) for collection in collections], limit)
 
 
-@router.get("/v1/vector_stores/{vector_store_id}", summary="Get a vector store")
+@router.get(
+    "/v1/vector_stores/{vector_store_id}", summary="Get a vector store", responses=errors(404)
+)
 async def get_vector_store(
     vector_store_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
@@ -100,7 +102,11 @@ async def get_vector_store(
     )
 
 
-@router.post("/v1/vector_stores/{vector_store_id}", summary="Change a vector store")
+@router.post(
+    "/v1/vector_stores/{vector_store_id}",
+    summary="Change a vector store",
+    responses=errors(404, 409),
+)
 async def update_vector_store(
     vector_store_id: str, body: UpdateVectorStore, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
@@ -111,7 +117,11 @@ async def update_vector_store(
     return render_collection(collection)
 
 
-@router.delete("/v1/vector_stores/{vector_store_id}", summary="Delete a vector store")
+@router.delete(
+    "/v1/vector_stores/{vector_store_id}",
+    summary="Delete a vector store",
+    responses=errors(404, 409),
+)
 async def delete_vector_store(
     vector_store_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
@@ -120,7 +130,11 @@ async def delete_vector_store(
     return {"id": vector_store_id, "object": "vector_store.deleted", "deleted": True}
 
 
-@router.post("/v1/vector_stores/{vector_store_id}/search", summary="Search a vector store")
+@router.post(
+    "/v1/vector_stores/{vector_store_id}/search",
+    summary="Search a vector store",
+    responses=errors(404),
+)
 async def search_vector_store(
     vector_store_id: str, body: SearchVectorStore, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:

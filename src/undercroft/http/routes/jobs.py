@@ -6,17 +6,17 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from undercroft.http.deps import Caller, ServicesDependency
-from undercroft.http.openai.contract import ERRORS
+from undercroft.http.openai.contract import errors
 from undercroft.http.wire import JsonObject, page_of, require_id
 from undercroft.jobs.models import Job, JobState
 from undercroft.kit.ids import render_id
 
-router = APIRouter(tags=["jobs"], responses=ERRORS)
+router = APIRouter(tags=["jobs"])
 
 JOB_PREFIX = "job_"
 
 
-@router.get("/v1/jobs", summary="List jobs")
+@router.get("/v1/jobs", summary="List jobs", responses=errors(404))
 async def list_jobs(
     caller: Caller,
     services: ServicesDependency,
@@ -34,7 +34,7 @@ async def list_jobs(
     return page_of([_render(job) for job in jobs], limit)
 
 
-@router.get("/v1/jobs/{job_id}", summary="Get a job")
+@router.get("/v1/jobs/{job_id}", summary="Get a job", responses=errors(404))
 async def get_job(job_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
     """One job of the caller's, with its progress."""
     return _render(await services.jobs.get_job(caller, _require_id(job_id)))

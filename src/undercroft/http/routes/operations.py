@@ -1,13 +1,21 @@
 """Health, readiness and metrics: for the machinery around the service, so they need no key."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from undercroft.http.deps import ServicesDependency
 
-router = APIRouter(tags=["operations"])
+_PROBLEM: Final[dict[str, Any]] = {"application/problem+json": {"schema": {"type": "object"}}}
+
+router = APIRouter(
+    tags=["operations"],
+    responses={
+        400: {"description": "The host is not one that is served.", "content": _PROBLEM},
+        413: {"description": "The body is larger than the limit.", "content": _PROBLEM},
+    },
+)
 
 
 @router.get("/healthz", summary="Whether the process lives")
@@ -19,7 +27,12 @@ async def get_health() -> dict[str, str]:
 @router.get(
     "/readyz",
     summary="Whether requests can be served",
-    responses={503: {"description": "Something is missing; the body says what."}},
+    responses={
+        503: {
+            "description": "Something is missing; the body says what.",
+            "content": {"application/json": {}},
+        }
+    },
 )
 async def get_readiness(services: ServicesDependency) -> JSONResponse:
     """200 when the database is migrated, the models are loaded and a worker runs."""

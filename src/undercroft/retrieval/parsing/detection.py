@@ -97,20 +97,21 @@ def detect_media_type(file: BinaryIO, name: str | None = None) -> str:
     for signature, description in _KNOWN_BINARIES:
         if head.startswith(signature) and not _is_plausible_text(head):
             raise UnsupportedTypeError(description)
-    encoding = find_encoding(head)
+    is_whole = len(head) < HEAD_BYTES
+    encoding = find_encoding(head, is_whole=is_whole)
     if encoding is None:
         raise UnsupportedTypeError("binary data")
     text = head.decode(encoding, errors="replace").removeprefix("\ufeff")
     if len(_CONTROL.findall(text)) * 200 > len(text):
         raise UnsupportedTypeError("binary data")
-    return _detect_in_text(text, is_whole=len(head) < HEAD_BYTES, name=name)
+    return _detect_in_text(text, is_whole=is_whole, name=name)
 
 
 def _is_plausible_text(head: bytes) -> bool:
     """A letter that begins "MZ" or "GIF8" is a letter; an RTF document is text too, but of markup nobody reads."""
     if head.startswith(b"{\\rtf"):
         return False
-    return b"\0" not in head and find_encoding(head) == "utf-8"
+    return b"\0" not in head and find_encoding(head, is_whole=False) == "utf-8"
 
 
 def _detect_in_archive(file: BinaryIO) -> str:

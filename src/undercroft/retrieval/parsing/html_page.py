@@ -28,6 +28,7 @@ _BLOCKS: Final = frozenset(
     "summary table tbody tfoot thead ul".split()
 )
 _LINES: Final = frozenset({"br", "li", "tr"})
+_TABLE_PARTS: Final = frozenset({"tbody", "tfoot", "thead"})
 _CELLS: Final = frozenset({"td", "th"})
 _SPACE: Final = re.compile(r"[ \t\n\r\f]+")
 _SELF_CLOSING: Final = re.compile(
@@ -95,13 +96,10 @@ class _Renderer:
     def _cross_block(self, tag: str, *, is_entering: bool) -> None:
         if tag == "pre":
             self._preformatted += 1 if is_entering else -1
-        if tag in {"tbody", "thead", "tfoot"} or self._is_inside_row(tag):
-            return
-        self._flush(None)
-
-    def _is_inside_row(self, tag: str) -> bool:
-        """A paragraph within a cell does not tear its row apart; the table around it does end it."""
-        return self._row_has_cell and tag != "table"
+        if self._row_has_cell and tag != "table":
+            self._add_text(" ")  # a paragraph within a cell does not tear its row apart
+        elif tag not in _TABLE_PARTS:
+            self._flush(None)
 
     def _start_line(self, tag: str) -> None:
         if tag == "tr":
@@ -110,6 +108,8 @@ class _Renderer:
 
     def _start_cell(self) -> None:
         if self._row_has_cell:
+            if self._pieces[-1:] == [" "]:
+                self._pieces.pop()
             self._pieces.append(CELL_SEPARATOR)
         self._row_has_cell = True
 
@@ -135,7 +135,7 @@ def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
         while True:
             if node.is_element_node:
                 yield node, False
-            if node == root:
+            if node.mem_id == root.mem_id:  # comparing nodes would compare their markup
                 return
             sibling = node.next
             if sibling is not None:

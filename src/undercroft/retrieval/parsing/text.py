@@ -24,35 +24,39 @@ _DECLARED_ENCODING: Final = re.compile(
     rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{1,40})|<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})""",
     re.IGNORECASE,
 )
-_BEYOND_ASCII: Final = bytes(range(0x80, 0x100))
+_WESTERN: Final = "cp1252"
+_BEYOND_ASCII: Final = re.compile(rb"[\x80-\xff]")
+_BEYOND_ASCII_CHARACTER: Final = re.compile(r"[^\x00-\x7f]")
 _LINE_BREAK: Final = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _BLANK_LINES: Final = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
 
 
-def find_encoding(data: bytes) -> str | None:
+def find_encoding(data: bytes, *, is_whole: bool) -> str | None:
     """The encoding of a text, or None when ``data`` is no text in any known one.
 
-    Asked in order: the byte order mark, strict UTF-8, UTF-16 without a mark, what an HTML or XML head declares, and
+    Asked in order: the byte order mark, UTF-8, UTF-16 without a mark, what an HTML or XML head declares, and
     statistics.
 
     Args:
-        data: The text or its beginning, which may end inside a character.
+        data: The text or its beginning.
+        is_whole: Whether it is all of the text; a beginning may end inside a character.
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
-            return encoding if _decodes(data.removeprefix(mark), encoding) else None
+            return encoding if _decodes(data.removeprefix(mark), encoding, is_whole) else None
     if b"\0" in data:
-        return _find_unmarked_utf16(data)
-    if _decodes(data, "utf-8"):
+        encoding = _find_unmarked_utf16(data)
+        return encoding if encoding is not None and _decodes(data, encoding, is_whole) else None
+    if _decodes(data, "utf-8", is_whole):
         return "utf-8"
     declared = _DECLARED_ENCODING.search(data, 0, 2048)
     if declared is not None:
         name = (declared[1] or declared[2]).decode("ascii")
-        if _is_text_encoding(name) and _decodes(data, name):
+        if _is_text_encoding(name) and _decodes(data, name, is_whole):
             return name
-    return _guess_encoding(data)
+    return "utf-8" if _is_damaged_utf8(data) else _guess_encoding(data, is_whole=is_whole)
 
 
 def read_text(data: bytes, max_characters: int) -> str:
@@ -61,8 +65,10 @@ def read_text(data: bytes, max_characters: int) -> str:
     Raises:
         ParseError: It is in no known encoding, or too long.
     """
-    # A head that is text may be followed by anything, so the statistics look at the head alone.
-    encoding = find_encoding(data) or find_encoding(data[:ENCODING_SAMPLE_BYTES])
+    # A head that is text may be followed by anything: what does not fit there is replaced.
+    encoding = find_encoding(data, is_whole=True) or find_encoding(
+        data[:ENCODING_SAMPLE_BYTES], is_whole=False
+    )
     if encoding is None:
         raise ParseError(
             ParseErrorCode.CORRUPT_FILE,
@@ -174,25 +180,9 @@ def check_length(characters: int, max_characters: int) -> None:
         )
 
 
-def _guess_encoding(data: bytes) -> str | None:
-    """By statistics where they recognise a language; a text that is mostly ASCII is else taken to be Western.
-
-    Statistics on a few accents alone pick about any encoding.
-    """
-    sample = data[:ENCODING_SAMPLE_BYTES]
-    best = from_bytes(sample).best()
-    if best is None:
-        return None
-    beyond_ascii = len(sample) - len(sample.translate(None, _BEYOND_ASCII))
-    if best.coherence == 0 and beyond_ascii * 5 < len(sample) and _decodes(data, "cp1252"):
-        return "cp1252"
-    return best.encoding if _decodes(data, best.encoding) else None
-
-
-def _decodes(data: bytes, encoding: str) -> bool:
-    """Whether the beginning of a text decodes strictly; its last character may be cut off."""
+def _decodes(data: bytes, encoding: str, is_whole: bool) -> bool:
     try:
-        codecs.getincrementaldecoder(encoding)(errors="strict").decode(data, final=False)
+        codecs.getincrementaldecoder(encoding)(errors="strict").decode(data, final=is_whole)
     except UnicodeError:
         return False
     return True
@@ -210,7 +200,34 @@ def _is_text_encoding(name: str) -> bool:
 def _find_unmarked_utf16(data: bytes) -> str | None:
     """UTF-16 of mostly Western text has its zero bytes at one parity; binary data has them everywhere."""
     even, odd = data[0::2].count(0), data[1::2].count(0)
-    if even + odd < len(data) // 5:
+    if even + odd < len(data) // 5 or min(even, odd) * 20 > max(even, odd):
         return None
-    encoding = "utf-16-le" if odd > even else "utf-16-be"
-    return encoding if min(even, odd) * 20 <= max(even, odd) and _decodes(data, encoding) else None
+    return "utf-16-le" if odd > even else "utf-16-be"
+
+
+def _sample(data: bytes) -> bytes:
+    """The part of a text that tells its encoding: from shortly before the first byte beyond ASCII."""
+    first = _BEYOND_ASCII.search(data)
+    start = max(0, first.start() - 256) if first is not None else 0
+    return data[start : start + ENCODING_SAMPLE_BYTES]
+
+
+def _is_damaged_utf8(data: bytes) -> bool:
+    """Whether far more of what is beyond ASCII is good UTF-8 than is not."""
+    beyond_ascii = _BEYOND_ASCII_CHARACTER.findall(_sample(data).decode(errors="replace"))
+    return beyond_ascii.count("\ufffd") * 10 < len(beyond_ascii)
+
+
+def _guess_encoding(data: bytes, *, is_whole: bool) -> str | None:
+    """By statistics; but in a text of mostly ASCII, where a few accents fit many encodings, the Western one first."""
+    sample = _sample(data)
+    matches = from_bytes(sample)
+    best = matches.best()
+    if best is None:
+        return None
+    is_mostly_ascii = len(_BEYOND_ASCII.findall(sample)) * 3 < len(sample)
+    if is_mostly_ascii and _decodes(data, _WESTERN, is_whole):
+        fits = [match.coherence for match in matches if _WESTERN in match.could_be_from_charset]
+        if max(fits, default=0.0) >= best.coherence:
+            return _WESTERN
+    return best.encoding if _decodes(data, best.encoding, is_whole) else None

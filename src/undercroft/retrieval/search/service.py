@@ -20,8 +20,9 @@ from undercroft.retrieval.ranking import reciprocal_rank_fusion
 from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery, SearchResult
 from undercroft.retrieval.search.repository import SearchRepository
 
-_CANDIDATES: Final = 100
-"""How many passages each leg proposes: recall@100 is what fusion can choose from."""
+_CANDIDATES: Final = 300
+"""How many passages each leg proposes: what fusion can choose from. A document may take several places, so 100 passages
+are fewer documents: on Cranfield recall@100 of the fused legs is .778 with 100, .785 with 200 and .795 with 300."""
 _LEXICAL_BOUND: Final = 20_000
 """How many passages are scored by BM25 at most, about: 23 ms at the median over 400,000 (shared/eval)."""
 _EXACT_LIMIT: Final = 20_000

@@ -1,0 +1,114 @@
+"""Nothing that fits the OpenAPI document, or just misses it, gives a 500 or an answer that the document does not name.
+
+Schemathesis runs as its users run it: a program of its own, over real HTTP, with a valid key.
+"""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import httpx2 as httpx
+import pytest
+
+from tests.e2e.conftest import Service
+
+pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.slow]
+
+_EXAMPLES: Final = 25
+"""Random requests for an operation, after the systematic ones at the borders of its schema."""
+_LIMIT_SECONDS: Final = 240
+_OPERATIONS: Final = 29
+
+_CONFIGURATION: Final = """
+# The same requests in each run: a run that fails must fail again.
+seed = 1
+workers = 2
+continue-on-failure = true
+max-failures = 20
+request-timeout = 60
+[generation]
+deterministic = true
+database = "none"
+max-examples = {examples}
+[phases.stateful]
+enabled = false
+
+[parameters]
+vector_store_id = "{store_id}"
+file_id = "{file_id}"
+response_id = "{response_id}"
+
+# What is well-formed may still make no sense, and then it is 400: an empty file, a question of spaces, vectors of
+# another length.
+[[operations]]
+include-path = ["/v1/files", "/v1/responses", "/v1/chat/completions", "/v1/embeddings"]
+include-method = "POST"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "415"]
+[[operations]]
+include-path = "/v1/vector_stores/{{vector_store_id}}/search"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
+# The objects that the other operations read must stay.
+[[operations]]
+include-method = "DELETE"
+parameters = {{ vector_store_id = "vs_{absent}", file_id = "file-{absent}", response_id = "resp_{absent}" }}
+"""
+
+
+@pytest.fixture(scope="module")
+def configuration(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Settings for schemathesis that name real objects, so that requests get past 404."""
+    with service.client(service.make_key("schemathesis", "owner@example.org")) as client:
+        store = client.vector_stores.create(name="schemathesis")
+        file = client.vector_stores.files.upload_and_poll(
+            vector_store_id=store.id, file=("fog.txt", io.BytesIO(b"The fog bell rings at six."))
+        )
+        response = client.responses.create(model="extractive", input="When does the bell ring?")
+        key = client.api_key
+    folder = tmp_path_factory.mktemp("schemathesis")
+    path = folder / "schemathesis.toml"
+    text = _CONFIGURATION.format(
+        examples=_EXAMPLES,
+        store_id=store.id,
+        file_id=file.id,
+        response_id=response.id,
+        absent="0" * 32,
+    )
+    path.write_text(text)
+    (folder / "key").write_text(key)
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(service: Service, configuration: Path) -> subprocess.CompletedProcess[str]:
+    key = (configuration.parent / "key").read_text()
+    return subprocess.run(
+        [
+            *(str(Path(sys.executable).parent / "schemathesis"), "--config-file"),
+            *(str(configuration), "run", f"{service.url}/openapi.json", "--no-color"),
+            *("--header", f"Authorization: Bearer {key}"),
+        ],
+        cwd=configuration.parent,
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+        capture_output=True,
+        text=True,
+        timeout=_LIMIT_SECONDS,
+        check=False,
+    )
+
+
+def test_every_operation_keeps_to_the_document(report: subprocess.CompletedProcess[str]) -> None:
+    assert report.returncode == 0, report.stdout[-20_000:] + report.stderr[-2_000:]
+    assert f"Tested: {_OPERATIONS}" in report.stdout
+
+
+def test_the_service_is_well_afterwards(
+    service: Service, report: subprocess.CompletedProcess[str]
+) -> None:
+    del report
+    assert httpx.get(f"{service.url}/readyz", timeout=30).status_code == 200
+    log = (service.data_dir.parent / f"{service.data_dir.name}.log").read_text()
+    assert "unexpected_error" not in log
+    assert "stream_failed" not in log
