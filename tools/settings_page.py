@@ -10,11 +10,17 @@ from types import NoneType
 from typing import Any, Final, Literal, cast, get_args, get_origin
 
 from annotated_types import Ge, Le
-from pydantic import AnyHttpUrl, PostgresDsn, SecretStr
+from pydantic import AnyHttpUrl, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from undercroft.kit.settings import CONFIG_VARIABLE, MEBIBYTE, Settings, UpstreamSettings
+from undercroft.kit.settings import (
+    CONFIG_VARIABLE,
+    MEBIBYTE,
+    PostgresUrl,
+    Settings,
+    UpstreamSettings,
+)
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 
@@ -24,7 +30,6 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
     "Database": (
         "database_url",
         "migration_url",
-        "database_listen_url",
         "database_pool_size",
         "database_statement_cache",
     ),
@@ -151,6 +156,8 @@ def _row(name: str, field: FieldInfo, meaning: str | None = None) -> str:
 
 def _value(field: FieldInfo) -> str:
     """Which values are taken, in words."""
+    if PostgresUrl in get_args(field.annotation):
+        return "`postgresql` URL"
     kinds = [kind for kind in _alternatives(field.annotation) if kind is not NoneType]
     words = ", ".join(_kind(kind) for kind in kinds)
     least = next((str(item.ge) for item in field.metadata if isinstance(item, Ge)), None)
@@ -180,7 +187,6 @@ def _kind(kind: Any) -> str:  # noqa: ANN401 - as above
         Path: "folder",
         SecretStr: "secret",
         AnyHttpUrl: "`http` or `https` URL",
-        PostgresDsn: "`postgresql` URL",
     }
     return names[kind]
 

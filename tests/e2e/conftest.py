@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from typing import Any, Final
 import httpx2 as httpx
 import pytest
 from openai import OpenAI
+
+from tests.servers.model_server import KEY, ModelServer, running_model_server
 
 SAMPLES: Final = Path(__file__).parents[2] / "samples" / "documents"
 _START_SECONDS: Final = 120.0
@@ -28,6 +31,10 @@ class Service:
     data_dir: Path
     process: subprocess.Popen[bytes]
     key: str
+
+    def log(self) -> str:
+        """What it has written so far, all its processes together."""
+        return (self.data_dir.parent / f"{self.data_dir.name}.log").read_text()
 
     def client(self, key: str | None = None) -> OpenAI:
         """The unmodified SDK, pointed at this service."""
@@ -107,8 +114,54 @@ def _is_ready(url: str) -> bool:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     """One service for the tests that leave it running."""
-    data_dir = tmp_path_factory.mktemp("service") / "data"
-    process, url = start_service(data_dir, {"UNDERCROFT_MAX_UPLOAD_BYTES": "2000000"})
+    yield from _running_service(
+        tmp_path_factory.mktemp("service") / "data", {"UNDERCROFT_MAX_UPLOAD_BYTES": "2000000"}
+    )
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Generator[ModelServer]:
+    """The model server of ``upstream_service``."""
+    with running_model_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def upstream_service(
+    upstream: ModelServer, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Service]:
+    """A service with a model server behind it and a proxy before it."""
+    yield from _running_service(
+        tmp_path_factory.mktemp("upstream") / "data",
+        {
+            "UNDERCROFT_UPSTREAM_URL": upstream.base_url,
+            "UNDERCROFT_UPSTREAM_KEY": KEY,
+            "UNDERCROFT_TRUSTED_PROXIES": "127.0.0.1",
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def configured_service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
+    """A service that is open to a browser's origin and another host, and whose model server is down."""
+    folder = tmp_path_factory.mktemp("configured")
+    with socket.socket() as down:
+        down.bind(("127.0.0.1", 0))  # never listens: connections are refused, and nobody else gets the port
+        url = f"http://127.0.0.1:{down.getsockname()[1]}/v1"
+        configuration = folder / "undercroft.toml"
+        configuration.write_text(f'[[upstreams]]\nname = "down"\nurl = "{url}"\n')
+        yield from _running_service(
+            folder / "data",
+            {
+                "UNDERCROFT_CONFIG": str(configuration),
+                "UNDERCROFT_CORS_ORIGINS": "https://app.example.org",
+                "UNDERCROFT_ALLOWED_HOSTS": "127.0.0.1,*.example.org",
+            },
+        )
+
+
+def _running_service(data_dir: Path, settings: Mapping[str, str]) -> Generator[Service]:
+    process, url = start_service(data_dir, settings)
     try:
         yield Service(url, data_dir, process, make_key(data_dir, "main", "main@example.org"))
     finally:

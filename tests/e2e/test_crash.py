@@ -131,3 +131,29 @@ def _processes_of(data_dir: Path) -> list[str]:
         for process in psutil.process_iter(["cmdline"])
         if any(str(data_dir) in argument for argument in process.info["cmdline"] or ())
     ]
+
+
+def test_a_database_that_dies_is_started_again(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    process, url = start_service(data_dir)
+    try:
+        key = make_key(data_dir, "crash", "ann@example.org")
+        tree = psutil.Process(process.pid).children(recursive=True)
+        (postmaster,) = (p for p in tree if p.name() == "postgres" and "-D" in p.cmdline())
+        postmaster.kill()
+        headers = {"Authorization": f"Bearer {key}"}
+        assert _becomes(f"{url}/readyz", 503)
+        assert httpx.get(f"{url}/v1/files", headers=headers, timeout=30).status_code in {200, 503}
+        assert _becomes(f"{url}/readyz", 200)
+        assert httpx.get(f"{url}/v1/files", headers=headers, timeout=30).status_code == 200
+    finally:
+        stop_service(process)
+    assert not _processes_of(data_dir)
+
+
+def _becomes(url: str, status: int) -> bool:
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while httpx.get(url, timeout=30).status_code != status:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # another process's state can only be asked for
+    return True

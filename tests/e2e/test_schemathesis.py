@@ -109,6 +109,6 @@ def test_the_service_is_well_afterwards(
 ) -> None:
     del report
     assert httpx.get(f"{service.url}/readyz", timeout=30).status_code == 200
-    log = (service.data_dir.parent / f"{service.data_dir.name}.log").read_text()
+    log = service.log()
     assert "unexpected_error" not in log
     assert "stream_failed" not in log

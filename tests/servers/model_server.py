@@ -21,6 +21,7 @@ from aiohttp import web
 
 KEY: Final = "sk-test-0123456789"
 HUGE: Final = 4 * 1024 * 1024
+RELEASED: Final = web.AppKey("released", asyncio.Event)
 
 
 @dataclass
@@ -151,6 +152,15 @@ async def stall(answer: Answer) -> None:
         await asyncio.sleep(0.005)
 
 
+async def held(answer: Answer) -> None:
+    """One word, and the rest when a test has called :meth:`ModelServer.release`."""
+    await answer.begin()
+    await answer.text("first ")
+    await answer.request.app[RELEASED].wait()
+    await answer.text("second")
+    await answer.end("stop", usage=(1, 2))
+
+
 async def garbage(answer: Answer) -> None:
     await answer.begin()
     await answer.raw(b"data: <html>\xff\xfe\n\n")
@@ -217,6 +227,7 @@ BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "error-midway": error_midway,
     "never": never,
     "stall": stall,
+    "held": held,
     "garbage": garbage,
     "huge-line": huge_line,
     "huge-answer": huge_answer,
@@ -243,14 +254,17 @@ class Script:
         self._seen = Seen()
         self._transports: list[object] = []
         self._failed_once: set[str] = set()
+        self._released = asyncio.Event()
 
     def app(self) -> web.Application:
         """The application."""
         app = web.Application(middlewares=[self.observe])
+        app[RELEASED] = self._released
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/v1/chat/completions", self.completions)
         app.router.add_get("/control", self.control)
         app.router.add_post("/control/reset", self.reset)
+        app.router.add_post("/control/release", self.release)
         return app
 
     @web.middleware
@@ -317,6 +331,11 @@ class Script:
         self._seen = Seen(running=self._seen.running)
         self._transports.clear()
         self._failed_once.clear()
+        self._released.clear()
+        return web.json_response({})
+
+    async def release(self, _: web.Request) -> web.Response:
+        self._released.set()
         return web.json_response({})
 
     def _refusal(self, model: str, body: dict[str, Any]) -> web.Response | None:
@@ -396,7 +415,14 @@ class ModelServer:
 
     async def reset(self) -> None:
         """Forgets what was seen and which failures were shown, so that tests can share a server."""
-        url = f"http://127.0.0.1:{self.port}/control/reset"
+        await self._command("reset")
+
+    async def release(self) -> None:
+        """Lets the answers of the model ``held`` go on."""
+        await self._command("release")
+
+    async def _command(self, name: str) -> None:
+        url = f"http://127.0.0.1:{self.port}/control/{name}"
         async with aiohttp.ClientSession() as session, session.post(url):
             pass
 

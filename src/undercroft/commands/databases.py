@@ -36,13 +36,19 @@ async def open_own_database(settings: Settings) -> AsyncGenerator[str]:
         MigrationError: When the embedded database cannot be migrated.
     """
     if settings.database_url is not None:
-        url = str(settings.database_url)
+        url = settings.database_url.get_secret_value()
         await check_server(url)
         yield url
         return
-    async with EmbeddedPostgres(settings.data_dir, clock=SystemClock()) as urls:
+    server = EmbeddedPostgres(settings.data_dir, clock=SystemClock())
+    async with server as urls:
         await bring_up_to_date(urls, settings)
-        yield urls.service
+        watching = asyncio.create_task(server.keep_running())
+        try:
+            yield urls.service
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
 
 
 @asynccontextmanager
@@ -106,7 +112,9 @@ def external_urls(settings: Settings) -> DatabaseUrls:
         raise SettingsError(
             "Set UNDERCROFT_DATABASE_URL (the service's login) and UNDERCROFT_MIGRATION_URL (the owner)."
         )
-    return DatabaseUrls(str(settings.database_url), str(settings.migration_url))
+    return DatabaseUrls(
+        settings.database_url.get_secret_value(), settings.migration_url.get_secret_value()
+    )
 
 
 def _login(url: str) -> str:

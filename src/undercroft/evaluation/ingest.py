@@ -137,11 +137,17 @@ class CorpusLoader:
     async def _add_missing(self, scope: Scope, collection_id: UUID, corpus: Corpus) -> None:
         created = await self._list_documents(scope)
         members = await self._list_members(scope, collection_id)
-        self._progress.phase("Adding documents", len(corpus.contents))
-        for done, (filename, document) in enumerate(corpus.contents.items(), start=1):
+        missing = {
+            filename: document
+            for filename, document in corpus.contents.items()
+            if created.get(filename) not in members
+        }
+        first = len(corpus.contents) - len(missing)
+        self._progress.phase("Adding documents", len(corpus.contents), first)
+        for done, (filename, document) in enumerate(missing.items(), start=first + 1):
             document_id = created.get(filename) or await self._create(scope, document)
-            # Adding again what is in the collection changes nothing, or retries what failed.
-            if document_id is not None and document_id not in members:
+            if document_id is not None:
+                # What failed in an earlier run is tried again by this.
                 await self._collections.add(scope, collection_id, document_id, {})
             self._progress.update(done)
 

@@ -105,7 +105,7 @@ def create_application(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+            allow_headers=["Authorization", "Content-Type"],
             expose_headers=["X-Request-Id", "Retry-After"],
         )
     application.add_middleware(
@@ -145,6 +145,7 @@ async def _open_services(
         await _watch_loop(stack, telemetry, clock)
 
         blobs = LocalBlobStore(settings.data_dir / "blobs", ids)
+        await blobs.sweep()
         documents = DocumentService(
             database, blobs, ids, detect_media_type, settings.max_upload_bytes
         )

@@ -20,7 +20,7 @@ from undercroft.kit.errors import STATUS, ErrorKind, UndercroftError
 from undercroft.kit.sql import NoRowError
 
 OPENAI_ROOT: Final = "/v1/"
-_DOCUMENTATION: Final = "https://undercroft.dev/errors#"
+_DOCUMENTATION: Final = "urn:undercroft:errors#"
 _SOURCES: Final = {"body", "query", "path", "header"}
 _FIELD: Final = re.compile(r"[a-z_][a-z0-9_]*|\d+")
 _BRANCHES: Final = {"str", "int", "float", "bool", "list", "dict"}

@@ -14,9 +14,13 @@ _MAX_DEPTH: Final = 64
 
 
 class RequestBody(BaseModel):
-    """A JSON body. Unknown fields are refused by name, and no text in it has a character PostgreSQL cannot hold."""
+    """A JSON body.
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+    Unknown fields are refused by name, nothing is guessed (neither ``"5"`` nor ``true`` is a number), and no text in it
+    has a character PostgreSQL cannot hold.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @model_validator(mode="before")
     @classmethod

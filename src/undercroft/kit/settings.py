@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AnyHttpUrl,
     BaseModel,
     ConfigDict,
     Field,
-    PostgresDsn,
     SecretStr,
     ValidationError,
     field_validator,
@@ -53,6 +53,15 @@ class UpstreamSettings(BaseModel):
     key: SecretStr | None = None
     location: Literal["local", "external"] = "external"
 
+
+def _check_postgres_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("a database URL starts with postgresql://")
+    return url
+
+
+PostgresUrl = Annotated[SecretStr, AfterValidator(_check_postgres_url)]
+"""A database URL. A secret, for the password in it; not taken apart here, because libpq's forms are many."""
 
 _CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
@@ -96,17 +105,13 @@ class Settings(BaseSettings):
         description="Addresses or networks whose X-Forwarded-For and -Proto are believed. None by default.",
     )
 
-    database_url: PostgresDsn | None = Field(
+    database_url: PostgresUrl | None = Field(
         default=None,
         description="Service login of an external PostgreSQL 15+; unset starts the embedded server.",
     )
-    migration_url: PostgresDsn | None = Field(
+    migration_url: PostgresUrl | None = Field(
         default=None,
         description="Owner login of that database, used by `undercroft migrate` alone.",
-    )
-    database_listen_url: PostgresDsn | None = Field(
-        default=None,
-        description="Direct login for LISTEN, when database_url goes through PgBouncer.",
     )
     database_pool_size: int = Field(
         default=16, ge=2, le=500, description="Connections per process."

@@ -18,8 +18,8 @@ def reciprocal_rank_fusion(
         k: Dampens the lead of the first ranks.
 
     Returns:
-        Every item once, best first, with its score divided by the best possible one: in (0, 1], and made of ranks alone,
-        so that it says nothing about the rest of the collection. Ties keep the order of first appearance.
+        Every item once, best first, with its score divided by the best possible one: in (0, 1], and made of ranks
+        alone, so that it says nothing about the rest of the collection. Ties keep the order of first appearance.
     """
     scores: dict[_Item, float] = {}
     for ranking in rankings:

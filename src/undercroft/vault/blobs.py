@@ -7,6 +7,7 @@ A crash between the two leaves at most a file that no row names, never a row wit
 import asyncio
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -17,6 +18,8 @@ from undercroft.vault.errors import EmptyFileError, TooLargeError
 from undercroft.vault.models import StagedBlob
 
 _BLOCK: Final = 256 * 1024
+_ABANDONED_SECONDS: Final = 24 * 3600.0
+"""No upload takes this long."""
 
 
 class BlobStore(Protocol):
@@ -84,6 +87,10 @@ class LocalBlobStore:
             await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
             raise
 
+    async def sweep(self) -> None:
+        """Delete what uploads left behind that a crash cut off. Recent files may belong to another process."""
+        await asyncio.to_thread(_delete_older, self._staging, time.time() - _ABANDONED_SECONDS)
+
     async def keep(self, staged: StagedBlob, tenant_id: UUID, blob_id: UUID) -> None:
         """See :class:`BlobStore`."""
         await asyncio.to_thread(_move, staged.path, self.local_path(tenant_id, blob_id))
@@ -138,3 +145,9 @@ def _move(source: Path, target: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _delete_older(folder: Path, oldest: float) -> None:
+    for path in folder.iterdir():
+        if path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)

@@ -75,6 +75,11 @@ def _connect(port: str) -> str:
         return _attempt(lambda: client.connect(("127.0.0.1", int(port))))
 
 
+def _send(port: str) -> str:
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        return _attempt(lambda: client.sendto(b"secret", ("127.0.0.1", int(port))))
+
+
 def _kill(process: str) -> str:
     return _attempt(lambda: os.kill(int(process), signal.SIGKILL))
 
@@ -139,6 +144,7 @@ _ORDERS = {
     "open": _open,
     "create": _create,
     "connect": _connect,
+    "send": _send,
     "kill": _kill,
     "kill-server": _kill_server,
     "environment": _environment,

@@ -194,8 +194,9 @@ async def test_the_network_is_out_of_reach(hostile_sandbox: ParserSandbox) -> No
     if "network" in hostile_sandbox.missing_protections:
         pytest.skip("this machine permits no network namespaces")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        answer = await order(hostile_sandbox, f"connect {server.getsockname()[1]}")
-    assert answer.startswith("refused: ")
+        port = server.getsockname()[1]
+        assert (await order(hostile_sandbox, f"connect {port}")).startswith("refused: ")
+        assert (await order(hostile_sandbox, f"send {port}")).startswith("refused: ")
 
 
 async def test_holds_nothing_of_the_service(

@@ -52,5 +52,5 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 EVENT_STREAM: Final[dict[str, Any]] = {
     "description": "The object, or with `stream` its events, ended by `data: [DONE]`.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}, "application/json": {}},
+    "content": {"text/event-stream": {}, "application/json": {}},
 }

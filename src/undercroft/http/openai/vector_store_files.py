@@ -21,7 +21,9 @@ router = APIRouter(tags=["vector store files"])
 _POLL_MILLISECONDS: Final = "200"
 """How soon the SDK's ``poll`` asks again: indexing a page takes about as long."""
 _ROOT: Final = "/v1/vector_stores/{vector_store_id}/files"
-_SERVER_ERRORS: Final = frozenset({"internal", "attempts_exhausted", "deadline_exceeded"})
+_SERVER_ERRORS: Final = frozenset(
+    {"internal", "attempts_exhausted", "deadline_exceeded", "model_not_registered"}
+)
 
 
 class AddFile(RequestBody):

@@ -3,11 +3,12 @@
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import psutil
+import structlog
 
 from undercroft.kit.clock import Clock
 from undercroft.kit.postgres.bootstrap import (
@@ -34,6 +35,9 @@ from undercroft.kit.postgres.removal import erase_cluster
 from undercroft.kit.postgres.sockets import make_socket_folder, remove_socket_folder
 
 _POLL_SECONDS: Final = 0.02
+_WATCH_SECONDS: Final = 0.5
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,33 @@ class EmbeddedPostgres:
     async def stop(self) -> None:
         """Stop the server and give the data folder up. Does nothing if it was not started."""
         await asyncio.to_thread(self._tear_down)
+
+    async def keep_running(self) -> None:
+        """Start the server again whenever it ends by itself, until cancelled. Its URLs stay the same.
+
+        Raises:
+            PostgresStartError: When it does not come up again.
+        """
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            running = self._running
+            if running is None or not await asyncio.to_thread(has_exited, running.process):
+                continue
+            _log.error("postgres_ended", data_dir=str(self._data_dir))
+            # Waited for even when cancelled, as in _bring_up.
+            launching = asyncio.ensure_future(asyncio.to_thread(self._launch_again, running))
+            try:
+                running = await asyncio.shield(launching)
+            except asyncio.CancelledError:
+                await asyncio.wait([launching])
+                raise
+            await self._wait_until_ready(running)
+            await asyncio.to_thread(write_durably, running.cluster.ready, "")
+
+    def _launch_again(self, running: "_Running") -> "_Running":
+        process = self._adopt_or_launch(running.cluster, running.socket_folder)
+        self._running = replace(running, process=process)
+        return self._running
 
     async def erase(self) -> None:
         """Stop the server and delete all of its files, for a database that was only needed for a while."""
