@@ -146,7 +146,8 @@ def configured_service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Se
     """A service that is open to a browser's origin and another host, and whose model server is down."""
     folder = tmp_path_factory.mktemp("configured")
     with socket.socket() as down:
-        down.bind(("127.0.0.1", 0))  # never listens: connections are refused, and nobody else gets the port
+        # It never listens, so connections are refused; and as long as it is bound nobody else gets the port.
+        down.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{down.getsockname()[1]}/v1"
         configuration = folder / "undercroft.toml"
         configuration.write_text(f'[[upstreams]]\nname = "down"\nurl = "{url}"\n')

@@ -1,0 +1,177 @@
+"""Behind nginx with its defaults, which buffer, a stream arrives as it is made."""
+
+import asyncio
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2 as httpx
+import pytest
+
+from tests.e2e.conftest import Service
+from tests.servers.model_server import ModelServer
+
+pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.needs("nginx")]
+
+_TEMPORARY: Final = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+_CONFIGURATION: Final = """
+{user}
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    {temporary}
+    server {{
+        listen 127.0.0.1:{port};
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto https;
+        location / {{ proxy_pass {url}; }}
+        # What a service that does not ask for it gets.
+        location /buffered/ {{
+            proxy_ignore_headers X-Accel-Buffering;
+            proxy_pass {url}/;
+        }}
+    }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def proxy(upstream_service: Service, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The address of an nginx before the service."""
+    folder = tmp_path_factory.mktemp("nginx")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        configuration = folder / "nginx.conf"
+        configuration.write_text(
+            _CONFIGURATION.format(
+                # Its workers would change to another user, who may not enter the folder.
+                user=f"user {getpass.getuser()};" if os.geteuid() == 0 else "",
+                folder=folder,
+                temporary="\n    ".join(
+                    f"{name}_temp_path {folder}/{name};" for name in _TEMPORARY
+                ),
+                port=port,
+                url=upstream_service.url,
+            )
+        )
+        process = start_nginx(configuration, listener)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def start_nginx(configuration: Path, listener: socket.socket) -> subprocess.Popen[bytes]:
+    """Start nginx on a socket that listens already, as it hands its own to a new version of itself.
+
+    So its port is free for certain, and nobody has to wait until it is up.
+    """
+    program = shutil.which("nginx")
+    assert program is not None
+    return subprocess.Popen(
+        [program, "-p", str(configuration.parent), "-c", str(configuration)],
+        env={**os.environ, "NGINX": f"{listener.fileno()};"},
+        pass_fds=[listener.fileno()],
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+async def http(upstream_service: Service) -> AsyncGenerator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(
+        headers={"Authorization": f"Bearer {upstream_service.key}", "Accept-Encoding": "gzip, br"},
+        timeout=60,
+    ) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "question"),
+    [
+        ("/v1/responses", {"input": "Hello?"}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello?"}]}),
+    ],
+)
+async def test_the_first_token_is_here_before_the_second_is_made(
+    http: httpx.AsyncClient,
+    proxy: str,
+    upstream: ModelServer,
+    path: str,
+    question: dict[str, Any],
+) -> None:
+    await upstream.reset()
+    body = {"model": "held", "stream": True, **question}
+    async with http.stream("POST", proxy + path, json=body) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert "Content-Encoding" not in answer.headers
+        lines = answer.aiter_lines()
+        async for line in lines:
+            if "first" in line:
+                break
+        assert (await upstream.seen()).running == 1
+        await upstream.release()
+        rest = [line async for line in lines]
+    assert any("second" in line for line in rest)
+    assert "data: [DONE]" in rest
+
+
+async def test_this_proxy_buffers_what_does_not_say_otherwise(
+    http: httpx.AsyncClient, proxy: str, upstream: ModelServer
+) -> None:
+    await upstream.reset()
+    body = {"model": "held", "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
+    received: list[str] = []
+    buffered = asyncio.create_task(
+        read_lines(http, f"{proxy}/buffered/v1/chat/completions", body, received)
+    )
+    await upstream.until(lambda seen: seen.running == 1)
+    # A second stream, asked for later, has its first token: that of the first one would have been here before.
+    async with http.stream("POST", f"{proxy}/v1/chat/completions", json=body) as direct:
+        async for line in direct.aiter_lines():
+            if "first" in line:
+                break
+        assert not any("first" in line for line in received)
+        await upstream.release()
+    await buffered
+    assert any("first" in line for line in received)
+
+
+async def read_lines(
+    http: httpx.AsyncClient, url: str, body: dict[str, Any], received: list[str]
+) -> None:
+    async with http.stream("POST", url, json=body) as answer:
+        async for line in answer.aiter_lines():
+            received.append(line)  # noqa: PERF401 - seen while the stream is open
+
+
+async def test_a_stream_says_that_it_must_not_be_held_or_changed(
+    http: httpx.AsyncClient, upstream_service: Service
+) -> None:
+    body = {"model": "echo", "input": "Hello?", "stream": True}
+    answer = await http.post(f"{upstream_service.url}/v1/responses", json=body)
+    assert answer.headers["X-Accel-Buffering"] == "no"
+    assert answer.headers["Cache-Control"] == "no-cache, no-transform"
+    assert "Content-Encoding" not in answer.headers
+
+
+async def test_only_a_trusted_proxy_says_how_the_client_came(
+    http: httpx.AsyncClient, proxy: str, service: Service
+) -> None:
+    """The redirect of a path with a slash too many names the scheme."""
+    through = await http.get(f"{proxy}/v1/files/")
+    assert through.status_code == 307
+    assert through.headers["Location"] == proxy.replace("http", "https", 1) + "/v1/files"
+    claimed = await http.get(f"{service.url}/v1/files/", headers={"X-Forwarded-Proto": "https"})
+    assert claimed.headers["Location"] == f"{service.url}/v1/files"
