@@ -68,9 +68,20 @@ async def fresh_database(server: DatabaseUrls) -> AsyncGenerator[DatabaseUrls]:
                 migration=_with_database(server.migration, name),
             )
         finally:
+            await _wait_until_unused(owner, name)
             await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await owner.close()
+
+
+async def _wait_until_unused(owner: AnyConnection, name: str) -> None:
+    """A killed client's backend takes a moment to notice; the owner may not end those of the service's login."""
+    for _ in range(250):
+        if not await owner.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1", name
+        ):
+            return
+        await asyncio.sleep(0.02)
 
 
 def _with_database(url: str, name: str) -> str:

@@ -1,4 +1,7 @@
-"""Behind nginx with its defaults, which buffer, a stream arrives as it is made."""
+"""Behind nginx with its defaults, a stream arrives as it is made.
+
+The defaults ask the service in HTTP/1.0, whose answers have no chunks: nginx collects those until a buffer is full.
+"""
 
 import asyncio
 import getpass
@@ -31,7 +34,6 @@ http {{
     {temporary}
     server {{
         listen 127.0.0.1:{port};
-        proxy_http_version 1.1;
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto https;

@@ -78,9 +78,12 @@ def _listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+            "Choose another with --port, or a free one with --port 0."
+        ) from error
     listener.set_inheritable(False)
     return listener
 

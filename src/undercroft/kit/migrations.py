@@ -72,7 +72,7 @@ async def migrate(url: str, migrations: Sequence[Migration]) -> list[Migration]:
     Raises:
         MigrationError: When an applied migration was edited, or the database is newer than this program.
     """
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(url, statement_cache_size=0)
     try:
         await connection.execute(_BOOTSTRAP)
         return [
@@ -127,7 +127,7 @@ async def grant_service_role(url: str, login: str) -> None:
     Raises:
         MigrationError: When there is no such login.
     """
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(url, statement_cache_size=0)
     try:
         if not await _QUERIES.value(connection, "role_exists", login):
             raise MigrationError(f"The database has no login '{login}'; create it first.")
@@ -142,7 +142,7 @@ async def register_model(url: str, name: str, dimensions: int) -> None:
     Raises:
         MigrationError: When the model is known with another number of dimensions.
     """
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(url, statement_cache_size=0)
     try:
         await _QUERIES.value(connection, "register_embedding_model", name, dimensions)
     except asyncpg.RaiseError as error:

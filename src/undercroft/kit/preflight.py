@@ -22,7 +22,7 @@ async def check_server(url: str) -> None:
             above row-level security.
     """
     try:
-        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS, statement_cache_size=0)
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise PreflightError(
             f"The database of UNDERCROFT_DATABASE_URL does not answer: {error}."
