@@ -159,10 +159,11 @@ def _index_and_ask(service: LocalService) -> str:
 
 
 def _ask(client: OpenAI, tool: dict[str, Any], model: str) -> None:
+    tools: Any = [tool]
     stream = client.responses.create(
         model=model,
         input="How much is the deposit for Quay Street?",
-        tools=[tool],  # pyright: ignore[reportArgumentType] - a plain dict, as people write it
+        tools=tools,
         max_output_tokens=16,
         stream=True,
     )

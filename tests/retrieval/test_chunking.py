@@ -188,10 +188,15 @@ def test_short_sections_join_a_neighbour(tokenizer: Tokenizer) -> None:
         assert text.startswith("## Question")
 
 
-def test_a_short_section_does_not_swallow_the_next_chapter(tokenizer: Tokenizer) -> None:
-    source = f"# One\n\n{SENTENCE * 6}\n\n## See also\n\nNothing.\n\n# Two\n\n{SENTENCE * 6}"
+@pytest.mark.parametrize("sentences", [6, 30])
+def test_a_short_section_does_not_swallow_the_next_chapter(
+    tokenizer: Tokenizer, sentences: int
+) -> None:
+    source = (
+        f"# One\n\n{SENTENCE * sentences}\n\n## See also\n\nNothing.\n\n# Two\n\n{SENTENCE * 6}"
+    )
     document = parse_markdown(source.encode(), 100_000)
-    one, two = chunk_document(document, tokenizer)
+    *_, one, two = chunk_document(document, tokenizer)
     assert texts(document, [one])[0].endswith("Nothing.")
     assert two.headings == ("Two",)
 

@@ -140,11 +140,14 @@ def test_a_zip_inside_a_zip_is_not_looked_into() -> None:
         detect(files.make_zip({"inner.docx": inner}))
 
 
-def test_an_overgrown_directory_is_refused_unread() -> None:
+@pytest.mark.parametrize(("entries", "comment"), [(10_001, b""), (80, b"x" * 60_000)])
+def test_an_overgrown_directory_is_refused_unread(entries: int, comment: bytes) -> None:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
-        for number in range(10_001):
-            archive.writestr(f"word/{number}", "")
+        for number in range(entries):
+            entry = zipfile.ZipInfo(f"word/{number}")
+            entry.comment = comment
+            archive.writestr(entry, "")
         archive.writestr("[Content_Types].xml", "")
     with pytest.raises(UnsupportedTypeError):
         detect(target.getvalue())

@@ -324,9 +324,15 @@ def test_json_numbers_keep_their_digits() -> None:
 
 def test_json_repeated_long_paths_stay_within_the_bound() -> None:
     content = b'{"' + b"k" * 100_000 + b'": [' + b"1," * 1000 + b"1]}"
-    with pytest.raises(ParseError) as caught:
-        parse_json(content, LIMIT)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ParseError) as caught:
+            parse_json(content, LIMIT)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert caught.value.reason is ParseErrorCode.TOO_MUCH_TEXT
+    assert peak < 10_000_000
 
 
 def test_json_errors_say_where() -> None:

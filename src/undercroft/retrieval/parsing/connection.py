@@ -83,11 +83,11 @@ class ZygoteConnection:
         Raises:
             UnavailableError: The zygote has died.
         """
+        ours, theirs = socket.socketpair()
         self._last_job += 1
         number = self._last_job
         status = asyncio.get_running_loop().create_future()
         self._jobs[number] = status
-        ours, theirs = socket.socketpair()
         with ours:
             ours.setblocking(False)
             try:

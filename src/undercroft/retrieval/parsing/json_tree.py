@@ -55,24 +55,30 @@ def _read_values(text: str) -> Iterator[_Value]:
 
 
 def _lines(path: str, value: _Value, max_characters: int) -> Iterator[str]:
-    """The lines of one value, its members in order, without recursion."""
-    pending = [(path, value, 0)]
+    """The lines of one value, its members in order; a path is made when its turn comes, not before."""
+    open_values = [iter([(path, value)])]
     characters = 0
-    while pending:
-        path, value, depth = pending.pop()
-        if depth > MAX_DEPTH:
-            raise _too_deep()
-        if isinstance(value, dict) and value:
-            members = [(_join(path, key), item, depth + 1) for key, item in value.items()]
-            pending.extend(reversed(members))
-        elif isinstance(value, list) and value:
-            items = [(f"{path}[{index}]", item, depth + 1) for index, item in enumerate(value)]
-            pending.extend(reversed(items))
+    while open_values:
+        member = next(open_values[-1], None)
+        if member is None:
+            open_values.pop()
+            continue
+        path, value = member
+        if isinstance(value, (dict, list)) and value:
+            if len(open_values) > MAX_DEPTH:
+                raise _too_deep()
+            open_values.append(_members(path, value))
         else:
             line = f"{path}: {_render(value)}" if path else _render(value)
             characters += len(line)
             check_length(characters, max_characters)
             yield line
+
+
+def _members(path: str, value: "dict[str, _Value] | list[_Value]") -> Iterator[tuple[str, _Value]]:
+    if isinstance(value, dict):
+        return ((_join(path, key), member) for key, member in value.items())
+    return ((f"{path}[{index}]", member) for index, member in enumerate(value))
 
 
 def _join(path: str, key: str) -> str:
