@@ -1,7 +1,7 @@
 """Behind nginx with its defaults, which buffer, a stream arrives as it is made.
 
-To nginx the service answers in chunks, which this nginx passes on even where it buffers. A second nginx behind the first
-gets no chunks, as the first speaks HTTP/1.0 to it: there the header ``X-Accel-Buffering`` alone decides.
+To nginx the service answers in chunks, which this nginx passes on even where it buffers. A second nginx behind the
+first gets no chunks, as the first speaks HTTP/1.0 to it: there the header ``X-Accel-Buffering`` alone decides.
 """
 
 import asyncio

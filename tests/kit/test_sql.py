@@ -43,7 +43,7 @@ def test_a_file_is_split_at_its_headers() -> None:
     ("text", "problem"),
     [
         ("SELECT 1;\n-- name: late :one\nSELECT 2;", "test: SQL before the first"),
-        ("SELECT 1;", "test: SQL before the first"),
+        ("SELECT 1;", "test: no '-- name:' line"),
         ("-- name: get_user :some\nSELECT 1;", "some"),
     ],
 )

@@ -4,6 +4,7 @@ The service decides whether the documents hold an answer, and which citations st
 """
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ class Answerer:
             question.text,
             passages,
             _without_last_question(question.messages),
-            count_tokens=count_tokens,
+            count_tokens=_most_tokens,
             budget=context - answer,
             instructions=instructions,
         )
@@ -227,6 +228,11 @@ def _numbered(number: int, passage: FoundPassage) -> Passage:
 def _without_last_question(messages: Sequence[Message]) -> tuple[Message, ...]:
     last = max(index for index, message in enumerate(messages) if message.role is Role.USER)
     return (*messages[:last], *messages[last + 1 :])
+
+
+def _most_tokens(text: str) -> int:
+    """About the most tokens that a text can be to a model whose tokenizer is not here: one for three bytes."""
+    return math.ceil(len(text.encode()) / 3)
 
 
 def _refusal_usage(question: Question) -> Usage:

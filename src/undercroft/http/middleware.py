@@ -99,7 +99,7 @@ class PlainErrors:
 
         async def send_rendered(message: Message) -> None:
             nonlocal error
-            if message["type"] == "http.response.start" and _is_plain_error(message):
+            if message["type"] == "http.response.start" and _is_plain_text(message):
                 error = PLAIN_ERRORS.get(message["status"])
             if error is None:
                 await send(message)
@@ -109,8 +109,8 @@ class PlainErrors:
         await self._app(scope, receive, send_rendered)
 
 
-def _is_plain_error(start: Message) -> bool:
-    return start["status"] >= 400 and any(
+def _is_plain_text(start: Message) -> bool:
+    return any(
         name == b"content-type" and value.startswith(b"text/plain")
         for name, value in start.get("headers", [])
     )

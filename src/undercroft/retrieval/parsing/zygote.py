@@ -58,8 +58,16 @@ class Zygote:
         self._children: dict[int, tuple[int, int]] = {}  # job: process id, its descriptor
 
     def serve(self) -> None:
-        """Fork, kill and reap as asked."""
+        """Fork, kill and reap as asked; at the end, every child that is left."""
         self._selector.register(self._control, selectors.EVENT_READ, None)
+        try:
+            self._serve_requests()
+        finally:
+            for child, _ in self._children.values():
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+
+    def _serve_requests(self) -> None:
         while True:
             for key, _ in self._selector.select():
                 if key.data is not None:

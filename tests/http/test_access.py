@@ -1,0 +1,82 @@
+"""Every route asks who is there, once; only what the machinery around the service reads does not."""
+
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from undercroft.http.app import create_application
+from undercroft.http.deps import Administrator, Caller, authorised
+from undercroft.identity.models import Permission, Principal
+from undercroft.kit.settings import Settings
+
+OPEN: Final = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
+_CHECK: Final = authorised(Permission.USE).__code__
+"""Every access check is made of this code, whatever the permission."""
+
+
+def count_checks(dependant: Dependant) -> int:
+    """How often a route asks who is there, itself or through what it depends on."""
+    call = getattr(dependant.call, "__code__", None)
+    return (call is _CHECK) + sum(map(count_checks, dependant.dependencies))
+
+
+def checks_by_route(application: FastAPI) -> dict[str, int]:
+    """The number of access checks of each method and path."""
+    return dict(_checks(application))
+
+
+def _checks(application: FastAPI) -> Iterator[tuple[str, int]]:
+    for context in iter_route_contexts(application.routes):
+        route = context.original_route
+        checks = count_checks(route.dependant) if isinstance(route, APIRoute) else 0
+        for method in context.methods or {"*"}:
+            yield f"{method} {context.path}", checks
+
+
+async def _running() -> str | None:
+    return None
+
+
+def test_every_route_has_exactly_one_access_check() -> None:
+    application = create_application(Settings(), "postgresql://nobody@127.0.0.1/none", _running)
+    checks = checks_by_route(application)
+    assert len(checks) > 25
+    for route, count in checks.items():
+        assert count == (0 if route.split(" ")[1] in OPEN else 1), route
+
+
+def test_a_route_without_a_check_or_with_two_is_found() -> None:
+    router = APIRouter()
+
+    @router.get("/forgotten")
+    async def forgotten() -> None: ...
+
+    @router.get("/right")
+    async def right(caller: Caller) -> None: ...
+
+    @router.get("/indirect")
+    async def indirect(name: Annotated[str, Depends(named)]) -> None: ...
+
+    @router.get("/twice")
+    async def twice(caller: Caller, administrator: Administrator) -> None: ...
+
+    application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    application.include_router(router)
+    assert checks_by_route(application) == {
+        "GET /forgotten": 0,
+        "GET /right": 1,
+        "GET /indirect": 1,
+        "GET /twice": 2,
+    }
+
+
+async def named(caller: Caller) -> str:
+    """A dependency that asks who is there."""
+    return _name(caller)
+
+
+def _name(principal: Principal) -> str:
+    return str(principal.user_id)

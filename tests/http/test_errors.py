@@ -1,0 +1,151 @@
+"""Every error has one status and a face's own shape, says what to do, and keeps its cause to itself."""
+
+import asyncio
+import json
+
+import asyncpg
+import httpx2 as httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+from pydantic import Field
+
+from undercroft.http.errors import as_undercroft_error, install_error_handlers, render_error
+from undercroft.http.wire import RequestBody
+from undercroft.kit.errors import STATUS, ErrorKind, NotFoundError, UndercroftError
+from undercroft.kit.sql import NoRowError
+
+
+class Inner(RequestBody):
+    count: int = 0
+
+
+class Body(RequestBody):
+    name: str = Field(max_length=5)
+    inner: Inner | None = None
+    either: str | list[Inner] = ""
+
+
+def make_application() -> FastAPI:
+    router = APIRouter()
+
+    @router.post("/v1/things")
+    async def create(body: Body) -> str:
+        return body.name
+
+    @router.get("/v1/things")
+    async def list_things(limit: int = 1) -> str:
+        return str(limit)
+
+    @router.get("/v1/broken")
+    async def fail() -> None:
+        raise RuntimeError("password=hunter2")
+
+    @router.get("/v1/missing")
+    async def find() -> None:
+        raise NotFoundError("thing", "thing-1")
+
+    application = FastAPI()
+    application.include_router(router)
+    install_error_handlers(application)
+    return application
+
+
+async def ask(method: str, path: str, body: object = None) -> httpx.Response:
+    transport = httpx.ASGITransport(make_application(), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        return await client.request(method, path, json=body)
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_each_kind_reads_on_both_faces(kind: ErrorKind) -> None:
+    error = UndercroftError("Do this.", kind=kind, param="field", code="finer", retry_after=3)
+    openai = render_error("/v1/files", error)
+    assert openai.status_code == STATUS[kind]
+    assert openai.headers["Retry-After"] == "3"
+    body = json.loads(bytes(openai.body))["error"]
+    assert (body["message"], body["param"], body["code"]) == ("Do this.", "field", "finer")
+    assert body["type"]
+
+    native = render_error("/healthz", error)
+    assert native.headers["Content-Type"] == "application/problem+json"
+    problem = json.loads(bytes(native.body))
+    assert problem["status"] == STATUS[kind]
+    assert problem["type"].endswith(f"#{kind.value}")
+    assert ("WWW-Authenticate" in native.headers) is (kind is ErrorKind.UNAUTHENTICATED)
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        ({}, "name", "is missing"),
+        ({"name": 5}, "name", "valid string"),
+        ({"name": "too long"}, "name", "5 characters"),
+        ({"name": "a", "inner": {"count": "5"}}, "inner.count", "valid integer"),
+        ({"name": "a", "inner": {"count": True}}, "inner.count", "valid integer"),
+        ({"name": "a", "inner": [1]}, "inner", "JSON object"),
+        ({"name": "a", "either": [{"count": None}]}, "either", "either"),
+        ({"name": "a", "surprise": 1}, "surprise", "not a field"),
+        ({"name": "a\x00"}, None, "NUL"),
+        ([], None, "JSON object"),
+    ],
+)
+async def test_a_bad_body_names_the_field(body: object, param: str | None, words: str) -> None:
+    answer = await ask("POST", "/v1/things", body)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == param
+    assert words in error["message"]
+    assert error["message"].startswith("Invalid request: ")
+    assert "pydantic" not in error["message"]
+
+
+async def test_a_path_that_takes_other_methods_lists_them_all() -> None:
+    answer = await ask("PUT", "/v1/things")
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET, POST"
+    assert answer.json()["error"]["message"] == "This path does not take PUT, only GET, POST."
+
+
+async def test_a_path_that_does_not_exist_says_where_to_look() -> None:
+    answer = await ask("GET", "/v1/nothing")
+    assert answer.status_code == 404
+    assert "/openapi.json" in answer.json()["error"]["message"]
+    assert (await ask("GET", "/v1/missing")).json()["error"]["message"].startswith("No thing with")
+
+
+async def test_a_defect_is_500_without_its_cause() -> None:
+    answer = await ask("GET", "/v1/broken")
+    assert answer.status_code == 500
+    assert "hunter2" not in answer.text
+    assert answer.json()["error"]["type"] == "server_error"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "retries"),
+    [
+        (asyncpg.QueryCanceledError("x"), ErrorKind.TIMED_OUT, False),
+        (TimeoutError(), ErrorKind.TIMED_OUT, False),
+        (asyncpg.PostgresConnectionError("x"), ErrorKind.UNAVAILABLE, True),
+        (asyncpg.InterfaceError("x"), ErrorKind.UNAVAILABLE, True),
+        (ConnectionResetError(), ErrorKind.UNAVAILABLE, True),
+        (asyncpg.SerializationError("x"), ErrorKind.UNAVAILABLE, True),
+        (asyncpg.DeadlockDetectedError("x"), ErrorKind.UNAVAILABLE, True),
+        (asyncpg.ForeignKeyViolationError("x"), ErrorKind.CONFLICT, False),
+        (NoRowError("x"), ErrorKind.CONFLICT, False),
+    ],
+)
+def test_what_fails_below_has_a_caller_s_view(
+    error: Exception, kind: ErrorKind, retries: bool
+) -> None:
+    seen = as_undercroft_error(error)
+    assert seen is not None
+    assert seen.kind is kind
+    assert (seen.retry_after is not None) is retries
+    assert "x" not in seen.message.split()
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), asyncpg.UndefinedTableError("x"), asyncio.QueueFull()]
+)
+def test_a_defect_has_none(error: Exception) -> None:
+    assert as_undercroft_error(error) is None

@@ -1,0 +1,141 @@
+"""A stream stays open while a model thinks, costs nothing once its reader left, and never ends silently."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai._streaming import SSEDecoder
+
+from tests.http.asgi import Connection, scope
+from undercroft.http.sse import DONE, EventStreamResponse, _with_heartbeats, encode_event
+from undercroft.kit.errors import UnavailableError, UndercroftError
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def render_failure(error: UndercroftError) -> bytes:
+    return encode_event({"error": error.message, "code": error.kind.value}, "error")
+
+
+class Source:
+    """Events that come when the test lets them, and whether their generator was closed."""
+
+    def __init__(self, *events: bytes, error: Exception | None = None) -> None:
+        self._events = events
+        self._error = error
+        self.go_on = asyncio.Event()
+        self.closed = False
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        try:
+            for event in self._events:
+                yield event
+            if self._error is not None:
+                raise self._error
+            await self.go_on.wait()
+        finally:
+            self.closed = True
+
+
+async def respond(source: Source, connection: Connection) -> None:
+    response = EventStreamResponse(source.events(), render_failure)
+    await response(scope(), connection.receive, connection.send)
+
+
+@given(data=st.dictionaries(_TEXT, _TEXT), event=st.none() | st.just("response.created"))
+def test_any_text_survives_the_sdk_s_decoder(data: Mapping[str, Any], event: str | None) -> None:
+    encoded = encode_event(data, event)
+    (decoded,) = SSEDecoder().iter_bytes(iter([encoded]))
+    assert decoded.json() == data
+    assert decoded.event == event
+    assert decoded.id is None
+
+
+async def test_a_stream_ends_with_done() -> None:
+    source, connection = Source(encode_event({"a": 1}, "first")), Connection()
+    source.go_on.set()
+    await respond(source, connection)
+    assert connection.status == 200
+    assert connection.headers["content-type"].startswith("text/event-stream")
+    assert connection.headers["x-accel-buffering"] == "no"
+    assert "no-transform" in connection.headers["cache-control"]
+    assert connection.body == b'event: first\ndata: {"a":1}\n\n' + DONE
+    assert connection.sent[-1]["more_body"] is False
+    assert source.closed
+
+
+async def test_a_failure_is_told_before_the_end() -> None:
+    source = Source(b"data: 1\n\n", error=UnavailableError("The model is gone."))
+    connection = Connection()
+    await respond(source, connection)
+    assert connection.body.endswith(DONE)
+    told = connection.body.removesuffix(DONE).removeprefix(b"data: 1\n\n")
+    assert b"The model is gone." in told
+    assert told.startswith(b"event: error\n")
+
+
+async def test_a_defect_is_told_without_its_cause() -> None:
+    source, connection = Source(error=RuntimeError("password=hunter2")), Connection()
+    await respond(source, connection)
+    assert b"internal" in connection.body
+    assert b"hunter2" not in connection.body
+    assert connection.body.endswith(DONE)
+
+
+@pytest.mark.parametrize("events", [(), (b"data: 1\n\n",)])
+async def test_whoever_leaves_ends_the_work(events: tuple[bytes, ...]) -> None:
+    source, connection = Source(*events), Connection()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(respond(source, connection))
+        await connection.until_sent(b"".join(events))
+        # Two turns of the loop: the generator has begun to wait for what will never come.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        connection.left.set()
+    assert source.closed
+    assert DONE not in connection.body
+
+
+async def test_a_client_that_cannot_be_written_to_ends_the_work_quietly() -> None:
+    source, connection = Source(b"data: 1\n\n"), Connection()
+
+    async def send(_: object) -> None:
+        raise ConnectionResetError
+
+    await EventStreamResponse(source.events(), render_failure)(scope(), connection.receive, send)
+    assert connection.sent == []
+
+
+async def test_heartbeats_are_comments_between_events() -> None:
+    go_on = asyncio.Event()
+
+    async def slow() -> AsyncGenerator[bytes]:
+        yield encode_event({"number": 1}, "first")
+        await go_on.wait()
+        yield encode_event({"number": 2}, "second")
+
+    blocks: list[bytes] = []
+    async with aclosing(slow()) as events:
+        async for block in _with_heartbeats(events, 0):
+            blocks.append(block)
+            if blocks.count(b": heartbeat\n\n") == 3:
+                go_on.set()
+    assert blocks.count(b": heartbeat\n\n") >= 3
+    decoded = list(SSEDecoder().iter_bytes(iter(blocks)))
+    assert [json.loads(event.data)["number"] for event in decoded] == [1, 2]
+    # The SDK takes a comment after an `id:` line for an event without data, and dies of it.
+    assert not any(line.startswith(b"id:") for line in b"".join(blocks).splitlines())
+
+
+async def test_leaving_between_heartbeats_closes_what_is_waited_for() -> None:
+    source = Source()
+    async with aclosing(source.events()) as events:
+        beating = _with_heartbeats(events, 0)
+        assert await anext(beating) == b": heartbeat\n\n"
+        await beating.aclose()
+        assert source.closed
