@@ -51,7 +51,7 @@ lock: setup-dev ## Resolve the locks again after a change of dependencies (UPGRA
 	$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
 
 bench: setup-dev ## Run the benchmarks; results are written beside them
-	@set -e; for file in benchmarks/bench_*.py; do echo "==> $$file"; $(BIN)/python "$$file"; done
+	@set -e; for file in benchmarks/bench_*.py; do echo "==> $$file"; PYTHONPATH=. $(BIN)/python "$$file"; done
 
 clean: ## Remove the environment and every cache; never the data of .undercroft
 	rm -rf .venv build dist .coverage .coverage.* htmlcov .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -25,21 +25,24 @@ GRANT USAGE ON SCHEMA public TO undercroft_app, undercroft_search, undercroft_sy
 GRANT CREATE ON SCHEMA public TO undercroft_search, undercroft_system;
 GRANT SELECT ON schema_migrations TO undercroft_app;
 
+-- pg_temp stands last in the search_path of every function here. Where it is not named it comes first, and then a caller
+-- who may create temporary objects has a type of their own taken for uuid, its CHECK run with a definer's rights.
+
 -- After a transaction a SET LOCAL variable reads as '', not NULL.
 CREATE FUNCTION current_tenant() RETURNS uuid
 LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog
+SET search_path = pg_catalog, pg_temp
 AS $$ SELECT nullif(current_setting('undercroft.tenant_id', true), '')::uuid $$;
 
 CREATE FUNCTION current_principal() RETURNS uuid
 LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog
+SET search_path = pg_catalog, pg_temp
 AS $$ SELECT nullif(current_setting('undercroft.principal_id', true), '')::uuid $$;
 
 -- Makes a login the service's. GRANT takes no parameter, hence the function; it has the rights of whoever calls it.
 CREATE FUNCTION grant_service_role(login text) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog
+SET search_path = pg_catalog, pg_temp
 AS $$ BEGIN EXECUTE format('GRANT undercroft_app TO %I', login); END $$;
 REVOKE ALL ON FUNCTION grant_service_role(text) FROM PUBLIC;
 

@@ -8,13 +8,13 @@ SELECT vector_dims('[1]'::vector);
 -- A term's place in the sparse vector: terms are hashed to 1 .. 999,999,937.
 CREATE FUNCTION term_position(term text) RETURNS int
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog
+SET search_path = pg_catalog, pg_temp
 AS $$ SELECT (((hashtextextended(term, 0) % 999999937) + 999999937) % 999999937 + 1)::int $$;
 
 -- The passage's half of BM25: tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / average)), k1 = 1.2, b = 0.75.
 CREATE FUNCTION bm25_weights(lexemes tsvector, average_length real) RETURNS sparsevec
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, public
+SET search_path = pg_catalog, public, pg_temp
 AS $$
     WITH term AS (
         SELECT term_position(lexeme) AS place, sum(cardinality(positions))::real AS frequency
@@ -37,7 +37,7 @@ $$;
 -- How many term occurrences a passage has: BM25's length.
 CREATE FUNCTION term_count(lexemes tsvector) RETURNS int
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog
+SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce(sum(cardinality(positions)), 0)::int FROM unnest(lexemes) $$;
 
 -- Statistics follow the chunks whatever inserts or deletes them, cascades from a deleted blob included.

@@ -22,6 +22,8 @@ COLUMNS, ROWS = 104, 40
 _SECONDS: Final = 600.0
 _KEY: Final = re.compile(r"uk_[0-9a-z]{8}_[0-9A-Za-z_-]{43}")
 _LAST_LINE: Final = "The service is running."
+_LAST_WORDS: Final = b"flush=True"
+"""The end of the Python snippet, after which the demo waits."""
 
 
 def main() -> None:
@@ -47,12 +49,11 @@ def main() -> None:
 def _read_until_waiting(terminal: int) -> bytes:
     output = b""
     deadline = time.monotonic() + _SECONDS
-    while b"flush=True" not in output:
-        if time.monotonic() > deadline or not select.select([terminal], [], [], 1.0)[0]:
-            if time.monotonic() > deadline:
-                raise TimeoutError("the demo did not come to its end")
-            continue
-        output += os.read(terminal, 65536)
+    while _LAST_WORDS not in output:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the demo did not come to its end")
+        if select.select([terminal], [], [], 1.0)[0]:
+            output += os.read(terminal, 65536)
     return output
 
 

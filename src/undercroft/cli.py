@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, TypeVar
-from uuid import UUID
 
 import typer
 import uvloop
@@ -23,7 +22,9 @@ from undercroft.commands.migrate import migrate_database
 from undercroft.commands.serve import serve as run_service
 from undercroft.commands.worker import run_worker
 from undercroft.identity.models import Role
-from undercroft.kit.errors import UndercroftError
+from undercroft.jobs.service import JOB_PREFIX
+from undercroft.kit.errors import NotFoundError, UndercroftError
+from undercroft.kit.ids import parse_id, render_id
 from undercroft.kit.logs import configure_logging
 from undercroft.kit.migrations import MigrationError
 from undercroft.kit.postgres.errors import PostgresStartError
@@ -85,7 +86,7 @@ def serve(
     async def run(settings: Settings) -> None:
         await run_service(settings, belongs_to_parent=with_parent)
 
-    _run(run, _settings(host=host, port=port, data_dir=data_dir))
+    _run(run, _set_up(host=host, port=port, data_dir=data_dir))
 
 
 @application.command()
@@ -95,13 +96,13 @@ def worker(data_dir: DataDir = None, with_parent: WithParent = False) -> None:
     async def work(settings: Settings) -> None:
         await run_worker(settings, belongs_to_parent=with_parent)
 
-    _run(work, _settings(data_dir=data_dir))
+    _run(work, _set_up(data_dir=data_dir))
 
 
 @application.command()
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the database to this program's schema, as its owner."""
-    applied = _run(migrate_database, _settings(data_dir=data_dir))
+    applied = _run(migrate_database, _set_up(data_dir=data_dir))
     typer.echo(f"Applied: {', '.join(applied)}." if applied else "Nothing to apply.")
 
 
@@ -113,7 +114,7 @@ def demo(
     data_dir: DataDir = None,
 ) -> None:
     """Start a service with sample documents and ask it a question."""
-    _run(run_demo, _settings(port=port, data_dir=data_dir))
+    _run(run_demo, _set_up(port=port, data_dir=data_dir))
 
 
 @application.command()
@@ -134,7 +135,7 @@ def ingest(
             store_id = await ingest_paths(client, collection, paths, Console(stderr=True))
         typer.echo(store_id)
 
-    _run(run, _settings())
+    _run(run, _set_up())
 
 
 @application.command()
@@ -142,7 +143,7 @@ def models(
     models_dir: Annotated[Path | None, typer.Option(help="Folder of prepared models.")] = None,
 ) -> None:
     """Prepare the built-in embedding model."""
-    settings = _settings(models_dir=models_dir)
+    settings = _set_up(models_dir=models_dir)
     prepare_minilm(settings.models_dir, lambda text: typer.echo(text, err=True))
 
 
@@ -159,7 +160,7 @@ def evaluate(
     async def measure(settings: Settings) -> str:
         return await evaluate_beir(settings, beir, as_json=as_json)
 
-    typer.echo(_run(measure, _settings(data_dir=data_dir)))
+    typer.echo(_run(measure, _set_up(data_dir=data_dir)))
 
 
 @keys.command("create")
@@ -181,7 +182,7 @@ def keys_create(
     async def create(settings: Settings) -> str:
         return await create_key(settings, tenant, user, role, lifetime)
 
-    typer.echo(_run(create, _settings(data_dir=data_dir)))
+    typer.echo(_run(create, _set_up(data_dir=data_dir)))
 
 
 @keys.command("revoke")
@@ -195,7 +196,7 @@ def keys_revoke(
     async def revoke(settings: Settings) -> None:
         await revoke_key(settings, tenant, prefix)
 
-    _run(revoke, _settings(data_dir=data_dir))
+    _run(revoke, _set_up(data_dir=data_dir))
 
 
 @jobs.command("dead")
@@ -208,22 +209,27 @@ def jobs_dead(
     async def show(settings: Settings) -> None:
         for job in await list_dead_jobs(settings, limit):
             reason = "" if job.failure is None else f"{job.failure.code}: {job.failure.message}"
-            typer.echo(f"{job.id}  {job.kind}  attempts {job.attempts}  {reason}")
+            shown = render_id(JOB_PREFIX, job.id)
+            typer.echo(f"{shown}  {job.kind}  attempts {job.attempts}  {reason}")
 
-    _run(show, _settings(data_dir=data_dir))
+    _run(show, _set_up(data_dir=data_dir))
 
 
 @jobs.command("retry")
-def jobs_retry(job_id: UUID, data_dir: DataDir = None) -> None:
-    """Queue a job again that was given up."""
+def jobs_retry(job_id: str, data_dir: DataDir = None) -> None:
+    """Queue a job again that was given up, by its id: job_..."""
+    wanted = parse_id(JOB_PREFIX, job_id)
+    if wanted is None:
+        raise NotFoundError("dead job", job_id)
 
     async def retry(settings: Settings) -> None:
-        await retry_job(settings, job_id)
+        await retry_job(settings, wanted)
 
-    _run(retry, _settings(data_dir=data_dir))
+    _run(retry, _set_up(data_dir=data_dir))
 
 
-def _settings(**overrides: Any) -> Settings:  # noqa: ANN401 - each option's own type
+def _set_up(**overrides: Any) -> Settings:  # noqa: ANN401 - each option's own type
+    """The settings, and this process as they want it: its logs, and no file that another user can read."""
     given = {name: value for name, value in overrides.items() if value is not None}
     settings = load_settings(**given)
     configure_logging(settings.log_level, settings.log_format)

@@ -1,5 +1,6 @@
 """Invariant 1 as rules over PostgreSQL's catalog. Each rule returns what breaks it, in words, if anything does."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,6 +94,12 @@ SELECT
     ) AS is_public
 FROM pg_proc AS p
 WHERE p.prosecdef AND p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+"""
+_SEARCH_PATHS: Final = """
+SELECT p.proname AS name, coalesce(array_to_string(p.proconfig, ' '), '') AS configuration
+FROM pg_proc AS p
+WHERE p.pronamespace = 'public'::regnamespace
+  AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
 """
 _FOREIGN_KEYS: Final = """
 SELECT
@@ -204,6 +211,19 @@ async def check_functions(connection: AnyConnection) -> list[str]:
         if row["owner"] not in FUNCTION_OWNERS:
             problems.append(f"function {name} belongs to {row['owner']}")
     return problems
+
+
+async def check_search_paths(connection: AnyConnection) -> list[str]:
+    """Each function looks for names in pg_temp last, also one that only a SECURITY DEFINER function calls.
+
+    Unnamed, pg_temp comes first for tables and types, and what a caller put there would run with the definer's rights.
+    """
+    return [
+        f"function {row['name']} does not end its search_path with pg_temp"
+        for row in await connection.fetch(_SEARCH_PATHS)
+        if re.search(r"search_path=pg_catalog, (?:public, )?pg_temp\b", row["configuration"])
+        is None
+    ]
 
 
 async def check_foreign_keys(connection: AnyConnection) -> list[str]:

@@ -18,6 +18,7 @@ from tests.architecture.isolation import (
     check_functions,
     check_policies,
     check_role,
+    check_search_paths,
     check_shared_tables,
     check_tables,
     check_views,
@@ -37,6 +38,7 @@ RULES: list[Rule] = [
     check_policies,
     check_views,
     check_functions,
+    check_search_paths,
     check_foreign_keys,
 ]
 
@@ -78,6 +80,16 @@ BREAKS: list[tuple[Rule, str, str]] = [
         check_functions,
         "ALTER FUNCTION find_tenant(text) RESET search_path",
         "find_tenant does not pin search_path",
+    ),
+    (
+        check_search_paths,
+        "ALTER FUNCTION current_tenant() SET search_path = pg_catalog",
+        "current_tenant does not end its search_path with pg_temp",
+    ),
+    (
+        check_search_paths,
+        "CREATE FUNCTION peek() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "peek does not end its search_path with pg_temp",
     ),
     (
         check_foreign_keys,
@@ -138,6 +150,30 @@ async def test_the_service_cannot_become_another_role(database: Database, role: 
     async with database.transaction_without_scope() as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(f"SET ROLE {role}")
+
+
+async def test_a_type_of_the_callers_own_does_not_run_as_a_definer(
+    owner: AnyConnection, database_urls: DatabaseUrls
+) -> None:
+    # Any login may create temporary objects in a database whose administrator did not revoke it.
+    database = urlsplit(database_urls.service).path.removeprefix("/")
+    await owner.execute(f'GRANT TEMPORARY ON DATABASE "{database}" TO PUBLIC')
+    service = await asyncpg.connect(database_urls.service)
+    try:
+        await service.execute(
+            """
+            CREATE FUNCTION pg_temp.refuse(id pg_catalog.uuid) RETURNS boolean LANGUAGE plpgsql
+            AS $$ BEGIN RAISE EXCEPTION 'run as %', current_user; END $$;
+            CREATE DOMAIN pg_temp.uuid AS pg_catalog.uuid CHECK (pg_temp.refuse(VALUE));
+            SELECT set_config('undercroft.tenant_id', gen_random_uuid()::text, false);
+            """
+        )
+        found = await service.fetch(
+            "SELECT * FROM search_lexical(ARRAY[gen_random_uuid()], 'word', 10, 10)"
+        )
+        assert found == []
+    finally:
+        await service.close()
 
 
 async def test_there_is_a_row_to_try_for_every_table(owner: AnyConnection) -> None:

@@ -157,7 +157,7 @@ async def test_a_killed_run_is_continued_and_indexes_each_document_once(
 ) -> None:
     seed = secrets.randbelow(2**32)
     print(f"seed {seed}")  # noqa: T201 - shown when the test fails
-    moments = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    moments = random.Random(seed)
     first = _start(beir, data_dir, "--json")
     await asyncio.to_thread(_kill_at, first, "Adding documents", moments.randint(2, 10))
     second = _start(beir, data_dir, "--json")

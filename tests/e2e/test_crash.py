@@ -30,7 +30,7 @@ _DEADLINE_SECONDS: Final = 150.0
 async def test_a_killed_ingest_ends_with_every_document_indexed_once(
     tmp_path: Path, seed: int
 ) -> None:
-    draw = random.Random(seed)  # noqa: S311 - a reproducible choice of moments, not a secret
+    draw = random.Random(seed)
     data_dir = tmp_path / "data"
     process, url = start_service(data_dir)
     key = make_key(data_dir, "crash", "ann@example.org")

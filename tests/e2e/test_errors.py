@@ -111,7 +111,10 @@ def test_two_tenants_with_the_same_names_never_meet(service: Service) -> None:
         ({"input": "Hello", "unknown_field": 1}, "unknown_field"),
         ({"input": "Hello", "previous_response_id": "resp_1"}, "previous_response_id"),
         ({"input": "Hello", "tools": [{"type": "web_search"}]}, "tools.0.type"),
-        ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_text"}]}]},
+            "input.0.content.0.text",
+        ),
         ({"input": "a\x00b"}, None),
         ({"input": " "}, "input"),
     ],

@@ -8,7 +8,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from undercroft.http.app import create_application
-from undercroft.http.deps import Administrator, Caller, authorised
+from undercroft.http.deps import Caller, authorised
 from undercroft.identity.models import Permission, Principal
 from undercroft.kit.settings import Settings
 
@@ -61,7 +61,10 @@ def test_a_route_without_a_check_or_with_two_is_found() -> None:
     async def indirect(name: Annotated[str, Depends(named)]) -> None: ...
 
     @router.get("/twice")
-    async def twice(caller: Caller, administrator: Administrator) -> None: ...
+    async def twice(
+        caller: Caller,
+        administrator: Annotated[Principal, Depends(authorised(Permission.ADMINISTER))],
+    ) -> None: ...
 
     application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     application.include_router(router)

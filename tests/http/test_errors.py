@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Annotated, Literal
 
 import asyncpg
 import httpx2 as httpx
@@ -22,7 +23,9 @@ class Inner(RequestBody):
 class Body(RequestBody):
     name: str = Field(max_length=5)
     inner: Inner | None = None
-    either: str | list[Inner] = ""
+    either: str | Annotated[list[Inner], Field(max_length=2)] = ""
+    pairs: dict[str, str] = Field(default_factory=dict)
+    flag: Literal[False] = False
 
 
 def make_application() -> FastAPI:
@@ -83,7 +86,12 @@ def test_each_kind_reads_on_both_faces(kind: ErrorKind) -> None:
         ({"name": "a", "inner": {"count": "5"}}, "inner.count", "valid integer"),
         ({"name": "a", "inner": {"count": True}}, "inner.count", "valid integer"),
         ({"name": "a", "inner": [1]}, "inner", "JSON object"),
-        ({"name": "a", "either": [{"count": None}]}, "either", "either"),
+        ({"name": "a", "either": 5}, "either", "valid string"),
+        ({"name": "a", "either": [{"count": None}]}, "either.0.count", "valid integer"),
+        ({"name": "a", "either": [5]}, "either.0", "JSON object"),
+        ({"name": "a", "either": [{}, {}, {}]}, "either", "should have at most 2 items"),
+        ({"name": "a", "pairs": 5}, "pairs", "JSON object"),
+        ({"name": "a", "flag": True}, "flag", "is not supported yet"),
         ({"name": "a", "surprise": 1}, "surprise", "not a field"),
         ({"name": "a\x00"}, None, "NUL"),
         ([], None, "JSON object"),
@@ -97,6 +105,12 @@ async def test_a_bad_body_names_the_field(body: object, param: str | None, words
     assert words in error["message"]
     assert error["message"].startswith("Invalid request: ")
     assert "pydantic" not in error["message"]
+
+
+@pytest.mark.parametrize("either", [[{"count": None}], [5], [{}, {}, {}]])
+async def test_a_list_is_not_told_that_it_should_be_a_text(either: list[object]) -> None:
+    answer = await ask("POST", "/v1/things", {"name": "a", "either": either})
+    assert "valid string" not in answer.json()["error"]["message"]
 
 
 async def test_a_path_that_takes_other_methods_lists_them_all() -> None:

@@ -128,7 +128,7 @@ async def test_only_the_owner_sees_a_job(
         absent = IdSource().new()
         with pytest.raises(NotFoundError) as missing:
             await jobs.get_job(other, absent)
-        assert hidden.value.message.replace(str(job_id), str(absent)) == missing.value.message
+        assert hidden.value.message.replace(job_id.hex, absent.hex) == missing.value.message
         assert await jobs.list_jobs(other) == []
 
 

@@ -44,7 +44,7 @@ def test_every_id_has_its_version_variant_and_time(moment: datetime, entropy: by
 
 def test_ids_of_later_milliseconds_sort_later() -> None:
     clock = _SetClock(_EXAMPLE_TIME)
-    ids = IdSource(clock, random.Random(7).randbytes)  # noqa: S311 - a seed makes it repeatable
+    ids = IdSource(clock, random.Random(7).randbytes)
     made: list[UUID] = []
     for _ in range(200):
         made.append(ids.new())

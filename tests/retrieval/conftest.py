@@ -1,4 +1,4 @@
-"""The prepared model, and an embeddings server over it in a process of its own."""
+"""The prepared model, an embeddings server over it in a process of its own, and a shelf of documents."""
 
 import subprocess
 import sys
@@ -10,7 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from tests.servers.embeddings_server import KEY
+from tests.shelf import Shelf, open_shelf
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.settings import Settings
 from undercroft.retrieval.embedding.local import MINILM, OnnxEmbedder
 from undercroft.retrieval.embedding.protocol import Embedder
@@ -82,3 +84,12 @@ def embedder(request: pytest.FixtureRequest) -> Embedder:
     """Each implementation of the seam in turn."""
     chosen: Embedder = request.getfixturevalue(f"{request.param}_embedder")
     return chosen
+
+
+@pytest.fixture
+async def shelf(
+    database_urls: DatabaseUrls, tmp_path: Path, models_dir: Path
+) -> AsyncGenerator[Shelf]:
+    """Documents and their index, with every real part and no worker."""
+    async with open_shelf(database_urls, tmp_path / "blobs", models_dir) as opened:
+        yield opened

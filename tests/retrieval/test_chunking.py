@@ -150,7 +150,7 @@ def test_parts_of_a_section_are_about_equal(tokenizer: Tokenizer) -> None:
 
 
 def test_passages_are_well_filled(tokenizer: Tokenizer) -> None:
-    chooser = random.Random(7)  # noqa: S311 - the same every time
+    chooser = random.Random(7)
     paragraphs = [SENTENCE * chooser.randint(1, 9) for _ in range(300)]
     chunks = chunk_document(plain("\n\n".join(paragraphs)), tokenizer)
     mean = sum(chunk.token_count for chunk in chunks) / len(chunks)

@@ -26,7 +26,7 @@ WORDS = (
 
 
 def _texts(count: int, seed: int = 7) -> list[str]:
-    chance = random.Random(seed)  # noqa: S311 - test data
+    chance = random.Random(seed)
     return [" ".join(chance.choices(WORDS, k=chance.randint(1, 300))) for _ in range(count)]
 
 

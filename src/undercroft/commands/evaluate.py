@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from undercroft import __version__
-from undercroft.commands.databases import bring_up_to_date
+from undercroft.commands.databases import bring_up_to_date, database_pool
 from undercroft.commands.worker import open_worker
 from undercroft.evaluation.beir import BeirCollection, read_beir
 from undercroft.evaluation.ingest import Corpus, CorpusLoader, Ingestion, prepare_corpus
@@ -66,7 +66,7 @@ async def evaluate_beir(settings: Settings, folder: Path, *, as_json: bool) -> s
     corpus = await asyncio.to_thread(prepare_corpus, beir.documents)
     own = _own_settings(settings, beir)
     with show_progress(SystemClock()) as progress:
-        async with _throw_away_database(own) as url, _open_database(own, url) as database:
+        async with _throw_away_database(own) as url, database_pool(own, url, _POOL) as database:
             scope = await _provision_user(database)
             ingestion = await _ingest(own, url, database, scope, corpus, progress)
             return await _measure(own, database, scope, beir, corpus, ingestion, progress, as_json)
@@ -92,21 +92,11 @@ async def _throw_away_database(settings: Settings) -> AsyncGenerator[str]:
         await bring_up_to_date(urls, settings)
         yield urls.service
         # The database last: without its blobs it still has all that a run interrupted here would need.
-        await asyncio.to_thread(shutil.rmtree, _blobs(settings), ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, settings.blobs_dir, ignore_errors=True)
         await server.erase()
     # Not when a second command has begun there since.
     with suppress(OSError):
         settings.data_dir.rmdir()
-
-
-def _open_database(settings: Settings, url: str) -> Database:
-    return Database(
-        url, clock=SystemClock(), size=_POOL, statement_cache=settings.database_statement_cache
-    )
-
-
-def _blobs(settings: Settings) -> Path:
-    return settings.data_dir / "blobs"
 
 
 async def _provision_user(database: Database) -> Scope:
@@ -128,7 +118,7 @@ async def _ingest(
     loader = CorpusLoader(
         DocumentService(
             database,
-            LocalBlobStore(_blobs(settings), ids),
+            LocalBlobStore(settings.blobs_dir, ids),
             ids,
             detect_media_type,
             settings.max_upload_bytes,

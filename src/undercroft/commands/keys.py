@@ -1,14 +1,13 @@
-"""``undercroft keys``: makes, lists and revokes API keys, also while the service runs."""
+"""``undercroft keys``: makes and revokes API keys, also while the service runs."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from undercroft.commands.databases import open_any_database
+from undercroft.commands.databases import connect_any_database
 from undercroft.identity.models import Role
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 
@@ -18,7 +17,7 @@ async def create_key(
     tenant: str,
     user: str,
     role: Role | None,
-    lifetime: timedelta | None = None,
+    lifetime: timedelta | None,
 ) -> str:
     """Make a key, and the tenant and user where they are missing; the secret."""
     async with _open_identity(settings) as identity:
@@ -35,10 +34,5 @@ async def revoke_key(settings: Settings, tenant: str, prefix: str) -> None:
 @asynccontextmanager
 async def _open_identity(settings: Settings) -> AsyncGenerator[IdentityService]:
     clock = SystemClock()
-    async with (
-        open_any_database(settings) as url,
-        Database(
-            url, clock=clock, size=2, statement_cache=settings.database_statement_cache
-        ) as database,
-    ):
+    async with connect_any_database(settings) as database:
         yield IdentityService(database, IdSource(clock), clock)

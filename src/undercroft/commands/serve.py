@@ -24,6 +24,7 @@ from undercroft.commands.databases import open_own_database
 from undercroft.commands.parent import stop_with_parent
 from undercroft.commands.worker import READY_LINE
 from undercroft.http.app import create_application
+from undercroft.http.protocol import BoundedProtocol
 from undercroft.kit.settings import Settings
 from undercroft.retrieval.minilm.files import locate_minilm
 
@@ -36,7 +37,7 @@ _RESTART_SECONDS: Final = 1.0
 _log = structlog.stdlib.get_logger(__name__)
 
 
-async def serve(settings: Settings, *, belongs_to_parent: bool = False) -> None:
+async def serve(settings: Settings, *, belongs_to_parent: bool) -> None:
     """Serve until told to stop.
 
     Args:
@@ -102,7 +103,7 @@ def _uvicorn_config(settings: Settings, application: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         backlog=_BACKLOG,
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -140,7 +141,7 @@ class _StopRequest:
         self._server = server
 
     def request(self) -> None:
-        """Stop."""
+        """Stop; asked again, without waiting for open streams."""
         if self._server is not None:
             self._server.force_exit = self.requested
             self._server.should_exit = True

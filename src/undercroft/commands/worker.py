@@ -10,12 +10,11 @@ from typing import Final
 
 import structlog
 
-from undercroft.commands.databases import open_any_database
+from undercroft.commands.databases import database_pool, open_any_database
 from undercroft.commands.parent import stop_with_parent
 from undercroft.jobs.service import JobQueue
 from undercroft.jobs.worker import Worker
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
@@ -73,19 +72,10 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     clock = SystemClock()
     ids = IdSource(clock)
     database = await stack.enter_async_context(
-        Database(
-            url,
-            clock=clock,
-            size=settings.database_pool_size,
-            statement_cache=settings.database_statement_cache,
-        )
+        database_pool(settings, url, settings.database_pool_size)
     )
     # Heartbeats must not wait for a connection behind the handlers' statements.
-    own = await stack.enter_async_context(
-        Database(
-            url, clock=clock, size=_OWN_POOL, statement_cache=settings.database_statement_cache
-        )
-    )
+    own = await stack.enter_async_context(database_pool(settings, url, _OWN_POOL))
     client = await stack.enter_async_context(open_client())
     embedder = await open_embedder(settings, client, clock)
     stack.push_async_callback(embedder.close)
@@ -97,7 +87,7 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         _log.warning("parser_less_confined", missing=sandbox.missing_protections)
     tasks = IndexTasks(
         database,
-        LocalBlobStore(settings.data_dir / "blobs", ids),
+        LocalBlobStore(settings.blobs_dir, ids),
         sandbox,
         await asyncio.to_thread(load_tokenizer, settings.models_dir),
         embedder,

@@ -1,8 +1,9 @@
 """The application: the only place where the API's parts are wired together."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
@@ -15,7 +16,7 @@ from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.deps import Services
 from undercroft.http.errors import install_error_handlers
-from undercroft.http.health import Readiness
+from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.http.middleware import Admission, PlainErrors, RequestLog
 from undercroft.http.openai import (
     chat_completions,
@@ -58,8 +59,6 @@ ROUTERS: Final[Sequence[APIRouter]] = (
 _FORM_OVERHEAD: Final = 64 * 1024
 """Room in an upload for the form around the file."""
 
-ReadinessCheck = Callable[[], Awaitable[str | None]]
-
 
 def create_application(
     settings: Settings, database_url: str, worker_check: ReadinessCheck
@@ -98,7 +97,16 @@ def create_application(
         files.router, max_body_size=settings.max_upload_bytes + _FORM_OVERHEAD
     )
     install_error_handlers(application)
-    # The last one added sees a request first.
+    _add_middleware(application, settings)
+    # Added last, so that it sees every request first.
+    application.add_middleware(RequestLog, telemetry=telemetry, clock=clock, ids=ids)
+    # FastAPI builds its routes at the first request, 0.1 s on the event loop; writing the document builds them now.
+    application.openapi()
+    return application
+
+
+def _add_middleware(application: FastAPI, settings: Settings) -> None:
+    """What refuses requests. The last one added sees a request first."""
     application.add_middleware(Admission, max_open=settings.max_open_requests)
     if settings.cors_origins:
         application.add_middleware(
@@ -112,10 +120,6 @@ def create_application(
         TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False
     )
     application.add_middleware(PlainErrors)
-    application.add_middleware(RequestLog, telemetry=telemetry, clock=clock, ids=ids)
-    # FastAPI builds its routes at the first request, 0.1 s on the event loop; writing the document builds them now.
-    application.openapi()
-    return application
 
 
 @asynccontextmanager
@@ -144,8 +148,8 @@ async def _open_services(
         stack.push_async_callback(registry.close)
         await _watch_loop(stack, telemetry, clock)
 
-        blobs = LocalBlobStore(settings.data_dir / "blobs", ids)
-        await blobs.sweep()
+        blobs = LocalBlobStore(settings.blobs_dir, ids)
+        await blobs.sweep(clock.now())
         documents = DocumentService(
             database, blobs, ids, detect_media_type, settings.max_upload_bytes
         )
@@ -153,19 +157,15 @@ async def _open_services(
         search = SearchService(database, embedder)
         answers = Answerer(search, registry)
 
-        async def check_database() -> str | None:
-            return await describe_pending(database)
-
-        async def check_models() -> str | None:
-            # Loaded before the first request is accepted; a model server that is down is not our unreadiness.
-            return None
-
+        checks = {
+            "database": partial(describe_pending, database),
+            "models": _models_are_loaded,
+            "worker": worker_check,
+        }
         yield Services(
             settings=settings,
             telemetry=telemetry,
-            readiness=Readiness(
-                {"database": check_database, "models": check_models, "worker": worker_check}
-            ),
+            readiness=Readiness(checks),
             ids=ids,
             clock=clock,
             identity=IdentityService(database, ids, clock),
@@ -178,6 +178,10 @@ async def _open_services(
             responses=ResponseService(database, answers, ids, clock),
             jobs=JobService(database),
         )
+
+
+async def _models_are_loaded() -> None:
+    """They are, before the first request is accepted; a model server that is down is not our unreadiness."""
 
 
 async def _watch_loop(stack: AsyncExitStack, telemetry: Telemetry, clock: Clock) -> None:

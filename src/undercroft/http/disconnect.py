@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
+from starlette.types import Receive
 
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
@@ -20,7 +21,7 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, _Resul
         UndercroftError: When the client left; nobody reads it but the log.
     """
     worker = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(_disconnected(request))
+    watcher = asyncio.ensure_future(wait_for_disconnect(request.receive))
     try:
         await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
         if worker.done():
@@ -32,6 +33,7 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, _Resul
         await asyncio.gather(worker, watcher, return_exceptions=True)
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client has left. What it still sends is read and dropped."""
+    while (await receive())["type"] != "http.disconnect":
         pass

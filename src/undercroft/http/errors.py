@@ -1,6 +1,6 @@
 """Every error of the service, rendered: OpenAI's error object on its faces, problem+json elsewhere.
 
-The one place that turns a kind into a status. ``docs/errors.md`` has a section for each kind, which ``type`` points to.
+``docs/errors.md`` has a section for each kind, which a problem's ``type`` points to.
 """
 
 import re
@@ -32,7 +32,10 @@ _REASONS: Final = {
     "lone_surrogate": "a text contains half of a surrogate pair",
     "json_invalid": "the body is not valid JSON",
     "model_attributes_type": "should be a JSON object, sent as application/json",
+    "dict_type": "should be a JSON object",
 }
+_WRONG_TYPE: Final = {"string_type", "list_type"}
+_MOST_PROBLEMS: Final = 100
 _KIND_OF_STATUS: Final = {status: kind for kind, status in STATUS.items()}
 _METHOD_NOT_ALLOWED: Final = STATUS[ErrorKind.METHOD_NOT_ALLOWED]
 _NO_ROUTE: Final = "There is no such path. GET /openapi.json lists those there are."
@@ -122,10 +125,27 @@ def as_undercroft_error(error: BaseException) -> UndercroftError | None:
 
 def _invalid_body(problems: Sequence[Mapping[str, Any]]) -> UndercroftError:
     """One sentence for each of the first problems, naming its field."""
-    named = [(_field(problem["loc"]), _reason(problem)) for problem in problems[:5]]
+    relevant = _without_missed_branches(problems[:_MOST_PROBLEMS])
+    named = [(_field(problem["loc"]), _reason(problem)) for problem in relevant[:5]]
     text = "; ".join(f"'{field}' {reason}" if field else reason for field, reason in named)
     param = next((field for field, _ in named if field), None)
     return UndercroftError(f"Invalid request: {text}.", kind=ErrorKind.INVALID_REQUEST, param=param)
+
+
+def _without_missed_branches(problems: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Where a field is a text or a list, only what is wrong with the one that was sent."""
+    explained: set[str] = set()
+    for problem in problems:
+        field = _field(problem["loc"])
+        parts = field.split(".")
+        explained.update(".".join(parts[:length]) for length in range(1, len(parts)))
+        if problem["type"] not in _WRONG_TYPE:
+            explained.add(field)
+    return [
+        problem
+        for problem in problems
+        if problem["type"] not in _WRONG_TYPE or _field(problem["loc"]) not in explained
+    ]
 
 
 def _field(location: Sequence[str | int]) -> str:
@@ -143,11 +163,14 @@ def _reason(problem: Mapping[str, Any]) -> str:
     known = _REASONS.get(problem["type"])
     if known is not None:
         return known
+    if problem["type"] == "literal_error" and problem["ctx"]["expected"] == "False":
+        return "is not supported yet; leave it out"
     message = str(problem["msg"]).removeprefix("Value error, ")
     if message.startswith("Expected UploadFile"):
         return "should be a file, sent with a file name"
-    if message.startswith("Input should "):
-        return message.removeprefix("Input ")[:500]
+    _, found, expected = message.partition(" should ")
+    if found:
+        return f"should {expected[:500]}"
     return f"is wrong: {message[:500]}"
 
 

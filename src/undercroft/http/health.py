@@ -2,13 +2,17 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
+
+ReadinessCheck: TypeAlias = Callable[[], Awaitable[str | None]]
+"""Answers None when all is well, or what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Named checks; each answers None when all is well, or what is missing."""
+    """Named checks."""
 
-    checks: Mapping[str, Callable[[], Awaitable[str | None]]]
+    checks: Mapping[str, ReadinessCheck]
 
     async def report(self) -> dict[str, str]:
         """Every check with "ok" or what is missing."""

@@ -10,6 +10,7 @@ import structlog
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from undercroft.http.disconnect import wait_for_disconnect
 from undercroft.http.errors import as_undercroft_error
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
@@ -56,7 +57,7 @@ class EventStreamResponse(StreamingResponse):
         """Send the stream; returns when it ended or the client left."""
         del scope
         sender = asyncio.ensure_future(self._send(send))
-        watcher = asyncio.ensure_future(_disconnected(receive))
+        watcher = asyncio.ensure_future(wait_for_disconnect(receive))
         try:
             await asyncio.wait({sender, watcher}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -87,11 +88,6 @@ class EventStreamResponse(StreamingResponse):
                 )
             yield self._render_failure(error)
         yield DONE
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _with_heartbeats(

@@ -1,7 +1,7 @@
 """What every request body and response body shares."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final, cast
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, cast
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -69,7 +69,7 @@ Attributes = Annotated[
 ]
 """Up to 16 attributes of a document in a collection."""
 
-JsonObject = dict[str, Any]
+JsonObject: TypeAlias = dict[str, Any]
 
 
 def require_id(prefix: str, what: str, text: str, param: str | None = None) -> UUID:

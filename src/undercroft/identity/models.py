@@ -1,7 +1,6 @@
 """Tenants' users, their keys, and the principal that a request acts as."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -46,18 +45,6 @@ class User:
     tenant_id: UUID
     email: str
     role: Role
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A key as its owner sees it: never the secret, which is shown once at creation."""
-
-    id: UUID
-    prefix: str
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

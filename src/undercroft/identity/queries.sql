@@ -15,12 +15,6 @@ RETURNING id, tenant_id, email, role;
 -- name: insert_api_key :exec
 INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash, expires_at) VALUES ($1, $2, $3, $4, $5, $6);
 
--- name: list_api_keys :many
-SELECT id, prefix, created_at, expires_at, revoked_at, last_used_at
-FROM api_keys
-WHERE user_id = $1
-ORDER BY id;
-
 -- name: revoke_api_key :value
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, now())
 WHERE prefix = $1 RETURNING id;

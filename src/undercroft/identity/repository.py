@@ -4,10 +4,8 @@ from datetime import datetime
 from typing import Final, cast
 from uuid import UUID
 
-from asyncpg import Record
-
 from undercroft.identity.keys import NewKey
-from undercroft.identity.models import ApiKey, Principal, Role, User
+from undercroft.identity.models import Principal, Role, User
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 
@@ -64,21 +62,6 @@ class IdentityRepository:
             expires_at,
         )
 
-    async def list_api_keys(self, transaction: Transaction, user_id: UUID) -> list[ApiKey]:
-        """A user's keys, oldest first."""
-        return [_api_key(row) for row in await _QUERIES.many(transaction, "list_api_keys", user_id)]
-
     async def revoke_api_key(self, transaction: Transaction, prefix: str) -> bool:
         """Revoke the tenant's key with that visible prefix; False when there is none."""
         return await _QUERIES.value(transaction, "revoke_api_key", prefix) is not None
-
-
-def _api_key(row: Record) -> ApiKey:
-    return ApiKey(
-        row["id"],
-        row["prefix"],
-        row["created_at"],
-        row["expires_at"],
-        row["revoked_at"],
-        row["last_used_at"],
-    )

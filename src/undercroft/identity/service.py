@@ -4,12 +4,12 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from undercroft.identity.errors import ForbiddenError, UnauthenticatedError
 from undercroft.identity.keys import hash_key, is_well_formed, make_key
-from undercroft.identity.models import ApiKey, Permission, Principal, ProvisioningScope, Role
+from undercroft.identity.models import Permission, Principal, ProvisioningScope, Role
 from undercroft.identity.repository import IdentityRepository
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database
@@ -106,16 +106,8 @@ class IdentityService:
             await self._repository.insert_api_key(transaction, key_id, user, key, expires_at)
         return IssuedKey(key.secret, Principal(user.tenant_id, user.id, key_id, user.role))
 
-    async def list_keys(self, principal: Principal) -> list[ApiKey]:
-        """The principal's own keys, oldest first, without their secrets."""
-        async with self._database.transaction(principal) as transaction:
-            return await self._repository.list_api_keys(transaction, principal.user_id)
-
-    async def revoke_key(self, tenant_name: str, prefix: str) -> datetime:
+    async def revoke_key(self, tenant_name: str, prefix: str) -> None:
         """Revoke a key by its visible prefix, from the next request on.
-
-        Returns:
-            When it was revoked, by this process's clock.
 
         Raises:
             NotFoundError: When the tenant has no such key.
@@ -128,7 +120,6 @@ class IdentityService:
         async with self._database.transaction(scope) as transaction:
             if not await self._repository.revoke_api_key(transaction, prefix):
                 raise NotFoundError("API key", prefix)
-        return self._clock.now()
 
     async def _provision_tenant(self, name: str) -> ProvisioningScope:
         """The tenant of that name, created if missing, with a fresh id for a user to be created in it."""

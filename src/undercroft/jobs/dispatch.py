@@ -194,16 +194,16 @@ class DispatchQueries(Queries):
         return picked
 
     async def eligible_queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
-        """None: this and the next two only shorten the library's wait, which is a short poll here."""
+        """Zero: this and the next two only shorten the library's wait, which is a short poll here."""
         del entrypoints
         return 0
 
     async def next_deferred_eta(self, entrypoints: list[QueueEntrypoint]) -> timedelta | None:
-        """None."""
+        """None, as above."""
         del entrypoints
 
     async def queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
-        """None."""
+        """Zero, as above."""
         del entrypoints
         return 0
 
@@ -246,6 +246,6 @@ class DispatchQueries(Queries):
         if reachable != self._is_reachable:
             self._is_reachable = reachable
             if reachable:
-                _log.info("jobs.database_back")
+                _log.info("jobs_database_back")
             else:
-                _log.warning("jobs.database_gone", error=repr(error))
+                _log.warning("jobs_database_gone", error=repr(error))

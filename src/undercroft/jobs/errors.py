@@ -6,6 +6,7 @@ from uuid import UUID
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
 _MESSAGE_CHARACTERS: Final = 1000
+"""The most that the column ``jobs.error_message`` takes."""
 
 
 class JobFailedError(Exception):

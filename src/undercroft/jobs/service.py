@@ -12,7 +12,9 @@ from undercroft.jobs.models import Job, JobCount, JobState, Payload
 from undercroft.jobs.repository import JobRepository
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError, UnavailableError
-from undercroft.kit.ids import IdSource
+from undercroft.kit.ids import IdSource, render_id
+
+JOB_PREFIX: Final = "job_"
 
 _LARGEST_PAGE: Final = 1000
 _DEDUPE_TRIES: Final = 5
@@ -86,7 +88,7 @@ class JobService:
         async with self._database.transaction(scope) as transaction:
             job = await self._repository.find_job(transaction, scope, job_id)
         if job is None:
-            raise NotFoundError("job", str(job_id))
+            raise NotFoundError("job", render_id(JOB_PREFIX, job_id))
         return job
 
     async def list_jobs(

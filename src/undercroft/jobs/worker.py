@@ -150,7 +150,7 @@ class Worker:
         try:
             wait = await self._attempt(handler, claim)
         except FencedError:
-            _log.warning("jobs.fenced", job_id=str(claim.job_id), kind=claim.kind)
+            _log.warning("job_fenced", job_id=str(claim.job_id), kind=claim.kind)
             return
         if wait is not None:
             raise RetryRequested(delay=wait)
@@ -181,7 +181,7 @@ class Worker:
                 return await self._release(claim)
             failure = _DEADLINE if deadline.expired() else _INTERNAL
             _log.error(
-                "jobs.attempt_failed",
+                "job_attempt_failed",
                 job_id=str(claim.job_id),
                 kind=claim.kind,
                 attempt=claim.attempts,
@@ -225,7 +225,7 @@ class Worker:
         return timedelta(seconds=seconds)
 
     async def _bury(self, handler: JobHandler, claim: Claim, failure: JobFailure) -> None:
-        _log.error("jobs.dead", job_id=str(claim.job_id), kind=claim.kind, code=failure.code)
+        _log.error("job_dead", job_id=str(claim.job_id), kind=claim.kind, code=failure.code)
         async with self._database.transaction(claim) as transaction:
             if not await self._repository.bury_job(transaction, claim, failure):
                 raise FencedError(claim.job_id)
@@ -236,7 +236,7 @@ class Worker:
             try:
                 await self._sweep()
             except DATABASE_GONE as error:
-                _log.warning("jobs.sweep_failed", error=repr(error))
+                _log.warning("jobs_sweep_failed", error=repr(error))
             try:
                 async with asyncio.timeout(self._settings.sweep_seconds):
                     await self._manager.shutdown.wait()
@@ -249,4 +249,4 @@ class Worker:
         async with self._database.transaction_without_scope() as transaction:
             await self._repository.prune_jobs(transaction, _SWEEP_ROWS)
         if lost:
-            _log.warning("jobs.redispatched", count=lost)
+            _log.warning("jobs_redispatched", count=lost)

@@ -66,7 +66,6 @@ class Database:
         statement_cache: int = 256,
         observer: PoolObserver | None = None,
     ) -> None:
-        self.url = url
         self._clock = clock
         self._observer = observer
         self._pool = asyncpg.create_pool(

@@ -4,10 +4,12 @@ Every address it is given today is the operator's own setting (model and embeddi
 follows no redirect, so that such a server cannot send a key elsewhere, and no proxy of the environment.
 """
 
+from typing import Final
+
 import aiohttp
 
-_CONNECTIONS = 512
-_CONNECT_SECONDS = 10.0
+_CONNECTIONS: Final = 512
+_CONNECT_SECONDS: Final = 10.0
 
 
 def open_client() -> aiohttp.ClientSession:

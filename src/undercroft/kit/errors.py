@@ -1,8 +1,8 @@
 """The one registry of error kinds, and the exception every layer raises.
 
 A module raises :class:`UndercroftError` (or a subclass of its own ``errors.py``) with a *kind*.
-Only ``http/errors.py`` turns a kind into a status and a body, so the same error reads as problem+json on
-native routes and as OpenAI's error object on OpenAI faces.
+Each kind has one HTTP status. Only ``http/errors.py`` makes a response of it, so the same error reads as problem+json
+on native routes and as OpenAI's error object on OpenAI faces.
 """
 
 from enum import StrEnum
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class ErrorKind(StrEnum):
-    """Why a request could not be served. Each kind has one HTTP status and one page in ``docs/errors.md``."""
+    """Why a request could not be served. Each kind has one HTTP status and one section in ``docs/errors.md``."""
 
     INVALID_REQUEST = "invalid_request"
     UNAUTHENTICATED = "unauthenticated"

@@ -226,6 +226,11 @@ class Settings(BaseSettings):
         toml = TomlConfigSettingsSource(settings_cls, config_file())
         return (init_settings, env_settings, toml)
 
+    @property
+    def blobs_dir(self) -> Path:
+        """Folder of the documents' bytes."""
+        return self.data_dir / "blobs"
+
     def model_servers(self) -> tuple[UpstreamSettings, ...]:
         """Every configured model server, in order of failover."""
         if self.upstream_url is None:

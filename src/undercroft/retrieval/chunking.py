@@ -1,8 +1,8 @@
-"""Cuts a document into the passages that are embedded, searched and cited.
+"""Cuts a document into the chunks that are embedded, searched and cited.
 
-A passage is a span of the extracted text. Spans follow sections first, then paragraphs, sentences, lines and words;
+A chunk is a span of the extracted text. Spans follow sections first, then paragraphs, sentences, lines and words;
 they never overlap, and together they hold everything but white space. The text is tokenised once to place the cuts,
-and each passage once more to count it exactly: the time is linear in the length, whatever the text looks like.
+and each chunk once more to count it exactly: the time is linear in the length, whatever the text looks like.
 """
 
 import re
@@ -42,7 +42,7 @@ _BREAKS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage: ``document.text[start:end]``.
+    """A span of a document: ``document.text[start:end]``.
 
     Attributes:
         ordinal: Its number in the document, from 0.
@@ -76,17 +76,17 @@ class _Section:
 def chunk_document(
     document: ExtractedDocument, tokenizer: Tokenizer, max_tokens: int = 254
 ) -> list[Chunk]:
-    """The passages of a document, in order.
+    """The chunks of a document, in order.
 
-    A section that fits is one passage; a longer one is cut into parts of about the same length. A section of less
-    than a quarter of the limit joins a neighbour, because so short a passage is found badly, but never across the
+    A section that fits is one chunk; a longer one is cut into parts of about the same length. A section of less
+    than a quarter of the limit joins a neighbour, because so short a chunk is found badly, but never across the
     beginning of a part of higher rank.
 
     Args:
         document: What a parser extracted.
         tokenizer: The embedder's; its truncation and padding are left aside.
-        max_tokens: The most tokens a passage may have, at least :data:`MIN_TOKENS`. Special tokens are not counted,
-            nor what the indexer puts before a passage: leave room for both.
+        max_tokens: The most tokens a chunk may have, at least :data:`MIN_TOKENS`. Special tokens are not counted, nor
+            what the indexer puts before a chunk: leave room for both.
 
     Raises:
         ValueError: ``max_tokens`` is too small.
@@ -202,7 +202,7 @@ class _Splitter:
             start = cut
 
     def _cut(self, start: int, end: int) -> int:
-        """Where the passage that begins at ``start`` ends: at the best break near an even share of what remains."""
+        """Where the chunk that begins at ``start`` ends: at the best break near an even share of what remains."""
         tokens = self.count(start, end)
         parts = max(-(-tokens // self._max_tokens), -(-(end - start) // self._max_characters))
         if parts <= 1:

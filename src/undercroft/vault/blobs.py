@@ -7,18 +7,19 @@ A crash between the two leaves at most a file that no row names, never a row wit
 import asyncio
 import hashlib
 import os
-import time
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 from uuid import UUID
 
+from undercroft.kit.files import sync_folder
 from undercroft.kit.ids import IdSource
 from undercroft.vault.errors import EmptyFileError, TooLargeError
 from undercroft.vault.models import StagedBlob
 
 _BLOCK: Final = 256 * 1024
-_ABANDONED_SECONDS: Final = 24 * 3600.0
+_ABANDONED_AFTER: Final = timedelta(days=1)
 """No upload takes this long."""
 
 
@@ -87,9 +88,9 @@ class LocalBlobStore:
             await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
             raise
 
-    async def sweep(self) -> None:
+    async def sweep(self, now: datetime) -> None:
         """Delete what uploads left behind that a crash cut off. Recent files may belong to another process."""
-        await asyncio.to_thread(_delete_older, self._staging, time.time() - _ABANDONED_SECONDS)
+        await asyncio.to_thread(_delete_older, self._staging, now - _ABANDONED_AFTER)
 
     async def keep(self, staged: StagedBlob, tenant_id: UUID, blob_id: UUID) -> None:
         """See :class:`BlobStore`."""
@@ -140,14 +141,10 @@ def _move(source: Path, target: Path) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     source.rename(target)
     for folder in (target.parent, target.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
 
 
-def _delete_older(folder: Path, oldest: float) -> None:
+def _delete_older(folder: Path, oldest: datetime) -> None:
     for path in folder.iterdir():
-        if path.stat().st_mtime < oldest:
+        if path.stat().st_mtime < oldest.timestamp():
             path.unlink(missing_ok=True)

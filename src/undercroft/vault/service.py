@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 from uuid import UUID
 
 from undercroft.kit.database import Database, Scope
@@ -16,7 +16,7 @@ from undercroft.vault.repository import DocumentRepository
 DetectMediaType: TypeAlias = Callable[[BinaryIO, str], str]
 """Tells what a file is by its bytes; its name only decides between kinds of text. Raises for what is not served."""
 
-DOCUMENT_PREFIX = "file-"
+DOCUMENT_PREFIX: Final = "file-"
 
 
 class DocumentService:

@@ -278,7 +278,7 @@ class LocalModelProvider:
                     start_seconds=limits.start_seconds,
                 )
                 _log.info(
-                    "model process started",
+                    "model_process_started",
                     model=self._model,
                     pid=self._process.pid,
                     load_seconds=round(self._process.load_seconds, 3),

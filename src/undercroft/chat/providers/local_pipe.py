@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import psutil
 
 from undercroft.kit.errors import UnavailableError
 
-Event = dict[str, Any]
+Event: TypeAlias = dict[str, Any]
 
 _MAX_EVENT_BYTES: Final = 64 * 1024
 _EXIT_SECONDS: Final = 2.0

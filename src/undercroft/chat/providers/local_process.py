@@ -21,13 +21,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from undercroft.chat.providers.local_engine import Engine, Generation, PromptTooLongError, Sampling
 from undercroft.chat.providers.protocol import Message, Role
 
-Command = dict[str, Any]
-Emit = Callable[[dict[str, object]], None]
+Command: TypeAlias = dict[str, Any]
+Emit: TypeAlias = Callable[[dict[str, object]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,8 @@ def take_standard_output() -> IO[str]:
 
 def main() -> None:
     """Loads the model, says ``ready`` and serves."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is the parent's to handle; it closes our input.
+    # Ctrl-C is the parent's to handle; it closes our input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parser = argparse.ArgumentParser(
         description="Runs a GGUF model for the service that started it."
     )

@@ -144,7 +144,7 @@ class OpenAiCompatibleProvider:
                 if started or pause is None:
                     raise
                 _log.warning(
-                    "upstream retry",
+                    "upstream_retry",
                     upstream=self._name,
                     code=error.code,
                     attempt=attempt,

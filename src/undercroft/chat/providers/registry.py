@@ -160,7 +160,7 @@ class ModelRegistry:
             except UndercroftError as error:
                 if started or error.kind not in _FAIL_OVER:
                     raise
-                _log.warning("model provider failed over", provider=provider.name, code=error.code)
+                _log.warning("model_provider_failed_over", provider=provider.name, code=error.code)
             else:
                 return
         async with contextlib.aclosing(last.generate(request)) as events:

@@ -10,39 +10,43 @@ from starlette.responses import JSONResponse, Response
 
 from undercroft.chat.answering import Answered, AnswerEvent, Question, Searched
 from undercroft.chat.citations import Citation
-from undercroft.chat.providers.protocol import Message, Passage, Role, TextDelta, Usage
+from undercroft.chat.providers.protocol import Passage, TextDelta, Usage
 from undercroft.chat.responses.events import render_citation
-from undercroft.http.deps import Caller, Services, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Caller, Services, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.openai.contract import EVENT_STREAM, errors
-from undercroft.http.openai.responses import FileSearchTool, TextPart
+from undercroft.http.openai.inputs import (
+    FileSearchTool,
+    ToolChoice,
+    Turn,
+    requested_search,
+    require_question,
+)
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, RequestBody
 from undercroft.identity.models import Principal
-from undercroft.kit.errors import InvalidRequestError, UndercroftError
+from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import render_id
 
-router = APIRouter(tags=["chat completions"])
+router = APIRouter(tags=["chat completions"], route_class=AuthenticatedRoute)
 
-_Text = Annotated[str, Field(max_length=1_000_000)]
 _Stop = Annotated[str, Field(min_length=1, max_length=256)]
 _Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
+_Zero = Annotated[float, Field(ge=0, le=0)]
 _CHUNK: Final = "chat.completion.chunk"
 
 
-class ChatMessage(RequestBody):
-    """One message of the conversation."""
+class ChatMessage(Turn):
+    """One message of the conversation; an answer's may be passed back as it was given."""
 
-    role: Literal["user", "assistant", "system", "developer"]
-    content: _Text | Annotated[list[TextPart], Field(max_length=100)]
     name: Annotated[str, Field(max_length=64)] | None = None
-
-    def as_message(self) -> Message:
-        """The message as models take it."""
-        content = self.content
-        text = content if isinstance(content, str) else "".join(part.text for part in content)
-        return Message(Role.SYSTEM if self.role == "developer" else Role(self.role), text)
+    annotations: list[JsonObject] | None = None
+    refusal: None = None
+    tool_calls: None = None
+    function_call: None = None
+    audio: None = None
+    parsed: None = None
 
 
 class ChatStreamOptions(RequestBody):
@@ -64,7 +68,8 @@ class CreateChatCompletion(RequestBody):
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=1000)]
     tools: Annotated[list[FileSearchTool], Field(max_length=1)] | None = None
-    stream: bool = False
+    tool_choice: ToolChoice = "auto"
+    stream: bool | None = False
     stream_options: ChatStreamOptions | None = None
     max_completion_tokens: _Tokens | None = None
     max_tokens: _Tokens | None = None
@@ -76,21 +81,35 @@ class CreateChatCompletion(RequestBody):
     metadata: Metadata | None = None
     store: Literal[False] | None = None
     user: Annotated[str, Field(max_length=64)] | None = None
+    safety_identifier: Annotated[str, Field(max_length=64)] | None = None
+    prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    parallel_tool_calls: bool | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    modalities: list[Literal["text"]] | None = None
+    frequency_penalty: _Zero | None = None
+    presence_penalty: _Zero | None = None
+    logprobs: Literal[False] | None = None
+    top_logprobs: None = None
+    logit_bias: None = None
+    seed: None = None
+    reasoning_effort: None = None
 
     def as_question(self, default_model: str) -> Question:
         """The request for the answerer.
 
         Raises:
-            InvalidRequestError: When nobody asks anything.
+            InvalidRequestError: When nobody asks anything, or a search is required that no tool describes.
+            NotFoundError: When an id cannot be a vector store's.
         """
         messages = tuple(message.as_message() for message in self.messages)
-        if not any(message.role is Role.USER and message.content.strip() for message in messages):
-            raise InvalidRequestError("There is no user message to answer.", param="messages")
+        require_question(messages, "messages")
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         return Question(
             messages=messages,
             model=self.model or default_model,
-            search=self.tools[0].as_search() if self.tools else None,
+            search=requested_search(self.tools or (), self.tool_choice),
             max_output_tokens=self.max_completion_tokens or self.max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,

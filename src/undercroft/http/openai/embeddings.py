@@ -7,12 +7,12 @@ import numpy as np
 from fastapi import APIRouter
 from pydantic import Field
 
-from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.wire import RequestBody
 from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(tags=["embeddings"], route_class=AuthenticatedRoute)
 
 _Text = Annotated[str, Field(min_length=1, max_length=100_000)]
 

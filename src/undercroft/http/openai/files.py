@@ -8,17 +8,25 @@ from uuid import UUID
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from starlette.responses import StreamingResponse
 
-from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.wire import JsonObject, StorableText, page_of, require_id
+from undercroft.kit.errors import InvalidRequestError
+from undercroft.kit.ids import render_id
 from undercroft.vault.models import Document, IndexState
 from undercroft.vault.service import DOCUMENT_PREFIX
 
-router = APIRouter(tags=["files"])
+router = APIRouter(tags=["files"], route_class=AuthenticatedRoute)
 
 Purpose = Literal["assistants", "user_data", "batch", "fine-tune", "vision", "evals"]
-_STATUS: Final = {IndexState.FAILED: "error", IndexState.INDEXED: "processed"}
+_STATUS: Final = {
+    # Nothing is on its way, so the SDK's wait_for_processing must not wait.
+    IndexState.UNINDEXED: "processed",
+    IndexState.PENDING: "uploaded",
+    IndexState.INDEXED: "processed",
+    IndexState.FAILED: "error",
+}
 
 
 @router.post("/v1/files", summary="Upload a file", responses=errors(409, 415))
@@ -27,8 +35,16 @@ async def create_file(
     purpose: Annotated[Purpose, Form()],
     caller: Caller,
     services: ServicesDependency,
+    expires_after: Annotated[
+        str | None, Form(alias="expires_after[anchor]", description="Refused.")
+    ] = None,
 ) -> dict[str, Any]:
     """Keep a document. It is indexed when it is first added to a vector store."""
+    if expires_after is not None:
+        raise InvalidRequestError(
+            "Files do not expire yet; leave 'expires_after' out and delete the file yourself.",
+            param="expires_after",
+        )
     filename = _clean_filename(file.filename)
     document = await services.documents.create(caller, file.file, filename, purpose)
     return _render(document)
@@ -96,14 +112,14 @@ def _download(document: Document, blocks: AsyncIterator[bytes]) -> StreamingResp
 
 def _render(document: Document) -> JsonObject:
     return {
-        "id": f"{DOCUMENT_PREFIX}{document.id.hex}",
+        "id": render_id(DOCUMENT_PREFIX, document.id),
         "object": "file",
         "bytes": document.byte_size,
         "created_at": int(document.created_at.timestamp()),
         "expires_at": None,
         "filename": document.filename,
         "purpose": document.purpose,
-        "status": _STATUS.get(document.index_state, "uploaded"),
+        "status": _STATUS[document.index_state],
         "status_details": document.index_error,
     }
 

@@ -6,11 +6,11 @@ from fastapi import APIRouter
 
 from undercroft.chat.providers.protocol import ModelInfo
 from undercroft.chat.providers.registry import ModelNotFoundError
-from undercroft.http.deps import Caller, Services, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Caller, Services, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.wire import JsonObject
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=AuthenticatedRoute)
 
 
 @router.get("/v1/models", summary="List models", responses=errors())

@@ -1,93 +1,76 @@
 """The Responses API: answers with citations, streamed or whole."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 from uuid import UUID
 
-from fastapi import APIRouter, Request
-from pydantic import Field
+from fastapi import APIRouter, Query, Request
+from pydantic import Discriminator, Field, Tag
 from starlette.responses import JSONResponse, Response
 
-from undercroft.chat.answering import FileSearch, Question
+from undercroft.chat.answering import Question
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
-from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.openai.contract import EVENT_STREAM, errors
+from undercroft.http.openai.inputs import (
+    FileSearchTool,
+    LongText,
+    ToolChoice,
+    Turn,
+    requested_search,
+    require_question,
+)
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, RequestBody, require_id
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
-from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 
-router = APIRouter(tags=["responses"])
+router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
 
-_MAX_TEXT: Final = 1_000_000
 _INCLUDE_RESULTS: Final = "file_search_call.results"
-_Text = Annotated[str, Field(max_length=_MAX_TEXT)]
 
 
-class TextPart(RequestBody):
-    """A piece of text of a message."""
-
-    type: Literal["input_text", "output_text", "text"]
-    text: _Text
-    annotations: list[JsonObject] = Field(default_factory=list)
-    logprobs: list[JsonObject] = Field(default_factory=list)
-
-
-class MessageItem(RequestBody):
+class MessageItem(Turn):
     """One message of the conversation so far."""
 
     type: Literal["message"] = "message"
     id: str | None = None
     status: str | None = None
-    role: Literal["user", "assistant", "system", "developer"]
-    content: _Text | Annotated[list[TextPart], Field(max_length=100)]
-
-    def as_message(self) -> Message:
-        """The message as models take it."""
-        content = self.content
-        text = content if isinstance(content, str) else "".join(part.text for part in content)
-        role = Role.SYSTEM if self.role == "developer" else Role(self.role)
-        return Message(role, text)
+    phase: str | None = None
 
 
-class RankingOptions(RequestBody):
-    """How found passages are filtered by their rank-derived score."""
+class FileSearchCallItem(RequestBody):
+    """The search of an earlier answer, passed back with it. The service searches anew."""
 
-    ranker: Literal["auto", "none"] = "auto"
-    score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
-
-
-class FileSearchTool(RequestBody):
-    """Answer from the documents of these vector stores."""
-
-    type: Literal["file_search"]
-    vector_store_ids: Annotated[list[str], Field(min_length=1, max_length=20)]
-    max_num_results: Annotated[int, Field(ge=1, le=50)] = 8
-    ranking_options: RankingOptions | None = None
-    filters: None = None
-
-    def as_search(self) -> FileSearch:
-        """Where to search.
-
-        Raises:
-            NotFoundError: When an id cannot be a vector store's.
-        """
-        collection_ids = [
-            require_id(COLLECTION_PREFIX, "vector store", text, "tools.0.vector_store_ids")
-            for text in self.vector_store_ids
-        ]
-        threshold = self.ranking_options.score_threshold if self.ranking_options else 0.0
-        return FileSearch(tuple(dict.fromkeys(collection_ids)), self.max_num_results, threshold)
+    type: Literal["file_search_call"]
+    id: str | None = None
+    status: str | None = None
+    queries: list[str] = Field(default_factory=list)
+    results: list[JsonObject] | None = None
 
 
-class ToolChoice(RequestBody):
-    """Requires the file search."""
+def _item_tag(item: object) -> str | None:
+    if not isinstance(item, Mapping):
+        return MessageItem.__name__
+    kind = cast("Mapping[str, object]", item).get("type", "message")
+    if kind == "message":
+        return MessageItem.__name__
+    return FileSearchCallItem.__name__ if kind == "file_search_call" else None
 
-    type: Literal["file_search"]
+
+InputItem: TypeAlias = Annotated[
+    Annotated[MessageItem, Tag(MessageItem.__name__)]
+    | Annotated[FileSearchCallItem, Tag(FileSearchCallItem.__name__)],
+    Discriminator(
+        _item_tag,
+        custom_error_type="unknown_item",
+        custom_error_message="An item should be a whole message or file_search_call; "
+        "other items, and references to items, are not supported yet",
+    ),
+]
 
 
 class TextFormat(RequestBody):
@@ -100,7 +83,7 @@ class TextOptions(RequestBody):
     """How the answer is formed."""
 
     format: TextFormat | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: None = None
 
 
 class StreamOptions(RequestBody):
@@ -113,13 +96,14 @@ class CreateResponse(RequestBody):
     """A request for a response. What this version cannot do is refused by name."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    input: _Text | Annotated[list[MessageItem], Field(min_length=1, max_length=1000)]
-    instructions: _Text | None = None
+    input: LongText | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
+    instructions: LongText | None = None
     tools: Annotated[list[FileSearchTool], Field(max_length=1)] | None = None
-    tool_choice: Literal["auto", "required", "none"] | ToolChoice = "auto"
-    stream: bool = False
+    tool_choice: ToolChoice = "auto"
+    max_tool_calls: Annotated[int, Field(ge=1)] | None = None
+    stream: bool | None = False
     stream_options: StreamOptions | None = None
-    store: bool = True
+    store: bool | None = True
     include: list[Literal["file_search_call.results", "message.output_text.logprobs"]] | None = None
     metadata: Metadata | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -132,43 +116,44 @@ class CreateResponse(RequestBody):
     user: Annotated[str, Field(max_length=64)] | None = None
     safety_identifier: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
     background: Literal[False] | None = None
     previous_response_id: None = None
     conversation: None = None
+    prompt: None = None
+    reasoning: None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
 
     def messages(self) -> tuple[Message, ...]:
         """The conversation, oldest turn first."""
         if isinstance(self.input, str):
             return (Message(Role.USER, self.input),)
-        return tuple(item.as_message() for item in self.input)
-
-    def file_search(self) -> FileSearch | None:
-        """Where to search, if anywhere."""
-        if not self.tools or self.tool_choice == "none":
-            return None
-        return self.tools[0].as_search()
+        return tuple(item.as_message() for item in self.input if isinstance(item, MessageItem))
 
     def as_request(self, default_model: str) -> ResponseRequest:
         """The request for the service.
 
         Raises:
-            InvalidRequestError: When nobody asks anything.
+            InvalidRequestError: When nobody asks anything, or a search is required that no tool describes.
+            NotFoundError: When an id cannot be a vector store's.
         """
         messages = self.messages()
-        if not any(message.role is Role.USER and message.content.strip() for message in messages):
-            raise InvalidRequestError("There is no user message to answer.", param="input")
+        require_question(messages, "input")
         question = Question(
             messages=messages,
             model=self.model or default_model,
             instructions=self.instructions,
-            search=self.file_search(),
+            search=requested_search(self.tools or (), self.tool_choice),
             max_output_tokens=self.max_output_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
         )
         include = self.include or []
         return ResponseRequest(
-            question, self._echo(question.model), self.store, _INCLUDE_RESULTS in include
+            question,
+            self._echo(question.model),
+            self.store is not False,
+            _INCLUDE_RESULTS in include,
         )
 
     def _echo(self, model: str) -> JsonObject:
@@ -181,7 +166,7 @@ class CreateResponse(RequestBody):
             "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
             "metadata": self.metadata or {},
             "max_output_tokens": self.max_output_tokens,
-            "max_tool_calls": None,
+            "max_tool_calls": self.max_tool_calls,
             "temperature": 1.0 if self.temperature is None else self.temperature,
             "top_p": 1.0 if self.top_p is None else self.top_p,
             "presence_penalty": 0.0,
@@ -191,7 +176,7 @@ class CreateResponse(RequestBody):
             "text": {"format": {"type": "text"}},
             "parallel_tool_calls": self.parallel_tool_calls is not False,
             "reasoning": None,
-            "store": self.store,
+            "store": self.store is not False,
             "background": False,
             "service_tier": "default",
             "previous_response_id": None,
@@ -222,9 +207,16 @@ async def create_response(
 
 @router.get("/v1/responses/{response_id}", summary="Get a response", responses=errors(404))
 async def get_response(
-    response_id: str, caller: Caller, services: ServicesDependency
+    response_id: str,
+    caller: Caller,
+    services: ServicesDependency,
+    stream: Annotated[bool, Query(description="False only.")] = False,
 ) -> dict[str, Any]:
     """A kept response; its content is removed when one of its sources can no longer be read."""
+    if stream:
+        raise InvalidRequestError(
+            "A response cannot be streamed again yet; leave 'stream' out.", param="stream"
+        )
     return await services.responses.get(caller, _require_id(response_id))
 
 

@@ -1,14 +1,14 @@
 """The Vector Store Files API: which documents are in a collection."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
-from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.openai.contract import errors
-from undercroft.http.openai.paging import After, Limit, Order
+from undercroft.http.openai.paging import After, Before, Limit, Order
 from undercroft.http.openai.vector_stores import require_collection_id
 from undercroft.http.wire import Attributes, JsonObject, RequestBody, page_of, require_id
 from undercroft.kit.ids import render_id
@@ -16,7 +16,7 @@ from undercroft.retrieval.collections.models import Member, MemberStatus, Page
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.vault.service import DOCUMENT_PREFIX
 
-router = APIRouter(tags=["vector store files"])
+router = APIRouter(tags=["vector store files"], route_class=AuthenticatedRoute)
 
 _POLL_MILLISECONDS: Final = "200"
 """How soon the SDK's ``poll`` asks again: indexing a page takes about as long."""
@@ -26,12 +26,18 @@ _SERVER_ERRORS: Final = frozenset(
 )
 
 
+class ChunkingStrategy(RequestBody):
+    """Chunks are cut to the embedding model's own limits; there is no other way."""
+
+    type: Literal["auto"]
+
+
 class AddFile(RequestBody):
     """A file to add."""
 
     file_id: str
     attributes: Attributes | None = None
-    chunking_strategy: JsonObject | None = None
+    chunking_strategy: ChunkingStrategy | None = None
 
 
 class UpdateFile(RequestBody):
@@ -61,14 +67,18 @@ async def list_files(
     services: ServicesDependency,
     limit: Limit = 20,
     after: After = None,
+    before: Before = None,
     order: Order = "desc",
-    status: Annotated[MemberStatus | None, Query(alias="filter")] = None,
+    status: Annotated[MemberStatus | Literal["cancelled"] | None, Query(alias="filter")] = None,
 ) -> dict[str, Any]:
-    """The documents in a vector store."""
+    """The documents in a vector store. None is ever cancelled."""
+    del before
+    collection_id = require_collection_id(vector_store_id)
+    if status == "cancelled":
+        await services.collections.get(caller, collection_id)
+        return page_of([], limit)
     page = Page(limit + 1, None if after is None else _require_id(after), order == "asc")
-    members = await services.collections.list_members(
-        caller, require_collection_id(vector_store_id), page, status
-    )
+    members = await services.collections.list_members(caller, collection_id, page, status)
     return page_of([_render(member) for member in members], limit)
 
 

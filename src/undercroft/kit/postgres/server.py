@@ -11,6 +11,7 @@ import psutil
 import structlog
 
 from undercroft.kit.clock import Clock
+from undercroft.kit.files import write_durably
 from undercroft.kit.postgres.bootstrap import (
     Credentials,
     database_url,
@@ -29,7 +30,6 @@ from undercroft.kit.postgres.control import (
     shut_down,
 )
 from undercroft.kit.postgres.errors import PostgresStartError
-from undercroft.kit.postgres.files import write_durably
 from undercroft.kit.postgres.launchers import Launcher, launcher_for, moved_cluster
 from undercroft.kit.postgres.removal import erase_cluster
 from undercroft.kit.postgres.sockets import make_socket_folder, remove_socket_folder

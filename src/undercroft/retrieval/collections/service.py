@@ -181,7 +181,7 @@ class CollectionService:
             transaction, collection_id, document_id, attributes
         )
         if blob_id is None:
-            raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id), param="file_id")
+            raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))
         await self._index.request(transaction, scope, blob_id)
 
     async def _get(self, transaction: Transaction, collection_id: UUID) -> Collection:

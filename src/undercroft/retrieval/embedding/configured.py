@@ -1,6 +1,7 @@
 """The embedder that the settings name."""
 
 import random
+from typing import Final
 
 import aiohttp
 
@@ -11,7 +12,7 @@ from undercroft.retrieval.embedding.protocol import Embedder, EmbeddingModel
 from undercroft.retrieval.embedding.remote import RemoteEmbedder
 from undercroft.retrieval.minilm.files import locate_minilm
 
-_REMOTE_MAX_TOKENS = 256
+_REMOTE_MAX_TOKENS: Final = 256
 """Chunks are cut to this for a remote model too: it is what a passage should be long, whatever a model could read."""
 
 

@@ -18,7 +18,7 @@ STOP_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ParserProcess:
     """One parser's process.
 
     Attributes:
@@ -73,7 +73,7 @@ class ZygoteConnection:
         return self._alive
 
     @asynccontextmanager
-    async def run(self, request: dict[str, object], file: int) -> AsyncGenerator[Job]:
+    async def run(self, request: dict[str, object], file: int) -> AsyncGenerator[ParserProcess]:
         """A parser's process for one file; it has ended when the block is left, whichever way.
 
         Args:
@@ -93,7 +93,7 @@ class ZygoteConnection:
             try:
                 with theirs:
                     self._send({**request, "job": number}, [file, theirs.fileno()])
-                yield Job(ours, status)
+                yield ParserProcess(ours, status)
             finally:
                 await self._end(number, status)
 

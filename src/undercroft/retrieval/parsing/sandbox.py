@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from undercroft.retrieval.parsing.connection import Job, ZygoteConnection
+from undercroft.retrieval.parsing.connection import ParserProcess, ZygoteConnection
 from undercroft.retrieval.parsing.detection import MEDIA_TYPES
 from undercroft.retrieval.parsing.errors import ParseError, ParseErrorCode, UnsupportedTypeError
 from undercroft.retrieval.parsing.models import ExtractedDocument
@@ -112,8 +112,8 @@ class ParserSandbox:
             async with _opened(source) as file:
                 try:
                     async with asyncio.timeout(self._limits.seconds):
-                        async with connection.run(self._request(media_type), file) as job:
-                            return await self._receive(job)
+                        async with connection.run(self._request(media_type), file) as parser:
+                            return await self._receive(parser)
                 except TimeoutError as error:
                     raise self._timed_out() from error
 
@@ -140,13 +140,13 @@ class ParserSandbox:
             "cpu_seconds": math.ceil(self._limits.seconds),
         }
 
-    async def _receive(self, job: Job) -> ExtractedDocument:
+    async def _receive(self, parser: ParserProcess) -> ExtractedDocument:
         reader = _AnswerReader(self._limits.max_characters)
         loop = asyncio.get_running_loop()
         try:
-            while piece := await loop.sock_recv(job.answer, _PIECE_BYTES):
+            while piece := await loop.sock_recv(parser.answer, _PIECE_BYTES):
                 reader.feed(piece)
-            status = await job.status
+            status = await parser.status
             if status == -signal.SIGXCPU:
                 raise self._timed_out()
             if status != 0:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 
 class Leg(StrEnum):
-    """One way to propose passages."""
+    """One way to propose chunks."""
 
     LEXICAL = "lexical"
     """BM25 over words."""

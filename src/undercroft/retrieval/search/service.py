@@ -21,12 +21,12 @@ from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery, S
 from undercroft.retrieval.search.repository import SearchRepository
 
 _CANDIDATES: Final = 300
-"""How many passages each leg proposes: what fusion can choose from. A document may take several places, so 100 passages
+"""How many chunks each leg proposes: what fusion can choose from. A document may take several places, so 100 chunks
 are fewer documents: on Cranfield recall@100 of the fused legs is .778 with 100, .785 with 200 and .795 with 300."""
 _LEXICAL_BOUND: Final = 20_000
-"""How many passages are scored by BM25 at most, about: 23 ms at the median over 400,000 (shared/eval)."""
+"""How many chunks are scored by BM25 at most, about: 23 ms at the median over 400,000 (docs/adr/0005)."""
 _EXACT_LIMIT: Final = 20_000
-"""Up to how many authorised passages the vector leg compares one by one."""
+"""Up to how many authorised chunks the vector leg compares one by one."""
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Small private files that are either the old or the new version after a crash or a power cut."""
+"""Files and names that a crash or a power cut does not undo by halves."""
 
 import os
 import tempfile

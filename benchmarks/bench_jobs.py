@@ -1,6 +1,7 @@
 """Jobs: how fast they are enqueued, with PgQueuer's notification trigger and without; how fast run; what idling costs.
 
-Starts a PostgreSQL of its own, with fsync on. Prints one JSON document: ``python benchmarks/jobs.py [--seconds S]``.
+Starts a PostgreSQL of its own, with fsync on. Prints one JSON document:
+``python benchmarks/bench_jobs.py [--seconds S]``.
 """
 
 import argparse

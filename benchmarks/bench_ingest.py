@@ -1,0 +1,78 @@
+"""Ingestion: how fast the sample corpus becomes searchable, against the bare embedder on the same chunks.
+
+``PYTHONPATH=. python benchmarks/bench_ingest.py [--rounds N]``. Each round is a tenant of its own, because a content is
+indexed once for each owner. The floor leaves out the title and headings that are embedded with a chunk, so it is low.
+"""
+
+import argparse
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+
+from benchmarks.live_service import SAMPLES, LiveService, running_service
+from benchmarks.report import header, publish, summary
+from undercroft.commands.client import ServiceClient
+from undercroft.kit.clock import SystemClock
+from undercroft.retrieval.embedding.configured import open_embedder
+from undercroft.retrieval.embedding.protocol import Embedder
+
+
+async def ingest(service: LiveService, tenant: str) -> tuple[float, list[str]]:
+    """Seconds until all samples of a new tenant can be searched, and the texts of their chunks."""
+    key = await service.make_key(tenant)
+    started = time.perf_counter()
+    store_id = await service.ingest_samples(key)
+    seconds = time.perf_counter() - started
+    texts: list[str] = []
+    async with ServiceClient(service.url, key) as client, service.open_session(key) as session:
+        assert not await client.list_failed(store_id)
+        for file_id in await client.list_files(store_id):
+            path = f"/v1/vector_stores/{store_id}/files/{file_id}/content"
+            async with session.get(path) as response:
+                texts.extend(part["text"] for part in (await response.json())["data"])
+    return seconds, texts
+
+
+async def embed(embedder: Embedder, texts: list[str]) -> float:
+    started = time.perf_counter()
+    await embedder.embed(texts)
+    return time.perf_counter() - started
+
+
+async def measure(rounds: int) -> dict[str, Any]:
+    document = header("ingest")
+    documents = sum(path.is_file() for path in (SAMPLES / "documents").rglob("*"))
+    texts: list[str] = []
+    through: list[float] = []
+    bare: list[float] = []
+    async with running_service() as service, aiohttp.ClientSession() as http:
+        embedder = await open_embedder(service.settings, http, SystemClock())
+        for number in range(rounds):
+            # Alternating, so that a drift of the machine meets both alike.
+            seconds, texts = await ingest(service, f"ingest{number}")
+            through.append(seconds)
+            bare.append(await embed(embedder, texts))
+        await embedder.close()
+    document |= {
+        "documents": documents,
+        "chunks": len(texts),
+        "documents_per_second": summary([documents / seconds for seconds in through]),
+        "chunks_per_second": summary([len(texts) / seconds for seconds in through]),
+        "bare_embedder_chunks_per_second": summary([len(texts) / seconds for seconds in bare]),
+        "share_of_bare_embedder": summary(
+            [floor / seconds for floor, seconds in zip(bare, through, strict=True)], 2
+        ),
+    }
+    return document
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    publish(asyncio.run(measure(max(1, parser.parse_args().rounds))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""HTTP/1.1 with the bounds that the server's own protocol lacks: how long and how large what precedes a request may be.
+
+A request takes memory and a place from its first byte, long before anything can ask for a key.
+"""
+
+import asyncio
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+HEAD_SECONDS: Final = 30.0
+BODY_SECONDS: Final = 60.0
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Closes a connection that sends too much besides bodies, or too slowly.
+
+    A request's line and headers take at most :data:`MAX_HEAD_BYTES`, beyond what one read brings, and come within
+    :data:`HEAD_SECONDS`. So do chunk extensions and trailers: they count between two pieces of a body, which follow
+    each other within :data:`BODY_SECONDS`.
+    """
+
+    _unread = 0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as the base class has it
+        """Wait for a request."""
+        super().connection_made(transport)
+        self._allow(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, unless it leads nowhere."""
+        self._unread += len(data)
+        super().data_received(data)
+        if self._unread > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The headers are too large.")
+
+    def on_message_begin(self) -> None:
+        """Expect the rest of the headers."""
+        super().on_message_begin()
+        self._allow(HEAD_SECONDS)
+
+    def on_headers_complete(self) -> None:
+        """Expect a body."""
+        self._unread = 0
+        super().on_headers_complete()
+        self._allow(BODY_SECONDS)
+
+    def on_body(self, body: bytes) -> None:
+        """Expect more of it."""
+        self._unread = 0
+        super().on_body(body)
+        self._allow(BODY_SECONDS)
+
+    def on_message_complete(self) -> None:
+        """Expect nothing until the answer is sent; then the server's own timer runs, unless the answer came first."""
+        self._unread = 0
+        super().on_message_complete()
+        self._stop_waiting()
+        if self.cycle.response_complete:
+            self._allow(HEAD_SECONDS)
+
+    def _allow(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(seconds, self._give_up, seconds)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self, seconds: float) -> None:
+        if self.flow.read_paused:  # it is we who do not read
+            self._allow(seconds)
+        else:
+            self.transport.close()

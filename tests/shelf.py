@@ -1,0 +1,126 @@
+"""Documents, collections and their index over one test's database, with every real part and no worker: jobs run when
+the test says so, in its own process.
+"""
+
+import io
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from tests.stepping import PATIENCE, PausingEmbedder, SteppedDatabase
+from undercroft.jobs.handler import JobContext, JobHandler
+from undercroft.jobs.models import Claim
+from undercroft.jobs.repository import JobRepository
+from undercroft.jobs.service import JobQueue
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database, Scope
+from undercroft.kit.ids import IdSource
+from undercroft.kit.migrations import register_model
+from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.retrieval.collections.service import CollectionService
+from undercroft.retrieval.embedding.local import MINILM, OnnxEmbedder
+from undercroft.retrieval.index.service import IndexService
+from undercroft.retrieval.index.tasks import IndexTasks
+from undercroft.retrieval.minilm.files import load_tokenizer, locate_minilm
+from undercroft.retrieval.parsing.detection import detect_media_type
+from undercroft.retrieval.parsing.sandbox import ParserSandbox
+from undercroft.retrieval.search.service import SearchService
+from undercroft.vault.blobs import LocalBlobStore
+from undercroft.vault.service import DocumentService
+
+UPLOAD_LIMIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The services, and what they run on.
+
+    Attributes:
+        database: For the test's own looks.
+        stepped: What the services use; can be stopped between two transactions.
+        folder: Where blobs are.
+    """
+
+    database: Database
+    stepped: SteppedDatabase
+    folder: Path
+    embedder: PausingEmbedder
+    documents: DocumentService
+    collections: CollectionService
+    tasks: IndexTasks
+    search: SearchService
+
+    async def put(self, scope: Scope, filename: str, content: str | bytes) -> UUID:
+        """Take a document in."""
+        source = io.BytesIO(content.encode() if isinstance(content, str) else content)
+        return (await self.documents.create(scope, source, filename, "user_data")).id
+
+    async def fill(self, scope: Scope, texts: Mapping[str, str]) -> tuple[UUID, dict[str, UUID]]:
+        """A collection of these documents, indexed; and the documents by name."""
+        made = {name: await self.put(scope, name, text) for name, text in texts.items()}
+        collection = await self.collections.create(scope, "papers", {}, list(made.values()))
+        await self.run_jobs(scope)
+        return collection.id, made
+
+    async def run_jobs(self, scope: Scope) -> None:
+        """Run what is queued in the tenant, and what that queues, one after the other."""
+        while (claim := await self.claim(scope)) is not None:
+            await self.handler(claim).run(self.context(claim))
+            async with self.database.transaction(claim) as transaction:
+                assert await JobRepository().complete_job(transaction, claim)
+
+    async def claim(self, scope: Scope, state: str = "queued") -> Claim | None:
+        """Begin an attempt at the tenant's oldest job in that state."""
+        async with self.database.transaction(scope) as transaction:
+            job_id = await transaction.fetchval(
+                "SELECT id FROM jobs WHERE state = $1 ORDER BY id LIMIT 1", state
+            )
+        if job_id is None:
+            return None
+        async with self.database.transaction_without_scope() as transaction:
+            return await JobRepository().claim_job(transaction, job_id)
+
+    def context(self, claim: Claim) -> JobContext:
+        """What the worker would give the handler."""
+        return JobContext(claim, self.database, JobRepository(), SystemClock())
+
+    def handler(self, claim: Claim) -> JobHandler:
+        """How jobs of that kind are run."""
+        handler = self.tasks.handlers(1)[claim.kind]
+        assert handler.deadline_seconds > PATIENCE
+        return handler
+
+    def files(self) -> list[Path]:
+        """Every file below the blobs' folder."""
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+
+@asynccontextmanager
+async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> AsyncGenerator[Shelf]:
+    """An empty shelf on a migrated database."""
+    await register_model(urls.migration, MINILM.name, MINILM.dimensions)
+    clock, ids = SystemClock(), IdSource()
+    async with (
+        Database(urls.service, clock=clock, size=8) as database,
+        SteppedDatabase(urls.service, clock=clock, size=8) as stepped,
+        ParserSandbox() as sandbox,
+    ):
+        embedder = PausingEmbedder(await OnnxEmbedder.load(locate_minilm(models_dir), threads=1))
+        try:
+            blobs = LocalBlobStore(folder, ids)
+            yield Shelf(
+                database=database,
+                stepped=stepped,
+                folder=folder,
+                embedder=embedder,
+                documents=DocumentService(stepped, blobs, ids, detect_media_type, UPLOAD_LIMIT),
+                collections=CollectionService(stepped, ids, IndexService(JobQueue(ids))),
+                tasks=IndexTasks(
+                    stepped, blobs, sandbox, load_tokenizer(models_dir), embedder, JobQueue(ids)
+                ),
+                search=SearchService(stepped, embedder),
+            )
+        finally:
+            await embedder.close()
