@@ -83,7 +83,7 @@ class TextOptions(RequestBody):
     """How the answer is formed."""
 
     format: TextFormat | None = None
-    verbosity: None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
 
 
 class StreamOptions(RequestBody):

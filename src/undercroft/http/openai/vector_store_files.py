@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Before, Limit, Order
-from undercroft.http.openai.vector_stores import require_collection_id
+from undercroft.http.openai.vector_stores import ChunkingStrategy, require_collection_id
 from undercroft.http.wire import Attributes, JsonObject, RequestBody, page_of, require_id
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import Member, MemberStatus, Page
@@ -24,12 +24,6 @@ _ROOT: Final = "/v1/vector_stores/{vector_store_id}/files"
 _SERVER_ERRORS: Final = frozenset(
     {"internal", "attempts_exhausted", "deadline_exceeded", "model_not_registered"}
 )
-
-
-class ChunkingStrategy(RequestBody):
-    """Chunks are cut to the embedding model's own limits; there is no other way."""
-
-    type: Literal["auto"]
 
 
 class AddFile(RequestBody):

@@ -23,6 +23,12 @@ router = APIRouter(tags=["vector stores"], route_class=AuthenticatedRoute)
 _Name = Annotated[str, Field(max_length=256)]
 
 
+class ChunkingStrategy(RequestBody):
+    """Chunks are cut to the embedding model's own limits; there is no other way."""
+
+    type: Literal["auto"]
+
+
 class CreateVectorStore(RequestBody):
     """A new vector store."""
 
@@ -31,7 +37,7 @@ class CreateVectorStore(RequestBody):
     file_ids: Annotated[list[str], Field(max_length=500)] | None = None
     metadata: Metadata | None = None
     expires_after: None = None
-    chunking_strategy: JsonObject | None = None
+    chunking_strategy: ChunkingStrategy | None = None
 
 
 class UpdateVectorStore(RequestBody):

@@ -164,7 +164,7 @@ class RemoteEmbedder:
         payload = {
             "model": self._model.name,
             "input": inputs,
-            # A twentieth of the time to decode; servers that do not know it answer with numbers.
+            # A fifth of the time to decode; servers that do not know it answer with numbers.
             "encoding_format": "base64",
         }
         try:
