@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.live_service import LiveService, running_service
 from benchmarks.report import write_report
-from benchmarks.service import ingest_samples, running_service
 from undercroft.commands.client import ServiceClient
 
 STREAMS = 4
@@ -52,19 +52,23 @@ async def stream_until(stop: asyncio.Event, client: ServiceClient, store_id: str
 
 
 async def measure() -> dict[str, Any]:
-    async with running_service() as (url, key), ServiceClient(url, key) as client:
-        start = await lag_buckets(url)
-        await asyncio.sleep(IDLE_SECONDS)
-        idle = await lag_buckets(url)
-        store_id = await client.find_or_create_store("samples")
-        stop = asyncio.Event()
-        streams = [
-            asyncio.create_task(stream_until(stop, client, store_id)) for _ in range(STREAMS)
-        ]
-        await ingest_samples(client)
-        stop.set()
-        answers = sum(await asyncio.gather(*streams))
-        busy = await lag_buckets(url)
+    async with running_service() as service:
+        key = await service.make_key("bench")
+        async with ServiceClient(service.url, key) as client:
+            return await measure_service(service, client, key)
+
+
+async def measure_service(service: LiveService, client: ServiceClient, key: str) -> dict[str, Any]:
+    start = await lag_buckets(service.url)
+    await asyncio.sleep(IDLE_SECONDS)
+    idle = await lag_buckets(service.url)
+    store_id = await client.find_or_create_store("samples")
+    stop = asyncio.Event()
+    streams = [asyncio.create_task(stream_until(stop, client, store_id)) for _ in range(STREAMS)]
+    await service.ingest_samples(key)
+    stop.set()
+    answers = sum(await asyncio.gather(*streams))
+    busy = await lag_buckets(service.url)
     return {
         "idle": difference(start, idle),
         "ingesting_and_streaming": difference(idle, busy),

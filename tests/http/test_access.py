@@ -1,5 +1,7 @@
 """Every route asks who is there, once; only what the machinery around the service reads does not."""
 
+import asyncio
+import re
 from collections.abc import Iterator
 from typing import Annotated, Final
 
@@ -7,6 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from tests.http.asgi import Connection, scope
 from undercroft.http.app import create_application
 from undercroft.http.deps import Caller, authorised
 from undercroft.identity.models import Permission, Principal
@@ -46,6 +49,25 @@ def test_every_route_has_exactly_one_access_check() -> None:
     assert len(checks) > 25
     for route, count in checks.items():
         assert count == (0 if route.split(" ")[1] in OPEN else 1), route
+
+
+async def test_no_route_reads_a_body_before_it_knows_who_sends_it() -> None:
+    application = create_application(Settings(), "postgresql://nobody@127.0.0.1/none", _running)
+    asked = 0
+    for route in checks_by_route(application):
+        method, path = route.split(" ")
+        if path in OPEN:
+            continue
+        connection = Connection()
+        # Its body never comes: a route that waits for it does not answer.
+        request = scope(
+            re.sub(r"{\w+}", "x", path), method, headers=[(b"host", b"localhost")], raw_path=b""
+        )
+        async with asyncio.timeout(5):
+            await application(request, connection.receive, connection.send)
+        assert connection.status == 401, route
+        asked += method == "POST"
+    assert asked > 8
 
 
 def test_a_route_without_a_check_or_with_two_is_found() -> None:

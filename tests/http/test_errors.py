@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Annotated, Literal
+from typing import Annotated
 
 import asyncpg
 import httpx2 as httpx
@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from pydantic import Field
 
 from undercroft.http.errors import as_undercroft_error, install_error_handlers, render_error
-from undercroft.http.wire import RequestBody
+from undercroft.http.wire import OnlyFalse, RequestBody
 from undercroft.kit.errors import STATUS, ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.sql import NoRowError
 
@@ -25,7 +25,7 @@ class Body(RequestBody):
     inner: Inner | None = None
     either: str | Annotated[list[Inner], Field(max_length=2)] = ""
     pairs: dict[str, str] = Field(default_factory=dict)
-    flag: Literal[False] = False
+    flag: OnlyFalse = False
 
 
 def make_application() -> FastAPI:
@@ -92,6 +92,7 @@ def test_each_kind_reads_on_both_faces(kind: ErrorKind) -> None:
         ({"name": "a", "either": [{}, {}, {}]}, "either", "should have at most 2 items"),
         ({"name": "a", "pairs": 5}, "pairs", "JSON object"),
         ({"name": "a", "flag": True}, "flag", "is not supported yet"),
+        ({"name": "a", "flag": 0}, "flag", "valid boolean"),
         ({"name": "a", "surprise": 1}, "surprise", "not a field"),
         ({"name": "a\x00"}, None, "NUL"),
         ([], None, "JSON object"),

@@ -28,6 +28,7 @@ _REASONS: Final = {
     "missing": "is missing",
     "extra_forbidden": "is not a field that is known here",
     "none_required": "is not supported yet; leave it out",
+    "not_supported": "is not supported yet; leave it out",
     "nul_character": "a text contains a NUL character",
     "lone_surrogate": "a text contains half of a surrogate pair",
     "json_invalid": "the body is not valid JSON",
@@ -163,8 +164,6 @@ def _reason(problem: Mapping[str, Any]) -> str:
     known = _REASONS.get(problem["type"])
     if known is not None:
         return known
-    if problem["type"] == "literal_error" and problem["ctx"]["expected"] == "False":
-        return "is not supported yet; leave it out"
     message = str(problem["msg"]).removeprefix("Value error, ")
     if message.startswith("Expected UploadFile"):
         return "should be a file, sent with a file name"

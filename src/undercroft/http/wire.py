@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from undercroft.kit.errors import NotFoundError
@@ -53,6 +53,18 @@ def _storable(text: str) -> str:
 
 StorableText = Annotated[str, AfterValidator(_storable)]
 """Text from a query, a form or a path, under the same rule as text in a body."""
+
+
+def _not_supported(value: bool) -> bool:
+    if value:
+        raise PydanticCustomError("not_supported", "is not supported yet")
+    return value
+
+
+OnlyFalse: TypeAlias = Annotated[
+    bool, AfterValidator(_not_supported), WithJsonSchema({"type": "boolean", "const": False})
+]
+"""A flag that cannot be set yet. ``Literal[False]`` would take the number 0 for false."""
 
 Metadata = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]],

@@ -16,7 +16,7 @@ from undercroft.kit.database import Database
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource
 
-_EMAIL: Final = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}")
+_EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 _GRANTED: Final[dict[Role, frozenset[Permission]]] = {
     Role.MEMBER: frozenset({Permission.USE}),
     Role.ADMIN: frozenset({Permission.USE, Permission.ADMINISTER}),
@@ -90,18 +90,20 @@ class IdentityService:
         Raises:
             InvalidRequestError: When the name or the address is malformed.
         """
-        if not 1 <= len(tenant_name) <= 200 or not tenant_name.isprintable():
+        if not _is_tenant_name(tenant_name):
             raise InvalidRequestError(
                 "A tenant's name has 1 to 200 printable characters.", param="tenant"
             )
-        if _EMAIL.fullmatch(email) is None:
-            raise InvalidRequestError(f"'{email}' is not an e-mail address.", param="user")
+        # Lowered first: some characters become two.
+        email = email.lower()
+        if _EMAIL.fullmatch(email) is None or not email.isprintable():
+            raise InvalidRequestError(f"{email!r} is not an e-mail address.", param="user")
         scope = await self._provision_tenant(tenant_name)
         key, key_id = make_key(self._entropy), self._ids.new()
         expires_at = None if lifetime is None else self._clock.now() + lifetime
         async with self._database.transaction(scope) as transaction:
             user = await self._repository.upsert_user(
-                transaction, scope.principal_id, scope.tenant_id, email.lower(), role
+                transaction, scope.principal_id, scope.tenant_id, email, role
             )
             await self._repository.insert_api_key(transaction, key_id, user, key, expires_at)
         return IssuedKey(key.secret, Principal(user.tenant_id, user.id, key_id, user.role))
@@ -112,6 +114,8 @@ class IdentityService:
         Raises:
             NotFoundError: When the tenant has no such key.
         """
+        if not _is_tenant_name(tenant_name) or not prefix.isprintable():
+            raise NotFoundError("API key", prefix)
         async with self._database.transaction_without_scope() as transaction:
             tenant_id = await self._repository.find_tenant(transaction, tenant_name)
         if tenant_id is None:
@@ -132,3 +136,7 @@ class IdentityService:
             inserted = await self._repository.insert_tenant(transaction, scope.tenant_id, name)
         # Two commands created the same tenant at once: the unique name let one through, and it has committed.
         return scope if inserted else await self._provision_tenant(name)
+
+
+def _is_tenant_name(text: str) -> bool:
+    return 1 <= len(text) <= 200 and text.isprintable()

@@ -76,7 +76,9 @@ class LocalBlobStore:
         self._folder = folder
         self._staging = folder / "staging"
         self._ids = ids
-        self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One by one: `parents` would give the folders above the default mode.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._staging.mkdir(mode=0o700, exist_ok=True)
 
     async def stage(self, source: BinaryIO, limit: int) -> StagedBlob:
         """See :class:`BlobStore`."""
@@ -138,9 +140,12 @@ def _copy(source: BinaryIO, path: Path, limit: int) -> StagedBlob:
 
 
 def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folders = target.parents[:3]
+    for folder in reversed(folders):
+        folder.mkdir(mode=0o700, exist_ok=True)
     source.rename(target)
-    for folder in (target.parent, target.parent.parent):
+    # All three: any of them may just have got its first entry.
+    for folder in folders:
         sync_folder(folder)
 
 

@@ -67,12 +67,12 @@ class DocumentService:
             blob_id = await self._repository.acquire_blob(
                 transaction, new_blob_id, staged, media_type
             )
-            if blob_id == new_blob_id:
-                # Before the commit: no row may ever name a file that is not there.
-                await self._blobs.keep(staged, scope.tenant_id, blob_id)
             await self._repository.insert_document(transaction, document_id, filename, purpose)
             await self._repository.insert_document_version(transaction, document_id, 1, blob_id)
             document = await self._repository.find_document(transaction, document_id)
+            if blob_id == new_blob_id:
+                # Last, so that a refused row leaves no file; before the commit, so that no row names a missing one.
+                await self._blobs.keep(staged, scope.tenant_id, blob_id)
         return _found(document, document_id)
 
     async def get(self, scope: Scope, document_id: UUID) -> Document:

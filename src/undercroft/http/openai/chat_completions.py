@@ -24,7 +24,7 @@ from undercroft.http.openai.inputs import (
     require_question,
 )
 from undercroft.http.sse import EventStreamResponse, encode_event
-from undercroft.http.wire import JsonObject, Metadata, RequestBody
+from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody
 from undercroft.identity.models import Principal
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import render_id
@@ -79,7 +79,7 @@ class CreateChatCompletion(RequestBody):
     n: Literal[1] | None = None
     response_format: ChatFormat | None = None
     metadata: Metadata | None = None
-    store: Literal[False] | None = None
+    store: OnlyFalse | None = None
     user: Annotated[str, Field(max_length=64)] | None = None
     safety_identifier: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
@@ -90,7 +90,7 @@ class CreateChatCompletion(RequestBody):
     modalities: list[Literal["text"]] | None = None
     frequency_penalty: _Zero | None = None
     presence_penalty: _Zero | None = None
-    logprobs: Literal[False] | None = None
+    logprobs: OnlyFalse | None = None
     top_logprobs: None = None
     logit_bias: None = None
     seed: None = None

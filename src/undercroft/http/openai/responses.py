@@ -25,8 +25,8 @@ from undercroft.http.openai.inputs import (
     require_question,
 )
 from undercroft.http.sse import EventStreamResponse, encode_event
-from undercroft.http.wire import JsonObject, Metadata, RequestBody, require_id
-from undercroft.kit.errors import InvalidRequestError, UndercroftError
+from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, require_id
+from undercroft.kit.errors import UndercroftError
 
 router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
 
@@ -117,7 +117,7 @@ class CreateResponse(RequestBody):
     safety_identifier: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
-    background: Literal[False] | None = None
+    background: OnlyFalse | None = None
     previous_response_id: None = None
     conversation: None = None
     prompt: None = None
@@ -210,13 +210,10 @@ async def get_response(
     response_id: str,
     caller: Caller,
     services: ServicesDependency,
-    stream: Annotated[bool, Query(description="False only.")] = False,
+    stream: Annotated[OnlyFalse, Query(description="Not supported yet.")] = False,
 ) -> dict[str, Any]:
     """A kept response; its content is removed when one of its sources can no longer be read."""
-    if stream:
-        raise InvalidRequestError(
-            "A response cannot be streamed again yet; leave 'stream' out.", param="stream"
-        )
+    del stream
     return await services.responses.get(caller, _require_id(response_id))
 
 

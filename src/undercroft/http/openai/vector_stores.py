@@ -10,7 +10,7 @@ from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.inputs import RankingOptions
 from undercroft.http.openai.paging import After, Before, Limit, Order
-from undercroft.http.wire import JsonObject, Metadata, RequestBody, page_of, require_id
+from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, page_of, require_id
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import Collection, Page
@@ -60,7 +60,7 @@ class SearchVectorStore(RequestBody):
     )
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
     ranking_options: RankingOptions | None = None
-    rewrite_query: Literal[False] = False
+    rewrite_query: OnlyFalse = False
     filters: None = None
 
     def text(self) -> str:

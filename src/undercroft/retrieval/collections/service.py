@@ -43,8 +43,14 @@ class CollectionService:
         collection_id = self._ids.new()
         async with self._database.transaction(scope) as transaction:
             await self._repository.insert_collection(transaction, collection_id, name, metadata)
-            for document_id in sorted(set(document_ids)):
-                await self._add(transaction, scope, collection_id, document_id, {})
+            # All documents are locked, in order, before any content: a delete takes them in the same order, and so
+            # neither waits for what the other holds.
+            blob_ids = {
+                await self._insert_member(transaction, collection_id, document_id, {})
+                for document_id in sorted(set(document_ids))
+            }
+            for blob_id in sorted(blob_ids):
+                await self._index.request(transaction, scope, blob_id)
             return await self._get(transaction, collection_id)
 
     async def get(self, scope: Scope, collection_id: UUID) -> Collection:
@@ -105,7 +111,10 @@ class CollectionService:
         async with self._database.transaction(scope) as transaction:
             if not await self._repository.lock_collection(transaction, collection_id):
                 raise _no_collection(collection_id)
-            await self._add(transaction, scope, collection_id, document_id, attributes)
+            blob_id = await self._insert_member(
+                transaction, collection_id, document_id, attributes
+            )
+            await self._index.request(transaction, scope, blob_id)
             return await self._get_member(transaction, collection_id, document_id)
 
     async def get_member(self, scope: Scope, collection_id: UUID, document_id: UUID) -> Member:
@@ -169,20 +178,20 @@ class CollectionService:
                 transaction, collection_id, document_id
             )
 
-    async def _add(
+    async def _insert_member(
         self,
         transaction: Transaction,
-        scope: Scope,
         collection_id: UUID,
         document_id: UUID,
         attributes: Mapping[str, str | float | bool],
-    ) -> None:
+    ) -> UUID:
+        """Add a document; the content that is to be indexed."""
         blob_id = await self._repository.insert_member(
             transaction, collection_id, document_id, attributes
         )
         if blob_id is None:
-            raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))
-        await self._index.request(transaction, scope, blob_id)
+            raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id), param="file_id")
+        return blob_id
 
     async def _get(self, transaction: Transaction, collection_id: UUID) -> Collection:
         collection = await self._repository.find_collection(transaction, collection_id)

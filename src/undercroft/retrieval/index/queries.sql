@@ -5,8 +5,12 @@ SET index_state = 'pending', index_error_code = NULL, index_error_message = NULL
 WHERE id = $1 AND index_state IN ('unindexed', 'failed')
 RETURNING id;
 
--- name: find_pending_media_type :value
-SELECT media_type FROM blobs WHERE id = $1 AND index_state = 'pending';
+-- name: begin_indexing :value
+-- A content that has failed waits again: its job was retried. Answers nothing when it is indexed, or gone.
+UPDATE blobs
+SET index_state = 'pending', index_error_code = NULL, index_error_message = NULL
+WHERE id = $1 AND index_state IN ('pending', 'failed')
+RETURNING media_type;
 
 -- name: lock_pending_blob :value
 SELECT id FROM blobs WHERE id = $1 AND index_state = 'pending' FOR UPDATE;
@@ -100,11 +104,13 @@ WHERE tenant_id = current_tenant()
 RETURNING weighted_average;
 
 -- name: reweight_chunks :value
--- Answers the last chunk that was reweighted, nothing after the last one.
+-- Answers the last chunk that was reweighted, nothing after the last one. SKIP LOCKED: what another transaction holds
+-- here is being deleted, in an order of its own; waiting for it with a batch of locks in hand could be a deadlock.
 WITH batch AS (
     SELECT c.id FROM chunks AS c
     WHERE c.tenant_id = current_tenant() AND c.id > $2
     ORDER BY c.id LIMIT $3
+    FOR NO KEY UPDATE SKIP LOCKED
 ), reweighted AS (
     UPDATE chunks AS c
     SET terms = bm25_weights(c.lexemes, $1)

@@ -22,9 +22,9 @@ class IndexRepository:
         """Mark a content as waiting; False when it is indexed or waiting already."""
         return await _QUERIES.value(transaction, "request_index", blob_id) is not None
 
-    async def find_pending_media_type(self, transaction: Transaction, blob_id: UUID) -> str | None:
-        """The type of a content that waits to be indexed; None when it does not, or is gone."""
-        media_type = await _QUERIES.value(transaction, "find_pending_media_type", blob_id)
+    async def begin_indexing(self, transaction: Transaction, blob_id: UUID) -> str | None:
+        """The type of a content that waits to be indexed, or failed and now waits again; None when there is none."""
+        media_type = await _QUERIES.value(transaction, "begin_indexing", blob_id)
         return cast("str | None", media_type)
 
     async def lock_pending_blob(self, transaction: Transaction, blob_id: UUID) -> bool:

@@ -21,6 +21,6 @@ class IndexService:
         The content's state and the job commit with the caller's transaction.
         """
         if await self._repository.request_index(transaction, blob_id):
-            await self._jobs.enqueue(
-                transaction, scope, INDEX_JOB, {"blob_id": str(blob_id)}, dedupe_key=str(blob_id)
-            )
+            # No dedupe key: the state allows one request at a time, and a job that has just recorded a failure counts
+            # as running until the worker has recorded its end. It would swallow the new request.
+            await self._jobs.enqueue(transaction, scope, INDEX_JOB, {"blob_id": str(blob_id)})

@@ -80,7 +80,8 @@ class IndexTasks:
         """
         blob_id = UUID(str(context.payload["blob_id"]))
         async with self._database.transaction(context.scope) as transaction:
-            media_type = await self._repository.find_pending_media_type(transaction, blob_id)
+            await context.still_mine(transaction)
+            media_type = await self._repository.begin_indexing(transaction, blob_id)
         if media_type is None:
             return
         path = self._blobs.local_path(context.scope.tenant_id, blob_id)

@@ -58,7 +58,7 @@ def folder_of(models_dir: Path) -> Path:
 
 
 def locate_minilm(models_dir: Path) -> MinilmFiles:
-    """Find the prepared model and check every byte of it (23 MB, some 20 ms).
+    """Find the prepared model and check every byte of it (23 MB, some 30 ms).
 
     Raises:
         MinilmUnavailableError: It was never prepared, is damaged, or was made by another recipe.
