@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai._streaming import SSEDecoder
+from starlette.types import Message
 
 from tests.http.asgi import Connection, scope
 from undercroft.http.sse import DONE, EventStreamResponse, _with_heartbeats, encode_event
@@ -109,6 +110,35 @@ async def test_a_client_that_cannot_be_written_to_ends_the_work_quietly() -> Non
 
     await EventStreamResponse(source.events(), render_failure)(scope(), connection.receive, send)
     assert connection.sent == []
+
+
+async def test_whoever_stopped_reading_ends_the_work() -> None:
+    source, connection = Source(b"data: 1\n\n"), Connection()
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    response = EventStreamResponse(source.events(), render_failure, stalled_seconds=0)
+    await response(scope(), connection.receive, send)
+    assert source.closed
+
+
+async def test_leaving_while_a_heartbeat_cannot_be_sent_ends_the_work() -> None:
+    source, connection = Source(), Connection()
+    stuck = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        if message.get("body") == b": heartbeat\n\n":
+            stuck.set()
+            await asyncio.Event().wait()
+
+    response = EventStreamResponse(source.events(), render_failure, heartbeat_seconds=0)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(response(scope(), connection.receive, send))
+        await stuck.wait()
+        connection.left.set()
+    assert source.closed
 
 
 async def test_heartbeats_are_comments_between_events() -> None:

@@ -31,6 +31,7 @@ from undercroft.retrieval.minilm.files import locate_minilm
 _BACKLOG: Final = 8192
 """Uvicorn's default of 2,048 drops connections when thousands of streams open at once."""
 _DRAIN_SECONDS: Final = 10
+_CUT_OFF_SECONDS: Final = 5.0
 _WORKER_STOP_SECONDS: Final = 30.0
 _RESTART_SECONDS: Final = 1.0
 
@@ -64,10 +65,12 @@ async def serve(settings: Settings, *, belongs_to_parent: bool) -> None:
                 _running_worker(settings) as worker,
             ):
                 application = create_application(settings, database_url, worker.describe)
-                server = _Server(_uvicorn_config(settings, application))
-                stop.hand_over(server)
-                _announce(listener)
-                await server.serve(sockets=[listener])
+                async with application.router.lifespan_context(application):
+                    server = _Server(_uvicorn_config(settings, application))
+                    stop.hand_over(server)
+                    _announce(listener)
+                    await server.serve(sockets=[listener])
+                    await server.end_requests()
     except asyncio.CancelledError:
         if not stop.requested:
             raise
@@ -105,7 +108,8 @@ def _uvicorn_config(settings: Settings, application: FastAPI) -> uvicorn.Config:
         backlog=_BACKLOG,
         http=BoundedProtocol,
         ws="none",
-        lifespan="on",
+        # Uvicorn would close the services under the requests that it has just cut off.
+        lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -121,6 +125,16 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
+
+    async def end_requests(self) -> None:
+        """Let the requests that were cut off record it: a kept response must not look as if it were still made."""
+        requests = set(self.server_state.tasks)
+        if not requests:
+            return
+        if self.force_exit:
+            for request in requests:
+                request.cancel()
+        await asyncio.wait(requests, timeout=_CUT_OFF_SECONDS)
 
 
 class _StopRequest:

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import structlog
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from undercroft.http.disconnect import wait_for_disconnect
 from undercroft.http.errors import as_undercroft_error
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
 HEARTBEAT_SECONDS: Final = 15.0
+STALLED_SECONDS: Final = 60.0
 DONE: Final = b"data: [DONE]\n\n"
 _HEARTBEAT: Final = b": heartbeat\n\n"
 _HEADERS: Final = {
@@ -42,16 +43,23 @@ class EventStreamResponse(StreamingResponse):
     Args:
         events: Encoded events; closed when the client leaves.
         render_failure: What is sent when ``events`` raises: the stream ends with it, not silently.
+        heartbeat_seconds: After how long without an event a heartbeat is sent.
+        stalled_seconds: A client that has read nothing for so long has left, whatever its connection says.
     """
 
     def __init__(
         self,
         events: AsyncGenerator[bytes, None],
         render_failure: Callable[[UndercroftError], bytes],
+        *,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        stalled_seconds: float = STALLED_SECONDS,
     ) -> None:
         super().__init__(events, headers=_HEADERS, media_type="text/event-stream")
         self._events = events
         self._render_failure = render_failure
+        self._heartbeat_seconds = heartbeat_seconds
+        self._stalled_seconds = stalled_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; returns when it ended or the client left."""
@@ -68,11 +76,25 @@ class EventStreamResponse(StreamingResponse):
             raise outcomes[0]
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        async with aclosing(self._guarded()) as blocks:
-            async for block in _with_heartbeats(blocks, HEARTBEAT_SECONDS):
-                await send({"type": "http.response.body", "body": block, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        async with (
+            aclosing(self._guarded()) as blocks,
+            # Closed as well, and first: between heartbeats it waits for the next block.
+            aclosing(_with_heartbeats(blocks, self._heartbeat_seconds)) as beating,
+        ):
+            await self._pass_on(
+                send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+            )
+            async for block in beating:
+                await self._pass_on(
+                    send, {"type": "http.response.body", "body": block, "more_body": True}
+                )
+            await self._pass_on(
+                send, {"type": "http.response.body", "body": b"", "more_body": False}
+            )
+
+    async def _pass_on(self, send: Send, message: Message) -> None:
+        async with asyncio.timeout(self._stalled_seconds):
+            await send(message)
 
     async def _guarded(self) -> AsyncGenerator[bytes, None]:
         try:

@@ -24,7 +24,9 @@ async def put(shelf: Shelf, scope: Member, *texts: str) -> list[UUID]:
     return [await shelf.put(scope, f"{number}.txt", text) for number, text in enumerate(texts)]
 
 
-async def test_a_collection_is_made_whole_or_not_at_all(shelf: Shelf, make_scope: MakeScope) -> None:
+async def test_a_collection_is_made_whole_or_not_at_all(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
     ann, bob = await make_scope(), await make_scope()
     (mine,), (theirs,) = await put(shelf, ann, "Mine."), await put(shelf, bob, "Theirs.")
     for missing in (theirs, IdSource().new()):
@@ -94,7 +96,9 @@ async def test_members_are_counted_and_listed_by_what_became_of_them(
     await shelf.collections.add(ann, collection, broken, {})
     await shelf.run_jobs(ann)
     (waiting,) = await put(shelf, ann, "Waiting.")
-    await shelf.collections.add(ann, collection, waiting, {"kind": "letter", "page": 2.5, "new": True})
+    await shelf.collections.add(
+        ann, collection, waiting, {"kind": "letter", "page": 2.5, "new": True}
+    )
     counts = (await shelf.collections.get(ann, collection)).counts
     assert (counts.completed, counts.failed, counts.in_progress, counts.total) == (1, 1, 1, 3)
     for status, expected in (
@@ -194,9 +198,7 @@ async def test_adding_two_documents_of_one_content_does_not_deadlock_with_the_de
     async with shelf.database.transaction(ann) as deleting:
         # What delete_document does, in its two steps: the document, then its content.
         await deleting.execute("DELETE FROM documents WHERE id = $1", second)
-        creating = asyncio.create_task(
-            shelf.collections.create(ann, "papers", {}, [first, second])
-        )
+        creating = asyncio.create_task(shelf.collections.create(ann, "papers", {}, [first, second]))
         await until_blocked(shelf.stepped)
         await deleting.execute("SELECT id FROM blobs FOR UPDATE")
     with pytest.raises(NotFoundError):

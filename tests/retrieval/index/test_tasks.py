@@ -24,7 +24,9 @@ LETTER = "# Rent\n\nThe monthly rent is £1,250.00. 🏠\n\n# Deposit\n\nThe dep
 BROKEN_PDF = b"%PDF-1.7\nThis is where the file was cut off."
 
 
-async def add(shelf: Shelf, scope: Member, filename: str, content: str | bytes) -> tuple[UUID, UUID]:
+async def add(
+    shelf: Shelf, scope: Member, filename: str, content: str | bytes
+) -> tuple[UUID, UUID]:
     """A document that waits to be indexed: its collection and its id."""
     document_id = await shelf.put(scope, filename, content)
     collection = await shelf.collections.create(scope, "papers", {}, [document_id])
@@ -55,7 +57,8 @@ async def test_chunks_are_slices_of_the_text_they_came_from(
 ) -> None:
     ann = await make_scope()
     text = "\n\n".join(
-        f"# Part {part}\n\n" + " ".join(f"Sentence {part}.{n} has a naïve 🦆 in it." for n in range(60))
+        f"# Part {part}\n\n"
+        + " ".join(f"Sentence {part}.{n} has a naïve 🦆 in it." for n in range(60))
         for part in range(4)
     )
     collection_id, (document_id,) = await _filled(shelf, ann, text)
@@ -267,7 +270,9 @@ async def test_weights_follow_the_average_length(shelf: Shelf, make_scope: MakeS
     await shelf.tasks.index_blob(shelf.context(claim))
     assert await _stale_weights(shelf, ann) == await _count_chunks(shelf, ann)
     async with shelf.database.transaction(ann) as transaction:
-        await transaction.execute("UPDATE jobs SET state = 'succeeded', finished_at = now() WHERE state = 'running'")
+        await transaction.execute(
+            "UPDATE jobs SET state = 'succeeded', finished_at = now() WHERE state = 'running'"
+        )
         kinds = await transaction.fetch("SELECT kind FROM jobs WHERE state = 'queued'")
     assert [row["kind"] for row in kinds] == ["reweight_terms"]
     await shelf.run_jobs(ann)
@@ -287,7 +292,9 @@ async def test_weights_are_renewed_batch_by_batch_to_the_last_chunk(
         assert average is not None
         last: int | None = 0
         batches = 0
-        while (last := await REPOSITORY.reweight_chunks(transaction, average, last or 0, 2)) is not None:
+        while (
+            last := await REPOSITORY.reweight_chunks(transaction, average, last or 0, 2)
+        ) is not None:
             batches += 1
         assert batches == -(-chunks // 2)
     assert await _stale_weights(shelf, ann) == 0

@@ -111,9 +111,7 @@ class CollectionService:
         async with self._database.transaction(scope) as transaction:
             if not await self._repository.lock_collection(transaction, collection_id):
                 raise _no_collection(collection_id)
-            blob_id = await self._insert_member(
-                transaction, collection_id, document_id, attributes
-            )
+            blob_id = await self._insert_member(transaction, collection_id, document_id, attributes)
             await self._index.request(transaction, scope, blob_id)
             return await self._get_member(transaction, collection_id, document_id)
 

@@ -1,0 +1,66 @@
+"""A service that is stopped while it answers leaves no answer behind that looks as if it were still being made."""
+
+import json
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+
+from tests.e2e.conftest import make_key, start_service, stop_service
+from tests.servers.model_server import KEY, ModelServer
+
+STREAMS = 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [1, 2], ids=["drained", "cut off at once"])
+def test_answers_that_a_stop_cuts_off_are_cancelled(
+    upstream: ModelServer, tmp_path: Path, signals: int
+) -> None:
+    data_dir = tmp_path / "data"
+    settings = {"UNDERCROFT_UPSTREAM_URL": upstream.base_url, "UNDERCROFT_UPSTREAM_KEY": KEY}
+    process, url = start_service(data_dir, settings)
+    headers = {"Authorization": f"Bearer {make_key(data_dir, 'main', 'main@example.org')}"}
+    begun = threading.Barrier(STREAMS + 1, timeout=30)
+
+    def answer_id() -> str:
+        """Read a stream until it breaks off."""
+        found = ""
+        body = {"model": "stall", "input": "Say one word.", "stream": True}
+        with httpx.stream(
+            "POST", f"{url}/v1/responses", headers=headers, json=body, timeout=60
+        ) as stream:
+            try:
+                for line in stream.iter_lines():
+                    event = json.loads(line[6:]) if line.startswith("data: {") else {}
+                    if event.get("type") == "response.created":
+                        found = event["response"]["id"]
+                    elif event.get("type") == "response.output_text.delta":
+                        begun.wait()
+            except httpx.TransportError:
+                return found
+        return found
+
+    with ThreadPoolExecutor(STREAMS) as readers:
+        answers = [readers.submit(answer_id) for _ in range(STREAMS)]
+        begun.wait()
+        for _ in range(signals - 1):
+            os.kill(process.pid, signal.SIGTERM)
+            time.sleep(0.1)  # the service's own handler takes the two apart; signals that are pending merge
+        stop_service(process)
+        ids = [answer.result() for answer in answers]
+
+    process, url = start_service(data_dir, settings)
+    try:
+        states = [
+            httpx.get(f"{url}/v1/responses/{answer}", headers=headers).json()["status"]
+            for answer in ids
+        ]
+    finally:
+        stop_service(process)
+    assert states == ["cancelled"] * STREAMS

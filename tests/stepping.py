@@ -1,0 +1,93 @@
+"""Steps for tests of races: what waits is seen in PostgreSQL, what must not go on yet is held by an event."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.retrieval.embedding.protocol import Embedder, EmbeddingModel, Embeddings, Vectors
+
+PATIENCE = 20.0
+"""Seconds after which a test gives up waiting for what must happen."""
+
+
+async def until_blocked(database: Database, sessions: int = 1) -> None:
+    """Return once that many sessions of the service's login wait for another one's lock."""
+    async with asyncio.timeout(PATIENCE):
+        while await _count_blocked(database) < sessions:
+            pass
+
+
+async def _count_blocked(database: Database) -> int:
+    # Each look is a transaction of its own: within one, PostgreSQL shows the same activity for ever.
+    async with database.transaction_without_scope() as transaction:
+        return int(
+            await transaction.fetchval(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        )
+
+
+class Gate:
+    """Where something stops until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    async def wait_until_reached(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self.reached.wait()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    async def pass_through(self) -> None:
+        self.reached.set()
+        async with asyncio.timeout(PATIENCE):
+            await self._opened.wait()
+
+
+class SteppedDatabase(Database):
+    """A database that stops before its nth scoped transaction, counted from 1."""
+
+    gate: Gate | None = None
+    stop_before = 0
+    _count = 0
+
+    def step(self, stop_before: int) -> Gate:
+        """Count from now on, and stop before that transaction."""
+        self.gate, self.stop_before, self._count = Gate(), stop_before, 0
+        return self.gate
+
+    @asynccontextmanager
+    async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
+        self._count += 1
+        if self.gate is not None and self._count == self.stop_before:
+            await self.gate.pass_through()
+        async with super().transaction(scope) as transaction:
+            yield transaction
+
+
+class PausingEmbedder:
+    """A real embedder that stops before each call while it has a gate."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.gate: Gate | None = None
+
+    @property
+    def model(self) -> EmbeddingModel:
+        return self._embedder.model
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        return (await self.embed_counted(texts)).vectors
+
+    async def embed_counted(self, texts: Sequence[str]) -> Embeddings:
+        if self.gate is not None:
+            await self.gate.pass_through()
+        return await self._embedder.embed_counted(texts)
+
+    async def close(self) -> None:
+        await self._embedder.close()
