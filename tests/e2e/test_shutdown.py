@@ -51,7 +51,7 @@ def test_answers_that_a_stop_cuts_off_are_cancelled(
         begun.wait()
         for _ in range(signals - 1):
             os.kill(process.pid, signal.SIGTERM)
-            time.sleep(0.1)  # the service's own handler takes the two apart; signals that are pending merge
+            time.sleep(0.1)  # two signals that are pending at once are one
         stop_service(process)
         ids = [answer.result() for answer in answers]
 
