@@ -98,6 +98,20 @@ def test_no_text_makes_a_third_fence_line(text: str) -> None:
     assert "<|" not in block
 
 
+@pytest.mark.parametrize(
+    "token",
+    """<|im_start|> <|eot_id|> <\uff5cUser\uff5c> <start_of_turn> <end_of_turn> <bos> <eos> <s> </s> <<SYS>> <</SYS>>
+    [INST] [/INST]""".split(),  # noqa: SIM905 - a list of words reads best as prose
+)
+def test_a_passage_holds_no_control_token_of_a_chat_template(token: str) -> None:
+    block = fenced(passage(1, f"a{token}b"))
+    assert token not in block
+    assert token.strip("<>[]") in block
+
+
 def test_ordinary_text_is_not_changed() -> None:
+    assert "<b>[1]</b> <stop> a|b [INSTALL]" in fenced(
+        passage(1, "<b>[1]</b> <stop> a|b [INSTALL]")
+    )
     assert LEASE.text in fenced(LEASE)
     assert "a < b >> c" in fenced(passage(1, "a < b >> c"))

@@ -1,6 +1,7 @@
 """Every error has one status and a face's own shape, says what to do, and keeps its cause to itself."""
 
 import asyncio
+import errno
 import json
 from typing import Annotated
 
@@ -43,6 +44,10 @@ def make_application() -> FastAPI:
     async def fail() -> None:
         raise RuntimeError("password=hunter2")
 
+    @router.get("/v1/gone")
+    async def lose() -> None:
+        raise asyncpg.ConnectionDoesNotExistError
+
     @router.get("/v1/missing")
     async def find() -> None:
         raise NotFoundError("thing", "thing-1")
@@ -57,6 +62,15 @@ async def ask(method: str, path: str, body: object = None) -> httpx.Response:
     transport = httpx.ASGITransport(make_application(), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         return await client.request(method, path, json=body)
+
+
+async def test_a_lost_database_is_answered_within_the_application() -> None:
+    """Answered by the framework's last resort, it would be raised again: no request number, a closed connection."""
+    transport = httpx.ASGITransport(make_application(), raise_app_exceptions=True)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.get("/v1/gone")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
 
 
 @pytest.mark.parametrize("kind", ErrorKind)
@@ -142,6 +156,9 @@ async def test_a_defect_is_500_without_its_cause() -> None:
         (TimeoutError(), ErrorKind.TIMED_OUT, False),
         (asyncpg.PostgresConnectionError("x"), ErrorKind.UNAVAILABLE, True),
         (asyncpg.InterfaceError("x"), ErrorKind.UNAVAILABLE, True),
+        (asyncpg.AdminShutdownError("x"), ErrorKind.UNAVAILABLE, True),
+        (asyncpg.DiskFullError("x"), ErrorKind.UNAVAILABLE, True),
+        (OSError(errno.ENOSPC, "x"), ErrorKind.UNAVAILABLE, True),
         (ConnectionResetError(), ErrorKind.UNAVAILABLE, True),
         (asyncpg.SerializationError("x"), ErrorKind.UNAVAILABLE, True),
         (asyncpg.DeadlockDetectedError("x"), ErrorKind.UNAVAILABLE, True),
@@ -160,7 +177,13 @@ def test_what_fails_below_has_a_caller_s_view(
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("x"), asyncpg.UndefinedTableError("x"), asyncio.QueueFull()]
+    "error",
+    [
+        ValueError("x"),
+        asyncpg.UndefinedTableError("x"),
+        asyncio.QueueFull(),
+        FileNotFoundError(errno.ENOENT, "x"),
+    ],
 )
 def test_a_defect_has_none(error: Exception) -> None:
     assert as_undercroft_error(error) is None

@@ -51,6 +51,21 @@ def test_a_body_is_taken_exactly_when_it_can_be_stored(value: dict[str, Any]) ->
         assert Body.model_validate({"anything": value}).anything == value
 
 
+def test_a_body_of_too_many_values_is_refused_before_each_gets_an_error() -> None:
+    full: dict[str, Any] = {"anything": {"a": [1] * 19_997}}
+    assert Body.model_validate(full).anything == full["anything"]
+    for body in (
+        {"anything": {"a": [1] * 19_998}},
+        {f"unknown{number}": 1 for number in range(20_000)},
+        {"anything": {"a": [[]] * 10_000, "b": [{}] * 10_000}},
+        {"text": ["wrong"] * 20_000},
+        [{}] * 20_000,
+    ):
+        with pytest.raises(ValidationError) as refused:
+            Body.model_validate(body)
+        assert [error["type"] for error in refused.value.errors()] == ["too_many_values"]
+
+
 @pytest.mark.parametrize("text", ["a\x00b", "\x00", "\ud800", "a\udfffb", "\udc00\ud800"])
 def test_unstorable_text_is_refused_wherever_it_stands(text: str) -> None:
     for body in ({"text": text}, {text: 1}, {"anything": {"a": [{text: 1}]}}, {"text": [text]}):

@@ -23,7 +23,11 @@ MESSAGE_OVERHEAD: Final = 8
 """Tokens set aside for each message, for what a chat template puts around it."""
 
 _FENCE: Final = re.compile(r"<{3,}|>{3,}")
-_TEMPLATE_TOKEN: Final = re.compile(r"<\||\|>")
+# Of ChatML and Llama 3, DeepSeek (with a full-width bar), Gemma, Llama 2 and Mistral.
+_TEMPLATE_TOKEN: Final = re.compile(
+    r"<(?=[|｜])|(?<=[|｜])>|<(?=/?(?:s|bos|eos|start_of_turn|end_of_turn)>)|<<(?=/?SYS>>)|\[(?=/?INST\])"
+)
+_HARMLESS: Final = str.maketrans("<>[", "‹›［")
 _LABEL_LENGTH: Final = 120
 
 
@@ -102,7 +106,7 @@ def fenced(passage: Passage) -> str:
 def neutralised(text: str) -> str:
     """A text that can neither open nor close a fence, nor speak for another role in a chat template."""
     text = _FENCE.sub(lambda match: ("‹" if match[0][0] == "<" else "›") * len(match[0]), text)
-    return _TEMPLATE_TOKEN.sub(lambda match: match[0].replace("<", "‹").replace(">", "›"), text)
+    return _TEMPLATE_TOKEN.sub(lambda match: match[0].translate(_HARMLESS), text)
 
 
 def _labels(passage: Passage) -> list[str]:

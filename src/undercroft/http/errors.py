@@ -3,6 +3,7 @@
 ``docs/errors.md`` has a section for each kind, which a problem's ``type`` points to.
 """
 
+import errno
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from undercroft.kit.errors import STATUS, ErrorKind, UndercroftError
+from undercroft.kit.errors import STATUS, ErrorKind, UnavailableError, UndercroftError
 from undercroft.kit.sql import NoRowError
 
 OPENAI_ROOT: Final = "/v1/"
@@ -29,6 +30,7 @@ _REASONS: Final = {
     "extra_forbidden": "is not a field that is known here",
     "none_required": "is not supported yet; leave it out",
     "not_supported": "is not supported yet; leave it out",
+    "too_many_values": "the body holds more than 20,000 values",
     "nul_character": "a text contains a NUL character",
     "lone_surrogate": "a text contains half of a surrogate pair",
     "json_invalid": "the body is not valid JSON",
@@ -51,6 +53,9 @@ _OPENAI_TYPE: Final[dict[ErrorKind, str]] = {
     ErrorKind.INTERNAL: "server_error",
 }
 
+_NO_ROOM: Final = "The service has run out of room; try again when its operator has made some."
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+
 _FROM_BELOW: Final[tuple[tuple[tuple[type[Exception], ...], ErrorKind, str], ...]] = (
     (
         (asyncpg.QueryCanceledError, TimeoutError),
@@ -58,9 +63,19 @@ _FROM_BELOW: Final[tuple[tuple[tuple[type[Exception], ...], ErrorKind, str], ...
         "This took too long; try again.",
     ),
     (
-        (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError),
+        (
+            asyncpg.PostgresConnectionError,
+            asyncpg.InterfaceError,
+            asyncpg.OperatorInterventionError,
+            ConnectionError,
+        ),
         ErrorKind.UNAVAILABLE,
         "The database does not answer; try again.",
+    ),
+    (
+        (asyncpg.InsufficientResourcesError,),
+        ErrorKind.UNAVAILABLE,
+        _NO_ROOM,
     ),
     (
         (asyncpg.SerializationError, asyncpg.DeadlockDetectedError),
@@ -121,6 +136,8 @@ def as_undercroft_error(error: BaseException) -> UndercroftError | None:
         if isinstance(error, exceptions):
             retry_after = 1 if kind is ErrorKind.UNAVAILABLE else None
             return UndercroftError(message, kind=kind, retry_after=retry_after)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return UnavailableError(_NO_ROOM)
     return None
 
 
@@ -188,8 +205,18 @@ def install_error_handlers(application: FastAPI) -> None:
             )
         return render_error(request.url.path, error)
 
-    for exception_class in (UndercroftError, RequestValidationError, HTTPException, Exception):
-        application.add_exception_handler(exception_class, handle)
+    # Named one by one: what only `Exception` catches is answered outside of all middleware, raised again, and costs the
+    # client its connection.
+    from_below = [cause for causes, _, _ in _FROM_BELOW for cause in causes]
+    for cause in (
+        UndercroftError,
+        RequestValidationError,
+        HTTPException,
+        *from_below,
+        OSError,
+        Exception,
+    ):
+        application.add_exception_handler(cause, handle)
 
 
 def _method_not_allowed(request: Request) -> Response:

@@ -11,6 +11,7 @@ from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import parse_id
 
 _MAX_DEPTH: Final = 64
+_MAX_VALUES: Final = 20_000
 
 
 class RequestBody(BaseModel):
@@ -25,29 +26,42 @@ class RequestBody(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _has_storable_text(cls, value: object) -> object:
-        _check_text(value, 0)
+        _check_values(value, 0, _MAX_VALUES)
         return value
 
 
-def _check_text(value: object, depth: int) -> None:
+def _check_values(value: object, depth: int, room: int) -> int:
+    """Refuse what cannot be stored, and more than there is room for: each wrong value would make an error of its own.
+
+    Returns:
+        How many values there may be besides.
+    """
     if depth > _MAX_DEPTH:
         raise PydanticCustomError("too_deep", "is nested deeper than 64 levels")
+    if room < 1:
+        raise PydanticCustomError("too_many_values", "the body holds more than 20,000 values")
+    room -= 1
     if isinstance(value, str):
-        if "\x00" in value:
-            raise PydanticCustomError("nul_character", "contains a NUL character")
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise PydanticCustomError("lone_surrogate", "contains half of a surrogate pair")
+        _check_text(value)
     elif isinstance(value, Mapping):
         for key, item in cast("Mapping[object, object]", value).items():
-            _check_text(key, depth + 1)
-            _check_text(item, depth + 1)
+            _check_text(str(key))
+            room = _check_values(item, depth + 1, room)
     elif isinstance(value, Sequence):
         for item in cast("Sequence[object]", value):
-            _check_text(item, depth + 1)
+            room = _check_values(item, depth + 1, room)
+    return room
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise PydanticCustomError("nul_character", "contains a NUL character")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise PydanticCustomError("lone_surrogate", "contains half of a surrogate pair")
 
 
 def _storable(text: str) -> str:
-    _check_text(text, 0)
+    _check_text(text)
     return text
 
 

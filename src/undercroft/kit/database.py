@@ -116,7 +116,8 @@ class Database:
         except (
             TimeoutError,
             OSError,
-            asyncpg.CannotConnectNowError,
+            asyncpg.PostgresConnectionError,
+            asyncpg.OperatorInterventionError,
             asyncpg.TooManyConnectionsError,
         ) as error:
             raise UnavailableError("The database is busy or starting; try again.") from error
@@ -124,6 +125,9 @@ class Database:
             self._observer.connection_acquired(self._clock.monotonic() - started)
         try:
             yield connection
+        except asyncpg.InternalClientError as error:
+            # What asyncpg raises at the next statement when the server has ended the session since the last one.
+            raise UnavailableError("The database ended the connection; try again.") from error
         finally:
             await self._pool.release(connection)
 

@@ -338,6 +338,46 @@ async def test_processes_that_a_killed_server_left_make_room_for_the_next(
         assert await _value(urls.service, "SELECT 1") == 1
 
 
+class _Failing:
+    """Runs a server that ends at once while a file exists, and counts how often it did."""
+
+    def __init__(self, folder: Path) -> None:
+        self.broken = folder / "broken"
+        self.tries = folder / "tries"
+
+    def settle(self, home: Path) -> Cluster:
+        cluster = launcher_for(home).settle(home)
+        script = (
+            f"case \"$*\" in *bin/postgres*) if [ -e '{self.broken}' ]; then echo >> '{self.tries}'; exit 1; fi;; esac;"
+            ' exec "$@"'
+        )
+        return replace(cluster, prefix=("/bin/sh", "-c", script, "sh", *cluster.prefix))
+
+
+async def test_a_server_that_does_not_come_up_again_is_tried_until_it_does(
+    embedded: "MakeServer", postmaster: "FindPostmaster", data_dir: Path, tmp_path: Path
+) -> None:
+    failing = _Failing(tmp_path)
+    server = embedded(data_dir, launcher=failing)
+    async with server as urls:
+        watching = asyncio.create_task(server.keep_running())
+        failing.broken.touch()
+        running = postmaster(data_dir)
+        assert running is not None
+        running.kill()
+        async with asyncio.timeout(60):
+            while not failing.tries.exists():
+                await asyncio.to_thread(os.sched_yield)
+        failing.broken.unlink()
+        async with asyncio.timeout(60):
+            while running_urls(data_dir) is None:
+                assert not watching.done(), watching
+                await asyncio.to_thread(os.sched_yield)
+        assert await _value(urls.service, "SELECT 1") == 1
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
 class _Stalling:
     """Runs a program in the server's place that never becomes ready."""
 

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from undercroft.retrieval.parsing.models import ExtractedDocument
@@ -67,6 +68,15 @@ def _open(path: str) -> str:
 
 def _create(path: str) -> str:
     return _attempt(lambda: os.open(path, os.O_WRONLY | os.O_CREAT))
+
+
+def _change_mode(path: str) -> str:
+    return _attempt(lambda: Path(path).chmod(0o644))
+
+
+def _connect_path(path: str) -> str:
+    with socket.socket(socket.AF_UNIX) as client:
+        return _attempt(lambda: client.connect(path))
 
 
 def _connect(port: str) -> str:
@@ -143,6 +153,8 @@ _ORDERS = {
     "raise": _raise,
     "open": _open,
     "create": _create,
+    "change-mode": _change_mode,
+    "connect-path": _connect_path,
     "connect": _connect,
     "send": _send,
     "kill": _kill,

@@ -36,6 +36,7 @@ from undercroft.kit.postgres.sockets import make_socket_folder, remove_socket_fo
 
 _POLL_SECONDS: Final = 0.02
 _WATCH_SECONDS: Final = 0.5
+_RETRY_SECONDS: Final = 2.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -123,26 +124,30 @@ class EmbeddedPostgres:
         await asyncio.to_thread(self._tear_down)
 
     async def keep_running(self) -> None:
-        """Start the server again whenever it ends by itself, until cancelled. Its URLs stay the same.
-
-        Raises:
-            PostgresStartError: When it does not come up again.
-        """
+        """Start the server again whenever it ends by itself, until cancelled. Its URLs stay the same."""
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             running = self._running
             if running is None or not await asyncio.to_thread(has_exited, running.process):
                 continue
             _log.error("postgres_ended", data_dir=str(self._data_dir))
-            # Waited for even when cancelled, as in _bring_up.
-            launching = asyncio.ensure_future(asyncio.to_thread(self._launch_again, running))
             try:
-                running = await asyncio.shield(launching)
-            except asyncio.CancelledError:
-                await asyncio.wait([launching])
-                raise
-            await self._wait_until_ready(running)
-            await asyncio.to_thread(write_durably, running.cluster.ready, "")
+                await self._bring_back(running)
+            except (PostgresStartError, OSError) as error:
+                # Of a full disk, say. Nobody else would try again once there is room.
+                _log.error("postgres_not_restarted", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _bring_back(self, running: "_Running") -> None:
+        # Waited for even when cancelled, as in _bring_up.
+        launching = asyncio.ensure_future(asyncio.to_thread(self._launch_again, running))
+        try:
+            running = await asyncio.shield(launching)
+        except asyncio.CancelledError:
+            await asyncio.wait([launching])
+            raise
+        await self._wait_until_ready(running)
+        await asyncio.to_thread(write_durably, running.cluster.ready, "")
 
     def _launch_again(self, running: "_Running") -> "_Running":
         process = self._adopt_or_launch(running.cluster, running.socket_folder)

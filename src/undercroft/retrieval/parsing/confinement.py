@@ -1,23 +1,30 @@
 """What a parser's process may not do: the limits that the kernel enforces, whatever the parser was talked into.
 
 A parser gets its file as an open descriptor and gives its answer through a socket, so it needs no file system, no
-network and no other process. The resource limits hold everywhere; Landlock (kernel 5.13) and the empty network
-namespace are taken where the machine permits them, and what is missing is reported.
+network and no other process. The resource limits hold everywhere; Landlock (kernel 5.13) and the namespaces are taken
+where the machine permits them, and what is missing is reported.
+
+Landlock opens no file, but lets a process change modes and times by a path, and connect to a socket that has one: so
+the root folder is empty, which takes the capabilities of a user namespace.
 """
 
 import ctypes
 import os
 import resource
 import signal
+import tempfile
+from pathlib import Path
 from typing import Final
 
 NO_NETWORK: Final = "network"
 NO_FILE_SYSTEM: Final = "file system"
+NO_PATHS: Final = "paths"
 
 MAX_DESCRIPTORS: Final = 32
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_CLONE_NEWIPC: Final = 0x08000000
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
 
@@ -45,16 +52,21 @@ def confine_server() -> list[str]:
     The process must have one thread.
 
     Returns:
-        Which protections this machine does not offer, from :data:`NO_NETWORK` and :data:`NO_FILE_SYSTEM`.
+        Which protections this machine does not offer, from :data:`NO_NETWORK`, :data:`NO_FILE_SYSTEM`
+        and :data:`NO_PATHS`.
     """
-    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_FSIZE, 0)
     missing: list[str] = []
     if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         missing.append(NO_NETWORK)
     if _landlock_version() < 1:
         missing.append(NO_FILE_SYSTEM)
+    try:
+        _enter_empty_root()
+    except OSError:  # no user namespace, or no folder for temporary files
+        missing.append(NO_PATHS)
+    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
     return missing
 
 
@@ -73,7 +85,19 @@ def confine_parser(server: int, memory_bytes: int, cpu_seconds: int) -> None:
     _limit(resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1)
     _limit(resource.RLIMIT_NOFILE, MAX_DESCRIPTORS)
     _limit(resource.RLIMIT_NPROC, 0)
+    # Of its own, so that shared memory goes with it. Refused where the server has no user namespace.
+    _libc.unshare(_CLONE_NEWIPC)
     _deny_file_system()
+
+
+def _enter_empty_root() -> None:
+    """Make a folder that is gone this process's root: there is no other path, and none can be made."""
+    folder = Path(tempfile.mkdtemp())
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    folder.rmdir()
+    os.fchdir(descriptor)
+    os.close(descriptor)
+    os.chroot(".")
 
 
 def _limit(kind: int, soft: int, hard: int | None = None) -> None:
