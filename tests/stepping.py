@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.retrieval.embedding.protocol import Embedder, EmbeddingModel, Embeddings, Vectors
@@ -27,6 +27,19 @@ async def _count_blocked(database: Database) -> int:
                 " WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
         )
+
+
+class _RollbackError(Exception):
+    """Ends a transaction without effect."""
+
+
+@asynccontextmanager
+async def rolled_back(database: Database, scope: Scope) -> AsyncGenerator[Transaction]:
+    """A transaction that comes to nothing, as when its process dies."""
+    with suppress(_RollbackError):
+        async with database.transaction(scope) as transaction:
+            yield transaction
+            raise _RollbackError
 
 
 class Gate:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final
 
 import httpx2 as httpx
@@ -12,7 +12,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.e2e.conftest import Service
-from tests.servers.model_server import KEY, ModelServer
+from tests.servers.model_server import KEY, ModelServer, Seen
 
 pytestmark = pytest.mark.xdist_group("service")
 
@@ -166,15 +166,17 @@ async def test_whoever_leaves_while_waiting_for_a_whole_answer_ends_it_too(
     sdk: AsyncOpenAI, model_server: ModelServer
 ) -> None:
     messages: Any = [{"role": "user", "content": QUESTION}]
-    for waiting in (
-        asyncio.create_task(sdk.responses.create(model="stall", input=QUESTION)),
-        asyncio.create_task(sdk.chat.completions.create(model="stall", messages=messages)),
-    ):
+    ways: tuple[Callable[[], Coroutine[Any, Any, object]], ...] = (
+        lambda: sdk.responses.create(model="stall", input=QUESTION),
+        lambda: sdk.chat.completions.create(model="stall", messages=messages),
+    )
+    for number, ask in enumerate(ways, 1):
+        waiting = asyncio.create_task(ask())
         await model_server.until(lambda seen: seen.running > 0)
         waiting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await waiting
-    await model_server.until(lambda seen: seen.cancelled == 2 and seen.running == 0)
+        await model_server.until(_ended(number))
 
 
 async def test_its_key_is_in_no_log(
@@ -214,3 +216,7 @@ async def finished(sdk: AsyncOpenAI, response_id: str) -> Any:  # noqa: ANN401 -
         kept = await sdk.responses.retrieve(response_id)
         if kept.status != "in_progress":
             return kept
+
+
+def _ended(requests: int) -> Callable[[Seen], bool]:
+    return lambda seen: seen.cancelled == requests and seen.running == 0

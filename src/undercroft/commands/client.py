@@ -1,6 +1,7 @@
 """A client of a running service, for the commands that use one: a few calls of its OpenAI-compatible API."""
 
 import json
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -8,11 +9,16 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from undercroft.kit.errors import STATUS, ErrorKind, UndercroftError
+from undercroft.kit.errors import STATUS, ErrorKind, InvalidRequestError, UndercroftError
 
 _SECONDS: Final = 120.0
 _PAGE: Final = 100
 _KINDS: Final = {status: kind for kind, status in STATUS.items()}
+
+
+def sendable_name(path: Path) -> str:
+    """A file's name as it is uploaded: what in it is not UTF-8 is replaced."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
 
 
 class ServiceClient:
@@ -62,12 +68,18 @@ class ServiceClient:
         """Upload a file; its id.
 
         Raises:
-            UndercroftError: When the service refuses it, with its reason.
+            UndercroftError: When the file cannot be read or the service refuses it, with the reason.
         """
-        form = aiohttp.FormData()
+        # Unquoted, because a server takes the name as it comes: quoted, "Müller.txt" would be called "M%C3%BCller.txt".
+        form = aiohttp.FormData(quote_fields=False)
         form.add_field("purpose", "user_data")
-        with path.open("rb") as file:
-            form.add_field("file", file, filename=path.name)
+        try:
+            # By its descriptor: aiohttp would look at the name of a file that has one, and choke on what is no UTF-8.
+            file = os.fdopen(os.open(path, os.O_RDONLY), "rb")
+        except OSError as error:
+            raise InvalidRequestError(f"It cannot be read: {error.strerror}.") from error
+        with file:
+            form.add_field("file", file, filename=sendable_name(path))
             return str((await self._call("POST", "files", data=form))["id"])
 
     async def add(self, store_id: str, file_id: str) -> None:

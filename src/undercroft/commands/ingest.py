@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from undercroft.commands.client import ServiceClient
+from undercroft.commands.client import ServiceClient, sendable_name
 from undercroft.kit.errors import UndercroftError
 
 _UPLOADS: Final = 4
@@ -30,7 +31,7 @@ async def ingest_paths(
     files = await asyncio.to_thread(_collect, paths)
     store_id = await client.find_or_create_store(store_name)
     present = set((await client.list_files(store_id)).values())
-    missing = [path for path in files if (path.name, path.stat().st_size) not in present]
+    missing = [path for path in files if (sendable_name(path), path.stat().st_size) not in present]
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -41,9 +42,9 @@ async def ingest_paths(
         refused = await _upload(client, store_id, missing, progress)
         await _wait(client, store_id, progress)
     for path, reason in refused:
-        console.print(f"[yellow]not taken[/] {path.name}: {reason}")
+        console.print(f"[yellow]not taken[/] {escape(sendable_name(path))}: {escape(reason)}")
     for _, reason in await client.list_failed(store_id):
-        console.print(f"[yellow]not indexed[/] {reason}")
+        console.print(f"[yellow]not indexed[/] {escape(reason)}")
     return store_id
 
 

@@ -14,6 +14,7 @@ from undercroft.kit.database import Database
 from undercroft.kit.sql import AnyConnection, load_queries
 
 _QUERIES: Final = load_queries("undercroft.kit")
+_CONNECT_SECONDS: Final = 10.0
 _FILE_NAME: Final = re.compile(r"^(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql$")
 
 
@@ -70,9 +71,10 @@ async def migrate(url: str, migrations: Sequence[Migration]) -> list[Migration]:
         The migrations that were applied now.
 
     Raises:
-        MigrationError: When an applied migration was edited, or the database is newer than this program.
+        MigrationError: When the owner cannot connect, an applied migration was edited, or the database is newer than
+            this program.
     """
-    connection = await asyncpg.connect(url, statement_cache_size=0)
+    connection = await _connect_owner(url)
     try:
         await connection.execute(_BOOTSTRAP)
         return [
@@ -80,6 +82,18 @@ async def migrate(url: str, migrations: Sequence[Migration]) -> list[Migration]:
         ]
     finally:
         await connection.close()
+
+
+async def _connect_owner(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    try:
+        return await asyncpg.connect(url, timeout=_CONNECT_SECONDS, statement_cache_size=0)
+    except ValueError as error:
+        # What asyncpg says of it may quote a piece of a password that was not percent-encoded.
+        raise MigrationError(
+            "The owner's database URL is malformed; percent-encode the special characters in it."
+        ) from error
+    except (OSError, asyncpg.PostgresError) as error:
+        raise MigrationError(f"The database does not let its owner in: {error}.") from error
 
 
 async def _apply(
@@ -127,7 +141,7 @@ async def grant_service_role(url: str, login: str) -> None:
     Raises:
         MigrationError: When there is no such login.
     """
-    connection = await asyncpg.connect(url, statement_cache_size=0)
+    connection = await _connect_owner(url)
     try:
         if not await _QUERIES.value(connection, "role_exists", login):
             raise MigrationError(f"The database has no login '{login}'; create it first.")
@@ -142,7 +156,7 @@ async def register_model(url: str, name: str, dimensions: int) -> None:
     Raises:
         MigrationError: When the model is known with another number of dimensions.
     """
-    connection = await asyncpg.connect(url, statement_cache_size=0)
+    connection = await _connect_owner(url)
     try:
         await _QUERIES.value(connection, "register_embedding_model", name, dimensions)
     except asyncpg.RaiseError as error:

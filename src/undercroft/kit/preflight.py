@@ -18,12 +18,18 @@ async def check_server(url: str) -> None:
     """Check version, extension and rights of the service's login.
 
     Raises:
-        PreflightError: When PostgreSQL is older than 15, pgvector is missing or older than 0.8, or the login stands
-            above row-level security.
+        PreflightError: When it does not answer, PostgreSQL is older than 15, pgvector is missing or older than 0.8, or
+            the login stands above row-level security.
     """
     try:
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS, statement_cache_size=0)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except ValueError as error:
+        # What asyncpg says of it may quote a piece of a password that was not percent-encoded.
+        raise PreflightError(
+            "UNDERCROFT_DATABASE_URL is not a database's URL: postgresql://LOGIN:PASSWORD@HOST:PORT/DATABASE, in which "
+            "special characters are percent-encoded."
+        ) from error
+    except (OSError, asyncpg.PostgresError) as error:
         raise PreflightError(
             f"The database of UNDERCROFT_DATABASE_URL does not answer: {error}."
         ) from error

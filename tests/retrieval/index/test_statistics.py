@@ -9,6 +9,7 @@ from uuid import UUID
 import numpy as np
 
 from tests.conftest import MakeScope, Member
+from tests.stepping import PATIENCE
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.retrieval.chunking import Chunk
@@ -156,3 +157,25 @@ def bm25(documents: list[list[str]], query: list[str]) -> list[float]:
             score += idf * tf * 2.2 / norm
         scores.append(score)
     return scores
+
+
+async def test_reweighting_goes_on_past_chunks_that_are_deleted_under_it(
+    database: Database, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    gone = await insert_blob(database, ann, ["mill river stone"] * 5)
+    kept = await insert_blob(database, ann, ["bridge lantern"] * 2)
+
+    async def reweight() -> int | None:
+        async with database.transaction(ann) as transaction:
+            return await REPOSITORY.reweight_chunks(transaction, 3.0, 0, 5)
+
+    async with database.transaction(ann) as deletion:
+        await deletion.execute("DELETE FROM blobs WHERE id = $1", gone)
+        # Not waited for: a batch that waited could, in another order, wait for a delete that waits for it.
+        async with asyncio.timeout(PATIENCE):
+            last = await reweight()
+    async with database.transaction(ann) as transaction:
+        assert last == await transaction.fetchval(
+            "SELECT max(id) FROM chunks WHERE blob_id = $1", kept
+        )

@@ -7,6 +7,7 @@ only we know (spans, page, headings, the verified quote) under the key ``undercr
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
@@ -142,6 +143,7 @@ class ResponseEvents:
 
     def fail(self, error: UndercroftError) -> Iterator[WireObject]:
         """The response ends with an error; what was sent of it stays."""
+        yield from self._stop_search("failed")
         yield from self._finish_message("incomplete")
         code = error.code or error.kind.value
         payload = {
@@ -160,7 +162,7 @@ class ResponseEvents:
 
     def cancel(self) -> None:
         """Whoever asked has left: nobody reads events any more, and what was made is kept."""
-        for _ in self._finish_message("incomplete"):
+        for _ in chain(self._stop_search("incomplete"), self._finish_message("incomplete")):
             pass
         self.resource["status"] = "cancelled"
 
@@ -170,6 +172,12 @@ class ResponseEvents:
             UndercroftError("The service failed while it made this.", kind=ErrorKind.INTERNAL)
         ):
             pass
+
+    def _stop_search(self, status: str) -> Iterator[WireObject]:
+        """A search that has begun and not ended does not go on."""
+        if self._search is not None and self._search["status"] != "completed":
+            self._search["status"] = status
+            yield self._done(self._search)
 
     def _start_message(self) -> Iterator[WireObject]:
         self._message = {

@@ -3,19 +3,25 @@ INSERT INTO responses (id, tenant_id, owner_id, status, resource)
 VALUES ($1, current_tenant(), current_principal(), 'in_progress', $2);
 
 -- name: insert_response_passages :exec
+-- Nothing for a response that was deleted meanwhile; the lock keeps one that is there until this commits.
+WITH response AS (
+    SELECT id FROM responses WHERE id = $1 AND owner_id = current_principal() FOR KEY SHARE
+)
+
 INSERT INTO response_passages (
     tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
 )
 SELECT
     current_tenant(),
-    $1,
+    response.id,
     p.number,
     p.document_id,
     p.document_version,
     p.start_offset,
     p.end_offset,
     p.score
-FROM unnest($2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[], $7::real[]) AS p (
+FROM response
+CROSS JOIN unnest($2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[], $7::real[]) AS p (
     number, document_id, document_version, start_offset, end_offset, score
 );
 

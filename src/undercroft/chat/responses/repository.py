@@ -24,7 +24,7 @@ class ResponseRepository:
     async def insert_passages(
         self, transaction: Transaction, response_id: UUID, passages: Sequence[FoundPassage]
     ) -> None:
-        """Record what a response is made from; passages are numbered from 1 in their order."""
+        """Record what a response is made from, if it is still there; passages are numbered from 1 in their order."""
         await _QUERIES.execute(
             transaction,
             "insert_response_passages",

@@ -1,0 +1,59 @@
+"""A model that says what the test wrote, and counts how often it was asked."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from undercroft.chat.providers.protocol import (
+    Finished,
+    FinishReason,
+    GenerationEvent,
+    GenerationRequest,
+    Location,
+    ModelInfo,
+    TextDelta,
+    Usage,
+)
+from undercroft.kit.errors import UndercroftError
+
+SCRIPTED = "scripted"
+
+
+class ScriptedModel:
+    """A provider at its seam.
+
+    Args:
+        pieces: What it says, piece by piece.
+        failure: Raised after the last piece.
+        endless: Whether it then goes on thinking for ever.
+    """
+
+    name = "scripted"
+    location: Location = "local"
+
+    def __init__(
+        self, *pieces: str, failure: UndercroftError | None = None, endless: bool = False
+    ) -> None:
+        self._pieces = pieces
+        self._failure = failure
+        self._endless = endless
+        self.requests: list[GenerationRequest] = []
+        self.closed = 0
+
+    async def list_models(self) -> tuple[ModelInfo, ...]:
+        return (ModelInfo(SCRIPTED, "test", context_tokens=4096),)
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        self.requests.append(request)
+        try:
+            for piece in self._pieces:
+                yield TextDelta(piece)
+            if self._failure is not None:
+                raise self._failure
+            if self._endless:
+                await asyncio.Event().wait()
+            yield Finished(FinishReason.STOP, Usage(11, 7))
+        finally:
+            self.closed += 1
+
+    async def close(self) -> None:
+        return None
