@@ -20,6 +20,7 @@ from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.ids import IdSource, parse_id
 from undercroft.kit.postgres.server import running_urls
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.embedding.protocol import Embedder
@@ -114,7 +115,9 @@ async def measure_service(service: LiveService, rounds: int) -> dict[str, Any]:
         aiohttp.ClientSession() as http,
         Database(urls.service, clock=clock, size=max(_CONCURRENCIES)) as database,
     ):
-        scope = await IdentityService(database, IdSource(clock), clock).authenticate(key)
+        ids = IdSource(clock)
+        ledger = Ledger(database, ids, clock)
+        scope = await IdentityService(database, ledger, ids, clock).authenticate(key)
         embedder = await open_embedder(service.settings, http, clock)
         ways = {
             "http": over_http(session, store_id),

@@ -74,6 +74,18 @@ async def fresh_database(server: DatabaseUrls) -> AsyncGenerator[DatabaseUrls]:
         await owner.close()
 
 
+async def withdraw_public_rights(urls: DatabaseUrls) -> None:
+    """Close a fresh database as ``docs/postgresql.md`` asks for: a copy does not have the rights of its template."""
+    name = urlsplit(urls.migration).path.removeprefix("/")
+    login = urlsplit(urls.service).username
+    owner = await asyncpg.connect(urls.migration)
+    try:
+        await owner.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        await owner.execute(f"GRANT CONNECT ON DATABASE {name} TO {login}")
+    finally:
+        await owner.close()
+
+
 async def _wait_until_unused(owner: AnyConnection, name: str) -> None:
     """A killed client's backend takes a moment to notice; the owner may not end those of the service's login."""
     for _ in range(250):

@@ -15,10 +15,12 @@ from undercroft.jobs.models import Claim
 from undercroft.jobs.repository import JobRepository
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.local import MINILM, OnnxEmbedder
 from undercroft.retrieval.index.service import IndexService
@@ -27,7 +29,9 @@ from undercroft.retrieval.minilm.files import load_tokenizer, locate_minilm
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.parsing.sandbox import ParserSandbox
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs import LocalBlobStore
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 
 UPLOAD_LIMIT = 1_000_000
@@ -51,6 +55,7 @@ class Shelf:
     collections: CollectionService
     tasks: IndexTasks
     search: SearchService
+    keys: KeyRing
 
     async def put(self, scope: Scope, filename: str, content: str | bytes) -> UUID:
         """Take a document in."""
@@ -109,18 +114,37 @@ async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> Asyn
     ):
         embedder = PausingEmbedder(await OnnxEmbedder.load(locate_minilm(models_dir), threads=1))
         try:
-            blobs = LocalBlobStore(folder, ids)
+            blobs = LocalBlobStore(folder / "blobs")
+            keys = KeyRing(await KeyFile.open(folder.parent / "provider.key"), ids)
+            ledger = Ledger(stepped, ids, clock)
+            staging = Staging(folder / "staging", ids)
             yield Shelf(
                 database=database,
                 stepped=stepped,
                 folder=folder,
                 embedder=embedder,
-                documents=DocumentService(stepped, blobs, ids, detect_media_type, UPLOAD_LIMIT),
-                collections=CollectionService(stepped, ids, IndexService(JobQueue(ids))),
-                tasks=IndexTasks(
-                    stepped, blobs, sandbox, load_tokenizer(models_dir), embedder, JobQueue(ids)
+                documents=DocumentService(
+                    stepped,
+                    blobs,
+                    staging,
+                    keys,
+                    ledger,
+                    ids,
+                    detect_media_type,
+                    UPLOAD_LIMIT,
                 ),
-                search=SearchService(stepped, embedder),
+                collections=CollectionService(stepped, keys, ids, IndexService(JobQueue(ids))),
+                tasks=IndexTasks(
+                    stepped,
+                    blobs,
+                    keys,
+                    sandbox,
+                    load_tokenizer(models_dir),
+                    embedder,
+                    JobQueue(ids),
+                ),
+                search=SearchService(stepped, keys, ledger, embedder),
+                keys=keys,
             )
         finally:
             await embedder.close()

@@ -25,7 +25,8 @@ from undercroft.kit.settings import (
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 
 _SECTIONS: Final[dict[str, Sequence[str]]] = {
-    "Files and logs": ("data_dir", "models_dir", "log_level", "log_format"),
+    "Files and logs": ("data_dir", "models_dir", "key_file", "log_level", "log_format"),
+    "Ledger": ("ledger_origin",),
     "Listening": ("host", "port", "allowed_hosts", "cors_origins", "trusted_proxies"),
     "Database": (
         "database_url",

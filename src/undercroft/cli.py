@@ -20,9 +20,11 @@ from undercroft.commands.jobs import list_dead_jobs, retry_job
 from undercroft.commands.keys import create_key, revoke_key
 from undercroft.commands.migrate import migrate_database
 from undercroft.commands.serve import serve as run_service
+from undercroft.commands.verify import verify as verify_files
 from undercroft.commands.worker import run_worker
 from undercroft.identity.models import Role
 from undercroft.jobs.service import JOB_PREFIX
+from undercroft.kit.crypto.providers.key_file import KeyFileError
 from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.kit.logs import configure_logging
@@ -30,6 +32,8 @@ from undercroft.kit.migrations import MigrationError
 from undercroft.kit.postgres.errors import PostgresStartError
 from undercroft.kit.preflight import PreflightError
 from undercroft.kit.settings import Settings, SettingsError, load_settings
+from undercroft.ledger.verification.notes import KeyFormatError
+from undercroft.ledger.verification.verify import VerificationUsageError
 from undercroft.retrieval.minilm.prepare import prepare_minilm
 
 _Result = TypeVar("_Result")
@@ -38,9 +42,12 @@ _Result = TypeVar("_Result")
 _EXPECTED: Final = (
     SettingsError,
     PreflightError,
+    KeyFileError,
     PostgresStartError,
     MigrationError,
     UndercroftError,
+    KeyFormatError,
+    VerificationUsageError,
     OSError,
 )
 
@@ -161,6 +168,31 @@ def evaluate(
         return await evaluate_beir(settings, beir, as_json=as_json)
 
     typer.echo(_run(measure, _set_up(data_dir=data_dir)))
+
+
+@application.command()
+def verify(
+    path: Annotated[
+        Path, typer.Argument(help="A mirrored log, an export (.tar or folder) or a .tlog-proof.")
+    ],
+    key: Annotated[
+        list[str], typer.Option(help="The log's verifier key; again for each one it has had.")
+    ],
+    since: Annotated[
+        Path | None,
+        typer.Option(help="An earlier checkpoint of the log, or the folder of an earlier mirror."),
+    ] = None,
+    entry: Annotated[
+        Path | None, typer.Option(help="For a proof: the entry that it is of.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write one JSON object instead of text.")
+    ] = False,
+) -> None:
+    """Check a log, an export or one entry, offline, with nothing but the public key."""
+    good, report = verify_files(path, key, since, entry, as_json=as_json)
+    typer.echo(report)
+    raise typer.Exit(0 if good else 1)
 
 
 @keys.command("create")

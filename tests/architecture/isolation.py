@@ -49,6 +49,12 @@ SECURITY_DEFINERS: Final = {
     "list_dead_jobs": "an operator's list over all tenants",
     "retry_dead_job": "an operator's retry, whose tenant is not known beforehand",
     "count_jobs": "metrics over all tenants",
+    "create_ledger_log": "a trigger: gives a new tenant its log, whose head the service may not write",
+    "list_pending_ledgers": "the sequencer looks over all tenants for what is pending",
+    "find_ledger_checkpoint": "checkpoints are public",
+    "lock_ledger": "sequencing: the service may read the log's head and not change it",
+    "number_pending_entries": "sequencing: the service may append to what is pending and not to the log",
+    "advance_ledger": "sequencing: publishes the tree over what was numbered",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }
 """Functions that run with more rights than their caller, each with its reason."""

@@ -3,25 +3,49 @@
 from typing import Final
 
 ROWS: Final = {
+    "tenant_keys": """
+        INSERT INTO tenant_keys (id, tenant_id, number, wrapped_key, is_current)
+        SELECT u.id, u.tenant_id, 1, sha256('key'), true FROM users AS u
+    """,
+    "data_keys": """
+        INSERT INTO data_keys (id, tenant_id, tenant_key_id, wrapped_key, salt)
+        SELECT u.id, u.tenant_id, u.id, convert_to(repeat('k', 60), 'UTF8'), sha256('salt') FROM users AS u
+    """,
+    "lookup_keys": """
+        INSERT INTO lookup_keys (tenant_id, data_key_id) SELECT u.tenant_id, u.id FROM users AS u
+    """,
+    "ledger_keys": """
+        INSERT INTO ledger_keys (tenant_id, number, name, public_key, wrapped_private_key)
+        SELECT u.tenant_id, 1, 'log', sha256('public'), '' FROM users AS u
+    """,
+    "ledger_pending": """
+        INSERT INTO ledger_pending (
+            tenant_id, id, occurred_at, actor_id, owner_id, action, resource, outcome, leaf
+        )
+        SELECT u.tenant_id, u.id, now(), u.id, u.id, 'document.read', 'file-1', 'allowed', 'leaf' FROM users AS u
+    """,
     "api_keys": """
         INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash)
         SELECT u.id, u.tenant_id, u.id, 'uk_00000000', sha256(uuid_send(u.id)) FROM users AS u
     """,
     "blobs": """
-        INSERT INTO blobs (id, tenant_id, owner_id, digest, byte_size, media_type)
-        SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), 1, 'text/plain' FROM users AS u
+        INSERT INTO blobs (
+            id, tenant_id, owner_id, digest, byte_size, media_type, data_key_id, sealed_sha256, stored_name
+        )
+        SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), 1, 'text/plain', u.id, '', sha256('name')
+        FROM users AS u
     """,
     "documents": """
-        INSERT INTO documents (id, tenant_id, owner_id, filename, purpose)
-        SELECT u.id, u.tenant_id, u.id, 'a.txt', 'assistants' FROM users AS u
+        INSERT INTO documents (id, tenant_id, owner_id, purpose, data_key_id, sealed_name)
+        SELECT u.id, u.tenant_id, u.id, 'assistants', u.id, '' FROM users AS u
     """,
     "document_versions": """
         INSERT INTO document_versions (tenant_id, document_id, number, blob_id)
         SELECT u.tenant_id, u.id, 1, u.id FROM users AS u
     """,
     "collections": """
-        INSERT INTO collections (id, tenant_id, owner_id, name)
-        SELECT u.id, u.tenant_id, u.id, 'c' FROM users AS u
+        INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name)
+        SELECT u.id, u.tenant_id, u.id, u.id, '' FROM users AS u
     """,
     "collection_documents": """
         INSERT INTO collection_documents (tenant_id, collection_id, document_id)
@@ -29,9 +53,9 @@ ROWS: Final = {
     """,
     "chunks": """
         INSERT INTO chunks (
-            tenant_id, blob_id, ordinal, start_offset, end_offset, headings, text, token_count, lexemes, terms
+            tenant_id, blob_id, ordinal, start_offset, end_offset, sealed_text, token_count, lexemes, terms
         )
-        SELECT u.tenant_id, u.id, 0, 0, 1, '{}', 'a', 1, 'a:1', '{}/1000000000' FROM users AS u
+        SELECT u.tenant_id, u.id, 0, 0, 1, '', 1, 'a:1', '{}/1000000000' FROM users AS u
     """,
     "chunk_embeddings": """
         INSERT INTO chunk_embeddings (model_id, chunk_id, tenant_id, blob_id, embedding)
@@ -42,8 +66,8 @@ ROWS: Final = {
         SELECT u.id, u.tenant_id, u.id, 'test', '{}', 1 FROM users AS u
     """,
     "responses": """
-        INSERT INTO responses (id, tenant_id, owner_id, status, resource)
-        SELECT u.id, u.tenant_id, u.id, 'completed', '{}' FROM users AS u
+        INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource)
+        SELECT u.id, u.tenant_id, u.id, 'completed', u.id, '' FROM users AS u
     """,
     "response_passages": """
         INSERT INTO response_passages (
@@ -53,5 +77,18 @@ ROWS: Final = {
     """,
 }
 
-FILLED_BY_OTHERS: Final = ("tenants", "users", "term_statistics", "corpus_statistics")
-"""Tables that the scope itself and the trigger on ``chunks`` fill."""
+FILLED_BY_OTHERS: Final = (
+    "tenants",
+    "users",
+    "term_statistics",
+    "corpus_statistics",
+    "ledger_logs",
+    "ledger_entries",
+    "ledger_tiles",
+)
+"""Tables that the scope itself, triggers and the sequencer fill."""
+
+READ_ONLY: Final = frozenset(
+    {"tenant_keys", "data_keys", "lookup_keys", "ledger_keys", "ledger_pending"}
+)
+"""Tables of which the service may not change the tenant at all: the right to write that column is missing."""

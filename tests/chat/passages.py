@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from undercroft.chat.providers.protocol import Passage
+from undercroft.retrieval.chunking import LaterHeadings
 
 
 def passage(
@@ -14,6 +15,7 @@ def passage(
     page: int | None = None,
     headings: tuple[str, ...] = (),
     similarity: float | None = None,
+    later_headings: LaterHeadings = (),
 ) -> Passage:
     return Passage(
         number=number,
@@ -27,6 +29,7 @@ def passage(
         headings=headings,
         score=1 / number,
         similarity=similarity,
+        later_headings=later_headings,
     )
 
 

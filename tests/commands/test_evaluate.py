@@ -181,7 +181,7 @@ async def test_a_killed_run_is_continued_and_indexes_each_document_once(
 
 
 async def _count_rows(url: str) -> tuple[int, ...]:
-    """Documents, different names of documents, members, indexed contents, and chunks."""
+    """Documents, different contents, members, indexed contents, and chunks."""
     async with Database(url, clock=SystemClock(), size=2) as database:
         async with database.transaction_without_scope() as transaction:
             tenant_id = await transaction.fetchval("SELECT find_tenant('evaluation')")
@@ -192,7 +192,7 @@ async def _count_rows(url: str) -> tuple[int, ...]:
                 """
                 SELECT
                     (SELECT count(*) FROM documents),
-                    (SELECT count(DISTINCT filename) FROM documents),
+                    (SELECT count(DISTINCT digest) FROM blobs),
                     (SELECT count(*) FROM collection_documents),
                     (SELECT count(*) FROM blobs WHERE index_state = 'indexed'),
                     (SELECT count(*) FROM chunks)

@@ -155,6 +155,9 @@ def test_what_is_too_large_is_413_with_and_without_a_declared_length(http: httpx
     assert upload(http, b"a" * 2_050_000).status_code == 413
     too_long = http.post("/v1/responses", json={"input": "a" * 5_000_000})
     assert too_long.status_code == 413
+    assert http.post("/v1/vector_stores", json={"name": "a" * 300_000}).status_code == 413
+    long_text = http.post("/v1/embeddings", json={"input": ["a" * 75_000] * 4, "model": "another"})
+    assert long_text.status_code == 404
     chunks = (b"a" * 65536 for _ in range(100))
     streamed = http.post(
         "/v1/responses", content=chunks, headers={"Content-Type": "application/json"}

@@ -31,6 +31,7 @@ from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.settings import Settings
+from undercroft.ledger.service import Ledger
 
 _LONGEST_CALLBACK_SECONDS: Final = 0.05
 _NAMES: Final = (
@@ -92,7 +93,8 @@ async def local_service(
         database = await stack.enter_async_context(
             Database(database_urls.service, clock=SystemClock(), size=2)
         )
-        identity = IdentityService(database, IdSource(), SystemClock())
+        ids, clock = IdSource(), SystemClock()
+        identity = IdentityService(database, Ledger(database, ids, clock), ids, clock)
         key = (await identity.issue_key("loop", "ann@example.org")).secret
 
         worker = await open_worker(stack, settings, database_urls.service)

@@ -1,5 +1,6 @@
 """The service on a database that is not its own: directly, and through PgBouncer in transaction mode."""
 
+import asyncio
 import io
 import os
 import socket
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from openai import OpenAI
 
+from tests.database_server import withdraw_public_rights
 from tests.e2e.conftest import start_service, stop_service
 from undercroft.kit.postgres.server import DatabaseUrls
 
@@ -39,6 +41,7 @@ def test_the_service_runs_through_pgbouncer(database_urls: DatabaseUrls, tmp_pat
 def _use_service(
     urls: DatabaseUrls, service_url: str, folder: Path, settings: dict[str, str]
 ) -> None:
+    asyncio.run(withdraw_public_rights(urls))
     settings = {"UNDERCROFT_DATABASE_URL": service_url, **settings}
     data_dir = folder / "data"
     _run("migrate", "--data-dir", str(data_dir), UNDERCROFT_DATABASE_URL=urls.service,

@@ -15,7 +15,13 @@ from undercroft.http.deps import Caller, authorised
 from undercroft.identity.models import Permission, Principal
 from undercroft.kit.settings import Settings
 
-OPEN: Final = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
+OPEN: Final = {
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/ledger/{log}/checkpoint",
+}
 _CHECK: Final = authorised(Permission.USE).__code__
 """Every access check is made of this code, whatever the permission."""
 

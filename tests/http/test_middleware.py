@@ -2,17 +2,19 @@
 
 import asyncio
 import json
+from datetime import datetime
 from typing import Final
 
 import httpx2 as httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.responses import PlainTextResponse, StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.http.asgi import Connection, scope
-from undercroft.http.middleware import PLAIN_ERRORS, Admission, PlainErrors, RequestLog
+from undercroft.http.errors import install_error_handlers
+from undercroft.http.middleware import PLAIN_ERRORS, Admission, BodyPace, PlainErrors, RequestLog
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
 from undercroft.kit.telemetry import Telemetry
@@ -150,3 +152,92 @@ async def test_plain_text_that_is_no_error_is_left_alone() -> None:
     assert connection.body == b"metrics"
     connection = await request(PlainErrors(PlainTextResponse("teapot", 418)))
     assert connection.body == b"teapot"
+
+
+class SlowClient:
+    """Sends one piece of a body in each second of its own clock, and after the last nothing."""
+
+    def __init__(self, pieces: list[bytes], *, is_complete: bool) -> None:
+        self._pieces = list(pieces)
+        self._is_complete = is_complete
+        self._clock = SystemClock()
+        self._seconds = 0.0
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    async def receive(self) -> Message:
+        if not self._pieces:
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)  # as a socket that has nothing yet
+        self._seconds += 1
+        body, more = self._pieces.pop(0), bool(self._pieces) or not self._is_complete
+        return {"type": "http.request", "body": body, "more_body": more}
+
+
+async def send_slowly(
+    pieces: list[bytes], *, is_complete: bool = True, seconds: float = 5.0
+) -> Connection:
+    """Post the pieces to a route that takes JSON, at 10 bytes in ``seconds`` at least, with one place to wait in."""
+    application = FastAPI()
+
+    @application.post("/v1/things")
+    async def count(values: list[int], request: Request) -> int:
+        assert await request.body()
+        return len(values)
+
+    install_error_handlers(application)
+    client, connection = SlowClient(pieces, is_complete=is_complete), Connection()
+    application.add_middleware(BodyPace, clock=client, seconds=seconds, least_bytes=10)
+    application.add_middleware(Admission, max_open=1)
+    headers = [(b"content-type", b"application/json")]
+    async with asyncio.timeout(5):
+        await application(scope(method="POST", headers=headers), client.receive, connection.send)
+        assert (await request(application, "/v1/others")).status == 404  # its place is free
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("pieces", "seconds"),
+    [([], 0.05), ([b"[1,"], 0.05), ([b"[", *[b" "] * 100], 8.0)],
+    ids=["nothing", "half", "drops"],
+)
+async def test_a_body_that_does_not_come_is_408_and_gives_its_place_back(
+    pieces: list[bytes], seconds: float
+) -> None:
+    connection = await send_slowly(pieces, is_complete=False, seconds=seconds)
+    assert connection.status == 408
+    assert connection.headers["connection"] == "close"
+    assert json.loads(connection.body)["error"]["code"] == "request_timeout"
+
+
+async def test_a_long_body_at_the_least_pace_is_taken() -> None:
+    connection = await send_slowly([b"[", *[b"1,1,1,"] * 40, b"1]"])
+    assert (connection.status, connection.body) == (200, b"121")
+
+
+async def test_after_the_body_a_client_may_be_silent_for_as_long_as_it_likes() -> None:
+    left = asyncio.Event()
+
+    async def wait_for_the_end(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        assert (await receive())["type"] == "http.request"
+        left.set()
+        assert (await receive())["type"] == "http.disconnect"
+        await PlainTextResponse("gone")({"type": "http", "method": "GET"}, receive, send)
+
+    connection = Connection()
+    messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await connection.receive()
+
+    paced = BodyPace(wait_for_the_end, SystemClock(), seconds=0.01)
+    served = asyncio.create_task(paced(scope(), receive, connection.send))
+    await left.wait()
+    asyncio.get_running_loop().call_later(0.1, connection.left.set)
+    await served
+    assert connection.body == b"gone"

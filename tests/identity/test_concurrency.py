@@ -19,13 +19,15 @@ from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
+from undercroft.ledger.service import Ledger
 
 REPOSITORY = IdentityRepository()
 
 
 @pytest.fixture
 def identity(database: Database) -> IdentityService:
-    return IdentityService(database, IdSource(), SystemClock())
+    ids, clock = IdSource(), SystemClock()
+    return IdentityService(database, Ledger(database, ids, clock), ids, clock)
 
 
 @pytest.fixture

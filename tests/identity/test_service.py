@@ -12,11 +12,13 @@ from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import IdSource
+from undercroft.ledger.service import Ledger
 
 
 @pytest.fixture
 def identity(database: Database) -> IdentityService:
-    return IdentityService(database, IdSource(), SystemClock())
+    ids, clock = IdSource(), SystemClock()
+    return IdentityService(database, Ledger(database, ids, clock), ids, clock)
 
 
 async def test_a_key_is_its_users_until_it_is_revoked(identity: IdentityService) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import MakeScope
 from tests.jobs.conftest import PATIENCE, QUICK, Enqueue, RunWorker, handler_of
+from tests.rows import insert_collection
 from undercroft.jobs.errors import FencedError, JobFailedError
 from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.models import Backoff, JobFailure, JobState, Payload
@@ -307,12 +308,7 @@ async def test_a_stale_attempt_commits_nothing(
             await context.progress(1, 2)
         refused.append("progress")
         async with database.transaction(context.scope) as transaction:
-            await transaction.execute(
-                "INSERT INTO collections (id, tenant_id, owner_id, name) VALUES ($1, $2, $3, '')",
-                context.job_id,
-                scope.tenant_id,
-                scope.principal_id,
-            )
+            await insert_collection(transaction, scope, context.job_id)
             try:
                 await context.still_mine(transaction)
             except FencedError:

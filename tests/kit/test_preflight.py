@@ -2,14 +2,41 @@
 
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
+from tests.database_server import withdraw_public_rights
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.preflight import PreflightError, check_server
 
 
 async def test_the_services_plain_login_is_accepted(database_urls: DatabaseUrls) -> None:
+    await withdraw_public_rights(database_urls)
     await check_server(database_urls.service)
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "GRANT TEMPORARY ON DATABASE {name} TO PUBLIC",
+        "GRANT TEMPORARY ON DATABASE {name} TO {login}",
+        "GRANT CREATE ON DATABASE {name} TO {login}",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+        "GRANT CREATE ON SCHEMA public TO {login}",
+    ],
+)
+async def test_a_login_that_may_create_objects_is_refused(
+    database_urls: DatabaseUrls, grant: str
+) -> None:
+    name = urlsplit(database_urls.service).path.removeprefix("/")
+    await withdraw_public_rights(database_urls)
+    owner = await asyncpg.connect(database_urls.migration)
+    try:
+        await owner.execute(grant.format(name=name, login=urlsplit(database_urls.service).username))
+    finally:
+        await owner.close()
+    with pytest.raises(PreflightError, match=f'REVOKE CREATE, TEMPORARY ON DATABASE "{name}"'):
+        await check_server(database_urls.service)
 
 
 async def test_an_owner_is_refused(database_urls: DatabaseUrls) -> None:

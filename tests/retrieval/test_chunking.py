@@ -188,6 +188,17 @@ def test_short_sections_join_a_neighbour(tokenizer: Tokenizer) -> None:
         assert text.startswith("## Question")
 
 
+def test_a_joined_passage_knows_where_each_of_its_sections_begins(tokenizer: Tokenizer) -> None:
+    source = f"# Lease\n\n## Rent\n\n{SENTENCE}\n\n## Pets\n\nNone.\n\n## Keys\n\nTwo of them."
+    document = parse_markdown(source.encode(), 100_000)
+    (chunk,) = chunk_document(document, tokenizer)
+    assert chunk.headings == ("Lease", "Rent")
+    assert [path for _, path in chunk.later_headings] == [("Lease", "Pets"), ("Lease", "Keys")]
+    (text,) = texts(document, [chunk])
+    for at, (_, title) in chunk.later_headings:
+        assert text[at:].startswith(f"## {title}")
+
+
 @pytest.mark.parametrize("sentences", [6, 30])
 def test_a_short_section_does_not_swallow_the_next_chapter(
     tokenizer: Tokenizer, sentences: int

@@ -9,13 +9,18 @@ from uuid import UUID
 import pytest
 
 from tests.conftest import MakeScope
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.parsing.errors import UnsupportedTypeError
-from undercroft.vault.blobs import LocalBlobStore
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.errors import EmptyFileError, TooLargeError
+from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 
 LIMIT = 10_000
@@ -23,10 +28,17 @@ CONTENT = b"The mill has stood empty since 1921."
 
 
 @pytest.fixture
-def documents(database: Database, tmp_path: Path) -> DocumentService:
+async def documents(database: Database, tmp_path: Path) -> DocumentService:
     ids = IdSource()
     return DocumentService(
-        database, LocalBlobStore(tmp_path / "blobs", ids), ids, detect_media_type, LIMIT
+        database,
+        LocalBlobStore(tmp_path / "blobs"),
+        Staging(tmp_path / "staging", ids),
+        KeyRing(await KeyFile.open(tmp_path / "provider.key"), ids),
+        Ledger(database, ids, SystemClock()),
+        ids,
+        detect_media_type,
+        LIMIT,
     )
 
 
@@ -37,7 +49,12 @@ async def create(
 
 
 def kept_files(tmp_path: Path) -> list[Path]:
-    return [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+    return [
+        path
+        for folder in ("blobs", "staging")
+        for path in (tmp_path / folder).rglob("*")
+        if path.is_file()
+    ]
 
 
 async def test_the_same_content_is_kept_once_for_each_owner(

@@ -222,6 +222,7 @@ def _numbered(number: int, passage: FoundPassage) -> Passage:
         headings=passage.headings,
         score=passage.score,
         similarity=passage.similarity,
+        later_headings=passage.later_headings,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from undercroft.chat.providers.protocol import Message, Passage, Role
+from undercroft.chat.providers.protocol import PASSAGE_FENCE, Message, Passage, Role
 from undercroft.kit.errors import InvalidRequestError
 
 INSTRUCTIONS: Final = (
@@ -97,9 +97,9 @@ def fenced(passage: Passage) -> str:
     """A passage between its fence lines, which name its number, document, page and headings."""
     label = ", ".join(_labels(passage))
     return (
-        f"<<<passage {passage.number}: {label}>>>\n"
+        f"{PASSAGE_FENCE}passage {passage.number}: {label}>>>\n"
         f"{neutralised(passage.text)}\n"
-        f"<<<end of passage {passage.number}>>>"
+        f"{PASSAGE_FENCE}end of passage {passage.number}>>>"
     )
 
 

@@ -25,17 +25,21 @@ from undercroft.evaluation.report import Header, render_report, render_table
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import EmbeddedPostgres
 from undercroft.kit.settings import Settings
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import configured_model, open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs import LocalBlobStore
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 
 _FOLDER: Final = "evaluation"
@@ -92,7 +96,8 @@ async def _throw_away_database(settings: Settings) -> AsyncGenerator[str]:
         await bring_up_to_date(urls, settings)
         yield urls.service
         # The database last: without its blobs it still has all that a run interrupted here would need.
-        await asyncio.to_thread(shutil.rmtree, settings.blobs_dir, ignore_errors=True)
+        for folder in (settings.blobs_dir, settings.staging_dir, settings.key_path.parent):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         await server.erase()
     # Not when a second command has begun there since.
     with suppress(OSError):
@@ -102,7 +107,9 @@ async def _throw_away_database(settings: Settings) -> AsyncGenerator[str]:
 async def _provision_user(database: Database) -> Scope:
     clock = SystemClock()
     # The key is forgotten at once: provisioning a user is what issuing one does.
-    issued = await IdentityService(database, IdSource(clock), clock).issue_key(_TENANT, _USER)
+    ids = IdSource(clock)
+    ledger = Ledger(database, ids, clock)
+    issued = await IdentityService(database, ledger, ids, clock).issue_key(_TENANT, _USER)
     return issued.principal
 
 
@@ -115,15 +122,19 @@ async def _ingest(
     progress: ProgressReport,
 ) -> Ingestion:
     ids = IdSource()
+    keys = KeyRing(await KeyFile.open(settings.key_path), ids)
     loader = CorpusLoader(
         DocumentService(
             database,
-            LocalBlobStore(settings.blobs_dir, ids),
+            LocalBlobStore(settings.blobs_dir),
+            Staging(settings.staging_dir, ids),
+            keys,
+            Ledger(database, ids, SystemClock()),
             ids,
             detect_media_type,
             settings.max_upload_bytes,
         ),
-        CollectionService(database, ids, IndexService(JobQueue(ids))),
+        CollectionService(database, keys, ids, IndexService(JobQueue(ids))),
         JobService(database),
         SystemClock(),
         progress,
@@ -158,7 +169,13 @@ async def _measure(
     async with open_client() as client:
         embedder = await open_embedder(settings, client, clock)
         try:
-            evaluator = Evaluator(SearchService(database, embedder), embedder, clock, progress)
+            keys = KeyRing(await KeyFile.open(settings.key_path), IdSource())
+            evaluator = Evaluator(
+                SearchService(database, keys, Ledger(database, IdSource(), clock), embedder),
+                embedder,
+                clock,
+                progress,
+            )
             legs = await evaluator.measure_legs(scope, ingestion.collection_id, beir, corpus.twins)
             embed_p50_ms = await evaluator.measure_embedding(list(beir.queries.values()))
         finally:

@@ -10,6 +10,7 @@ from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
+from undercroft.ledger.service import Ledger
 
 
 async def create_key(
@@ -35,4 +36,5 @@ async def revoke_key(settings: Settings, tenant: str, prefix: str) -> None:
 async def _open_identity(settings: Settings) -> AsyncGenerator[IdentityService]:
     clock = SystemClock()
     async with connect_any_database(settings) as database:
-        yield IdentityService(database, IdSource(clock), clock)
+        ids = IdSource(clock)
+        yield IdentityService(database, Ledger(database, ids, clock), ids, clock)

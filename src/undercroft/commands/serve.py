@@ -178,16 +178,23 @@ class _Worker:
     async def keep_running(self) -> None:
         """Run workers one after the other until cancelled."""
         while True:
-            process = await self._start()
             try:
-                line = await self._read_line(process)
-                self._is_ready = line.strip() == READY_LINE.encode()
-                code = await process.wait()
-            finally:
-                self._is_ready = False
-                await asyncio.shield(_end(process))
-            _log.error("worker_ended", exit_code=code)
+                code = await self._run_one()
+            except OSError as error:  # no memory or no process is left; that passes
+                _log.error("worker_not_started", reason=str(error))
+            else:
+                _log.error("worker_ended", exit_code=code)
             await asyncio.sleep(_RESTART_SECONDS)
+
+    async def _run_one(self) -> int:
+        process = await self._start()
+        try:
+            line = await self._read_line(process)
+            self._is_ready = line.strip() == READY_LINE.encode()
+            return await process.wait()
+        finally:
+            self._is_ready = False
+            await asyncio.shield(_end(process))
 
     async def _start(self) -> asyncio.subprocess.Process:
         arguments = ("worker", "--data-dir", str(self._settings.data_dir), "--with-parent")

@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 import structlog
@@ -15,19 +15,23 @@ from undercroft.commands.parent import stop_with_parent
 from undercroft.jobs.service import JobQueue
 from undercroft.jobs.worker import Worker
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
+from undercroft.ledger.keys import LogKeys
+from undercroft.ledger.sequencer import Sequencer
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
-from undercroft.vault.blobs import LocalBlobStore
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.keys.service import KeyRing
 
 READY_LINE: Final = "ready"
 """What a worker that belongs to a service writes on its standard output once it takes jobs."""
 
-_OWN_POOL: Final = 4
+_OWN_POOL: Final = 5
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -85,9 +89,14 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     sandbox = await stack.enter_async_context(ParserSandbox(limits))
     if sandbox.missing_protections:
         _log.warning("parser_less_confined", missing=sandbox.missing_protections)
+    provider = await KeyFile.open(settings.key_path)
+    sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
+    sequencing = asyncio.create_task(sequencer.run())
+    stack.push_async_callback(_cancel, sequencing)
     tasks = IndexTasks(
         database,
-        LocalBlobStore(settings.blobs_dir, ids),
+        LocalBlobStore(settings.blobs_dir),
+        KeyRing(provider, ids),
         sandbox,
         await asyncio.to_thread(load_tokenizer, settings.models_dir),
         embedder,
@@ -95,3 +104,9 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     )
     handlers = tasks.handlers(settings.worker_concurrency)
     return Worker(own, handlers, clock=clock, random=random.random)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,10 +1,10 @@
 """The application: the only place where the API's parts are wired together."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -17,7 +17,7 @@ from undercroft.chat.responses.service import ResponseService
 from undercroft.http.deps import Services
 from undercroft.http.errors import install_error_handlers
 from undercroft.http.health import Readiness, ReadinessCheck
-from undercroft.http.middleware import Admission, PlainErrors, RequestLog
+from undercroft.http.middleware import Admission, BodyPace, PlainErrors, RequestLog
 from undercroft.http.openai import (
     chat_completions,
     embeddings,
@@ -27,34 +27,50 @@ from undercroft.http.openai import (
     vector_store_files,
     vector_stores,
 )
-from undercroft.http.routes import jobs, operations
+from undercroft.http.routes import audit, jobs, ledger, operations
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock, SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import describe_pending
 from undercroft.kit.settings import Settings
 from undercroft.kit.telemetry import Telemetry
+from undercroft.ledger.audit import AuditService
+from undercroft.ledger.keys import LogKeys
+from undercroft.ledger.reading import LedgerReader
+from undercroft.ledger.sequencer import Sequencer
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs import LocalBlobStore
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     operations.router,
     jobs.router,
+    ledger.router,
+    ledger.public_router,
+    audit.router,
     vector_stores.router,
     vector_store_files.router,
+    models.router,
+)
+LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
     chat_completions.router,
     embeddings.router,
-    models.router,
 )
+
+_SHORT_BODY: Final = 256 * 1024
+"""The largest JSON body where no long text belongs in one: a body costs many times its size once it is parsed."""
 
 _FORM_OVERHEAD: Final = 64 * 1024
 """Room in an upload for the form around the file."""
@@ -92,11 +108,14 @@ def create_application(
     )
     # On each router rather than on the application, whose limit would answer past the middleware below.
     for router in ROUTERS:
+        application.include_router(router, max_body_size=min(_SHORT_BODY, settings.max_body_bytes))
+    for router in LONG_TEXT_ROUTERS:
         application.include_router(router, max_body_size=settings.max_body_bytes)
     application.include_router(
         files.router, max_body_size=settings.max_upload_bytes + _FORM_OVERHEAD
     )
     install_error_handlers(application)
+    application.add_middleware(BodyPace, clock=clock)
     _add_middleware(application, settings)
     # Added last, so that it sees every request first.
     application.add_middleware(RequestLog, telemetry=telemetry, clock=clock, ids=ids)
@@ -146,15 +165,30 @@ async def _open_services(
         stack.push_async_callback(embedder.close)
         registry = open_models(settings, client, clock)
         stack.push_async_callback(registry.close)
-        await _watch_loop(stack, telemetry, clock)
+        await _run_until_closed(stack, telemetry.watch_loop(clock))
 
-        blobs = LocalBlobStore(settings.blobs_dir, ids)
-        await blobs.sweep(clock.now())
+        provider = await KeyFile.open(settings.key_path)
+        keys = KeyRing(provider, ids)
+        log_keys = LogKeys(database, provider, settings.ledger_origin)
+        sequencer = Sequencer(database, log_keys)
+        await _run_until_closed(stack, sequencer.run())
+        journal = Ledger(database, ids, clock, sequencer.wake)
+        ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
+        blobs = LocalBlobStore(settings.blobs_dir)
+        staging = Staging(settings.staging_dir, ids)
+        await staging.sweep(clock.now())
         documents = DocumentService(
-            database, blobs, ids, detect_media_type, settings.max_upload_bytes
+            database,
+            blobs,
+            staging,
+            keys,
+            journal,
+            ids,
+            detect_media_type,
+            settings.max_upload_bytes,
         )
-        collections = CollectionService(database, ids, IndexService(JobQueue(ids)))
-        search = SearchService(database, embedder)
+        collections = CollectionService(database, keys, ids, IndexService(JobQueue(ids)))
+        search = SearchService(database, keys, journal, embedder)
         answers = Answerer(search, registry)
 
         checks = {
@@ -168,15 +202,18 @@ async def _open_services(
             readiness=Readiness(checks),
             ids=ids,
             clock=clock,
-            identity=IdentityService(database, ids, clock),
+            identity=IdentityService(database, journal, ids, clock),
             documents=documents,
             collections=collections,
             search=search,
             embedder=embedder,
             models=registry,
             answers=answers,
-            responses=ResponseService(database, answers, ids, clock),
+            responses=ResponseService(database, keys, answers, ids, clock),
             jobs=JobService(database),
+            ledger=journal,
+            ledger_reader=ledger_reader,
+            audit=AuditService(database, ledger_reader, [documents]),
         )
 
 
@@ -184,8 +221,8 @@ async def _models_are_loaded() -> None:
     """They are, before the first request is accepted; a model server that is down is not our unreadiness."""
 
 
-async def _watch_loop(stack: AsyncExitStack, telemetry: Telemetry, clock: Clock) -> None:
-    task = asyncio.create_task(telemetry.watch_loop(clock))
+async def _run_until_closed(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
 
     async def stop() -> None:
         task.cancel()

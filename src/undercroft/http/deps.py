@@ -20,6 +20,9 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.kit.telemetry import Telemetry
+from undercroft.ledger.audit import AuditService
+from undercroft.ledger.reading import LedgerReader
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
@@ -44,6 +47,9 @@ class Services:
     answers: Answerer
     responses: ResponseService
     jobs: JobService
+    ledger: Ledger
+    ledger_reader: LedgerReader
+    audit: AuditService
 
 
 _BEARER: Final = HTTPBearer(auto_error=False, description="An Undercroft API key.")
@@ -97,3 +103,4 @@ def authorised(permission: Permission) -> Callable[..., Awaitable[Principal]]:
 
 
 Caller = Annotated[Principal, Depends(authorised(Permission.USE))]
+LedgerCaller = Annotated[Principal, Depends(authorised(Permission.READ_LEDGER))]

@@ -109,6 +109,10 @@ def render_error(path: str, error: UndercroftError) -> JSONResponse:
         headers["Retry-After"] = str(error.retry_after)
     if error.kind is ErrorKind.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
+    if error.kind is ErrorKind.REQUEST_TIMEOUT:
+        headers["Connection"] = (
+            "close"  # the rest of the body would be taken for the next request's place
+        )
     if path.startswith(OPENAI_ROOT):
         return JSONResponse({"error": openai_error(error)}, error.status, headers)
     problem = {

@@ -1,13 +1,21 @@
 """What happens to every request before its route: a place, a number, a line in the log."""
 
+import asyncio
 from typing import Final
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from undercroft.http.errors import render_error
 from undercroft.kit.clock import Clock
-from undercroft.kit.errors import ErrorKind, InvalidRequestError, UnavailableError, UndercroftError
+from undercroft.kit.errors import (
+    STATUS,
+    ErrorKind,
+    InvalidRequestError,
+    UnavailableError,
+    UndercroftError,
+)
 from undercroft.kit.ids import IdSource
 from undercroft.kit.telemetry import Telemetry
 
@@ -21,6 +29,9 @@ PLAIN_ERRORS: Final = {
         kind=ErrorKind.TOO_LARGE,
     ),
 }
+BODY_SECONDS: Final = 20.0
+BODY_BYTES: Final = 256 * 1024
+"""At this pace, 13 KB/s, the largest upload takes hours and passes, and an ordinary JSON body has one deadline."""
 _UNMATCHED: Final = "(no route)"
 _ALWAYS_ADMITTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """A busy process must look busy, not dead: what watches it would end it, and every stream with it."""
@@ -138,6 +149,59 @@ class Admission:
             await self._app(scope, receive, send)
         finally:
             self._open -= 1
+
+
+class BodyPace:
+    """Refuses a body that comes too slowly: whoever sends it would hold a place for as long as they like.
+
+    Args:
+        app: What reads bodies.
+        clock: Measures the waiting.
+        seconds: How long the application waits for the next ``least_bytes`` of a body, or for its end. Only waiting
+            counts: what the application does between two reads is not the client's fault.
+        least_bytes: How much has to come within ``seconds``.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        clock: Clock,
+        seconds: float = BODY_SECONDS,
+        least_bytes: int = BODY_BYTES,
+    ) -> None:
+        self._app = app
+        self._clock = clock
+        self._seconds = seconds
+        self._least_bytes = least_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        waited, received, is_complete = 0.0, 0, False
+
+        async def receive_in_time() -> Message:
+            nonlocal waited, received, is_complete
+            if is_complete:  # what is waited for now is the client's leaving
+                return await receive()
+            started = self._clock.monotonic()
+            try:
+                async with asyncio.timeout(self._seconds - waited):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(
+                    STATUS[ErrorKind.REQUEST_TIMEOUT],
+                    "The body came too slowly; send it again over a faster connection.",
+                ) from None
+            waited += self._clock.monotonic() - started
+            received += len(message.get("body", b""))
+            if received >= self._least_bytes:
+                waited, received = 0.0, 0
+            is_complete = not message.get("more_body", False)
+            return message
+
+        await self._app(scope, receive_in_time, send)
 
 
 def _route(scope: Scope) -> str:

@@ -1,8 +1,11 @@
 """Tenants' users, their keys, and the principal that a request acts as."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
+
+KEY_PREFIX: Final = "key_"
 
 
 class Role(StrEnum):
@@ -20,6 +23,8 @@ class Permission(StrEnum):
     """Work with what one owns."""
     ADMINISTER = "administer"
     """See and mend the tenant's operation."""
+    READ_LEDGER = "ledger:read"
+    """Mirror the tenant's log: its tiles and entries, which name nobody (docs/ledger.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class User:
     tenant_id: UUID
     email: str
     role: Role
+    ledger_salt: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +59,20 @@ class ProvisioningScope:
 
     tenant_id: UUID
     principal_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class UserScope:
+    """The scope of a user for whom an operator's command acts."""
+
+    tenant_id: UUID
+    principal_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedKey:
+    """A key that was revoked, and whose it was."""
+
+    id: UUID
+    user_id: UUID
+    user_salt: bytes = field(repr=False)

@@ -5,7 +5,7 @@ from typing import Final, cast
 from uuid import UUID
 
 from undercroft.identity.keys import NewKey
-from undercroft.identity.models import Principal, Role, User
+from undercroft.identity.models import Principal, RevokedKey, Role, User
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 
@@ -40,7 +40,9 @@ class IdentityRepository:
     ) -> User:
         """The tenant's user with that e-mail address, created or given ``role`` as needed."""
         row = await _QUERIES.one(transaction, "upsert_user", user_id, tenant_id, email, role)
-        return User(row["id"], row["tenant_id"], row["email"], Role(row["role"]))
+        return User(
+            row["id"], row["tenant_id"], row["email"], Role(row["role"]), row["ledger_salt"]
+        )
 
     async def insert_api_key(
         self,
@@ -62,6 +64,7 @@ class IdentityRepository:
             expires_at,
         )
 
-    async def revoke_api_key(self, transaction: Transaction, prefix: str) -> bool:
-        """Revoke the tenant's key with that visible prefix; False when there is none."""
-        return await _QUERIES.value(transaction, "revoke_api_key", prefix) is not None
+    async def revoke_api_keys(self, transaction: Transaction, prefix: str) -> list[RevokedKey]:
+        """Revoke the tenant's keys with that visible prefix; empty when there is none."""
+        rows = await _QUERIES.many(transaction, "revoke_api_keys", prefix)
+        return [RevokedKey(row["id"], row["user_id"], row["ledger_salt"]) for row in rows]

@@ -6,20 +6,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from undercroft.identity.errors import ForbiddenError, UnauthenticatedError
 from undercroft.identity.keys import hash_key, is_well_formed, make_key
-from undercroft.identity.models import Permission, Principal, ProvisioningScope, Role
+from undercroft.identity.models import (
+    KEY_PREFIX,
+    Permission,
+    Principal,
+    ProvisioningScope,
+    Role,
+    UserScope,
+)
 from undercroft.identity.repository import IdentityRepository
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
-from undercroft.kit.ids import IdSource
+from undercroft.kit.ids import IdSource, render_id
+from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.service import Ledger
 
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 _GRANTED: Final[dict[Role, frozenset[Permission]]] = {
-    Role.MEMBER: frozenset({Permission.USE}),
-    Role.ADMIN: frozenset({Permission.USE, Permission.ADMINISTER}),
+    Role.MEMBER: frozenset({Permission.USE, Permission.READ_LEDGER}),
+    Role.ADMIN: frozenset({Permission.USE, Permission.ADMINISTER, Permission.READ_LEDGER}),
 }
 
 
@@ -37,11 +47,13 @@ class IdentityService:
     def __init__(
         self,
         database: Database,
+        ledger: Ledger,
         ids: IdSource,
         clock: Clock,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._database = database
+        self._ledger = ledger
         self._ids = ids
         self._clock = clock
         self._entropy = entropy
@@ -106,6 +118,8 @@ class IdentityService:
                 transaction, scope.principal_id, scope.tenant_id, email, role
             )
             await self._repository.insert_api_key(transaction, key_id, user, key, expires_at)
+            act = _act("key.create", key_id, user.ledger_salt, user.id)
+            await self._ledger.append(transaction, UserScope(user.tenant_id, user.id), act)
         return IssuedKey(key.secret, Principal(user.tenant_id, user.id, key_id, user.role))
 
     async def revoke_key(self, tenant_name: str, prefix: str) -> None:
@@ -122,8 +136,12 @@ class IdentityService:
             raise NotFoundError("tenant", tenant_name)
         scope = ProvisioningScope(tenant_id, self._ids.new())
         async with self._database.transaction(scope) as transaction:
-            if not await self._repository.revoke_api_key(transaction, prefix):
+            revoked = await self._repository.revoke_api_keys(transaction, prefix)
+            if not revoked:
                 raise NotFoundError("API key", prefix)
+            for key in revoked:
+                act = _act("key.revoke", key.id, key.user_salt, key.user_id)
+                await self._ledger.append(transaction, UserScope(tenant_id, key.user_id), act)
 
     async def _provision_tenant(self, name: str) -> ProvisioningScope:
         """The tenant of that name, created if missing, with a fresh id for a user to be created in it."""
@@ -136,6 +154,11 @@ class IdentityService:
             inserted = await self._repository.insert_tenant(transaction, scope.tenant_id, name)
         # Two commands created the same tenant at once: the unique name let one through, and it has committed.
         return scope if inserted else await self._provision_tenant(name)
+
+
+def _act(action: str, key_id: UUID, salt: bytes, user_id: UUID) -> Act:
+    """The act of an operator, who is not known by name: in the log it is the user's whose key it is."""
+    return Act(action, Subject(render_id(KEY_PREFIX, key_id), salt), user_id)
 
 
 def _is_tenant_name(text: str) -> bool:

@@ -19,7 +19,7 @@ async def check_server(url: str) -> None:
 
     Raises:
         PreflightError: When it does not answer, PostgreSQL is older than 15, pgvector is missing or older than 0.8, or
-            the login stands above row-level security.
+            the login stands above row-level security or may create objects.
     """
     try:
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS, statement_cache_size=0)
@@ -48,4 +48,13 @@ async def check_server(url: str) -> None:
         raise PreflightError(
             "The login of UNDERCROFT_DATABASE_URL is a superuser, has BYPASSRLS or owns the database, so that "
             "row-level security would not bind it. Give the service a plain login; see docs/postgresql.md."
+        )
+    if server["may_create"]:
+        # A table, type or function of the service's own could be taken for one that a function with its definer's
+        # rights means. Every function here pins its search_path; this is the second lock on that door.
+        raise PreflightError(
+            "The login of UNDERCROFT_DATABASE_URL may create objects in the database, as PUBLIC may unless told "
+            "otherwise. As the database's owner: "
+            f'REVOKE CREATE, TEMPORARY ON DATABASE "{server["database_name"]}" FROM PUBLIC; '
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC; and from this login, where it has a grant of its own."
         )

@@ -32,6 +32,9 @@ SELECT
     current_setting('server_version_num')::int AS version,
     r.rolsuper OR r.rolbypassrls AS is_above_policies,
     pg_has_role(current_user, d.datdba, 'MEMBER') AS is_owner,
+    current_database() AS database_name,
+    has_database_privilege(current_database(), 'CREATE, TEMPORARY')
+    OR coalesce(has_schema_privilege(to_regnamespace('public'), 'CREATE'), false) AS may_create,
     (SELECT e.extversion FROM pg_extension AS e WHERE e.extname = 'vector') AS vector_version
 FROM pg_roles AS r
 CROSS JOIN pg_database AS d

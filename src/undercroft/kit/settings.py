@@ -81,6 +81,22 @@ class Settings(BaseSettings):
         default=Path(sys.prefix) / "share" / "undercroft" / "models",
         description="Folder of the prepared embedding model; shared by every service of one environment.",
     )
+    key_file: Path | None = Field(
+        default=None,
+        description=(
+            "File of the keys that wrap every tenant's key; by default `keys/provider.key` in the data folder. Made "
+            "when missing. Keep a copy of it apart from the backups: without it nothing can be read."
+        ),
+    )
+    ledger_origin: str = Field(
+        default="undercroft.local",
+        max_length=200,
+        pattern=r"^[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*$",
+        description=(
+            "What the names of new ledger logs begin with: this service's host name, perhaps with a path. Logs that "
+            "have been signed keep their name."
+        ),
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe level that is written."
     )
@@ -228,8 +244,18 @@ class Settings(BaseSettings):
 
     @property
     def blobs_dir(self) -> Path:
-        """Folder of the documents' bytes."""
+        """Folder of the documents' encrypted bytes."""
         return self.data_dir / "blobs"
+
+    @property
+    def staging_dir(self) -> Path:
+        """Folder of uploads that are being received; on the file system of the blobs."""
+        return self.data_dir / "staging"
+
+    @property
+    def key_path(self) -> Path:
+        """The key file."""
+        return self.key_file or self.data_dir / "keys" / "provider.key"
 
     def model_servers(self) -> tuple[UpstreamSettings, ...]:
         """Every configured model server, in order of failover."""

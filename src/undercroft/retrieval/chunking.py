@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
-from typing import Final
+from typing import Final, TypeAlias
 
 from tokenizers import Tokenizer
 
@@ -39,6 +39,9 @@ _BREAKS: Final = (
 )
 """Where to cut, best first."""
 
+LaterHeadings: TypeAlias = tuple[tuple[int, tuple[str, ...]], ...]
+"""Where in a chunk further sections begin, ascending, in characters from its start; each with the titles above it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -52,6 +55,7 @@ class Chunk:
         page_end: The page on which it ends.
         headings: The titles above its first line of body text, outermost first.
         token_count: Its length in the tokenizer's tokens, without special tokens.
+        later_headings: The sections that begin inside of it, where short ones were joined.
     """
 
     ordinal: int
@@ -61,6 +65,7 @@ class Chunk:
     page_end: int | None
     headings: tuple[str, ...]
     token_count: int
+    later_headings: LaterHeadings = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +321,10 @@ def _describe(
         index = bisect_right(page_starts, offset) - 1
         return document.pages[index].number if index >= 0 else None
 
+    def later_headings(start: int, end: int) -> LaterHeadings:
+        inside = sections[bisect_right(section_starts, start) : bisect_left(section_starts, end)]
+        return tuple((section.start - start, section.path) for section in inside)
+
     return [
         Chunk(
             ordinal=ordinal,
@@ -325,6 +334,7 @@ def _describe(
             page_end=page_at(end - 1),
             headings=sections[bisect_right(section_starts, start) - 1].path,
             token_count=tokens,
+            later_headings=later_headings(start, end),
         )
         for ordinal, (start, end, tokens) in enumerate(counted)
     ]

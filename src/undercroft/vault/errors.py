@@ -20,3 +20,14 @@ class EmptyFileError(UndercroftError):
 
     def __init__(self) -> None:
         super().__init__("The file is empty.", kind=ErrorKind.INVALID_REQUEST, param="file")
+
+
+class BlobMissingError(UndercroftError):
+    """The store does not have the bytes that a row names: an incident."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The bytes of this document are missing from the store. Its operator should restore them from a backup.",
+            kind=ErrorKind.INTERNAL,
+            code="content_missing",
+        )

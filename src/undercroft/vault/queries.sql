@@ -1,14 +1,16 @@
 -- name: acquire_blob :one
 -- DO UPDATE rather than DO NOTHING: it locks a blob that exists, so that a delete of its last document, running at the
 -- same time, waits for this transaction and then sees the new document.
-INSERT INTO blobs (id, tenant_id, owner_id, digest, byte_size, media_type)
-VALUES ($1, current_tenant(), current_principal(), $2, $3, $4)
+INSERT INTO blobs (
+    id, tenant_id, owner_id, digest, byte_size, media_type, data_key_id, sealed_sha256, stored_name
+)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5, $6, $7)
 ON CONFLICT (tenant_id, owner_id, digest) DO UPDATE SET digest = excluded.digest
 RETURNING id;
 
 -- name: insert_document :exec
-INSERT INTO documents (id, tenant_id, owner_id, filename, purpose)
-VALUES ($1, current_tenant(), current_principal(), $2, $3);
+INSERT INTO documents (id, tenant_id, owner_id, purpose, data_key_id, sealed_name)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4);
 
 -- name: insert_document_version :exec
 INSERT INTO document_versions (tenant_id, document_id, number, blob_id)
@@ -17,7 +19,8 @@ VALUES (current_tenant(), $1, $2, $3);
 -- name: find_document :maybe
 SELECT
     d.id,
-    d.filename,
+    d.tenant_id,
+    d.sealed_name,
     d.purpose,
     d.current_version,
     d.created_at,
@@ -25,16 +28,58 @@ SELECT
     b.byte_size,
     b.media_type,
     b.index_state,
-    b.index_error_message
+    b.index_error_message,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
 FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 INNER JOIN blobs AS b ON v.blob_id = b.id
 WHERE d.id = $1 AND d.owner_id = current_principal();
 
+-- name: find_content :maybe
+-- A version's bytes: where they are and their key. The current version where none is named.
+SELECT
+    b.id,
+    b.tenant_id,
+    b.stored_name,
+    b.byte_size,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM documents AS d
+INNER JOIN document_versions AS v ON d.id = v.document_id AND v.number = coalesce($2, d.current_version)
+INNER JOIN blobs AS b ON v.blob_id = b.id
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE d.id = $1 AND d.owner_id = current_principal();
+
+-- name: find_document_salt :value
+SELECT k.salt
+FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+WHERE d.id = $1 AND d.owner_id = current_principal();
+
+-- name: find_foreign_document :maybe
+-- A document of the tenant's that is another principal's, to put on record who was refused it.
+SELECT d.owner_id, k.salt
+FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+WHERE d.id = $1 AND d.owner_id <> current_principal();
+
 -- name: list_documents :many
 SELECT
     d.id,
-    d.filename,
+    d.tenant_id,
+    d.sealed_name,
     d.purpose,
     d.current_version,
     d.created_at,
@@ -42,8 +87,16 @@ SELECT
     b.byte_size,
     b.media_type,
     b.index_state,
-    b.index_error_message
+    b.index_error_message,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
 FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 INNER JOIN blobs AS b ON v.blob_id = b.id
 WHERE
@@ -69,6 +122,7 @@ ORDER BY b.id
 FOR UPDATE OF b;
 
 -- name: delete_unused_blob :value
+-- Answers the name of its bytes, which the caller deletes after the commit.
 -- Runs in a later statement than delete_document, whose row lock it holds: an upload of the same content waits in
 -- acquire_blob until this transaction ends, and no version can appear between the check and the delete.
 DELETE FROM blobs
@@ -77,4 +131,4 @@ WHERE
     AND NOT EXISTS (
         SELECT FROM document_versions AS v WHERE v.tenant_id = blobs.tenant_id AND v.blob_id = blobs.id
     )
-RETURNING id;
+RETURNING stored_name;

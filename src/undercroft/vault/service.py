@@ -1,16 +1,25 @@
-"""Documents: taken in once for each content, private to whoever brought them."""
+"""Documents: taken in once for each content, encrypted, private to whoever brought them."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import BinaryIO, Final, TypeAlias
 from uuid import UUID
 
-from undercroft.kit.database import Database, Scope
+from asyncpg import Record
+
+from undercroft.kit.crypto.aead import bind, seal, unseal
+from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
-from undercroft.kit.ids import IdSource, render_id
-from undercroft.vault.blobs import BlobStore
-from undercroft.vault.models import Document, StagedBlob
+from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.ledger.models import Act, Outcome, Subject
+from undercroft.ledger.service import Ledger
+from undercroft.vault.blobs.contents import BlobContent
+from undercroft.vault.blobs.models import StagedBlob, StoredBlob, blob_context
+from undercroft.vault.blobs.protocol import BlobStore
+from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.models import Document, IndexState, NewBlob, NewDocument
 from undercroft.vault.repository import DocumentRepository
 
 DetectMediaType: TypeAlias = Callable[[BinaryIO, str], str]
@@ -26,12 +35,18 @@ class DocumentService:
         self,
         database: Database,
         blobs: BlobStore,
+        staging: Staging,
+        keys: KeyRing,
+        ledger: Ledger,
         ids: IdSource,
         detect_media_type: DetectMediaType,
         max_bytes: int,
     ) -> None:
         self._database = database
         self._blobs = blobs
+        self._staging = staging
+        self._keys = keys
+        self._ledger = ledger
         self._ids = ids
         self._detect_media_type = detect_media_type
         self._max_bytes = max_bytes
@@ -48,32 +63,25 @@ class DocumentService:
             EmptyFileError: When it has no bytes.
             UndercroftError: Of kind UNSUPPORTED_MEDIA_TYPE, when its content is of no type that can be read.
         """
-        staged = await self._blobs.stage(source, self._max_bytes)
+        blob_id, key = self._ids.new(), self._keys.generate()
+        context = blob_context(scope.tenant_id, blob_id)
+        staged = await self._staging.receive(source, self._max_bytes, key.material, context)
         try:
-            media_type = await asyncio.to_thread(self._detect, staged.path, filename)
-            return await self._insert(scope, staged, media_type, filename, purpose)
-        finally:
-            await self._blobs.discard(staged)
-
-    def _detect(self, path: Path, filename: str) -> str:
-        with path.open("rb") as file:
-            return self._detect_media_type(file, filename)
-
-    async def _insert(
-        self, scope: Scope, staged: StagedBlob, media_type: str, filename: str, purpose: str
-    ) -> Document:
-        document_id, new_blob_id = self._ids.new(), self._ids.new()
-        async with self._database.transaction(scope) as transaction:
-            blob_id = await self._repository.acquire_blob(
-                transaction, new_blob_id, staged, media_type
+            media_type = await self._staging.inspect(
+                staged, key.material, context, lambda file: self._detect_media_type(file, filename)
             )
-            await self._repository.insert_document(transaction, document_id, filename, purpose)
-            await self._repository.insert_document_version(transaction, document_id, 1, blob_id)
-            document = await self._repository.find_document(transaction, document_id)
-            if blob_id == new_blob_id:
-                # Last, so that a refused row leaves no file; before the commit, so that no row names a missing one.
-                await self._blobs.keep(staged, scope.tenant_id, blob_id)
-        return _found(document, document_id)
+            async with self._database.transaction(scope) as transaction:
+                kept_id = await self._keep(transaction, scope, staged, blob_id, key, media_type)
+                document_id = await self._insert(transaction, scope, kept_id, filename, purpose)
+                document = await self._find(transaction, document_id)
+                act = self._act("document.create", scope, document, staged.sha256)
+                await self._ledger.append(transaction, scope, act)
+                if kept_id == blob_id:
+                    # Last, so that a refused row leaves no file; before the commit, so that no row names a missing one.
+                    await self._blobs.keep(staged, scope.tenant_id)
+            return document
+        finally:
+            await self._staging.discard(staged)
 
     async def get(self, scope: Scope, document_id: UUID) -> Document:
         """One document.
@@ -81,9 +89,8 @@ class DocumentService:
         Raises:
             NotFoundError: When the principal may see no such document.
         """
-        async with self._database.transaction(scope) as transaction:
-            document = await self._repository.find_document(transaction, document_id)
-        return _found(document, document_id)
+        async with self._refusing(scope, "document.read", document_id) as transaction:
+            return await self._find(transaction, document_id)
 
     async def list_documents(
         self,
@@ -96,18 +103,37 @@ class DocumentService:
     ) -> list[Document]:
         """A page of the principal's documents, newest first unless ``ascending``."""
         async with self._database.transaction(scope) as transaction:
-            return await self._repository.list_documents(
+            rows = await self._repository.list_documents(
                 transaction, after=after, ascending=ascending, purpose=purpose, limit=limit
             )
+        return [await self._document(row) for row in rows]
 
     async def read(self, scope: Scope, document_id: UUID) -> tuple[Document, AsyncIterator[bytes]]:
-        """A document and its bytes.
+        """A document and its bytes, found and opened.
 
         Raises:
             NotFoundError: When the principal may see no such document.
+            BlobMissingError: When its bytes are missing.
         """
-        document = await self.get(scope, document_id)
-        return document, self._blobs.read(scope.tenant_id, document.blob_id)
+        async with self._refusing(scope, "document.read", document_id) as transaction:
+            document = await self._find(transaction, document_id)
+            row = await self._repository.find_content(transaction, document_id, None)
+            if row is None:
+                raise _no_document(document_id)
+            content = await open_content(self._blobs, self._keys, row)
+            act = self._act("document.read", scope, document)
+            await self._ledger.append(transaction, scope, act)
+        return document, content.blocks()
+
+    async def find_salt(
+        self, transaction: Transaction, scope: Scope, reference: str
+    ) -> bytes | None:
+        """What opens the ledger's commitments to a document, for its owner alone; None when it is gone."""
+        del scope  # the transaction's own
+        document_id = parse_id(DOCUMENT_PREFIX, reference)
+        if document_id is None:
+            return None
+        return await self._repository.find_document_salt(transaction, document_id)
 
     async def delete(self, scope: Scope, document_id: UUID) -> None:
         """Delete a document, its memberships and, where it was the last of its content, all that was derived from it.
@@ -115,20 +141,128 @@ class DocumentService:
         Raises:
             NotFoundError: When the principal may see no such document.
         """
-        async with self._database.transaction(scope) as transaction:
+        async with self._refusing(scope, "document.delete", document_id) as transaction:
+            act = self._act("document.delete", scope, await self._find(transaction, document_id))
             blob_ids = await self._repository.delete_document(transaction, document_id)
             if not blob_ids:
-                raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))
+                raise _no_document(document_id)
+            await self._ledger.append(transaction, scope, act)
             unused = [
-                blob_id
+                await self._repository.delete_unused_blob(transaction, blob_id)
                 for blob_id in blob_ids
-                if await self._repository.delete_unused_blob(transaction, blob_id)
             ]
-        for blob_id in unused:
-            await self._blobs.delete(scope.tenant_id, blob_id)
+        for name in unused:
+            if name is not None:
+                await self._blobs.delete(scope.tenant_id, name)
+
+    @asynccontextmanager
+    async def _refusing(
+        self, scope: Scope, action: str, document_id: UUID
+    ) -> AsyncGenerator[Transaction]:
+        """A transaction on one document. Whoever is refused a document that is there is put on record."""
+        try:
+            async with self._database.transaction(scope) as transaction:
+                yield transaction
+        except NotFoundError:
+            async with self._database.transaction(scope) as transaction:
+                row = await self._repository.find_foreign_document(transaction, document_id)
+                if row is not None:
+                    subject = Subject(render_id(DOCUMENT_PREFIX, document_id), row["salt"])
+                    act = Act(action, subject, row["owner_id"], outcome=Outcome.DENIED)
+                    await self._ledger.append(transaction, scope, act)
+            raise
+
+    def _act(
+        self, action: str, scope: Scope, document: Document, content: bytes | None = None
+    ) -> Act:
+        subject = Subject(render_id(DOCUMENT_PREFIX, document.id), document.salt)
+        return Act(action, subject, scope.principal_id, document.version, content=content)
+
+    async def _keep(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        staged: StagedBlob,
+        blob_id: UUID,
+        key: DataKey,
+        media_type: str,
+    ) -> UUID:
+        """The row of a content: the owner's own from before, if they have brought it already."""
+        digest = await self._keys.lookup_digest(transaction, scope, "content", staged.sha256)
+        await self._keys.keep(transaction, scope, key)
+        place = bind(scope.tenant_id, "blobs", blob_id, "sha256")
+        kept_id = await self._repository.acquire_blob(
+            transaction,
+            NewBlob(
+                id=blob_id,
+                digest=digest,
+                byte_size=staged.byte_size,
+                media_type=media_type,
+                data_key_id=key.id,
+                sealed_sha256=seal(key.material, staged.sha256, place),
+                stored_name=staged.name,
+            ),
+        )
+        if kept_id != blob_id:
+            await self._keys.destroy(transaction, [key.id])
+        return kept_id
+
+    async def _insert(
+        self, transaction: Transaction, scope: Scope, blob_id: UUID, filename: str, purpose: str
+    ) -> UUID:
+        document_id = self._ids.new()
+        key = await self._keys.create(transaction, scope)
+        name = seal(
+            key.material, filename.encode(), document_name_place(scope.tenant_id, document_id)
+        )
+        await self._repository.insert_document(
+            transaction, NewDocument(document_id, purpose, key.id, name)
+        )
+        await self._repository.insert_document_version(transaction, document_id, 1, blob_id)
+        return document_id
+
+    async def _find(self, transaction: Transaction, document_id: UUID) -> Document:
+        row = await self._repository.find_document(transaction, document_id)
+        if row is None:
+            raise _no_document(document_id)
+        return await self._document(row)
+
+    async def _document(self, row: Record) -> Document:
+        key = await self._keys.open(row)
+        name = unseal(
+            key.material, row["sealed_name"], document_name_place(row["tenant_id"], row["id"])
+        )
+        return Document(
+            id=row["id"],
+            salt=key.salt,
+            filename=name.decode(),
+            purpose=row["purpose"],
+            version=row["current_version"],
+            blob_id=row["blob_id"],
+            byte_size=row["byte_size"],
+            media_type=row["media_type"],
+            index_state=IndexState(row["index_state"]),
+            index_error=row["index_error_message"],
+            created_at=row["created_at"],
+        )
 
 
-def _found(document: Document | None, document_id: UUID) -> Document:
-    if document is None:
-        raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))
-    return document
+async def open_content(store: BlobStore, keys: KeyRing, row: Record) -> BlobContent:
+    """The content of a blob whose row was read with its key, as ``find_content`` does.
+
+    Raises:
+        BlobMissingError: When the store does not have it.
+        DecryptionError: When it is not what was kept.
+    """
+    key = await keys.open(row)
+    blob = StoredBlob(row["tenant_id"], row["id"], row["stored_name"], row["byte_size"])
+    return await BlobContent.open(store, blob, key.material)
+
+
+def document_name_place(tenant_id: UUID, document_id: UUID) -> bytes:
+    """What a document's name is bound to."""
+    return bind(tenant_id, "documents", document_id, "name")
+
+
+def _no_document(document_id: UUID) -> NotFoundError:
+    return NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.chat.passages import PASSAGES
 from tests.chat.providers.conftest import MakeLocal, answer, ask, collect
+from undercroft.chat.prompt import assemble_prompt
 from undercroft.chat.providers.local import (
     SMOLLM2_ID,
     LocalLimits,
@@ -20,7 +23,12 @@ from undercroft.chat.providers.local import (
     default_threads,
     find_smollm2,
 )
-from undercroft.chat.providers.protocol import TextDelta
+from undercroft.chat.providers.protocol import (
+    PASSAGE_FENCE,
+    FinishReason,
+    GenerationRequest,
+    TextDelta,
+)
 from undercroft.kit.errors import (
     ErrorKind,
     InvalidRequestError,
@@ -84,6 +92,21 @@ async def test_documents_cannot_speak_as_control_tokens(make_local: MakeLocal) -
     _, marked = await answer(provider, ask(SMOLLM2_ID, "word<|im_end|>", max_output_tokens=1))
 
     assert marked.usage.input_tokens - plain.usage.input_tokens > 2
+
+
+async def test_it_ends_where_it_would_go_on_with_the_prompt_s_fences(make_local: MakeLocal) -> None:
+    """Greedy, so the echo is always the same; without passages the same characters are text like any other."""
+    provider = make_local()
+    asked = "Write the line that begins passage 1."
+    messages = assemble_prompt(asked, PASSAGES, count_tokens=len, budget=8192).messages
+    request = GenerationRequest(SMOLLM2_ID, messages, max_output_tokens=16, temperature=0.0)
+
+    echo, _ = await answer(provider, request)
+    texts, end = await answer(provider, replace(request, passages=PASSAGES))
+
+    assert PASSAGE_FENCE in "".join(echo)
+    assert "".join(texts) == "".join(echo).partition(PASSAGE_FENCE)[0]
+    assert end.reason is FinishReason.STOP
 
 
 async def test_half_a_surrogate_pair_is_refused(make_local: MakeLocal) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.chat.passages import LEASE, PASSAGES
+from tests.chat.passages import LEASE, PASSAGES, passage
 from undercroft.chat.answering import Searched
 from undercroft.chat.citations import CitationAnnotator
 from undercroft.chat.providers.protocol import FinishReason, Usage
-from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
+from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents, render_citation
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
 from undercroft.retrieval.search.models import FoundPassage
@@ -128,6 +128,23 @@ def test_a_citation_points_to_what_was_sent_and_to_what_was_read() -> None:
             assert parse_id("file-", annotation["file_id"]) == LEASE.document_id
 
 
+def test_a_citation_names_the_heading_above_its_quote_not_that_of_the_passage() -> None:
+    keys = "The tenant is handed two brass keys."
+    joined = passage(
+        1,
+        f"## Pets\nDogs are welcome in the garden.\n## Keys\n{keys}",
+        headings=("Pets",),
+        later_headings=((41, ("Lease", "Keys")),),
+    )
+    assert joined.text[41:].startswith("## Keys")
+    annotator = CitationAnnotator("What is the tenant handed?", [joined])
+    citations = [*annotator.feed(keys).citations, *annotator.finish().citations]
+    (annotation,) = [render_citation(citation, joined) for citation in citations]
+    assert keys in annotation["undercroft"]["quote"]
+    assert annotation["undercroft"]["headings"] == ["Lease", "Keys"]
+    assert (joined.headings_at(40), joined.headings_at(41)) == (("Pets",), ("Lease", "Keys"))
+
+
 def test_what_was_sent_does_not_change_afterwards() -> None:
     events = new()
     first = next(events.begin())
@@ -183,12 +200,12 @@ def test_a_search_that_did_not_come_to_its_end_is_not_kept_as_running() -> None:
     for end in ("fail", "cancel", "abandon"):
         events = new()
         made = [*events.begin(), *events.start_search()]
-        if end == "fail":
-            made += events.fail(error)
+        if end != "cancel":
+            made += events.fail(error) if end == "fail" else events.abandon(error)
             assert made[-3]["type"] == "response.output_item.done"
             assert made[-3]["item"]["status"] == "failed"
         else:
-            getattr(events, end)()
+            events.cancel()
         assert events.resource["output"][0]["status"] == (
             "incomplete" if end == "cancel" else "failed"
         )

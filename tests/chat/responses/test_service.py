@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.conftest import MakeScope, Member
@@ -25,10 +27,14 @@ from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.service import ResponseService
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
+from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.search.service import SearchService
+from undercroft.vault.keys.service import KeyRing
 
 
 class ScriptedProvider:
@@ -55,10 +61,12 @@ class ScriptedProvider:
 
 
 @pytest.fixture
-def responses(database: Database) -> ResponseService:
+async def responses(database: Database, tmp_path: Path) -> ResponseService:
+    keys = KeyRing(await KeyFile.open(tmp_path / "provider.key"), IdSource())
+    ledger = Ledger(database, IdSource(), SystemClock())
     registry = ModelRegistry([ScriptedProvider()], default_model="whole")
-    answers = Answerer(SearchService(database, SilentEmbedder()), registry)
-    return ResponseService(database, answers, IdSource(), SystemClock())
+    answers = Answerer(SearchService(database, keys, ledger, SilentEmbedder()), registry)
+    return ResponseService(database, keys, answers, IdSource(), SystemClock())
 
 
 def request(model: str, *, store: bool = True) -> ResponseRequest:
@@ -72,7 +80,13 @@ async def kept_status(database: Database, scope: Member) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("model", "status"), [("whole", "completed"), ("long", "incomplete"), ("failing", "failed")]
+    ("model", "status"),
+    [
+        ("whole", "completed"),
+        ("long", "incomplete"),
+        ("failing", "failed"),
+        ("broken", "failed"),
+    ],
 )
 async def test_begin_and_end_are_kept_before_they_are_seen(
     responses: ResponseService, database: Database, make_scope: MakeScope, model: str, status: str
@@ -136,6 +150,33 @@ async def test_a_defect_does_not_leave_a_response_running(
     with pytest.raises(ZeroDivisionError):
         await responses.create(ann, request("broken"))
     assert await kept_status(database, ann) == "failed"
+
+
+async def test_a_defect_in_mid_stream_is_told_without_its_cause(
+    responses: ResponseService, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    async with aclosing(responses.stream(ann, request("broken"))) as events:
+        *_, error, last = [event async for event in events]
+    assert (error["type"], error["code"]) == ("error", "internal")
+    assert (last["type"], last["response"]["error"]["code"]) == ("response.failed", "internal")
+    assert "ZeroDivision" not in str([error, last])
+    assert last["response"]["output"][0]["content"][0]["text"] == "Two words"
+
+
+async def test_a_failure_that_cannot_be_kept_is_told_all_the_same(
+    responses: ResponseService, database_urls: DatabaseUrls, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    types: list[str] = []
+    async with aclosing(responses.stream(ann, request("failing"))) as events:
+        async for event in events:
+            types.append(event["type"])
+            if event["type"] == "error":
+                owner = await asyncpg.connect(database_urls.migration)
+                await owner.execute("REVOKE UPDATE ON responses FROM undercroft_app")
+                await owner.close()
+    assert types[-2:] == ["error", "response.failed"]
 
 
 async def test_a_whole_response_raises_its_failure(

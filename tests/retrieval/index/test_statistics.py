@@ -8,12 +8,12 @@ from uuid import UUID
 
 import numpy as np
 
+from tests import rows
 from tests.conftest import MakeScope, Member
 from tests.stepping import PATIENCE
 from undercroft.kit.database import Database
-from undercroft.kit.ids import IdSource
 from undercroft.retrieval.chunking import Chunk
-from undercroft.retrieval.index.models import IndexedChunk
+from undercroft.retrieval.index.models import SealedChunk
 from undercroft.retrieval.index.repository import IndexRepository
 
 WORDS = (
@@ -33,20 +33,12 @@ REPOSITORY = IndexRepository()
 
 async def insert_blob(database: Database, scope: Member, texts: list[str]) -> UUID:
     """A blob with one chunk for each text, inserted as the indexer does."""
-    blob_id = IdSource().new()
-    chunks: list[IndexedChunk] = []
+    chunks: list[SealedChunk] = []
     for ordinal, text in enumerate(texts):
         chunk = Chunk(ordinal, 0, len(text), None, None, (), len(text.split()))
-        chunks.append(IndexedChunk(chunk, text, text))
+        chunks.append(SealedChunk(chunk, b"", text))
     async with database.transaction(scope) as transaction:
-        await transaction.execute(
-            "INSERT INTO blobs (id, tenant_id, owner_id, digest, byte_size, media_type)"
-            " VALUES ($1, $2, $3, $4, 1, 'text/plain')",
-            blob_id,
-            scope.tenant_id,
-            scope.principal_id,
-            random.randbytes(32),
-        )
+        blob_id = await rows.insert_blob(transaction, scope)
         ids = await REPOSITORY.allocate_chunk_ids(transaction, len(chunks))
         await REPOSITORY.insert_chunks(transaction, blob_id, ids, chunks)
     return blob_id

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from tests.conftest import MakeScope, Member
 from tests.shelf import Shelf
+from tests.stepping import Gate
 from undercroft.kit.errors import NotFoundError, UnavailableError
 from undercroft.kit.ids import IdSource
 from undercroft.retrieval.search.models import Leg, SearchQuery
@@ -135,3 +137,30 @@ async def test_without_the_embedder_the_words_answer_alone_and_say_so(
         await shelf.search.search(
             ann, SearchQuery((collection,), "the clock", 10, frozenset({Leg.VECTOR}))
         )
+
+
+async def test_a_leg_that_fails_ends_the_other_and_is_told_as_it_is(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    shelf.embedder.gate = Gate()  # holds the vector leg; it is never opened
+    before = asyncio.all_tasks()
+    with pytest.raises(asyncpg.CharacterNotInRepertoireError):
+        await shelf.search.search(ann, SearchQuery((IdSource().new(),), "a\x00b", 10))
+    assert shelf.embedder.gate.reached.is_set()
+    assert asyncio.all_tasks() <= before
+
+
+async def test_a_passage_says_where_each_of_its_sections_begins(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(
+        ann, {"house.md": "# House\n\n## Pets\n\nDogs are welcome.\n\n## Keys\n\nTwo brass keys."}
+    )
+    found = await shelf.search.search(ann, SearchQuery((collection,), "brass keys", 10))
+    (passage,) = found.passages
+    assert passage.headings == ("House", "Pets")
+    ((at, path),) = passage.later_headings
+    assert path == ("House", "Keys")
+    assert passage.text[at:].startswith("## Keys")

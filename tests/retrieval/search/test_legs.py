@@ -12,17 +12,16 @@ import asyncpg
 import numpy as np
 import pytest
 
+from tests import rows
 from tests.conftest import MakeScope, Member
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.retrieval.chunking import Chunk
-from undercroft.retrieval.index.models import IndexedChunk
+from undercroft.retrieval.index.models import SealedChunk
 from undercroft.retrieval.index.repository import IndexRepository
 from undercroft.retrieval.search.repository import SearchRepository
-from undercroft.vault.models import StagedBlob
-from undercroft.vault.repository import DocumentRepository
 
 IDS = IdSource()
 SEARCH = SearchRepository()
@@ -37,25 +36,17 @@ TINY = ("tiny", 8)
 
 async def shelve(database: Database, scope: Member, texts: Sequence[str]) -> UUID:
     """A collection of one document whose chunks these texts are, inserted as the indexer does; without vectors."""
-    collection_id, document_id, blob_id = IDS.new(), IDS.new(), IDS.new()
-    staged = StagedBlob(path=None, digest=random.randbytes(32), byte_size=1)  # pyright: ignore[reportArgumentType] - not read
-    documents, index = DocumentRepository(), IndexRepository()
+    index = IndexRepository()
     chunks = [
-        IndexedChunk(Chunk(ordinal, 0, len(text), None, None, (), 1), text, text)
+        SealedChunk(Chunk(ordinal, 0, len(text), None, None, (), 1), b"", text)
         for ordinal, text in enumerate(texts)
     ]
     async with database.transaction(scope) as transaction:
-        await documents.acquire_blob(transaction, blob_id, staged, "text/plain")
-        await documents.insert_document(transaction, document_id, "a.txt", "user_data")
-        await documents.insert_document_version(transaction, document_id, 1, blob_id)
+        blob_id = await rows.insert_blob(transaction, scope)
+        document_id = await rows.insert_document(transaction, scope, blob_id)
         ids = await index.allocate_chunk_ids(transaction, len(chunks))
         await index.insert_chunks(transaction, blob_id, ids, chunks)
-        await transaction.execute(
-            "INSERT INTO collections (id, tenant_id, owner_id, name) VALUES ($1, $2, $3, 'c')",
-            collection_id,
-            scope.tenant_id,
-            scope.principal_id,
-        )
+        collection_id = await rows.insert_collection(transaction, scope)
         await transaction.execute(
             "INSERT INTO collection_documents (tenant_id, collection_id, document_id) VALUES ($1, $2, $3)",
             scope.tenant_id,
@@ -228,6 +219,7 @@ async def seeded(
     await register_model(database_urls.migration, *TINY)
     collection_id = IDS.new()
     async with database.transaction(ann) as transaction:
+        await rows.insert_key(transaction, ann)
         await transaction.execute(_SEED.replace("COLLECTION", str(collection_id)))
     owner = await asyncpg.connect(database_urls.migration)
     try:
@@ -287,23 +279,28 @@ async def _scans(database: Database) -> dict[str, int]:
 
 
 _SEED = """
-INSERT INTO collections (id, tenant_id, owner_id, name)
-VALUES ('COLLECTION', current_tenant(), current_principal(), 'c');
+INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name)
+SELECT 'COLLECTION', tenant_id, current_principal(), id, '' FROM data_keys;
 CREATE TEMPORARY TABLE seed ON COMMIT DROP AS
 SELECT n, gen_random_uuid() AS blob_id, gen_random_uuid() AS document_id FROM generate_series(0, 199) AS n;
-INSERT INTO blobs (id, tenant_id, owner_id, digest, byte_size, media_type, index_state)
-SELECT blob_id, current_tenant(), current_principal(), sha256(n::text::bytea), 1, 'text/plain', 'indexed' FROM seed;
-INSERT INTO documents (id, tenant_id, owner_id, filename, purpose)
-SELECT document_id, current_tenant(), current_principal(), n || '.txt', 'user_data' FROM seed;
+INSERT INTO blobs (
+    id, tenant_id, owner_id, digest, byte_size, media_type, index_state, data_key_id, sealed_sha256, stored_name
+)
+SELECT
+    blob_id, tenant_id, current_principal(), sha256(n::text::bytea), 1, 'text/plain', 'indexed', id, '',
+    sha256(n::text::bytea)
+FROM seed, data_keys;
+INSERT INTO documents (id, tenant_id, owner_id, purpose, data_key_id, sealed_name)
+SELECT document_id, tenant_id, current_principal(), 'user_data', id, '' FROM seed, data_keys;
 INSERT INTO document_versions (tenant_id, document_id, number, blob_id)
 SELECT current_tenant(), document_id, 1, blob_id FROM seed;
 INSERT INTO collection_documents (tenant_id, collection_id, document_id)
 SELECT current_tenant(), 'COLLECTION', document_id FROM seed;
 INSERT INTO chunks (
-    tenant_id, blob_id, ordinal, start_offset, end_offset, headings, text, token_count, lexemes, terms
+    tenant_id, blob_id, ordinal, start_offset, end_offset, sealed_text, token_count, lexemes, terms
 )
 SELECT
-    current_tenant(), seed.blob_id, s.number, 0, char_length(t.text), '{}', t.text, 1,
+    current_tenant(), seed.blob_id, s.number, 0, char_length(t.text), '', 1,
     to_tsvector('english', t.text), '{1:1}/1000000000'::sparsevec
 FROM generate_series(0, 19999) AS s (number)
 JOIN seed ON seed.n = s.number % 200

@@ -14,12 +14,14 @@ from undercroft.commands.databases import bring_up_to_date
 from undercroft.commands.worker import open_worker
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.errors import NotFoundError, UnavailableError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.settings import Settings
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.embedding.protocol import Embedder, EmbeddingModel, Embeddings, Vectors
@@ -28,7 +30,9 @@ from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.models import Leg, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs import LocalBlobStore
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 
 TEXTS = {
@@ -57,14 +61,23 @@ class SilentEmbedder:
 class Library:
     """Indexed documents, and the services over them."""
 
-    def __init__(self, database: Database, embedder: Embedder, folder: Path) -> None:
+    def __init__(self, database: Database, keys: KeyRing, embedder: Embedder, folder: Path) -> None:
         ids = IdSource()
+        self.keys = keys
+        self.ledger = ledger = Ledger(database, ids, SystemClock())
         self.database = database
         self.documents = DocumentService(
-            database, LocalBlobStore(folder / "blobs", ids), ids, detect_media_type, 100_000
+            database,
+            LocalBlobStore(folder / "blobs"),
+            Staging(folder / "staging", ids),
+            keys,
+            ledger,
+            ids,
+            detect_media_type,
+            100_000,
         )
-        self.collections = CollectionService(database, ids, IndexService(JobQueue(ids)))
-        self.search = SearchService(database, embedder)
+        self.collections = CollectionService(database, keys, ids, IndexService(JobQueue(ids)))
+        self.search = SearchService(database, keys, ledger, embedder)
 
     async def fill(self, scope: Member, texts: dict[str, str]) -> tuple[UUID, dict[str, UUID]]:
         """A collection with these documents, indexed."""
@@ -96,7 +109,8 @@ async def library(
         client = await stack.enter_async_context(open_client())
         embedder = await open_embedder(settings, client, SystemClock())
         stack.push_async_callback(embedder.close)
-        yield Library(database, embedder, tmp_path)
+        keys = KeyRing(await KeyFile.open(settings.key_path), IdSource())
+        yield Library(database, keys, embedder, tmp_path)
         await worker.stop()
         await running
 
@@ -132,7 +146,7 @@ async def test_words_answer_alone_when_the_embedder_is_down(
 ) -> None:
     ann = await make_scope()
     collection_id, _ = await library.fill(ann, TEXTS)
-    search = SearchService(library.database, SilentEmbedder())
+    search = SearchService(library.database, library.keys, library.ledger, SilentEmbedder())
     query = SearchQuery((collection_id,), "Who repaired the clock?", 10)
     result = await search.search(ann, query)
     assert [passage.filename for passage in result.passages] == ["clock.txt"]
@@ -174,7 +188,7 @@ async def test_a_document_that_goes_between_proposal_and_reading_is_not_released
     await library.collections.remove(ann, collection_id, documents["clock.txt"])
     async with library.database.transaction(ann) as transaction:
         rows = await repository.list_passages(transaction, [collection_id], proposed)
-    assert [row["filename"] for row in rows] == ["boat.txt"]
+    assert [row["document_id"] for row in rows] == [documents["boat.txt"]]
     await library.documents.delete(ann, documents["boat.txt"])
     async with library.database.transaction(ann) as transaction:
         assert not await repository.list_passages(transaction, [collection_id], proposed)

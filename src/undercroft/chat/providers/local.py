@@ -15,6 +15,7 @@ import structlog
 
 from undercroft.chat.providers.local_pipe import Event, ModelProcess, ModelProcessDiedError
 from undercroft.chat.providers.protocol import (
+    PASSAGE_FENCE,
     Finished,
     FinishReason,
     GenerationEvent,
@@ -302,7 +303,8 @@ class LocalModelProvider:
             ),
             "temperature": request.temperature or 0.0,
             "top_p": 1.0 if request.top_p is None else request.top_p,
-            "stop": request.stop,
+            # So small a model goes on with the prompt's own form once it has said what it can.
+            "stop": (*request.stop, PASSAGE_FENCE) if request.passages else request.stop,
             "seed": self._seeds() & 0xFFFF_FFFF,
         }
 

@@ -10,9 +10,13 @@ from typing import Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from undercroft.kit.errors import InvalidRequestError
+from undercroft.retrieval.chunking import LaterHeadings
 
 MAX_STOP_STRINGS: Final = 16
 MAX_STOP_CHARACTERS: Final = 256
+
+PASSAGE_FENCE: Final = "<<<"
+"""How the lines begin that open and close a passage in a prompt; no passage's own text has it."""
 
 Location: TypeAlias = Literal["local", "external"]
 """Whether text given to a model stays on machines of this service's operator (invariant 11)."""
@@ -52,10 +56,11 @@ class Passage:
         end: Offset after its last character.
         page_start: The page it begins on, from 1; None where the format has no pages.
         page_end: The page it ends on.
-        headings: The headings above it, outermost first.
+        headings: The headings above its beginning, outermost first.
         score: Relevance to the question; only the order means something.
         similarity: Cosine similarity of question and passage, -1 to 1; None where the vector leg did not
             propose it.
+        later_headings: Where in its text further sections begin, and the headings above those.
     """
 
     number: int
@@ -69,6 +74,12 @@ class Passage:
     headings: tuple[str, ...]
     score: float
     similarity: float | None = None
+    later_headings: LaterHeadings = ()
+
+    def headings_at(self, offset: int) -> tuple[str, ...]:
+        """The headings above a place in its text, given in characters from its beginning."""
+        begun = [path for start, path in self.later_headings if start <= offset]
+        return begun[-1] if begun else self.headings
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class ResponseEvents:
         include_results: bool = False,
     ) -> None:
         self.response_id = response_id
-        self.failure: UndercroftError | None = None
+        self.failure: Exception | None = None
         self._ids = ids
         self._include_results = include_results
         self._sequence = 0
@@ -166,12 +166,14 @@ class ResponseEvents:
             pass
         self.resource["status"] = "cancelled"
 
-    def abandon(self) -> None:
-        """Something unforeseen went wrong; whoever raised it tells the client."""
-        for _ in self.fail(
-            UndercroftError("The service failed while it made this.", kind=ErrorKind.INTERNAL)
-        ):
-            pass
+    def abandon(self, cause: Exception) -> Iterator[WireObject]:
+        """Something unforeseen went wrong: the response ends with an error that does not name the cause."""
+        yield from self.fail(
+            UndercroftError(
+                "The service failed while it made this; try again.", kind=ErrorKind.INTERNAL
+            )
+        )
+        self.failure = cause
 
     def _stop_search(self, status: str) -> Iterator[WireObject]:
         """A search that has begun and not ended does not go on."""
@@ -268,7 +270,7 @@ def render_citation(citation: Citation, passage: Passage) -> WireObject:
             "end": citation.document_end,
             "page": passage.page_start,
             "page_end": passage.page_end,
-            "headings": list(passage.headings),
+            "headings": list(passage.headings_at(citation.quote_start)),
             "answer_start": citation.answer_start,
             "answer_end": citation.answer_end,
         },

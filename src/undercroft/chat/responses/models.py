@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
-from uuid import UUID
 
 from undercroft.chat.answering import Question
 
@@ -28,17 +27,3 @@ class ResponseRequest:
     echo: Mapping[str, Any]
     store: bool = True
     include_results: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResponse:
-    """A kept response.
-
-    Attributes:
-        resource: As it was sent.
-        is_readable: Whether every document that it was made from is still there for the principal.
-    """
-
-    id: UUID
-    resource: WireObject
-    is_readable: bool

@@ -1,6 +1,6 @@
 -- name: insert_response :exec
-INSERT INTO responses (id, tenant_id, owner_id, status, resource)
-VALUES ($1, current_tenant(), current_principal(), 'in_progress', $2);
+INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource)
+VALUES ($1, current_tenant(), current_principal(), 'in_progress', $2, $3);
 
 -- name: insert_response_passages :exec
 -- Nothing for a response that was deleted meanwhile; the lock keeps one that is there until this commits.
@@ -27,13 +27,20 @@ CROSS JOIN unnest($2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[], $7::re
 
 -- name: finish_response :exec
 -- Only from in_progress: a response that was deleted or finished meanwhile stays as it is.
-UPDATE responses SET status = $2, resource = $3
+UPDATE responses SET status = $2, sealed_resource = $3
 WHERE id = $1 AND owner_id = current_principal() AND status = 'in_progress';
 
 -- name: find_response :maybe
 SELECT
     r.id,
-    r.resource,
+    r.tenant_id,
+    r.sealed_resource,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
     NOT EXISTS (
         SELECT FROM response_passages AS p
         WHERE
@@ -44,6 +51,8 @@ SELECT
             )
     ) AS is_readable
 FROM responses AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.id = $1 AND r.owner_id = current_principal();
 
 -- name: delete_response :value

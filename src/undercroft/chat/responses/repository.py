@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from undercroft.chat.responses.models import StoredResponse, WireObject
+from asyncpg import Record
+
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.retrieval.search.models import FoundPassage
@@ -16,10 +17,10 @@ class ResponseRepository:
     """Reads and writes responses and the passages they were made from."""
 
     async def insert_response(
-        self, transaction: Transaction, response_id: UUID, resource: WireObject
+        self, transaction: Transaction, response_id: UUID, data_key_id: UUID, sealed: bytes
     ) -> None:
         """Keep a response that is being made."""
-        await _QUERIES.execute(transaction, "insert_response", response_id, resource)
+        await _QUERIES.execute(transaction, "insert_response", response_id, data_key_id, sealed)
 
     async def insert_passages(
         self, transaction: Transaction, response_id: UUID, passages: Sequence[FoundPassage]
@@ -38,19 +39,14 @@ class ResponseRepository:
         )
 
     async def finish_response(
-        self, transaction: Transaction, response_id: UUID, status: str, resource: WireObject
+        self, transaction: Transaction, response_id: UUID, status: str, sealed: bytes
     ) -> None:
         """Keep the final state of a response that is still in progress."""
-        await _QUERIES.execute(transaction, "finish_response", response_id, status, resource)
+        await _QUERIES.execute(transaction, "finish_response", response_id, status, sealed)
 
-    async def find_response(
-        self, transaction: Transaction, response_id: UUID
-    ) -> StoredResponse | None:
-        """A response of the principal's."""
-        row = await _QUERIES.maybe(transaction, "find_response", response_id)
-        if row is None:
-            return None
-        return StoredResponse(row["id"], row["resource"], row["is_readable"])
+    async def find_response(self, transaction: Transaction, response_id: UUID) -> Record | None:
+        """A response of the principal's, with its key."""
+        return await _QUERIES.maybe(transaction, "find_response", response_id)
 
     async def delete_response(self, transaction: Transaction, response_id: UUID) -> bool:
         """Delete a response; False when there is none."""

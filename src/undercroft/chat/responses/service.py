@@ -1,10 +1,14 @@
 """Makes responses event by event, keeps them, and shows them again as far as their sources may still be read."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import chain
 from typing import Final
 from uuid import UUID
+
+import structlog
 
 from undercroft.chat.answering import Answered, Answerer, Searched
 from undercroft.chat.citations import Citation
@@ -13,23 +17,30 @@ from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.models import (
     RESPONSE_PREFIX,
     ResponseRequest,
-    StoredResponse,
     WireObject,
 )
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.kit.clock import Clock
+from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.keys.service import KeyRing
 
 REDACTED: Final = "[Removed: a document that this answer was made from can no longer be read.]"
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class ResponseService:
     """Creates, reads and deletes responses."""
 
-    def __init__(self, database: Database, answers: Answerer, ids: IdSource, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, keys: KeyRing, answers: Answerer, ids: IdSource, clock: Clock
+    ) -> None:
         self._database = database
+        self._keys = keys
         self._answers = answers
         self._ids = ids
         self._clock = clock
@@ -69,10 +80,12 @@ class ResponseService:
             NotFoundError: When the principal may see no such response.
         """
         async with self._database.transaction(scope) as transaction:
-            stored = await self._repository.find_response(transaction, response_id)
-        if stored is None:
+            row = await self._repository.find_response(transaction, response_id)
+        if row is None:
             raise NotFoundError("response", render_id(RESPONSE_PREFIX, response_id))
-        return stored.resource if stored.is_readable else _redacted(stored)
+        key = await self._keys.open(row)
+        resource = _open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
+        return resource if row["is_readable"] else _redacted(resource)
 
     async def delete(self, scope: Scope, response_id: UUID) -> None:
         """Delete a kept response.
@@ -98,35 +111,36 @@ class ResponseService:
         self, scope: Scope, request: ResponseRequest, events: ResponseEvents
     ) -> AsyncGenerator[WireObject]:
         """Make the response and keep it: its beginning before the first event is seen, its end before the last."""
+        key = self._keys.generate()
         if request.store:
             async with self._database.transaction(scope) as transaction:
+                await self._keys.keep(transaction, scope, key)
                 await self._repository.insert_response(
-                    transaction, events.response_id, events.resource
+                    transaction, events.response_id, key.id, _sealed(key, scope, events)
                 )
         try:
             async with aclosing(self._make(scope, request, events)) as made:
                 async for event in made:
                     if event["type"] in TERMINAL_EVENTS:
-                        await self._finish(scope, request, events)
+                        await self._keep_end(scope, request, key, events)
                     yield event
         except (asyncio.CancelledError, GeneratorExit):
             events.cancel()
-            await self._finish(scope, request, events)
+            await self._finish(scope, request, key, events)
             raise
-        except Exception:
-            # A defect or a lost database: whoever reads the response later must not find it running.
-            events.abandon()
-            await self._finish(scope, request, events)
+        except Exception as error:
+            # It could not be kept as it ended: whoever reads it later must not find it running.
+            for _ in events.abandon(error):
+                pass
+            await self._finish(scope, request, key, events)
             raise
 
     async def _make(
         self, scope: Scope, request: ResponseRequest, events: ResponseEvents
     ) -> AsyncGenerator[WireObject]:
-        for event in events.begin():
+        searching = events.start_search() if request.question.search is not None else ()
+        for event in chain(events.begin(), searching):
             yield event
-        if request.question.search is not None:
-            for event in events.start_search():
-                yield event
         try:
             async with aclosing(self._answers.answer(scope, request.question)) as answer:
                 async for step in answer:
@@ -136,6 +150,10 @@ class ResponseService:
                         yield event
         except UndercroftError as error:
             for event in events.fail(error):
+                yield event
+        except Exception as error:  # noqa: BLE001 - a defect or a lost database: told in the stream, which has begun
+            _log.error("response_failed", exc_info=error)
+            for event in events.abandon(error):
                 yield event
 
     def _events_of(
@@ -161,21 +179,51 @@ class ResponseService:
                     transaction, events.response_id, searched.found
                 )
 
-    async def _finish(self, scope: Scope, request: ResponseRequest, events: ResponseEvents) -> None:
+    async def _keep_end(
+        self, scope: Scope, request: ResponseRequest, key: DataKey, events: ResponseEvents
+    ) -> None:
+        """A failure is told even when it cannot be kept, as when it is the database that was lost."""
+        try:
+            await self._finish(scope, request, key, events)
+        except Exception:
+            if events.failure is None:
+                raise
+            _log.exception("response_not_kept", response_id=str(events.response_id))
+
+    async def _finish(
+        self, scope: Scope, request: ResponseRequest, key: DataKey, events: ResponseEvents
+    ) -> None:
         if request.store:
             async with self._database.transaction(scope) as transaction:
                 await self._repository.finish_response(
-                    transaction, events.response_id, events.resource["status"], events.resource
+                    transaction,
+                    events.response_id,
+                    events.resource["status"],
+                    _sealed(key, scope, events),
                 )
 
 
-def _redacted(stored: StoredResponse) -> WireObject:
+def _place(tenant_id: UUID, response_id: UUID) -> bytes:
+    return bind(tenant_id, "responses", response_id, "resource")
+
+
+def _sealed(key: DataKey, scope: Scope, events: ResponseEvents) -> bytes:
+    plain = json.dumps(events.resource, ensure_ascii=False, separators=(",", ":"))
+    return seal(key.material, plain.encode(), _place(scope.tenant_id, events.response_id))
+
+
+def _open_resource(key: DataKey, tenant_id: UUID, response_id: UUID, sealed: bytes) -> WireObject:
+    resource: WireObject = json.loads(unseal(key.material, sealed, _place(tenant_id, response_id)))
+    return resource
+
+
+def _redacted(resource: WireObject) -> WireObject:
     output: list[WireObject] = []
-    for item in stored.resource["output"]:
+    for item in resource["output"]:
         if item["type"] == "file_search_call":
             output.append({**item, "results": None})
             continue
         parts: list[WireObject] = item["content"]
         content = [{**part, "text": REDACTED, "annotations": list[WireObject]()} for part in parts]
         output.append({**item, "content": content})
-    return {**stored.resource, "output": output}
+    return {**resource, "output": output}

@@ -25,6 +25,7 @@ _REASONS: Final = {
     401: "The API key is missing, unknown, expired or revoked.",
     403: "The key lacks the permission.",
     404: "There is no such object, or none that this caller may see.",
+    408: "The body came too slowly.",
     409: "The object was changed or deleted meanwhile.",
     413: "The body is larger than the limit.",
     415: "The content is of no type that can be read.",
@@ -34,7 +35,7 @@ _REASONS: Final = {
     503: "The service is busy or starting; see Retry-After.",
     504: "It took too long.",
 }
-_ALWAYS: Final = (400, 401, 403, 413, 422, 503, 504)
+_ALWAYS: Final = (400, 401, 403, 408, 413, 422, 503, 504)
 """422 among them because the framework documents a body of its own where a route names none."""
 
 

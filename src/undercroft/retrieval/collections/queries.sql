@@ -1,29 +1,38 @@
 -- name: insert_collection :exec
-INSERT INTO collections (id, tenant_id, owner_id, name, metadata)
-VALUES ($1, current_tenant(), current_principal(), $2, $3);
+INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name, metadata)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4);
 
 -- name: find_collection :maybe
 SELECT
     c.id,
-    c.name,
+    c.tenant_id,
+    c.sealed_name,
     c.metadata,
     c.created_at,
     c.last_active_at,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
     count(b.id) AS members,
     count(*) FILTER (WHERE b.index_state = 'indexed') AS completed,
     count(*) FILTER (WHERE b.index_state = 'failed') AS failed,
     coalesce(sum(b.byte_size), 0)::bigint AS byte_size
 FROM collections AS c
+INNER JOIN data_keys AS k ON c.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 LEFT JOIN collection_documents AS m ON c.id = m.collection_id
 LEFT JOIN documents AS d ON m.document_id = d.id
 LEFT JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 LEFT JOIN blobs AS b ON v.blob_id = b.id
 WHERE c.id = $1 AND c.owner_id = current_principal()
-GROUP BY c.id;
+GROUP BY c.id, k.id, t.id;
 
 -- name: list_collections :many
 WITH page AS (
-    SELECT c.id, c.name, c.metadata, c.created_at, c.last_active_at
+    SELECT c.id, c.tenant_id, c.data_key_id, c.sealed_name, c.metadata, c.created_at, c.last_active_at
     FROM collections AS c
     WHERE
         c.tenant_id = current_tenant()
@@ -35,25 +44,34 @@ WITH page AS (
 
 SELECT
     p.id,
-    p.name,
+    p.tenant_id,
+    p.sealed_name,
     p.metadata,
     p.created_at,
     p.last_active_at,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
     count(b.id) AS members,
     count(*) FILTER (WHERE b.index_state = 'indexed') AS completed,
     count(*) FILTER (WHERE b.index_state = 'failed') AS failed,
     coalesce(sum(b.byte_size), 0)::bigint AS byte_size
 FROM page AS p
+INNER JOIN data_keys AS k ON p.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 LEFT JOIN collection_documents AS m ON p.id = m.collection_id
 LEFT JOIN documents AS d ON m.document_id = d.id
 LEFT JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 LEFT JOIN blobs AS b ON v.blob_id = b.id
-GROUP BY p.id, p.name, p.metadata, p.created_at, p.last_active_at
+GROUP BY p.id, p.tenant_id, p.sealed_name, p.metadata, p.created_at, p.last_active_at, k.id, t.id
 ORDER BY CASE WHEN $2 THEN p.id END ASC, CASE WHEN NOT $2 THEN p.id END DESC;
 
 -- name: update_collection :value
 UPDATE collections
-SET name = coalesce($2, name), metadata = coalesce($3, metadata), last_active_at = now()
+SET sealed_name = coalesce($2, sealed_name), metadata = coalesce($3, metadata), last_active_at = now()
 WHERE id = $1 AND owner_id = current_principal()
 RETURNING id;
 
@@ -149,12 +167,25 @@ WHERE m.collection_id = $1 AND m.document_id = $2 AND c.id = m.collection_id AND
 RETURNING m.document_id;
 
 -- name: list_member_chunks :many
-SELECT ch.text
+SELECT
+    ch.tenant_id,
+    ch.blob_id,
+    ch.ordinal,
+    ch.sealed_text,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
 FROM collections AS c
 INNER JOIN collection_documents AS m ON c.id = m.collection_id
 INNER JOIN documents AS d ON m.document_id = d.id
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-INNER JOIN chunks AS ch ON v.blob_id = ch.blob_id
+INNER JOIN blobs AS b ON v.blob_id = b.id
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+INNER JOIN chunks AS ch ON b.id = ch.blob_id
 WHERE
     c.id = $1
     AND m.document_id = $2

@@ -8,13 +8,7 @@ from asyncpg import Record
 
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
-from undercroft.retrieval.collections.models import (
-    Collection,
-    Member,
-    MemberStatus,
-    Page,
-    StatusCounts,
-)
+from undercroft.retrieval.collections.models import Member, MemberStatus, Page
 from undercroft.vault.models import IndexState
 
 _QUERIES: Final = load_queries("undercroft.retrieval.collections")
@@ -30,32 +24,38 @@ class CollectionRepository:
     """Reads and writes collections and memberships."""
 
     async def insert_collection(
-        self, transaction: Transaction, collection_id: UUID, name: str, metadata: Mapping[str, str]
+        self,
+        transaction: Transaction,
+        collection_id: UUID,
+        data_key_id: UUID,
+        sealed_name: bytes,
+        metadata: Mapping[str, str],
     ) -> None:
         """Create an empty collection."""
         await _QUERIES.execute(
-            transaction, "insert_collection", collection_id, name, dict(metadata)
+            transaction,
+            "insert_collection",
+            collection_id,
+            data_key_id,
+            sealed_name,
+            dict(metadata),
         )
 
-    async def find_collection(
-        self, transaction: Transaction, collection_id: UUID
-    ) -> Collection | None:
-        """A collection of the principal's, with its members counted."""
-        row = await _QUERIES.maybe(transaction, "find_collection", collection_id)
-        return None if row is None else _collection(row)
+    async def find_collection(self, transaction: Transaction, collection_id: UUID) -> Record | None:
+        """A collection of the principal's with its key, its members counted."""
+        return await _QUERIES.maybe(transaction, "find_collection", collection_id)
 
-    async def list_collections(self, transaction: Transaction, page: Page) -> list[Collection]:
-        """A page of the principal's collections."""
-        rows = await _QUERIES.many(
+    async def list_collections(self, transaction: Transaction, page: Page) -> list[Record]:
+        """A page of the principal's collections, with their keys."""
+        return await _QUERIES.many(
             transaction, "list_collections", page.after, page.ascending, page.limit
         )
-        return [_collection(row) for row in rows]
 
     async def update_collection(
         self,
         transaction: Transaction,
         collection_id: UUID,
-        name: str | None,
+        sealed_name: bytes | None,
         metadata: Mapping[str, str] | None,
     ) -> bool:
         """Change what is not None; False when there is no such collection."""
@@ -63,7 +63,7 @@ class CollectionRepository:
             transaction,
             "update_collection",
             collection_id,
-            name,
+            sealed_name,
             None if metadata is None else dict(metadata),
         )
         return changed is not None
@@ -137,23 +137,9 @@ class CollectionRepository:
 
     async def list_member_chunks(
         self, transaction: Transaction, collection_id: UUID, document_id: UUID
-    ) -> list[str]:
-        """The extracted text of a member, chunk by chunk."""
-        rows = await _QUERIES.many(transaction, "list_member_chunks", collection_id, document_id)
-        return [row["text"] for row in rows]
-
-
-def _collection(row: Record) -> Collection:
-    completed, failed = int(row["completed"]), int(row["failed"])
-    return Collection(
-        id=row["id"],
-        name=row["name"],
-        metadata=row["metadata"],
-        created_at=row["created_at"],
-        last_active_at=row["last_active_at"],
-        byte_size=row["byte_size"],
-        counts=StatusCounts(int(row["members"]) - completed - failed, completed, failed),
-    )
+    ) -> list[Record]:
+        """The chunks of a member in their order, with their content's key."""
+        return await _QUERIES.many(transaction, "list_member_chunks", collection_id, document_id)
 
 
 def _member(row: Record) -> Member:

@@ -4,16 +4,29 @@ Adding a document is what gets its content indexed: the membership, the content'
 commit together.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+from asyncpg import Record
+
+from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
-from undercroft.retrieval.collections.models import Collection, Member, MemberStatus, Page
+from undercroft.retrieval.collections.models import (
+    Collection,
+    Member,
+    MemberStatus,
+    Page,
+    StatusCounts,
+)
 from undercroft.retrieval.collections.repository import CollectionRepository
 from undercroft.retrieval.index.service import IndexService
+from undercroft.retrieval.passages import PassagePlace, open_passage
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DOCUMENT_PREFIX
 
 COLLECTION_PREFIX: Final = "vs_"
@@ -22,8 +35,11 @@ COLLECTION_PREFIX: Final = "vs_"
 class CollectionService:
     """Creates, changes and deletes collections, and says which documents are in them."""
 
-    def __init__(self, database: Database, ids: IdSource, index: IndexService) -> None:
+    def __init__(
+        self, database: Database, keys: KeyRing, ids: IdSource, index: IndexService
+    ) -> None:
         self._database = database
+        self._keys = keys
         self._ids = ids
         self._index = index
         self._repository = CollectionRepository()
@@ -42,7 +58,11 @@ class CollectionService:
         """
         collection_id = self._ids.new()
         async with self._database.transaction(scope) as transaction:
-            await self._repository.insert_collection(transaction, collection_id, name, metadata)
+            key = await self._keys.create(transaction, scope)
+            sealed_name = _seal_name(key, scope.tenant_id, collection_id, name)
+            await self._repository.insert_collection(
+                transaction, collection_id, key.id, sealed_name, metadata
+            )
             # All documents are locked, in order, before any content: a delete takes them in the same order, and so
             # neither waits for what the other holds.
             blob_ids = {
@@ -65,7 +85,8 @@ class CollectionService:
     async def list_collections(self, scope: Scope, page: Page) -> list[Collection]:
         """A page of the principal's collections."""
         async with self._database.transaction(scope) as transaction:
-            return await self._repository.list_collections(transaction, page)
+            rows = await self._repository.list_collections(transaction, page)
+        return [await self._collection(row) for row in rows]
 
     async def update(
         self,
@@ -80,8 +101,15 @@ class CollectionService:
             NotFoundError: When the principal may see no such collection.
         """
         async with self._database.transaction(scope) as transaction:
+            row = await self._repository.find_collection(transaction, collection_id)
+            if row is None:
+                raise _no_collection(collection_id)
+            key = await self._keys.open(row)
+            sealed_name = (
+                None if name is None else _seal_name(key, scope.tenant_id, collection_id, name)
+            )
             if not await self._repository.update_collection(
-                transaction, collection_id, name, metadata
+                transaction, collection_id, sealed_name, metadata
             ):
                 raise _no_collection(collection_id)
             return await self._get(transaction, collection_id)
@@ -172,9 +200,13 @@ class CollectionService:
         """
         async with self._database.transaction(scope) as transaction:
             await self._get_member(transaction, collection_id, document_id)
-            return await self._repository.list_member_chunks(
+            rows = await self._repository.list_member_chunks(
                 transaction, collection_id, document_id
             )
+        if not rows:
+            return []
+        key = await self._keys.open(rows[0])
+        return await asyncio.to_thread(_open_chunks, key, rows)
 
     async def _insert_member(
         self,
@@ -192,10 +224,24 @@ class CollectionService:
         return blob_id
 
     async def _get(self, transaction: Transaction, collection_id: UUID) -> Collection:
-        collection = await self._repository.find_collection(transaction, collection_id)
-        if collection is None:
+        row = await self._repository.find_collection(transaction, collection_id)
+        if row is None:
             raise _no_collection(collection_id)
-        return collection
+        return await self._collection(row)
+
+    async def _collection(self, row: Record) -> Collection:
+        key = await self._keys.open(row)
+        place = _name_place(row["tenant_id"], row["id"])
+        completed, failed = int(row["completed"]), int(row["failed"])
+        return Collection(
+            id=row["id"],
+            name=unseal(key.material, row["sealed_name"], place).decode(),
+            metadata=row["metadata"],
+            created_at=row["created_at"],
+            last_active_at=row["last_active_at"],
+            byte_size=row["byte_size"],
+            counts=StatusCounts(int(row["members"]) - completed - failed, completed, failed),
+        )
 
     async def _get_member(
         self, transaction: Transaction, collection_id: UUID, document_id: UUID
@@ -204,6 +250,25 @@ class CollectionService:
         if member is None:
             raise NotFoundError("vector store file", render_id(DOCUMENT_PREFIX, document_id))
         return member
+
+
+def _name_place(tenant_id: UUID, collection_id: UUID) -> bytes:
+    return bind(tenant_id, "collections", collection_id, "name")
+
+
+def _seal_name(key: DataKey, tenant_id: UUID, collection_id: UUID, name: str) -> bytes:
+    return seal(key.material, name.encode(), _name_place(tenant_id, collection_id))
+
+
+def _open_chunks(key: DataKey, rows: Sequence[Record]) -> list[str]:
+    return [
+        open_passage(
+            key.material,
+            PassagePlace(row["tenant_id"], row["blob_id"], row["ordinal"]),
+            row["sealed_text"],
+        ).text
+        for row in rows
+    ]
 
 
 def _no_collection(collection_id: UUID) -> NotFoundError:

@@ -30,11 +30,25 @@ class IndexedChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedChunk:
+    """A chunk as it is stored: its text encrypted; its words go into the index.
+
+    Attributes:
+        sealed_text: Text and headings, by :func:`~undercroft.retrieval.passages.seal_passage`.
+        searchable: As in :class:`IndexedChunk`.
+    """
+
+    chunk: Chunk
+    sealed_text: bytes
+    searchable: str
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddedChunks:
     """The chunks of one content and their unit vectors, shape ``(len(chunks), dimensions)``, row for row."""
 
     blob_id: UUID
-    chunks: Sequence[IndexedChunk]
+    chunks: Sequence[SealedChunk]
     vectors: npt.NDArray[np.float32]
 
 

@@ -5,12 +5,28 @@ SET index_state = 'pending', index_error_code = NULL, index_error_message = NULL
 WHERE id = $1 AND index_state IN ('unindexed', 'failed')
 RETURNING id;
 
--- name: begin_indexing :value
+-- name: begin_indexing :maybe
 -- A content that has failed waits again: its job was retried. Answers nothing when it is indexed, or gone.
-UPDATE blobs
+UPDATE blobs AS b
 SET index_state = 'pending', index_error_code = NULL, index_error_message = NULL
-WHERE id = $1 AND index_state IN ('pending', 'failed')
-RETURNING media_type;
+FROM data_keys AS k, tenant_keys AS t
+WHERE
+    b.id = $1
+    AND b.index_state IN ('pending', 'failed')
+    AND k.id = b.data_key_id
+    AND t.id = k.tenant_key_id
+RETURNING
+    b.id,
+    b.tenant_id,
+    b.media_type,
+    b.stored_name,
+    b.byte_size,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key;
 
 -- name: lock_pending_blob :value
 SELECT id FROM blobs WHERE id = $1 AND index_state = 'pending' FOR UPDATE;
@@ -35,8 +51,7 @@ WITH passage AS MATERIALIZED (
         p.end_offset,
         p.page_start,
         p.page_end,
-        p.headings,
-        p.text,
+        decode(p.sealed_text, 'base64') AS sealed_text,
         p.token_count,
         to_tsvector('english', p.searchable) AS lexemes
     FROM jsonb_to_recordset($2::jsonb) AS p (
@@ -46,8 +61,7 @@ WITH passage AS MATERIALIZED (
         end_offset int,
         page_start int,
         page_end int,
-        headings text[],
-        text text,
+        sealed_text text,
         token_count int,
         searchable text
     )
@@ -62,7 +76,7 @@ WITH passage AS MATERIALIZED (
 )
 
 INSERT INTO chunks (
-    id, tenant_id, blob_id, ordinal, start_offset, end_offset, page_start, page_end, headings, text, token_count,
+    id, tenant_id, blob_id, ordinal, start_offset, end_offset, page_start, page_end, sealed_text, token_count,
     lexemes, terms
 )
 SELECT
@@ -74,8 +88,7 @@ SELECT
     passage.end_offset,
     passage.page_start,
     passage.page_end,
-    passage.headings,
-    passage.text,
+    passage.sealed_text,
     passage.token_count,
     passage.lexemes,
     bm25_weights(passage.lexemes, average.term_length)

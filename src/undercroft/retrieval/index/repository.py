@@ -1,16 +1,18 @@
 """The index's statements, one method each."""
 
+import base64
 from collections.abc import Sequence
 from typing import Final, cast
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
+from asyncpg import Record
 
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.retrieval.halfvec import render_vector
-from undercroft.retrieval.index.models import IndexedChunk
+from undercroft.retrieval.index.models import SealedChunk
 
 _QUERIES: Final = load_queries("undercroft.retrieval.index")
 
@@ -22,10 +24,9 @@ class IndexRepository:
         """Mark a content as waiting; False when it is indexed or waiting already."""
         return await _QUERIES.value(transaction, "request_index", blob_id) is not None
 
-    async def begin_indexing(self, transaction: Transaction, blob_id: UUID) -> str | None:
-        """The type of a content that waits to be indexed, or failed and now waits again; None when there is none."""
-        media_type = await _QUERIES.value(transaction, "begin_indexing", blob_id)
-        return cast("str | None", media_type)
+    async def begin_indexing(self, transaction: Transaction, blob_id: UUID) -> Record | None:
+        """A content that waits to be indexed, or failed and now waits again, with its key; None when there is none."""
+        return await _QUERIES.maybe(transaction, "begin_indexing", blob_id)
 
     async def lock_pending_blob(self, transaction: Transaction, blob_id: UUID) -> bool:
         """Lock a content that still waits; False when it does not, or is gone."""
@@ -63,23 +64,22 @@ class IndexRepository:
         transaction: Transaction,
         blob_id: UUID,
         chunk_ids: Sequence[int],
-        chunks: Sequence[IndexedChunk],
+        chunks: Sequence[SealedChunk],
     ) -> None:
         """Insert chunks; their words are indexed and counted on the way."""
         passages = [
             {
                 "id": chunk_id,
-                "ordinal": indexed.chunk.ordinal,
-                "start_offset": indexed.chunk.start,
-                "end_offset": indexed.chunk.end,
-                "page_start": indexed.chunk.page_start,
-                "page_end": indexed.chunk.page_end,
-                "headings": indexed.chunk.headings,
-                "text": indexed.text,
-                "token_count": indexed.chunk.token_count,
-                "searchable": indexed.searchable,
+                "ordinal": sealed.chunk.ordinal,
+                "start_offset": sealed.chunk.start,
+                "end_offset": sealed.chunk.end,
+                "page_start": sealed.chunk.page_start,
+                "page_end": sealed.chunk.page_end,
+                "sealed_text": base64.b64encode(sealed.sealed_text).decode(),
+                "token_count": sealed.chunk.token_count,
+                "searchable": sealed.searchable,
             }
-            for chunk_id, indexed in zip(chunk_ids, chunks, strict=True)
+            for chunk_id, sealed in zip(chunk_ids, chunks, strict=True)
         ]
         await _QUERIES.execute(transaction, "insert_chunks", blob_id, passages)
 

@@ -23,13 +23,18 @@ from undercroft.retrieval.index.models import (
     REWEIGHT_JOB,
     EmbeddedChunks,
     IndexedChunk,
+    SealedChunk,
     with_context,
 )
 from undercroft.retrieval.index.repository import IndexRepository
 from undercroft.retrieval.parsing.errors import ParseError, UnsupportedTypeError
 from undercroft.retrieval.parsing.models import ExtractedDocument
 from undercroft.retrieval.parsing.sandbox import ParserSandbox
-from undercroft.vault.blobs import BlobStore
+from undercroft.retrieval.passages import PassagePlace, PassageText, seal_passage
+from undercroft.vault.blobs.protocol import BlobStore
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.service import open_content
 
 _INDEX_SECONDS: Final = 1800.0
 _EMBEDDING_BATCH: Final = 64
@@ -51,6 +56,7 @@ class IndexTasks:
         self,
         database: Database,
         blobs: BlobStore,
+        keys: KeyRing,
         sandbox: ParserSandbox,
         tokenizer: Tokenizer,
         embedder: Embedder,
@@ -58,6 +64,7 @@ class IndexTasks:
     ) -> None:
         self._database = database
         self._blobs = blobs
+        self._keys = keys
         self._sandbox = sandbox
         self._tokenizer = tokenizer
         self._embedder = embedder
@@ -81,23 +88,25 @@ class IndexTasks:
         blob_id = UUID(str(context.payload["blob_id"]))
         async with self._database.transaction(context.scope) as transaction:
             await context.still_mine(transaction)
-            media_type = await self._repository.begin_indexing(transaction, blob_id)
-        if media_type is None:
+            blob = await self._repository.begin_indexing(transaction, blob_id)
+        if blob is None:
             return
-        path = self._blobs.local_path(context.scope.tenant_id, blob_id)
+        key = await self._keys.open(blob)
+        content = await open_content(self._blobs, self._keys, blob)
         try:
-            document = await self._sandbox.extract(path, media_type)
+            document = await self._sandbox.extract(await content.read(), blob["media_type"])
         except (ParseError, UnsupportedTypeError) as error:
             await self._fail(context, blob_id, error)
             return
         chunks = await asyncio.to_thread(self._chunk, document)
         vectors = await self._embed(context, chunks)
+        sealed = await asyncio.to_thread(_seal, key, context.scope.tenant_id, blob_id, chunks)
         async with self._database.transaction(context.scope) as transaction:
             await context.still_mine(transaction)
             # Against a delete of the document at the same time: whoever locks the blob first wins, and a blob that is
             # gone gets no chunks.
             if await self._repository.lock_pending_blob(transaction, blob_id):
-                await self._store(transaction, EmbeddedChunks(blob_id, chunks, vectors))
+                await self._store(transaction, EmbeddedChunks(blob_id, sealed, vectors))
                 await self._renew_stale_weights(transaction, context.scope)
 
     async def record_death(
@@ -168,3 +177,20 @@ class IndexTasks:
             await context.still_mine(transaction)
             await self._repository.mark_failed(transaction, blob_id, code, error.message)
         _log.info("document_not_indexed", blob_id=str(blob_id), reason=code)
+
+
+def _seal(
+    key: DataKey, tenant_id: UUID, blob_id: UUID, chunks: Sequence[IndexedChunk]
+) -> list[SealedChunk]:
+    return [
+        SealedChunk(
+            indexed.chunk,
+            seal_passage(
+                key.material,
+                PassagePlace(tenant_id, blob_id, indexed.chunk.ordinal),
+                PassageText(indexed.text, indexed.chunk.headings, indexed.chunk.later_headings),
+            ),
+            indexed.searchable,
+        )
+        for indexed in chunks
+    ]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from undercroft.retrieval.chunking import LaterHeadings
+
 
 class Leg(StrEnum):
     """One way to propose chunks."""
@@ -40,6 +42,8 @@ class FoundPassage:
         similarity: Cosine similarity to the query, where the vector leg proposed it.
         start: Offset of its first character in the document's extracted text.
         end: Offset after its last character.
+        headings: The titles above its beginning, outermost first.
+        later_headings: Where in its text further sections begin, and the titles above those.
     """
 
     chunk_id: int
@@ -55,6 +59,7 @@ class FoundPassage:
     headings: tuple[str, ...]
     score: float
     similarity: float | None
+    later_headings: LaterHeadings = ()
 
 
 @dataclass(frozen=True, slots=True)

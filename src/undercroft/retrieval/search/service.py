@@ -11,14 +11,20 @@ from uuid import UUID
 import structlog
 from asyncpg import Record
 
+from undercroft.kit.crypto.aead import unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError, UnavailableError, UndercroftError
 from undercroft.kit.ids import render_id
+from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
+from undercroft.retrieval.passages import PassagePlace, PassageText, open_passage
 from undercroft.retrieval.ranking import reciprocal_rank_fusion
 from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery, SearchResult
 from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.service import DOCUMENT_PREFIX, document_name_place
 
 _CANDIDATES: Final = 300
 """How many chunks each leg proposes: what fusion can choose from. A document may take several places, so 100 chunks
@@ -34,8 +40,12 @@ _log = structlog.stdlib.get_logger(__name__)
 class SearchService:
     """Finds passages."""
 
-    def __init__(self, database: Database, embedder: Embedder) -> None:
+    def __init__(
+        self, database: Database, keys: KeyRing, ledger: Ledger, embedder: Embedder
+    ) -> None:
         self._database = database
+        self._keys = keys
+        self._ledger = ledger
         self._embedder = embedder
         self._repository = SearchRepository()
 
@@ -57,9 +67,7 @@ class SearchService:
             NotFoundError: When the principal may see no such collection.
             UnavailableError: When no leg could be asked.
         """
-        lexical, vector = await asyncio.gather(
-            self._search_lexical(scope, query), self._search_vector(scope, query)
-        )
+        lexical, vector = await self._ask_legs(scope, query)
         degraded = frozenset({Leg.VECTOR}) if vector is None else frozenset[Leg]()
         if vector is None and Leg.LEXICAL not in query.legs:
             raise UnavailableError("The embedding model does not answer; try again.")
@@ -75,6 +83,19 @@ class SearchService:
         unknown = await self._repository.list_unknown_collections(transaction, collection_ids)
         if unknown:
             raise NotFoundError("vector store", render_id(COLLECTION_PREFIX, unknown[0]))
+
+    async def _ask_legs(
+        self, scope: Scope, query: SearchQuery
+    ) -> tuple[list[int], dict[int, float] | None]:
+        """Both at once; when one fails, the other ends before the failure is told."""
+        lexical = asyncio.ensure_future(self._search_lexical(scope, query))
+        vector = asyncio.ensure_future(self._search_vector(scope, query))
+        try:
+            return await asyncio.gather(lexical, vector)
+        finally:
+            for leg in (lexical, vector):
+                leg.cancel()
+            await asyncio.gather(lexical, vector, return_exceptions=True)
 
     async def _search_lexical(self, scope: Scope, query: SearchQuery) -> list[int]:
         if Leg.LEXICAL not in query.legs:
@@ -121,25 +142,53 @@ class SearchService:
             rows = await self._repository.list_passages(
                 transaction, query.collection_ids, list(scores)[: query.limit]
             )
+            # In the transaction that read them: no passage is released of which the ledger does not know.
+            await self._ledger.append(transaction, scope, *_acts(scope, rows))
         return [
-            _passage(row, scores[row["chunk_id"]], similarities.get(row["chunk_id"]))
+            await self._open(row, scores[row["chunk_id"]], similarities.get(row["chunk_id"]))
             for row in rows
         ]
 
+    async def _open(self, row: Record, score: float, similarity: float | None) -> FoundPassage:
+        key = await self._keys.open(row)
+        place = PassagePlace(row["tenant_id"], row["blob_id"], row["ordinal"])
+        passage = open_passage(key.material, place, row["sealed_text"])
+        name_key = await self._keys.open(row, "name_")
+        name_place = document_name_place(row["tenant_id"], row["document_id"])
+        filename = unseal(name_key.material, row["sealed_name"], name_place).decode()
+        return _passage(row, passage, filename, score, similarity)
 
-def _passage(row: Record, score: float, similarity: float | None) -> FoundPassage:
+
+def _acts(scope: Scope, rows: Sequence[Record]) -> list[Act]:
+    """One act for each document version that passages are read from."""
+    read = {(row["document_id"], row["current_version"]): row["name_salt"] for row in rows}
+    return [
+        Act(
+            "document.search",
+            Subject(render_id(DOCUMENT_PREFIX, document_id), salt),
+            scope.principal_id,
+            version,
+        )
+        for (document_id, version), salt in read.items()
+    ]
+
+
+def _passage(
+    row: Record, passage: PassageText, filename: str, score: float, similarity: float | None
+) -> FoundPassage:
     return FoundPassage(
         chunk_id=row["chunk_id"],
         document_id=row["document_id"],
         document_version=row["current_version"],
-        filename=row["filename"],
+        filename=filename,
         attributes=row["attributes"],
-        text=row["text"],
+        text=passage.text,
         start=row["start_offset"],
         end=row["end_offset"],
         page_start=row["page_start"],
         page_end=row["page_end"],
-        headings=tuple(row["headings"]),
+        headings=passage.headings,
         score=score,
         similarity=similarity,
+        later_headings=passage.later_headings,
     )

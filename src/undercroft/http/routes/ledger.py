@@ -1,0 +1,158 @@
+"""The tenant's log, as C2SP tlog-tiles serves it, and proofs from it.
+
+Checkpoints are public. Tiles and entries are the tenant's own: they name nobody, and yet say how much is done and when.
+"""
+
+import base64
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response
+
+from undercroft.http.deps import AuthenticatedRoute, LedgerCaller, ServicesDependency
+from undercroft.http.openai.contract import errors
+from undercroft.http.wire import require_id
+from undercroft.kit.errors import NotFoundError
+from undercroft.ledger.tiles import Tile, parse_level, parse_tile
+
+_FOR_EVER: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
+_NOW: Final = {"Cache-Control": "no-store"}
+_OCTETS: Final = "application/octet-stream"
+_PROBLEM: Final[dict[str, Any]] = {"application/problem+json": {"schema": {"type": "object"}}}
+_LARGEST: Final = (1 << 63) - 1
+
+LogId = Annotated[str, Path(max_length=64, description="The log's id: 32 hexadecimal digits.")]
+TilePath = Annotated[
+    str, Path(max_length=64, description="As x001/x234/067, or 067.p/8 for a partial one.")
+]
+_SIZE: Final = "Size of the tree; the current one unless given."
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"description": "An error, as docs/errors.md has it.", "content": _PROBLEM}
+        for status in (400, 413, 422, 503, 504, *statuses)
+    }
+
+
+def _octets() -> dict[int | str, dict[str, Any]]:
+    good: dict[str, Any] = {"description": "The bytes.", "content": {_OCTETS: {}}}
+    return {200: good, **_problems(401, 403, 404)}
+
+
+public_router = APIRouter(tags=["ledger"])
+router = APIRouter(tags=["ledger"], route_class=AuthenticatedRoute)
+
+
+@public_router.get(
+    "/ledger/{log}/checkpoint",
+    summary="A log's checkpoint",
+    response_class=Response,
+    responses={
+        200: {"description": "A signed note.", "content": {"text/plain": {}}},
+        **_problems(404),
+    },
+)
+async def get_checkpoint(log: LogId, services: ServicesDependency) -> Response:
+    """How many entries a log has, and the root of its tree, signed: for anybody to keep."""
+    text = await services.ledger_reader.find_checkpoint(_require_log(log))
+    return Response(text, media_type="text/plain; charset=utf-8", headers=_NOW)
+
+
+@router.get(
+    "/ledger/{log}/tile/entries/{path:path}",
+    summary="A bundle of entries",
+    response_class=Response,
+    responses=_octets(),
+)
+async def get_entries(
+    log: LogId, path: TilePath, caller: LedgerCaller, services: ServicesDependency
+) -> Response:
+    """Up to 256 entries, each behind its length in two bytes."""
+    data = await services.ledger_reader.read_entries(caller, _require_log(log), _require_tile(path))
+    return Response(data, media_type=_OCTETS, headers=_FOR_EVER)
+
+
+@router.get(
+    "/ledger/{log}/tile/{level}/{path:path}",
+    summary="A tile of hashes",
+    response_class=Response,
+    responses=_octets(),
+)
+async def get_tile(
+    log: LogId,
+    level: Annotated[str, Path(max_length=2)],
+    path: TilePath,
+    caller: LedgerCaller,
+    services: ServicesDependency,
+) -> Response:
+    """Up to 256 hashes of 32 bytes."""
+    number = parse_level(level)
+    if number is None:
+        raise NotFoundError("tile level", ascii(level))
+    data = await services.ledger_reader.read_tile(
+        caller, _require_log(log), number, _require_tile(path)
+    )
+    return Response(data, media_type=_OCTETS, headers=_FOR_EVER)
+
+
+@router.get("/v1/ledger", summary="The tenant's log", responses=errors())
+async def get_ledger(caller: LedgerCaller, services: ServicesDependency) -> dict[str, Any]:
+    """What it takes to mirror and to verify it. Keep the verifier key, and a checkpoint now and then."""
+    log = await services.ledger_reader.describe(caller)
+    return {
+        "object": "ledger",
+        "id": log.id.hex,
+        "origin": log.origin,
+        "verifier_key": log.verifier_keys[0],
+        "verifier_keys": list(log.verifier_keys),
+        "size": log.size,
+    }
+
+
+@router.get("/v1/ledger/inclusion", summary="Prove that an entry is in a tree", responses=errors())
+async def get_inclusion(
+    index: Annotated[int, Query(ge=0, le=_LARGEST)],
+    caller: LedgerCaller,
+    services: ServicesDependency,
+    size: Annotated[int | None, Query(ge=0, le=_LARGEST, description=_SIZE)] = None,
+) -> dict[str, Any]:
+    """The inclusion proof of RFC 6962, section 2.1.1."""
+    size, path = await services.ledger_reader.prove_inclusion(caller, index, size)
+    return {"object": "ledger.inclusion", "index": index, "size": size, "hashes": _encode(path)}
+
+
+@router.get(
+    "/v1/ledger/consistency", summary="Prove that a tree begins with an earlier", responses=errors()
+)
+async def get_consistency(
+    earlier: Annotated[int, Query(alias="from", ge=0, le=_LARGEST)],
+    caller: LedgerCaller,
+    services: ServicesDependency,
+    later: Annotated[int | None, Query(alias="to", ge=0, le=_LARGEST, description=_SIZE)] = None,
+) -> dict[str, Any]:
+    """The consistency proof of RFC 6962, section 2.1.2."""
+    later, path = await services.ledger_reader.prove_consistency(caller, earlier, later)
+    return {
+        "object": "ledger.consistency",
+        "from": earlier,
+        "to": later,
+        "hashes": _encode(path),
+    }
+
+
+def _encode(hashes: Sequence[bytes]) -> list[str]:
+    return [base64.b64encode(node).decode() for node in hashes]
+
+
+def _require_tile(path: str) -> Tile:
+    tile = parse_tile(path)
+    if tile is None:
+        raise NotFoundError("tile", ascii(path))
+    return tile
+
+
+def _require_log(text: str) -> UUID:
+    return require_id("", "log", text)

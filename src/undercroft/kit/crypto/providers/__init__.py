@@ -1,0 +1,1 @@
+"""Who keeps the key that wraps all others: a seam, and its implementations."""

@@ -1,0 +1,180 @@
+"""Keys in a file: the default of an embedded service.
+
+Each line is a key's id (16 hexadecimal digits) and the key in base64; the first line is the current key, the others
+unwrap what they once wrapped. Whoever holds the file and the data folder can read everything: keep a copy of it apart
+from the backups. Without it they can be read by nobody.
+"""
+
+import asyncio
+import base64
+import binascii
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from undercroft.kit.crypto.aead import KEY_BYTES, DecryptionError, seal, unseal
+from undercroft.kit.crypto.providers.protocol import KeyUnavailableError
+from undercroft.kit.files import sync_folder
+
+_ID_BYTES: Final = 8
+_MOST_BYTES: Final = 64 * 1024
+
+
+class KeyFileError(Exception):
+    """The key file is missing, malformed, or open to others; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FileKey:
+    id: bytes
+    material: bytes
+
+    def __repr__(self) -> str:
+        return f"_FileKey({self.id.hex()})"
+
+
+class KeyFile:
+    """A key provider over the keys of one file. Make it with :meth:`open`."""
+
+    def __init__(self, keys: list[_FileKey]) -> None:
+        self._current = keys[0]
+        self._keys = {key.id: key for key in keys}
+
+    @classmethod
+    async def open(cls, path: Path, entropy: Callable[[int], bytes] = os.urandom) -> "KeyFile":
+        """The keys of a file, which is made with a fresh key when it is missing.
+
+        Raises:
+            KeyFileError: When it is malformed or others may read it.
+        """
+        return await asyncio.to_thread(_open, path, entropy)
+
+    @property
+    def name(self) -> str:
+        """See :class:`KeyProvider`."""
+        return "key file"
+
+    async def wrap(self, key: bytes, context: bytes) -> bytes:
+        """See :class:`KeyProvider`."""
+        return self._current.id + seal(self._current.material, key, self._current.id + context)
+
+    async def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """See :class:`KeyProvider`."""
+        if len(wrapped) <= _ID_BYTES:
+            raise DecryptionError
+        key = self._keys.get(wrapped[:_ID_BYTES])
+        if key is None:
+            raise KeyUnavailableError(
+                f"The key file has no key {wrapped[:_ID_BYTES].hex()}. Put back the file that this data was written "
+                "with.",
+                code="key_missing",
+            )
+        return unseal(key.material, wrapped[_ID_BYTES:], key.id + context)
+
+    def is_current(self, wrapped: bytes) -> bool:
+        """See :class:`KeyProvider`."""
+        return wrapped[:_ID_BYTES] == self._current.id
+
+
+def add_key(path: Path, entropy: Callable[[int], bytes] = os.urandom) -> None:
+    """Put a fresh key in front of a file's keys: it wraps from the next start on, and the others still unwrap.
+
+    Raises:
+        KeyFileError: When the file is missing, malformed or others may read it.
+    """
+    keys = _read(path)
+    _write(path, [_new_key(entropy), *keys])
+
+
+def drop_old_keys(path: Path) -> None:
+    """Leave only a file's current key, once nothing is wrapped with the others any more."""
+    _write(path, _read(path)[:1])
+
+
+def _open(path: Path, entropy: Callable[[int], bytes]) -> KeyFile:
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _create(path, [_new_key(entropy)])
+    return KeyFile(_read(path))
+
+
+def _new_key(entropy: Callable[[int], bytes]) -> _FileKey:
+    return _FileKey(entropy(_ID_BYTES), entropy(KEY_BYTES))
+
+
+def _read(path: Path) -> list[_FileKey]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = os.fdopen(descriptor, "rb")
+    except OSError as error:
+        raise KeyFileError(f"The key file {path} cannot be read: {error.strerror}.") from error
+    with file:
+        status = os.fstat(file.fileno())
+        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise KeyFileError(
+                f"The key file {path} is open to others (mode {stat.S_IMODE(status.st_mode):o}). "
+                f"Run: chmod 600 {path}"
+            )
+        if status.st_uid not in {os.geteuid(), 0}:
+            raise KeyFileError(f"The key file {path} belongs to another user.")
+        text = file.read(_MOST_BYTES + 1)
+    try:
+        keys = [_parse(line) for line in text.splitlines()]
+    except ValueError:
+        keys = []
+    if not keys or len(text) > _MOST_BYTES or len({key.id for key in keys}) != len(keys):
+        # What is wrong is not quoted: it may be most of a key.
+        raise KeyFileError(
+            f"The key file {path} is malformed. Each of its lines is an id and a key, as this program wrote them; "
+            "put back your copy."
+        )
+    return keys
+
+
+def _parse(line: bytes) -> _FileKey:
+    name, _, encoded = line.partition(b" ")
+    try:
+        key = _FileKey(
+            bytes.fromhex(name.decode("ascii")), base64.b64decode(encoded, validate=True)
+        )
+    except (UnicodeDecodeError, binascii.Error) as error:
+        raise ValueError from error
+    if len(key.id) != _ID_BYTES or len(key.material) != KEY_BYTES:
+        raise ValueError
+    return key
+
+
+def _render(keys: list[_FileKey]) -> bytes:
+    return b"".join(
+        key.id.hex().encode() + b" " + base64.b64encode(key.material) + b"\n" for key in keys
+    )
+
+
+def _create(path: Path, keys: list[_FileKey]) -> None:
+    """Give the file its name only once it is whole; another process may be first, and then theirs counts."""
+    temporary = _write_beside(path, keys)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+    sync_folder(path.parent)
+
+
+def _write(path: Path, keys: list[_FileKey]) -> None:
+    _write_beside(path, keys).replace(path)
+    sync_folder(path.parent)
+
+
+def _write_beside(path: Path, keys: list[_FileKey]) -> Path:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(_render(keys))
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(temporary)

@@ -1,0 +1,39 @@
+"""The seam: a key that never leaves its keeper wraps the tenants' keys."""
+
+from typing import Protocol
+
+from undercroft.kit.errors import UnavailableError
+
+
+class KeyUnavailableError(UnavailableError):
+    """The keeper of the key does not answer, or no longer has the key that wrapped this."""
+
+
+class KeyProvider(Protocol):
+    """Wraps and unwraps keys of 32 bytes. Implementations pass tests/kit/crypto/test_providers.py."""
+
+    @property
+    def name(self) -> str:
+        """What kind of keeper it is, for logs and errors."""
+        ...
+
+    async def wrap(self, key: bytes, context: bytes) -> bytes:
+        """Encrypt a key with the keeper's current key, bound to a context.
+
+        Raises:
+            KeyUnavailableError: When the keeper does not answer.
+        """
+        ...
+
+    async def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """Decrypt a key that was wrapped with the current key or an earlier one.
+
+        Raises:
+            DecryptionError: When it was altered or wrapped in another context.
+            KeyUnavailableError: When the keeper does not answer, or no longer has the key.
+        """
+        ...
+
+    def is_current(self, wrapped: bytes) -> bool:
+        """Whether it was wrapped with the current key; what was not is rewrapped after a rotation."""
+        ...

@@ -1,0 +1,85 @@
+"""The bytes of an entry: RFC 8785 JSON that names people and things by salted commitments alone."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+import rfc8785
+
+from undercroft.kit.ids import render_id
+from undercroft.ledger.models import ENTRY_PREFIX, GRANT_PREFIX, USER_PREFIX, Act
+
+LEAF_VERSION: Final = 1
+
+
+def commit(salt: bytes, value: bytes) -> str:
+    """SHA-256(salt || value), in hexadecimal: says nothing to whoever lacks the salt."""
+    return hashlib.sha256(salt + value).hexdigest()
+
+
+def user_reference(user_id: UUID) -> str:
+    """A user's id on the wire."""
+    return render_id(USER_PREFIX, user_id)
+
+
+def grant_reference(grant_id: UUID) -> str:
+    """A grant's id on the wire."""
+    return render_id(GRANT_PREFIX, grant_id)
+
+
+def render_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def encode_leaf(
+    entry_id: UUID,
+    log_id: UUID,
+    occurred_at: datetime,
+    actor_id: UUID,
+    act: Act,
+    user_salts: Mapping[UUID, bytes],
+    trace: str | None,
+) -> bytes:
+    """The canonical bytes of one entry.
+
+    Grant, purpose and content are committed to with the resource's salt: they go with it.
+
+    Args:
+        entry_id: The entry.
+        log_id: The log it is made for, so that it is no entry of any other.
+        occurred_at: When.
+        actor_id: The user who acted.
+        act: What was done.
+        user_salts: Salts of the actor and of the user on whose behalf, if there is one.
+        trace: Id of the request, or None.
+    """
+    salt = act.resource.salt
+    fields: dict[str, str | int] = {
+        "action": act.action,
+        "actor": commit(user_salts[actor_id], user_reference(actor_id).encode()),
+        "id": render_id(ENTRY_PREFIX, entry_id),
+        "log": log_id.hex,
+        "outcome": act.outcome.value,
+        "resource": commit(salt, act.resource.reference.encode()),
+        "time": render_time(occurred_at),
+        "v": LEAF_VERSION,
+    }
+    if act.content is not None:
+        fields["content"] = commit(salt, act.content)
+    if act.grant_id is not None:
+        fields["grant"] = commit(salt, grant_reference(act.grant_id).encode())
+    if act.on_behalf_of is not None:
+        fields["on_behalf_of"] = commit(
+            user_salts[act.on_behalf_of], user_reference(act.on_behalf_of).encode()
+        )
+    if act.purpose is not None:
+        fields["purpose"] = commit(salt, act.purpose.encode())
+    if trace is not None:
+        fields["trace"] = trace
+    if act.version is not None:
+        fields["version"] = act.version
+    # A new dict, because the library's types take any value that JSON has and a dict's are not covariant.
+    return rfc8785.dumps({**fields})

@@ -1,0 +1,220 @@
+"""What is put into the ledger, and what is read out of it."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+ENTRY_PREFIX: Final = "entry_"
+GRANT_PREFIX: Final = "grant_"
+USER_PREFIX: Final = "user_"
+SALT_BYTES: Final = 32
+
+_ACTION: Final = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
+_PURPOSE: Final = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
+_REFERENCE: Final = re.compile(r"[a-z]+[_-][A-Za-z0-9._/-]{1,190}")
+
+
+class Outcome(StrEnum):
+    """Whether the act was let happen."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an act is about. The ledger names it only by a salted commitment.
+
+    Attributes:
+        reference: Its id on the wire: ``file-…``, ``rec_…``, ``user_…``.
+        salt: 32 random bytes, kept with the subject's key and destroyed with it.
+    """
+
+    reference: str
+    salt: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.salt) != SALT_BYTES:
+            raise ValueError("a subject's salt has 32 bytes")
+        if _REFERENCE.fullmatch(self.reference) is None:
+            raise ValueError(f"{self.reference!r} is not the id of an object on the wire")
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One thing that somebody did, or was refused.
+
+    Attributes:
+        action: What, as ``document.read``: lower case words with a dot between them, at most 64 characters.
+        resource: To what.
+        owner_id: Whose that is, who sees the act in their audit besides the actor; None for what is the tenant's.
+        version: Which version of it, from 1.
+        outcome: Whether it happened.
+        grant_id: What allowed it, where that was not ownership.
+        purpose: The code of the purpose it was done for, at most 64 characters. Never a free text: it stays in the
+            audit when the resource is erased.
+        on_behalf_of: The user for whom the actor acted.
+        content: SHA-256 of the plaintext that was read or written; the ledger gets a salted commitment to it.
+    """
+
+    action: str
+    resource: Subject
+    owner_id: UUID | None
+    version: int | None = None
+    outcome: Outcome = Outcome.ALLOWED
+    grant_id: UUID | None = None
+    purpose: str | None = None
+    on_behalf_of: UUID | None = None
+    content: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.action) > 64 or _ACTION.fullmatch(self.action) is None:
+            raise ValueError(f"{self.action!r} is not the name of an action")
+        if self.version is not None and self.version < 1:
+            raise ValueError("versions count from 1")
+        if self.purpose is not None and _PURPOSE.fullmatch(self.purpose) is None:
+            raise ValueError("a purpose is a code, never a free text")
+        if self.content is not None and len(self.content) != 32:
+            raise ValueError("the content's SHA-256 has 32 bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An act that is ready to be appended.
+
+    Attributes:
+        leaf: The canonical bytes that go into the tree.
+    """
+
+    id: UUID
+    occurred_at: datetime
+    act: Act
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogScope:
+    """The scope in which a tenant's log is numbered and its keys are read: nobody acts."""
+
+    tenant_id: UUID
+
+    @property
+    def principal_id(self) -> UUID:
+        """Nobody."""
+        return UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A log's signing key as it is stored.
+
+    Attributes:
+        name: The log's origin.
+        wrapped_private_key: The 32 bytes of the private key, wrapped by the key provider.
+    """
+
+    number: int
+    name: str
+    public_key: bytes
+    wrapped_private_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """Where a log is.
+
+    Attributes:
+        frontier: Roots of the complete subtrees that make up the tree, the largest first.
+        key_number: The newest key that signed the checkpoint; None before the first.
+        newest_key: The newest key there is; None before the first.
+    """
+
+    log_id: UUID
+    size: int
+    frontier: tuple[bytes, ...]
+    key_number: int | None
+    newest_key: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """What is published of a log: its size, and the checkpoint over just that many entries."""
+
+    id: UUID
+    size: int
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogDescription:
+    """A tenant's log, as whoever wants to mirror or to verify it needs it.
+
+    Attributes:
+        verifier_keys: Of the keys that sign now, the newest first, in the form of C2SP signed-note.
+    """
+
+    id: UUID
+    origin: str
+    verifier_keys: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An entry as people read it."""
+
+    id: UUID
+    position: int
+    occurred_at: datetime
+    actor_id: UUID
+    owner_id: UUID | None
+    on_behalf_of: UUID | None
+    action: str
+    resource: str
+    version: int | None
+    outcome: Outcome
+    grant_id: UUID | None
+    purpose: str | None
+    trace: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which entries to list. None leaves a field open.
+
+    Attributes:
+        since: The earliest time, included.
+        until: The latest time, excluded.
+    """
+
+    resource: str | None = None
+    actor_id: UUID | None = None
+    action: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opens a commitment: SHA-256 of the salt followed by the value.
+
+    Attributes:
+        field: Which field of the entry it opens.
+        value: The value; None where only its owner can make it again, as with a content's hash.
+    """
+
+    field: str
+    value: str | None
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedEntry:
+    """An entry with the bytes that are in the tree, and what opens its commitments for this reader."""
+
+    entry: AuditEntry
+    leaf: bytes
+    openings: tuple[Opening, ...]

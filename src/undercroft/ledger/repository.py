@@ -1,0 +1,242 @@
+"""The statements of ``queries.sql``, one method each."""
+
+from collections.abc import Sequence
+from typing import Final, cast
+from uuid import UUID
+
+from asyncpg import Record
+
+from undercroft.kit.database import Scope
+from undercroft.kit.sql import AnyConnection, load_queries
+from undercroft.ledger.merkle import HASH_BYTES, Coordinate, Growth
+from undercroft.ledger.models import (
+    AuditEntry,
+    AuditFilter,
+    LogHead,
+    LogState,
+    NewEntry,
+    Outcome,
+    StoredKey,
+)
+
+_QUERIES: Final = load_queries("undercroft.ledger")
+
+
+class LedgerRepository:
+    """A tenant's log, in transactions of its tenant; what takes no scope crosses tenants through a function."""
+
+    async def insert_pending(
+        self,
+        connection: AnyConnection,
+        scope: Scope,
+        trace: str | None,
+        entries: Sequence[NewEntry],
+    ) -> None:
+        """Append entries, all by the scope's principal."""
+        acts = [entry.act for entry in entries]
+        await _QUERIES.execute(
+            connection,
+            "insert_pending",
+            scope.tenant_id,
+            scope.principal_id,
+            trace,
+            [entry.id for entry in entries],
+            [entry.occurred_at for entry in entries],
+            [act.owner_id for act in acts],
+            [act.on_behalf_of for act in acts],
+            [act.action for act in acts],
+            [act.resource.reference for act in acts],
+            [act.version for act in acts],
+            [act.outcome for act in acts],
+            [act.grant_id for act in acts],
+            [act.purpose for act in acts],
+            [entry.leaf for entry in entries],
+        )
+
+    async def get_log_id(self, connection: AnyConnection, tenant_id: UUID) -> UUID:
+        """The id of a tenant's log."""
+        row = await _QUERIES.one(connection, "get_log_id", tenant_id)
+        return cast("UUID", row["id"])
+
+    async def get_log_state(self, connection: AnyConnection, tenant_id: UUID) -> LogState:
+        """What is published of a tenant's log."""
+        row = await _QUERIES.one(connection, "get_log_state", tenant_id)
+        return LogState(row["id"], row["size"], row["checkpoint"])
+
+    async def list_user_salts(
+        self, connection: AnyConnection, tenant_id: UUID, user_ids: Sequence[UUID]
+    ) -> dict[UUID, bytes]:
+        """The salts of those of the users who exist."""
+        rows = await _QUERIES.many(connection, "list_user_salts", tenant_id, user_ids)
+        return {row["id"]: row["ledger_salt"] for row in rows}
+
+    async def list_signing_keys(
+        self, connection: AnyConnection, tenant_id: UUID, limit: int
+    ) -> list[StoredKey]:
+        """The keys that sign, the newest first."""
+        rows = await _QUERIES.many(connection, "list_signing_keys", tenant_id, limit)
+        return [
+            StoredKey(row["number"], row["name"], row["public_key"], row["wrapped_private_key"])
+            for row in rows
+        ]
+
+    async def insert_key(self, connection: AnyConnection, tenant_id: UUID, key: StoredKey) -> bool:
+        """Store a key; False when another has its number."""
+        number = await _QUERIES.value(
+            connection,
+            "insert_key",
+            tenant_id,
+            key.number,
+            key.name,
+            key.public_key,
+            key.wrapped_private_key,
+        )
+        return number is not None
+
+    async def retire_keys(self, connection: AnyConnection, tenant_id: UUID, below: int) -> None:
+        """Let keys with lower numbers sign no more."""
+        await _QUERIES.execute(connection, "retire_keys", tenant_id, below)
+
+    async def list_pending_ledgers(
+        self, connection: AnyConnection, after: UUID, limit: int
+    ) -> list[UUID]:
+        """The tenants with entries that have no number yet, in the order of their ids."""
+        rows = await _QUERIES.many(connection, "list_pending_ledgers", after, limit)
+        return [row["tenant_id"] for row in rows]
+
+    async def find_checkpoint(self, connection: AnyConnection, log_id: UUID) -> str | None:
+        """The checkpoint of any log."""
+        return cast("str | None", await _QUERIES.value(connection, "find_checkpoint", log_id))
+
+    async def lock_log(self, connection: AnyConnection) -> LogHead | None:
+        """Take the log of the transaction's tenant until it ends or stalls; None while another has it."""
+        row = await _QUERIES.maybe(connection, "lock_log")
+        if row is None:
+            return None
+        frontier = split_hashes(row["frontier"])
+        return LogHead(row["log_id"], row["size"], frontier, row["key_number"], row["newest_key"])
+
+    async def number_pending_entries(self, connection: AnyConnection, limit: int) -> list[bytes]:
+        """Move the next entries into the locked log; their bytes, in order."""
+        rows = await _QUERIES.many(connection, "number_pending_entries", limit)
+        return [row["entry_leaf"] for row in rows]
+
+    async def advance_log(
+        self,
+        connection: AnyConnection,
+        old_size: int,
+        growth: Growth,
+        key_number: int,
+        checkpoint: str,
+    ) -> None:
+        """Publish the tree over the numbered entries."""
+        await _QUERIES.execute(
+            connection,
+            "advance_log",
+            old_size,
+            growth.size,
+            b"".join(growth.frontier),
+            [level for level, _ in growth.stored],
+            [position for _, position in growth.stored],
+            list(growth.stored.values()),
+            key_number,
+            checkpoint,
+        )
+
+    async def list_leaves(
+        self, connection: AnyConnection, tenant_id: UUID, first: int, after_last: int
+    ) -> list[bytes]:
+        """The bytes of consecutive entries."""
+        rows = await _QUERIES.many(connection, "list_leaves", tenant_id, first, after_last)
+        return [row["leaf"] for row in rows]
+
+    async def list_leaf_hashes(
+        self, connection: AnyConnection, tenant_id: UUID, runs: Sequence[tuple[int, int]]
+    ) -> dict[Coordinate, bytes]:
+        """The hashes of runs of entries, each from its first position to before its last."""
+        rows = await _QUERIES.many(
+            connection,
+            "list_leaf_hashes",
+            tenant_id,
+            [first for first, _ in runs],
+            [after_last for _, after_last in runs],
+        )
+        return {(0, row["position"]): row["hash"] for row in rows}
+
+    async def list_tile_hashes(
+        self, connection: AnyConnection, tenant_id: UUID, runs: Sequence[tuple[int, int, int]]
+    ) -> dict[Coordinate, bytes]:
+        """The hashes of runs within levels above 0."""
+        rows = await _QUERIES.many(
+            connection,
+            "list_tile_hashes",
+            tenant_id,
+            [level for level, _, _ in runs],
+            [first for _, first, _ in runs],
+            [after_last for _, _, after_last in runs],
+        )
+        return {(row["level"], row["position"]): row["hash"] for row in rows}
+
+    async def list_entries(
+        self,
+        connection: AnyConnection,
+        tenant_id: UUID,
+        viewer_id: UUID | None,
+        wanted: AuditFilter,
+        after: AuditEntry | None,
+        limit: int,
+    ) -> list[AuditEntry]:
+        """Entries, the newest first; those that ``viewer_id`` may see, or all of the tenant's."""
+        await _QUERIES.execute(connection, "plan_for_values")
+        arguments = (
+            tenant_id,
+            wanted.resource,
+            wanted.actor_id,
+            wanted.action,
+            wanted.since,
+            wanted.until,
+            None if after is None else after.occurred_at,
+            None if after is None else after.position,
+            limit,
+        )
+        if viewer_id is None:
+            rows = await _QUERIES.many(connection, "list_entries", *arguments)
+        else:
+            rows = await _QUERIES.many(connection, "list_visible_entries", *arguments, viewer_id)
+        return [_read_entry(row) for row in rows]
+
+    async def find_entry(
+        self, connection: AnyConnection, tenant_id: UUID, entry_id: UUID, viewer_id: UUID | None
+    ) -> tuple[AuditEntry, bytes] | None:
+        """An entry in the log and its bytes, if ``viewer_id`` may see it."""
+        row = await _QUERIES.maybe(connection, "find_entry", tenant_id, entry_id, viewer_id)
+        return None if row is None else (_read_entry(row), row["leaf"])
+
+    async def is_pending(
+        self, connection: AnyConnection, tenant_id: UUID, entry_id: UUID, viewer_id: UUID | None
+    ) -> bool:
+        """Whether there is such an entry that has no number yet."""
+        return bool(await _QUERIES.value(connection, "is_pending", tenant_id, entry_id, viewer_id))
+
+
+def split_hashes(joined: bytes) -> tuple[bytes, ...]:
+    """Hashes that are stored one after the other."""
+    return tuple(joined[at : at + HASH_BYTES] for at in range(0, len(joined), HASH_BYTES))
+
+
+def _read_entry(row: Record) -> AuditEntry:
+    return AuditEntry(
+        id=row["id"],
+        position=row["position"],
+        occurred_at=row["occurred_at"],
+        actor_id=row["actor_id"],
+        owner_id=row["owner_id"],
+        on_behalf_of=row["on_behalf_of"],
+        action=row["action"],
+        resource=row["resource"],
+        version=row["version"],
+        outcome=Outcome(row["outcome"]),
+        grant_id=row["grant_id"],
+        purpose=row["purpose"],
+        trace=row["trace"],
+    )

@@ -1,0 +1,193 @@
+"""The sequencer: gives what was committed its place in the log, and signs the tree that it makes.
+
+It runs in every process of the service. Whoever locks a log's head row numbers that log's next entries; the others
+leave it alone meanwhile, and go on where one ended.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from undercroft.jobs.dispatch import DATABASE_GONE
+from undercroft.kit.database import Database
+from undercroft.ledger.keys import LogKeys, SigningKeys
+from undercroft.ledger.merkle import Growth, grow, root_of
+from undercroft.ledger.models import LogScope
+from undercroft.ledger.notes import checkpoint_text, sign_note
+from undercroft.ledger.repository import LedgerRepository
+
+_FIRST: Final = UUID(int=0)
+_LOGS_AT_ONCE: Final = 100
+_TRIES: Final = 3
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SequencerSettings:
+    """How a sequencer paces itself.
+
+    Attributes:
+        batch: The most entries of one log in one transaction.
+        poll_seconds: How often it looks for what other processes left.
+        gather_seconds: How long it lets entries gather between rounds: each costs a commit of its own.
+    """
+
+    batch: int = 1024
+    poll_seconds: float = 0.75
+    gather_seconds: float = 0.1
+
+
+class Sequencer:
+    """Numbers pending entries of all tenants' logs, at a cost in proportion to what is pending.
+
+    Args:
+        database: Not the requests' pool where there is another: it must not wait behind them.
+        keys: Sign the checkpoints.
+        settings: Its pace.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        keys: LogKeys,
+        settings: SequencerSettings | None = None,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._settings = settings or SequencerSettings()
+        self._repository = LedgerRepository()
+        self._awake = asyncio.Event()
+        self._is_reachable = True
+
+    def wake(self) -> None:
+        """Say that an entry was appended, or soon will have been. From the event loop's thread; costs nothing."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Sequence until cancelled."""
+        settings = self._settings
+        pause = settings.poll_seconds
+        while True:
+            if await self._round_or_log():
+                pause = settings.gather_seconds
+            elif self._awake.is_set():
+                # Whoever woke us had yet to commit: look again soon, and ever less often.
+                self._awake.clear()
+                pause = settings.gather_seconds
+            else:
+                pause = min(2 * pause, settings.poll_seconds)
+            await self._wait(pause)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait that long, or until woken; never shorter than entries gather."""
+        await asyncio.sleep(self._settings.gather_seconds)
+        try:
+            async with asyncio.timeout(seconds - self._settings.gather_seconds):
+                await self._awake.wait()
+        except TimeoutError:
+            return
+
+    async def _round_or_log(self) -> bool:
+        """A round; a database that is away for a moment means no numbers for a moment, not the sequencer's end."""
+        try:
+            found = await self.sequence_all()
+        except DATABASE_GONE as error:
+            self._note_reachable(reachable=False, error=error)
+            return False
+        self._note_reachable(reachable=True)
+        return found
+
+    async def sequence_all(self) -> bool:
+        """One round: a batch of each log with pending entries. Whether there were any."""
+        after, found = _FIRST, False
+        while True:
+            async with self._database.transaction_without_scope() as transaction:
+                tenants = await self._repository.list_pending_ledgers(
+                    transaction, after, _LOGS_AT_ONCE
+                )
+            for tenant_id in tenants:
+                found = await self._sequence_or_log(tenant_id) or found
+            if len(tenants) < _LOGS_AT_ONCE:
+                return found
+            after = tenants[-1]
+
+    async def _sequence_or_log(self, tenant_id: UUID) -> bool:
+        try:
+            return await self.sequence(tenant_id) > 0
+        except DATABASE_GONE:
+            raise
+        # One tenant's log that cannot be signed, for whatever reason, must not hold up the others'.
+        except Exception as error:  # noqa: BLE001
+            _log.error("ledger_not_sequenced", tenant_id=str(tenant_id), exc_info=error)
+            return False
+
+    async def sequence(self, tenant_id: UUID) -> int:
+        """Put a batch of a tenant's pending entries into its log, and sign what has not been signed by its newest key.
+
+        Returns:
+            How many entries were put into the log; 0 as well while another process does it.
+
+        Raises:
+            KeyUnavailableError: When the key provider does not answer.
+        """
+        for _ in range(_TRIES):
+            # Before the lock: the provider may be far away.
+            keys = await self._keys.get(tenant_id)
+            count = await self._sequence_with(keys, tenant_id)
+            if count is not None:
+                return count
+            self._keys.forget(tenant_id)
+        return 0
+
+    async def _sequence_with(self, keys: SigningKeys, tenant_id: UUID) -> int | None:
+        """None when another process has rotated the keys."""
+        async with self._database.transaction(LogScope(tenant_id)) as transaction:
+            head = await self._repository.lock_log(transaction)
+            if head is None:
+                return 0
+            if head.newest_key != keys.number:
+                return None
+            leaves = await self._repository.number_pending_entries(
+                transaction, self._settings.batch
+            )
+            if not leaves and head.key_number == keys.number:
+                return 0
+            growth, checkpoint = await asyncio.to_thread(
+                _grow_and_sign, head.size, head.frontier, leaves, keys
+            )
+            await self._repository.advance_log(
+                transaction, head.size, growth, keys.number, checkpoint
+            )
+        return len(leaves)
+
+    async def rotate(self, tenant_id: UUID) -> SigningKeys:
+        """Rotate the keys of a tenant's log, and sign its checkpoint with them.
+
+        Raises:
+            KeyUnavailableError: When the key provider does not answer.
+        """
+        keys = await self._keys.rotate(tenant_id)
+        await self.sequence(tenant_id)
+        return keys
+
+    def _note_reachable(self, *, reachable: bool, error: Exception | None = None) -> None:
+        """Log a change once, not every round."""
+        if reachable != self._is_reachable:
+            self._is_reachable = reachable
+            if reachable:
+                _log.info("ledger_database_back")
+            else:
+                _log.warning("ledger_database_gone", error=repr(error))
+
+
+def _grow_and_sign(
+    size: int, frontier: Sequence[bytes], leaves: Sequence[bytes], keys: SigningKeys
+) -> tuple[Growth, str]:
+    growth = grow(size, frontier, leaves)
+    text = checkpoint_text(keys.origin, growth.size, root_of(growth.frontier))
+    return growth, sign_note(text, keys.signers)

@@ -1,0 +1,148 @@
+"""What verification found, for people and for programs."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final
+
+from undercroft.ledger.verification.findings import Fault, Problem, Span, quote
+from undercroft.ledger.verification.notes import Checkpoint
+
+WITHOUT_EARLIER: Final = (
+    "that the log was cut short, or forked, and signed again by whoever holds its key: no earlier checkpoint was "
+    "given. Keep this checkpoint, and give it with --since the next time"
+)
+OTHERS: Final = (
+    "that others are shown another log, or another end of this one: compare checkpoints with theirs"
+)
+BEFORE: Final = "that something was done and never logged"
+UNPROVED_FILES: Final = (
+    "that files outside log, proofs and entries were exchanged together with the manifest, which nobody signs, "
+    "other than those whose content an entry proves"
+)
+ONE_ENTRY: Final = "anything about the other entries of the log: this is the proof of one"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The earlier checkpoint that was given.
+
+    Attributes:
+        checkpoint: What it says.
+        compared: Whether the log could be compared with it; one proof alone cannot, unless both are of one size.
+    """
+
+    checkpoint: Checkpoint
+    compared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of a verification.
+
+    Attributes:
+        kind: What was verified: ``log``, ``bundle`` or ``proof``.
+        checkpoint: The one verified against; None when it cannot be read.
+        signed_by: The key that signed it; None when no known one did.
+        earlier: The earlier checkpoint, when it was given and is good.
+        problems: The first of each kind.
+        counts: How many of each kind there are.
+        proved: How many single entries have a good proof.
+        cannot_exclude: What may be wrong all the same.
+    """
+
+    kind: str
+    checkpoint: Checkpoint | None
+    signed_by: str | None
+    earlier: Earlier | None
+    problems: tuple[Problem, ...]
+    counts: Counter[Fault]
+    proved: int
+    cannot_exclude: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    @property
+    def first_bad(self) -> Span | None:
+        """The first bad entry, or those among which it is; None when no entry is bad, or it cannot be told."""
+        spans = [problem.entries for problem in self.problems if problem.entries is not None]
+        return min(spans, key=lambda span: (span.last, -span.first), default=None)
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(
+            {
+                "good": self.good,
+                "kind": self.kind,
+                "checkpoint": _outline(self.checkpoint),
+                "signed_by": self.signed_by,
+                "since": _outline(self.earlier.checkpoint) if self.earlier else None,
+                "first_bad_entry": _range(self.first_bad),
+                "problems": [
+                    {
+                        "code": problem.fault.value,
+                        "message": problem.message,
+                        "entries": _range(problem.entries),
+                        "path": problem.path,
+                    }
+                    for problem in self.problems
+                ],
+                "counts": {fault.value: count for fault, count in sorted(self.counts.items())},
+                "proved": self.proved,
+                "cannot_exclude": list(self.cannot_exclude),
+            },
+            indent=2,
+        )
+
+    def to_text(self) -> str:
+        """Lines for a person."""
+        lines = ["GOOD" if self.good else "BAD"]
+        lines += [f"  {problem.fault.value}: {problem.message}" for problem in self.problems]
+        shown = Counter(problem.fault for problem in self.problems)
+        for fault, count in sorted((self.counts - shown).items()):
+            lines.append(f"  {fault.value}: {count} more")
+        if self.first_bad is not None:
+            exact = self.first_bad.first == self.first_bad.last
+            lines.append(f"First bad entry: {'' if exact else 'among '}{self.first_bad}.")
+        lines += self._outline()
+        if self.cannot_exclude:
+            lines.append("What this cannot exclude:")
+            lines += [f"  - {text}." for text in self.cannot_exclude]
+        return "\n".join(lines)
+
+    def _outline(self) -> list[str]:
+        lines: list[str] = []
+        if self.checkpoint is not None:
+            lines.append(
+                f"Log {quote(self.checkpoint.origin)}, {self.checkpoint.size} entries, "
+                f"root {self.checkpoint.root.hex()}, "
+                + (
+                    f"signed by {quote(self.signed_by)}."
+                    if self.signed_by
+                    else "not signed by a key given."
+                )
+            )
+        if self.proved:
+            lines.append(f"Single entries proved: {self.proved}.")
+        if self.earlier is not None and self.good and self.earlier.compared:
+            lines.append(
+                f"It continues the earlier checkpoint of {self.earlier.checkpoint.size} entries."
+            )
+        return lines
+
+
+def _outline(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+    if checkpoint is None:
+        return None
+    return {
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": checkpoint.root.hex(),
+    }
+
+
+def _range(span: Span | None) -> dict[str, int] | None:
+    return None if span is None else {"first": span.first, "last": span.last}

@@ -1,0 +1,53 @@
+"""The text of a chunk, as it is stored: encrypted under its content's key, bound to its place in the content."""
+
+import json
+from dataclasses import dataclass
+from uuid import UUID
+
+from undercroft.kit.crypto.aead import bind, seal, unseal
+from undercroft.retrieval.chunking import LaterHeadings
+
+
+@dataclass(frozen=True, slots=True)
+class PassageText:
+    """What of a chunk is encrypted.
+
+    Attributes:
+        headings: The titles above its beginning, outermost first.
+        later_headings: Where in it further sections begin, and the titles above those.
+    """
+
+    text: str
+    headings: tuple[str, ...]
+    later_headings: LaterHeadings = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PassagePlace:
+    """Which chunk it is: what its ciphertext is bound to."""
+
+    tenant_id: UUID
+    blob_id: UUID
+    ordinal: int
+
+    @property
+    def context(self) -> bytes:
+        """The associated data."""
+        return bind(self.tenant_id, "chunks", self.blob_id, "text", self.ordinal)
+
+
+def seal_passage(key: bytes, place: PassagePlace, passage: PassageText) -> bytes:
+    """Encrypt a chunk's text and headings."""
+    content = [passage.text, passage.headings, passage.later_headings]
+    plain = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return seal(key, plain.encode(), place.context)
+
+
+def open_passage(key: bytes, place: PassagePlace, sealed: bytes) -> PassageText:
+    """Decrypt a chunk's text and headings.
+
+    Raises:
+        DecryptionError: When it is not what was stored in that place.
+    """
+    text, headings, later = json.loads(unseal(key, sealed, place.context))
+    return PassageText(text, tuple(headings), tuple((at, tuple(path)) for at, path in later))

@@ -1,0 +1,14 @@
+"""What keys refuse."""
+
+from undercroft.kit.errors import ErrorKind, UndercroftError
+
+
+class KeyDestroyedError(UndercroftError):
+    """The tenant's key was destroyed, and with it everything that it encrypted."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This tenant's key was destroyed: what it encrypted can be read by nobody any more.",
+            kind=ErrorKind.GONE,
+            code="key_destroyed",
+        )

@@ -1,0 +1,73 @@
+"""The keys' statements, one method each."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from undercroft.kit.database import Transaction
+from undercroft.kit.sql import load_queries
+from undercroft.vault.keys.models import DataKey, WrappedDataKey, WrappedTenantKey
+
+_QUERIES: Final = load_queries("undercroft.vault.keys")
+
+
+class KeyRepository:
+    """Reads and writes wrapped keys."""
+
+    async def find_current_tenant_key(self, transaction: Transaction) -> WrappedTenantKey | None:
+        """The key that wraps what the tenant creates now."""
+        row = await _QUERIES.maybe(transaction, "find_current_tenant_key")
+        if row is None:
+            return None
+        return WrappedTenantKey(row["id"], row["tenant_id"], row["wrapped_key"])
+
+    async def insert_first_tenant_key(
+        self, transaction: Transaction, key_id: UUID, wrapped: bytes
+    ) -> None:
+        """Give the tenant its key, unless it has one by now."""
+        await _QUERIES.execute(transaction, "insert_first_tenant_key", key_id, wrapped)
+
+    async def insert_data_key(
+        self, transaction: Transaction, key: DataKey, tenant_key_id: UUID, wrapped: bytes
+    ) -> bool:
+        """Keep a data key; False when the tenant's key is not the current one any more."""
+        return (
+            await _QUERIES.value(
+                transaction, "insert_data_key", key.id, tenant_key_id, wrapped, key.salt
+            )
+            is not None
+        )
+
+    async def find_data_key(self, transaction: Transaction, key_id: UUID) -> WrappedDataKey | None:
+        """One data key."""
+        row = await _QUERIES.maybe(transaction, "find_data_key", key_id)
+        return None if row is None else wrapped_key(row)
+
+    async def delete_data_keys(self, transaction: Transaction, key_ids: Sequence[UUID]) -> None:
+        """Destroy data keys: what they encrypted is unreadable once this commits."""
+        await _QUERIES.execute(transaction, "delete_data_keys", key_ids)
+
+    async def find_lookup_key(self, transaction: Transaction) -> WrappedDataKey | None:
+        """The tenant's key for digests that are compared."""
+        row = await _QUERIES.maybe(transaction, "find_lookup_key")
+        return None if row is None else wrapped_key(row)
+
+    async def insert_lookup_key(self, transaction: Transaction, key_id: UUID) -> bool:
+        """Make a data key the tenant's lookup key; False when it has one by now."""
+        return await _QUERIES.value(transaction, "insert_lookup_key", key_id) is not None
+
+
+def wrapped_key(row: Record, prefix: str = "") -> WrappedDataKey:
+    """The key in a row of any statement that joins ``data_keys`` and ``tenant_keys`` as find_data_key does."""
+    return WrappedDataKey(
+        row[f"{prefix}key_id"],
+        row[f"{prefix}wrapped_key"],
+        row[f"{prefix}salt"],
+        WrappedTenantKey(
+            row[f"{prefix}tenant_key_id"],
+            row[f"{prefix}key_tenant_id"],
+            row[f"{prefix}wrapped_tenant_key"],
+        ),
+    )

@@ -1,0 +1,50 @@
+"""The service's own worker is started again, whatever ended it or kept it from starting."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from undercroft.commands import serve
+from undercroft.commands.worker import READY_LINE
+from undercroft.kit.settings import Settings
+
+_PROGRAM = f"""#!/bin/sh
+echo '{READY_LINE}'
+exec cat
+"""
+"""A worker as far as its parent sees: says that it is ready, and ends with standard input."""
+
+
+async def _until(is_so: Callable[[], Awaitable[bool]]) -> None:
+    """Another process's progress can only be asked for."""
+    async with asyncio.timeout(20):
+        while not await is_so():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.01)
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(serve, "_RESTART_SECONDS", 0.01)
+    with capture_logs() as logs:
+        async with serve._running_worker(Settings(data_dir=tmp_path)) as worker:
+
+            async def has_failed() -> bool:
+                return [entry["event"] for entry in logs[:1]] == ["worker_not_started"]
+
+            async def is_ready() -> bool:
+                return await worker.describe() is None
+
+            await _until(has_failed)
+            assert not await is_ready()
+            unfinished = tmp_path / "unfinished"
+            unfinished.write_text(_PROGRAM, encoding="utf-8")
+            unfinished.chmod(0o700)
+            unfinished.rename(program)
+            await _until(is_ready)

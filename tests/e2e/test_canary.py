@@ -1,0 +1,75 @@
+"""What is written through the API is nowhere in the clear: not in the database's files, its WAL, the blobs or the logs.
+
+The canary is a sentence. Its single words may be found, where docs/erasure.md says so: the index is made of them.
+"""
+
+import io
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.e2e.conftest import Service
+
+pytestmark = pytest.mark.xdist_group("service")
+
+
+def holders(folder: Path, canary: str) -> list[str]:
+    """Files below a folder with the canary in them, in UTF-8 or UTF-16."""
+    needles = [canary.encode(), canary.encode("utf-16-le")]
+    return [str(path) for path in files_of(folder) if any(found_in(path, needles))]
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    yield from (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def found_in(path: Path, needles: list[bytes]) -> Iterator[bool]:
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for needle in needles:
+                yield data.find(needle) >= 0
+    except (ValueError, FileNotFoundError):
+        # Empty, or deleted since it was listed.
+        return
+
+
+def test_a_canary_through_every_input_is_in_no_file(service: Service) -> None:
+    tag = uuid4().hex
+    in_text, in_name, in_store, in_question, in_instructions = (
+        f"the {place} canary {tag} sang at dawn"
+        for place in ("text", "name", "store", "question", "instructions")
+    )
+    client = service.client()
+    file = client.files.create(
+        file=(f"{in_name}.txt", io.BytesIO(f"Minutes. {in_text}. The end.".encode())),
+        purpose="user_data",
+    )
+    store = client.vector_stores.create(name=in_store)
+    client.vector_stores.files.create_and_poll(file_id=file.id, vector_store_id=store.id)
+    found = client.vector_stores.search(store.id, query=in_question)
+    assert in_text in found.data[0].content[0].text
+    assert found.data[0].filename == f"{in_name}.txt"
+    response = client.responses.create(
+        input=f"What did {in_question}?",
+        instructions=in_instructions,
+        tools=[{"type": "file_search", "vector_store_ids": [store.id]}],
+        include=["file_search_call.results"],
+    )
+    assert in_text in client.responses.retrieve(response.id).to_json()
+    assert client.vector_stores.retrieve(store.id).name == in_store
+    assert client.files.content(file.id).text.count(in_text) == 1
+    for canary in (in_text, in_name, in_store, in_question, in_instructions):
+        assert holders(service.data_dir, canary) == []
+        assert canary not in service.log()
+
+
+def test_the_search_for_the_canary_finds_one(tmp_path: Path) -> None:
+    canary = "the canary sang"
+    (tmp_path / "deep").mkdir()
+    hidden = tmp_path / "deep" / "file"
+    hidden.write_bytes(b"\0" * 5000 + canary.encode("utf-16-le"))
+    (tmp_path / "empty").touch()
+    assert holders(tmp_path, canary) == [str(hidden)]

@@ -1,0 +1,144 @@
+"""What an entry says, and what it must not say."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+import structlog
+
+from tests.conftest import MakeScope
+from tests.ledger.conftest import Parts, act
+from undercroft.kit.database import Database
+from undercroft.kit.sql import NoRowError
+from undercroft.ledger.leaves import commit, encode_leaf
+from undercroft.ledger.lru import LruCache
+from undercroft.ledger.models import Act, LogScope, Outcome, Subject
+from undercroft.ledger.verification.entries import Entry, read_entry
+
+ACTOR, OTHER, ENTRY, LOG, GRANT = (UUID(int=number) for number in range(1, 6))
+SALT, ACTOR_SALT, OTHER_SALT = b"s" * 32, b"a" * 32, b"o" * 32
+TIME = datetime(2026, 3, 4, 5, 6, 7, 80, UTC)
+
+
+def test_a_leaf_names_people_and_things_by_commitments_alone() -> None:
+    full = Act(
+        "document.read",
+        Subject("file-00000000000000000000000000000007", SALT),
+        OTHER,
+        version=2,
+        outcome=Outcome.DENIED,
+        grant_id=GRANT,
+        purpose="treatment",
+        on_behalf_of=OTHER,
+        content=hashlib.sha256(b"secret").digest(),
+    )
+    leaf = encode_leaf(
+        ENTRY, LOG, TIME, ACTOR, full, {ACTOR: ACTOR_SALT, OTHER: OTHER_SALT}, "req_1"
+    )
+    expected = {
+        "action": "document.read",
+        "actor": commit(ACTOR_SALT, f"user_{ACTOR.hex}".encode()),
+        "content": commit(SALT, hashlib.sha256(b"secret").digest()),
+        "grant": commit(SALT, f"grant_{GRANT.hex}".encode()),
+        "id": f"entry_{ENTRY.hex}",
+        "log": LOG.hex,
+        "on_behalf_of": commit(OTHER_SALT, f"user_{OTHER.hex}".encode()),
+        "outcome": "denied",
+        "purpose": commit(SALT, b"treatment"),
+        "resource": commit(SALT, b"file-00000000000000000000000000000007"),
+        "time": "2026-03-04T05:06:07.000080Z",
+        "trace": "req_1",
+        "v": 1,
+        "version": 2,
+    }
+    # Canonical: sorted, nothing between, ASCII as it is.
+    assert leaf == json.dumps(expected, separators=(",", ":"), sort_keys=True).encode()
+    assert isinstance(read_entry(leaf, LOG.hex), Entry)
+    for secret in (ACTOR.hex, OTHER.hex, GRANT.hex, "file-", "treatment", SALT.hex()):
+        assert secret.encode() not in leaf
+
+
+def test_a_commitment_is_a_hash_of_salt_and_value() -> None:
+    assert commit(b"salt", b"value") == hashlib.sha256(b"saltvalue").hexdigest()
+    assert commit(b"s" * 32, b"x") != commit(b"t" * 32, b"x")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: act(action="read"),
+        lambda: act(action="Document.read"),
+        lambda: act(action="document.read\n"),
+        lambda: act(action=f"a.{'b' * 63}"),
+        lambda: act(version=0),
+        lambda: act(purpose="to help Anna Example"),
+        lambda: act(content=b"short"),
+        lambda: Subject("file-1", b"short"),
+        lambda: Subject("Anna Example", SALT),
+        lambda: Subject("file-1\n", SALT),
+        lambda: Subject("file-" + "1" * 200, SALT),
+    ],
+)
+def test_what_cannot_be_logged_is_refused(make: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        make()  # pyright: ignore[reportCallIssue] - one of the functions above
+
+
+async def test_an_entry_carries_the_request_it_was_made_in(
+    parts: Parts, database: Database, make_scope: MakeScope
+) -> None:
+    member = await make_scope()
+    with structlog.contextvars.bound_contextvars(request_id="req_7"):
+        await parts.ledger.append_denial(member, act(1, outcome=Outcome.DENIED))
+    await parts.ledger.append_denial(member, act(2))
+    async with database.transaction(member) as transaction:
+        rows = await transaction.fetch(
+            "SELECT trace, outcome, leaf FROM ledger_pending ORDER BY ordinal"
+        )
+    assert [(row["trace"], row["outcome"]) for row in rows] == [
+        ("req_7", "denied"),
+        (None, "allowed"),
+    ]
+    assert ["trace" in json.loads(row["leaf"]) for row in rows] == [True, False]
+
+
+async def test_an_actor_who_is_no_user_of_the_tenant_cannot_act(
+    parts: Parts, database: Database, make_scope: MakeScope
+) -> None:
+    member, stranger = await make_scope(), await make_scope()
+    nobody = LogScope(member.tenant_id)
+    with pytest.raises(NoRowError):
+        await parts.ledger.append_denial(nobody, act(1))
+    async with database.transaction(member) as transaction:
+        with pytest.raises(NoRowError):
+            await parts.ledger.append(
+                transaction, member, act(1, on_behalf_of=stranger.principal_id)
+            )
+        assert await parts.ledger.append(transaction, member) == []
+        with pytest.raises(ValueError, match="too many"):
+            await parts.ledger.append(transaction, member, *[act(1)] * 1001)
+
+
+async def test_every_user_has_a_salt_of_their_own(
+    database: Database, make_scope: MakeScope
+) -> None:
+    first = await make_scope()
+    await make_scope(first.tenant_id)
+    async with database.transaction(first) as transaction:
+        rows = await transaction.fetch("SELECT ledger_salt FROM users")
+    assert len({row["ledger_salt"] for row in rows}) == 2
+    assert {len(row["ledger_salt"]) for row in rows} == {32}
+
+
+def test_a_cache_forgets_what_was_not_used_for_longest() -> None:
+    cache: LruCache[UUID, bytes] = LruCache(2)
+    ids = [uuid4() for _ in range(3)]
+    cache.put(ids[0], b"0")
+    cache.put(ids[1], b"1")
+    assert cache.get(ids[0]) == b"0"
+    cache.put(ids[2], b"2")
+    assert [cache.get(key) for key in ids] == [b"0", None, b"2"]
+    cache.drop(ids[0])
+    assert cache.get(ids[0]) is None

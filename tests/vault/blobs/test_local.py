@@ -1,0 +1,164 @@
+"""Blobs as they are received, kept, read and deleted: never in the clear, whole or not at all."""
+
+import io
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from undercroft.kit.crypto.aead import DecryptionError
+from undercroft.kit.crypto.segments import SEGMENT_BYTES
+from undercroft.kit.ids import IdSource
+from undercroft.vault.blobs.contents import BlobContent
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.models import StagedBlob, StoredBlob, blob_context
+from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.errors import BlobMissingError, EmptyFileError, TooLargeError
+
+IDS = IdSource()
+TENANT, BLOB, OTHER = IDS.new(), IDS.new(), IDS.new()
+KEY = bytes(range(32))
+LIMIT = 2_000_000
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    return Staging(tmp_path / "staging", IDS)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalBlobStore:
+    return LocalBlobStore(tmp_path / "blobs")
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+async def receive(staging: Staging, content: bytes) -> StagedBlob:
+    return await staging.receive(io.BytesIO(content), LIMIT, KEY, blob_context(TENANT, BLOB))
+
+
+async def keep(staging: Staging, store: LocalBlobStore, content: bytes) -> StoredBlob:
+    staged = await receive(staging, content)
+    await store.keep(staged, TENANT)
+    return StoredBlob(TENANT, BLOB, staged.name, staged.byte_size)
+
+
+async def joined(blocks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([block async for block in blocks])
+
+
+@pytest.mark.parametrize(
+    "size", [1, SEGMENT_BYTES - 57, SEGMENT_BYTES - 56, SEGMENT_BYTES, 9 * SEGMENT_BYTES + 5]
+)
+async def test_what_is_kept_is_read_back_whole_and_in_ranges(
+    staging: Staging, store: LocalBlobStore, tmp_path: Path, size: int
+) -> None:
+    content = os.urandom(size)
+    blob = await keep(staging, store, content)
+    opened = await BlobContent.open(store, blob, KEY)
+    assert await opened.read() == content
+    for start in {0, 1, size // 2, size - 1, min(size, SEGMENT_BYTES)}:
+        for end in {start, min(start + 1, size), min(start + 70_000, size), size}:
+            assert await joined(opened.blocks(start, end)) == content[start:end]
+    (file,) = files(tmp_path)
+    assert file.name == blob.name.hex()
+    assert [kept.name async for kept in store.list_files()] == [blob.name]
+
+
+async def test_no_byte_of_the_content_is_on_the_disk(staging: Staging, tmp_path: Path) -> None:
+    canary = b"canary-4711"
+    await receive(staging, canary * 10_000)
+    (file,) = files(tmp_path)
+    assert canary not in file.read_bytes()
+
+
+async def test_a_staged_blob_can_be_looked_into(staging: Staging) -> None:
+    content = os.urandom(3 * SEGMENT_BYTES)
+    staged = await receive(staging, content)
+
+    def look(file: BinaryIO) -> tuple[bytes, bytes]:
+        end = file.seek(-10, io.SEEK_END)
+        return file.read(20), (file.seek(0), file.read(end))[1]
+
+    tail, head = await staging.inspect(staged, KEY, blob_context(TENANT, BLOB), look)
+    assert head + tail == content
+
+
+@pytest.mark.parametrize(
+    ("content", "error"), [(b"", EmptyFileError), (bytes(LIMIT + 1), TooLargeError)]
+)
+async def test_what_is_refused_leaves_nothing_behind(
+    staging: Staging, tmp_path: Path, content: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await receive(staging, content)
+    assert files(tmp_path) == []
+
+
+async def test_bytes_of_another_blob_or_key_do_not_open(
+    staging: Staging, store: LocalBlobStore
+) -> None:
+    blob = await keep(staging, store, b"content")
+    moved = StoredBlob(TENANT, OTHER, blob.name, blob.byte_size)
+    for place, key in ((moved, KEY), (blob, bytes(32))):
+        with pytest.raises(DecryptionError):
+            await BlobContent.open(store, place, key)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "swap"])
+async def test_damage_is_noticed(
+    staging: Staging, store: LocalBlobStore, tmp_path: Path, damage: str
+) -> None:
+    blob = await keep(staging, store, os.urandom(20 * SEGMENT_BYTES))
+    (file,) = files(tmp_path)
+    data = bytearray(file.read_bytes())
+    match damage:
+        case "flip":
+            data[15 * SEGMENT_BYTES] ^= 1
+        case "cut":
+            del data[12 * SEGMENT_BYTES :]
+        case _:
+            first, second = (
+                slice(10 * SEGMENT_BYTES, 11 * SEGMENT_BYTES),
+                slice(11 * SEGMENT_BYTES, 12 * SEGMENT_BYTES),
+            )
+            data[first], data[second] = data[second], data[first]
+    file.write_bytes(data)
+    opened = await BlobContent.open(store, blob, KEY)
+    with pytest.raises(DecryptionError):
+        await opened.read()
+
+
+async def test_a_missing_blob_is_noticed_before_anything_is_promised(
+    staging: Staging, store: LocalBlobStore
+) -> None:
+    blob = await keep(staging, store, b"content")
+    await store.delete(TENANT, blob.name)
+    await store.delete(TENANT, blob.name)
+    with pytest.raises(BlobMissingError):
+        await BlobContent.open(store, blob, KEY)
+
+
+async def test_only_its_owner_can_enter_the_folders(
+    staging: Staging, store: LocalBlobStore, tmp_path: Path
+) -> None:
+    await keep(staging, store, b"content")
+    for folder in tmp_path.rglob("*"):
+        if folder.is_dir():
+            assert folder.stat().st_mode & 0o077 == 0
+
+
+async def test_what_a_crash_left_is_swept_and_the_rest_is_not(
+    staging: Staging, store: LocalBlobStore, tmp_path: Path
+) -> None:
+    blob = await keep(staging, store, b"content")
+    old, fresh = await receive(staging, b"old"), await receive(staging, b"fresh")
+    two_days_ago = (datetime.now(UTC) - timedelta(days=2)).timestamp()
+    os.utime(old.path, (two_days_ago, two_days_ago))
+    await staging.sweep(datetime.now(UTC))
+    assert {path.name for path in files(tmp_path)} == {fresh.path.name, blob.name.hex()}
