@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.slow]
 _EXAMPLES: Final = 25
 """Random requests for an operation, after the systematic ones at the borders of its schema."""
 _LIMIT_SECONDS: Final = 240
-_OPERATIONS: Final = 29
+_OPERATIONS: Final = 39
 
 _CONFIGURATION: Final = """
 # The same requests in each run: a run that fails must fail again.
@@ -40,6 +40,8 @@ enabled = false
 vector_store_id = "{store_id}"
 file_id = "{file_id}"
 response_id = "{response_id}"
+log = "{log}"
+entry_id = "{entry_id}"
 
 # What is well-formed may still make no sense, and then it is 400: an empty file, a question of spaces, vectors of
 # another length.
@@ -49,6 +51,10 @@ include-method = "POST"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "415"]
 [[operations]]
 include-path = "/v1/vector_stores/{{vector_store_id}}/search"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
+# A tree may be smaller than the size that is asked for.
+[[operations]]
+include-path = ["/v1/ledger/inclusion", "/v1/ledger/consistency"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
 # The objects that the other operations read must stay.
 [[operations]]
@@ -66,6 +72,8 @@ def configuration(service: Service, tmp_path_factory: pytest.TempPathFactory) ->
             vector_store_id=store.id, file=("fog.txt", io.BytesIO(b"The fog bell rings at six."))
         )
         response = client.responses.create(model="extractive", input="When does the bell ring?")
+        ledger: Any = client.get("/ledger", cast_to=object)
+        audit: Any = client.get("/audit", cast_to=object)
         key = client.api_key
     folder = tmp_path_factory.mktemp("schemathesis")
     path = folder / "schemathesis.toml"
@@ -74,6 +82,8 @@ def configuration(service: Service, tmp_path_factory: pytest.TempPathFactory) ->
         store_id=store.id,
         file_id=file.id,
         response_id=response.id,
+        log=ledger["id"],
+        entry_id=audit["data"][0]["id"],
         absent="0" * 32,
     )
     path.write_text(text)

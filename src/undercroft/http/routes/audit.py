@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from starlette.responses import Response, StreamingResponse
 
 from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
@@ -50,7 +50,14 @@ def _storable_time(moment: datetime) -> datetime:
         raise ValueError("should be a time between the years 1 and 9999") from error
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_storable_time)]
+def _written_out(value: object) -> object:
+    """Not a number of seconds, which pydantic would take as well and the document does not name."""
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("should be a date and time as RFC 3339 has them")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_storable_time)]
 Resource = Annotated[
     StorableText | None, Query(max_length=200, description="Id of what was acted on.")
 ]
