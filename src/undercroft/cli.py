@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
@@ -261,11 +262,13 @@ def jobs_retry(job_id: str, data_dir: DataDir = None) -> None:
 
 
 def _set_up(**overrides: Any) -> Settings:  # noqa: ANN401 - each option's own type
-    """The settings, and this process as they want it: its logs, and no file that another user can read."""
+    """The settings, and this process as they want it: its logs, no file that another user can read, no core file."""
     given = {name: value for name, value in overrides.items() if value is not None}
     settings = load_settings(**given)
     configure_logging(settings.log_level, settings.log_format)
     os.umask(0o077)
+    # Memory holds keys. Every process that this one starts inherits the limit, the database's too.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     return settings
 
 
