@@ -51,8 +51,8 @@ WITH passage AS MATERIALIZED (
         p.end_offset,
         p.page_start,
         p.page_end,
-        decode(p.sealed_text, 'base64') AS sealed_text,
         p.token_count,
+        decode(p.sealed_text, 'base64') AS sealed_text,
         to_tsvector('english', p.searchable) AS lexemes
     FROM jsonb_to_recordset($2::jsonb) AS p (
         id bigint,
