@@ -128,7 +128,7 @@ GRANT INSERT (
     tenant_id, id, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose,
     trace, leaf
 ) ON ledger_pending TO undercroft_app;
-GRANT INSERT, UPDATE (retired_at) ON ledger_keys TO undercroft_app;
+GRANT INSERT, UPDATE (retired_at, wrapped_private_key) ON ledger_keys TO undercroft_app;
 
 -- Not even the sequencer may change or remove an entry or a hash.
 GRANT DELETE ON ledger_pending TO undercroft_system;

@@ -89,6 +89,31 @@ CREATE TRIGGER delete_key AFTER DELETE ON documents FOR EACH ROW EXECUTE FUNCTIO
 CREATE TRIGGER delete_key AFTER DELETE ON collections FOR EACH ROW EXECUTE FUNCTION delete_data_key();
 CREATE TRIGGER delete_key AFTER DELETE ON responses FOR EACH ROW EXECUTE FUNCTION delete_data_key();
 
+-- Once a tenant's key is destroyed its index must not go on telling words.
+CREATE FUNCTION delete_tenant_index() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    DELETE FROM chunks WHERE tenant_id = new.tenant_id;
+    RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION delete_tenant_index() FROM PUBLIC;
+CREATE TRIGGER delete_index AFTER UPDATE OF wrapped_key ON tenant_keys
+FOR EACH ROW WHEN (new.is_current AND new.wrapped_key IS NULL) EXECUTE FUNCTION delete_tenant_index();
+
+-- For the rotation of the provider's key, which wraps every tenant's.
+CREATE FUNCTION list_tenants(after uuid, row_limit int) RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$ SELECT id FROM tenants WHERE id > after ORDER BY id LIMIT row_limit $$;
+REVOKE ALL ON FUNCTION list_tenants(uuid, int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION list_tenants(uuid, int) TO undercroft_app;
+GRANT CREATE ON SCHEMA public TO undercroft_system;
+ALTER FUNCTION list_tenants(uuid, int) OWNER TO undercroft_system;
+REVOKE CREATE ON SCHEMA public FROM undercroft_system;
+
 -- What was in the clear -----------------------------------------------------------------------------------------------
 
 -- `digest` is a keyed one from now on; the plain one is sealed, for receipts and checks. `stored_name` is the SHA-256 of

@@ -15,6 +15,12 @@ from rich.console import Console
 
 from undercroft.commands.client import ServiceClient
 from undercroft.commands.demo import run_demo
+from undercroft.commands.encryption import (
+    destroy_tenant,
+    drop_former,
+    rotate_provider,
+    rotate_tenant,
+)
 from undercroft.commands.evaluate import evaluate_beir
 from undercroft.commands.ingest import ingest_paths
 from undercroft.commands.jobs import list_dead_jobs, retry_job
@@ -26,7 +32,7 @@ from undercroft.commands.worker import run_worker
 from undercroft.identity.models import Role
 from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.crypto.providers.key_file import KeyFileError
-from undercroft.kit.errors import NotFoundError, UndercroftError
+from undercroft.kit.errors import InvalidRequestError, NotFoundError, UndercroftError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.kit.logs import configure_logging
 from undercroft.kit.migrations import MigrationError
@@ -63,6 +69,8 @@ keys = typer.Typer(help="API keys.", no_args_is_help=True)
 jobs = typer.Typer(help="Background jobs that were given up.", no_args_is_help=True)
 application.add_typer(keys, name="keys")
 application.add_typer(jobs, name="jobs")
+encryption = typer.Typer(help="Keys of what is kept.", no_args_is_help=True)
+application.add_typer(encryption, name="encryption")
 
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of the embedded database and the blobs.")
@@ -259,6 +267,57 @@ def jobs_retry(job_id: str, data_dir: DataDir = None) -> None:
         await retry_job(settings, wanted)
 
     _run(retry, _set_up(data_dir=data_dir))
+
+
+@encryption.command("rotate-tenant")
+def encryption_rotate_tenant(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")], data_dir: DataDir = None
+) -> None:
+    """Give a tenant another key and destroy the one before. Run it again if it was interrupted."""
+
+    async def rotate(settings: Settings) -> None:
+        await rotate_tenant(settings, tenant, _echo_progress)
+
+    _run(rotate, _set_up(data_dir=data_dir))
+
+
+@encryption.command("rotate-provider")
+def encryption_rotate_provider(data_dir: DataDir = None) -> None:
+    """Put a fresh key into the key file and wrap every tenant's keys with it."""
+
+    async def rotate(settings: Settings) -> None:
+        await rotate_provider(settings, _echo_progress)
+
+    _run(rotate, _set_up(data_dir=data_dir))
+
+
+@encryption.command("drop-former-keys")
+def encryption_drop_former_keys(data_dir: DataDir = None) -> None:
+    """Remove from the key file the keys that wrap nothing any more."""
+    _run(drop_former, _set_up(data_dir=data_dir))
+
+
+@encryption.command("destroy-tenant")
+def encryption_destroy_tenant(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
+    forever: Annotated[
+        bool,
+        typer.Option("--forever", help="Yes: nobody can read it again, not even from a backup."),
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Destroy a tenant's keys: everything that it keeps is unreadable from then on."""
+    if not forever:
+        raise InvalidRequestError("This cannot be undone. Say --forever if that is what you want.")
+
+    async def destroy(settings: Settings) -> None:
+        await destroy_tenant(settings, tenant)
+
+    _run(destroy, _set_up(data_dir=data_dir))
+
+
+def _echo_progress(done: int, total: int) -> None:
+    typer.echo(f"{done} of {total}", err=True)
 
 
 def _set_up(**overrides: Any) -> Settings:  # noqa: ANN401 - each option's own type

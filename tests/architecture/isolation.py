@@ -49,6 +49,7 @@ SECURITY_DEFINERS: Final = {
     "list_dead_jobs": "an operator's list over all tenants",
     "retry_dead_job": "an operator's retry, whose tenant is not known beforehand",
     "count_jobs": "metrics over all tenants",
+    "list_tenants": "the rotation of the provider's key goes over every tenant",
     "create_ledger_log": "a trigger: gives a new tenant its log, whose head the service may not write",
     "list_pending_ledgers": "the sequencer looks over all tenants for what is pending",
     "find_ledger_checkpoint": "checkpoints are public",

@@ -128,12 +128,9 @@ class IdentityService:
         Raises:
             NotFoundError: When the tenant has no such key.
         """
-        if not _is_tenant_name(tenant_name) or not prefix.isprintable():
+        if not prefix.isprintable():
             raise NotFoundError("API key", prefix)
-        async with self._database.transaction_without_scope() as transaction:
-            tenant_id = await self._repository.find_tenant(transaction, tenant_name)
-        if tenant_id is None:
-            raise NotFoundError("tenant", tenant_name)
+        tenant_id = await find_tenant(self._database, tenant_name)
         scope = ProvisioningScope(tenant_id, self._ids.new())
         async with self._database.transaction(scope) as transaction:
             revoked = await self._repository.revoke_api_keys(transaction, prefix)
@@ -154,6 +151,21 @@ class IdentityService:
             inserted = await self._repository.insert_tenant(transaction, scope.tenant_id, name)
         # Two commands created the same tenant at once: the unique name let one through, and it has committed.
         return scope if inserted else await self._provision_tenant(name)
+
+
+async def find_tenant(database: Database, name: str) -> UUID:
+    """A tenant by its name, for an operator's command.
+
+    Raises:
+        NotFoundError: When there is none.
+    """
+    found: UUID | None = None
+    if _is_tenant_name(name):
+        async with database.transaction_without_scope() as transaction:
+            found = await IdentityRepository().find_tenant(transaction, name)
+    if found is None:
+        raise NotFoundError("tenant", name)
+    return found
 
 
 def _act(action: str, key_id: UUID, salt: bytes, user_id: UUID) -> Act:

@@ -96,6 +96,31 @@ class LogKeys:
                 return await self.get(tenant_id)
         raise UnavailableError("The keys of this log are being rotated; try again.")
 
+    async def rewrap(self, tenant_id: UUID) -> None:
+        """Wrap with the provider's current key what an earlier one wraps of the keys that still sign.
+
+        Raises:
+            KeyUnavailableError: When the key provider does not answer.
+        """
+        scope = LogScope(tenant_id)
+        async with self._database.transaction(scope) as transaction:
+            log_id = await self._repository.get_log_id(transaction, tenant_id)
+            stored = await self._repository.list_signing_keys(transaction, tenant_id, SIGNING_KEYS)
+        for key in stored:
+            if self._provider.is_current(key.wrapped_private_key):
+                continue
+            context = _context(tenant_id, log_id, key.number)
+            private_key = await self._provider.unwrap(key.wrapped_private_key, context)
+            renewed = await self._provider.wrap(private_key, context)
+            async with self._database.transaction(scope) as transaction:
+                await self._repository.rewrap_key(transaction, tenant_id, key.number, renewed)
+
+    async def list_wrapped(self, tenant_id: UUID) -> list[bytes]:
+        """The private keys that sign a tenant's log, as they are wrapped. Older ones are not used again."""
+        async with self._database.transaction(LogScope(tenant_id)) as transaction:
+            stored = await self._repository.list_signing_keys(transaction, tenant_id, SIGNING_KEYS)
+        return [key.wrapped_private_key for key in stored]
+
     async def _read(self, tenant_id: UUID) -> tuple[UUID, list[StoredKey]]:
         async with self._database.transaction(LogScope(tenant_id)) as transaction:
             log_id = await self._repository.get_log_id(transaction, tenant_id)

@@ -34,6 +34,9 @@ RETURNING number;
 -- name: retire_keys :exec
 UPDATE ledger_keys SET retired_at = now() WHERE tenant_id = $1 AND number < $2 AND retired_at IS NULL;
 
+-- name: rewrap_key :exec
+UPDATE ledger_keys SET wrapped_private_key = $3 WHERE tenant_id = $1 AND number = $2;
+
 -- name: list_pending_ledgers :many
 SELECT p.tenant_id FROM list_pending_ledgers($1, $2) AS p (tenant_id);
 

@@ -97,6 +97,12 @@ class LedgerRepository:
         """Let keys with lower numbers sign no more."""
         await _QUERIES.execute(connection, "retire_keys", tenant_id, below)
 
+    async def rewrap_key(
+        self, connection: AnyConnection, tenant_id: UUID, number: int, wrapped: bytes
+    ) -> None:
+        """Store a private key as the provider wraps it now."""
+        await _QUERIES.execute(connection, "rewrap_key", tenant_id, number, wrapped)
+
     async def list_pending_ledgers(
         self, connection: AnyConnection, after: UUID, limit: int
     ) -> list[UUID]:

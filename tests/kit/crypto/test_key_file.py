@@ -10,7 +10,7 @@ from undercroft.kit.crypto.providers.key_file import (
     KeyFile,
     KeyFileError,
     add_key,
-    drop_old_keys,
+    drop_former_keys,
 )
 from undercroft.kit.crypto.providers.protocol import KeyUnavailableError
 
@@ -52,7 +52,7 @@ async def test_a_new_key_wraps_and_the_old_one_still_opens(path: Path) -> None:
     assert not keys.is_current(old)
     assert keys.is_current(new)
     assert await keys.unwrap(old, CONTEXT) == SECRET
-    drop_old_keys(path)
+    drop_former_keys(path)
     keys = await KeyFile.open(path)
     assert await keys.unwrap(new, CONTEXT) == SECRET
     with pytest.raises(KeyUnavailableError, match="Put back the file"):

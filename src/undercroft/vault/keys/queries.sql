@@ -58,3 +58,72 @@ INSERT INTO lookup_keys (tenant_id, data_key_id)
 VALUES (current_tenant(), $1)
 ON CONFLICT DO NOTHING
 RETURNING data_key_id;
+
+-- name: lock_current_tenant_key :maybe
+-- Against two rotations at once: the second waits, and then finds the first one's key.
+SELECT k.id, k.tenant_id, k.number, k.wrapped_key
+FROM tenant_keys AS k
+WHERE k.tenant_id = current_tenant() AND k.is_current
+FOR UPDATE;
+
+-- name: retire_tenant_key :exec
+-- Waits for every transaction that is writing a data key under it (insert_data_key locks it FOR SHARE).
+UPDATE tenant_keys SET is_current = FALSE WHERE id = $1;
+
+-- name: insert_next_tenant_key :exec
+INSERT INTO tenant_keys (id, tenant_id, number, wrapped_key, is_current)
+VALUES ($1, current_tenant(), $2, $3, TRUE);
+
+-- name: count_stale_data_keys :value
+SELECT count(*)
+FROM tenant_keys AS t
+INNER JOIN data_keys AS k ON t.tenant_id = k.tenant_id AND t.id = k.tenant_key_id
+WHERE t.tenant_id = current_tenant() AND NOT t.is_current;
+
+-- name: list_stale_data_keys :many
+-- SKIP LOCKED: what another transaction is deleting need not be wrapped anew.
+SELECT
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM tenant_keys AS t
+INNER JOIN data_keys AS k ON t.tenant_id = k.tenant_id AND t.id = k.tenant_key_id
+WHERE t.tenant_id = current_tenant() AND NOT t.is_current
+ORDER BY k.id
+LIMIT $1
+FOR UPDATE OF k SKIP LOCKED;
+
+-- name: rewrap_data_keys :exec
+UPDATE data_keys AS k
+SET tenant_key_id = $1, wrapped_key = renewed.wrapped_key
+FROM unnest($2::uuid[], $3::bytea[]) AS renewed (id, wrapped_key)
+WHERE k.id = renewed.id;
+
+-- name: destroy_unused_tenant_keys :exec
+UPDATE tenant_keys AS t
+SET wrapped_key = NULL
+WHERE
+    t.tenant_id = current_tenant()
+    AND NOT t.is_current
+    AND t.wrapped_key IS NOT NULL
+    AND NOT EXISTS (
+        SELECT FROM data_keys AS k WHERE k.tenant_id = t.tenant_id AND k.tenant_key_id = t.id
+    );
+
+-- name: destroy_tenant_keys :exec
+UPDATE tenant_keys SET wrapped_key = NULL WHERE tenant_id = current_tenant() AND wrapped_key IS NOT NULL;
+
+-- name: list_tenant_keys :many
+SELECT k.id, k.tenant_id, k.wrapped_key
+FROM tenant_keys AS k
+WHERE k.tenant_id = current_tenant() AND k.wrapped_key IS NOT NULL;
+
+-- name: rewrap_tenant_key :exec
+-- Only what was read: a key that was destroyed meanwhile must stay destroyed.
+UPDATE tenant_keys SET wrapped_key = $2 WHERE id = $1 AND wrapped_key = $3;
+
+-- name: list_tenants :many
+SELECT tenant_id FROM list_tenants($1, $2) AS tenant_id;

@@ -1,6 +1,6 @@
 """The keys' statements, one method each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -57,6 +57,69 @@ class KeyRepository:
     async def insert_lookup_key(self, transaction: Transaction, key_id: UUID) -> bool:
         """Make a data key the tenant's lookup key; False when it has one by now."""
         return await _QUERIES.value(transaction, "insert_lookup_key", key_id) is not None
+
+
+class RotationRepository:
+    """What rotating and destroying keys reads and writes."""
+
+    async def lock_current_tenant_key(
+        self, transaction: Transaction
+    ) -> tuple[WrappedTenantKey, int] | None:
+        """The tenant's current key, locked, and its number."""
+        row = await _QUERIES.maybe(transaction, "lock_current_tenant_key")
+        if row is None:
+            return None
+        return WrappedTenantKey(row["id"], row["tenant_id"], row["wrapped_key"]), row["number"]
+
+    async def replace_tenant_key(
+        self, transaction: Transaction, old_id: UUID, new_id: UUID, number: int, wrapped: bytes
+    ) -> None:
+        """Make another key the current one, once nobody writes under the old one any more."""
+        await _QUERIES.execute(transaction, "retire_tenant_key", old_id)
+        await _QUERIES.execute(transaction, "insert_next_tenant_key", new_id, number, wrapped)
+
+    async def count_stale_data_keys(self, transaction: Transaction) -> int:
+        """How many data keys are wrapped by a key that is not the current one."""
+        return int(await _QUERIES.value(transaction, "count_stale_data_keys"))
+
+    async def list_stale_data_keys(
+        self, transaction: Transaction, limit: int
+    ) -> list[WrappedDataKey]:
+        """Some of them, locked."""
+        rows = await _QUERIES.many(transaction, "list_stale_data_keys", limit)
+        return [wrapped_key(row) for row in rows]
+
+    async def rewrap_data_keys(
+        self, transaction: Transaction, tenant_key_id: UUID, renewed: Mapping[UUID, bytes]
+    ) -> None:
+        """Store data keys as they are wrapped by another tenant's key."""
+        await _QUERIES.execute(
+            transaction, "rewrap_data_keys", tenant_key_id, list(renewed), list(renewed.values())
+        )
+
+    async def destroy_unused_tenant_keys(self, transaction: Transaction) -> None:
+        """Destroy the tenant's former keys that wrap nothing any more."""
+        await _QUERIES.execute(transaction, "destroy_unused_tenant_keys")
+
+    async def destroy_tenant_keys(self, transaction: Transaction) -> int:
+        """Destroy every key of the tenant; how many there were."""
+        return await _QUERIES.execute(transaction, "destroy_tenant_keys")
+
+    async def list_tenant_keys(self, transaction: Transaction) -> list[WrappedTenantKey]:
+        """The tenant's keys that were not destroyed."""
+        rows = await _QUERIES.many(transaction, "list_tenant_keys")
+        return [WrappedTenantKey(row["id"], row["tenant_id"], row["wrapped_key"]) for row in rows]
+
+    async def rewrap_tenant_key(
+        self, transaction: Transaction, key_id: UUID, old: bytes, new: bytes
+    ) -> None:
+        """Store a tenant's key as the provider wraps it now, unless it was changed meanwhile."""
+        await _QUERIES.execute(transaction, "rewrap_tenant_key", key_id, new, old)
+
+    async def list_tenants(self, transaction: Transaction, after: UUID, limit: int) -> list[UUID]:
+        """Tenants in the order of their ids."""
+        rows = await _QUERIES.many(transaction, "list_tenants", after, limit)
+        return [row["tenant_id"] for row in rows]
 
 
 def wrapped_key(row: Record, prefix: str = "") -> WrappedDataKey:

@@ -75,8 +75,8 @@ class KeyRing:
         """
         while True:
             tenant_key = await self._current_tenant_key(transaction, scope)
-            material = await self._open_tenant_key(tenant_key)
-            wrapped = seal(material, key.material, _data_key_context(scope.tenant_id, key.id))
+            material = await self.open_tenant_key(tenant_key)
+            wrapped = seal(material, key.material, data_key_context(scope.tenant_id, key.id))
             if await self._repository.insert_data_key(transaction, key, tenant_key.id, wrapped):
                 return
 
@@ -92,7 +92,7 @@ class KeyRing:
             KeyUnavailableError: When the provider does not answer.
             DecryptionError: When the key rows were altered or swapped.
         """
-        return await self._open(wrapped_key(row, prefix))
+        return await self.unwrap(wrapped_key(row, prefix))
 
     async def read(self, transaction: Transaction, key_id: UUID) -> DataKey | None:
         """A data key by its id; None when it was destroyed.
@@ -103,7 +103,7 @@ class KeyRing:
             DecryptionError: When the key rows were altered or swapped.
         """
         found = await self._repository.find_data_key(transaction, key_id)
-        return None if found is None else await self._open(found)
+        return None if found is None else await self.unwrap(found)
 
     async def destroy(self, transaction: Transaction, key_ids: Sequence[UUID]) -> None:
         """Destroy data keys, and the salts of the ledger's commitments with them."""
@@ -127,7 +127,7 @@ class KeyRing:
     async def _lookup_key(self, transaction: Transaction, scope: Scope) -> DataKey:
         found = await self._repository.find_lookup_key(transaction)
         if found is not None:
-            return await self._open(found)
+            return await self.unwrap(found)
         key = await self.create(transaction, scope)
         if await self._repository.insert_lookup_key(transaction, key.id):
             return key
@@ -140,17 +140,31 @@ class KeyRing:
         if found is not None:
             return found
         key_id = self._ids.new()
-        context = _tenant_key_context(scope.tenant_id, key_id)
+        context = tenant_key_context(scope.tenant_id, key_id)
         wrapped = await self._provider.wrap(self._entropy(KEY_BYTES), context)
         await self._repository.insert_first_tenant_key(transaction, key_id, wrapped)
         return await self._current_tenant_key(transaction, scope)
 
-    async def _open(self, key: WrappedDataKey) -> DataKey:
-        material = await self._open_tenant_key(key.tenant_key)
-        context = _data_key_context(key.tenant_key.tenant_id, key.id)
+    async def unwrap(self, key: WrappedDataKey) -> DataKey:
+        """Open a data key.
+
+        Raises:
+            KeyDestroyedError: When the tenant's key was destroyed.
+            KeyUnavailableError: When the provider does not answer.
+            DecryptionError: When the key rows were altered or swapped.
+        """
+        material = await self.open_tenant_key(key.tenant_key)
+        context = data_key_context(key.tenant_key.tenant_id, key.id)
         return DataKey(key.id, unseal(material, key.wrapped, context), key.salt)
 
-    async def _open_tenant_key(self, key: WrappedTenantKey) -> bytes:
+    async def open_tenant_key(self, key: WrappedTenantKey) -> bytes:
+        """The material of a tenant's key.
+
+        Raises:
+            KeyDestroyedError: When it was destroyed.
+            KeyUnavailableError: When the provider does not answer.
+            DecryptionError: When its row was altered or swapped.
+        """
         if key.wrapped is None:
             self._open_tenant_keys.pop(key.id, None)
             raise KeyDestroyedError
@@ -159,7 +173,7 @@ class KeyRing:
             self._open_tenant_keys.move_to_end(key.id)
             return cached[1]
         material = await self._provider.unwrap(
-            key.wrapped, _tenant_key_context(key.tenant_id, key.id)
+            key.wrapped, tenant_key_context(key.tenant_id, key.id)
         )
         self._open_tenant_keys[key.id] = (key.wrapped, material)
         while len(self._open_tenant_keys) > _CACHED:
@@ -167,9 +181,11 @@ class KeyRing:
         return material
 
 
-def _tenant_key_context(tenant_id: UUID, key_id: UUID) -> bytes:
+def tenant_key_context(tenant_id: UUID, key_id: UUID) -> bytes:
+    """What a wrapped tenant's key is bound to."""
     return bind(tenant_id, "tenant_keys", key_id, "wrapped_key")
 
 
-def _data_key_context(tenant_id: UUID, key_id: UUID) -> bytes:
+def data_key_context(tenant_id: UUID, key_id: UUID) -> bytes:
+    """What a wrapped data key is bound to."""
     return bind(tenant_id, "data_keys", key_id, "wrapped_key")

@@ -38,9 +38,17 @@ class _FileKey:
 
 
 class KeyFile:
-    """A key provider over the keys of one file. Make it with :meth:`open`."""
+    """A key provider over the keys of one file. Make it with :meth:`open`.
 
-    def __init__(self, keys: list[_FileKey]) -> None:
+    The file is read again before a key is wrapped, and when a key is asked for that was not in it: a running service
+    takes part in a rotation without being restarted.
+    """
+
+    def __init__(self, path: Path, keys: list[_FileKey]) -> None:
+        self._path = path
+        self._take(keys)
+
+    def _take(self, keys: list[_FileKey]) -> None:
         self._current = keys[0]
         self._keys = {key.id: key for key in keys}
 
@@ -60,12 +68,15 @@ class KeyFile:
 
     async def wrap(self, key: bytes, context: bytes) -> bytes:
         """See :class:`KeyProvider`."""
+        self._take(await asyncio.to_thread(_read, self._path))
         return self._current.id + seal(self._current.material, key, self._current.id + context)
 
     async def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         """See :class:`KeyProvider`."""
         if len(wrapped) <= _ID_BYTES:
             raise DecryptionError
+        if wrapped[:_ID_BYTES] not in self._keys:
+            self._take(await asyncio.to_thread(_read, self._path))
         key = self._keys.get(wrapped[:_ID_BYTES])
         if key is None:
             raise KeyUnavailableError(
@@ -90,7 +101,7 @@ def add_key(path: Path, entropy: Callable[[int], bytes] = os.urandom) -> None:
     _write(path, [_new_key(entropy), *keys])
 
 
-def drop_old_keys(path: Path) -> None:
+def drop_former_keys(path: Path) -> None:
     """Leave only a file's current key, once nothing is wrapped with the others any more."""
     _write(path, _read(path)[:1])
 
@@ -99,7 +110,7 @@ def _open(path: Path, entropy: Callable[[int], bytes]) -> KeyFile:
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _create(path, [_new_key(entropy)])
-    return KeyFile(_read(path))
+    return KeyFile(path, _read(path))
 
 
 def _new_key(entropy: Callable[[int], bytes]) -> _FileKey:

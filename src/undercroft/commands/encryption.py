@@ -1,0 +1,61 @@
+"""``undercroft encryption``: rotates and destroys keys, also while the service runs."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from undercroft.commands.databases import connect_any_database
+from undercroft.identity.service import find_tenant
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile, add_key, drop_former_keys
+from undercroft.kit.database import Database
+from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.kit.ids import IdSource
+from undercroft.kit.settings import Settings
+from undercroft.ledger.keys import LogKeys
+from undercroft.vault.keys.rotation import KeyRotation, Progress
+
+
+async def rotate_tenant(settings: Settings, tenant: str, progress: Progress) -> None:
+    """Give a tenant another key."""
+    async with _open(settings) as (database, rotation):
+        await rotation.rotate_tenant(await find_tenant(database, tenant), progress)
+
+
+async def rotate_provider(settings: Settings, progress: Progress) -> None:
+    """Put a fresh key into the key file, unless a rotation has yet to be finished, and wrap everything with it."""
+    async with _open(settings) as (_, rotation):
+        if not await rotation.needs_former_keys():
+            await asyncio.to_thread(add_key, settings.key_path)
+    # Opened again, with the new key.
+    async with _open(settings) as (_, rotation):
+        await rotation.rotate_provider(progress)
+
+
+async def drop_former(settings: Settings) -> None:
+    """Remove from the key file what wraps nothing any more.
+
+    Raises:
+        UndercroftError: When something is still wrapped with a former key.
+    """
+    async with _open(settings) as (_, rotation):
+        if await rotation.needs_former_keys():
+            raise UndercroftError(
+                "Something is still wrapped with a former key. Run `undercroft encryption rotate-provider` again.",
+                kind=ErrorKind.CONFLICT,
+            )
+        await asyncio.to_thread(drop_former_keys, settings.key_path)
+
+
+async def destroy_tenant(settings: Settings, tenant: str) -> None:
+    """Destroy a tenant's keys."""
+    async with _open(settings) as (database, rotation):
+        await rotation.destroy_tenant(await find_tenant(database, tenant))
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncGenerator[tuple[Database, KeyRotation]]:
+    async with connect_any_database(settings) as database:
+        provider = await KeyFile.open(settings.key_path)
+        log_keys = LogKeys(database, provider, settings.ledger_origin)
+        yield database, KeyRotation(database, provider, log_keys, IdSource(SystemClock()))

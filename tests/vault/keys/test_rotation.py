@@ -1,0 +1,146 @@
+"""Rotations: nothing is lost while others write, an interrupted one is finished, and what is destroyed stays so."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeScope, Member
+from tests.stepping import until_blocked
+from undercroft.kit.crypto.providers.key_file import KeyFile, add_key, drop_former_keys
+from undercroft.kit.database import Database
+from undercroft.kit.errors import NotFoundError
+from undercroft.kit.ids import IdSource
+from undercroft.ledger.keys import LogKeys
+from undercroft.vault.keys.errors import KeyDestroyedError
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.keys.rotation import KeyRotation
+from undercroft.vault.keys.service import KeyRing
+
+IDS = IdSource()
+
+
+def unheard(done: int, total: int) -> None:
+    assert done <= total
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "provider.key"
+
+
+@pytest.fixture
+async def keys(path: Path) -> KeyRing:
+    """Of a service that goes on while keys are rotated."""
+    return KeyRing(await KeyFile.open(path), IDS)
+
+
+async def rotation(database: Database, path: Path) -> KeyRotation:
+    """Of a command that is run now."""
+    provider = await KeyFile.open(path)
+    return KeyRotation(database, provider, LogKeys(database, provider, "test"), IDS)
+
+
+async def make(database: Database, keys: KeyRing, scope: Member) -> DataKey:
+    async with database.transaction(scope) as transaction:
+        return await keys.create(transaction, scope)
+
+
+async def check(database: Database, keys: KeyRing, scope: Member, *made: DataKey) -> None:
+    async with database.transaction(scope) as transaction:
+        assert [await keys.read(transaction, key.id) for key in made] == list(made)
+
+
+async def state(database: Database, scope: Member) -> list[tuple[int, bool, bool, int]]:
+    """The tenant's keys: number, whether current, whether there, and how many data keys each wraps."""
+    async with database.transaction(scope) as transaction:
+        rows = await transaction.fetch(
+            "SELECT t.number, t.is_current, t.wrapped_key IS NOT NULL AS there, count(k.id)"
+            " FROM tenant_keys AS t LEFT JOIN data_keys AS k ON k.tenant_key_id = t.id GROUP BY t.id ORDER BY 1"
+        )
+    return [tuple(row.values()) for row in rows]
+
+
+async def test_a_tenants_key_is_replaced_under_what_it_wrapped(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann, bob = await make_scope(), await make_scope()
+    made = [await make(database, keys, ann) for _ in range(7)]
+    foreign = await make(database, keys, bob)
+    heard: list[tuple[int, int]] = []
+    await (await rotation(database, path)).rotate_tenant(
+        ann.tenant_id, lambda done, total: heard.append((done, total))
+    )
+    assert heard == [(7, 7)]
+    assert await state(database, ann) == [(1, False, False, 0), (2, True, True, 7)]
+    assert await state(database, bob) == [(1, True, True, 1)]
+    await check(database, keys, ann, *made, await make(database, keys, ann))
+    await check(database, keys, bob, foreign)
+
+
+async def test_a_key_that_is_being_written_is_waited_for(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    first = await make(database, keys, ann)
+    rotating = await rotation(database, path)
+    async with database.transaction(ann) as transaction:
+        late = await keys.create(transaction, ann)
+        running = asyncio.create_task(rotating.rotate_tenant(ann.tenant_id, unheard))
+        await until_blocked(database)
+    await running
+    assert await state(database, ann) == [(1, False, False, 0), (2, True, True, 2)]
+    await check(database, keys, ann, first, late)
+
+
+async def test_an_interrupted_rotation_is_finished_not_begun_again(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    made = [await make(database, keys, ann) for _ in range(3)]
+    interrupted = await rotation(database, path)
+    await interrupted._replace(ann)
+    assert await state(database, ann) == [(1, False, True, 3), (2, True, True, 0)]
+    await check(database, keys, ann, *made, await make(database, keys, ann))
+    await (await rotation(database, path)).rotate_tenant(ann.tenant_id, unheard)
+    assert await state(database, ann) == [(1, False, False, 0), (2, True, True, 4)]
+    await check(database, keys, ann, *made)
+
+
+async def test_the_providers_key_is_replaced_while_a_service_goes_on(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann, bob = await make_scope(), await make_scope()
+    made = await make(database, keys, ann)
+    signers = LogKeys(database, await KeyFile.open(path), "test")
+    before = await signers.get(ann.tenant_id)
+    add_key(path)
+    fresh = await make(database, keys, bob)
+    rotating = await rotation(database, path)
+    assert await rotating.needs_former_keys()
+    await rotating.rotate_provider(unheard)
+    assert not await rotating.needs_former_keys()
+    drop_former_keys(path)
+    await check(database, keys, ann, made)
+    await check(database, keys, bob, fresh)
+    again = LogKeys(database, await KeyFile.open(path), "test")
+    assert (await again.get(ann.tenant_id)).number == before.number
+
+
+async def test_a_destroyed_tenant_can_keep_nothing_and_read_nothing(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann, bob = await make_scope(), await make_scope()
+    made, foreign = await make(database, keys, ann), await make(database, keys, bob)
+    rotating = await rotation(database, path)
+    await rotating.destroy_tenant(ann.tenant_id)
+    for attempt in (check(database, keys, ann, made), make(database, keys, ann)):
+        with pytest.raises(KeyDestroyedError):
+            await attempt
+    for again in (
+        rotating.destroy_tenant(ann.tenant_id),
+        rotating.rotate_tenant(ann.tenant_id, unheard),
+    ):
+        with pytest.raises(NotFoundError):
+            await again
+    await check(database, keys, bob, foreign)
