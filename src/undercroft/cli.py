@@ -17,7 +17,6 @@ from undercroft.commands.client import ServiceClient
 from undercroft.commands.demo import run_demo
 from undercroft.commands.encryption import (
     destroy_tenant,
-    drop_former,
     rotate_provider,
     rotate_tenant,
 )
@@ -289,12 +288,6 @@ def encryption_rotate_provider(data_dir: DataDir = None) -> None:
         await rotate_provider(settings, _echo_progress)
 
     _run(rotate, _set_up(data_dir=data_dir))
-
-
-@encryption.command("drop-former-keys")
-def encryption_drop_former_keys(data_dir: DataDir = None) -> None:
-    """Remove from the key file the keys that wrap nothing any more."""
-    _run(drop_former, _set_up(data_dir=data_dir))
 
 
 @encryption.command("destroy-tenant")

@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 from undercroft.commands.databases import connect_any_database
 from undercroft.identity.service import find_tenant
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.crypto.providers.key_file import KeyFile, add_key, drop_former_keys
+from undercroft.kit.crypto.providers.key_file import KeyFile, add_key
 from undercroft.kit.database import Database
-from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.ledger.keys import LogKeys
@@ -30,21 +29,6 @@ async def rotate_provider(settings: Settings, progress: Progress) -> None:
     # Opened again, with the new key.
     async with _open(settings) as (_, rotation):
         await rotation.rotate_provider(progress)
-
-
-async def drop_former(settings: Settings) -> None:
-    """Remove from the key file what wraps nothing any more.
-
-    Raises:
-        UndercroftError: When something is still wrapped with a former key.
-    """
-    async with _open(settings) as (_, rotation):
-        if await rotation.needs_former_keys():
-            raise UndercroftError(
-                "Something is still wrapped with a former key. Run `undercroft encryption rotate-provider` again.",
-                kind=ErrorKind.CONFLICT,
-            )
-        await asyncio.to_thread(drop_former_keys, settings.key_path)
 
 
 async def destroy_tenant(settings: Settings, tenant: str) -> None:

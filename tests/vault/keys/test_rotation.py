@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import MakeScope, Member
 from tests.stepping import until_blocked
-from undercroft.kit.crypto.providers.key_file import KeyFile, add_key, drop_former_keys
+from undercroft.kit.crypto.providers.key_file import KeyFile, add_key
 from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
@@ -120,7 +120,6 @@ async def test_the_providers_key_is_replaced_while_a_service_goes_on(
     assert await rotating.needs_former_keys()
     await rotating.rotate_provider(unheard)
     assert not await rotating.needs_former_keys()
-    drop_former_keys(path)
     await check(database, keys, ann, made)
     await check(database, keys, bob, fresh)
     again = LogKeys(database, await KeyFile.open(path), "test")
@@ -144,3 +143,22 @@ async def test_a_destroyed_tenant_can_keep_nothing_and_read_nothing(
         with pytest.raises(NotFoundError):
             await again
     await check(database, keys, bob, foreign)
+
+
+async def test_a_destruction_leaves_no_key_that_a_rotation_makes_meanwhile(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    made = await make(database, keys, ann)
+    rotating, destroying = await rotation(database, path), await rotation(database, path)
+    async with database.transaction(ann) as transaction:
+        await keys.create(transaction, ann)  # as an upload that a rotation has to wait for
+        replacing = asyncio.create_task(rotating._replace(ann))
+        await until_blocked(database)
+        destruction = asyncio.create_task(destroying.destroy_tenant(ann.tenant_id))
+        await until_blocked(database, 2)
+    await replacing
+    await destruction
+    assert [there for _, _, there, _ in await state(database, ann)] == [False, False]
+    with pytest.raises(KeyDestroyedError):
+        await check(database, keys, ann, made)

@@ -78,6 +78,10 @@ class RotationRepository:
         await _QUERIES.execute(transaction, "retire_tenant_key", old_id)
         await _QUERIES.execute(transaction, "insert_next_tenant_key", new_id, number, wrapped)
 
+    async def lock_tenant_keys(self, transaction: Transaction) -> None:
+        """Wait for whoever replaces or destroys the tenant's keys, and keep others from it until this ends."""
+        await _QUERIES.execute(transaction, "lock_tenant_keys")
+
     async def count_stale_data_keys(self, transaction: Transaction) -> int:
         """How many data keys are wrapped by a key that is not the current one."""
         return int(await _QUERIES.value(transaction, "count_stale_data_keys"))

@@ -102,6 +102,7 @@ class KeyRotation:
             NotFoundError: When the tenant has no key that could be destroyed.
         """
         async with self._database.transaction(LogScope(tenant_id)) as transaction:
+            await self._repository.lock_tenant_keys(transaction)
             if not await self._repository.destroy_tenant_keys(transaction):
                 raise NotFoundError("key of tenant", tenant_id.hex)
 
@@ -111,6 +112,7 @@ class KeyRotation:
             self._entropy(KEY_BYTES), tenant_key_context(scope.tenant_id, key_id)
         )
         async with self._database.transaction(scope) as transaction:
+            await self._repository.lock_tenant_keys(transaction)
             found = await self._repository.lock_current_tenant_key(transaction)
             if found is None or found[0].wrapped is None:
                 raise NotFoundError("key of tenant", scope.tenant_id.hex)

@@ -8,6 +8,7 @@ from the backups. Without it they can be read by nobody.
 import asyncio
 import base64
 import binascii
+import fcntl
 import os
 import stat
 import tempfile
@@ -97,13 +98,10 @@ def add_key(path: Path, entropy: Callable[[int], bytes] = os.urandom) -> None:
     Raises:
         KeyFileError: When the file is missing, malformed or others may read it.
     """
-    keys = _read(path)
-    _write(path, [_new_key(entropy), *keys])
-
-
-def drop_former_keys(path: Path) -> None:
-    """Leave only a file's current key, once nothing is wrapped with the others any more."""
-    _write(path, _read(path)[:1])
+    # Against two rotations at once: each would write over the other's key, which may already wrap something.
+    with path.with_name(f".{path.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _write(path, [_new_key(entropy), *_read(path)])
 
 
 def _open(path: Path, entropy: Callable[[int], bytes]) -> KeyFile:
