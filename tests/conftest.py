@@ -136,6 +136,14 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     assert not strays, f"these child processes still run after the test: {strays}"
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty when it has ended since it was listed."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
 def _children() -> dict[int, str]:
     """Command lines of living child processes by id; not multiprocessing's own, which outlive their first use."""
     found: dict[int, str] = {}

@@ -13,6 +13,7 @@ import httpx2 as httpx
 import psutil
 import pytest
 
+from tests.conftest import command_of
 from tests.e2e.conftest import SAMPLES, make_key, start_service, stop_service
 from undercroft.identity.models import ProvisioningScope
 from undercroft.kit.clock import SystemClock
@@ -81,7 +82,7 @@ def _kill(process: subprocess.Popen[bytes], victim: str) -> None:
     tree = {child.pid: child for child in psutil.Process(process.pid).children(recursive=True)}
     doomed = {
         "service": [],
-        "worker": [child for child in tree.values() if "worker" in child.cmdline()],
+        "worker": [child for child in tree.values() if "worker" in command_of(child)],
         "postgres": [child for child in tree.values() if child.name() == "postgres"],
         "everything": list(tree.values()),
     }[victim]
@@ -139,7 +140,7 @@ def test_a_database_that_dies_is_started_again(tmp_path: Path) -> None:
     try:
         key = make_key(data_dir, "crash", "ann@example.org")
         tree = psutil.Process(process.pid).children(recursive=True)
-        (postmaster,) = (p for p in tree if p.name() == "postgres" and "-D" in p.cmdline())
+        (postmaster,) = (p for p in tree if p.name() == "postgres" and "-D" in command_of(p))
         postmaster.kill()
         headers = {"Authorization": f"Bearer {key}"}
         assert _becomes(f"{url}/readyz", 503)

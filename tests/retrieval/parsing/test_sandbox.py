@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.conftest import command_of
 from tests.retrieval.parsing import files, hostile
 from undercroft.kit.errors import UnavailableError
 from undercroft.retrieval.parsing.detection import DOCX, EPUB, HTML, JSON, MARKDOWN, PDF, PLAIN
@@ -50,7 +51,7 @@ def zygote_of(process: psutil.Process) -> psutil.Process:
     (zygote,) = [
         child
         for child in process.children()
-        if "undercroft.retrieval.parsing.zygote" in child.cmdline()
+        if "undercroft.retrieval.parsing.zygote" in command_of(child)
     ]
     return zygote
 
