@@ -13,7 +13,7 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.ledger.audit import AuditService
-from undercroft.ledger.models import AuditEntry, AuditFilter
+from undercroft.ledger.models import AuditEntry, AuditFilter, Outcome
 
 ALL = AuditFilter()
 
@@ -64,6 +64,33 @@ async def test_owners_and_actors_see_theirs_and_admins_all(
     assert await seen(colleague, colleague) == [4, 3, 2]
     assert await seen(owner, None) == [4, 3, 2, 1]
     assert await seen(stranger, None) == await seen(stranger, stranger) == []
+
+
+async def test_whoever_was_refused_does_not_learn_from_the_audit_what_is_there(
+    parts: Parts, database: Database, make_scope: MakeScope
+) -> None:
+    owner = await make_scope()
+    colleague = await make_scope(owner.tenant_id)
+    refused = {"owner_id": owner.principal_id, "outcome": Outcome.DENIED}
+    await do(parts, database, colleague, 1, **refused)
+    by_owner, by_colleague, by_admin = [
+        await parts.audit.list_entries(owner, viewer, ALL, limit=10)
+        for viewer in (owner.principal_id, colleague.principal_id, None)
+    ]
+    assert numbers(by_owner) == numbers(by_admin) == [1]
+    assert by_colleague == []
+    exported = [
+        entry
+        async for page in parts.audit.export(colleague, colleague.principal_id, ALL)
+        for entry in page
+    ]
+    assert exported == []
+    with pytest.raises(NotFoundError):
+        await parts.audit.open_entry(colleague, colleague.principal_id, by_owner[0].id)
+    async with database.transaction(colleague) as transaction:
+        (pending,) = await parts.ledger.append(transaction, colleague, act(2, **refused))  # pyright: ignore[reportArgumentType] - the fields of Act
+    with pytest.raises(NotFoundError):
+        await parts.reader.wait_for_entry(colleague, pending, colleague.principal_id)
 
 
 @pytest.mark.parametrize("sees_all", [True, False])

@@ -8,17 +8,21 @@ import asyncpg
 import pytest
 
 from tests.conftest import MakeScope, Member
-from tests.ledger.conftest import Parts, act, make_parts
+from tests.ledger.conftest import ORIGIN, MemoryKey, Parts, act, make_parts
 from tests.stepping import PATIENCE, rolled_back, until_blocked
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.protocol import KeyUnavailableError
 from undercroft.kit.database import Database
+from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
+from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.merkle import grow, root_of
 from undercroft.ledger.models import LogScope
 from undercroft.ledger.notes import checkpoint_text
 from undercroft.ledger.repository import LedgerRepository
-from undercroft.ledger.sequencer import SequencerSettings
+from undercroft.ledger.sequencer import Sequencer, SequencerSettings
+from undercroft.ledger.service import Ledger
 
 REPOSITORY = LedgerRepository()
 
@@ -304,3 +308,32 @@ async def test_the_clock_of_an_append_is_the_entrys_time(
     await parts.sequencer.sequence_all()
     (leaf,) = await leaves_of(database, member)
     assert json.loads(leaf)["time"][:16] >= before.isoformat()[:16]
+
+
+async def test_a_tenant_whose_key_is_missing_does_not_hold_up_those_after_it(
+    database: Database, make_scope: MakeScope
+) -> None:
+    class Lacking(MemoryKey):
+        """A keeper that lost one tenant's key."""
+
+        lost: bytes
+
+        async def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+            if context.startswith(self.lost):
+                raise KeyUnavailableError("It is gone.", code="key_missing")
+            return await super().unwrap(wrapped, context)
+
+    members = sorted([await make_scope() for _ in range(3)], key=lambda each: each.tenant_id.bytes)
+    provider = Lacking()
+    provider.lost = members[0].tenant_id.bytes
+    sequencer = Sequencer(database, LogKeys(database, provider, ORIGIN))
+    ledger = Ledger(database, IdSource(), SystemClock())
+    for member in members:
+        async with database.transaction(member) as transaction:
+            await ledger.append(transaction, member, act())
+    await sequencer.sequence_all()
+    sizes: list[int] = []
+    for member in members:
+        async with database.transaction(member) as transaction:
+            sizes.append(await transaction.fetchval("SELECT size FROM ledger_logs"))
+    assert sizes == [0, 1, 1]

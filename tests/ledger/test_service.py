@@ -1,6 +1,7 @@
 """What an entry says, and what it must not say."""
 
 import hashlib
+import hmac
 import json
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -12,7 +13,7 @@ from tests.conftest import MakeScope
 from tests.ledger.conftest import Parts, act
 from undercroft.kit.database import Database
 from undercroft.kit.sql import NoRowError
-from undercroft.ledger.leaves import commit, encode_leaf
+from undercroft.ledger.leaves import commit, derive_salt, encode_leaf
 from undercroft.ledger.lru import LruCache
 from undercroft.ledger.models import Act, LogScope, Outcome, Subject
 from undercroft.ledger.verification.entries import Entry, read_entry
@@ -37,17 +38,22 @@ def test_a_leaf_names_people_and_things_by_commitments_alone() -> None:
     leaf = encode_leaf(
         ENTRY, LOG, TIME, ACTOR, full, {ACTOR: ACTOR_SALT, OTHER: OTHER_SALT}, "req_1"
     )
+
+    def derived(field: str, salt: bytes, value: bytes) -> str:
+        own = hmac.digest(salt, f"entry_{ENTRY.hex}/{field}".encode(), "sha256")
+        return hashlib.sha256(own + value).hexdigest()
+
     expected = {
         "action": "document.read",
-        "actor": commit(ACTOR_SALT, f"user_{ACTOR.hex}".encode()),
-        "content": commit(SALT, hashlib.sha256(b"secret").digest()),
-        "grant": commit(SALT, f"grant_{GRANT.hex}".encode()),
+        "actor": derived("actor", ACTOR_SALT, f"user_{ACTOR.hex}".encode()),
+        "content": derived("content", SALT, hashlib.sha256(b"secret").digest()),
+        "grant": derived("grant", SALT, f"grant_{GRANT.hex}".encode()),
         "id": f"entry_{ENTRY.hex}",
         "log": LOG.hex,
-        "on_behalf_of": commit(OTHER_SALT, f"user_{OTHER.hex}".encode()),
+        "on_behalf_of": derived("on_behalf_of", OTHER_SALT, f"user_{OTHER.hex}".encode()),
         "outcome": "denied",
-        "purpose": commit(SALT, b"treatment"),
-        "resource": commit(SALT, b"file-00000000000000000000000000000007"),
+        "purpose": derived("purpose", SALT, b"treatment"),
+        "resource": derived("resource", SALT, b"file-00000000000000000000000000000007"),
         "time": "2026-03-04T05:06:07.000080Z",
         "trace": "req_1",
         "v": 1,
@@ -58,6 +64,23 @@ def test_a_leaf_names_people_and_things_by_commitments_alone() -> None:
     assert isinstance(read_entry(leaf, LOG.hex), Entry)
     for secret in (ACTOR.hex, OTHER.hex, GRANT.hex, "file-", "treatment", SALT.hex()):
         assert secret.encode() not in leaf
+
+
+def test_an_opened_entry_does_not_name_its_subject_in_another() -> None:
+    salts = {ACTOR: ACTOR_SALT}
+    same = Act("document.read", Subject("file-00000000000000000000000000000007", SALT), OTHER)
+    leaves = [
+        json.loads(encode_leaf(entry_id, LOG, TIME, ACTOR, same, salts, None))
+        for entry_id in (ENTRY, OTHER)
+    ]
+    for field, salt, value in (
+        ("actor", ACTOR_SALT, f"user_{ACTOR.hex}".encode()),
+        ("resource", SALT, same.resource.reference.encode()),
+    ):
+        opening = derive_salt(salt, ENTRY, field)
+        assert commit(opening, value) == leaves[0][field]
+        assert commit(opening, value) != leaves[1][field]
+        assert leaves[0][field] != leaves[1][field]
 
 
 def test_a_commitment_is_a_hash_of_salt_and_value() -> None:

@@ -569,6 +569,42 @@ def member(name: str, **fields: Any) -> tarfile.TarInfo:  # noqa: ANN401 - each 
     return made
 
 
+def ustar(name: str, data: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
+    made = tarfile.TarInfo(name)
+    made.size, made.type = len(data), kind
+    return made.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+
+
+def pax(**fields: str) -> bytes:
+    lines = b""
+    for key, value in fields.items():
+        rest = f" {key.replace('__', '.')}={value}\n".encode()
+        lines += str(len(rest) + 2).encode() + rest
+        assert len(rest) + 2 in range(10, 100), "the length counts its own two digits"
+    return lines
+
+
+GOOD, EVIL = ustar("doc.txt", b"good"), ustar("doc.txt", b"evil")
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        # What is skipped here as a folder's data, others unpack over the file that was looked at.
+        GOOD + ustar("folder/", EVIL, tarfile.DIRTYPE),
+        ustar("g", pax(path="evil.txt"), b"g") + GOOD,
+        ustar("x", pax(GNU__sparse__major="1", GNU__sparse__name="evil.txt"), b"x") + GOOD,
+    ],
+    ids=["data of a folder", "a global header", "a sparse file"],
+)
+def test_an_archive_that_others_unpack_to_other_files_is_refused(
+    tmp_path: Path, blocks: bytes
+) -> None:
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(blocks + bytes(1024))
+    assert faults(check(archive)) == {Fault.MALFORMED_ARCHIVE}
+
+
 @pytest.mark.parametrize(
     "members",
     [

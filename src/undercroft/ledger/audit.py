@@ -8,7 +8,7 @@ from uuid import UUID
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import parse_id, render_id
-from undercroft.ledger.leaves import grant_reference, user_reference
+from undercroft.ledger.leaves import derive_salt, grant_reference, user_reference
 from undercroft.ledger.models import (
     ENTRY_PREFIX,
     USER_PREFIX,
@@ -136,7 +136,7 @@ class AuditService:
             reference = user_reference(user_id)
             salt = await self._find_salt(transaction, scope, reference)
             if salt is not None:
-                openings.append(Opening(field, reference, salt))
+                openings.append(Opening(field, reference, derive_salt(salt, entry.id, field)))
         salt = await self._find_salt(transaction, scope, entry.resource)
         if salt is not None:
             grant = None if entry.grant_id is None else grant_reference(entry.grant_id)
@@ -147,7 +147,9 @@ class AuditService:
                 "content": None,
             }
             openings += [
-                Opening(field, value, salt) for field, value in values.items() if field in fields
+                Opening(field, value, derive_salt(salt, entry.id, field))
+                for field, value in values.items()
+                if field in fields
             ]
         return openings
 

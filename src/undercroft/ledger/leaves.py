@@ -1,6 +1,7 @@
 """The bytes of an entry: RFC 8785 JSON that names people and things by salted commitments alone."""
 
 import hashlib
+import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +18,15 @@ LEAF_VERSION: Final = 1
 def commit(salt: bytes, value: bytes) -> str:
     """SHA-256(salt || value), in hexadecimal: says nothing to whoever lacks the salt."""
     return hashlib.sha256(salt + value).hexdigest()
+
+
+def derive_salt(salt: bytes, entry_id: UUID, field: str) -> bytes:
+    """The salt of one field of one entry, from that of its subject (HMAC-SHA256).
+
+    With the subject's own, one opened entry would name its subject in every other. A derived salt opens one field and
+    tells nothing of the rest; and once the subject's salt is destroyed, none can be derived.
+    """
+    return hmac.digest(salt, f"{render_id(ENTRY_PREFIX, entry_id)}/{field}".encode(), "sha256")
 
 
 def user_reference(user_id: UUID) -> str:
@@ -45,7 +55,7 @@ def encode_leaf(
 ) -> bytes:
     """The canonical bytes of one entry.
 
-    Grant, purpose and content are committed to with the resource's salt: they go with it.
+    Grant, purpose and content are committed to with salts of the resource's: they go with it.
 
     Args:
         entry_id: The entry.
@@ -56,27 +66,31 @@ def encode_leaf(
         user_salts: Salts of the actor and of the user on whose behalf, if there is one.
         trace: Id of the request, or None.
     """
+
+    def committed(field: str, salt: bytes, value: bytes) -> str:
+        return commit(derive_salt(salt, entry_id, field), value)
+
     salt = act.resource.salt
     fields: dict[str, str | int] = {
         "action": act.action,
-        "actor": commit(user_salts[actor_id], user_reference(actor_id).encode()),
+        "actor": committed("actor", user_salts[actor_id], user_reference(actor_id).encode()),
         "id": render_id(ENTRY_PREFIX, entry_id),
         "log": log_id.hex,
         "outcome": act.outcome.value,
-        "resource": commit(salt, act.resource.reference.encode()),
+        "resource": committed("resource", salt, act.resource.reference.encode()),
         "time": render_time(occurred_at),
         "v": LEAF_VERSION,
     }
     if act.content is not None:
-        fields["content"] = commit(salt, act.content)
+        fields["content"] = committed("content", salt, act.content)
     if act.grant_id is not None:
-        fields["grant"] = commit(salt, grant_reference(act.grant_id).encode())
+        fields["grant"] = committed("grant", salt, grant_reference(act.grant_id).encode())
     if act.on_behalf_of is not None:
-        fields["on_behalf_of"] = commit(
-            user_salts[act.on_behalf_of], user_reference(act.on_behalf_of).encode()
+        fields["on_behalf_of"] = committed(
+            "on_behalf_of", user_salts[act.on_behalf_of], user_reference(act.on_behalf_of).encode()
         )
     if act.purpose is not None:
-        fields["purpose"] = commit(salt, act.purpose.encode())
+        fields["purpose"] = committed("purpose", salt, act.purpose.encode())
     if trace is not None:
         fields["trace"] = trace
     if act.version is not None:

@@ -90,6 +90,7 @@ ORDER BY occurred_at DESC, position DESC
 LIMIT $9;
 
 -- name: list_visible_entries :many
+-- Refusals are for the owner and for admins: to whoever was refused, what is not theirs is not there, here either.
 -- For $10: what was done with what they own, then what they did with what they do not.
 (
     SELECT
@@ -110,7 +111,7 @@ UNION ALL
         id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id,
         purpose, trace
     FROM ledger_entries
-    WHERE tenant_id = $1 AND actor_id = $10 AND owner_id IS DISTINCT FROM $10
+    WHERE tenant_id = $1 AND actor_id = $10 AND owner_id IS DISTINCT FROM $10 AND outcome = 'allowed'
       AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
       AND ($4::text IS NULL OR action = $4)
       AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
@@ -126,10 +127,10 @@ SELECT
     id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose,
     trace, leaf
 FROM ledger_entries
-WHERE tenant_id = $1 AND id = $2 AND ($3::uuid IS NULL OR owner_id = $3 OR actor_id = $3);
+WHERE tenant_id = $1 AND id = $2 AND ($3::uuid IS NULL OR owner_id = $3 OR (actor_id = $3 AND outcome = 'allowed'));
 
 -- name: is_pending :value
 SELECT EXISTS (
     SELECT FROM ledger_pending
-    WHERE tenant_id = $1 AND id = $2 AND ($3::uuid IS NULL OR owner_id = $3 OR actor_id = $3)
+    WHERE tenant_id = $1 AND id = $2 AND ($3::uuid IS NULL OR owner_id = $3 OR (actor_id = $3 AND outcome = 'allowed'))
 );

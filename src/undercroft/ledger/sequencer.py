@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from undercroft.jobs.dispatch import DATABASE_GONE
+from undercroft.kit.crypto.providers.protocol import KeyUnavailableError
 from undercroft.kit.database import Database
 from undercroft.ledger.keys import LogKeys, SigningKeys
 from undercroft.ledger.merkle import Growth, grow, root_of
@@ -119,6 +120,11 @@ class Sequencer:
     async def _sequence_or_log(self, tenant_id: UUID) -> bool:
         try:
             return await self.sequence(tenant_id) > 0
+        except KeyUnavailableError as error:
+            # Before the next clause, of which it would be one: a key that one tenant lacks is no reason to leave the
+            # logs of those after it without numbers.
+            _log.error("ledger_key_unavailable", tenant_id=str(tenant_id), reason=error.message)
+            return False
         except DATABASE_GONE:
             raise
         # One tenant's log that cannot be signed, for whatever reason, must not hold up the others'.

@@ -13,6 +13,9 @@ from undercroft.ledger.verification.findings import Fault, VerificationError, qu
 
 MAX_NAME: Final = 4096
 _BLOCK: Final = 512
+_HARMLESS: Final = frozenset(
+    {b"path", b"size", b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"}
+)
 _MAX_HEADER: Final = 1 << 16
 _CHECKSUM: Final = slice(148, 156)
 _NUMBER: Final = re.compile(rb" *([0-7]{1,20})[ \0]*")
@@ -55,11 +58,12 @@ def index_archive(file: BinaryIO, most: int) -> dict[str, Extent]:
         if kind in {b"x", b"L"}:
             extended.update(_read_extension(file, data, size, kind))
             continue
-        if kind == b"g":
-            continue
         name = _name(block, extended)
         extended = {}
         if kind == b"5":
+            # Programs that unpack take no data for a folder, and would read what is skipped here as more files.
+            if size:
+                raise _malformed(f"holds {quote(name)}, a folder with data")
             continue
         if kind not in {b"0", b"\0"}:
             raise _malformed(f"holds {quote(name)}, which is not a plain file")
@@ -118,6 +122,9 @@ def _read_extension(file: BinaryIO, data: int, size: int, kind: bytes) -> dict[s
         if match is None or end <= match.end() or text[end - 1 : end] != b"\n":
             raise _malformed("has a malformed extended header")
         key, _, value = text[match.end() : end - 1].partition(b"=")
+        if key not in _HARMLESS:
+            # Others give the file another name or other bytes in the programs that unpack it.
+            raise _malformed("has an extended header with a field that is not expected")
         if key in {b"path", b"size"}:
             values[key.decode()] = _decode(value)
         text = text[end:]
