@@ -1,5 +1,7 @@
 """No process of a service may leave its memory, and the keys in it, in a core file."""
 
+import contextlib
+
 import psutil
 import pytest
 
@@ -11,8 +13,11 @@ pytestmark = pytest.mark.xdist_group("service")
 def test_core_dumps_are_off_in_every_process(service: Service) -> None:
     serve = psutil.Process(service.process.pid)
     processes = [serve, *serve.children(recursive=True)]
-    commands = " ".join(" ".join(process.cmdline()) for process in processes)
-    for part in ("undercroft serve", "undercroft worker", "postgres", "zygote"):
-        assert part in commands
+    limits: dict[str, object] = {}
     for process in processes:
-        assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0), process.cmdline()
+        # PostgreSQL's workers come and go: one that has ended since it was listed writes no core file either.
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            limits[" ".join(process.cmdline())] = process.rlimit(psutil.RLIMIT_CORE)
+    for part in ("undercroft serve", "undercroft worker", "postgres", "zygote"):
+        assert any(part in command for command in limits)
+    assert set(limits.values()) == {(0, 0)}, limits
