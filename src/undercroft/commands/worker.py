@@ -24,7 +24,7 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 
@@ -95,7 +95,7 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     stack.push_async_callback(_cancel, sequencing)
     tasks = IndexTasks(
         database,
-        LocalBlobStore(settings.blobs_dir),
+        open_blob_store(settings),
         KeyRing(provider, ids),
         sandbox,
         await asyncio.to_thread(load_tokenizer, settings.models_dir),

@@ -47,7 +47,7 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.intake import Intake
 from undercroft.vault.keys.configured import open_key_provider
@@ -175,7 +175,7 @@ async def _open_services(
         await _run_until_closed(stack, sequencer.run())
         journal = Ledger(database, ids, clock, sequencer.wake)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
-        blobs = LocalBlobStore(settings.blobs_dir)
+        blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
         intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
