@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from tests.documents import make_documents
 from tests.stepping import PATIENCE, PausingEmbedder, SteppedDatabase
 from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.models import Claim
@@ -26,11 +27,9 @@ from undercroft.retrieval.embedding.local import MINILM, OnnxEmbedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer, locate_minilm
-from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.parsing.sandbox import ParserSandbox
 from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.blobs.local import LocalBlobStore
-from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 
@@ -60,7 +59,7 @@ class Shelf:
     async def put(self, scope: Scope, filename: str, content: str | bytes) -> UUID:
         """Take a document in."""
         source = io.BytesIO(content.encode() if isinstance(content, str) else content)
-        return (await self.documents.create(scope, source, filename, "user_data")).id
+        return (await self.documents.import_file(scope, source, filename, "user_data")).id
 
     async def fill(self, scope: Scope, texts: Mapping[str, str]) -> tuple[UUID, dict[str, UUID]]:
         """A collection of these documents, indexed; and the documents by name."""
@@ -117,22 +116,12 @@ async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> Asyn
             blobs = LocalBlobStore(folder / "blobs")
             keys = KeyRing(await KeyFile.open(folder.parent / "provider.key"), ids)
             ledger = Ledger(stepped, ids, clock)
-            staging = Staging(folder / "staging", ids)
             yield Shelf(
                 database=database,
                 stepped=stepped,
                 folder=folder,
                 embedder=embedder,
-                documents=DocumentService(
-                    stepped,
-                    blobs,
-                    staging,
-                    keys,
-                    ledger,
-                    ids,
-                    detect_media_type,
-                    UPLOAD_LIMIT,
-                ),
+                documents=make_documents(stepped, folder, keys, limit=UPLOAD_LIMIT),
                 collections=CollectionService(stepped, keys, ids, IndexService(JobQueue(ids))),
                 tasks=IndexTasks(
                     stepped,

@@ -9,17 +9,16 @@ from uuid import UUID
 import pytest
 
 from tests.conftest import MakeScope, Member
+from tests.documents import make_documents
 from tests.stepping import rolled_back, until_blocked
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
-from undercroft.ledger.service import Ledger
-from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.vault.blobs.local import LocalBlobStore
-from undercroft.vault.blobs.models import StagedBlob, blob_context
-from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.blobs.models import StagedBlob
+from undercroft.vault.intake import Received
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.repository import DocumentRepository
 from undercroft.vault.service import DocumentService
@@ -31,26 +30,13 @@ IDS = IdSource()
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> LocalBlobStore:
-    return LocalBlobStore(tmp_path / "blobs")
-
-
-@pytest.fixture
-def staging(tmp_path: Path) -> Staging:
-    return Staging(tmp_path / "staging", IDS)
-
-
-@pytest.fixture
 async def keys(tmp_path: Path) -> KeyRing:
     return KeyRing(await KeyFile.open(tmp_path / "provider.key"), IDS)
 
 
 @pytest.fixture
-def documents(
-    database: Database, blobs: LocalBlobStore, staging: Staging, keys: KeyRing
-) -> DocumentService:
-    ledger = Ledger(database, IDS, SystemClock())
-    return DocumentService(database, blobs, staging, keys, ledger, IDS, detect_media_type, 10_000)
+def documents(database: Database, keys: KeyRing, tmp_path: Path) -> DocumentService:
+    return make_documents(database, tmp_path, keys)
 
 
 @pytest.fixture
@@ -61,43 +47,32 @@ async def observer(database_urls: DatabaseUrls) -> AsyncGenerator[Database]:
 
 
 async def create(documents: DocumentService, scope: Member, content: bytes = CONTENT) -> UUID:
-    return (await documents.create(scope, io.BytesIO(content), "mill.txt", "user_data")).id
+    return (await documents.import_file(scope, io.BytesIO(content), "mill.txt", "user_data")).id
 
 
 class Upload:
-    """What an upload of the content holds once it was received, to be taken in step by step."""
+    """An upload of the content that has arrived, to be taken in step by step."""
 
-    def __init__(self, documents: DocumentService, scope: Member) -> None:
+    def __init__(self, documents: DocumentService, scope: Member, received: Received) -> None:
         self._documents = documents
         self._scope = scope
-        self.blob_id = IDS.new()
-        self._key = documents._keys.generate()
-        self.staged: StagedBlob
-
-    async def receive(self) -> None:
-        context = blob_context(self._scope.tenant_id, self.blob_id)
-        self.staged = await self._documents._staging.receive(
-            io.BytesIO(CONTENT), 10_000, self._key.material, context
-        )
+        self.received = received
 
     async def acquire(self, transaction: Transaction) -> UUID:
-        return await self._documents._keep(
-            transaction, self._scope, self.staged, self.blob_id, self._key, "text/plain"
-        )
+        return await self._documents._intake.record(transaction, self._scope, self.received)
 
     async def insert(self, transaction: Transaction, blob_id: UUID) -> UUID:
         return await self._documents._insert(
             transaction, self._scope, blob_id, "mill.txt", "user_data"
         )
 
-    async def discard(self) -> None:
-        await self._documents._staging.discard(self.staged)
+    async def store(self, blob_id: UUID) -> None:
+        await self._documents._intake.store(self._scope, self.received, blob_id)
 
 
 async def received(documents: DocumentService, scope: Member) -> Upload:
-    upload = Upload(documents, scope)
-    await upload.receive()
-    return upload
+    incoming = await documents._intake.read(scope, io.BytesIO(CONTENT))
+    return Upload(documents, scope, await documents._intake.receive(incoming, "mill.txt"))
 
 
 async def check_whole(documents: DocumentService, scope: Member, document_id: UUID) -> None:
@@ -162,14 +137,12 @@ async def test_an_upload_that_comes_before_a_delete_keeps_the_bytes(
         await until_blocked(observer)
         new = await upload.insert(transaction, blob_id)
     await deleting
-    await upload.discard()
     await check_whole(documents, ann, new)
     assert len(kept_files(tmp_path)) == 1
 
 
 async def test_two_first_uploads_at_once_keep_the_content_once(
     documents: DocumentService,
-    blobs: LocalBlobStore,
     make_scope: MakeScope,
     observer: Database,
     tmp_path: Path,
@@ -177,14 +150,14 @@ async def test_two_first_uploads_at_once_keep_the_content_once(
     ann = await make_scope()
     upload = await received(documents, ann)
     async with documents._database.transaction(ann) as transaction:
-        assert await upload.acquire(transaction) == upload.blob_id
+        assert await upload.acquire(transaction) == upload.received.blob_id
         uploading = asyncio.create_task(create(documents, ann))
         await until_blocked(observer)
-        await blobs.keep(upload.staged, ann.tenant_id)
-        await upload.insert(transaction, upload.blob_id)
+        await upload.store(upload.received.blob_id)
+        await upload.insert(transaction, upload.received.blob_id)
     second = await documents.get(ann, await uploading)
-    assert second.blob_id == upload.blob_id
-    assert [path.name for path in kept_files(tmp_path)] == [upload.staged.name.hex()]
+    assert second.blob_id == upload.received.blob_id
+    assert [path.name for path in kept_files(tmp_path)] == [upload.received.staged.name.hex()]
 
 
 async def test_a_first_upload_that_fails_leaves_its_content_to_the_other(
@@ -200,7 +173,7 @@ async def test_a_first_upload_that_fails_leaves_its_content_to_the_other(
 
 
 async def test_no_row_names_a_file_before_the_file_is_there(
-    database: Database, staging: Staging, keys: KeyRing, make_scope: MakeScope, tmp_path: Path
+    database: Database, keys: KeyRing, make_scope: MakeScope, tmp_path: Path
 ) -> None:
     class Full(LocalBlobStore):
         """A disk that fills up between staging and keeping."""
@@ -210,16 +183,7 @@ async def test_no_row_names_a_file_before_the_file_is_there(
             raise OSError(28, "No space left on device")
 
     ann = await make_scope()
-    documents = DocumentService(
-        database,
-        Full(tmp_path / "blobs"),
-        staging,
-        keys,
-        Ledger(database, IDS, SystemClock()),
-        IDS,
-        detect_media_type,
-        10_000,
-    )
+    documents = make_documents(database, tmp_path, keys, blobs=Full(tmp_path / "blobs"))
     with pytest.raises(OSError, match="No space"):
         await create(documents, ann)
     assert await documents.list_documents(ann, limit=10) == []
@@ -232,7 +196,7 @@ async def test_the_pages_meet_without_a_gap_and_keep_to_one_purpose(
 ) -> None:
     ann = await make_scope()
     made = [await create(documents, ann, f"Number {number}.".encode()) for number in range(7)]
-    other = await documents.create(ann, io.BytesIO(b"Another."), "other.txt", "assistants")
+    other = await documents.import_file(ann, io.BytesIO(b"Another."), "other.txt", "assistants")
     for ascending in (True, False):
         seen: list[UUID] = []
         while page := await documents.list_documents(

@@ -9,16 +9,12 @@ from uuid import UUID
 import pytest
 
 from tests.conftest import MakeScope
-from undercroft.kit.clock import SystemClock
+from tests.documents import make_documents
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
-from undercroft.ledger.service import Ledger
-from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.parsing.errors import UnsupportedTypeError
-from undercroft.vault.blobs.local import LocalBlobStore
-from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.errors import EmptyFileError, TooLargeError
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
@@ -29,23 +25,14 @@ CONTENT = b"The mill has stood empty since 1921."
 
 @pytest.fixture
 async def documents(database: Database, tmp_path: Path) -> DocumentService:
-    ids = IdSource()
-    return DocumentService(
-        database,
-        LocalBlobStore(tmp_path / "blobs"),
-        Staging(tmp_path / "staging", ids),
-        KeyRing(await KeyFile.open(tmp_path / "provider.key"), ids),
-        Ledger(database, ids, SystemClock()),
-        ids,
-        detect_media_type,
-        LIMIT,
-    )
+    keys = KeyRing(await KeyFile.open(tmp_path / "provider.key"), IdSource())
+    return make_documents(database, tmp_path, keys, limit=LIMIT)
 
 
 async def create(
     documents: DocumentService, scope: Scope, content: bytes = CONTENT, name: str = "mill.txt"
 ) -> UUID:
-    return (await documents.create(scope, io.BytesIO(content), name, "user_data")).id
+    return (await documents.import_file(scope, io.BytesIO(content), name, "user_data")).id
 
 
 def kept_files(tmp_path: Path) -> list[Path]:
@@ -131,7 +118,7 @@ async def test_a_cancelled_upload_leaves_nothing_behind(
     ann = await make_scope()
     source = Stalled(asyncio.get_running_loop())
     binary: BinaryIO = source
-    upload = asyncio.create_task(documents.create(ann, binary, "mill.txt", "user_data"))
+    upload = asyncio.create_task(documents.import_file(ann, binary, "mill.txt", "user_data"))
     await source.reading.wait()
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -39,6 +39,7 @@ from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.intake import Intake
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 
@@ -123,17 +124,11 @@ async def _ingest(
 ) -> Ingestion:
     ids = IdSource()
     keys = KeyRing(await KeyFile.open(settings.key_path), ids)
+    blobs, staging = LocalBlobStore(settings.blobs_dir), Staging(settings.staging_dir, ids)
+    intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
+    ledger = Ledger(database, ids, SystemClock())
     loader = CorpusLoader(
-        DocumentService(
-            database,
-            LocalBlobStore(settings.blobs_dir),
-            Staging(settings.staging_dir, ids),
-            keys,
-            Ledger(database, ids, SystemClock()),
-            ids,
-            detect_media_type,
-            settings.max_upload_bytes,
-        ),
+        DocumentService(database, blobs, intake, keys, ledger, ids),
         CollectionService(database, keys, ids, IndexService(JobQueue(ids))),
         JobService(database),
         SystemClock(),

@@ -154,7 +154,7 @@ class CorpusLoader:
     async def _create(self, scope: Scope, document: BeirDocument) -> UUID | None:
         """Take one document in; None when the vault refuses its content."""
         try:
-            created = await self._documents.create(
+            created = await self._documents.import_file(
                 scope, io.BytesIO(document.render()), document.filename, _PURPOSE
             )
         except UndercroftError as error:

@@ -50,6 +50,7 @@ from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.intake import Intake
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 
@@ -177,16 +178,8 @@ async def _open_services(
         blobs = LocalBlobStore(settings.blobs_dir)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
-        documents = DocumentService(
-            database,
-            blobs,
-            staging,
-            keys,
-            journal,
-            ids,
-            detect_media_type,
-            settings.max_upload_bytes,
-        )
+        intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
+        documents = DocumentService(database, blobs, intake, keys, journal, ids)
         collections = CollectionService(database, keys, ids, IndexService(JobQueue(ids)))
         search = SearchService(database, keys, journal, embedder)
         answers = Answerer(search, registry)
@@ -203,6 +196,7 @@ async def _open_services(
             ids=ids,
             clock=clock,
             identity=IdentityService(database, journal, ids, clock),
+            intake=intake,
             documents=documents,
             collections=collections,
             search=search,

@@ -26,6 +26,7 @@ from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
+from undercroft.vault.intake import Intake
 from undercroft.vault.service import DocumentService
 
 
@@ -39,6 +40,7 @@ class Services:
     ids: IdSource
     clock: Clock
     identity: IdentityService
+    intake: Intake
     documents: DocumentService
     collections: CollectionService
     search: SearchService

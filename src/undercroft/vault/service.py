@@ -1,8 +1,8 @@
 """Documents: taken in once for each content, encrypted, private to whoever brought them."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final
 from uuid import UUID
 
 from asyncpg import Record
@@ -14,16 +14,12 @@ from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.blobs.contents import BlobContent
-from undercroft.vault.blobs.models import StagedBlob, StoredBlob, blob_context
+from undercroft.vault.blobs.models import StoredBlob
 from undercroft.vault.blobs.protocol import BlobStore
-from undercroft.vault.blobs.staging import Staging
-from undercroft.vault.keys.models import DataKey
+from undercroft.vault.intake import Incoming, Intake
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.models import Document, IndexState, NewBlob, NewDocument
+from undercroft.vault.models import Document, IndexState, NewDocument
 from undercroft.vault.repository import DocumentRepository
-
-DetectMediaType: TypeAlias = Callable[[BinaryIO, str], str]
-"""Tells what a file is by its bytes; its name only decides between kinds of text. Raises for what is not served."""
 
 DOCUMENT_PREFIX: Final = "file-"
 
@@ -35,25 +31,23 @@ class DocumentService:
         self,
         database: Database,
         blobs: BlobStore,
-        staging: Staging,
+        intake: Intake,
         keys: KeyRing,
         ledger: Ledger,
         ids: IdSource,
-        detect_media_type: DetectMediaType,
-        max_bytes: int,
     ) -> None:
         self._database = database
         self._blobs = blobs
-        self._staging = staging
+        self._intake = intake
         self._keys = keys
         self._ledger = ledger
         self._ids = ids
-        self._detect_media_type = detect_media_type
-        self._max_bytes = max_bytes
         self._repository = DocumentRepository()
 
-    async def create(self, scope: Scope, source: BinaryIO, filename: str, purpose: str) -> Document:
-        """Take a document in.
+    async def create(
+        self, scope: Scope, incoming: Incoming, filename: str, purpose: str
+    ) -> Document:
+        """Make a document of a content that has arrived; the caller closes it afterwards.
 
         The same content a second time makes a second document over the same blob, so that it is neither stored nor
         indexed again.
@@ -63,25 +57,25 @@ class DocumentService:
             EmptyFileError: When it has no bytes.
             UndercroftError: Of kind UNSUPPORTED_MEDIA_TYPE, when its content is of no type that can be read.
         """
-        blob_id, key = self._ids.new(), self._keys.generate()
-        context = blob_context(scope.tenant_id, blob_id)
-        staged = await self._staging.receive(source, self._max_bytes, key.material, context)
+        received = await self._intake.receive(incoming, filename)
+        async with self._database.transaction(scope) as transaction:
+            blob_id = await self._intake.record(transaction, scope, received)
+            document_id = await self._insert(transaction, scope, blob_id, filename, purpose)
+            document = await self._find(transaction, document_id)
+            act = self._act("document.create", scope, document, received.staged.sha256)
+            await self._ledger.append(transaction, scope, act)
+            await self._intake.store(scope, received, blob_id)
+        return document
+
+    async def import_file(
+        self, scope: Scope, source: BinaryIO, filename: str, purpose: str
+    ) -> Document:
+        """Make a document of all of a file, as :meth:`create` does of what came over the wire."""
+        incoming = await self._intake.read(scope, source)
         try:
-            media_type = await self._staging.inspect(
-                staged, key.material, context, lambda file: self._detect_media_type(file, filename)
-            )
-            async with self._database.transaction(scope) as transaction:
-                kept_id = await self._keep(transaction, scope, staged, blob_id, key, media_type)
-                document_id = await self._insert(transaction, scope, kept_id, filename, purpose)
-                document = await self._find(transaction, document_id)
-                act = self._act("document.create", scope, document, staged.sha256)
-                await self._ledger.append(transaction, scope, act)
-                if kept_id == blob_id:
-                    # Last, so that a refused row leaves no file; before the commit, so that no row names a missing one.
-                    await self._blobs.keep(staged, scope.tenant_id)
-            return document
+            return await self.create(scope, incoming, filename, purpose)
         finally:
-            await self._staging.discard(staged)
+            await incoming.close()
 
     async def get(self, scope: Scope, document_id: UUID) -> Document:
         """One document.
@@ -177,35 +171,6 @@ class DocumentService:
     ) -> Act:
         subject = Subject(render_id(DOCUMENT_PREFIX, document.id), document.salt)
         return Act(action, subject, scope.principal_id, document.version, content=content)
-
-    async def _keep(
-        self,
-        transaction: Transaction,
-        scope: Scope,
-        staged: StagedBlob,
-        blob_id: UUID,
-        key: DataKey,
-        media_type: str,
-    ) -> UUID:
-        """The row of a content: the owner's own from before, if they have brought it already."""
-        digest = await self._keys.lookup_digest(transaction, scope, "content", staged.sha256)
-        await self._keys.keep(transaction, scope, key)
-        place = bind(scope.tenant_id, "blobs", blob_id, "sha256")
-        kept_id = await self._repository.acquire_blob(
-            transaction,
-            NewBlob(
-                id=blob_id,
-                digest=digest,
-                byte_size=staged.byte_size,
-                media_type=media_type,
-                data_key_id=key.id,
-                sealed_sha256=seal(key.material, staged.sha256, place),
-                stored_name=staged.name,
-            ),
-        )
-        if kept_id != blob_id:
-            await self._keys.destroy(transaction, [key.id])
-        return kept_id
 
     async def _insert(
         self, transaction: Transaction, scope: Scope, blob_id: UUID, filename: str, purpose: str

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from tests.conftest import MakeScope, Member
+from tests.documents import make_documents
 from undercroft.commands.databases import bring_up_to_date
 from undercroft.commands.worker import open_worker
 from undercroft.jobs.service import JobQueue
@@ -26,14 +27,10 @@ from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.embedding.protocol import Embedder, EmbeddingModel, Embeddings, Vectors
 from undercroft.retrieval.index.service import IndexService
-from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.models import Leg, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs.local import LocalBlobStore
-from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.service import DocumentService
 
 TEXTS = {
     "mill.txt": "The watermill on the Alder grinds barley for three villages.",
@@ -66,16 +63,7 @@ class Library:
         self.keys = keys
         self.ledger = ledger = Ledger(database, ids, SystemClock())
         self.database = database
-        self.documents = DocumentService(
-            database,
-            LocalBlobStore(folder / "blobs"),
-            Staging(folder / "staging", ids),
-            keys,
-            ledger,
-            ids,
-            detect_media_type,
-            100_000,
-        )
+        self.documents = make_documents(database, folder, keys, limit=100_000)
         self.collections = CollectionService(database, keys, ids, IndexService(JobQueue(ids)))
         self.search = SearchService(database, keys, ledger, embedder)
 
@@ -83,7 +71,9 @@ class Library:
         """A collection with these documents, indexed."""
         made = {
             name: (
-                await self.documents.create(scope, io.BytesIO(text.encode()), name, "user_data")
+                await self.documents.import_file(
+                    scope, io.BytesIO(text.encode()), name, "user_data"
+                )
             ).id
             for name, text in texts.items()
         }

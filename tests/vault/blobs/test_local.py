@@ -22,6 +22,7 @@ IDS = IdSource()
 TENANT, BLOB, OTHER = IDS.new(), IDS.new(), IDS.new()
 KEY = bytes(range(32))
 LIMIT = 2_000_000
+BLOCK = 100_000
 
 
 @pytest.fixture
@@ -39,7 +40,14 @@ def files(folder: Path) -> list[Path]:
 
 
 async def receive(staging: Staging, content: bytes) -> StagedBlob:
-    return await staging.receive(io.BytesIO(content), LIMIT, KEY, blob_context(TENANT, BLOB))
+    writer = staging.begin(LIMIT, KEY, blob_context(TENANT, BLOB))
+    try:
+        for start in range(0, len(content), BLOCK):
+            writer.write(content[start : start + BLOCK])
+        return writer.finish()
+    except Exception:
+        writer.close()
+        raise
 
 
 async def keep(staging: Staging, store: LocalBlobStore, content: bytes) -> StoredBlob:

@@ -8,16 +8,17 @@ from uuid import UUID
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from starlette.responses import StreamingResponse
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit, Order
+from undercroft.http.upload_form import UploadRoute, incoming_of
 from undercroft.http.wire import JsonObject, StorableText, page_of, require_id
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
 from undercroft.vault.models import Document, IndexState
 from undercroft.vault.service import DOCUMENT_PREFIX
 
-router = APIRouter(tags=["files"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["files"], route_class=UploadRoute)
 
 Purpose = Literal["assistants", "user_data", "batch", "fine-tune", "vision", "evals"]
 _STATUS: Final = {
@@ -46,7 +47,7 @@ async def create_file(
             param="expires_after",
         )
     filename = _clean_filename(file.filename)
-    document = await services.documents.create(caller, file.file, filename, purpose)
+    document = await services.documents.create(caller, incoming_of(file), filename, purpose)
     return _render(document)
 
 

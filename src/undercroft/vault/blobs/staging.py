@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from io import BufferedReader
@@ -15,7 +16,6 @@ from undercroft.vault.blobs.models import StagedBlob
 from undercroft.vault.errors import EmptyFileError, TooLargeError
 
 _Result = TypeVar("_Result")
-_BLOCK: Final = 256 * 1024
 _ABANDONED_AFTER: Final = timedelta(days=1)
 """No upload takes this long."""
 
@@ -33,26 +33,15 @@ class Staging:
         self._ids = ids
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    async def receive(self, source: BinaryIO, limit: int, key: bytes, context: bytes) -> StagedBlob:
-        """Encrypt a stream into durable storage.
+    def begin(self, limit: int, key: bytes, context: bytes) -> "StagedWriter":
+        """Where a stream is written to, piece by piece.
 
         Args:
-            source: Read from its current position to its end, in a thread.
             limit: The most bytes that are taken.
             key: 32 bytes, for this stream alone.
             context: What the stream is bound to.
-
-        Raises:
-            TooLargeError: When the stream has more than ``limit`` bytes.
-            EmptyFileError: When it has none.
         """
-        path = self._folder / self._ids.new().hex
-        try:
-            return await asyncio.to_thread(_encrypt, source, path, limit, key, context)
-        except BaseException:
-            # Also when the client left: a cancelled upload must not fill the disk.
-            await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
-            raise
+        return StagedWriter(self._folder / self._ids.new().hex, limit, key, context)
 
     async def inspect(
         self, staged: StagedBlob, key: bytes, context: bytes, look: Callable[[BinaryIO], _Result]
@@ -60,13 +49,75 @@ class Staging:
         """Run a function over the content of a staged blob, in a thread."""
         return await asyncio.to_thread(_inspect, staged.path, key, context, look)
 
-    async def discard(self, staged: StagedBlob) -> None:
-        """Forget a staged blob that turned out not to be needed; harmless when it was kept."""
-        await asyncio.to_thread(staged.path.unlink, missing_ok=True)
-
     async def sweep(self, now: datetime) -> None:
         """Delete what uploads left behind that a crash cut off. Recent files may belong to another process."""
         await asyncio.to_thread(_delete_older, self._folder, now - _ABANDONED_AFTER)
+
+
+class StagedWriter:
+    """A blob that is being received: encrypted as it is written. Its methods are for a thread: they wait for the disk.
+
+    One of them at a time; :meth:`close` alone may be called while another thread writes, and then waits for it.
+    """
+
+    def __init__(self, path: Path, limit: int, key: bytes, context: bytes) -> None:
+        self._path = path
+        self._limit = limit
+        self._key = key
+        self._context = context
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._file: BinaryIO | None = None
+        self._is_closed = False
+        # Whoever gives up may do so while a thread that nobody waits for any more still writes: without this, it would
+        # make the file anew after it was deleted.
+        self._lock = threading.Lock()
+
+    def write(self, block: bytes, /) -> None:
+        """Take the next bytes.
+
+        Raises:
+            TooLargeError: When they are more than the limit.
+            OSError: When the disk takes no more.
+        """
+        with self._lock:
+            if self._is_closed:
+                return
+            self._size += len(block)
+            if self._size > self._limit:
+                raise TooLargeError(self._limit)
+            if self._file is None:
+                self._begin()
+            self._digest.update(block)
+            self._writer.write(block)
+
+    def finish(self) -> StagedBlob:
+        """All was written: make it durable.
+
+        Raises:
+            EmptyFileError: When nothing was.
+        """
+        with self._lock:
+            if self._file is None or self._size == 0:
+                raise EmptyFileError
+            self._writer.finish()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            return StagedBlob(self._path, self._target.digest(), self._digest.digest(), self._size)
+
+    def close(self) -> None:
+        """Forget what was written, unless a store has it by now; harmless when there is nothing."""
+        with self._lock:
+            self._is_closed = True
+            if self._file is not None:
+                self._file.close()
+                self._path.unlink(missing_ok=True)
+
+    def _begin(self) -> None:
+        self._file = self._path.open("xb")
+        self._target = _HashedFile(self._file)
+        self._writer = SegmentWriter(self._target, self._key, self._context)
 
 
 class _HashedFile:
@@ -82,25 +133,6 @@ class _HashedFile:
 
     def digest(self) -> bytes:
         return self._digest.digest()
-
-
-def _encrypt(source: BinaryIO, path: Path, limit: int, key: bytes, context: bytes) -> StagedBlob:
-    digest, size = hashlib.sha256(), 0
-    with path.open("xb") as file:
-        target = _HashedFile(file)
-        writer = SegmentWriter(target, key, context)
-        while block := source.read(_BLOCK):
-            size += len(block)
-            if size > limit:
-                raise TooLargeError(limit)
-            digest.update(block)
-            writer.write(block)
-        if size == 0:
-            raise EmptyFileError
-        writer.finish()
-        file.flush()
-        os.fsync(file.fileno())
-    return StagedBlob(path, target.digest(), digest.digest(), size)
 
 
 def _inspect(

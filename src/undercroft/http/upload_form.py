@@ -1,0 +1,113 @@
+"""Forms with a file that is encrypted while it arrives: never on a disk in the clear, never all of it in memory.
+
+The framework parses and validates the form; only where it would put a file's bytes is changed. It would write those of
+a file above 1 MiB to the folder for temporary files.
+"""
+
+import io
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any, Final, cast
+
+from fastapi import HTTPException, Request, Response, UploadFile
+from starlette.datastructures import FormData, Headers
+from starlette.datastructures import UploadFile as StarletteUploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from undercroft.http.deps import AuthenticatedRoute, get_services
+from undercroft.identity.models import Principal
+from undercroft.kit.errors import UndercroftError
+from undercroft.vault.intake import Incoming
+
+_MOST_FIELDS: Final = 20
+_LARGEST_FIELD: Final = 64 * 1024
+_MULTIPART: Final = "multipart/form-data"
+
+
+class UploadRoute(AuthenticatedRoute):
+    """A route whose form may hold one file."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The framework's handler, given a request that puts files where they belong."""
+        handle = super().get_route_handler()
+
+        async def receive_file(request: Request) -> Response:
+            upload = _UploadRequest(request.scope, request.receive)
+            try:
+                return await handle(upload)
+            except HTTPException as error:
+                # The framework calls whatever ends the reading of a form a malformed one.
+                if isinstance(error.__cause__, UndercroftError | OSError):
+                    raise error.__cause__ from None
+                raise
+            finally:
+                await upload.discard()
+
+        return receive_file
+
+
+def incoming_of(file: UploadFile) -> Incoming:
+    """The content that came as a form's file."""
+    if not isinstance(file, _IncomingFile):
+        raise TypeError("the route is no UploadRoute")
+    return file.incoming
+
+
+class _IncomingFile(StarletteUploadFile):
+    """A file of a form that was encrypted as it came. It cannot be read: ask the intake."""
+
+    def __init__(self, incoming: Incoming, filename: str | None, headers: Headers) -> None:
+        super().__init__(io.BytesIO(), filename=filename, headers=headers)
+        self.incoming = incoming
+
+    async def write(self, data: bytes) -> None:
+        await self.incoming.write(data)
+
+    async def seek(self, offset: int) -> None:
+        """The framework rewinds what it has written."""
+
+    async def close(self) -> None:
+        await self.incoming.close()
+
+
+class _FormParser(MultiPartParser):
+    def __init__(
+        self, headers: Headers, stream: AsyncGenerator[bytes], begin: Callable[[], Incoming]
+    ) -> None:
+        super().__init__(
+            headers, stream, max_files=1, max_fields=_MOST_FIELDS, max_part_size=_LARGEST_FIELD
+        )
+        self._begin = begin
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        file = self._current_part.file
+        if file is not None:
+            self._current_part.file = _IncomingFile(self._begin(), file.filename, file.headers)
+
+
+class _UploadRequest(Request):
+    _incoming: Incoming | None = None
+
+    async def discard(self) -> None:
+        """Forget what was received, unless it was kept."""
+        if self._incoming is not None:
+            await self._incoming.close()
+
+    async def _get_form(self, **limits: Any) -> FormData:  # noqa: ANN401 - the framework's limits, for the others
+        if not self.headers.get("Content-Type", "").lower().startswith(_MULTIPART):
+            return await super()._get_form(**limits)
+        if self._form is None:
+            services = await get_services(self)
+            principal = cast("Principal", self.state.principal)
+
+            def begin() -> Incoming:
+                self._incoming = services.intake.begin(principal)
+                return self._incoming
+
+            try:
+                async with aclosing(self.stream()) as stream:
+                    self._form = await _FormParser(self.headers, stream, begin).parse()
+            except MultiPartException as error:
+                raise HTTPException(400, error.message) from error
+        return self._form

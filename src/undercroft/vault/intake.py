@@ -1,0 +1,180 @@
+"""Takes contents in: encrypted while they arrive, told by their bytes, kept once for each owner."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO, Final, TypeAlias
+from uuid import UUID
+
+from undercroft.kit.crypto.aead import bind, seal
+from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.ids import IdSource
+from undercroft.vault.blobs.models import StagedBlob, blob_context
+from undercroft.vault.blobs.protocol import BlobStore
+from undercroft.vault.blobs.staging import StagedWriter, Staging
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.models import NewBlob
+from undercroft.vault.repository import DocumentRepository
+
+DetectMediaType: TypeAlias = Callable[[BinaryIO, str], str]
+"""Tells what a file is by its bytes; its name only decides between kinds of text. Raises for what is not served."""
+
+_BLOCK: Final = 1024 * 1024
+"""Bytes that are encrypted in a thread at once, so that the switch to it is worth its time."""
+
+
+class Incoming:
+    """A content that is on its way in. Whoever began it closes it, whatever became of it."""
+
+    def __init__(self, blob_id: UUID, key: DataKey, context: bytes, writer: StagedWriter) -> None:
+        self.blob_id = blob_id
+        self.key = key
+        self.context = context
+        self._writer = writer
+        self._waiting = bytearray()
+
+    async def write(self, block: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            TooLargeError: When they are more than the service takes.
+        """
+        self._waiting += block
+        if len(self._waiting) >= _BLOCK:
+            await self._flush()
+
+    async def finish(self) -> StagedBlob:
+        """All was written: make it durable.
+
+        Raises:
+            TooLargeError: When it is more than the service takes.
+            EmptyFileError: When nothing was written.
+        """
+        await self._flush()
+        return await asyncio.to_thread(self._writer.finish)
+
+    async def close(self) -> None:
+        """Forget it, unless it was kept. Also when the client left: a cancelled upload must not fill the disk."""
+        self._waiting.clear()
+        await asyncio.shield(asyncio.to_thread(self._writer.close))
+
+    async def _flush(self) -> None:
+        if self._waiting:
+            block = bytes(self._waiting)
+            self._waiting.clear()
+            await asyncio.to_thread(self._writer.write, block)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A content that is here, whole and encrypted, and that nothing names yet.
+
+    Attributes:
+        media_type: What it is, by its bytes.
+    """
+
+    blob_id: UUID
+    key: DataKey
+    staged: StagedBlob
+    media_type: str
+
+
+class Intake:
+    """Takes contents in.
+
+    Args:
+        blobs: Where they are kept.
+        staging: Where they are received.
+        keys: Makes the key of each.
+        ids: Names them.
+        detect_media_type: Tells what they are.
+        max_bytes: The most bytes one may have.
+    """
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        staging: Staging,
+        keys: KeyRing,
+        ids: IdSource,
+        detect_media_type: DetectMediaType,
+        max_bytes: int,
+    ) -> None:
+        self._blobs = blobs
+        self._staging = staging
+        self._keys = keys
+        self._ids = ids
+        self._detect_media_type = detect_media_type
+        self._max_bytes = max_bytes
+        self._repository = DocumentRepository()
+
+    def begin(self, scope: Scope) -> Incoming:
+        """Where a content of the principal's is written to."""
+        blob_id, key = self._ids.new(), self._keys.generate()
+        context = blob_context(scope.tenant_id, blob_id)
+        writer = self._staging.begin(self._max_bytes, key.material, context)
+        return Incoming(blob_id, key, context, writer)
+
+    async def read(self, scope: Scope, source: BinaryIO) -> Incoming:
+        """All of a file, read in a thread from its current position.
+
+        Raises:
+            TooLargeError: When it is more than the service takes.
+        """
+        incoming = self.begin(scope)
+        try:
+            while block := await asyncio.to_thread(source.read, _BLOCK):
+                await incoming.write(block)
+        except BaseException:
+            await incoming.close()
+            raise
+        return incoming
+
+    async def receive(self, incoming: Incoming, filename: str) -> Received:
+        """All of a content was written: make it durable, and find out what it is.
+
+        Raises:
+            TooLargeError: When it is over the limit.
+            EmptyFileError: When it has no bytes.
+            UndercroftError: Of kind UNSUPPORTED_MEDIA_TYPE, when it is of no type that can be read.
+        """
+        staged = await incoming.finish()
+        media_type = await self._staging.inspect(
+            staged,
+            incoming.key.material,
+            incoming.context,
+            lambda file: self._detect_media_type(file, filename),
+        )
+        return Received(incoming.blob_id, incoming.key, staged, media_type)
+
+    async def record(self, transaction: Transaction, scope: Scope, received: Received) -> UUID:
+        """The row of a content, locked: the owner's own from before, if they have brought it already."""
+        staged, blob_id, key = received.staged, received.blob_id, received.key
+        digest = await self._keys.lookup_digest(transaction, scope, "content", staged.sha256)
+        await self._keys.keep(transaction, scope, key)
+        place = bind(scope.tenant_id, "blobs", blob_id, "sha256")
+        kept_id = await self._repository.acquire_blob(
+            transaction,
+            NewBlob(
+                id=blob_id,
+                digest=digest,
+                byte_size=staged.byte_size,
+                media_type=received.media_type,
+                data_key_id=key.id,
+                sealed_sha256=seal(key.material, staged.sha256, place),
+                stored_name=staged.name,
+            ),
+        )
+        if kept_id != blob_id:
+            await self._keys.destroy(transaction, [key.id])
+        return kept_id
+
+    async def store(self, scope: Scope, received: Received, kept_id: UUID) -> None:
+        """Keep the bytes, if their row is a new one.
+
+        Last in the transaction, so that a refused row leaves no file; before its commit, so that no row names a missing
+        one.
+        """
+        if kept_id == received.blob_id:
+            await self._blobs.keep(received.staged, scope.tenant_id)
