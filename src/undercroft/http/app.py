@@ -31,7 +31,6 @@ from undercroft.http.routes import audit, jobs, ledger, operations
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock, SystemClock
-from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
@@ -51,6 +50,7 @@ from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.intake import Intake
+from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 
@@ -168,7 +168,7 @@ async def _open_services(
         stack.push_async_callback(registry.close)
         await _run_until_closed(stack, telemetry.watch_loop(clock))
 
-        provider = await KeyFile.open(settings.key_path)
+        provider = await open_key_provider(settings, database)
         keys = KeyRing(provider, ids)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         sequencer = Sequencer(database, log_keys)
