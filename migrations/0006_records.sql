@@ -201,3 +201,18 @@ GRANT EXECUTE ON FUNCTION search_records(uuid, jsonb, bytea[], uuid, int) TO und
 GRANT CREATE ON SCHEMA public TO undercroft_search;
 ALTER FUNCTION search_records(uuid, jsonb, bytea[], uuid, int) OWNER TO undercroft_search;
 REVOKE CREATE ON SCHEMA public FROM undercroft_search;
+
+-- Once a tenant's key is destroyed, what its records are found by must not go on telling values.
+CREATE FUNCTION delete_tenant_record_index() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    DELETE FROM record_digests WHERE tenant_id = new.tenant_id;
+    UPDATE records SET plain = '{}' WHERE tenant_id = new.tenant_id AND plain <> '{}';
+    RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION delete_tenant_record_index() FROM PUBLIC;
+CREATE TRIGGER delete_record_index AFTER UPDATE OF wrapped_key ON tenant_keys
+FOR EACH ROW WHEN (new.is_current AND new.wrapped_key IS NULL) EXECUTE FUNCTION delete_tenant_record_index();

@@ -20,17 +20,6 @@ class RecordTooLargeError(UndercroftError):
         )
 
 
-class StaleVersionError(UndercroftError):
-    """The record is not at the version that the caller edited."""
-
-    def __init__(self, current: int) -> None:
-        super().__init__(
-            f"The record is at version {current} now. Read it again, and send the change with its new ETag.",
-            kind=ErrorKind.PRECONDITION_FAILED,
-            code="stale_version",
-        )
-
-
 class LockLostError(UndercroftError):
     """The caller's lock has ended."""
 

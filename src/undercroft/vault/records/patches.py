@@ -64,12 +64,16 @@ def apply_patch(target: object, operations: Sequence[Operation]) -> Any:  # noqa
     # A root of its own, so that "" is a member like any other.
     document = {_ROOT: copy.deepcopy(target)}
     room = LARGEST_COPIES
-    for operation in operations:
-        if operation["op"] == "copy":
-            room -= len(canonical(_read(document, operation["from"])))
-            if room < 0:
-                raise PatchError("The patch copies more than 512 KiB.", operation["path"])
-        _APPLY[operation["op"]](document, operation)
+    try:
+        for operation in operations:
+            if operation["op"] == "copy":
+                room -= len(canonical(_read(document, operation["from"])))
+                if room < 0:
+                    raise PatchError("The patch copies more than 512 KiB.", operation["path"])
+            _APPLY[operation["op"]](document, operation)
+    except RecursionError as error:
+        # Each move can nest a value deeper, beyond what a record may hold anyway.
+        raise PatchError("The patch nests values too deep.", "") from error
     return document[_ROOT]
 
 

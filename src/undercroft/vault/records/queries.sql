@@ -47,6 +47,16 @@ INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.id = $1
 ORDER BY p.number;
 
+-- name: find_record_owner :maybe
+-- Whose record it is, and the salt of the ledger's commitments to it.
+SELECT
+    r.owner_id,
+    r.schema_id,
+    k.salt
+FROM records AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+WHERE r.id = $1;
+
 -- name: list_parts_of :many
 -- The latest versions of some of the principal's records.
 SELECT

@@ -74,6 +74,10 @@ class RecordRepository:
         """The parts of one version of one record of the tenant's, with their keys; none when there is none."""
         return await _QUERIES.many(transaction, "list_parts", record_id, version)
 
+    async def find_record_owner(self, transaction: Transaction, record_id: UUID) -> Row | None:
+        """Whose record of the tenant's it is, and its salt."""
+        return await _QUERIES.maybe(transaction, "find_record_owner", record_id)
+
     async def list_parts_of(
         self, transaction: Transaction, record_ids: Sequence[UUID]
     ) -> list[Row]:

@@ -1,11 +1,12 @@
 """What schemas refuse."""
 
+from typing import Final
 from uuid import UUID
 
 from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
 from undercroft.kit.ids import render_id
 
-SCHEMA_PREFIX = "schema_"
+SCHEMA_PREFIX: Final = "schema_"
 
 
 class InvalidSchemaError(InvalidRequestError):
@@ -49,4 +50,15 @@ class SchemaMismatchError(UndercroftError):
             kind=ErrorKind.UNPROCESSABLE,
             param=pointer[:200] or None,
             code="schema_mismatch",
+        )
+
+
+class StaleVersionError(UndercroftError):
+    """The object is not at the version that the caller edited."""
+
+    def __init__(self, what: str, current: int) -> None:
+        super().__init__(
+            f"The {what} is at version {current} now. Read it again, and send the change with its new ETag.",
+            kind=ErrorKind.PRECONDITION_FAILED,
+            code="stale_version",
         )

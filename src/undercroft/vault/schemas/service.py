@@ -13,13 +13,18 @@ from asyncpg import ForeignKeyViolationError, Record
 from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
-from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.schemas.errors import SCHEMA_PREFIX, NotSchemaAdminError, SchemaInUseError
-from undercroft.vault.schemas.json_text import canonical, parse_json
+from undercroft.vault.schemas.errors import (
+    SCHEMA_PREFIX,
+    NotSchemaAdminError,
+    SchemaInUseError,
+    StaleVersionError,
+)
+from undercroft.vault.schemas.json_text import canonical, load_canonical
 from undercroft.vault.schemas.models import Definition, Schema
 from undercroft.vault.schemas.repository import SchemaRepository
 from undercroft.vault.schemas.validation import SchemaValidator, check_definition
@@ -61,17 +66,32 @@ class SchemaService:
             await self._append(transaction, scope, "schema.create", schema, definition)
         return schema
 
-    async def add_version(self, scope: Scope, schema_id: UUID, definition: Definition) -> Schema:
+    async def add_version(
+        self,
+        scope: Scope,
+        schema_id: UUID,
+        definition: Definition,
+        made_from: frozenset[int] | None = None,
+    ) -> Schema:
         """Add a version to a schema. Records stay with the version that they were checked against.
+
+        Args:
+            scope: Whose schema it is.
+            schema_id: Which.
+            definition: What the new version says.
+            made_from: The latest version is one of these; None for whatever it is.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
             NotSchemaAdminError: When it is another's.
+            StaleVersionError: When the latest version is another one.
             InvalidSchemaError: When the schema is none, or could cost too much.
             InvalidRequestError: When its fields contradict each other.
         """
         await asyncio.to_thread(check_definition, definition)
         async with self._administered(scope, schema_id, "schema.update") as (transaction, latest):
+            if made_from is not None and latest.version not in made_from:
+                raise StaleVersionError("schema", latest.version)
             key = await self.key(transaction, schema_id)
             number = latest.version + 1
             await self._insert_version(transaction, scope, schema_id, number, key, definition)
@@ -129,6 +149,17 @@ class SchemaService:
             schemas = [await self._open(row) for row in rows]
             await self._append_reads(transaction, scope, schemas)
         return schemas
+
+    async def find_salt(
+        self, transaction: Transaction, scope: Scope, reference: str
+    ) -> bytes | None:
+        """What opens the ledger's commitments to a schema of the tenant's; None when it is gone."""
+        del scope  # the transaction's own
+        schema_id = parse_id(SCHEMA_PREFIX, reference)
+        if schema_id is None:
+            return None
+        row = await self._repository.find_schema(transaction, schema_id, None)
+        return None if row is None else row["salt"]
 
     async def read(
         self, transaction: Transaction, schema_id: UUID, number: int | None = None
@@ -192,7 +223,7 @@ class SchemaService:
         name = unseal(
             key.material, row["sealed_name"], bind(tenant_id, "schemas", schema_id, "sealed_name")
         )
-        definition = parse_json(
+        definition = load_canonical(
             unseal(
                 key.material,
                 row["sealed_definition"],
