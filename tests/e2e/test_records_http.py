@@ -25,7 +25,7 @@ PERSON = {
 ANN = {"name": "Ann", "city": "Ulm", "email": "ann@example.org", "tags": ["a"]}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def http(service: Service) -> Generator[httpx.Client]:
     key = service.make_key("records", "ann@example.org")
     with httpx.Client(
