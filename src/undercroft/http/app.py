@@ -27,7 +27,7 @@ from undercroft.http.openai import (
     vector_store_files,
     vector_stores,
 )
-from undercroft.http.routes import audit, jobs, ledger, operations
+from undercroft.http.routes import audit, jobs, ledger, operations, records, schemas
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock, SystemClock
@@ -52,6 +52,9 @@ from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.intake import Intake
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.records.service import RecordService
+from undercroft.vault.records.storage import RecordStorage
+from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
 
 ROUTERS: Final[Sequence[APIRouter]] = (
@@ -60,6 +63,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     ledger.router,
     ledger.public_router,
     audit.router,
+    schemas.router,
+    records.router,
     vector_stores.router,
     vector_store_files.router,
     models.router,
@@ -132,9 +137,15 @@ def _add_middleware(application: FastAPI, settings: Settings) -> None:
         application.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-Match",
+                "If-None-Match",
+                "Lock-Token",
+            ],
+            expose_headers=["X-Request-Id", "Retry-After", "ETag"],
         )
     application.add_middleware(
         TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False
@@ -180,6 +191,8 @@ async def _open_services(
         await staging.sweep(clock.now())
         intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
         documents = DocumentService(database, blobs, intake, keys, journal, ids)
+        record_schemas = SchemaService(database, keys, journal, ids)
+        kept_records = RecordService(database, RecordStorage(keys, ids), record_schemas, journal)
         collections = CollectionService(database, keys, ids, IndexService(JobQueue(ids)))
         search = SearchService(database, keys, journal, embedder)
         answers = Answerer(search, registry)
@@ -198,6 +211,8 @@ async def _open_services(
             identity=IdentityService(database, journal, ids, clock),
             intake=intake,
             documents=documents,
+            schemas=record_schemas,
+            records=kept_records,
             collections=collections,
             search=search,
             embedder=embedder,
@@ -207,7 +222,7 @@ async def _open_services(
             jobs=JobService(database),
             ledger=journal,
             ledger_reader=ledger_reader,
-            audit=AuditService(database, ledger_reader, [documents]),
+            audit=AuditService(database, ledger_reader, [documents, record_schemas, kept_records]),
         )
 
 

@@ -27,6 +27,8 @@ from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.intake import Intake
+from undercroft.vault.records.service import RecordService
+from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
 
 
@@ -42,6 +44,8 @@ class Services:
     identity: IdentityService
     intake: Intake
     documents: DocumentService
+    schemas: SchemaService
+    records: RecordService
     collections: CollectionService
     search: SearchService
     embedder: Embedder
