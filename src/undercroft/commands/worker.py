@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -20,6 +21,7 @@ from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
@@ -27,6 +29,7 @@ from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.trash import Trash
 
 READY_LINE: Final = "ready"
 """What a worker that belongs to a service writes on its standard output once it takes jobs."""
@@ -93,10 +96,20 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
     sequencing = asyncio.create_task(sequencer.run())
     stack.push_async_callback(_cancel, sequencing)
+    blobs, keys = open_blob_store(settings), KeyRing(provider, ids)
+    trash = Trash(
+        own,
+        blobs,
+        keys,
+        Ledger(own, ids, clock, sequencer.wake),
+        timedelta(days=settings.document_retention_days),
+    )
+    purging = asyncio.create_task(trash.purge_for_ever())
+    stack.push_async_callback(_cancel, purging)
     tasks = IndexTasks(
         database,
-        open_blob_store(settings),
-        KeyRing(provider, ids),
+        blobs,
+        keys,
         sandbox,
         await asyncio.to_thread(load_tokenizer, settings.models_dir),
         embedder,
