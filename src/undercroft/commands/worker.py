@@ -29,6 +29,7 @@ from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.orphans import OrphanSweep
 from undercroft.vault.trash import Trash
 
 READY_LINE: Final = "ready"
@@ -106,6 +107,8 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     )
     purging = asyncio.create_task(trash.purge_for_ever())
     stack.push_async_callback(_cancel, purging)
+    sweeping = asyncio.create_task(OrphanSweep(own, blobs, clock).sweep_for_ever())
+    stack.push_async_callback(_cancel, sweeping)
     tasks = IndexTasks(
         database,
         blobs,
