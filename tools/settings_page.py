@@ -51,6 +51,8 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
     ),
     "Limits": (
         "max_upload_bytes",
+        "user_quota_bytes",
+        "tenant_quota_bytes",
         "max_body_bytes",
         "max_open_requests",
         "worker_concurrency",

@@ -21,12 +21,14 @@ from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.uploads.tasks import UploadTasks
 
 READY_LINE: Final = "ready"
 """What a worker that belongs to a service writes on its standard output once it takes jobs."""
@@ -93,16 +95,18 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
     sequencing = asyncio.create_task(sequencer.run())
     stack.push_async_callback(_cancel, sequencing)
+    blobs = LocalBlobStore(settings.blobs_dir)
     tasks = IndexTasks(
         database,
-        LocalBlobStore(settings.blobs_dir),
+        blobs,
         KeyRing(provider, ids),
         sandbox,
         await asyncio.to_thread(load_tokenizer, settings.models_dir),
         embedder,
         JobQueue(ids),
     )
-    handlers = tasks.handlers(settings.worker_concurrency)
+    uploads = UploadTasks(database, blobs, Ledger(database, ids, clock, sequencer.wake))
+    handlers = {**tasks.handlers(settings.worker_concurrency), **uploads.handlers()}
     return Worker(own, handlers, clock=clock, random=random.random)
 
 

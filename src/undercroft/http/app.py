@@ -24,10 +24,12 @@ from undercroft.http.openai import (
     files,
     models,
     responses,
+    uploads,
     vector_store_files,
     vector_stores,
 )
-from undercroft.http.routes import audit, jobs, ledger, operations
+from undercroft.http.routes import audit, jobs, ledger, operations, usage
+from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock, SystemClock
@@ -53,6 +55,11 @@ from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.intake import Intake
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
+from undercroft.vault.uploads.models import LARGEST_PART
+from undercroft.vault.uploads.parts import PartStore
+from undercroft.vault.uploads.service import UploadService
+from undercroft.vault.usage.models import Quotas
+from undercroft.vault.usage.service import UsageService
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     operations.router,
@@ -63,6 +70,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     vector_stores.router,
     vector_store_files.router,
     models.router,
+    uploads.router,
+    usage.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
@@ -72,9 +81,6 @@ LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
 
 _SHORT_BODY: Final = 256 * 1024
 """The largest JSON body where no long text belongs in one: a body costs many times its size once it is parsed."""
-
-_FORM_OVERHEAD: Final = 64 * 1024
-"""Room in an upload for the form around the file."""
 
 
 def create_application(
@@ -113,7 +119,11 @@ def create_application(
     for router in LONG_TEXT_ROUTERS:
         application.include_router(router, max_body_size=settings.max_body_bytes)
     application.include_router(
-        files.router, max_body_size=settings.max_upload_bytes + _FORM_OVERHEAD
+        files.router, max_body_size=settings.max_upload_bytes + FORM_OVERHEAD
+    )
+    application.include_router(
+        uploads.parts_router,
+        max_body_size=min(LARGEST_PART, settings.max_upload_bytes) + FORM_OVERHEAD,
     )
     install_error_handlers(application)
     application.add_middleware(BodyPace, clock=clock)
@@ -178,8 +188,25 @@ async def _open_services(
         blobs = LocalBlobStore(settings.blobs_dir)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
-        intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
+        usage_service = UsageService(
+            database, Quotas(settings.tenant_quota_bytes, settings.user_quota_bytes)
+        )
+        limit = settings.max_upload_bytes
+        intake = Intake(blobs, staging, keys, usage_service, ids, detect_media_type, limit)
         documents = DocumentService(database, blobs, intake, keys, journal, ids)
+        parts = PartStore(blobs, staging, keys, ids)
+        upload_service = UploadService(
+            database,
+            parts,
+            intake,
+            documents,
+            keys,
+            usage_service,
+            journal,
+            JobQueue(ids),
+            ids,
+            limit,
+        )
         collections = CollectionService(database, keys, ids, IndexService(JobQueue(ids)))
         search = SearchService(database, keys, journal, embedder)
         answers = Answerer(search, registry)
@@ -197,6 +224,8 @@ async def _open_services(
             clock=clock,
             identity=IdentityService(database, journal, ids, clock),
             intake=intake,
+            uploads=upload_service,
+            usage=usage_service,
             documents=documents,
             collections=collections,
             search=search,
@@ -207,7 +236,7 @@ async def _open_services(
             jobs=JobService(database),
             ledger=journal,
             ledger_reader=ledger_reader,
-            audit=AuditService(database, ledger_reader, [documents]),
+            audit=AuditService(database, ledger_reader, [documents, upload_service]),
         )
 
 

@@ -28,6 +28,8 @@ from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.intake import Intake
 from undercroft.vault.service import DocumentService
+from undercroft.vault.uploads.service import UploadService
+from undercroft.vault.usage.service import UsageService
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Services:
     clock: Clock
     identity: IdentityService
     intake: Intake
+    uploads: UploadService
+    usage: UsageService
     documents: DocumentService
     collections: CollectionService
     search: SearchService

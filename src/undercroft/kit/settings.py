@@ -183,6 +183,16 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         default=64 * MEBIBYTE, ge=1024, description="Largest file that may be uploaded, in bytes."
     )
+    user_quota_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most bytes of documents and uploads one user may keep. Unset: no limit.",
+    )
+    tenant_quota_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most bytes of documents and uploads all users of a tenant may keep together. Unset: no limit.",
+    )
     max_body_bytes: int = Field(
         default=4 * MEBIBYTE, ge=1024, description="Largest JSON body, in bytes."
     )

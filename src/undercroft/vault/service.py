@@ -16,7 +16,7 @@ from undercroft.ledger.service import Ledger
 from undercroft.vault.blobs.contents import BlobContent
 from undercroft.vault.blobs.models import StoredBlob
 from undercroft.vault.blobs.protocol import BlobStore
-from undercroft.vault.intake import Incoming, Intake
+from undercroft.vault.intake import Incoming, Intake, Received
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import Document, IndexState, NewDocument
 from undercroft.vault.repository import DocumentRepository
@@ -59,13 +59,33 @@ class DocumentService:
         """
         received = await self._intake.receive(incoming, filename)
         async with self._database.transaction(scope) as transaction:
-            blob_id = await self._intake.record(transaction, scope, received)
-            document_id = await self._insert(transaction, scope, blob_id, filename, purpose)
-            document = await self._find(transaction, document_id)
-            act = self._act("document.create", scope, document, received.staged.sha256)
-            await self._ledger.append(transaction, scope, act)
-            await self._intake.store(scope, received, blob_id)
+            document = await self.add(transaction, scope, received, filename, purpose)
+            await self._intake.store(transaction, scope, received, document.blob_id)
         return document
+
+    async def add(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        received: Received,
+        filename: str,
+        purpose: str,
+    ) -> Document:
+        """Make a document of a content in the caller's own transaction, which has the intake store it at its end."""
+        blob_id = await self._intake.record(transaction, scope, received)
+        document_id = await self._insert(transaction, scope, blob_id, filename, purpose)
+        document = await self._find(transaction, document_id)
+        act = self._act("document.create", scope, document, received.staged.sha256)
+        await self._ledger.append(transaction, scope, act)
+        return document
+
+    async def find(self, transaction: Transaction, document_id: UUID) -> Document:
+        """One document, in the caller's own transaction.
+
+        Raises:
+            NotFoundError: When the principal may see no such document.
+        """
+        return await self._find(transaction, document_id)
 
     async def import_file(
         self, scope: Scope, source: BinaryIO, filename: str, purpose: str
