@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, TypeVar
+from uuid import UUID
 
 import typer
 import uvloop
@@ -274,10 +275,13 @@ def encryption_rotate_tenant(
 ) -> None:
     """Give a tenant another key and destroy the one before. Run it again if it was interrupted."""
 
-    async def rotate(settings: Settings) -> None:
-        await rotate_tenant(settings, tenant, _echo_progress)
+    async def rotate(settings: Settings) -> frozenset[UUID]:
+        return await rotate_tenant(settings, tenant, _echo_progress)
 
-    _run(rotate, _set_up(data_dir=data_dir))
+    damaged = _run(rotate, _set_up(data_dir=data_dir))
+    for key_id in sorted(damaged):
+        typer.echo(f"Damaged, and left as it is: data key {key_id}", err=True)
+    raise typer.Exit(1 if damaged else 0)
 
 
 @encryption.command("rotate-provider")
@@ -299,12 +303,12 @@ def encryption_destroy_tenant(
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Destroy a tenant's keys: everything that it keeps is unreadable from then on."""
+    """Destroy a tenant's keys: everything that it keeps is unreadable from then on. Run it again if interrupted."""
     if not forever:
         raise InvalidRequestError("This cannot be undone. Say --forever if that is what you want.")
 
     async def destroy(settings: Settings) -> None:
-        await destroy_tenant(settings, tenant)
+        await destroy_tenant(settings, tenant, _echo_progress)
 
     _run(destroy, _set_up(data_dir=data_dir))
 

@@ -43,6 +43,7 @@ SECURITY_DEFINERS: Final = {
     "search_vector": "the same for the HNSW index",
     "count_added_chunks": "a trigger: keeps term statistics, which the service may not write",
     "count_removed_chunks": "the same when chunks go",
+    "delete_tenant_statistics": "a trigger: the same for a tenant whose key is destroyed",
     "dispatch_job": "puts a job in line in the queue, whose rows the service may not write",
     "claim_job": "a worker takes a job before it knows whose it is",
     "redispatch_lost_jobs": "maintenance of the queue over all tenants",

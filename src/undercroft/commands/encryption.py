@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 from undercroft.commands.databases import connect_any_database
 from undercroft.identity.service import find_tenant
@@ -12,13 +13,15 @@ from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.ledger.keys import LogKeys
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.rotation import KeyRotation, Progress
 
 
-async def rotate_tenant(settings: Settings, tenant: str, progress: Progress) -> None:
-    """Give a tenant another key."""
+async def rotate_tenant(settings: Settings, tenant: str, progress: Progress) -> frozenset[UUID]:
+    """Give a tenant another key; the data keys that are damaged and could not be wrapped with it."""
     async with _open(settings) as (database, rotation):
-        await rotation.rotate_tenant(await find_tenant(database, tenant), progress)
+        return await rotation.rotate_tenant(await find_tenant(database, tenant), progress)
 
 
 async def rotate_provider(settings: Settings, progress: Progress) -> None:
@@ -31,10 +34,11 @@ async def rotate_provider(settings: Settings, progress: Progress) -> None:
         await rotation.rotate_provider(progress)
 
 
-async def destroy_tenant(settings: Settings, tenant: str) -> None:
-    """Destroy a tenant's keys."""
-    async with _open(settings) as (database, rotation):
-        await rotation.destroy_tenant(await find_tenant(database, tenant))
+async def destroy_tenant(settings: Settings, tenant: str, progress: Progress) -> None:
+    """Destroy a tenant's keys and delete what nobody can read without them."""
+    async with connect_any_database(settings) as database:
+        destruction = TenantDestruction(database, LocalBlobStore(settings.blobs_dir))
+        await destruction.destroy(await find_tenant(database, tenant), progress)
 
 
 @asynccontextmanager
