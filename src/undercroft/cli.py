@@ -1,17 +1,12 @@
 """The command line."""
 
-import asyncio
-import os
-import resource
 import sys
-from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import Annotated, Final, NoReturn
 from uuid import UUID
 
 import typer
-import uvloop
 from rich.console import Console
 
 from undercroft.commands.client import ServiceClient
@@ -26,6 +21,10 @@ from undercroft.commands.ingest import ingest_paths
 from undercroft.commands.jobs import list_dead_jobs, retry_job
 from undercroft.commands.keys import create_key, revoke_key
 from undercroft.commands.migrate import migrate_database
+from undercroft.commands.operations import operations
+from undercroft.commands.running import DataDir
+from undercroft.commands.running import run as _run
+from undercroft.commands.running import set_up as _set_up
 from undercroft.commands.serve import serve as run_service
 from undercroft.commands.verify import verify as verify_files
 from undercroft.commands.worker import run_worker
@@ -34,16 +33,14 @@ from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.crypto.providers.key_file import KeyFileError
 from undercroft.kit.errors import InvalidRequestError, NotFoundError, UndercroftError
 from undercroft.kit.ids import parse_id, render_id
-from undercroft.kit.logs import configure_logging
 from undercroft.kit.migrations import MigrationError
 from undercroft.kit.postgres.errors import PostgresStartError
 from undercroft.kit.preflight import PreflightError
-from undercroft.kit.settings import Settings, SettingsError, load_settings
+from undercroft.kit.settings import Settings, SettingsError
 from undercroft.ledger.verification.notes import KeyFormatError
 from undercroft.ledger.verification.verify import VerificationUsageError
+from undercroft.operations.errors import OperationError
 from undercroft.retrieval.minilm.prepare import prepare_minilm
-
-_Result = TypeVar("_Result")
 
 # What a person can mend; anything else is a defect and shows its traceback.
 _EXPECTED: Final = (
@@ -52,6 +49,7 @@ _EXPECTED: Final = (
     KeyFileError,
     PostgresStartError,
     MigrationError,
+    OperationError,
     UndercroftError,
     KeyFormatError,
     VerificationUsageError,
@@ -71,10 +69,8 @@ application.add_typer(keys, name="keys")
 application.add_typer(jobs, name="jobs")
 encryption = typer.Typer(help="Keys of what is kept.", no_args_is_help=True)
 application.add_typer(encryption, name="encryption")
+application.add_typer(operations)
 
-DataDir = Annotated[
-    Path | None, typer.Option(help="Folder of the embedded database and the blobs.")
-]
 WithParent = Annotated[
     bool, typer.Option("--with-parent", hidden=True, help="Stop when standard input ends.")
 ]
@@ -109,10 +105,10 @@ def serve(
 def worker(data_dir: DataDir = None, with_parent: WithParent = False) -> None:
     """Run background jobs for a service that runs on the same database."""
 
-    async def work(settings: Settings) -> None:
+    async def run(settings: Settings) -> None:
         await run_worker(settings, belongs_to_parent=with_parent)
 
-    _run(work, _set_up(data_dir=data_dir))
+    _run(run, _set_up(data_dir=data_dir))
 
 
 @application.command()
@@ -315,21 +311,3 @@ def encryption_destroy_tenant(
 
 def _echo_progress(done: int, total: int) -> None:
     typer.echo(f"{done} of {total}", err=True)
-
-
-def _set_up(**overrides: Any) -> Settings:  # noqa: ANN401 - each option's own type
-    """The settings, and this process as they want it: its logs, no file that another user can read, no core file."""
-    given = {name: value for name, value in overrides.items() if value is not None}
-    settings = load_settings(**given)
-    configure_logging(settings.log_level, settings.log_format)
-    os.umask(0o077)
-    # Memory holds keys. Every process that this one starts inherits the limit, the database's too.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    return settings
-
-
-def _run(
-    command: Callable[[Settings], Coroutine[Any, Any, _Result]], settings: Settings
-) -> _Result:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(command(settings))

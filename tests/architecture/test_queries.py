@@ -21,11 +21,12 @@ Calls: TypeAlias = set[tuple[str, str, Cardinality]]
 SOURCE: Final = Path(str(resources.files("undercroft")))
 # Run by the embedded server's superuser before there is a schema.
 BOOTSTRAP: Final = "kit/postgres"
-# Run by the owner, for `migrate`.
+# Run by the owner, for `migrate`, `restore` and `fsck --repair`.
 OWNERS: Final = {
     ("kit", "grant_service_role"),
     ("kit", "insert_applied_migration"),
     ("kit", "register_embedding_model"),
+    ("operations/backups", "renumber_pending_entries"),
 }
 _METHODS: Final = {
     "one": Cardinality.ONE,

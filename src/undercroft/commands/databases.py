@@ -80,6 +80,17 @@ def database_pool(settings: Settings, url: str, size: int) -> Database:
     )
 
 
+def unhurried_pool(settings: Settings, url: str) -> Database:
+    """A small pool whose statements may take as long as they need: for commands that read or write everything."""
+    return Database(
+        url,
+        clock=SystemClock(),
+        size=_COMMAND_POOL,
+        statement_cache=settings.database_statement_cache,
+        statement_seconds=None,
+    )
+
+
 async def _enter_any(stack: AsyncExitStack, settings: Settings) -> str:
     clock = SystemClock()
     deadline = clock.monotonic() + _STARTING_SECONDS

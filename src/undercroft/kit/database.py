@@ -55,6 +55,7 @@ class Database:
         size: Largest number of connections.
         statement_cache: Prepared statements kept per connection; 0 behind an old PgBouncer.
         observer: Told about waits, if given.
+        statement_seconds: The longest that a statement may run; None for the commands that copy whole tables.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Database:
         size: int = 16,
         statement_cache: int = 256,
         observer: PoolObserver | None = None,
+        statement_seconds: float | None = _STATEMENT_SECONDS,
     ) -> None:
         self._clock = clock
         self._observer = observer
@@ -73,7 +75,7 @@ class Database:
             min_size=min(2, size),
             max_size=size,
             statement_cache_size=statement_cache,
-            command_timeout=_STATEMENT_SECONDS,
+            command_timeout=statement_seconds,
             init=_set_codecs,
             reset=_keep_session,
         )
@@ -93,9 +95,7 @@ class Database:
             UnavailableError: When no connection becomes free in time.
         """
         async with self._connection() as connection, connection.transaction():
-            await _QUERIES.value(
-                connection, "set_scope", str(scope.tenant_id), str(scope.principal_id)
-            )
+            await set_scope(connection, scope)
             yield connection
 
     @asynccontextmanager
@@ -106,6 +106,19 @@ class Database:
             UnavailableError: When no connection becomes free in time.
         """
         async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Transaction]:
+        """A read-only transaction whose statements all see one state. It has no tenant: see :func:`set_scope`.
+
+        Raises:
+            UnavailableError: When no connection becomes free in time.
+        """
+        async with (
+            self._connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
             yield connection
 
     @asynccontextmanager
@@ -130,6 +143,11 @@ class Database:
             raise UnavailableError("The database ended the connection; try again.") from error
         finally:
             await self._pool.release(connection)
+
+
+async def set_scope(transaction: Transaction, scope: Scope) -> None:
+    """Let the rest of a transaction see what ``scope`` may: for operators' commands, which go from tenant to tenant."""
+    await _QUERIES.value(transaction, "set_scope", str(scope.tenant_id), str(scope.principal_id))
 
 
 async def _set_codecs(connection: AnyConnection) -> None:

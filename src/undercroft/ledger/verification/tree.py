@@ -61,6 +61,10 @@ class Spine:
             digest = hash_node(self._subtrees.pop()[1], digest)
             height += 1
 
+    def subtrees(self) -> list[bytes]:
+        """The roots of the complete subtrees that make it up, the largest first."""
+        return [digest for _, digest in self._subtrees]
+
     def root(self) -> bytes:
         """The root of the whole tree so far."""
         if not self._subtrees:

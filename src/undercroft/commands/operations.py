@@ -1,0 +1,75 @@
+"""The commands by which an operator keeps a service's data safe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from undercroft.commands.backups import back_up
+from undercroft.commands.backups import restore as restore_backup
+from undercroft.commands.fsck import fsck as examine
+from undercroft.commands.running import DataDir, run, set_up
+from undercroft.kit.settings import Settings
+from undercroft.operations.backups.backup import BackupSummary
+from undercroft.operations.backups.restore import RestoreSummary
+
+operations = typer.Typer()
+
+
+@operations.command()
+def backup(
+    to: Annotated[Path, typer.Argument(help="A tar file to write (.tar), or a folder.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Back everything up but the key file, also while the service runs."""
+
+    async def work(settings: Settings) -> BackupSummary:
+        return await back_up(settings, to, _tell_progress)
+
+    made = run(work, set_up(data_dir=data_dir))
+    typer.echo(
+        f"Backed up {made.tenants} tenants: {made.row_bytes:,} bytes of rows, {made.blobs} blobs of "
+        f"{made.blob_bytes:,} bytes. The key file is not in it: keep a copy of that elsewhere."
+    )
+    if made.erased:
+        typer.echo(f"{made.erased} contents were erased meanwhile and are left out.")
+
+
+@operations.command()
+def restore(
+    source: Annotated[
+        Path, typer.Argument(metavar="FROM", help="A backup: a tar file or a folder.", exists=True)
+    ],
+    data_dir: DataDir = None,
+) -> None:
+    """Restore a backup into an empty installation, and prove it: ledgers, keys, every content."""
+
+    async def work(settings: Settings) -> RestoreSummary:
+        return await restore_backup(settings, source, _tell_progress)
+
+    made = run(work, set_up(data_dir=data_dir))
+    typer.echo(
+        f"Restored {made.tenants} tenants and {made.blobs} blobs. Proved: {made.entries} ledger entries up to their "
+        f"signed checkpoints, and the SHA-256 of every content. {made.queued} contents wait to be indexed again."
+    )
+    if made.erased:
+        typer.echo(f"{made.erased} documents were being erased during the backup: left out.")
+
+
+@operations.command()
+def fsck(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write a JSON object a line instead of text.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Examine every key, content, passage and ledger entry, also while the service runs."""
+
+    async def work(settings: Settings) -> bool:
+        return await examine(settings, typer.echo, _tell_progress, as_json=as_json)
+
+    raise typer.Exit(0 if run(work, set_up(data_dir=data_dir)) else 1)
+
+
+def _tell_progress(done: str) -> None:
+    typer.echo(done, err=True)

@@ -1,0 +1,1 @@
+"""Backups: every row that is not derived, every ciphertext, and a sealed manifest of both."""

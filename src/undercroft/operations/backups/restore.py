@@ -1,0 +1,330 @@
+"""Restores a backup into an empty installation, and proves it before it is there for anybody.
+
+Everything in the database is one transaction: an interrupted or refused restore leaves it empty. Ciphertexts are put
+into the store before that commits; of an interrupted restore they may stay, and the same backup finds them there.
+"""
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from undercroft.identity.models import UserScope
+from undercroft.kit.crypto.aead import DecryptionError
+from undercroft.kit.crypto.providers.protocol import KeyProvider, KeyUnavailableError
+from undercroft.kit.crypto.segments import plaintext_length
+from undercroft.kit.database import Database, Transaction, set_scope
+from undercroft.kit.ids import IdSource
+from undercroft.ledger.models import LogScope
+from undercroft.operations.backups.backup import COPY_SECONDS, Progress
+from undercroft.operations.backups.manifest import HEAD, Head, Manifest, check_seal
+from undercroft.operations.backups.reading import Member, check_backup, open_backup
+from undercroft.operations.backups.repository import BackupRepository
+from undercroft.operations.backups.tables import list_tables
+from undercroft.operations.errors import OperationError
+from undercroft.operations.examination.examiner import Examiner
+from undercroft.operations.examination.findings import Fault, Findings
+from undercroft.operations.tenants import each_tenant
+from undercroft.retrieval.index.service import IndexService
+from undercroft.vault.blobs.models import StagedBlob
+from undercroft.vault.blobs.protocol import BlobStore
+
+_PAGE: Final = 500
+_PIECE: Final = 1 << 20
+
+# Not named queries: they change tables, which is the owner's, and what changes a table can be neither prepared nor
+# explained. COPY FROM is refused under row-level security, and a trigger would make what the backup holds already.
+# Locks keep a service that runs on this database out, and give up soon where one holds it.
+_OPEN_TABLES: Final = """
+DO $$
+DECLARE
+    opened regclass;
+BEGIN
+    SET LOCAL lock_timeout = '10s';
+    FOR opened IN
+        SELECT c.oid FROM pg_class AS c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relrowsecurity
+        ORDER BY c.relname
+    LOOP
+        EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', opened);
+        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER USER', opened);
+    END LOOP;
+END
+$$
+"""
+_CLOSE_TABLES: Final = """
+DO $$
+DECLARE
+    closed regclass;
+BEGIN
+    SET CONSTRAINTS ALL IMMEDIATE;
+    FOR closed IN
+        SELECT c.oid FROM pg_class AS c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relrowsecurity
+        ORDER BY c.relname
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE TRIGGER USER', closed);
+        EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', closed);
+    END LOOP;
+END
+$$
+"""
+_ADVANCE_SEQUENCES: Final = """
+DO $$
+DECLARE
+    owned record;
+    last bigint;
+BEGIN
+    FOR owned IN
+        SELECT d.objid::regclass AS sequence, d.refobjid::regclass AS owner, a.attname AS owned_column
+        FROM pg_depend AS d
+        JOIN pg_class AS c ON c.oid = d.objid AND c.relkind = 'S' AND c.relnamespace = 'public'::regnamespace
+        JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+        WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+    LOOP
+        EXECUTE format('SELECT max(%I) FROM %s', owned.owned_column, owned.owner) INTO last;
+        IF last IS NOT NULL THEN
+            PERFORM setval(owned.sequence, last);
+        END IF;
+    END LOOP;
+END
+$$
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSummary:
+    """What was restored and proved.
+
+    Attributes:
+        entries: Entries of ledgers, derived again up to signed checkpoints.
+        queued: Contents that will be indexed again.
+        erased: Documents that were being erased while the backup ran, and are left out.
+    """
+
+    tenants: int
+    blobs: int
+    entries: int
+    queued: int
+    erased: int
+
+
+class RestoreRefusedError(OperationError):
+    """What a backup holds does not prove itself; the findings say what is wrong."""
+
+    def __init__(self, findings: Findings) -> None:
+        first = "\n".join(f"  {finding.to_text()}" for finding in findings.first)
+        super().__init__(
+            f"The backup does not prove itself ({findings.total} findings), and nothing was restored:\n{first}"
+        )
+
+
+class Restore:
+    """Restores a backup.
+
+    Args:
+        database: The owner's login: at least one connection. No statement of it may be cut short.
+        store: An empty store for the blobs.
+        staging: A folder on the store's file system.
+        provider: Has the key that the backup was made with.
+        index: Has contents indexed again.
+        examiner: Proves what was restored.
+        ids: Names files.
+        progress: Told what is done.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: BlobStore,
+        staging: Path,
+        provider: KeyProvider,
+        index: IndexService,
+        examiner: Examiner,
+        ids: IdSource,
+        progress: Progress,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._staging = staging
+        self._provider = provider
+        self._index = index
+        self._examiner = examiner
+        self._ids = ids
+        self._progress = progress
+        self._repository = BackupRepository()
+
+    async def run(self, source: Path) -> RestoreSummary:
+        """Restore what is at a path.
+
+        Raises:
+            OperationError: When the backup is damaged or does not prove itself, is of another schema or key, or the
+                installation is not empty. The database is as it was then.
+            OSError: When the backup cannot be read.
+        """
+        manifest = await self._check(source)
+        self._progress("the backup is whole")
+        async with self._database.transaction_without_scope() as transaction:
+            await transaction.execute(_OPEN_TABLES)
+            filled = await self._repository.find_filled_table(transaction)
+            if filled is not None:
+                raise OperationError(
+                    f"This database is not empty: it has rows in {filled}. Restore into a new, migrated one."
+                )
+            blobs = await self._load(source, transaction)
+            await self._repository.renumber_pending_entries(transaction)
+            await transaction.execute(_ADVANCE_SEQUENCES)
+            await transaction.execute(_CLOSE_TABLES)
+            return await self._finish(transaction, manifest, blobs)
+
+    async def _check(self, source: Path) -> Manifest:
+        checked = await asyncio.to_thread(check_backup, source)
+        try:
+            fits = await check_seal(self._provider, checked.manifest, checked.seal)
+        except DecryptionError:
+            fits = False
+        except KeyUnavailableError as error:
+            raise OperationError(
+                f"The backup was made with another key file: {error.message} Nothing was restored."
+            ) from error
+        if not fits:
+            raise OperationError("The manifest is not the one that was sealed: it was altered.")
+        return Manifest.from_bytes(checked.manifest)
+
+    async def _load(self, source: Path, transaction: Transaction) -> int:
+        blobs, has_rows = 0, False
+        columns: dict[str, list[str]] = {}
+        with open_backup(source) as members:
+            while (member := await asyncio.to_thread(next, members, None)) is not None:
+                if member.path == HEAD:
+                    columns = await self._check_head(transaction, member)
+                    continue
+                if (table := member.table) is not None:
+                    await transaction.copy_to_table(
+                        table,
+                        source=_Source(member),
+                        columns=columns[table],
+                        timeout=COPY_SECONDS,
+                    )
+                    self._progress(f"rows of {table}")
+                    continue
+                if not has_rows:
+                    # All of them are there by now, and none of the backup's blobs.
+                    await self._check_store(transaction)
+                    has_rows = True
+                if (blob := member.blob) is not None:
+                    await self._keep(member, UUID(hex=blob[0]), bytes.fromhex(blob[1]))
+                    blobs += 1
+                    if blobs % _PAGE == 0:
+                        self._progress(f"{blobs} blobs")
+        return blobs
+
+    async def _check_head(self, transaction: Transaction, member: Member) -> dict[str, list[str]]:
+        head = Head.from_bytes(await asyncio.to_thread(member.read_whole))
+        applied = await self._repository.list_applied_migrations(transaction)
+        if [applied[version] for version in sorted(applied)] != head.migrations:
+            raise OperationError(
+                f"The backup is of a database at migration {len(head.migrations)}, this one is at {len(applied)}, "
+                "or their migrations differ. Restore with the Undercroft that wrote it, then upgrade."
+            )
+        ours = {table.name: list(table.columns) for table in await list_tables(transaction)}
+        if ours != head.tables:
+            raise OperationError("The backup has other tables or columns than this database.")
+        return ours
+
+    async def _keep(self, member: Member, tenant_id: UUID, name: bytes) -> None:
+        path = self._staging / self._ids.new().hex
+        try:
+            await asyncio.to_thread(_unpack, member, path)
+            staged = StagedBlob(path, name, b"", plaintext_length(member.size))
+            await self._store.keep(staged, tenant_id)
+        finally:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _check_store(self, transaction: Transaction) -> None:
+        async for kept in self._store.list_files():
+            if not await self._repository.has_stored_name(transaction, kept.tenant_id, kept.name):
+                raise OperationError(
+                    f"The blob store is not empty: it has {kept.name.hex()} of tenant {kept.tenant_id.hex}, which is "
+                    "not in this backup. Restore into an empty one."
+                )
+
+    async def _finish(
+        self, transaction: Transaction, manifest: Manifest, blobs: int
+    ) -> RestoreSummary:
+        findings = Findings()
+        entries = queued = erased = 0
+        heads = {head.tenant: head for head in manifest.ledgers}
+        tenants = [tenant_id async for tenant_id in each_tenant(transaction)]
+        for tenant_id in tenants:
+            scope = LogScope(tenant_id)
+            await set_scope(transaction, scope)
+            gone = manifest.erased_of(tenant_id)
+            if gone:
+                erased += await self._repository.delete_erased(transaction, gone)
+            await self._repository.forget_index(transaction)
+            examined = await self._examiner.examine(
+                transaction, tenant_id, findings, look_again=_still_there, with_index=False
+            )
+            entries += examined.size
+            head = heads.pop(tenant_id.hex, None)
+            if head is None or (head.log, head.size, head.checkpoint) != (
+                examined.log_id.hex,
+                examined.size,
+                examined.checkpoint,
+            ):
+                findings.add(
+                    Fault.LEDGER_HEAD_WRONG, tenant_id, "log", "is not that of the manifest"
+                )
+            self._progress(f"proved tenant {tenant_id.hex}: {examined.size} entries")
+        if heads:
+            raise OperationError(f"The rows of tenant {min(heads)} are missing from the backup.")
+        if findings.total:
+            raise RestoreRefusedError(findings)
+        for tenant_id in tenants:
+            queued += await self._queue(transaction, tenant_id)
+        return RestoreSummary(len(tenants), blobs, entries, queued, erased)
+
+    async def _queue(self, transaction: Transaction, tenant_id: UUID) -> int:
+        """Have what is in a collection indexed again."""
+        await set_scope(transaction, LogScope(tenant_id))
+        last, queued = UUID(int=0), 0
+        while page := await self._repository.list_unindexed_members(transaction, last, _PAGE):
+            for row in page:
+                scope = UserScope(tenant_id, row["owner_id"])
+                await set_scope(transaction, scope)
+                await self._index.request(transaction, scope, row["blob_id"])
+            queued, last = queued + len(page), page[-1]["blob_id"]
+        return queued
+
+
+async def _still_there(tenant_id: UUID, blob_id: UUID) -> bool:
+    """In a transaction that nobody else has seen, what was read is there."""
+    del tenant_id, blob_id
+    return True
+
+
+class _Source:
+    """What COPY reads from."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+
+    def __aiter__(self) -> "_Source":
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await asyncio.to_thread(self._member.read, _PIECE)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+
+def _unpack(member: Member, path: Path) -> None:
+    with path.open("xb") as file:
+        while piece := member.read(_PIECE):
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""Examines everything that is kept: each key, ciphertext, passage and ledger entry is opened or derived again."""

@@ -1,0 +1,238 @@
+-- All of these run in the scope of one tenant, and say so themselves: the owner, in whose transaction a restore is
+-- proved, sees more of the ledger than that.
+
+-- name: get_log :one
+SELECT l.id, l.size, l.frontier, l.checkpoint
+FROM ledger_logs AS l
+WHERE l.tenant_id = current_tenant();
+
+-- name: list_log_keys :many
+SELECT k.number, k.name, k.public_key, k.wrapped_private_key, k.retired_at
+FROM ledger_keys AS k
+WHERE k.tenant_id = current_tenant()
+ORDER BY k.number DESC;
+
+-- name: list_entries :many
+SELECT
+    e.position, e.id, e.occurred_at, e.actor_id, e.action, e.resource, e.version, e.outcome, e.trace, e.leaf,
+    u.ledger_salt AS actor_salt
+FROM ledger_entries AS e
+LEFT JOIN users AS u ON e.tenant_id = u.tenant_id AND e.actor_id = u.id
+WHERE e.tenant_id = current_tenant() AND e.position >= $1
+ORDER BY e.position
+LIMIT $2;
+
+-- name: list_tile_hashes :many
+SELECT t.level, t.position, t.hash
+FROM unnest($1::int[], $2::bigint[]) AS wanted (level, position)
+INNER JOIN ledger_tiles AS t
+    ON wanted.level = t.level AND wanted.position = t.position AND t.tenant_id = current_tenant();
+
+-- name: count_tile_hashes :value
+SELECT count(*) FROM ledger_tiles AS t WHERE t.tenant_id = current_tenant();
+
+-- name: list_tenant_keys :many
+SELECT k.id, k.tenant_id, k.wrapped_key, k.is_current
+FROM tenant_keys AS k
+WHERE k.tenant_id = current_tenant()
+ORDER BY k.number;
+
+-- name: list_data_keys :many
+SELECT
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    EXISTS (SELECT FROM blobs AS b WHERE b.data_key_id = k.id)
+    OR EXISTS (SELECT FROM documents AS d WHERE d.data_key_id = k.id)
+    OR EXISTS (SELECT FROM collections AS c WHERE c.data_key_id = k.id)
+    OR EXISTS (SELECT FROM responses AS r WHERE r.data_key_id = k.id)
+    OR EXISTS (SELECT FROM lookup_keys AS l WHERE l.tenant_id = k.tenant_id AND l.data_key_id = k.id) AS is_used
+FROM data_keys AS k
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE k.tenant_id = current_tenant() AND k.id > $1
+ORDER BY k.id
+LIMIT $2;
+
+-- name: list_sealed_documents :many
+SELECT
+    d.id,
+    d.sealed_name AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE d.tenant_id = current_tenant() AND d.id > $1
+ORDER BY d.id
+LIMIT $2;
+
+-- name: list_sealed_collections :many
+SELECT
+    c.id,
+    c.sealed_name AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM collections AS c
+INNER JOIN data_keys AS k ON c.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE c.tenant_id = current_tenant() AND c.id > $1
+ORDER BY c.id
+LIMIT $2;
+
+-- name: list_sealed_responses :many
+SELECT
+    r.id,
+    r.sealed_resource AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM responses AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE r.tenant_id = current_tenant() AND r.id > $1
+ORDER BY r.id
+LIMIT $2;
+
+-- name: list_blobs :many
+SELECT
+    b.id,
+    b.stored_name,
+    b.byte_size,
+    b.sealed_sha256,
+    b.digest,
+    b.index_state,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    EXISTS (SELECT FROM document_versions AS v WHERE v.tenant_id = b.tenant_id AND v.blob_id = b.id) AS is_used
+FROM blobs AS b
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE b.tenant_id = current_tenant() AND b.id > $1
+ORDER BY b.id
+LIMIT $2;
+
+-- name: list_commitments :many
+-- The versions of documents, each with the first entry that commits to its content: whose bytes have '"content":"'.
+SELECT
+    v.document_id,
+    v.number,
+    v.blob_id,
+    b.sealed_sha256,
+    d.salt AS document_salt,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    e.id AS entry_id,
+    e.leaf
+FROM document_versions AS v
+INNER JOIN documents AS o ON v.document_id = o.id
+INNER JOIN data_keys AS d ON o.data_key_id = d.id
+INNER JOIN blobs AS b ON v.tenant_id = b.tenant_id AND v.blob_id = b.id
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+INNER JOIN LATERAL (
+    SELECT a.id, a.leaf
+    FROM ledger_entries AS a
+    WHERE
+        a.tenant_id = v.tenant_id
+        AND a.resource = 'file-' || replace(v.document_id::text, '-', '')
+        AND a.version = v.number
+        AND a.outcome = 'allowed'
+        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
+    ORDER BY a.occurred_at, a.position
+    LIMIT 1
+) AS e ON true
+WHERE v.tenant_id = current_tenant() AND (v.document_id, v.number) > ($1::uuid, $2::int)
+ORDER BY v.document_id, v.number
+LIMIT $3;
+
+-- name: list_chunks :many
+SELECT
+    c.id,
+    c.blob_id,
+    c.ordinal,
+    c.sealed_text,
+    b.index_state,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    EXISTS (SELECT FROM chunk_embeddings AS m WHERE m.chunk_id = c.id) AS is_embedded
+FROM chunks AS c
+INNER JOIN blobs AS b ON c.tenant_id = b.tenant_id AND c.blob_id = b.id
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE c.tenant_id = current_tenant() AND c.id > $1
+ORDER BY c.id
+LIMIT $2;
+
+-- name: list_unindexed_blobs :many
+-- Contents that say they are indexed and have no passage, or not each from the first to the last. A destroyed tenant's
+-- index is gone, as it should be.
+SELECT b.id, count(c.id) AS passages
+FROM blobs AS b
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id AND t.wrapped_key IS NOT NULL
+LEFT JOIN chunks AS c ON b.tenant_id = c.tenant_id AND b.id = c.blob_id
+WHERE b.tenant_id = current_tenant() AND b.index_state = 'indexed' AND b.id > $1
+GROUP BY b.id
+HAVING count(c.id) = 0 OR max(c.ordinal) + 1 <> count(c.id)
+ORDER BY b.id
+LIMIT $2;
+
+-- name: find_wrong_corpus :maybe
+WITH derived AS (
+    SELECT count(*) AS chunk_count, coalesce(sum(term_count(c.lexemes)), 0) AS term_total
+    FROM chunks AS c
+    WHERE c.tenant_id = current_tenant()
+)
+
+SELECT d.chunk_count AS derived, coalesce(s.chunk_count, 0) AS kept
+FROM derived AS d
+LEFT JOIN corpus_statistics AS s ON s.tenant_id = current_tenant()
+WHERE (coalesce(s.chunk_count, 0), coalesce(s.term_total, 0)) <> (d.chunk_count, d.term_total);
+
+-- name: count_wrong_terms :value
+WITH derived AS (
+    SELECT word.lexeme AS term, count(*) AS chunk_count
+    FROM chunks AS c
+    CROSS JOIN unnest(c.lexemes) AS word
+    WHERE c.tenant_id = current_tenant()
+    GROUP BY word.lexeme
+), kept AS (
+    SELECT s.term, s.chunk_count FROM term_statistics AS s WHERE s.tenant_id = current_tenant()
+)
+
+SELECT count(*)
+FROM derived AS d
+FULL JOIN kept AS k ON d.term = k.term
+WHERE d.chunk_count IS DISTINCT FROM k.chunk_count;
+
+-- name: blob_exists :value
+SELECT EXISTS (SELECT FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.id = $1);
+
+-- name: has_stored_name :value
+SELECT EXISTS (SELECT FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.stored_name = $1);

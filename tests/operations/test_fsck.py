@@ -1,0 +1,255 @@
+"""Each kind of damage is named, and nothing else is."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asyncpg import Record
+
+from tests.operations.conftest import Filled
+from undercroft.kit.sql import AnyConnection, load_queries
+from undercroft.operations.examination.findings import Fault
+from undercroft.operations.examination.repository import ExaminationRepository
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.keys.destruction import TenantDestruction
+
+SQL_DAMAGE: Sequence[tuple[str, set[Fault]]] = [
+    ("UPDATE tenant_keys SET wrapped_key = wrapped_key || '\\x00'", {Fault.KEY_UNUSABLE}),
+    (
+        (
+            "UPDATE data_keys SET wrapped_key = set_byte(wrapped_key, 20, get_byte(wrapped_key, 20) # 1)"
+            " WHERE id = (SELECT data_key_id FROM collections)"
+        ),
+        {Fault.KEY_UNUSABLE},
+    ),
+    # Swapped: each is good, in another place.
+    (
+        (
+            "UPDATE data_keys AS k SET wrapped_key = o.wrapped_key FROM data_keys AS o"
+            " WHERE k.id = (SELECT data_key_id FROM collections) AND o.id = (SELECT data_key_id FROM responses)"
+        ),
+        {Fault.KEY_UNUSABLE},
+    ),
+    (
+        (
+            "INSERT INTO data_keys (id, tenant_id, tenant_key_id, wrapped_key, salt)"
+            " SELECT gen_random_uuid(), tenant_id, tenant_key_id, wrapped_key, salt FROM data_keys LIMIT 1"
+        ),
+        {Fault.KEY_UNUSABLE, Fault.KEY_ORPHANED},
+    ),
+    ("UPDATE documents SET sealed_name = sealed_name || '\\x00'", {Fault.VALUE_UNREADABLE}),
+    ("UPDATE collections SET sealed_name = ''", {Fault.VALUE_UNREADABLE}),
+    ("UPDATE responses SET sealed_resource = ''", {Fault.VALUE_UNREADABLE}),
+    ("UPDATE blobs SET sealed_sha256 = sealed_sha256 || '\\x00'", {Fault.VALUE_UNREADABLE}),
+    (
+        "UPDATE blobs SET byte_size = byte_size + 1 WHERE id = (SELECT min(id::text)::uuid FROM blobs)",
+        {Fault.FILE_ALTERED},
+    ),
+    ("DELETE FROM document_versions WHERE number = 1", {Fault.CONTENT_ORPHANED}),
+    (
+        "UPDATE chunks SET sealed_text = sealed_text || '\\x00' WHERE id = (SELECT min(id) FROM chunks)",
+        {Fault.INDEX_INCOMPLETE},
+    ),
+    (
+        "DELETE FROM chunks WHERE id = (SELECT min(id) FROM chunks)",
+        {Fault.INDEX_INCOMPLETE},
+    ),
+    (
+        "DELETE FROM chunk_embeddings WHERE chunk_id = (SELECT min(id) FROM chunks)",
+        {Fault.INDEX_INCOMPLETE},
+    ),
+    (
+        "UPDATE blobs SET index_state = 'unindexed' WHERE id = (SELECT min(id::text)::uuid FROM blobs)",
+        {Fault.INDEX_ORPHANED},
+    ),
+    ("UPDATE term_statistics SET chunk_count = chunk_count + 1", {Fault.STATISTICS_WRONG}),
+    ("DELETE FROM term_statistics", {Fault.STATISTICS_WRONG}),
+    ("UPDATE corpus_statistics SET term_total = term_total - 1", {Fault.STATISTICS_WRONG}),
+    (
+        (
+            "UPDATE ledger_entries SET leaf = replace(convert_from(leaf, 'UTF8'), 'allowed', 'denied')::bytea"
+            " WHERE position = 1"
+        ),
+        {Fault.LEDGER_ENTRY_ALTERED},
+    ),
+    (
+        "UPDATE ledger_entries SET action = 'document.keep' WHERE position = 1",
+        {Fault.LEDGER_ENTRY_ALTERED},
+    ),
+    (
+        "UPDATE ledger_entries SET actor_id = gen_random_uuid() WHERE position = 1",
+        set(),  # who is no user opens no commitment: the bytes in the tree stand
+    ),
+    ("DELETE FROM ledger_entries WHERE position = 1", {Fault.LEDGER_GAP}),
+    (
+        "DELETE FROM ledger_entries WHERE position = (SELECT max(position) FROM ledger_entries)",
+        {Fault.LEDGER_GAP},
+    ),
+    (
+        (
+            "INSERT INTO ledger_tiles (tenant_id, level, position, hash)"
+            " SELECT id, 1, 0, decode(repeat('00', 32), 'hex') FROM tenants"
+        ),
+        {Fault.LEDGER_TILE_WRONG},
+    ),
+    (
+        "UPDATE ledger_logs SET checkpoint = replace(checkpoint, 'undercroft', 'undercraft')",
+        {Fault.LEDGER_HEAD_WRONG},
+    ),
+    (
+        "UPDATE ledger_keys SET public_key = decode(repeat('11', 32), 'hex')",
+        {Fault.LEDGER_HEAD_WRONG, Fault.KEY_UNUSABLE},
+    ),
+    ("UPDATE ledger_keys SET wrapped_private_key = '\\x00'", {Fault.KEY_UNUSABLE}),
+]
+
+
+async def test_a_house_in_order_has_no_findings(filled: Filled) -> None:
+    found, examination = await filled.house.fsck()
+    assert found == []
+    assert (examination.tenants, examination.contents, examination.files) == (1, 3, 3)
+    assert examination.entries > 0
+
+
+@pytest.mark.parametrize(("sql", "expected"), SQL_DAMAGE, ids=range(len(SQL_DAMAGE)))
+async def test_each_damage_in_the_database_is_named(
+    filled: Filled, owner: AnyConnection, sql: str, expected: set[Fault]
+) -> None:
+    await owner.execute(sql)
+    found, _ = await filled.house.fsck()
+    assert {finding.fault for finding in found} == expected, found
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + bytes(1))
+
+
+def empty_out(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def replace(path: Path) -> None:
+    path.write_bytes(bytes([40]) + bytes(200))
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (Path.unlink, Fault.FILE_MISSING),
+        (cut, Fault.FILE_ALTERED),
+        (lengthen, Fault.FILE_ALTERED),
+        (empty_out, Fault.FILE_ALTERED),
+        (replace, Fault.FILE_ALTERED),
+    ],
+)
+async def test_each_damage_of_a_file_is_named(
+    filled: Filled, damage: Callable[[Path], None], fault: Fault
+) -> None:
+    damage(blob_files(filled)[0])
+    found, _ = await filled.house.fsck()
+    assert [finding.fault for finding in found] == [fault]
+
+
+async def test_a_file_that_nobody_keeps_is_named_once_it_is_old(filled: Filled) -> None:
+    kept = blob_files(filled)[0]
+    stray = kept.with_name(kept.name[:2] + "0" * 62)
+    stray.write_bytes(b"left by a crash")
+    assert (await filled.house.fsck())[0] == []
+    two_hours_ago = stray.stat().st_mtime - 7200
+    os.utime(stray, (two_hours_ago, two_hours_ago))
+    (finding,), examination = await filled.house.fsck()
+    assert finding.fault is Fault.FILE_ORPHANED
+    assert stray.name in finding.subject
+    assert [orphan.name.hex() for orphan in examination.orphans] == [stray.name]
+
+
+async def test_two_files_that_were_swapped_are_named(filled: Filled) -> None:
+    first, second, _ = blob_files(filled)
+    whole = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(whole)
+    found, _ = await filled.house.fsck()
+    assert [finding.fault for finding in found] == [Fault.FILE_ALTERED] * 2
+
+
+async def test_a_content_of_another_document_is_named(filled: Filled, owner: AnyConnection) -> None:
+    """Everything opens and is well formed; the ledger alone knows that it was another content."""
+    await owner.execute(
+        "UPDATE document_versions AS v SET blob_id = o.blob_id FROM document_versions AS o"
+        " WHERE v.document_id = $1 AND o.document_id = $2",
+        filled.documents["mill.txt"],
+        filled.documents["boat.txt"],
+    )
+    await owner.execute(
+        "DELETE FROM blobs AS b WHERE NOT EXISTS"
+        " (SELECT FROM document_versions AS v WHERE v.blob_id = b.id)"
+    )
+    found, _ = await filled.house.fsck()
+    (finding,) = found
+    assert finding.fault is Fault.COMMITMENT_MISMATCH
+    assert filled.documents["mill.txt"].hex in finding.subject
+
+
+async def test_what_is_erased_meanwhile_is_no_finding(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = ExaminationRepository.list_blobs
+    left = [filled.documents["boat.txt"]]
+
+    async def list_and_erase(self: ExaminationRepository, *page: Any) -> list[Record]:  # noqa: ANN401 - as it is
+        rows = await listed(self, *page)
+        while left:
+            await filled.shelf.documents.delete(filled.ann, left.pop())
+        return rows
+
+    monkeypatch.setattr(ExaminationRepository, "list_blobs", list_and_erase)
+    found, examination = await filled.house.fsck()
+    assert found == []
+    assert (examination.contents, examination.files) == (3, 2)
+
+
+async def test_a_destroyed_tenant_is_no_finding(filled: Filled) -> None:
+    destruction = TenantDestruction(
+        filled.house.database, LocalBlobStore(filled.shelf.folder / "blobs")
+    )
+    await destruction.destroy(filled.ann.tenant_id, lambda done, total: None)
+    found, _ = await filled.house.fsck()
+    assert found == []
+
+
+async def test_every_use_of_a_data_key_is_known(owner: AnyConnection) -> None:
+    """A table with data keys that the examination does not know would have its keys called orphans."""
+    tables = await owner.fetch(
+        "SELECT conrelid::regclass::text AS name FROM pg_constraint"
+        " WHERE contype = 'f' AND confrelid = 'data_keys'::regclass"
+    )
+    queries = load_queries("undercroft.operations.examination")
+    known = queries["list_data_keys"].sql
+    assert [row["name"] for row in tables if f"FROM {row['name']} AS" not in known] == []
+
+
+async def test_every_sealed_column_is_opened(owner: AnyConnection) -> None:
+    columns = await owner.fetch(
+        "SELECT c.relname, a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attname LIKE 'sealed%'"
+    )
+    known = "\n".join(
+        statement.sql for statement in load_queries("undercroft.operations.examination").values()
+    )
+    assert [
+        f"{row['relname']}.{row['attname']}"
+        for row in columns
+        if not re.search(rf"\.{row['attname']}\b[^;]*?\bFROM\s+{row['relname']} AS", known)
+        and f"b.{row['attname']}" not in known
+    ] == []
+
+
+def blob_files(filled: Filled) -> list[Path]:
+    return sorted((filled.house.folder / "blobs").rglob("?" * 64))
