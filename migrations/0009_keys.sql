@@ -82,6 +82,22 @@ BEGIN
 END
 $$;
 
+-- The ledger ----------------------------------------------------------------------------------------------------------
+
+-- The ledger names the tenant itself, whose keys and audit are acted on, as it does everything: with a salt.
+ALTER TABLE ledger_logs ADD COLUMN salt bytea NOT NULL
+DEFAULT (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) CHECK (octet_length(salt) = 32);
+
+-- For a rotation of the signing key, which must not give up as a sequencer does. lock_ledger then shows, with the snapshot
+-- of a later statement, what was awaited.
+CREATE FUNCTION wait_for_ledger() RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$ SELECT FROM ledger_logs WHERE tenant_id = current_tenant() FOR NO KEY UPDATE $$;
+REVOKE ALL ON FUNCTION wait_for_ledger() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION wait_for_ledger() TO undercroft_app;
+
 GRANT CREATE ON SCHEMA public TO undercroft_system;
 ALTER FUNCTION delete_tenant_statistics() OWNER TO undercroft_system;
+ALTER FUNCTION wait_for_ledger() OWNER TO undercroft_system;
 REVOKE CREATE ON SCHEMA public FROM undercroft_system;

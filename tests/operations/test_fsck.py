@@ -10,7 +10,10 @@ import pytest
 from asyncpg import Record
 
 from tests.operations.conftest import Filled
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.ids import IdSource
 from undercroft.kit.sql import AnyConnection, load_queries
+from undercroft.ledger.service import Ledger
 from undercroft.operations.examination.findings import Fault
 from undercroft.operations.examination.repository import ExaminationRepository
 from undercroft.vault.blobs.local import LocalBlobStore
@@ -215,11 +218,17 @@ async def test_what_is_erased_meanwhile_is_no_finding(
     assert (examination.contents, examination.files) == (3, 2)
 
 
+def unheard(done: int, total: int) -> None:
+    assert done <= total
+
+
 async def test_a_destroyed_tenant_is_no_finding(filled: Filled) -> None:
     destruction = TenantDestruction(
-        filled.house.database, LocalBlobStore(filled.shelf.folder / "blobs")
+        filled.house.database,
+        LocalBlobStore(filled.shelf.folder / "blobs"),
+        Ledger(filled.house.database, IdSource(), SystemClock()),
     )
-    await destruction.destroy(filled.ann.tenant_id, lambda done, total: print(done, total))
+    await destruction.destroy(filled.ann.tenant_id, unheard)
     found, _ = await filled.house.fsck()
     assert found == []
 

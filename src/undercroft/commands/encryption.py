@@ -13,6 +13,7 @@ from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.ledger.keys import LogKeys
+from undercroft.ledger.service import Ledger
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.rotation import KeyRotation, Progress
@@ -37,7 +38,9 @@ async def rotate_provider(settings: Settings, progress: Progress) -> None:
 async def destroy_tenant(settings: Settings, tenant: str, progress: Progress) -> None:
     """Destroy a tenant's keys and delete what nobody can read without them."""
     async with connect_any_database(settings) as database:
-        destruction = TenantDestruction(database, LocalBlobStore(settings.blobs_dir))
+        clock = SystemClock()
+        ledger = Ledger(database, IdSource(clock), clock)
+        destruction = TenantDestruction(database, LocalBlobStore(settings.blobs_dir), ledger)
         await destruction.destroy(await find_tenant(database, tenant), progress)
 
 
@@ -46,4 +49,7 @@ async def _open(settings: Settings) -> AsyncGenerator[tuple[Database, KeyRotatio
     async with connect_any_database(settings) as database:
         provider = await KeyFile.open(settings.key_path)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
-        yield database, KeyRotation(database, provider, log_keys, IdSource(SystemClock()))
+        clock = SystemClock()
+        ids = IdSource(clock)
+        ledger = Ledger(database, ids, clock)
+        yield database, KeyRotation(database, provider, log_keys, ledger, ids)

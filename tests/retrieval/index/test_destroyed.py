@@ -10,8 +10,11 @@ import pytest
 from tests.conftest import MakeScope, Member
 from tests.shelf import Shelf
 from tests.stepping import Gate, until_blocked
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.search.models import SearchQuery
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys import destruction as destruction_module
@@ -25,10 +28,16 @@ def unheard(done: int, total: int) -> None:
     assert done <= total
 
 
+def destruction_of(shelf: Shelf, blobs: LocalBlobStore) -> TenantDestruction:
+    return TenantDestruction(
+        shelf.database, blobs, Ledger(shelf.database, IdSource(), SystemClock())
+    )
+
+
 async def destroy(shelf: Shelf, scope: Member) -> list[tuple[int, int]]:
     """Destroy the scope's tenant; what was heard of its progress."""
     heard: list[tuple[int, int]] = []
-    destruction = TenantDestruction(shelf.database, LocalBlobStore(shelf.folder / "blobs"))
+    destruction = destruction_of(shelf, LocalBlobStore(shelf.folder / "blobs"))
     await destruction.destroy(scope.tenant_id, lambda done, total: heard.append((done, total)))
     return heard
 
@@ -139,7 +148,7 @@ async def test_a_destroyed_tenants_bytes_go_too_and_an_interruption_is_finished(
     await shelf.put(ann, "mill.txt", "The mill on the Alder.")
     await shelf.put(bob, "mill.txt", "The mill on the Alder.")
     assert len(shelf.files()) == 2
-    interrupted = TenantDestruction(shelf.database, Interrupted(shelf.folder / "blobs"))
+    interrupted = destruction_of(shelf, Interrupted(shelf.folder / "blobs"))
     with pytest.raises(OSError, match="disk"):
         await interrupted.destroy(ann.tenant_id, unheard)
     assert len(shelf.files()) == 2

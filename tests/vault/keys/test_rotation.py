@@ -1,17 +1,20 @@
 """Rotations: nothing is lost while others write, an interrupted one is finished, and what is destroyed stays so."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeScope, Member
 from tests.stepping import PATIENCE, rolled_back, until_blocked
+from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile, add_key
 from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.keys import LogKeys
+from undercroft.ledger.service import Ledger
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.errors import KeyDestroyedError
@@ -40,11 +43,13 @@ async def keys(path: Path) -> KeyRing:
 async def rotation(database: Database, path: Path) -> KeyRotation:
     """Of a command that is run now."""
     provider = await KeyFile.open(path)
-    return KeyRotation(database, provider, LogKeys(database, provider, "test"), IDS)
+    ledger = Ledger(database, IDS, SystemClock())
+    return KeyRotation(database, provider, LogKeys(database, provider, "test"), ledger, IDS)
 
 
 def destruction(database: Database, path: Path) -> TenantDestruction:
-    return TenantDestruction(database, LocalBlobStore(path.parent / "blobs"))
+    ledger = Ledger(database, IDS, SystemClock())
+    return TenantDestruction(database, LocalBlobStore(path.parent / "blobs"), ledger)
 
 
 async def make(database: Database, keys: KeyRing, scope: Member) -> DataKey:
@@ -233,3 +238,20 @@ async def test_a_damaged_key_stops_neither_this_rotation_nor_the_next(
         (3, True, True, 2),
     ]
     await check(database, keys, ann, made[0], made[2])
+
+
+async def test_an_operators_acts_on_keys_are_on_record_as_the_operators(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await make(database, keys, ann)
+    await (await rotation(database, path)).rotate_tenant(ann.tenant_id, unheard)
+    await destruction(database, path).destroy(ann.tenant_id, unheard)
+    await destruction(database, path).destroy(ann.tenant_id, unheard)
+    async with database.transaction(ann) as transaction:
+        rows = await transaction.fetch(
+            "SELECT action, version, leaf FROM ledger_pending ORDER BY 1"
+        )
+    acts = [(row["action"], row["version"]) for row in rows]
+    assert acts == [("tenant_key.destroy", None), ("tenant_key.rotate", 2)]
+    assert {json.loads(row["leaf"])["actor"] for row in rows} == {"operator"}

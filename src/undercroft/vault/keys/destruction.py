@@ -5,7 +5,8 @@ from uuid import UUID
 
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
-from undercroft.ledger.models import LogScope
+from undercroft.ledger.models import Act, LogScope, OperatorScope
+from undercroft.ledger.service import Ledger
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.keys.repository import RotationRepository
 from undercroft.vault.keys.rotation import Progress
@@ -21,11 +22,13 @@ class TenantDestruction:
     Args:
         database: Where the keys are.
         blobs: Where the bytes are.
+        ledger: Keeps a destruction on record, as the operator's.
     """
 
-    def __init__(self, database: Database, blobs: BlobStore) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, ledger: Ledger) -> None:
         self._database = database
         self._blobs = blobs
+        self._ledger = ledger
         self._repository = RotationRepository()
 
     async def destroy(self, tenant_id: UUID, progress: Progress) -> None:
@@ -64,6 +67,9 @@ class TenantDestruction:
             done = min(done + _BATCH, total)
             progress(done, total)
             chunk = await self._repository.delete_index_batch(transaction, chunk, _BATCH)
+        tenant = await self._ledger.tenant(transaction, scope.tenant_id)
+        act = Act("tenant_key.destroy", tenant, None)
+        await self._ledger.append(transaction, OperatorScope(scope.tenant_id), act)
 
     async def _delete_files(self, scope: Scope) -> None:
         """Of contents whose rows stay until their documents are deleted, and open with no key."""

@@ -22,7 +22,8 @@ from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.keys import LogKeys
-from undercroft.ledger.models import LogScope
+from undercroft.ledger.models import Act, LogScope, OperatorScope
+from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.repository import RotationRepository
 from undercroft.vault.keys.service import KeyRing, data_key_context, tenant_key_context
 
@@ -53,6 +54,7 @@ class KeyRotation:
         database: Where the keys are.
         provider: Wraps the tenants' keys.
         log_keys: The keys that sign the tenants' logs.
+        ledger: Keeps a rotation of a tenant's key on record, as the operator's.
         ids: Names keys.
         entropy: Returns that many random bytes.
     """
@@ -62,12 +64,14 @@ class KeyRotation:
         database: Database,
         provider: KeyProvider,
         log_keys: LogKeys,
+        ledger: Ledger,
         ids: IdSource,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._database = database
         self._provider = provider
         self._log_keys = log_keys
+        self._ledger = ledger
         self._ids = ids
         self._entropy = entropy
         self._keys = KeyRing(provider, ids, entropy)
@@ -127,6 +131,9 @@ class KeyRotation:
             await self._repository.replace_tenant_key(
                 transaction, current.id, key_id, number + 1, wrapped
             )
+            tenant = await self._ledger.tenant(transaction, scope.tenant_id)
+            act = Act("tenant_key.rotate", tenant, None, number + 1)
+            await self._ledger.append(transaction, OperatorScope(scope.tenant_id), act)
 
     async def _count_stale(self, scope: Scope) -> int:
         async with self._database.transaction(scope) as transaction:
