@@ -5,6 +5,7 @@ import io
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -126,24 +127,25 @@ async def test_a_hold_and_an_erasure_at_once(
     admin = await make_scope(ann.tenant_id, role="admin")
     holds = LegalHolds(documents._database, documents._ledger)
     document_id = await create(documents, ann)
+    waiting: asyncio.Task[Any]
     async with documents._database.transaction(ann) as transaction:
         if first == "hold":
             row = await holds._lock(transaction, document_id)
-            erasing = asyncio.create_task(documents.delete(ann, document_id))
+            waiting = asyncio.create_task(documents.delete(ann, document_id))
             await until_blocked(observer)
             await holds._repository.hold_document(transaction, row["id"], "litigation")
         else:
             await documents._access.lock(transaction, document_id, None)
-            holding = asyncio.create_task(holds.place(admin, document_id, "litigation"))
+            waiting = asyncio.create_task(holds.place(admin, document_id, "litigation"))
             await until_blocked(observer)
             await documents._erasure.erase(transaction, document_id)
     if first == "hold":
         with pytest.raises(LegalHoldError):
-            await erasing
+            await waiting
         assert (await documents.get(ann, document_id)).hold_reason == "litigation"
     else:
         with pytest.raises(NotFoundError):
-            await holding
+            await waiting
 
 
 async def test_a_held_document_survives_everything(
