@@ -9,6 +9,7 @@ from undercroft.commands.backups import back_up
 from undercroft.commands.backups import restore as restore_backup
 from undercroft.commands.fsck import fsck as examine
 from undercroft.commands.running import DataDir, run, set_up
+from undercroft.commands.scrub import scrub as scrub_files
 from undercroft.kit.settings import Settings
 from undercroft.operations.backups.backup import BackupSummary
 from undercroft.operations.backups.restore import RestoreSummary
@@ -69,6 +70,19 @@ def fsck(
         return await examine(settings, typer.echo, _tell_progress, as_json=as_json)
 
     raise typer.Exit(0 if run(work, set_up(data_dir=data_dir)) else 1)
+
+
+@operations.command()
+def scrub(data_dir: DataDir = None) -> None:
+    """Rewrite the embedded server's files so that none holds what was erased. Stop the service first."""
+
+    async def work(settings: Settings) -> None:
+        await scrub_files(settings, _tell_progress)
+
+    run(work, set_up(data_dir=data_dir))
+    typer.echo(
+        "What was erased is in no file of the database. Older copies of its files still have it."
+    )
 
 
 def _tell_progress(done: str) -> None:
