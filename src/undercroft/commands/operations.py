@@ -7,12 +7,14 @@ import typer
 
 from undercroft.commands.backups import back_up
 from undercroft.commands.backups import restore as restore_backup
+from undercroft.commands.export import export_tenant
 from undercroft.commands.fsck import fsck as examine
 from undercroft.commands.running import DataDir, run, set_up
 from undercroft.commands.scrub import scrub as scrub_files
 from undercroft.kit.settings import Settings
 from undercroft.operations.backups.backup import BackupSummary
 from undercroft.operations.backups.restore import RestoreSummary
+from undercroft.operations.exports.export import ExportSummary
 
 operations = typer.Typer()
 
@@ -70,6 +72,26 @@ def fsck(
         return await examine(settings, typer.echo, _tell_progress, as_json=as_json)
 
     raise typer.Exit(0 if run(work, set_up(data_dir=data_dir)) else 1)
+
+
+@operations.command()
+def export(
+    to: Annotated[Path, typer.Argument(help="A tar file to write (.tar), or a folder.")],
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Export all that a tenant keeps as plain files, which `undercroft verify` accepts. It is put on record."""
+
+    async def work(settings: Settings) -> ExportSummary:
+        return await export_tenant(settings, tenant, to, _tell_progress)
+
+    made = run(work, set_up(data_dir=data_dir))
+    typer.echo(
+        f"Exported {made.versions} versions of documents, {made.proved} of them proved, and a log of {made.entries} "
+        "entries. Nothing in it is encrypted. Verify it with:"
+    )
+    keys = " ".join(f"--key '{key}'" for key in made.verifier_keys)
+    typer.echo(f"undercroft verify {to} {keys}")
 
 
 @operations.command()
