@@ -4,13 +4,14 @@
 PYTHON = python3 python3.14 python3.13 python3.12 python3.11
 
 BIN := .venv/bin
-WORKERS = 2
+# More than two processors: much of a test is waiting for other processes.
+WORKERS = 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check format lock bench clean
+.PHONY: help setup setup-dev demo test test-long check format lock bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Create .venv from the hash-pinned locks and prepare the models (does nothing when up to date)
 	@$(call run_setup,)
@@ -34,6 +35,9 @@ demo: setup ## Start the service, load the sample documents, ask a question; Ctr
 
 test: setup-dev ## Run every test, in random order, with branch coverage
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --cov --cov-report term
+
+test-long: setup-dev ## Kill the service at many random moments instead of one (half an hour)
+	UNDERCROFT_TEST_CRASH_SEEDS=20 $(BIN)/python -m pytest tests/e2e/test_crash.py
 
 check: setup-dev ## Lint, types, import contracts, SQL style, locks
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import running_urls
 
-SEEDS: Final = int(os.environ.get("UNDERCROFT_TEST_CRASH_SEEDS", "3"))
+SEEDS: Final = int(os.environ.get("UNDERCROFT_TEST_CRASH_SEEDS", "1"))
 DOCUMENTS: Final = sum(1 for path in SAMPLES.rglob("*") if path.is_file())
 _DEADLINE_SECONDS: Final = 150.0
 
