@@ -64,12 +64,16 @@ def fsck(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON object a line instead of text.")
     ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Mend what can be derived again; delete orphaned files."),
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Examine every key, content, passage and ledger entry, also while the service runs."""
 
     async def work(settings: Settings) -> bool:
-        return await examine(settings, typer.echo, _tell_progress, as_json=as_json)
+        return await examine(settings, typer.echo, _tell_progress, as_json=as_json, repair=repair)
 
     raise typer.Exit(0 if run(work, set_up(data_dir=data_dir)) else 1)
 
