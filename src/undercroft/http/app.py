@@ -37,11 +37,12 @@ from undercroft.http.routes import (
     ledger,
     legal_holds,
     operations,
+    records,
+    schemas,
 )
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock, SystemClock
-from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
@@ -62,8 +63,12 @@ from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
+from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.service import RecordService
+from undercroft.vault.records.storage import RecordStorage
+from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
 from undercroft.vault.trash import Trash
 from undercroft.vault.versions import VersionService
@@ -77,6 +82,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     documents.router,
     document_content.router,
     legal_holds.router,
+    schemas.router,
+    records.router,
     vector_stores.router,
     vector_store_files.router,
     models.router,
@@ -156,6 +163,7 @@ def _add_middleware(application: FastAPI, settings: Settings) -> None:
                 "If-Match",
                 "If-None-Match",
                 "If-Range",
+                "Lock-Token",
                 "Range",
             ],
             expose_headers=["X-Request-Id", "Retry-After", "ETag", "Content-Range"],
@@ -192,7 +200,7 @@ async def _open_services(
         stack.push_async_callback(registry.close)
         await _run_until_closed(stack, telemetry.watch_loop(clock))
 
-        provider = await KeyFile.open(settings.key_path)
+        provider = await open_key_provider(settings, database)
         keys = KeyRing(provider, ids)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         sequencer = Sequencer(database, log_keys)
@@ -208,6 +216,8 @@ async def _open_services(
         versions = VersionService(database, blobs, intake, keys, journal, index.follow)
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ids, index)
+        record_schemas = SchemaService(database, keys, journal, ids)
+        kept_records = RecordService(database, RecordStorage(keys, ids), record_schemas, journal)
         search = SearchService(database, keys, journal, embedder)
         answers = Answerer(search, registry)
 
@@ -229,6 +239,8 @@ async def _open_services(
             trash=Trash(database, blobs, keys, journal, retention),
             holds=LegalHolds(database, journal),
             receipts=Receipts(versions, log_keys),
+            schemas=record_schemas,
+            records=kept_records,
             collections=collections,
             search=search,
             embedder=embedder,
@@ -238,7 +250,7 @@ async def _open_services(
             jobs=JobService(database),
             ledger=journal,
             ledger_reader=ledger_reader,
-            audit=AuditService(database, ledger_reader, [documents]),
+            audit=AuditService(database, ledger_reader, [documents, record_schemas, kept_records]),
         )
 
 

@@ -29,6 +29,8 @@ from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.service import RecordService
+from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
 from undercroft.vault.trash import Trash
 from undercroft.vault.versions import VersionService
@@ -50,6 +52,8 @@ class Services:
     trash: Trash
     holds: LegalHolds
     receipts: Receipts
+    schemas: SchemaService
+    records: RecordService
     collections: CollectionService
     search: SearchService
     embedder: Embedder
