@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.slow]
 _EXAMPLES: Final = 25
 """Random requests for an operation, after the systematic ones at the borders of its schema."""
 _LIMIT_SECONDS: Final = 240
-_OPERATIONS: Final = 69
+_OPERATIONS: Final = 74
 
 _CONFIGURATION: Final = """
 # The same requests in each run: a run that fails must fail again.

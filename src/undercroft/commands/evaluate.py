@@ -42,6 +42,8 @@ from undercroft.vault.intake import Intake
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
+from undercroft.vault.usage.models import Quotas
+from undercroft.vault.usage.service import UsageService
 
 _FOLDER: Final = "evaluation"
 _NAME_DIGITS: Final = 16
@@ -127,7 +129,8 @@ async def _ingest(
     ids = IdSource()
     keys = KeyRing(await open_key_provider(settings, database), ids)
     blobs, staging = LocalBlobStore(settings.blobs_dir), Staging(settings.staging_dir, ids)
-    intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
+    usage = UsageService(database, Quotas())
+    intake = Intake(blobs, staging, keys, usage, ids, detect_media_type, settings.max_upload_bytes)
     ledger = Ledger(database, ids, SystemClock())
     loader = CorpusLoader(
         DocumentService(database, blobs, intake, keys, ledger, ids),

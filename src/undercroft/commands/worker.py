@@ -30,6 +30,7 @@ from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.trash import Trash
+from undercroft.vault.uploads.tasks import UploadTasks
 
 READY_LINE: Final = "ready"
 """What a worker that belongs to a service writes on its standard output once it takes jobs."""
@@ -115,7 +116,8 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         embedder,
         JobQueue(ids),
     )
-    handlers = tasks.handlers(settings.worker_concurrency)
+    uploads = UploadTasks(database, blobs, Ledger(database, ids, clock, sequencer.wake))
+    handlers = {**tasks.handlers(settings.worker_concurrency), **uploads.handlers()}
     return Worker(own, handlers, clock=clock, random=random.random)
 
 

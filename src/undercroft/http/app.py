@@ -25,6 +25,7 @@ from undercroft.http.openai import (
     files,
     models,
     responses,
+    uploads,
     vector_store_files,
     vector_stores,
 )
@@ -39,7 +40,9 @@ from undercroft.http.routes import (
     operations,
     records,
     schemas,
+    usage,
 )
+from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock, SystemClock
@@ -71,6 +74,11 @@ from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
 from undercroft.vault.trash import Trash
+from undercroft.vault.uploads.models import LARGEST_PART
+from undercroft.vault.uploads.parts import PartStore
+from undercroft.vault.uploads.service import UploadService
+from undercroft.vault.usage.models import Quotas
+from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import VersionService
 
 ROUTERS: Final[Sequence[APIRouter]] = (
@@ -79,14 +87,16 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     ledger.router,
     ledger.public_router,
     audit.router,
+    schemas.router,
+    records.router,
     documents.router,
     document_content.router,
     legal_holds.router,
-    schemas.router,
-    records.router,
     vector_stores.router,
     vector_store_files.router,
     models.router,
+    uploads.router,
+    usage.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
@@ -97,9 +107,6 @@ UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.rou
 
 _SHORT_BODY: Final = 256 * 1024
 """The largest JSON body where no long text belongs in one: a body costs many times its size once it is parsed."""
-
-_FORM_OVERHEAD: Final = 64 * 1024
-"""Room in an upload for the form around the file."""
 
 
 def create_application(
@@ -138,7 +145,11 @@ def create_application(
     for router in LONG_TEXT_ROUTERS:
         application.include_router(router, max_body_size=settings.max_body_bytes)
     for router in UPLOAD_ROUTERS:
-        application.include_router(router, max_body_size=settings.max_upload_bytes + _FORM_OVERHEAD)
+        application.include_router(router, max_body_size=settings.max_upload_bytes + FORM_OVERHEAD)
+    application.include_router(
+        uploads.parts_router,
+        max_body_size=min(LARGEST_PART, settings.max_upload_bytes) + FORM_OVERHEAD,
+    )
     install_error_handlers(application)
     application.add_middleware(BodyPace, clock=clock)
     _add_middleware(application, settings)
@@ -162,8 +173,8 @@ def _add_middleware(application: FastAPI, settings: Settings) -> None:
                 "Content-Type",
                 "If-Match",
                 "If-None-Match",
-                "If-Range",
                 "Lock-Token",
+                "If-Range",
                 "Range",
             ],
             expose_headers=["X-Request-Id", "Retry-After", "ETag", "Content-Range"],
@@ -210,14 +221,31 @@ async def _open_services(
         blobs = LocalBlobStore(settings.blobs_dir)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
-        intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
-        index = IndexService(JobQueue(ids))
+        record_schemas = SchemaService(database, keys, journal, ids)
+        kept_records = RecordService(database, RecordStorage(keys, ids), record_schemas, journal)
+        usage_service = UsageService(
+            database, Quotas(settings.tenant_quota_bytes, settings.user_quota_bytes)
+        )
+        limit = settings.max_upload_bytes
+        intake = Intake(blobs, staging, keys, usage_service, ids, detect_media_type, limit)
         documents = DocumentService(database, blobs, intake, keys, journal, ids)
+        parts = PartStore(blobs, staging, keys, ids)
+        upload_service = UploadService(
+            database,
+            parts,
+            intake,
+            documents,
+            keys,
+            usage_service,
+            journal,
+            JobQueue(ids),
+            ids,
+            limit,
+        )
+        index = IndexService(JobQueue(ids))
         versions = VersionService(database, blobs, intake, keys, journal, index.follow)
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ids, index)
-        record_schemas = SchemaService(database, keys, journal, ids)
-        kept_records = RecordService(database, RecordStorage(keys, ids), record_schemas, journal)
         search = SearchService(database, keys, journal, embedder)
         answers = Answerer(search, registry)
 
@@ -234,13 +262,15 @@ async def _open_services(
             clock=clock,
             identity=IdentityService(database, journal, ids, clock),
             intake=intake,
+            uploads=upload_service,
+            usage=usage_service,
             documents=documents,
+            schemas=record_schemas,
+            records=kept_records,
             versions=versions,
             trash=Trash(database, blobs, keys, journal, retention),
             holds=LegalHolds(database, journal),
             receipts=Receipts(versions, log_keys),
-            schemas=record_schemas,
-            records=kept_records,
             collections=collections,
             search=search,
             embedder=embedder,
@@ -250,7 +280,9 @@ async def _open_services(
             jobs=JobService(database),
             ledger=journal,
             ledger_reader=ledger_reader,
-            audit=AuditService(database, ledger_reader, [documents, record_schemas, kept_records]),
+            audit=AuditService(
+                database, ledger_reader, [documents, upload_service, record_schemas, kept_records]
+            ),
         )
 
 

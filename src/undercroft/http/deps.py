@@ -33,6 +33,8 @@ from undercroft.vault.records.service import RecordService
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
 from undercroft.vault.trash import Trash
+from undercroft.vault.uploads.service import UploadService
+from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import VersionService
 
 
@@ -47,13 +49,15 @@ class Services:
     clock: Clock
     identity: IdentityService
     intake: Intake
+    uploads: UploadService
+    usage: UsageService
     documents: DocumentService
+    schemas: SchemaService
+    records: RecordService
     versions: VersionService
     trash: Trash
     holds: LegalHolds
     receipts: Receipts
-    schemas: SchemaService
-    records: RecordService
     collections: CollectionService
     search: SearchService
     embedder: Embedder

@@ -189,6 +189,16 @@ class Settings(BaseSettings):
         le=3650,
         description="Days for which a deleted document can be restored before it is erased.",
     )
+    user_quota_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most bytes of documents and uploads one user may keep. Unset: no limit.",
+    )
+    tenant_quota_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most bytes of documents and uploads all users of a tenant may keep together. Unset: no limit.",
+    )
     max_body_bytes: int = Field(
         default=4 * MEBIBYTE, ge=1024, description="Largest JSON body, in bytes."
     )
