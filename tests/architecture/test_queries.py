@@ -27,6 +27,8 @@ OWNERS: Final = {
     ("kit", "insert_applied_migration"),
     ("kit", "register_embedding_model"),
     ("operations/backups", "renumber_pending_entries"),
+    ("operations/backups", "count_user_usage"),
+    ("operations/backups", "count_tenant_usage"),
 }
 _METHODS: Final = {
     "one": Cardinality.ONE,
