@@ -40,6 +40,7 @@ SECURITY_DEFINERS: Final = {
     "authenticate_api_key": "before a key is known, nothing tells which tenant is asking",
     "find_tenant": "`keys create` looks its tenant up by name before it has one",
     "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",
+    "search_records": "the same for the GIN index over plain fields",
     "search_vector": "the same for the HNSW index",
     "count_added_chunks": "a trigger: keeps term statistics, which the service may not write",
     "count_removed_chunks": "the same when chunks go",
@@ -56,6 +57,7 @@ SECURITY_DEFINERS: Final = {
     "lock_ledger": "sequencing: the service may read the log's head and not change it",
     "number_pending_entries": "sequencing: the service may append to what is pending and not to the log",
     "advance_ledger": "sequencing: publishes the tree over what was numbered",
+    "list_expired_documents": "the purge of the trash goes over every tenant; it answers ids alone",
     "count_kept_bytes": "a trigger: keeps the counts that quotas are held to, which the service may not write",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }
