@@ -117,6 +117,19 @@ FILLED_BY_OTHERS: Final = (
 """Tables that the scope itself, triggers and the sequencer fill."""
 
 READ_ONLY: Final = frozenset(
-    {"tenant_keys", "data_keys", "lookup_keys", "ledger_keys", "ledger_pending"}
+    {
+        "tenant_keys",
+        "data_keys",
+        "lookup_keys",
+        "ledger_keys",
+        "ledger_pending",
+        "schemas",
+        "schema_versions",
+        "records",
+        "record_versions",
+        "record_parts",
+        "record_digests",
+        "record_migrations",
+    }
 )
 """Tables of which the service may not change the tenant at all: the right to write that column is missing."""
