@@ -51,6 +51,9 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
     ),
     "Limits": (
         "max_upload_bytes",
+        "document_retention_days",
+        "user_quota_bytes",
+        "tenant_quota_bytes",
         "max_body_bytes",
         "max_open_requests",
         "worker_concurrency",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -24,14 +25,27 @@ from undercroft.http.openai import (
     files,
     models,
     responses,
+    uploads,
     vector_store_files,
     vector_stores,
 )
-from undercroft.http.routes import audit, jobs, ledger, operations, records, schemas
+from undercroft.http.routes import (
+    audit,
+    document_content,
+    document_uploads,
+    documents,
+    jobs,
+    ledger,
+    legal_holds,
+    operations,
+    records,
+    schemas,
+    usage,
+)
+from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock, SystemClock
-from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
@@ -50,12 +64,22 @@ from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
+from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.receipts import Receipts
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
+from undercroft.vault.trash import Trash
+from undercroft.vault.uploads.models import LARGEST_PART
+from undercroft.vault.uploads.parts import PartStore
+from undercroft.vault.uploads.service import UploadService
+from undercroft.vault.usage.models import Quotas
+from undercroft.vault.usage.service import UsageService
+from undercroft.vault.versions import VersionService
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     operations.router,
@@ -65,21 +89,24 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     audit.router,
     schemas.router,
     records.router,
+    documents.router,
+    document_content.router,
+    legal_holds.router,
     vector_stores.router,
     vector_store_files.router,
     models.router,
+    uploads.router,
+    usage.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
     chat_completions.router,
     embeddings.router,
 )
+UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.router)
 
 _SHORT_BODY: Final = 256 * 1024
 """The largest JSON body where no long text belongs in one: a body costs many times its size once it is parsed."""
-
-_FORM_OVERHEAD: Final = 64 * 1024
-"""Room in an upload for the form around the file."""
 
 
 def create_application(
@@ -117,8 +144,11 @@ def create_application(
         application.include_router(router, max_body_size=min(_SHORT_BODY, settings.max_body_bytes))
     for router in LONG_TEXT_ROUTERS:
         application.include_router(router, max_body_size=settings.max_body_bytes)
+    for router in UPLOAD_ROUTERS:
+        application.include_router(router, max_body_size=settings.max_upload_bytes + FORM_OVERHEAD)
     application.include_router(
-        files.router, max_body_size=settings.max_upload_bytes + _FORM_OVERHEAD
+        uploads.parts_router,
+        max_body_size=min(LARGEST_PART, settings.max_upload_bytes) + FORM_OVERHEAD,
     )
     install_error_handlers(application)
     application.add_middleware(BodyPace, clock=clock)
@@ -144,8 +174,10 @@ def _add_middleware(application: FastAPI, settings: Settings) -> None:
                 "If-Match",
                 "If-None-Match",
                 "Lock-Token",
+                "If-Range",
+                "Range",
             ],
-            expose_headers=["X-Request-Id", "Retry-After", "ETag"],
+            expose_headers=["X-Request-Id", "Retry-After", "ETag", "Content-Range"],
         )
     application.add_middleware(
         TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False
@@ -179,7 +211,7 @@ async def _open_services(
         stack.push_async_callback(registry.close)
         await _run_until_closed(stack, telemetry.watch_loop(clock))
 
-        provider = await KeyFile.open(settings.key_path)
+        provider = await open_key_provider(settings, database)
         keys = KeyRing(provider, ids)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         sequencer = Sequencer(database, log_keys)
@@ -189,11 +221,31 @@ async def _open_services(
         blobs = LocalBlobStore(settings.blobs_dir)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
-        intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
-        documents = DocumentService(database, blobs, intake, keys, journal, ids)
         record_schemas = SchemaService(database, keys, journal, ids)
         kept_records = RecordService(database, RecordStorage(keys, ids), record_schemas, journal)
-        collections = CollectionService(database, keys, ids, IndexService(JobQueue(ids)))
+        usage_service = UsageService(
+            database, Quotas(settings.tenant_quota_bytes, settings.user_quota_bytes)
+        )
+        limit = settings.max_upload_bytes
+        intake = Intake(blobs, staging, keys, usage_service, ids, detect_media_type, limit)
+        documents = DocumentService(database, blobs, intake, keys, journal, ids)
+        parts = PartStore(blobs, staging, keys, ids)
+        upload_service = UploadService(
+            database,
+            parts,
+            intake,
+            documents,
+            keys,
+            usage_service,
+            journal,
+            JobQueue(ids),
+            ids,
+            limit,
+        )
+        index = IndexService(JobQueue(ids))
+        versions = VersionService(database, blobs, intake, keys, journal, index.follow)
+        retention = timedelta(days=settings.document_retention_days)
+        collections = CollectionService(database, keys, ids, index)
         search = SearchService(database, keys, journal, embedder)
         answers = Answerer(search, registry)
 
@@ -210,9 +262,15 @@ async def _open_services(
             clock=clock,
             identity=IdentityService(database, journal, ids, clock),
             intake=intake,
+            uploads=upload_service,
+            usage=usage_service,
             documents=documents,
             schemas=record_schemas,
             records=kept_records,
+            versions=versions,
+            trash=Trash(database, blobs, keys, journal, retention),
+            holds=LegalHolds(database, journal),
+            receipts=Receipts(versions, log_keys),
             collections=collections,
             search=search,
             embedder=embedder,
@@ -222,7 +280,9 @@ async def _open_services(
             jobs=JobService(database),
             ledger=journal,
             ledger_reader=ledger_reader,
-            audit=AuditService(database, ledger_reader, [documents, record_schemas, kept_records]),
+            audit=AuditService(
+                database, ledger_reader, [documents, upload_service, record_schemas, kept_records]
+            ),
         )
 
 

@@ -26,10 +26,16 @@ from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
+from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
+from undercroft.vault.receipts import Receipts
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
+from undercroft.vault.trash import Trash
+from undercroft.vault.uploads.service import UploadService
+from undercroft.vault.usage.service import UsageService
+from undercroft.vault.versions import VersionService
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +49,15 @@ class Services:
     clock: Clock
     identity: IdentityService
     intake: Intake
+    uploads: UploadService
+    usage: UsageService
     documents: DocumentService
     schemas: SchemaService
     records: RecordService
+    versions: VersionService
+    trash: Trash
+    holds: LegalHolds
+    receipts: Receipts
     collections: CollectionService
     search: SearchService
     embedder: Embedder
