@@ -38,6 +38,7 @@ from undercroft.http.routes import (
     ledger,
     legal_holds,
     operations,
+    record_locks,
     records,
     schemas,
     usage,
@@ -69,6 +70,7 @@ from undercroft.vault.intake import Intake
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
@@ -89,6 +91,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     audit.router,
     schemas.router,
     records.router,
+    record_locks.router,
     documents.router,
     document_content.router,
     legal_holds.router,
@@ -267,6 +270,7 @@ async def _open_services(
             documents=documents,
             schemas=record_schemas,
             records=kept_records,
+            record_locks=RecordLocks(kept_records, journal),
             versions=versions,
             trash=Trash(database, blobs, keys, journal, retention),
             holds=LegalHolds(database, journal),
