@@ -15,7 +15,7 @@ from undercroft.operations.examination.findings import Findings
 from undercroft.operations.examination.fsck import Examination, Fsck, Progress
 from undercroft.operations.repairs.repair import Repair
 from undercroft.retrieval.index.service import IndexService
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -44,7 +44,7 @@ async def fsck(
         unhurried_pool(settings, url) as database,
     ):
         provider = await open_existing_provider(settings)
-        store = LocalBlobStore(settings.blobs_dir)
+        store = open_blob_store(settings)
         examiner = Examiner(store, provider, KeyRing(provider, ids))
         examine = Fsck(database, store, examiner, clock, progress)
         examination = await examine.run(findings)
