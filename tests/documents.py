@@ -1,9 +1,11 @@
 """The documents' service over a folder, wired as the application wires it."""
 
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database
+from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.parsing.detection import detect_media_type
@@ -13,6 +15,8 @@ from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.intake import Intake
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
+from undercroft.vault.trash import Trash
+from undercroft.vault.versions import FollowDocument, VersionService
 
 
 def make_documents(
@@ -29,3 +33,28 @@ def make_documents(
     intake = Intake(blobs, staging, keys, ids, detect_media_type, limit)
     ledger = Ledger(database, ids, SystemClock())
     return DocumentService(database, blobs, intake, keys, ledger, ids)
+
+
+async def follow_nowhere(transaction: Transaction, scope: Scope, document_id: UUID) -> None:
+    """For documents in no collection."""
+
+
+def make_versions(
+    documents: DocumentService, follow: FollowDocument = follow_nowhere
+) -> VersionService:
+    """The versions of the same documents."""
+    return VersionService(
+        documents._database,
+        documents._blobs,
+        documents._intake,
+        documents._keys,
+        documents._ledger,
+        follow,
+    )
+
+
+def make_trash(documents: DocumentService, retention: timedelta = timedelta(days=30)) -> Trash:
+    """The trash of the same documents."""
+    return Trash(
+        documents._database, documents._blobs, documents._keys, documents._ledger, retention
+    )

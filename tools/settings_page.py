@@ -51,6 +51,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
     ),
     "Limits": (
         "max_upload_bytes",
+        "document_retention_days",
         "max_body_bytes",
         "max_open_requests",
         "worker_concurrency",

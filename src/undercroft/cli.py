@@ -181,7 +181,10 @@ def evaluate(
 @application.command()
 def verify(
     path: Annotated[
-        Path, typer.Argument(help="A mirrored log, an export (.tar or folder) or a .tlog-proof.")
+        Path,
+        typer.Argument(
+            help="A mirrored log, an export (.tar or folder), a .tlog-proof or a receipt."
+        ),
     ],
     key: Annotated[
         list[str], typer.Option(help="The log's verifier key; again for each one it has had.")
@@ -193,12 +196,15 @@ def verify(
     entry: Annotated[
         Path | None, typer.Option(help="For a proof: the entry that it is of.")
     ] = None,
+    content: Annotated[
+        Path | None, typer.Option(help="For a receipt: the file that it is of.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object instead of text.")
     ] = False,
 ) -> None:
     """Check a log, an export or one entry, offline, with nothing but the public key."""
-    good, report = verify_files(path, key, since, entry, as_json=as_json)
+    good, report = verify_files(path, key, since, entry, content, as_json=as_json)
     typer.echo(report)
     raise typer.Exit(0 if good else 1)
 

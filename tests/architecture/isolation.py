@@ -40,6 +40,7 @@ SECURITY_DEFINERS: Final = {
     "authenticate_api_key": "before a key is known, nothing tells which tenant is asking",
     "find_tenant": "`keys create` looks its tenant up by name before it has one",
     "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",
+    "search_records": "the same for the GIN index over plain fields",
     "search_vector": "the same for the HNSW index",
     "count_added_chunks": "a trigger: keeps term statistics, which the service may not write",
     "count_removed_chunks": "the same when chunks go",
@@ -58,6 +59,7 @@ SECURITY_DEFINERS: Final = {
     "wait_for_ledger": "the same, for a rotation of the signing key",
     "number_pending_entries": "sequencing: the service may append to what is pending and not to the log",
     "advance_ledger": "sequencing: publishes the tree over what was numbered",
+    "list_expired_documents": "the purge of the trash goes over every tenant; it answers ids alone",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }
 """Functions that run with more rights than their caller, each with its reason."""

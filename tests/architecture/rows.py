@@ -61,6 +61,34 @@ ROWS: Final = {
         INSERT INTO chunk_embeddings (model_id, chunk_id, tenant_id, blob_id, embedding)
         SELECT m.id, c.id, c.tenant_id, c.blob_id, '[1,0,0]' FROM chunks AS c CROSS JOIN embedding_models AS m
     """,
+    "schemas": """
+        INSERT INTO schemas (id, tenant_id, owner_id, data_key_id, sealed_name)
+        SELECT u.id, u.tenant_id, u.id, u.id, '' FROM users AS u
+    """,
+    "schema_versions": """
+        INSERT INTO schema_versions (tenant_id, schema_id, number, sealed_definition)
+        SELECT u.tenant_id, u.id, 1, '' FROM users AS u
+    """,
+    "records": """
+        INSERT INTO records (id, tenant_id, owner_id, schema_id, schema_version, data_key_id, plain)
+        SELECT u.id, u.tenant_id, u.id, u.id, 1, u.id, '{}' FROM users AS u
+    """,
+    "record_versions": """
+        INSERT INTO record_versions (tenant_id, record_id, number, schema_id, schema_version, author_id)
+        SELECT u.tenant_id, u.id, 1, u.id, 1, u.id FROM users AS u
+    """,
+    "record_parts": """
+        INSERT INTO record_parts (tenant_id, record_id, version, number, data_key_id, sealed)
+        SELECT u.tenant_id, u.id, 1, 0, u.id, '' FROM users AS u
+    """,
+    "record_digests": """
+        INSERT INTO record_digests (tenant_id, record_id, digest)
+        SELECT u.tenant_id, u.id, sha256('value') FROM users AS u
+    """,
+    "record_migrations": """
+        INSERT INTO record_migrations (id, tenant_id, owner_id, schema_id, to_version, sealed_patch)
+        SELECT u.id, u.tenant_id, u.id, u.id, 1, '' FROM users AS u
+    """,
     "jobs": """
         INSERT INTO jobs (id, tenant_id, owner_id, kind, payload, max_attempts)
         SELECT u.id, u.tenant_id, u.id, 'test', '{}', 1 FROM users AS u
@@ -89,6 +117,13 @@ FILLED_BY_OTHERS: Final = (
 """Tables that the scope itself, triggers and the sequencer fill."""
 
 READ_ONLY: Final = frozenset(
-    {"tenant_keys", "data_keys", "lookup_keys", "ledger_keys", "ledger_pending"}
+    {
+        "tenant_keys",
+        "data_keys",
+        "lookup_keys",
+        "ledger_keys",
+        "ledger_pending",
+        "document_versions",
+    }
 )
 """Tables of which the service may not change the tenant at all: the right to write that column is missing."""

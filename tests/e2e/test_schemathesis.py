@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.slow]
 _EXAMPLES: Final = 25
 """Random requests for an operation, after the systematic ones at the borders of its schema."""
 _LIMIT_SECONDS: Final = 240
-_OPERATIONS: Final = 39
+_OPERATIONS: Final = 55
 
 _CONFIGURATION: Final = """
 # The same requests in each run: a run that fails must fail again.
@@ -46,7 +46,7 @@ entry_id = "{entry_id}"
 # What is well-formed may still make no sense, and then it is 400: an empty file, a question of spaces, vectors of
 # another length.
 [[operations]]
-include-path = ["/v1/files", "/v1/responses", "/v1/chat/completions", "/v1/embeddings"]
+include-path = ["/v1/files", "/v1/documents", "/v1/responses", "/v1/chat/completions", "/v1/embeddings"]
 include-method = "POST"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "415"]
 [[operations]]

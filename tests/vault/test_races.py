@@ -63,7 +63,14 @@ class Upload:
 
     async def insert(self, transaction: Transaction, blob_id: UUID) -> UUID:
         return await self._documents._insert(
-            transaction, self._scope, blob_id, "mill.txt", "user_data"
+            transaction,
+            self._scope,
+            blob_id,
+            "mill.txt",
+            "user_data",
+            metadata={},
+            is_sealed=False,
+            sha256=self.received.staged.sha256,
         )
 
     async def store(self, blob_id: UUID) -> None:

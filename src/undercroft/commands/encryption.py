@@ -8,13 +8,14 @@ from uuid import UUID
 from undercroft.commands.databases import connect_any_database
 from undercroft.identity.service import find_tenant
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.crypto.providers.key_file import KeyFile, add_key
+from undercroft.kit.crypto.providers.key_file import add_key
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.service import Ledger
 from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.rotation import KeyRotation, Progress
 
@@ -47,7 +48,7 @@ async def destroy_tenant(settings: Settings, tenant: str, progress: Progress) ->
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncGenerator[tuple[Database, KeyRotation]]:
     async with connect_any_database(settings) as database:
-        provider = await KeyFile.open(settings.key_path)
+        provider = await open_key_provider(settings, database)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         clock = SystemClock()
         ids = IdSource(clock)

@@ -25,7 +25,6 @@ from undercroft.evaluation.report import Header, render_report, render_table
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
@@ -40,6 +39,7 @@ from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.intake import Intake
+from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 
@@ -96,10 +96,12 @@ async def _throw_away_database(settings: Settings) -> AsyncGenerator[str]:
     async with server as urls:
         await bring_up_to_date(urls, settings)
         yield urls.service
-        # The database last: without its blobs it still has all that a run interrupted here would need.
-        for folder in (settings.blobs_dir, settings.staging_dir, settings.key_path.parent):
+        # The database after its blobs: without them it still has all that a run interrupted here would need. The key
+        # last: no run could open a database without it.
+        for folder in (settings.blobs_dir, settings.staging_dir):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         await server.erase()
+        await asyncio.to_thread(shutil.rmtree, settings.key_path.parent, ignore_errors=True)
     # Not when a second command has begun there since.
     with suppress(OSError):
         settings.data_dir.rmdir()
@@ -123,7 +125,7 @@ async def _ingest(
     progress: ProgressReport,
 ) -> Ingestion:
     ids = IdSource()
-    keys = KeyRing(await KeyFile.open(settings.key_path), ids)
+    keys = KeyRing(await open_key_provider(settings, database), ids)
     blobs, staging = LocalBlobStore(settings.blobs_dir), Staging(settings.staging_dir, ids)
     intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
     ledger = Ledger(database, ids, SystemClock())
@@ -164,7 +166,7 @@ async def _measure(
     async with open_client() as client:
         embedder = await open_embedder(settings, client, clock)
         try:
-            keys = KeyRing(await KeyFile.open(settings.key_path), IdSource())
+            keys = KeyRing(await open_key_provider(settings, database), IdSource())
             evaluator = Evaluator(
                 SearchService(database, keys, Ledger(database, IdSource(), clock), embedder),
                 embedder,

@@ -1,4 +1,4 @@
-"""``undercroft verify``: a log, an export or one proof, offline, with nothing but the public key."""
+"""``undercroft verify``: a log, an export, one proof or one receipt, offline, with nothing but the public key."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,15 +8,22 @@ from undercroft.ledger.verification.verify import verify_path
 
 
 def verify(
-    path: Path, keys: Sequence[str], since: Path | None, entry: Path | None, *, as_json: bool
+    path: Path,
+    keys: Sequence[str],
+    since: Path | None,
+    entry: Path | None,
+    content: Path | None = None,
+    *,
+    as_json: bool,
 ) -> tuple[bool, str]:
     """Verify what is at a path; whether it is good, and the report.
 
     Args:
-        path: A mirrored log, a bundle or a proof.
+        path: A mirrored log, a bundle, a proof or a receipt.
         keys: Verifier keys, as ``GET /v1/ledger`` gives them.
         since: An earlier checkpoint, or the folder of an earlier mirror.
         entry: The entry that a proof is of.
+        content: The file that a receipt is of.
         as_json: Whether the report is JSON, not text.
 
     Raises:
@@ -24,5 +31,6 @@ def verify(
         VerificationUsageError: When the arguments do not fit what is at the path.
         OSError: When it cannot be read.
     """
-    report = verify_path(path, [parse_key(key) for key in keys], since=since, entry=entry)
+    parsed = [parse_key(key) for key in keys]
+    report = verify_path(path, parsed, since=since, entry=entry, content=content)
     return report.good, report.to_json() if as_json else report.to_text()

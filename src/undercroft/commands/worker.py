@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -15,18 +16,20 @@ from undercroft.commands.parent import stop_with_parent
 from undercroft.jobs.service import JobQueue
 from undercroft.jobs.worker import Worker
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
 from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.trash import Trash
 
 READY_LINE: Final = "ready"
 """What a worker that belongs to a service writes on its standard output once it takes jobs."""
@@ -89,14 +92,24 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     sandbox = await stack.enter_async_context(ParserSandbox(limits))
     if sandbox.missing_protections:
         _log.warning("parser_less_confined", missing=sandbox.missing_protections)
-    provider = await KeyFile.open(settings.key_path)
+    provider = await open_key_provider(settings, database)
     sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
     sequencing = asyncio.create_task(sequencer.run())
     stack.push_async_callback(_cancel, sequencing)
+    blobs, keys = LocalBlobStore(settings.blobs_dir), KeyRing(provider, ids)
+    trash = Trash(
+        own,
+        blobs,
+        keys,
+        Ledger(own, ids, clock, sequencer.wake),
+        timedelta(days=settings.document_retention_days),
+    )
+    purging = asyncio.create_task(trash.purge_for_ever())
+    stack.push_async_callback(_cancel, purging)
     tasks = IndexTasks(
         database,
-        LocalBlobStore(settings.blobs_dir),
-        KeyRing(provider, ids),
+        blobs,
+        keys,
         sandbox,
         await asyncio.to_thread(load_tokenizer, settings.models_dir),
         embedder,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -27,11 +28,21 @@ from undercroft.http.openai import (
     vector_store_files,
     vector_stores,
 )
-from undercroft.http.routes import audit, jobs, ledger, operations
+from undercroft.http.routes import (
+    audit,
+    document_content,
+    document_uploads,
+    documents,
+    jobs,
+    ledger,
+    legal_holds,
+    operations,
+    records,
+    schemas,
+)
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock, SystemClock
-from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
@@ -50,9 +61,17 @@ from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
+from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.service import RecordService
+from undercroft.vault.records.storage import RecordStorage
+from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
+from undercroft.vault.trash import Trash
+from undercroft.vault.versions import VersionService
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     operations.router,
@@ -60,6 +79,11 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     ledger.router,
     ledger.public_router,
     audit.router,
+    schemas.router,
+    records.router,
+    documents.router,
+    document_content.router,
+    legal_holds.router,
     vector_stores.router,
     vector_store_files.router,
     models.router,
@@ -69,6 +93,7 @@ LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     chat_completions.router,
     embeddings.router,
 )
+UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.router)
 
 _SHORT_BODY: Final = 256 * 1024
 """The largest JSON body where no long text belongs in one: a body costs many times its size once it is parsed."""
@@ -112,9 +137,8 @@ def create_application(
         application.include_router(router, max_body_size=min(_SHORT_BODY, settings.max_body_bytes))
     for router in LONG_TEXT_ROUTERS:
         application.include_router(router, max_body_size=settings.max_body_bytes)
-    application.include_router(
-        files.router, max_body_size=settings.max_upload_bytes + _FORM_OVERHEAD
-    )
+    for router in UPLOAD_ROUTERS:
+        application.include_router(router, max_body_size=settings.max_upload_bytes + _FORM_OVERHEAD)
     install_error_handlers(application)
     application.add_middleware(BodyPace, clock=clock)
     _add_middleware(application, settings)
@@ -132,9 +156,17 @@ def _add_middleware(application: FastAPI, settings: Settings) -> None:
         application.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-Match",
+                "If-None-Match",
+                "Lock-Token",
+                "If-Range",
+                "Range",
+            ],
+            expose_headers=["X-Request-Id", "Retry-After", "ETag", "Content-Range"],
         )
     application.add_middleware(
         TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False
@@ -168,7 +200,7 @@ async def _open_services(
         stack.push_async_callback(registry.close)
         await _run_until_closed(stack, telemetry.watch_loop(clock))
 
-        provider = await KeyFile.open(settings.key_path)
+        provider = await open_key_provider(settings, database)
         keys = KeyRing(provider, ids)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         sequencer = Sequencer(database, log_keys)
@@ -179,8 +211,13 @@ async def _open_services(
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
         intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
+        index = IndexService(JobQueue(ids))
         documents = DocumentService(database, blobs, intake, keys, journal, ids)
-        collections = CollectionService(database, keys, ids, IndexService(JobQueue(ids)))
+        record_schemas = SchemaService(database, keys, journal, ids)
+        kept_records = RecordService(database, RecordStorage(keys, ids), record_schemas, journal)
+        versions = VersionService(database, blobs, intake, keys, journal, index.follow)
+        retention = timedelta(days=settings.document_retention_days)
+        collections = CollectionService(database, keys, ids, index)
         search = SearchService(database, keys, journal, embedder)
         answers = Answerer(search, registry)
 
@@ -198,6 +235,12 @@ async def _open_services(
             identity=IdentityService(database, journal, ids, clock),
             intake=intake,
             documents=documents,
+            schemas=record_schemas,
+            records=kept_records,
+            versions=versions,
+            trash=Trash(database, blobs, keys, journal, retention),
+            holds=LegalHolds(database, journal),
+            receipts=Receipts(versions, log_keys),
             collections=collections,
             search=search,
             embedder=embedder,
@@ -207,7 +250,7 @@ async def _open_services(
             jobs=JobService(database),
             ledger=journal,
             ledger_reader=ledger_reader,
-            audit=AuditService(database, ledger_reader, [documents]),
+            audit=AuditService(database, ledger_reader, [documents, record_schemas, kept_records]),
         )
 
 

@@ -26,8 +26,14 @@ from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
+from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
+from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.service import RecordService
+from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
+from undercroft.vault.trash import Trash
+from undercroft.vault.versions import VersionService
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,12 @@ class Services:
     identity: IdentityService
     intake: Intake
     documents: DocumentService
+    schemas: SchemaService
+    records: RecordService
+    versions: VersionService
+    trash: Trash
+    holds: LegalHolds
+    receipts: Receipts
     collections: CollectionService
     search: SearchService
     embedder: Embedder

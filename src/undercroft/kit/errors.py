@@ -25,6 +25,7 @@ class ErrorKind(StrEnum):
     LOCKED = "locked"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     UNPROCESSABLE = "unprocessable"
     RATE_LIMITED = "rate_limited"
     UPSTREAM_FAILED = "upstream_failed"
@@ -45,6 +46,7 @@ STATUS: Final[dict[ErrorKind, int]] = {
     ErrorKind.PRECONDITION_FAILED: 412,
     ErrorKind.TOO_LARGE: 413,
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: 415,
+    ErrorKind.RANGE_NOT_SATISFIABLE: 416,
     ErrorKind.UNPROCESSABLE: 422,
     ErrorKind.LOCKED: 423,
     ErrorKind.PRECONDITION_REQUIRED: 428,

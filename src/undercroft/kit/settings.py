@@ -183,6 +183,12 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         default=64 * MEBIBYTE, ge=1024, description="Largest file that may be uploaded, in bytes."
     )
+    document_retention_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days for which a deleted document can be restored before it is erased.",
+    )
     max_body_bytes: int = Field(
         default=4 * MEBIBYTE, ge=1024, description="Largest JSON body, in bytes."
     )

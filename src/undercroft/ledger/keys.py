@@ -144,9 +144,7 @@ class LogKeys:
 
     async def list_wrapped(self, tenant_id: UUID) -> list[bytes]:
         """The private keys that sign a tenant's log, as they are wrapped. Older ones are not used again."""
-        async with self._database.transaction(LogScope(tenant_id)) as transaction:
-            stored = await self._repository.list_signing_keys(transaction, tenant_id, SIGNING_KEYS)
-        return [key.wrapped_private_key for key in stored]
+        return await list_wrapped_keys(self._database, tenant_id)
 
     async def _read(self, tenant_id: UUID) -> tuple[UUID, list[StoredKey]]:
         async with self._database.transaction(LogScope(tenant_id)) as transaction:
@@ -170,6 +168,13 @@ class LogKeys:
             key.wrapped_private_key, _context(tenant_id, log_id, key.number)
         )
         return Signer.from_bytes(key.name, private_key)
+
+
+async def list_wrapped_keys(database: Database, tenant_id: UUID) -> list[bytes]:
+    """See :meth:`LogKeys.list_wrapped`: what can be asked before there is a provider."""
+    async with database.transaction(LogScope(tenant_id)) as transaction:
+        stored = await LedgerRepository().list_signing_keys(transaction, tenant_id, SIGNING_KEYS)
+    return [key.wrapped_private_key for key in stored]
 
 
 def _context(tenant_id: UUID, log_id: UUID, number: int) -> bytes:

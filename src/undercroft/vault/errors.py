@@ -31,3 +31,47 @@ class BlobMissingError(UndercroftError):
             kind=ErrorKind.INTERNAL,
             code="content_missing",
         )
+
+
+class StaleDocumentError(UndercroftError):
+    """The document was changed since the caller read it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The document was changed since you read it. Read it again and decide again, with its new ETag.",
+            kind=ErrorKind.PRECONDITION_FAILED,
+        )
+
+
+class LegalHoldError(UndercroftError):
+    """The document must be kept."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The document is under legal hold: nobody can delete or erase it before an admin of your tenant has "
+            "lifted the hold.",
+            kind=ErrorKind.CONFLICT,
+            code="legal_hold",
+        )
+
+
+class TrashExpiredError(UndercroftError):
+    """The document's time in the trash is over."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The time in which this document could be restored is over.",
+            kind=ErrorKind.GONE,
+            code="retention_over",
+        )
+
+
+class NoReceiptError(UndercroftError):
+    """The version was made before there were receipts."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This version was made before there were receipts. Restore it: the new version has one.",
+            kind=ErrorKind.CONFLICT,
+            code="no_receipt",
+        )

@@ -1,5 +1,6 @@
 """Documents, as their owner sees them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +26,12 @@ class Document:
         byte_size: Length of the content, in bytes.
         media_type: What the content is, by its bytes.
         index_error: Why the content could not be indexed, for its owner to read.
+        revision: Grows with every change, whoever makes it.
+        is_sealed: Never indexed, and never shown to a model.
+        deleted_at: Since when it is in the trash.
+        purge_at: When it is erased from there.
+        held_at: Since when it is under legal hold, and cannot be deleted.
+        hold_reason: The code that was given for the hold.
     """
 
     id: UUID
@@ -37,7 +44,68 @@ class Document:
     media_type: str
     index_state: IndexState
     index_error: str | None
+    revision: int
+    is_sealed: bool
+    metadata: Mapping[str, str] = field(repr=False)
     created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    purge_at: datetime | None
+    held_at: datetime | None
+    hold_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentVersion:
+    """One immutable state of a document.
+
+    Attributes:
+        number: From 1, without gaps.
+        byte_size: Length of the content, in bytes.
+        media_type: What the content is, by its bytes.
+        sha256: Of the content.
+        entry_id: The ledger's entry of its creation; None for what was made before there were receipts.
+    """
+
+    document_id: UUID
+    number: int
+    blob_id: UUID
+    byte_size: int
+    media_type: str
+    sha256: bytes
+    entry_id: UUID | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentChanges:
+    """What to change of a document; None leaves as is."""
+
+    name: str | None = None
+    metadata: Mapping[str, str] | None = None
+    is_sealed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LegalHold:
+    """That a document cannot be deleted.
+
+    Attributes:
+        reason: A code, which the ledger has too.
+    """
+
+    document_id: UUID
+    reason: str
+    placed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredDocument:
+    """One whose time in the trash is over; the scope of its erasure."""
+
+    tenant_id: UUID
+    principal_id: UUID
+    id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +135,5 @@ class NewDocument:
     purpose: str
     data_key_id: UUID
     sealed_name: bytes
+    sealed_metadata: bytes
+    is_sealed: bool

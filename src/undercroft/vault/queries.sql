@@ -9,21 +9,43 @@ ON CONFLICT (tenant_id, owner_id, digest) DO UPDATE SET digest = excluded.digest
 RETURNING id;
 
 -- name: insert_document :exec
-INSERT INTO documents (id, tenant_id, owner_id, purpose, data_key_id, sealed_name)
-VALUES ($1, current_tenant(), current_principal(), $2, $3, $4);
+INSERT INTO documents (id, tenant_id, owner_id, purpose, data_key_id, sealed_name, sealed_metadata, is_sealed)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5, $6);
 
 -- name: insert_document_version :exec
-INSERT INTO document_versions (tenant_id, document_id, number, blob_id)
-VALUES (current_tenant(), $1, $2, $3);
+INSERT INTO document_versions (tenant_id, document_id, number, blob_id, entry_id)
+VALUES (current_tenant(), $1, $2, $3, $4);
+
+-- name: lock_document :maybe
+-- A statement of its own: one that joins the current version and waits here for another transaction would look for the
+-- version that was current before, and answer nothing.
+SELECT
+    d.id,
+    d.revision
+FROM documents AS d
+WHERE
+    d.id = $1
+    AND d.owner_id = current_principal()
+    AND ($2::boolean IS NULL OR (d.deleted_at IS NOT NULL) = $2)
+FOR UPDATE;
 
 -- name: find_document :maybe
+-- In the trash ($2), not in it, or either where that is NULL.
 SELECT
     d.id,
     d.tenant_id,
     d.sealed_name,
+    d.sealed_metadata,
     d.purpose,
     d.current_version,
+    d.revision,
+    d.is_sealed,
     d.created_at,
+    d.updated_at,
+    d.deleted_at,
+    d.purge_at,
+    d.held_at,
+    d.hold_reason,
     v.blob_id,
     b.byte_size,
     b.media_type,
@@ -40,15 +62,23 @@ INNER JOIN data_keys AS k ON d.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 INNER JOIN blobs AS b ON v.blob_id = b.id
-WHERE d.id = $1 AND d.owner_id = current_principal();
+WHERE
+    d.id = $1
+    AND d.owner_id = current_principal()
+    AND ($2::boolean IS NULL OR (d.deleted_at IS NOT NULL) = $2);
 
 -- name: find_content :maybe
--- A version's bytes: where they are and their key. The current version where none is named.
+-- A version, where its bytes are, and their key. The current version where none is named.
 SELECT
+    v.number,
+    v.entry_id,
+    v.created_at,
     b.id,
     b.tenant_id,
     b.stored_name,
     b.byte_size,
+    b.media_type,
+    b.sealed_sha256,
     k.id AS key_id,
     k.wrapped_key,
     k.salt,
@@ -60,7 +90,90 @@ INNER JOIN document_versions AS v ON d.id = v.document_id AND v.number = coalesc
 INNER JOIN blobs AS b ON v.blob_id = b.id
 INNER JOIN data_keys AS k ON b.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-WHERE d.id = $1 AND d.owner_id = current_principal();
+WHERE d.id = $1 AND d.owner_id = current_principal() AND d.deleted_at IS NULL;
+
+-- name: list_versions :many
+SELECT
+    v.number,
+    v.entry_id,
+    v.created_at,
+    b.id,
+    b.tenant_id,
+    b.stored_name,
+    b.byte_size,
+    b.media_type,
+    b.sealed_sha256,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM documents AS d
+INNER JOIN document_versions AS v ON d.id = v.document_id
+INNER JOIN blobs AS b ON v.blob_id = b.id
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE
+    d.id = $1
+    AND d.owner_id = current_principal()
+    AND d.deleted_at IS NULL
+    AND ($2::int IS NULL OR v.number < $2)
+ORDER BY v.number DESC
+LIMIT $3;
+
+-- name: advance_document :exec
+-- The row is locked.
+UPDATE documents SET current_version = $2, revision = revision + 1, updated_at = now() WHERE id = $1;
+
+-- name: update_document :exec
+-- The row is locked. NULL leaves as is.
+UPDATE documents
+SET
+    sealed_name = coalesce($2, sealed_name),
+    sealed_metadata = coalesce($3, sealed_metadata),
+    is_sealed = coalesce($4, is_sealed),
+    revision = revision + 1,
+    updated_at = now()
+WHERE id = $1;
+
+-- name: trash_document :exec
+-- The row is locked.
+UPDATE documents SET deleted_at = now(), purge_at = now() + $2::interval, revision = revision + 1 WHERE id = $1;
+
+-- name: restore_document :value
+-- The row is locked. Answers nothing when its time in the trash is over, purged or not.
+UPDATE documents SET deleted_at = NULL, purge_at = NULL, revision = revision + 1
+WHERE id = $1 AND purge_at > now()
+RETURNING id;
+
+-- name: list_expired_documents :many
+SELECT tenant_id, owner_id, document_id FROM list_expired_documents($1);
+
+-- name: lock_expired_document :value
+-- Nothing when it was restored or held since it was listed, or when another worker has it.
+SELECT id FROM documents
+WHERE id = $1 AND owner_id = current_principal() AND purge_at <= now() AND held_at IS NULL
+FOR UPDATE SKIP LOCKED;
+
+-- name: lock_tenant_document :maybe
+-- Whoever's it is: for an admin, who learns whose it is and nothing of what it holds.
+SELECT d.id, d.owner_id, d.data_key_id, d.held_at, d.hold_reason
+FROM documents AS d
+WHERE d.id = $1
+FOR UPDATE;
+
+-- name: get_key_salt :value
+SELECT salt FROM data_keys WHERE id = $1;
+
+-- name: hold_document :value
+-- A hold that is there keeps its beginning.
+UPDATE documents SET held_at = coalesce(held_at, now()), hold_reason = $2, revision = revision + 1
+WHERE id = $1
+RETURNING held_at;
+
+-- name: lift_hold :exec
+UPDATE documents SET held_at = NULL, hold_reason = NULL, revision = revision + 1 WHERE id = $1;
 
 -- name: find_document_salt :value
 SELECT k.salt
@@ -80,9 +193,17 @@ SELECT
     d.id,
     d.tenant_id,
     d.sealed_name,
+    d.sealed_metadata,
     d.purpose,
     d.current_version,
+    d.revision,
+    d.is_sealed,
     d.created_at,
+    d.updated_at,
+    d.deleted_at,
+    d.purge_at,
+    d.held_at,
+    d.hold_reason,
     v.blob_id,
     b.byte_size,
     b.media_type,
@@ -104,6 +225,7 @@ WHERE
     AND d.owner_id = current_principal()
     AND ($1::uuid IS NULL OR (CASE WHEN $2::boolean THEN d.id > $1 ELSE d.id < $1 END))
     AND ($3::text IS NULL OR d.purpose = $3)
+    AND (d.deleted_at IS NOT NULL) = $5::boolean
 ORDER BY CASE WHEN $2 THEN d.id END ASC, CASE WHEN NOT $2 THEN d.id END DESC
 LIMIT $4;
 

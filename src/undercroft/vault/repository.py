@@ -1,5 +1,6 @@
 """The vault's statements, one method each."""
 
+from datetime import datetime, timedelta
 from typing import Final, cast
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from asyncpg import Record
 
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
-from undercroft.vault.models import NewBlob, NewDocument
+from undercroft.vault.models import ExpiredDocument, NewBlob, NewDocument
 
 _QUERIES: Final = load_queries("undercroft.vault")
 
@@ -39,23 +40,112 @@ class DocumentRepository:
             document.purpose,
             document.data_key_id,
             document.sealed_name,
+            document.sealed_metadata,
+            document.is_sealed,
         )
 
     async def insert_document_version(
-        self, transaction: Transaction, document_id: UUID, number: int, blob_id: UUID
+        self,
+        transaction: Transaction,
+        document_id: UUID,
+        number: int,
+        blob_id: UUID,
+        entry_id: UUID | None,
     ) -> None:
         """Add a version to a document."""
-        await _QUERIES.execute(transaction, "insert_document_version", document_id, number, blob_id)
+        await _QUERIES.execute(
+            transaction, "insert_document_version", document_id, number, blob_id, entry_id
+        )
 
-    async def find_document(self, transaction: Transaction, document_id: UUID) -> Record | None:
-        """A document of the principal's, with its key."""
-        return await _QUERIES.maybe(transaction, "find_document", document_id)
+    async def lock_document(
+        self, transaction: Transaction, document_id: UUID, *, is_trashed: bool | None
+    ) -> int | None:
+        """Lock a document of the principal's against any other change; its revision."""
+        row = await _QUERIES.maybe(transaction, "lock_document", document_id, is_trashed)
+        return None if row is None else row["revision"]
+
+    async def find_document(
+        self, transaction: Transaction, document_id: UUID, *, is_trashed: bool | None = False
+    ) -> Record | None:
+        """A document of the principal's, with its key; in the trash, not in it, or, if None, either."""
+        return await _QUERIES.maybe(transaction, "find_document", document_id, is_trashed)
 
     async def find_content(
         self, transaction: Transaction, document_id: UUID, version: int | None
     ) -> Record | None:
-        """Where the bytes of a version of the principal's document are, with their key; None for the current one."""
+        """A version of the principal's document and where its bytes are, with their key; None for the current one."""
         return await _QUERIES.maybe(transaction, "find_content", document_id, version)
+
+    async def list_versions(
+        self, transaction: Transaction, document_id: UUID, before: int | None, limit: int
+    ) -> list[Record]:
+        """A page of the versions of the principal's document, newest first, as ``find_content`` answers one."""
+        return await _QUERIES.many(transaction, "list_versions", document_id, before, limit)
+
+    async def advance_document(
+        self, transaction: Transaction, document_id: UUID, version: int
+    ) -> None:
+        """Make a version the current one of a document that is locked."""
+        await _QUERIES.execute(transaction, "advance_document", document_id, version)
+
+    async def update_document(
+        self,
+        transaction: Transaction,
+        document_id: UUID,
+        sealed_name: bytes | None,
+        sealed_metadata: bytes | None,
+        is_sealed: bool | None,
+    ) -> None:
+        """Change a document that is locked; None leaves as is."""
+        await _QUERIES.execute(
+            transaction, "update_document", document_id, sealed_name, sealed_metadata, is_sealed
+        )
+
+    async def trash_document(
+        self, transaction: Transaction, document_id: UUID, retention: timedelta
+    ) -> None:
+        """Put a document that is locked into the trash."""
+        await _QUERIES.execute(transaction, "trash_document", document_id, retention)
+
+    async def restore_document(self, transaction: Transaction, document_id: UUID) -> bool:
+        """Take a document that is locked out of the trash; False when its time there is over."""
+        restored = await _QUERIES.value(transaction, "restore_document", document_id)
+        return restored is not None
+
+    async def list_expired_documents(
+        self, transaction: Transaction, limit: int
+    ) -> list[ExpiredDocument]:
+        """Documents of any tenant whose time in the trash is over."""
+        rows = await _QUERIES.many(transaction, "list_expired_documents", limit)
+        return [
+            ExpiredDocument(row["tenant_id"], row["owner_id"], row["document_id"]) for row in rows
+        ]
+
+    async def lock_expired_document(self, transaction: Transaction, document_id: UUID) -> bool:
+        """Lock a document that is to be purged; False when it no longer is, or another worker has it."""
+        locked = await _QUERIES.value(transaction, "lock_expired_document", document_id)
+        return locked is not None
+
+    async def lock_tenant_document(
+        self, transaction: Transaction, document_id: UUID
+    ) -> Record | None:
+        """Lock a document of the tenant's, whoever owns it."""
+        return await _QUERIES.maybe(transaction, "lock_tenant_document", document_id)
+
+    async def get_key_salt(self, transaction: Transaction, key_id: UUID) -> bytes:
+        """The salt that belongs to a data key."""
+        return cast("bytes", await _QUERIES.value(transaction, "get_key_salt", key_id))
+
+    async def hold_document(
+        self, transaction: Transaction, document_id: UUID, reason: str
+    ) -> datetime:
+        """Put a document that is locked under legal hold; since when it is."""
+        held_at = await _QUERIES.value(transaction, "hold_document", document_id, reason)
+        return cast("datetime", held_at)
+
+    async def lift_hold(self, transaction: Transaction, document_id: UUID) -> None:
+        """End the legal hold of a document that is locked."""
+        await _QUERIES.execute(transaction, "lift_hold", document_id)
 
     async def find_document_salt(self, transaction: Transaction, document_id: UUID) -> bytes | None:
         """The salt of the ledger's commitments to a document of the principal's."""
@@ -76,9 +166,12 @@ class DocumentRepository:
         ascending: bool,
         purpose: str | None,
         limit: int,
+        is_trashed: bool,
     ) -> list[Record]:
         """A page of the principal's documents in the order of their ids, which is that of their creation."""
-        return await _QUERIES.many(transaction, "list_documents", after, ascending, purpose, limit)
+        return await _QUERIES.many(
+            transaction, "list_documents", after, ascending, purpose, limit, is_trashed
+        )
 
     async def delete_document(self, transaction: Transaction, document_id: UUID) -> list[UUID]:
         """Delete a document and its versions; the blobs they held, locked. Empty when there is no such document."""

@@ -1,31 +1,38 @@
 """Documents: taken in once for each content, encrypted, private to whoever brought them."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from typing import BinaryIO, Final
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import BinaryIO
 from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
-from undercroft.ledger.models import Act, Outcome, Subject
+from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.vault.access import (
+    DOCUMENT_PREFIX,
+    DocumentAccess,
+    document_name_place,
+    no_document,
+    seal_metadata,
+    seal_name,
+)
 from undercroft.vault.blobs.contents import BlobContent
 from undercroft.vault.blobs.models import StoredBlob
 from undercroft.vault.blobs.protocol import BlobStore
+from undercroft.vault.erasure import Erasure
+from undercroft.vault.errors import LegalHoldError
 from undercroft.vault.intake import Incoming, Intake
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.models import Document, IndexState, NewDocument
+from undercroft.vault.models import Document, DocumentChanges, NewDocument
 from undercroft.vault.repository import DocumentRepository
 
-DOCUMENT_PREFIX: Final = "file-"
+__all__ = ["DOCUMENT_PREFIX", "DocumentService", "document_name_place", "open_content"]
 
 
 class DocumentService:
-    """Takes documents in, lists them, gives them back and deletes them."""
+    """Takes documents in, lists them, changes them, gives them back and deletes them."""
 
     def __init__(
         self,
@@ -42,10 +49,19 @@ class DocumentService:
         self._keys = keys
         self._ledger = ledger
         self._ids = ids
+        self._access = DocumentAccess(database, keys, ledger)
+        self._erasure = Erasure(blobs)
         self._repository = DocumentRepository()
 
     async def create(
-        self, scope: Scope, incoming: Incoming, filename: str, purpose: str
+        self,
+        scope: Scope,
+        incoming: Incoming,
+        filename: str,
+        purpose: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        is_sealed: bool = False,
     ) -> Document:
         """Make a document of a content that has arrived; the caller closes it afterwards.
 
@@ -60,10 +76,17 @@ class DocumentService:
         received = await self._intake.receive(incoming, filename)
         async with self._database.transaction(scope) as transaction:
             blob_id = await self._intake.record(transaction, scope, received)
-            document_id = await self._insert(transaction, scope, blob_id, filename, purpose)
-            document = await self._find(transaction, document_id)
-            act = self._act("document.create", scope, document, received.staged.sha256)
-            await self._ledger.append(transaction, scope, act)
+            document_id = await self._insert(
+                transaction,
+                scope,
+                blob_id,
+                filename,
+                purpose,
+                metadata=metadata or {},
+                is_sealed=is_sealed,
+                sha256=received.staged.sha256,
+            )
+            document = await self._access.find(transaction, document_id)
             await self._intake.store(scope, received, blob_id)
         return document
 
@@ -83,8 +106,8 @@ class DocumentService:
         Raises:
             NotFoundError: When the principal may see no such document.
         """
-        async with self._refusing(scope, "document.read", document_id) as transaction:
-            return await self._find(transaction, document_id)
+        async with self._access.refusing(scope, "document.read", document_id) as transaction:
+            return await self._access.find(transaction, document_id)
 
     async def list_documents(
         self,
@@ -93,14 +116,20 @@ class DocumentService:
         after: UUID | None = None,
         ascending: bool = False,
         purpose: str | None = None,
+        is_trashed: bool = False,
         limit: int,
     ) -> list[Document]:
-        """A page of the principal's documents, newest first unless ``ascending``."""
+        """A page of the principal's documents, in the trash or not, newest first unless ``ascending``."""
         async with self._database.transaction(scope) as transaction:
             rows = await self._repository.list_documents(
-                transaction, after=after, ascending=ascending, purpose=purpose, limit=limit
+                transaction,
+                after=after,
+                ascending=ascending,
+                purpose=purpose,
+                limit=limit,
+                is_trashed=is_trashed,
             )
-        return [await self._document(row) for row in rows]
+        return [await self._access.open(row) for row in rows]
 
     async def read(self, scope: Scope, document_id: UUID) -> tuple[Document, AsyncIterator[bytes]]:
         """A document and its bytes, found and opened.
@@ -109,15 +138,49 @@ class DocumentService:
             NotFoundError: When the principal may see no such document.
             BlobMissingError: When its bytes are missing.
         """
-        async with self._refusing(scope, "document.read", document_id) as transaction:
-            document = await self._find(transaction, document_id)
+        async with self._access.refusing(scope, "document.read", document_id) as transaction:
+            document = await self._access.find(transaction, document_id)
             row = await self._repository.find_content(transaction, document_id, None)
             if row is None:
-                raise _no_document(document_id)
+                raise no_document(document_id)
             content = await open_content(self._blobs, self._keys, row)
-            act = self._act("document.read", scope, document)
-            await self._ledger.append(transaction, scope, act)
+            await self._access.record(transaction, scope, "document.read", document)
         return document, content.blocks()
+
+    async def update(
+        self,
+        scope: Scope,
+        document_id: UUID,
+        changes: DocumentChanges,
+        expected: Collection[int] | None,
+    ) -> Document:
+        """Change a document's name, its metadata, or whether it is sealed.
+
+        Sealing takes it out of every collection and its text out of the index, in the same transaction.
+
+        Raises:
+            NotFoundError: When the principal may see no such document.
+            StaleDocumentError: When it is at none of the expected revisions.
+        """
+        async with self._access.refusing(scope, "document.update", document_id) as transaction:
+            document = await self._access.lock(transaction, document_id, expected)
+            row = await self._repository.find_document(transaction, document_id)
+            if row is None:
+                raise no_document(document_id)
+            key = await self._keys.open(row)
+            place = (scope.tenant_id, document_id)
+            await self._repository.update_document(
+                transaction,
+                document_id,
+                None if changes.name is None else seal_name(key, *place, changes.name),
+                None if changes.metadata is None else seal_metadata(key, *place, changes.metadata),
+                changes.is_sealed,
+            )
+            changed = await self._access.find(transaction, document_id)
+            await self._access.record(
+                transaction, scope, _action_of_change(document, changed), changed
+            )
+        return changed
 
     async def find_salt(
         self, transaction: Transaction, scope: Scope, reference: str
@@ -129,87 +192,60 @@ class DocumentService:
             return None
         return await self._repository.find_document_salt(transaction, document_id)
 
-    async def delete(self, scope: Scope, document_id: UUID) -> None:
-        """Delete a document, its memberships and, where it was the last of its content, all that was derived from it.
+    async def delete(
+        self, scope: Scope, document_id: UUID, expected: Collection[int] | None = None
+    ) -> None:
+        """Erase a document at once, from the trash too, and all that was derived from it.
+
+        With it go its memberships, the answers that were made from it and, where it was the last of its contents,
+        those: their keys, their text and their place in the index.
 
         Raises:
             NotFoundError: When the principal may see no such document.
+            StaleDocumentError: When it is at none of the expected revisions.
+            LegalHoldError: When it is under legal hold.
         """
-        async with self._refusing(scope, "document.delete", document_id) as transaction:
-            act = self._act("document.delete", scope, await self._find(transaction, document_id))
-            blob_ids = await self._repository.delete_document(transaction, document_id)
-            if not blob_ids:
-                raise _no_document(document_id)
-            await self._ledger.append(transaction, scope, act)
-            unused = [
-                await self._repository.delete_unused_blob(transaction, blob_id)
-                for blob_id in blob_ids
-            ]
-        for name in unused:
-            if name is not None:
-                await self._blobs.delete(scope.tenant_id, name)
-
-    @asynccontextmanager
-    async def _refusing(
-        self, scope: Scope, action: str, document_id: UUID
-    ) -> AsyncGenerator[Transaction]:
-        """A transaction on one document. Whoever is refused a document that is there is put on record."""
-        try:
-            async with self._database.transaction(scope) as transaction:
-                yield transaction
-        except NotFoundError:
-            async with self._database.transaction(scope) as transaction:
-                row = await self._repository.find_foreign_document(transaction, document_id)
-                if row is not None:
-                    subject = Subject(render_id(DOCUMENT_PREFIX, document_id), row["salt"])
-                    act = Act(action, subject, row["owner_id"], outcome=Outcome.DENIED)
-                    await self._ledger.append(transaction, scope, act)
-            raise
-
-    def _act(
-        self, action: str, scope: Scope, document: Document, content: bytes | None = None
-    ) -> Act:
-        subject = Subject(render_id(DOCUMENT_PREFIX, document.id), document.salt)
-        return Act(action, subject, scope.principal_id, document.version, content=content)
+        async with self._access.refusing(scope, "document.delete", document_id) as transaction:
+            document = await self._access.lock(transaction, document_id, expected, is_trashed=None)
+            if document.held_at is not None:
+                raise LegalHoldError
+            await self._access.record(transaction, scope, "document.delete", document)
+            names = await self._erasure.erase(transaction, document_id)
+        await self._erasure.delete_bytes(scope.tenant_id, names)
 
     async def _insert(
-        self, transaction: Transaction, scope: Scope, blob_id: UUID, filename: str, purpose: str
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        blob_id: UUID,
+        filename: str,
+        purpose: str,
+        *,
+        metadata: Mapping[str, str],
+        is_sealed: bool,
+        sha256: bytes,
     ) -> UUID:
         document_id = self._ids.new()
         key = await self._keys.create(transaction, scope)
-        name = seal(
-            key.material, filename.encode(), document_name_place(scope.tenant_id, document_id)
-        )
+        place = (scope.tenant_id, document_id)
         await self._repository.insert_document(
-            transaction, NewDocument(document_id, purpose, key.id, name)
+            transaction,
+            NewDocument(
+                document_id,
+                purpose,
+                key.id,
+                seal_name(key, *place, filename),
+                seal_metadata(key, *place, metadata),
+                is_sealed,
+            ),
         )
-        await self._repository.insert_document_version(transaction, document_id, 1, blob_id)
+        subject = Subject(render_id(DOCUMENT_PREFIX, document_id), key.salt)
+        act = Act("document.create", subject, scope.principal_id, 1, content=sha256)
+        (entry_id,) = await self._ledger.append(transaction, scope, act)
+        await self._repository.insert_document_version(
+            transaction, document_id, 1, blob_id, entry_id
+        )
         return document_id
-
-    async def _find(self, transaction: Transaction, document_id: UUID) -> Document:
-        row = await self._repository.find_document(transaction, document_id)
-        if row is None:
-            raise _no_document(document_id)
-        return await self._document(row)
-
-    async def _document(self, row: Record) -> Document:
-        key = await self._keys.open(row)
-        name = unseal(
-            key.material, row["sealed_name"], document_name_place(row["tenant_id"], row["id"])
-        )
-        return Document(
-            id=row["id"],
-            salt=key.salt,
-            filename=name.decode(),
-            purpose=row["purpose"],
-            version=row["current_version"],
-            blob_id=row["blob_id"],
-            byte_size=row["byte_size"],
-            media_type=row["media_type"],
-            index_state=IndexState(row["index_state"]),
-            index_error=row["index_error_message"],
-            created_at=row["created_at"],
-        )
 
 
 async def open_content(store: BlobStore, keys: KeyRing, row: Record) -> BlobContent:
@@ -224,10 +260,7 @@ async def open_content(store: BlobStore, keys: KeyRing, row: Record) -> BlobCont
     return await BlobContent.open(store, blob, key.material)
 
 
-def document_name_place(tenant_id: UUID, document_id: UUID) -> bytes:
-    """What a document's name is bound to."""
-    return bind(tenant_id, "documents", document_id, "name")
-
-
-def _no_document(document_id: UUID) -> NotFoundError:
-    return NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))
+def _action_of_change(before: Document, after: Document) -> str:
+    if before.is_sealed == after.is_sealed:
+        return "document.update"
+    return "document.seal" if after.is_sealed else "document.unseal"

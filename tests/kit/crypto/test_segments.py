@@ -9,6 +9,7 @@ from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.crypto.segments import (
     HEADER_BYTES,
     SEGMENT_BYTES,
+    SegmentDecryptor,
     SegmentReader,
     SegmentWriter,
     ciphertext_length,
@@ -29,9 +30,14 @@ def encrypt(content: bytes, block: int = 100_000) -> bytes:
     return target.getvalue()
 
 
-def reader(ciphertext: bytes, key: bytes = KEY, context: bytes = CONTEXT) -> SegmentReader:
+def reader(
+    ciphertext: bytes, key: bytes = KEY, context: bytes = CONTEXT, length: int | None = None
+) -> SegmentReader:
     return SegmentReader(
-        lambda start, count: ciphertext[start : start + count], len(ciphertext), key, context
+        lambda start, count: ciphertext[start : start + count],
+        len(ciphertext) if length is None else length,
+        key,
+        context,
     )
 
 
@@ -93,3 +99,37 @@ def test_another_key_or_place_does_not_open_it() -> None:
 def test_no_stream_has_that_length(length: int) -> None:
     with pytest.raises(DecryptionError):
         plaintext_length(length)
+
+
+def cuts(ciphertext: bytes) -> list[int]:
+    """Lengths around the end of every segment, and of the header."""
+    ends = [HEADER_BYTES, *range(SEGMENT_BYTES, len(ciphertext), SEGMENT_BYTES), len(ciphertext)]
+    return [end + more for end in ends for more in (-1, 0, 1) if end + more != len(ciphertext)]
+
+
+@pytest.mark.parametrize("size", [2 * SEGMENT_BYTES + 100, FIRST + SEGMENT_BYTES - 16])
+def test_a_stream_cut_at_any_segments_edge_never_reads_as_a_clean_end(size: int) -> None:
+    ciphertext = encrypt(os.urandom(size))
+    for cut in cuts(ciphertext):
+        held = (ciphertext + b"?")[:cut]
+        with pytest.raises(DecryptionError):
+            reader(held).readall()
+        if cut < len(ciphertext):
+            # The length that was kept apart from it, and a ciphertext that no longer has it.
+            with pytest.raises(DecryptionError):
+                reader(held, length=len(ciphertext)).readall()
+
+
+def test_segments_decrypt_whole_and_all_of_them_or_not_at_all() -> None:
+    content = os.urandom(3 * SEGMENT_BYTES)
+    ciphertext = encrypt(content)
+    decryptor = SegmentDecryptor(ciphertext[:HEADER_BYTES], len(ciphertext), KEY, CONTEXT)
+    start, length = decryptor.span(1, 2)
+    whole = ciphertext[start : start + length]
+    assert decryptor.decrypt(1, 2, whole) == content[FIRST : FIRST + 2 * (SEGMENT_BYTES - 16)]
+    for cut in (b"", whole[:SEGMENT_BYTES], whole[:-1], whole[: SEGMENT_BYTES + 1], whole + b"?"):
+        with pytest.raises(DecryptionError):
+            decryptor.decrypt(1, 2, cut)
+    for beyond in (4, 5, 9):
+        with pytest.raises(DecryptionError):
+            decryptor.decrypt(beyond, 1, b"")

@@ -26,8 +26,10 @@ CROSS JOIN unnest($2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[], $7::re
 );
 
 -- name: finish_response :exec
--- Only from in_progress: a response that was deleted or finished meanwhile stays as it is.
-UPDATE responses SET status = $2, sealed_resource = $3
+-- Only from in_progress: a response that was deleted or finished meanwhile stays as it is. One whose source was erased
+-- meanwhile keeps nothing of it.
+UPDATE responses
+SET status = $2, sealed_resource = CASE WHEN data_key_id IS NULL THEN ''::bytea ELSE $3 END
 WHERE id = $1 AND owner_id = current_principal() AND status = 'in_progress';
 
 -- name: find_response :maybe
@@ -47,12 +49,16 @@ SELECT
             p.response_id = r.id
             AND NOT EXISTS (
                 SELECT FROM documents AS d
-                WHERE d.id = p.document_id AND d.owner_id = current_principal()
+                WHERE
+                    d.id = p.document_id
+                    AND d.owner_id = current_principal()
+                    AND d.deleted_at IS NULL
+                    AND NOT d.is_sealed
             )
     ) AS is_readable
 FROM responses AS r
-INNER JOIN data_keys AS k ON r.data_key_id = k.id
-INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+LEFT JOIN data_keys AS k ON r.data_key_id = k.id
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.id = $1 AND r.owner_id = current_principal();
 
 -- name: delete_response :value

@@ -13,6 +13,7 @@ import structlog
 from undercroft.chat.answering import Answered, Answerer, Searched
 from undercroft.chat.citations import Citation
 from undercroft.chat.providers.protocol import TextDelta
+from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.models import (
     RESPONSE_PREFIX,
@@ -78,11 +79,14 @@ class ResponseService:
 
         Raises:
             NotFoundError: When the principal may see no such response.
+            SourceErasedError: When one of its sources was erased, and the response with it.
         """
         async with self._database.transaction(scope) as transaction:
             row = await self._repository.find_response(transaction, response_id)
         if row is None:
             raise NotFoundError("response", render_id(RESPONSE_PREFIX, response_id))
+        if row["key_id"] is None:
+            raise SourceErasedError
         key = await self._keys.open(row)
         resource = _open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
         return resource if row["is_readable"] else _redacted(resource)

@@ -46,7 +46,7 @@ async def create_file(
             "Files do not expire yet; leave 'expires_after' out and delete the file yourself.",
             param="expires_after",
         )
-    filename = _clean_filename(file.filename)
+    filename = clean_filename(file.filename)
     document = await services.documents.create(caller, incoming_of(file), filename, purpose)
     return _render(document)
 
@@ -129,7 +129,7 @@ def _require_id(text: str) -> UUID:
     return require_id(DOCUMENT_PREFIX, "file", text)
 
 
-def _clean_filename(name: str | None) -> str:
+def clean_filename(name: str | None) -> str:
     """The last part of the name, without what a terminal, a log or PostgreSQL would choke on."""
     last = (name or "").replace("\\", "/").rpartition("/")[2]
     printable = "".join(

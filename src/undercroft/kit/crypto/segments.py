@@ -143,12 +143,15 @@ class SegmentDecryptor:
         start = first * SEGMENT_BYTES if first else HEADER_BYTES
         return start, min((first + count) * SEGMENT_BYTES, self._cipher_length) - start
 
-    def decrypt(self, first: int, ciphertext: bytes) -> bytes:
-        """The plaintext of whole segments.
+    def decrypt(self, first: int, count: int, ciphertext: bytes) -> bytes:
+        """The plaintext of so many segments, whose ciphertext is what :meth:`span` names.
 
         Raises:
-            DecryptionError: When they are not those that were written there.
+            DecryptionError: When they are not those that were written there, or not all of them.
         """
+        # A ciphertext cut off between two segments holds nothing but good ones: only its length tells.
+        if len(ciphertext) != self.span(first, count)[1]:
+            raise DecryptionError
         pieces: list[bytes] = []
         start, number = 0, first
         while start < len(ciphertext):
@@ -219,7 +222,7 @@ class SegmentReader(io.RawIOBase):
     def _segment(self, number: int) -> bytes:
         if number != self._open_number:
             ciphertext = self._read_at(*self._decryptor.span(number, 1))
-            self._open_segment = self._decryptor.decrypt(number, ciphertext)
+            self._open_segment = self._decryptor.decrypt(number, 1, ciphertext)
             self._open_number = number
         return self._open_segment
 

@@ -65,8 +65,7 @@ class FolderFiles:
 
     def digest(self, path: str) -> tuple[int, str]:
         """A file's size and SHA-256, as :meth:`Files.digest`."""
-        with open_plain(self._root / path, path) as file:
-            return _digest(file, None)
+        return digest_file(self._root / path, path)
 
     def names(self) -> Iterable[str]:
         """The path of every file, as :meth:`Files.names`."""
@@ -179,6 +178,16 @@ def read_file(path: Path, limit: int, name: str) -> bytes:
     if len(data) > limit:
         raise _too_long(name, limit)
     return data
+
+
+def digest_file(path: Path, name: str) -> tuple[int, str]:
+    """A plain file's size and its SHA-256 in hexadecimal, read in pieces.
+
+    Raises:
+        VerificationError: When it is missing or no plain file.
+    """
+    with open_plain(path, name) as file:
+        return _digest(file, None)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ class Fault(StrEnum):
     UNREADABLE_FILE = "unreadable_file"
     MALFORMED_PROOF = "malformed_proof"
     NOT_INCLUDED = "not_included"
+    MALFORMED_RECEIPT = "malformed_receipt"
     MALFORMED_ARCHIVE = "malformed_archive"
     MALFORMED_MANIFEST = "malformed_manifest"
     UNLISTED_FILE = "unlisted_file"

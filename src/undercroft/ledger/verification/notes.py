@@ -151,36 +151,47 @@ def parse_checkpoint(data: bytes) -> Checkpoint:
 
 
 def check_signature(checkpoint: Checkpoint, keys: Sequence[VerifierKey]) -> VerifierKey:
-    """Find the key that signed a checkpoint.
+    """Find the key that signed a checkpoint, as :func:`check_note` does."""
+    return check_note(checkpoint.note, checkpoint.origin, keys, "checkpoint")
+
+
+def check_note(note: Note, origin: str, keys: Sequence[VerifierKey], what: str) -> VerifierKey:
+    """Find the key that signed a note.
+
+    Args:
+        note: What was signed.
+        origin: The log that it says it is of.
+        keys: Whose signature is believed.
+        what: What messages call it.
 
     Raises:
-        VerificationError: When the checkpoint is of another log than the keys, none of them signed it, or a
-            signature that claims to be by one of them is wrong.
+        VerificationError: When it is of another log than the keys, none of them signed it, or a signature that claims
+            to be by one of them is wrong.
     """
-    if all(checkpoint.origin != key.name for key in keys):
+    if all(origin != key.name for key in keys):
         raise VerificationError(
             Fault.OTHER_ORIGIN,
-            f"the checkpoint is of the log {quote(checkpoint.origin)}, the key of {quote(keys[0].name)}",
+            f"the {what} is of the log {quote(origin)}, the key of {quote(keys[0].name)}",
         )
-    known = {(key.name, key.id): key for key in keys if key.name == checkpoint.origin}
+    known = {(key.name, key.id): key for key in keys if key.name == origin}
     signers = [
         (known[signature.name, signature.key_id], signature.value)
-        for signature in checkpoint.note.signatures
+        for signature in note.signatures
         if (signature.name, signature.key_id) in known
     ]
     if not signers:
-        by = ", ".join(quote(str(signature)) for signature in checkpoint.note.signatures[:3])
+        by = ", ".join(quote(str(signature)) for signature in note.signatures[:3])
         raise VerificationError(
             Fault.OTHER_KEY,
-            f"the checkpoint is signed by another key, {by}, not by {quote(str(keys[0]))}",
+            f"the {what} is signed by another key, {by}, not by {quote(str(keys[0]))}",
         )
     for key, value in signers:
         try:
-            key.public.verify(value, checkpoint.note.text.encode())
+            key.public.verify(value, note.text.encode())
         except InvalidSignature:
             raise VerificationError(
                 Fault.BAD_SIGNATURE,
-                f"the checkpoint's signature by {quote(str(key))} is wrong: its text was altered, or forged",
+                f"the {what}'s signature by {quote(str(key))} is wrong: its text was altered, or forged",
             ) from None
     return signers[0][0]
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from undercroft.ledger.verification.findings import Fault, Problem, Span, quote
 from undercroft.ledger.verification.notes import Checkpoint
+from undercroft.ledger.verification.receipts import Receipt
 
 WITHOUT_EARLIER: Final = (
     "that the log was cut short, or forked, and signed again by whoever holds its key: no earlier checkpoint was "
@@ -21,6 +22,11 @@ UNPROVED_FILES: Final = (
     "other than those whose content an entry proves"
 )
 ONE_ENTRY: Final = "anything about the other entries of the log: this is the proof of one"
+
+WITHOUT_CONTENT: Final = (
+    "that a file you have is another one: give it with --content, or compare its SHA-256 yourself"
+)
+ONE_RECEIPT: Final = "what became of the document since: this is the receipt of one version, not the proof of its entry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class Report:
     """The result of a verification.
 
     Attributes:
-        kind: What was verified: ``log``, ``bundle`` or ``proof``.
+        kind: What was verified: ``log``, ``bundle``, ``proof`` or ``receipt``.
         checkpoint: The one verified against; None when it cannot be read.
         signed_by: The key that signed it; None when no known one did.
         earlier: The earlier checkpoint, when it was given and is good.
@@ -49,6 +55,7 @@ class Report:
         counts: How many of each kind there are.
         proved: How many single entries have a good proof.
         cannot_exclude: What may be wrong all the same.
+        receipt: What was signed, when it is a receipt that can be read.
     """
 
     kind: str
@@ -59,6 +66,7 @@ class Report:
     counts: Counter[Fault]
     proved: int
     cannot_exclude: tuple[str, ...]
+    receipt: Receipt | None = None
 
     @property
     def good(self) -> bool:
@@ -93,6 +101,7 @@ class Report:
                 "counts": {fault.value: count for fault, count in sorted(self.counts.items())},
                 "proved": self.proved,
                 "cannot_exclude": list(self.cannot_exclude),
+                "receipt": _fields(self.receipt),
             },
             indent=2,
         )
@@ -125,6 +134,14 @@ class Report:
                     else "not signed by a key given."
                 )
             )
+        if self.receipt is not None:
+            by = (
+                f"signed by {quote(self.signed_by)}"
+                if self.signed_by
+                else "not signed by a key given"
+            )
+            lines.append(f"Receipt, {by}:")
+            lines += [f"  {name} {value}" for name, value in (_fields(self.receipt) or {}).items()]
         if self.proved:
             lines.append(f"Single entries proved: {self.proved}.")
         if self.earlier is not None and self.good and self.earlier.compared:
@@ -141,6 +158,20 @@ def _outline(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
         "origin": checkpoint.origin,
         "size": checkpoint.size,
         "root": checkpoint.root.hex(),
+    }
+
+
+def _fields(receipt: Receipt | None) -> dict[str, str | int] | None:
+    if receipt is None:
+        return None
+    return {
+        "log": receipt.log,
+        "document": receipt.document,
+        "version": receipt.version,
+        "size": receipt.size,
+        "sha256": receipt.sha256,
+        "time": receipt.time,
+        "entry": receipt.entry,
     }
 
 

@@ -35,11 +35,20 @@ from undercroft.ledger.verification.notes import (
     parse_checkpoint,
 )
 from undercroft.ledger.verification.proofs import HEADER, MAX_PROOF, check_proof, log_of
+from undercroft.ledger.verification.receipts import HEADER as RECEIPT_HEADER
+from undercroft.ledger.verification.receipts import (
+    Receipt,
+    check_receipt,
+    check_receipt_content,
+    parse_receipt,
+)
 from undercroft.ledger.verification.report import (
     BEFORE,
     ONE_ENTRY,
+    ONE_RECEIPT,
     OTHERS,
     UNPROVED_FILES,
+    WITHOUT_CONTENT,
     WITHOUT_EARLIER,
     Earlier,
     Report,
@@ -52,15 +61,21 @@ class VerificationUsageError(Exception):
 
 
 def verify_path(
-    path: Path, keys: Sequence[VerifierKey], *, since: Path | None = None, entry: Path | None = None
+    path: Path,
+    keys: Sequence[VerifierKey],
+    *,
+    since: Path | None = None,
+    entry: Path | None = None,
+    content: Path | None = None,
 ) -> Report:
-    """Verify a log's mirror (a folder), a bundle (a folder or a tar archive) or a proof.
+    """Verify a log's mirror (a folder), a bundle (a folder or a tar archive), a proof or a receipt.
 
     Args:
         path: What to verify.
         keys: Whose signature is believed: one key, or all that the log has had; they have one name.
         since: An earlier checkpoint of the log, or the folder of an earlier mirror.
         entry: The entry's bytes, for a proof and for nothing else.
+        content: The file that a receipt is of, for a receipt and for nothing else.
 
     Raises:
         VerificationUsageError: When the arguments do not fit what is at the path.
@@ -68,7 +83,16 @@ def verify_path(
     """
     if len({key.name for key in keys}) != 1:
         raise VerificationUsageError("the keys are of different logs: give those of one")
-    is_proof = not path.is_dir() and _begins_as_proof(path)
+    start = b"" if path.is_dir() else _read_start(path)
+    if start == RECEIPT_HEADER:
+        if entry is not None or since is not None:
+            raise VerificationUsageError(
+                f"{path} is a receipt: --entry and --since have no meaning for it"
+            )
+        return _verify_receipt(path, keys, content)
+    if content is not None:
+        raise VerificationUsageError(f"{path} is not a receipt, so --content has no meaning for it")
+    is_proof = start.startswith(HEADER)
     if is_proof != (entry is not None):
         raise VerificationUsageError(
             f"{path} is a proof: give the entry that it proves as well, with --entry FILE"
@@ -88,12 +112,38 @@ def verify_path(
         return verification.stopped("bundle", error)
 
 
-def _begins_as_proof(path: Path) -> bool:
+def _read_start(path: Path) -> bytes:
     try:
         with open_plain(path, str(path)) as file:
-            return file.read(len(HEADER)) == HEADER
+            start = file.read(max(len(HEADER), len(RECEIPT_HEADER)))
     except VerificationError as error:
         raise VerificationUsageError(str(error)) from None
+    is_receipt = start.startswith(RECEIPT_HEADER)
+    return RECEIPT_HEADER if is_receipt else start
+
+
+def _verify_receipt(path: Path, keys: Sequence[VerifierKey], content: Path | None) -> Report:
+    findings = Findings()
+    receipt: Receipt | None = None
+    signed_by: VerifierKey | None = None
+    try:
+        receipt = parse_receipt(read_file(path, MAX_NOTE, str(path)))
+        signed_by = check_receipt(receipt, keys)
+        if content is not None:
+            check_receipt_content(receipt, content)
+    except VerificationError as error:
+        findings.take(error.problem)
+    return Report(
+        kind="receipt",
+        checkpoint=None,
+        signed_by=None if signed_by is None else str(signed_by),
+        earlier=None,
+        problems=tuple(findings.problems),
+        counts=findings.counts,
+        proved=0,
+        cannot_exclude=(*(() if content else (WITHOUT_CONTENT,)), ONE_RECEIPT),
+        receipt=receipt,
+    )
 
 
 class _Verification:

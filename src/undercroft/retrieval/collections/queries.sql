@@ -24,7 +24,7 @@ FROM collections AS c
 INNER JOIN data_keys AS k ON c.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 LEFT JOIN collection_documents AS m ON c.id = m.collection_id
-LEFT JOIN documents AS d ON m.document_id = d.id
+LEFT JOIN documents AS d ON m.document_id = d.id AND d.deleted_at IS NULL
 LEFT JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 LEFT JOIN blobs AS b ON v.blob_id = b.id
 WHERE c.id = $1 AND c.owner_id = current_principal()
@@ -63,7 +63,7 @@ FROM page AS p
 INNER JOIN data_keys AS k ON p.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 LEFT JOIN collection_documents AS m ON p.id = m.collection_id
-LEFT JOIN documents AS d ON m.document_id = d.id
+LEFT JOIN documents AS d ON m.document_id = d.id AND d.deleted_at IS NULL
 LEFT JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 LEFT JOIN blobs AS b ON v.blob_id = b.id
 GROUP BY p.id, p.tenant_id, p.sealed_name, p.metadata, p.created_at, p.last_active_at, k.id, t.id
@@ -82,14 +82,20 @@ DELETE FROM collections WHERE id = $1 AND owner_id = current_principal() RETURNI
 -- FOR SHARE: a membership is added while the collection cannot be deleted, and members are still added in parallel.
 SELECT id FROM collections WHERE id = $1 AND owner_id = current_principal() FOR SHARE;
 
+-- name: lock_document :maybe
+-- Nothing when the principal has no such document. FOR SHARE against its deletion, its sealing and a new version at the
+-- same time. Before insert_member and apart from it: waiting there, that would look for the version before.
+SELECT d.is_sealed FROM documents AS d
+WHERE d.id = $1 AND d.owner_id = current_principal() AND d.deleted_at IS NULL
+FOR SHARE;
+
 -- name: insert_member :value
--- Answers the blob of the document's current version, or nothing when the principal has no such document.
+-- Answers the blob of the current version of a document that is locked.
 WITH document AS (
     SELECT d.id, v.blob_id
     FROM documents AS d
     INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-    WHERE d.id = $2 AND d.owner_id = current_principal()
-    FOR SHARE OF d
+    WHERE d.id = $2 AND d.owner_id = current_principal() AND d.deleted_at IS NULL
 ), membership AS (
     INSERT INTO collection_documents (tenant_id, collection_id, document_id, attributes)
     SELECT current_tenant(), $1, document.id, $3 FROM document
@@ -120,7 +126,8 @@ WHERE
     c.id = $1
     AND m.document_id = $2
     AND c.owner_id = current_principal()
-    AND d.owner_id = current_principal();
+    AND d.owner_id = current_principal()
+    AND d.deleted_at IS NULL;
 
 -- name: list_members :many
 SELECT
@@ -141,6 +148,7 @@ WHERE
     c.id = $1
     AND c.owner_id = current_principal()
     AND d.owner_id = current_principal()
+    AND d.deleted_at IS NULL
     AND ($2::uuid IS NULL OR (CASE WHEN $3::boolean THEN m.document_id > $2 ELSE m.document_id < $2 END))
     AND ($4::text IS NULL OR b.index_state = ANY(
         CASE $4
@@ -162,8 +170,14 @@ RETURNING m.document_id;
 
 -- name: delete_member :value
 DELETE FROM collection_documents AS m
-USING collections AS c
-WHERE m.collection_id = $1 AND m.document_id = $2 AND c.id = m.collection_id AND c.owner_id = current_principal()
+USING collections AS c, documents AS d
+WHERE
+    m.collection_id = $1
+    AND m.document_id = $2
+    AND c.id = m.collection_id
+    AND c.owner_id = current_principal()
+    AND d.id = m.document_id
+    AND d.deleted_at IS NULL
 RETURNING m.document_id;
 
 -- name: list_member_chunks :many
@@ -191,4 +205,5 @@ WHERE
     AND m.document_id = $2
     AND c.owner_id = current_principal()
     AND d.owner_id = current_principal()
+    AND d.deleted_at IS NULL
 ORDER BY ch.ordinal;

@@ -76,18 +76,23 @@ class CollectionRepository:
         """Keep a collection from being deleted until the transaction ends; False when there is none."""
         return await _QUERIES.value(transaction, "lock_collection", collection_id) is not None
 
+    async def lock_document(self, transaction: Transaction, document_id: UUID) -> bool | None:
+        """Lock a document that is to become a member; whether it is sealed, or None when there is none."""
+        row = await _QUERIES.maybe(transaction, "lock_document", document_id)
+        return None if row is None else bool(row["is_sealed"])
+
     async def insert_member(
         self,
         transaction: Transaction,
         collection_id: UUID,
         document_id: UUID,
         attributes: Mapping[str, str | float | bool],
-    ) -> UUID | None:
-        """Add a document to a collection; its blob, or None when the principal has no such document."""
+    ) -> UUID:
+        """Add a document that is locked to a collection; its blob."""
         blob_id = await _QUERIES.value(
             transaction, "insert_member", collection_id, document_id, dict(attributes)
         )
-        return cast("UUID | None", blob_id)
+        return cast("UUID", blob_id)
 
     async def find_member(
         self, transaction: Transaction, collection_id: UUID, document_id: UUID

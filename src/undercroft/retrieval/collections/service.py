@@ -15,6 +15,7 @@ from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.retrieval.collections.errors import DocumentSealedError
 from undercroft.retrieval.collections.models import (
     Collection,
     Member,
@@ -55,6 +56,7 @@ class CollectionService:
 
         Raises:
             NotFoundError: When the principal lacks one of the documents.
+            DocumentSealedError: When one of them is sealed.
         """
         collection_id = self._ids.new()
         async with self._database.transaction(scope) as transaction:
@@ -135,6 +137,7 @@ class CollectionService:
 
         Raises:
             NotFoundError: When the principal may see no such collection or document.
+            DocumentSealedError: When the document is sealed.
         """
         async with self._database.transaction(scope) as transaction:
             if not await self._repository.lock_collection(transaction, collection_id):
@@ -216,12 +219,14 @@ class CollectionService:
         attributes: Mapping[str, str | float | bool],
     ) -> UUID:
         """Add a document; the content that is to be indexed."""
-        blob_id = await self._repository.insert_member(
+        is_sealed = await self._repository.lock_document(transaction, document_id)
+        if is_sealed is None:
+            raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id), param="file_id")
+        if is_sealed:
+            raise DocumentSealedError
+        return await self._repository.insert_member(
             transaction, collection_id, document_id, attributes
         )
-        if blob_id is None:
-            raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id), param="file_id")
-        return blob_id
 
     async def _get(self, transaction: Transaction, collection_id: UUID) -> Collection:
         row = await self._repository.find_collection(transaction, collection_id)

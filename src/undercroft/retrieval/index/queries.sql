@@ -5,6 +5,19 @@ SET index_state = 'pending', index_error_code = NULL, index_error_message = NULL
 WHERE id = $1 AND index_state IN ('unindexed', 'failed')
 RETURNING id;
 
+-- name: find_member_content :value
+-- The content of a document's current version, when the document is in a collection; also while it is in the trash, from
+-- where it may come back.
+SELECT v.blob_id
+FROM documents AS d
+INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+WHERE
+    d.id = $1
+    AND NOT d.is_sealed
+    AND EXISTS (
+        SELECT FROM collection_documents AS m WHERE m.tenant_id = d.tenant_id AND m.document_id = d.id
+    );
+
 -- name: begin_indexing :maybe
 -- A content that has failed waits again: its job was retried. Answers nothing when it is indexed, or gone.
 UPDATE blobs AS b

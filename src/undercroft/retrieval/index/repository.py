@@ -24,6 +24,11 @@ class IndexRepository:
         """Mark a content as waiting; False when it is indexed or waiting already."""
         return await _QUERIES.value(transaction, "request_index", blob_id) is not None
 
+    async def find_member_content(self, transaction: Transaction, document_id: UUID) -> UUID | None:
+        """The content of the current version of a document that is in a collection."""
+        blob_id = await _QUERIES.value(transaction, "find_member_content", document_id)
+        return cast("UUID | None", blob_id)
+
     async def begin_indexing(self, transaction: Transaction, blob_id: UUID) -> Record | None:
         """A content that waits to be indexed, or failed and now waits again, with its key; None when there is none."""
         return await _QUERIES.maybe(transaction, "begin_indexing", blob_id)

@@ -24,3 +24,9 @@ class IndexService:
             # No dedupe key: the state allows one request at a time, and a job that has just recorded a failure counts
             # as running until the worker has recorded its end. It would swallow the new request.
             await self._jobs.enqueue(transaction, scope, INDEX_JOB, {"blob_id": str(blob_id)})
+
+    async def follow(self, transaction: Transaction, scope: Scope, document_id: UUID) -> None:
+        """Have the content of a document's new current version indexed, if the document is in a collection."""
+        blob_id = await self._repository.find_member_content(transaction, document_id)
+        if blob_id is not None:
+            await self.request(transaction, scope, blob_id)

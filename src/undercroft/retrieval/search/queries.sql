@@ -56,4 +56,6 @@ WHERE
     c.id = ANY($1::uuid[])
     AND c.owner_id = current_principal()
     AND d.owner_id = current_principal()
+    AND d.deleted_at IS NULL
+    AND NOT d.is_sealed
 ORDER BY proposed.place, d.id;

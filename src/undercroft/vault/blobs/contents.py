@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.crypto.segments import (
     HEADER_BYTES,
     SEGMENT_BYTES,
@@ -37,7 +36,7 @@ class BlobContent:
         length = ciphertext_length(blob.byte_size)
         start = await store.read(blob.tenant_id, blob.name, 0, min(length, SEGMENT_BYTES))
         decryptor = SegmentDecryptor(start[:HEADER_BYTES], length, key, blob.context)
-        await asyncio.to_thread(decryptor.decrypt, 0, start[HEADER_BYTES:])
+        await asyncio.to_thread(decryptor.decrypt, 0, 1, start[HEADER_BYTES:])
         return cls(store, blob, decryptor)
 
     async def read(self) -> bytes:
@@ -62,9 +61,7 @@ class BlobContent:
             count = min(_RUN, self._decryptor.locate(start + left - 1)[0] - number + 1)
             span = self._decryptor.span(number, count)
             ciphertext = await self._store.read(self._blob.tenant_id, self._blob.name, *span)
-            if len(ciphertext) != span[1]:
-                raise DecryptionError
-            block = await asyncio.to_thread(self._decryptor.decrypt, number, ciphertext)
+            block = await asyncio.to_thread(self._decryptor.decrypt, number, count, ciphertext)
             piece = block[skip : skip + left]
             yield piece
             start, left, number, skip = start + len(piece), left - len(piece), number + count, 0

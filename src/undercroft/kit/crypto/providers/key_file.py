@@ -9,13 +9,17 @@ import asyncio
 import base64
 import binascii
 import fcntl
+import glob
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from undercroft.kit.crypto.aead import KEY_BYTES, DecryptionError, seal, unseal
 from undercroft.kit.crypto.providers.protocol import KeyUnavailableError
@@ -23,6 +27,14 @@ from undercroft.kit.files import sync_folder
 
 _ID_BYTES: Final = 8
 _MOST_BYTES: Final = 64 * 1024
+_RETRY_SECONDS: Final = 10
+_COPY: Final = ".new"
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+async def _always() -> bool:
+    return True
 
 
 class KeyFileError(Exception):
@@ -54,13 +66,35 @@ class KeyFile:
         self._keys = {key.id: key for key in keys}
 
     @classmethod
-    async def open(cls, path: Path, entropy: Callable[[int], bytes] = os.urandom) -> "KeyFile":
-        """The keys of a file, which is made with a fresh key when it is missing.
+    async def open(
+        cls,
+        path: Path,
+        entropy: Callable[[int], bytes] = os.urandom,
+        *,
+        may_create: Callable[[], Awaitable[bool]] = _always,
+    ) -> "KeyFile":
+        """The keys of a file. What a crash left beside it is removed.
+
+        Args:
+            path: The file.
+            entropy: Returns that many random bytes.
+            may_create: Asked when the file is missing: whether to make one with a fresh key. Not while anything is
+                stored that a lost file's key wraps, since that would look like a service that works and has forgotten
+                everything.
 
         Raises:
-            KeyFileError: When it is malformed or others may read it.
+            KeyFileError: When it is missing and must not be made, malformed, or others may read it.
         """
-        return await asyncio.to_thread(_open, path, entropy)
+        if not await asyncio.to_thread(_find, path):
+            if await may_create():
+                await asyncio.to_thread(_create, path, entropy)
+            # Another process may have made it, and wrapped something with it, while we were asking.
+            elif not await asyncio.to_thread(os.path.lexists, path):
+                raise KeyFileError(
+                    f"The key file {path} is missing, and what is stored can only be read with it. Put back your "
+                    "copy of it, with mode 600."
+                )
+        return cls(path, await asyncio.to_thread(_read, path))
 
     @property
     def name(self) -> str:
@@ -69,7 +103,7 @@ class KeyFile:
 
     async def wrap(self, key: bytes, context: bytes) -> bytes:
         """See :class:`KeyProvider`."""
-        self._take(await asyncio.to_thread(_read, self._path))
+        await self._read_again()
         return self._current.id + seal(self._current.material, key, self._current.id + context)
 
     async def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
@@ -77,7 +111,7 @@ class KeyFile:
         if len(wrapped) <= _ID_BYTES:
             raise DecryptionError
         if wrapped[:_ID_BYTES] not in self._keys:
-            self._take(await asyncio.to_thread(_read, self._path))
+            await self._read_again()
         key = self._keys.get(wrapped[:_ID_BYTES])
         if key is None:
             raise KeyUnavailableError(
@@ -91,6 +125,18 @@ class KeyFile:
         """See :class:`KeyProvider`."""
         return wrapped[:_ID_BYTES] == self._current.id
 
+    async def _read_again(self) -> None:
+        try:
+            self._take(await asyncio.to_thread(_read, self._path))
+        except KeyFileError as error:
+            # What the operator has to do names a path of theirs, which is not the caller's business.
+            _log.error("key_file_unusable", reason=str(error))
+            raise KeyUnavailableError(
+                "The key file of this service cannot be used now; its operator finds the reason in the log.",
+                retry_after=_RETRY_SECONDS,
+                code="key_unavailable",
+            ) from error
+
 
 def add_key(path: Path, entropy: Callable[[int], bytes] = os.urandom) -> None:
     """Put a fresh key in front of a file's keys: it wraps from the next start on, and the others still unwrap.
@@ -98,17 +144,39 @@ def add_key(path: Path, entropy: Callable[[int], bytes] = os.urandom) -> None:
     Raises:
         KeyFileError: When the file is missing, malformed or others may read it.
     """
-    # Against two rotations at once: each would write over the other's key, which may already wrap something.
-    with path.with_name(f".{path.name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(path):
         _write(path, [_new_key(entropy), *_read(path)])
 
 
-def _open(path: Path, entropy: Callable[[int], bytes]) -> KeyFile:
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _create(path, [_new_key(entropy)])
-    return KeyFile(path, _read(path))
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """Keep other processes from changing the file.
+
+    Against two rotations at once: each would write over the other's key, which may already wrap something. And against
+    removing, as left by a crash, the copy that another process is about to give the file's name.
+    """
+    with path.with_name(f".{path.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _find(path: Path) -> bool:
+    """Whether the file is there, once the copies are gone that a crash left beside it: each holds every key."""
+    abandoned = list(path.parent.glob(f".{glob.escape(path.name)}.*{_COPY}"))
+    if abandoned:
+        with _locked(path):
+            for copy in abandoned:
+                copy.unlink(missing_ok=True)
+            sync_folder(path.parent)
+    return os.path.lexists(path)
+
+
+def _create(path: Path, entropy: Callable[[int], bytes]) -> None:
+    """Make the file with a fresh key; another process may be first, and then theirs counts."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(path):
+        if not os.path.lexists(path):
+            _write(path, [_new_key(entropy)])
 
 
 def _new_key(entropy: Callable[[int], bytes]) -> _FileKey:
@@ -163,27 +231,17 @@ def _render(keys: list[_FileKey]) -> bytes:
     )
 
 
-def _create(path: Path, keys: list[_FileKey]) -> None:
-    """Give the file its name only once it is whole; another process may be first, and then theirs counts."""
-    temporary = _write_beside(path, keys)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
-    sync_folder(path.parent)
-
-
 def _write(path: Path, keys: list[_FileKey]) -> None:
-    _write_beside(path, keys).replace(path)
+    """Give a whole copy the file's name."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_COPY)
+    copy = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_render(keys))
+            file.flush()
+            os.fsync(file.fileno())
+        copy.replace(path)
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
-
-
-def _write_beside(path: Path, keys: list[_FileKey]) -> Path:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(_render(keys))
-        file.flush()
-        os.fsync(file.fileno())
-    return Path(temporary)

@@ -1,0 +1,14 @@
+"""What responses refuse."""
+
+from undercroft.kit.errors import ErrorKind, UndercroftError
+
+
+class SourceErasedError(UndercroftError):
+    """A document that the response was made from was erased."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A document that this answer was made from was erased, and the answer with it. Ask again, or delete it.",
+            kind=ErrorKind.GONE,
+            code="source_erased",
+        )

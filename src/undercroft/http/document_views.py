@@ -1,0 +1,59 @@
+"""Documents and versions as the native routes show them."""
+
+from datetime import datetime
+from uuid import UUID
+
+from undercroft.http.wire import JsonObject, require_id
+from undercroft.kit.ids import render_id
+from undercroft.ledger.models import ENTRY_PREFIX
+from undercroft.vault.access import DOCUMENT_PREFIX
+from undercroft.vault.models import Document, DocumentVersion
+
+
+def render_document(document: Document) -> JsonObject:
+    """A document at its current version."""
+    return {
+        "id": render_id(DOCUMENT_PREFIX, document.id),
+        "object": "document",
+        "name": document.filename,
+        "metadata": dict(document.metadata),
+        "sealed": document.is_sealed,
+        "version": document.version,
+        "bytes": document.byte_size,
+        "media_type": document.media_type,
+        "index_status": document.index_state,
+        "index_error": document.index_error,
+        "legal_hold": document.hold_reason,
+        "created_at": _seconds(document.created_at),
+        "updated_at": _seconds(document.updated_at),
+        "deleted_at": _seconds(document.deleted_at),
+        "erased_after": _seconds(document.purge_at),
+    }
+
+
+def render_version(version: DocumentVersion) -> JsonObject:
+    """One version."""
+    return {
+        "id": str(version.number),
+        "object": "document.version",
+        "document": render_id(DOCUMENT_PREFIX, version.document_id),
+        "version": version.number,
+        "bytes": version.byte_size,
+        "media_type": version.media_type,
+        "sha256": version.sha256.hex(),
+        "entry": None if version.entry_id is None else render_id(ENTRY_PREFIX, version.entry_id),
+        "created_at": _seconds(version.created_at),
+    }
+
+
+def require_document_id(text: str) -> UUID:
+    """A document's id from a path.
+
+    Raises:
+        NotFoundError: When it cannot be one.
+    """
+    return require_id(DOCUMENT_PREFIX, "file", text)
+
+
+def _seconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp())

@@ -1,0 +1,93 @@
+"""Documents: the forms that bring contents, encrypted while they arrive."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, File, Form, UploadFile
+from pydantic import TypeAdapter, ValidationError
+from starlette.responses import Response
+
+from undercroft.http.conditional import IfMatch, require_revisions
+from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.document_views import require_document_id
+from undercroft.http.openai.contract import errors
+from undercroft.http.openai.files import clean_filename
+from undercroft.http.routes.documents import answer
+from undercroft.http.upload_form import UploadRoute, incoming_of
+from undercroft.http.wire import Metadata, StorableText
+from undercroft.kit.errors import InvalidRequestError
+
+router = APIRouter(tags=["documents"], route_class=UploadRoute)
+
+_PURPOSE: Final = "user_data"
+_METADATA: Final[TypeAdapter[dict[str, str]]] = TypeAdapter(Metadata)
+
+Upload = Annotated[UploadFile, File(description="The content.")]
+
+
+@router.post("/v1/documents", summary="Create a document", status_code=201, responses=errors(415))
+async def create_document(
+    file: Upload,
+    caller: Caller,
+    services: ServicesDependency,
+    sealed: Annotated[bool, Form(description="Never index it, never show it to a model.")] = False,
+    name: Annotated[
+        StorableText | None,
+        Form(max_length=255, description="That of the file unless given."),
+    ] = None,
+    metadata: Annotated[
+        str | None, Form(description="A JSON object of up to 16 pairs of text.")
+    ] = None,
+) -> Response:
+    """Keep a document. It is indexed when it is first added to a vector store, unless it is sealed."""
+    document = await services.documents.create(
+        caller,
+        incoming_of(file),
+        clean_filename(name or file.filename),
+        _PURPOSE,
+        metadata=_parse_metadata(metadata),
+        is_sealed=sealed,
+    )
+    return answer(document, 201)
+
+
+@router.post(
+    "/v1/documents/{file_id}/versions",
+    summary="Add a version",
+    status_code=201,
+    responses=errors(404, 412, 415, 428),
+)
+async def create_version(
+    file_id: str,
+    file: Upload,
+    caller: Caller,
+    services: ServicesDependency,
+    if_match: IfMatch = None,
+) -> Response:
+    """Make this content the document's current version. Where the document is in a vector store, it is indexed."""
+    expected = require_revisions(if_match)
+    document = await services.versions.add(
+        caller,
+        require_document_id(file_id),
+        incoming_of(file),
+        clean_filename(file.filename),
+        expected,
+    )
+    return answer(document, 201)
+
+
+def _parse_metadata(text: str | None) -> dict[str, str]:
+    """Metadata from a form's field.
+
+    Raises:
+        InvalidRequestError: When it is none.
+    """
+    if text is None:
+        return {}
+    try:
+        return _METADATA.validate_json(text)
+    except ValidationError:
+        raise InvalidRequestError(
+            "Invalid request: 'metadata' should be a JSON object of at most 16 pairs of text, keys of up to 64 "
+            "characters and values of up to 512.",
+            param="metadata",
+        ) from None

@@ -1,0 +1,201 @@
+"""Documents: reading, changing, deleting and restoring them, and their versions."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+from starlette.responses import JSONResponse, Response
+
+from undercroft.http.conditional import (
+    IfMatch,
+    IfNoneMatch,
+    expected_revisions,
+    is_known,
+    require_revisions,
+    revision_tag,
+)
+from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.document_views import render_document, render_version, require_document_id
+from undercroft.http.openai.contract import errors
+from undercroft.http.openai.paging import After, Limit, Order
+from undercroft.http.wire import Metadata, RequestBody, page_of
+from undercroft.vault.models import Document, DocumentChanges
+
+router = APIRouter(tags=["documents"], route_class=AuthenticatedRoute)
+
+VersionNumber = Annotated[int, Path(ge=1, le=(1 << 31) - 1, description="From 1, without gaps.")]
+
+
+class UpdateDocument(RequestBody):
+    """What to change; null and absent leave as is."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    metadata: Metadata | None = None
+    sealed: bool | None = None
+
+
+def answer(document: Document, status: int = 200) -> Response:
+    """A document, with what it takes to change it."""
+    headers = {"ETag": revision_tag(document.revision)}
+    return JSONResponse(render_document(document), status, headers)
+
+
+@router.get("/v1/documents", summary="List documents", responses=errors(404))
+async def list_documents(
+    caller: Caller,
+    services: ServicesDependency,
+    limit: Limit = 20,
+    after: After = None,
+    order: Order = "desc",
+    deleted: Annotated[bool, Query(description="Those that can be restored instead.")] = False,
+) -> dict[str, Any]:
+    """The caller's documents."""
+    documents = await services.documents.list_documents(
+        caller,
+        after=None if after is None else require_document_id(after),
+        ascending=order == "asc",
+        is_trashed=deleted,
+        limit=limit + 1,
+    )
+    return page_of([render_document(document) for document in documents], limit)
+
+
+@router.get(
+    "/v1/documents/{file_id}",
+    summary="Get a document",
+    responses={304: {"description": "It is as the client has it."}, **errors(404)},
+)
+async def get_document(
+    file_id: str,
+    caller: Caller,
+    services: ServicesDependency,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """One document, with an ETag that changes with every change of it."""
+    document = await services.documents.get(caller, require_document_id(file_id))
+    tag = revision_tag(document.revision)
+    if is_known(tag, if_none_match):
+        return Response(status_code=304, headers={"ETag": tag})
+    return answer(document)
+
+
+@router.patch(
+    "/v1/documents/{file_id}", summary="Change a document", responses=errors(404, 412, 428)
+)
+async def update_document(
+    file_id: str,
+    body: UpdateDocument,
+    caller: Caller,
+    services: ServicesDependency,
+    if_match: IfMatch = None,
+) -> Response:
+    """Change name, metadata, or whether it is sealed: never indexed, in no vector store and shown to no model."""
+    changes = DocumentChanges(body.name, body.metadata, body.sealed)
+    expected = require_revisions(if_match)
+    return answer(
+        await services.documents.update(caller, require_document_id(file_id), changes, expected)
+    )
+
+
+@router.delete(
+    "/v1/documents/{file_id}", summary="Delete a document", responses=errors(404, 409, 412)
+)
+async def delete_document(
+    file_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
+) -> Response:
+    """Take it out of every list, search and answer at once. It can be restored until ``erased_after``."""
+    expected = expected_revisions(if_match)
+    return answer(await services.trash.put(caller, require_document_id(file_id), expected))
+
+
+@router.post(
+    "/v1/documents/{file_id}/restore",
+    summary="Restore a deleted document",
+    responses=errors(404, 410, 412),
+)
+async def restore_document(
+    file_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
+) -> Response:
+    """Undo its deletion: it is back with its versions, in its vector stores."""
+    expected = expected_revisions(if_match)
+    return answer(await services.trash.restore(caller, require_document_id(file_id), expected))
+
+
+@router.post(
+    "/v1/documents/{file_id}/erase",
+    summary="Erase a document",
+    responses=errors(404, 409, 412),
+)
+async def erase_document(
+    file_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
+) -> dict[str, Any]:
+    """Destroy it for ever, deleted before or not: its versions, its index, and the answers that were made from it."""
+    expected = expected_revisions(if_match)
+    await services.documents.delete(caller, require_document_id(file_id), expected)
+    return {"id": file_id, "object": "document", "erased": True}
+
+
+@router.get("/v1/documents/{file_id}/versions", summary="List versions", responses=errors(404))
+async def list_versions(
+    file_id: str,
+    caller: Caller,
+    services: ServicesDependency,
+    limit: Limit = 20,
+    after: Annotated[
+        int | None,
+        Query(ge=1, le=(1 << 31) - 1, description="The number of the last one of the page before."),
+    ] = None,
+) -> dict[str, Any]:
+    """A document's versions, the newest first."""
+    versions = await services.versions.list_versions(
+        caller, require_document_id(file_id), before=after, limit=limit + 1
+    )
+    return page_of([render_version(version) for version in versions], limit)
+
+
+@router.get(
+    "/v1/documents/{file_id}/versions/{number}", summary="Get a version", responses=errors(404)
+)
+async def get_version(
+    file_id: str, number: VersionNumber, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """One version, with the SHA-256 of its content."""
+    return render_version(await services.versions.get(caller, require_document_id(file_id), number))
+
+
+@router.post(
+    "/v1/documents/{file_id}/versions/{number}/restore",
+    summary="Restore a version",
+    responses=errors(404, 412, 428),
+)
+async def restore_version(
+    file_id: str,
+    number: VersionNumber,
+    caller: Caller,
+    services: ServicesDependency,
+    if_match: IfMatch = None,
+) -> Response:
+    """Make a new version with the content of an earlier one."""
+    expected = require_revisions(if_match)
+    return answer(
+        await services.versions.restore(caller, require_document_id(file_id), number, expected)
+    )
+
+
+@router.get(
+    "/v1/documents/{file_id}/versions/{number}/receipt",
+    summary="Get a version's receipt",
+    response_class=Response,
+    responses={
+        200: {"description": "A signed note.", "content": {"text/plain": {}}},
+        **errors(404, 409),
+    },
+)
+async def get_receipt(
+    file_id: str, number: VersionNumber, caller: Caller, services: ServicesDependency
+) -> Response:
+    """What the tenant's log signs about the version, to be kept and verified offline with its content."""
+    receipt = await services.receipts.get(caller, require_document_id(file_id), number)
+    return Response(
+        receipt, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
+    )

@@ -1,0 +1,319 @@
+"""Records: JSON objects under a schema, each version kept, every change made from a version that its maker has read."""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Final, cast
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.json_bodies import (
+    documented_body,
+    documented_model,
+    read_json,
+    read_model,
+    require_media_type,
+)
+from undercroft.http.openai.contract import errors
+from undercroft.http.openai.paging import After, Limit
+from undercroft.http.preconditions import (
+    IfMatch,
+    IfNoneMatch,
+    has_version,
+    render_tag,
+    required_versions,
+)
+from undercroft.http.routes.schemas import (
+    AfterVersion,
+    Version,
+    page_of_versions,
+    require_schema_id,
+)
+from undercroft.http.wire import JsonObject, RequestBody, StorableText, page_of, require_id
+from undercroft.kit.ids import render_id
+from undercroft.ledger.leaves import user_reference
+from undercroft.vault.records.errors import RECORD_PREFIX
+from undercroft.vault.records.models import Condition, Precondition, Record, RecordVersion
+from undercroft.vault.records.patches import apply_merge_patch, apply_patch, check_patch
+from undercroft.vault.records.service import Change
+from undercroft.vault.schemas.errors import SCHEMA_PREFIX
+
+router = APIRouter(tags=["records"], route_class=AuthenticatedRoute)
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+
+LockToken = Annotated[
+    StorableText | None,
+    Header(max_length=200, description="The token of the lock that the caller holds."),
+]
+
+_OPERATIONS: Final[Mapping[str, Any]] = {
+    "type": "array",
+    "maxItems": 1000,
+    "items": {
+        "type": "object",
+        "required": ["op", "path"],
+        "properties": {
+            "op": {"enum": ["add", "remove", "replace", "move", "copy", "test"]},
+            "path": {"type": "string"},
+            "from": {"type": "string"},
+            "value": {},
+        },
+    },
+}
+_JSON_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The record; its ETag is its version.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
+
+
+class CreateRecord(RequestBody):
+    """A new record."""
+
+    schema_id: Annotated[str, Field(alias="schema", max_length=64)]
+    data: dict[str, Any]
+
+
+class ReplaceRecord(RequestBody):
+    """A record's new data."""
+
+    data: dict[str, Any]
+
+
+class SearchRecords(RequestBody):
+    """Which records to find: those whose fields have all of these values."""
+
+    schema_id: Annotated[str, Field(alias="schema", max_length=64)]
+    fields: Annotated[
+        dict[Annotated[str, Field(max_length=256)], Any], Field(min_length=1, max_length=16)
+    ]
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    after: Annotated[str, Field(max_length=64)] | None = None
+
+
+@router.post(
+    "/v1/records",
+    summary="Create a record",
+    response_class=Response,
+    responses={**_JSON_ANSWER, **errors(404, 415)},
+    openapi_extra=documented_model(CreateRecord),
+)
+async def create_record(request: Request, caller: Caller, services: ServicesDependency) -> Response:
+    """Make a record under the latest version of a schema."""
+    body = await read_model(request, CreateRecord)
+    schema_id = require_schema_id(body.schema_id, "schema")
+    return _answer(await services.records.create(caller, schema_id, body.data))
+
+
+@router.get("/v1/records", summary="List records", responses=errors(404))
+async def list_records(
+    caller: Caller,
+    services: ServicesDependency,
+    schema: Annotated[str | None, Query(max_length=64, description="Of this schema only.")] = None,
+    limit: Limit = 20,
+    after: After = None,
+) -> dict[str, Any]:
+    """The caller's records, oldest first."""
+    records = await services.records.list_records(
+        caller,
+        None if schema is None else require_schema_id(schema, "schema"),
+        None if after is None else require_record_id(after),
+        limit + 1,
+    )
+    return page_of([_render(record) for record in records], limit)
+
+
+@router.post(
+    "/v1/records/search",
+    summary="Find records",
+    responses=errors(404, 415),
+    openapi_extra=documented_model(SearchRecords),
+)
+async def search_records(
+    request: Request, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """The caller's records with these values, oldest first. By POST: addresses get into logs."""
+    body = await read_model(request, SearchRecords)
+    records = await services.records.search(
+        caller,
+        require_schema_id(body.schema_id, "schema"),
+        [Condition(field, value) for field, value in body.fields.items()],
+        None if body.after is None else require_record_id(body.after, "after"),
+        body.limit + 1,
+    )
+    return page_of([_render(record) for record in records], body.limit)
+
+
+@router.get(
+    "/v1/records/{record_id}",
+    summary="Get a record",
+    response_class=Response,
+    responses={
+        **_JSON_ANSWER,
+        304: {"description": "The caller has this version."},
+        **errors(404, 410),
+    },
+)
+async def get_record(
+    record_id: str,
+    caller: Caller,
+    services: ServicesDependency,
+    version: Version = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """The latest version of a record, or another."""
+    record = await services.records.get(caller, require_record_id(record_id), version)
+    if has_version(if_none_match, record.version):
+        return Response(status_code=304, headers=_headers(record))
+    return _answer(record)
+
+
+@router.get(
+    "/v1/records/{record_id}/versions", summary="List a record's versions", responses=errors(404)
+)
+async def list_record_versions(
+    record_id: str,
+    caller: Caller,
+    services: ServicesDependency,
+    limit: Limit = 20,
+    after: AfterVersion = 0,
+) -> dict[str, Any]:
+    """Which versions a record has, oldest first. ``after`` is a version's number."""
+    versions = await services.records.list_versions(
+        caller, require_record_id(record_id), after, limit + 1
+    )
+    return page_of_versions([_render_version(record_id, version) for version in versions], limit)
+
+
+@router.put(
+    "/v1/records/{record_id}",
+    summary="Replace a record",
+    response_class=Response,
+    responses={**_JSON_ANSWER, **errors(404, 412, 415, 423, 428)},
+    openapi_extra=documented_model(ReplaceRecord),
+)
+async def replace_record(
+    record_id: str,
+    request: Request,
+    caller: Caller,
+    services: ServicesDependency,
+    if_match: IfMatch = None,
+    lock_token: LockToken = None,
+) -> Response:
+    """Put other data in a record's place, as its next version."""
+    precondition = Precondition(required_versions(if_match), lock_token)
+    body = await read_model(request, ReplaceRecord)
+    record = await services.records.update(
+        caller, require_record_id(record_id), precondition, lambda _: body.data
+    )
+    return _answer(record)
+
+
+@router.patch(
+    "/v1/records/{record_id}",
+    summary="Patch a record",
+    response_class=Response,
+    responses={**_JSON_ANSWER, **errors(404, 412, 415, 423, 428)},
+    openapi_extra=documented_body((MERGE_PATCH, {"type": "object"}), (JSON_PATCH, _OPERATIONS)),
+)
+async def patch_record(
+    record_id: str,
+    request: Request,
+    caller: Caller,
+    services: ServicesDependency,
+    if_match: IfMatch = None,
+    lock_token: LockToken = None,
+) -> Response:
+    """Change some of a record's data, as its next version. Its paths begin in ``data``: ``/name``."""
+    precondition = Precondition(required_versions(if_match), lock_token)
+    change = await _read_change(request)
+    record = await services.records.update(
+        caller, require_record_id(record_id), precondition, change
+    )
+    return _answer(record)
+
+
+@router.delete(
+    "/v1/records/{record_id}",
+    summary="Delete a record",
+    responses=errors(404, 412, 423, 428),
+)
+async def delete_record(
+    record_id: str,
+    caller: Caller,
+    services: ServicesDependency,
+    if_match: IfMatch = None,
+    lock_token: LockToken = None,
+) -> dict[str, Any]:
+    """Delete a record with all its versions, and destroy its keys."""
+    precondition = Precondition(required_versions(if_match), lock_token)
+    await services.records.delete(caller, require_record_id(record_id), precondition)
+    return {"id": record_id, "object": "record.deleted", "deleted": True}
+
+
+def require_record_id(text: str, param: str | None = None) -> UUID:
+    """The id behind its wire form.
+
+    Raises:
+        NotFoundError: When it cannot be one.
+    """
+    return require_id(RECORD_PREFIX, "record", text, param)
+
+
+async def _read_change(request: Request) -> Change:
+    media_type = require_media_type(request, MERGE_PATCH, JSON_PATCH)
+    patch = await read_json(request, media_type)
+    if media_type == JSON_PATCH:
+        return partial(_apply_operations, operations=check_patch(patch))
+    return partial(_merge, patch=patch)
+
+
+def _merge(data: Mapping[str, Any], patch: object) -> object:
+    return cast("object", apply_merge_patch(data, patch))
+
+
+def _apply_operations(data: Mapping[str, Any], operations: Any) -> object:  # noqa: ANN401 - checked before
+    return cast("object", apply_patch(data, operations))
+
+
+def _answer(record: Record) -> Response:
+    """Written at once: the framework would look at every value before it writes it."""
+    text = json.dumps(_render(record), ensure_ascii=False, separators=(",", ":"))
+    return Response(text, media_type="application/json", headers=_headers(record))
+
+
+def _headers(record: Record) -> dict[str, str]:
+    return {"ETag": render_tag(record.version), "Cache-Control": "private, no-cache"}
+
+
+def _render(record: Record) -> JsonObject:
+    return {
+        "id": render_id(RECORD_PREFIX, record.id),
+        "object": "record",
+        "schema": render_id(SCHEMA_PREFIX, record.schema_id),
+        "schema_version": record.schema_version,
+        "version": record.version,
+        "latest_version": record.latest,
+        "owner": user_reference(record.owner_id),
+        "data": record.data,
+        "created_at": int(record.created_at.timestamp()),
+        "updated_at": int(record.updated_at.timestamp()),
+    }
+
+
+def _render_version(record_id: str, version: RecordVersion) -> JsonObject:
+    return {
+        "id": record_id,
+        "object": "record.version",
+        "version": version.version,
+        "schema_version": version.schema_version,
+        "author": user_reference(version.author_id),
+        "created_at": int(version.created_at.timestamp()),
+    }

@@ -1,0 +1,180 @@
+"""Schemas of records: named, versioned JSON Schemas, with how their fields are kept."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.json_bodies import documented_model, read_model
+from undercroft.http.openai.contract import errors
+from undercroft.http.openai.paging import After, Limit
+from undercroft.http.preconditions import IfMatch, render_tag, required_versions
+from undercroft.http.wire import JsonObject, RequestBody, page_of, require_id
+from undercroft.kit.ids import render_id
+from undercroft.ledger.leaves import user_reference
+from undercroft.vault.schemas.errors import SCHEMA_PREFIX
+from undercroft.vault.schemas.models import Definition, Schema
+
+router = APIRouter(tags=["schemas"], route_class=AuthenticatedRoute)
+
+LARGEST_VERSION: Final = 2**31 - 1
+
+_Pointers = Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=32)]
+Version = Annotated[int | None, Query(ge=1, le=LARGEST_VERSION, description="Not the latest one.")]
+AfterVersion = Annotated[
+    int, Query(alias="after", ge=0, le=LARGEST_VERSION, description="The last version known.")
+]
+
+
+class SchemaVersion(RequestBody):
+    """A version of a schema. Fields are JSON Pointers."""
+
+    definition: Annotated[
+        dict[str, Any], Field(alias="schema", description="A JSON Schema, draft 2020-12.")
+    ]
+    plain_fields: _Pointers = Field(default_factory=list)
+    sensitive_fields: _Pointers = Field(default_factory=list)
+    indexed_fields: _Pointers = Field(default_factory=list)
+
+    def parsed(self) -> Definition:
+        """The same for the service."""
+        return Definition(
+            self.definition,
+            tuple(self.plain_fields),
+            tuple(self.sensitive_fields),
+            tuple(self.indexed_fields),
+        )
+
+
+class CreateSchema(SchemaVersion):
+    """A new schema."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+@router.post(
+    "/v1/schemas",
+    summary="Create a schema",
+    responses=errors(415),
+    openapi_extra=documented_model(CreateSchema),
+)
+async def create_schema(
+    request: Request, response: Response, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """Everybody in the tenant may use a schema; who made it alone may change it."""
+    body = await read_model(request, CreateSchema)
+    return _answer(response, await services.schemas.create(caller, body.name, body.parsed()))
+
+
+@router.get("/v1/schemas", summary="List schemas", responses=errors(404))
+async def list_schemas(
+    caller: Caller, services: ServicesDependency, limit: Limit = 20, after: After = None
+) -> dict[str, Any]:
+    """The latest versions of the tenant's schemas, oldest schema first."""
+    place = None if after is None else require_schema_id(after)
+    schemas = await services.schemas.list_schemas(caller, place, limit + 1)
+    return page_of([_render(schema) for schema in schemas], limit)
+
+
+@router.get("/v1/schemas/{schema_id}", summary="Get a schema", responses=errors(404))
+async def get_schema(
+    schema_id: str,
+    response: Response,
+    caller: Caller,
+    services: ServicesDependency,
+    version: Version = None,
+) -> dict[str, Any]:
+    """The latest version of a schema, or another. Its ETag is its version."""
+    found = await services.schemas.get(caller, require_schema_id(schema_id), version)
+    return _answer(response, found)
+
+
+@router.get(
+    "/v1/schemas/{schema_id}/versions", summary="List a schema's versions", responses=errors(404)
+)
+async def list_schema_versions(
+    schema_id: str,
+    caller: Caller,
+    services: ServicesDependency,
+    limit: Limit = 20,
+    after: AfterVersion = 0,
+) -> dict[str, Any]:
+    """All versions of a schema, oldest first. ``after`` is a version's number."""
+    versions = await services.schemas.list_versions(
+        caller, require_schema_id(schema_id), after, limit + 1
+    )
+    return page_of_versions([_render(schema) for schema in versions], limit)
+
+
+@router.put(
+    "/v1/schemas/{schema_id}",
+    summary="Add a version to a schema",
+    responses=errors(404, 412, 415, 428),
+    openapi_extra=documented_model(SchemaVersion),
+)
+async def add_schema_version(
+    schema_id: str,
+    request: Request,
+    response: Response,
+    caller: Caller,
+    services: ServicesDependency,
+    if_match: IfMatch = None,
+) -> dict[str, Any]:
+    """Records stay with the version that they were checked against until they are migrated."""
+    versions = required_versions(if_match)
+    body = await read_model(request, SchemaVersion)
+    schema = await services.schemas.add_version(
+        caller, require_schema_id(schema_id), body.parsed(), versions
+    )
+    return _answer(response, schema)
+
+
+@router.delete("/v1/schemas/{schema_id}", summary="Delete a schema", responses=errors(404, 409))
+async def delete_schema(
+    schema_id: str, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """Only while there is no record of it."""
+    await services.schemas.delete(caller, require_schema_id(schema_id))
+    return {"id": schema_id, "object": "schema.deleted", "deleted": True}
+
+
+def require_schema_id(text: str, param: str | None = None) -> UUID:
+    """The id behind its wire form.
+
+    Raises:
+        NotFoundError: When it cannot be one.
+    """
+    return require_id(SCHEMA_PREFIX, "schema", text, param)
+
+
+def page_of_versions(versions: Sequence[JsonObject], limit: int) -> JsonObject:
+    """A list of one object's versions over one more than was asked for; the next page is after the last number."""
+    return {
+        "object": "list",
+        "data": list(versions[:limit]),
+        "has_more": len(versions) > limit,
+    }
+
+
+def _answer(response: Response, schema: Schema) -> JsonObject:
+    response.headers["ETag"] = render_tag(schema.version)
+    return _render(schema)
+
+
+def _render(schema: Schema) -> JsonObject:
+    return {
+        "id": render_id(SCHEMA_PREFIX, schema.id),
+        "object": "schema",
+        "name": schema.name,
+        "version": schema.version,
+        "latest_version": schema.latest,
+        "owner": user_reference(schema.owner_id),
+        "schema": schema.definition.schema,
+        "plain_fields": list(schema.definition.plain_fields),
+        "sensitive_fields": list(schema.definition.sensitive_fields),
+        "indexed_fields": list(schema.definition.indexed_fields),
+        "created_at": int(schema.created_at.timestamp()),
+    }

@@ -1,0 +1,171 @@
+"""Documents as rows that are found, locked and put on record: what all of the vault's services do with them."""
+
+import json
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from undercroft.kit.crypto.aead import bind, seal, unseal
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.errors import NotFoundError
+from undercroft.kit.ids import render_id
+from undercroft.ledger.models import Act, Outcome, Subject
+from undercroft.ledger.service import Ledger
+from undercroft.vault.errors import StaleDocumentError
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.models import Document, IndexState
+from undercroft.vault.repository import DocumentRepository
+
+DOCUMENT_PREFIX: Final = "file-"
+
+
+class DocumentAccess:
+    """Finds and locks documents of the principal's.
+
+    Args:
+        database: Where they are.
+        keys: Open their names.
+        ledger: Where refusals are put on record.
+    """
+
+    def __init__(self, database: Database, keys: KeyRing, ledger: Ledger) -> None:
+        self._database = database
+        self._keys = keys
+        self._ledger = ledger
+        self._repository = DocumentRepository()
+
+    @asynccontextmanager
+    async def refusing(
+        self, scope: Scope, action: str, document_id: UUID
+    ) -> AsyncGenerator[Transaction]:
+        """A transaction on one document. Whoever is refused a document that is there is put on record."""
+        try:
+            async with self._database.transaction(scope) as transaction:
+                yield transaction
+        except NotFoundError:
+            async with self._database.transaction(scope) as transaction:
+                row = await self._repository.find_foreign_document(transaction, document_id)
+                if row is not None:
+                    subject = Subject(render_id(DOCUMENT_PREFIX, document_id), row["salt"])
+                    act = Act(action, subject, row["owner_id"], outcome=Outcome.DENIED)
+                    await self._ledger.append(transaction, scope, act)
+            raise
+
+    async def find(
+        self, transaction: Transaction, document_id: UUID, *, is_trashed: bool | None = False
+    ) -> Document:
+        """A document: in the trash, not in it, or, if None, either.
+
+        Raises:
+            NotFoundError: When the principal has no such document.
+        """
+        row = await self._repository.find_document(transaction, document_id, is_trashed=is_trashed)
+        if row is None:
+            raise no_document(document_id)
+        return await self.open(row)
+
+    async def lock(
+        self,
+        transaction: Transaction,
+        document_id: UUID,
+        expected: Collection[int] | None,
+        *,
+        is_trashed: bool | None = False,
+    ) -> Document:
+        """A document that nobody else changes before the transaction ends.
+
+        Args:
+            transaction: What holds the lock.
+            document_id: Which document.
+            expected: The revisions that the caller means; None for any.
+            is_trashed: In the trash, not in it, or, if None, either.
+
+        Raises:
+            NotFoundError: When the principal has no such document.
+            StaleDocumentError: When it is at another revision.
+        """
+        revision = await self._repository.lock_document(
+            transaction, document_id, is_trashed=is_trashed
+        )
+        if revision is None:
+            raise no_document(document_id)
+        if expected is not None and revision not in expected:
+            raise StaleDocumentError
+        return await self.find(transaction, document_id, is_trashed=is_trashed)
+
+    async def open(self, row: Record) -> Document:
+        """The document of a row that was read with its key, as ``find_document`` does."""
+        key = await self._keys.open(row)
+        tenant_id, document_id = row["tenant_id"], row["id"]
+        name = unseal(key.material, row["sealed_name"], document_name_place(tenant_id, document_id))
+        return Document(
+            id=document_id,
+            salt=key.salt,
+            filename=name.decode(),
+            purpose=row["purpose"],
+            version=row["current_version"],
+            blob_id=row["blob_id"],
+            byte_size=row["byte_size"],
+            media_type=row["media_type"],
+            index_state=IndexState(row["index_state"]),
+            index_error=row["index_error_message"],
+            revision=row["revision"],
+            is_sealed=row["is_sealed"],
+            metadata=_open_metadata(key, tenant_id, document_id, row["sealed_metadata"]),
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+            deleted_at=row["deleted_at"],
+            purge_at=row["purge_at"],
+            held_at=row["held_at"],
+            hold_reason=row["hold_reason"],
+        )
+
+    async def record(
+        self, transaction: Transaction, scope: Scope, action: str, document: Document
+    ) -> None:
+        """Put on record what the principal did with a document of theirs."""
+        subject = Subject(render_id(DOCUMENT_PREFIX, document.id), document.salt)
+        act = Act(action, subject, scope.principal_id, document.version)
+        await self._ledger.append(transaction, scope, act)
+
+
+def document_name_place(tenant_id: UUID, document_id: UUID) -> bytes:
+    """What a document's name is bound to."""
+    return bind(tenant_id, "documents", document_id, "name")
+
+
+def seal_name(key: DataKey, tenant_id: UUID, document_id: UUID, name: str) -> bytes:
+    """A document's name under its key."""
+    return seal(key.material, name.encode(), document_name_place(tenant_id, document_id))
+
+
+def seal_metadata(
+    key: DataKey, tenant_id: UUID, document_id: UUID, metadata: Mapping[str, str]
+) -> bytes:
+    """A document's metadata under its key."""
+    plain = json.dumps(dict(metadata), ensure_ascii=False, separators=(",", ":")).encode()
+    return seal(key.material, plain, _metadata_place(tenant_id, document_id))
+
+
+def no_document(document_id: UUID) -> NotFoundError:
+    """The error for a document that the principal has not."""
+    return NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))
+
+
+def _open_metadata(
+    key: DataKey, tenant_id: UUID, document_id: UUID, sealed: bytes | None
+) -> Mapping[str, str]:
+    if sealed is None:
+        return {}
+    opened: dict[str, str] = json.loads(
+        unseal(key.material, sealed, _metadata_place(tenant_id, document_id))
+    )
+    return opened
+
+
+def _metadata_place(tenant_id: UUID, document_id: UUID) -> bytes:
+    return bind(tenant_id, "documents", document_id, "metadata")

@@ -1,0 +1,34 @@
+"""Erasing a document: its row and all that was derived from it at once, its bytes after the commit."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from undercroft.kit.database import Transaction
+from undercroft.vault.blobs.protocol import BlobStore
+from undercroft.vault.repository import DocumentRepository
+
+
+class Erasure:
+    """Erases documents that are locked. The database does the rest: see docs/erasure.md."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._repository = DocumentRepository()
+
+    async def erase(self, transaction: Transaction, document_id: UUID) -> list[bytes]:
+        """Delete a document's rows, and those of its contents that no other document of its owner has.
+
+        Returns:
+            The names of the bytes to delete once the transaction is committed.
+        """
+        blob_ids = await self._repository.delete_document(transaction, document_id)
+        names = [
+            await self._repository.delete_unused_blob(transaction, blob_id)
+            for blob_id in dict.fromkeys(blob_ids)
+        ]
+        return [name for name in names if name is not None]
+
+    async def delete_bytes(self, tenant_id: UUID, names: Sequence[bytes]) -> None:
+        """Delete bytes that no row names any more. What a crash leaves here, nothing can open, and the sweep finds."""
+        for name in names:
+            await self._blobs.delete(tenant_id, name)

@@ -1,0 +1,1 @@
+"""Records: JSON objects under a schema, encrypted and versioned."""

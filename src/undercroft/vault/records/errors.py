@@ -1,0 +1,65 @@
+"""What records refuse."""
+
+from math import ceil
+from typing import Final
+
+from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
+
+RECORD_PREFIX: Final = "rec_"
+MIGRATION_PREFIX: Final = "migration_"
+
+
+class RecordTooLargeError(UndercroftError):
+    """The data is over the limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"A record's data is at most {limit // 1024} KiB as JSON.",
+            kind=ErrorKind.TOO_LARGE,
+            code="record_too_large",
+        )
+
+
+class LockLostError(UndercroftError):
+    """The caller's lock has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This lock has ended: its time is over, or it was released. Read the record again, then lock it anew.",
+            kind=ErrorKind.PRECONDITION_FAILED,
+            code="lock_lost",
+        )
+
+
+class RecordLockedError(UndercroftError):
+    """Somebody else holds the record's lock."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            "The record is locked by another editor; try again when the lock has ended.",
+            kind=ErrorKind.LOCKED,
+            retry_after=max(1, ceil(seconds)),
+        )
+
+
+class PatchError(UndercroftError):
+    """A patch that is well-formed and cannot be applied to this record."""
+
+    def __init__(self, message: str, pointer: str) -> None:
+        super().__init__(
+            message,
+            kind=ErrorKind.UNPROCESSABLE,
+            param=pointer[:200] or None,
+            code="patch_does_not_apply",
+        )
+
+
+class UnknownFieldError(InvalidRequestError):
+    """Records cannot be found by that field."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            f"'{field}' is neither a plain nor an indexed field of this schema.",
+            param="field",
+            code="field_not_indexed",
+        )

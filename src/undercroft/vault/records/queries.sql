@@ -1,0 +1,206 @@
+-- name: insert_record :exec
+INSERT INTO records (id, tenant_id, owner_id, schema_id, schema_version, data_key_id, plain)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5);
+
+-- name: insert_version :exec
+INSERT INTO record_versions (tenant_id, record_id, number, schema_id, schema_version, author_id)
+VALUES (current_tenant(), $1, $2, $3, $4, current_principal());
+
+-- name: insert_parts :exec
+INSERT INTO record_parts (tenant_id, record_id, version, number, data_key_id, sealed)
+SELECT current_tenant(), $1, $2, p.number, p.data_key_id, p.sealed
+FROM unnest($3::int[], $4::uuid[], $5::bytea[]) AS p (number, data_key_id, sealed);
+
+-- name: insert_digests :exec
+INSERT INTO record_digests (tenant_id, record_id, digest)
+SELECT current_tenant(), $1, d.digest
+FROM unnest($2::bytea[]) AS d (digest);
+
+-- name: delete_digests :exec
+DELETE FROM record_digests WHERE record_id = $1;
+
+-- name: list_parts :many
+-- One version of one record, whoever in the tenant owns it: the latest unless a number is given. A row for each part, with
+-- its keys, so that reading a record is one statement.
+SELECT
+    r.id,
+    r.owner_id,
+    r.schema_id,
+    r.current_version,
+    r.created_at,
+    v.number AS version,
+    v.schema_version,
+    v.created_at AS updated_at,
+    p.number AS part,
+    p.sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM records AS r
+INNER JOIN record_versions AS v ON r.id = v.record_id AND coalesce($2::int, r.current_version) = v.number
+INNER JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
+INNER JOIN data_keys AS k ON p.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE r.id = $1
+ORDER BY p.number;
+
+-- name: find_record_owner :maybe
+-- Whose record it is, and the salt of the ledger's commitments to it.
+SELECT
+    r.owner_id,
+    r.schema_id,
+    k.salt
+FROM records AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+WHERE r.id = $1;
+
+-- name: list_parts_of :many
+-- The latest versions of some of the principal's records.
+SELECT
+    r.id,
+    r.owner_id,
+    r.schema_id,
+    r.current_version,
+    r.created_at,
+    v.number AS version,
+    v.schema_version,
+    v.created_at AS updated_at,
+    p.number AS part,
+    p.sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM records AS r
+INNER JOIN record_versions AS v ON r.id = v.record_id AND r.current_version = v.number
+INNER JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
+INNER JOIN data_keys AS k ON p.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE r.id = ANY($1::uuid[]) AND r.owner_id = current_principal()
+ORDER BY r.id, p.number;
+
+-- name: list_record_ids :many
+SELECT r.id
+FROM records AS r
+WHERE
+    r.tenant_id = current_tenant()
+    AND r.owner_id = current_principal()
+    AND r.schema_id = $1
+    AND ($2::uuid IS NULL OR r.id > $2)
+ORDER BY r.id
+LIMIT $3;
+
+-- name: list_all_record_ids :many
+SELECT r.id
+FROM records AS r
+WHERE
+    r.tenant_id = current_tenant()
+    AND r.owner_id = current_principal()
+    AND ($1::uuid IS NULL OR r.id > $1)
+ORDER BY r.id
+LIMIT $2;
+
+-- name: search_record_ids :many
+SELECT s.id FROM search_records($1, $2, $3, $4, $5) AS s (id);
+
+-- name: list_versions :many
+SELECT v.number, v.schema_version, v.author_id, v.created_at
+FROM record_versions AS v
+WHERE v.record_id = $1 AND v.number > $2
+ORDER BY v.number
+LIMIT $3;
+
+-- name: lock_record :maybe
+-- For a write, before anything is read of the record. A statement that joined more would, once it has waited for another
+-- writer's commit, see the record's new version number and not the parts of that version.
+SELECT
+    r.owner_id,
+    r.current_version,
+    r.lock_digest,
+    coalesce(extract(EPOCH FROM r.locked_until - clock_timestamp()), 0)::float8 AS seconds_left
+FROM records AS r
+WHERE r.id = $1
+FOR NO KEY UPDATE;
+
+-- name: lock_record_for_delete :maybe
+SELECT
+    r.owner_id,
+    r.current_version,
+    r.lock_digest,
+    coalesce(extract(EPOCH FROM r.locked_until - clock_timestamp()), 0)::float8 AS seconds_left
+FROM records AS r
+WHERE r.id = $1
+FOR UPDATE;
+
+-- name: update_record :exec
+UPDATE records SET current_version = $2, schema_version = $3, plain = $4 WHERE id = $1;
+
+-- name: delete_record :exec
+DELETE FROM records WHERE id = $1;
+
+-- name: set_lock :value
+UPDATE records
+SET lock_digest = $2, locked_until = clock_timestamp() + make_interval(secs => $3::int)
+WHERE id = $1
+RETURNING locked_until;
+
+-- name: clear_lock :exec
+UPDATE records SET lock_digest = NULL, locked_until = NULL WHERE id = $1;
+
+-- name: count_to_migrate :value
+SELECT count(*)
+FROM records AS r
+WHERE
+    r.tenant_id = current_tenant()
+    AND r.owner_id = current_principal()
+    AND r.schema_id = $1
+    AND r.schema_version <> $2
+    AND ($3::uuid IS NULL OR r.id > $3);
+
+-- name: list_to_migrate :many
+SELECT r.id
+FROM records AS r
+WHERE
+    r.tenant_id = current_tenant()
+    AND r.owner_id = current_principal()
+    AND r.schema_id = $1
+    AND r.schema_version <> $2
+    AND ($3::uuid IS NULL OR r.id > $3)
+ORDER BY r.id
+LIMIT $4;
+
+-- name: insert_migration :exec
+INSERT INTO record_migrations (id, tenant_id, owner_id, schema_id, to_version, sealed_patch)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4);
+
+-- name: find_migration :maybe
+SELECT
+    m.id,
+    m.schema_id,
+    m.to_version,
+    m.sealed_patch,
+    m.last_record_id,
+    m.migrated,
+    m.failed,
+    m.failed_record_ids,
+    m.created_at,
+    m.finished_at
+FROM record_migrations AS m
+WHERE m.id = $1 AND m.owner_id = current_principal();
+
+-- name: advance_migration :exec
+UPDATE record_migrations
+SET
+    last_record_id = $2,
+    migrated = migrated + $3,
+    failed = failed + $4,
+    failed_record_ids = (failed_record_ids || $5::uuid[])[1:100]
+WHERE id = $1;
+
+-- name: finish_migration :exec
+UPDATE record_migrations SET finished_at = now() WHERE id = $1 AND finished_at IS NULL;

@@ -1,0 +1,74 @@
+"""A record's versions as they are stored: part 0 under the record's key, each sensitive field under one of its own.
+
+Part 0 names the fields that the other parts hold. A part is bound to tenant, record, version and field: none can be
+left out, moved to another record, version or field, or be taken from another tenant.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.records.models import Part
+from undercroft.vault.schemas.json_text import canonical, load_canonical
+from undercroft.vault.schemas.pointers import restore_fields
+
+RECORD_KEY: Final = ""
+"""Under which a record's own key stands among the keys of its fields."""
+
+
+def seal_version(
+    place: tuple[UUID, UUID, int],
+    remainder: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    keys: Mapping[str, DataKey],
+) -> list[Part]:
+    """Encrypt a version.
+
+    Args:
+        place: Of the version: tenant, record and number.
+        remainder: The data without its sensitive fields.
+        fields: The sensitive fields' values by their pointers.
+        keys: The record's key under ``""`` and one for each field.
+    """
+    content = canonical({"data": remainder, "fields": list(fields)})
+    key = keys[RECORD_KEY]
+    parts = [Part(0, key.id, seal(key.material, content, _context(place, RECORD_KEY)))]
+    for number, (field, value) in enumerate(fields.items(), start=1):
+        key = keys[field]
+        sealed = seal(key.material, canonical(value), _context(place, field))
+        parts.append(Part(number, key.id, sealed))
+    return parts
+
+
+def open_version(
+    place: tuple[UUID, UUID, int], parts: Sequence[tuple[DataKey, bytes]]
+) -> tuple[dict[str, Any], dict[str, DataKey]]:
+    """The data of a version and the keys that it was encrypted with.
+
+    Args:
+        place: Of the version: tenant, record and number.
+        parts: All of them in their order, with their keys.
+
+    Raises:
+        DecryptionError: When a part was altered, moved or left out.
+    """
+    (record_key, sealed), *rest = parts
+    content = load_canonical(unseal(record_key.material, sealed, _context(place, RECORD_KEY)))
+    names: list[str] = content["fields"]
+    if len(names) != len(rest):
+        raise DecryptionError
+    data: dict[str, Any] = content["data"]
+    keys = {RECORD_KEY: record_key}
+    fields: dict[str, Any] = {}
+    for name, (key, sealed_field) in zip(names, rest, strict=True):
+        fields[name] = load_canonical(unseal(key.material, sealed_field, _context(place, name)))
+        keys[name] = key
+    restore_fields(data, fields)
+    return data, keys
+
+
+def _context(place: tuple[UUID, UUID, int], field: str) -> bytes:
+    tenant_id, record_id, version = place
+    return bind(tenant_id, "record_parts", record_id, f"sealed{field}", version)

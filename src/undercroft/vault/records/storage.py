@@ -1,0 +1,178 @@
+"""Records' rows, keys and digests, read and written inside the callers' transactions. Who may is decided elsewhere."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final
+from uuid import UUID
+
+from asyncpg import Record as Row
+
+from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.ids import IdSource, render_id
+from undercroft.ledger.models import Subject
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.records.errors import RECORD_PREFIX, RecordTooLargeError
+from undercroft.vault.records.models import Record
+from undercroft.vault.records.repository import RecordRepository
+from undercroft.vault.records.sealing import RECORD_KEY, open_version, seal_version
+from undercroft.vault.schemas.json_text import canonical
+from undercroft.vault.schemas.models import Schema
+from undercroft.vault.schemas.pointers import read_fields, without_fields
+
+LARGEST_DATA: Final = 256 * 1024
+"""Bytes, in canonical JSON."""
+
+
+class RecordStorage:
+    """Encrypts and decrypts records, and keeps what they are found by."""
+
+    def __init__(self, keys: KeyRing, ids: IdSource) -> None:
+        self._keys = keys
+        self._ids = ids
+        self._repository = RecordRepository()
+
+    async def insert(
+        self, transaction: Transaction, scope: Scope, schema: Schema, data: Mapping[str, Any]
+    ) -> UUID:
+        """Create a record of the principal's at version 1, from data that the schema allows.
+
+        Raises:
+            RecordTooLargeError: When the data is over the limit.
+        """
+        check_size(data)
+        record_id = self._ids.new()
+        keys = {RECORD_KEY: await self._keys.create(transaction, scope)}
+        await self._repository.insert_record(
+            transaction,
+            record_id,
+            schema.id,
+            schema.version,
+            keys[RECORD_KEY].id,
+            _plain(schema, data),
+        )
+        await self._insert_version(transaction, scope, (record_id, 1), schema, data, keys)
+        return record_id
+
+    async def rewrite(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        record: Record,
+        schema: Schema,
+        data: Mapping[str, Any],
+    ) -> None:
+        """Add a version to a record whose row the transaction has locked.
+
+        Raises:
+            RecordTooLargeError: When the data is over the limit.
+        """
+        check_size(data)
+        number = record.latest + 1
+        await self._repository.delete_digests(transaction, record.id)
+        await self._insert_version(
+            transaction, scope, (record.id, number), schema, data, dict(record.keys)
+        )
+        await self._repository.update_record(
+            transaction, record.id, number, schema.version, _plain(schema, data)
+        )
+
+    async def read(
+        self, transaction: Transaction, record_id: UUID, version: int | None = None
+    ) -> Record | None:
+        """A version of a record of the tenant's, whoever owns it: the latest unless a number is given.
+
+        Raises:
+            KeyDestroyedError: When the tenant's key was destroyed.
+            KeyUnavailableError: When the provider does not answer.
+            DecryptionError: When what is stored was altered, moved or left out.
+        """
+        rows = await self._repository.list_parts(transaction, record_id, version)
+        return await self._open(rows) if rows else None
+
+    async def read_all(self, transaction: Transaction, record_ids: Sequence[UUID]) -> list[Record]:
+        """The latest versions of some of the principal's records, oldest record first.
+
+        Raises:
+            KeyDestroyedError: When the tenant's key was destroyed.
+            KeyUnavailableError: When the provider does not answer.
+            DecryptionError: When what is stored was altered, moved or left out.
+        """
+        rows = await self._repository.list_parts_of(transaction, record_ids)
+        return [
+            await self._open(list(parts)) for _, parts in groupby(rows, key=lambda row: row["id"])
+        ]
+
+    async def digest(
+        self, transaction: Transaction, scope: Scope, schema_id: UUID, field: str, value: object
+    ) -> bytes:
+        """What a record is found by whose indexed field has that value."""
+        return await self._keys.lookup_digest(
+            transaction, scope, f"record {schema_id} {field}", canonical(value)
+        )
+
+    async def _insert_version(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        place: tuple[UUID, int],
+        schema: Schema,
+        data: Mapping[str, Any],
+        keys: dict[str, DataKey],
+    ) -> None:
+        record_id, number = place
+        sensitive = schema.definition.sensitive_fields
+        fields = read_fields(data, sensitive)
+        for field in fields:
+            if field not in keys:
+                keys[field] = await self._keys.create(transaction, scope)
+        await self._repository.insert_version(
+            transaction, record_id, number, schema.id, schema.version
+        )
+        parts = seal_version(
+            (scope.tenant_id, record_id, number), without_fields(data, sensitive), fields, keys
+        )
+        await self._repository.insert_parts(transaction, record_id, number, parts)
+        indexed = read_fields(data, schema.definition.indexed_fields)
+        digests = [
+            await self.digest(transaction, scope, schema.id, field, value)
+            for field, value in indexed.items()
+        ]
+        if digests:
+            await self._repository.insert_digests(transaction, record_id, digests)
+
+    async def _open(self, rows: Sequence[Row]) -> Record:
+        row = rows[0]
+        parts = [(await self._keys.open(part), part["sealed"]) for part in rows]
+        data, keys = open_version((row["key_tenant_id"], row["id"], row["version"]), parts)
+        return Record(
+            id=row["id"],
+            owner_id=row["owner_id"],
+            schema_id=row["schema_id"],
+            schema_version=row["schema_version"],
+            version=row["version"],
+            latest=row["current_version"],
+            data=data,
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+            keys=keys,
+        )
+
+
+def subject_of(record: Record) -> Subject:
+    """How the ledger names a record."""
+    return Subject(render_id(RECORD_PREFIX, record.id), record.key.salt)
+
+
+def check_size(data: Mapping[str, Any]) -> None:
+    """Refuse data that is too large to be kept.
+
+    Raises:
+        RecordTooLargeError: When it is.
+    """
+    if len(canonical(data)) > LARGEST_DATA:
+        raise RecordTooLargeError(LARGEST_DATA)
+
+
+def _plain(schema: Schema, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(schema.id): read_fields(data, schema.definition.plain_fields)}

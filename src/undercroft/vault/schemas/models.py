@@ -1,0 +1,45 @@
+"""Schemas as they are defined and read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a version of a schema says. Fields are JSON Pointers to members of objects.
+
+    Attributes:
+        schema: A JSON Schema, draft 2020-12.
+        plain_fields: Kept in the clear besides, and found by what they contain.
+        sensitive_fields: Each encrypted under a key of its own.
+        indexed_fields: Found by equality, through a keyed digest.
+    """
+
+    schema: Mapping[str, Any]
+    plain_fields: tuple[str, ...] = ()
+    sensitive_fields: tuple[str, ...] = ()
+    indexed_fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """One version of a schema.
+
+    Attributes:
+        owner_id: Who made the schema, and alone may add versions to it and delete it.
+        version: The version read, from 1; ``latest`` is the newest there is.
+        created_at: When this version was made.
+        salt: Of the ledger's commitments to the schema.
+    """
+
+    id: UUID
+    owner_id: UUID
+    name: str
+    version: int
+    latest: int
+    definition: Definition
+    created_at: datetime
+    salt: bytes

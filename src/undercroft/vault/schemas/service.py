@@ -1,0 +1,312 @@
+"""Schemas: everybody in the tenant may use them, who made one may change it."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import UUID
+
+from asyncpg import ForeignKeyViolationError, Record
+
+from undercroft.kit.crypto.aead import bind, seal, unseal
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.errors import NotFoundError
+from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.ledger.models import Act, Outcome, Subject
+from undercroft.ledger.service import Ledger
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.schemas.errors import (
+    SCHEMA_PREFIX,
+    NotSchemaAdminError,
+    SchemaInUseError,
+    StaleVersionError,
+)
+from undercroft.vault.schemas.json_text import canonical, load_canonical
+from undercroft.vault.schemas.models import Definition, Schema
+from undercroft.vault.schemas.repository import SchemaRepository
+from undercroft.vault.schemas.validation import SchemaValidator, check_definition
+
+_CACHED: Final = 256
+"""Schemas that are ready for checking: at most some hundred KiB each."""
+
+
+class SchemaService:
+    """Makes, versions, reads and deletes schemas; gives records what checks them."""
+
+    def __init__(self, database: Database, keys: KeyRing, ledger: Ledger, ids: IdSource) -> None:
+        self._database = database
+        self._keys = keys
+        self._ledger = ledger
+        self._ids = ids
+        self._repository = SchemaRepository()
+        self._validators: OrderedDict[tuple[UUID, int], SchemaValidator] = OrderedDict()
+
+    async def create(self, scope: Scope, name: str, definition: Definition) -> Schema:
+        """Make version 1 of a schema.
+
+        Raises:
+            InvalidSchemaError: When the schema is none, or could cost too much.
+            InvalidRequestError: When its fields contradict each other.
+        """
+        await asyncio.to_thread(check_definition, definition)
+        schema_id = self._ids.new()
+        async with self._database.transaction(scope) as transaction:
+            key = await self._keys.create(transaction, scope)
+            await self._repository.insert_schema(
+                transaction,
+                schema_id,
+                key.id,
+                seal(key.material, name.encode(), _name_context(scope, schema_id)),
+            )
+            await self._insert_version(transaction, scope, schema_id, 1, key, definition)
+            schema = await self._get(transaction, schema_id, None)
+            await self._append(transaction, scope, "schema.create", schema, definition)
+        return schema
+
+    async def add_version(
+        self,
+        scope: Scope,
+        schema_id: UUID,
+        definition: Definition,
+        made_from: frozenset[int] | None = None,
+    ) -> Schema:
+        """Add a version to a schema. Records stay with the version that they were checked against.
+
+        Args:
+            scope: Whose schema it is.
+            schema_id: Which.
+            definition: What the new version says.
+            made_from: The latest version is one of these; None for whatever it is.
+
+        Raises:
+            NotFoundError: When the tenant has no such schema.
+            NotSchemaAdminError: When it is another's.
+            StaleVersionError: When the latest version is another one.
+            InvalidSchemaError: When the schema is none, or could cost too much.
+            InvalidRequestError: When its fields contradict each other.
+        """
+        await asyncio.to_thread(check_definition, definition)
+        async with self._administered(scope, schema_id, "schema.update") as (transaction, latest):
+            if made_from is not None and latest.version not in made_from:
+                raise StaleVersionError("schema", latest.version)
+            key = await self.key(transaction, schema_id)
+            number = latest.version + 1
+            await self._insert_version(transaction, scope, schema_id, number, key, definition)
+            await self._repository.advance_schema(transaction, schema_id, number)
+            schema = await self._get(transaction, schema_id, number)
+            await self._append(transaction, scope, "schema.update", schema, definition)
+        return schema
+
+    async def delete(self, scope: Scope, schema_id: UUID) -> None:
+        """Delete a schema and its versions.
+
+        Raises:
+            NotFoundError: When the tenant has no such schema.
+            NotSchemaAdminError: When it is another's.
+            SchemaInUseError: While there are records of it.
+        """
+        try:
+            async with self._administered(scope, schema_id, "schema.delete") as opened:
+                transaction, schema = opened
+                await self._append(transaction, scope, "schema.delete", schema)
+                await self._repository.delete_schema(transaction, schema_id)
+        except ForeignKeyViolationError as error:
+            raise SchemaInUseError(schema_id) from error
+
+    async def get(self, scope: Scope, schema_id: UUID, number: int | None = None) -> Schema:
+        """One version of a schema, the latest unless a number is given.
+
+        Raises:
+            NotFoundError: When there is none.
+        """
+        async with self._database.transaction(scope) as transaction:
+            schema = await self._get(transaction, schema_id, number)
+            await self._append(transaction, scope, "schema.read", schema)
+        return schema
+
+    async def list_schemas(self, scope: Scope, after: UUID | None, limit: int) -> list[Schema]:
+        """The latest versions of the tenant's schemas, oldest schema first."""
+        async with self._database.transaction(scope) as transaction:
+            rows = await self._repository.list_schemas(transaction, after, limit)
+            schemas = [await self._open(row) for row in rows]
+            await self._append_reads(transaction, scope, schemas)
+        return schemas
+
+    async def list_versions(
+        self, scope: Scope, schema_id: UUID, after: int, limit: int
+    ) -> list[Schema]:
+        """The versions of a schema with numbers above ``after``.
+
+        Raises:
+            NotFoundError: When the tenant has no such schema.
+        """
+        async with self._database.transaction(scope) as transaction:
+            await self._find(transaction, schema_id, None)
+            rows = await self._repository.list_schema_versions(transaction, schema_id, after, limit)
+            schemas = [await self._open(row) for row in rows]
+            await self._append_reads(transaction, scope, schemas)
+        return schemas
+
+    async def find_salt(
+        self, transaction: Transaction, scope: Scope, reference: str
+    ) -> bytes | None:
+        """What opens the ledger's commitments to a schema of the tenant's; None when it is gone."""
+        del scope  # the transaction's own
+        schema_id = parse_id(SCHEMA_PREFIX, reference)
+        if schema_id is None:
+            return None
+        row = await self._repository.find_schema(transaction, schema_id, None)
+        return None if row is None else row["salt"]
+
+    async def read(
+        self, transaction: Transaction, schema_id: UUID, number: int | None = None
+    ) -> Schema:
+        """A version of a schema, for what is done with records of it, in the transaction of that.
+
+        Raises:
+            NotFoundError: When there is none.
+        """
+        return await self._get(transaction, schema_id, number)
+
+    async def key(self, transaction: Transaction, schema_id: UUID) -> DataKey:
+        """The key of a schema, for what belongs to it.
+
+        Raises:
+            NotFoundError: When there is none.
+        """
+        return await self._keys.open(await self._find(transaction, schema_id, None))
+
+    def validator(self, schema: Schema) -> SchemaValidator:
+        """What checks data against a schema that was read: versions never change, so it may be made once."""
+        place = (schema.id, schema.version)
+        validator = self._validators.get(place)
+        if validator is None:
+            validator = self._validators[place] = SchemaValidator(schema.definition.schema)
+            while len(self._validators) > _CACHED:
+                self._validators.popitem(last=False)
+        self._validators.move_to_end(place)
+        return validator
+
+    @asynccontextmanager
+    async def _administered(
+        self, scope: Scope, schema_id: UUID, action: str
+    ) -> AsyncGenerator[tuple[Transaction, Schema]]:
+        """A transaction that holds a schema locked, for its admin alone."""
+        async with self._database.transaction(scope) as transaction:
+            # Locked by a statement of its own: only a later one sees the version that a lock's holder has added.
+            await self._repository.lock_schema(transaction, schema_id)
+            schema = await self._get(transaction, schema_id, None)
+            if schema.owner_id == scope.principal_id:
+                yield transaction, schema
+                return
+        denied = Act(
+            action, subject_of(schema), schema.owner_id, schema.version, outcome=Outcome.DENIED
+        )
+        await self._ledger.append_denial(scope, denied)
+        raise NotSchemaAdminError(schema_id)
+
+    async def _find(self, transaction: Transaction, schema_id: UUID, number: int | None) -> Record:
+        row = await self._repository.find_schema(transaction, schema_id, number)
+        if row is None:
+            raise NotFoundError("schema", render_id(SCHEMA_PREFIX, schema_id))
+        return row
+
+    async def _get(self, transaction: Transaction, schema_id: UUID, number: int | None) -> Schema:
+        return await self._open(await self._find(transaction, schema_id, number))
+
+    async def _open(self, row: Record) -> Schema:
+        key = await self._keys.open(row)
+        tenant_id, schema_id, number = row["key_tenant_id"], row["id"], row["number"]
+        name = unseal(
+            key.material, row["sealed_name"], bind(tenant_id, "schemas", schema_id, "sealed_name")
+        )
+        definition = load_canonical(
+            unseal(
+                key.material,
+                row["sealed_definition"],
+                _definition_context(tenant_id, schema_id, number),
+            )
+        )
+        return Schema(
+            schema_id,
+            row["owner_id"],
+            name.decode(),
+            number,
+            row["current_version"],
+            Definition(
+                definition["schema"],
+                tuple(definition["plain_fields"]),
+                tuple(definition["sensitive_fields"]),
+                tuple(definition["indexed_fields"]),
+            ),
+            row["created_at"],
+            key.salt,
+        )
+
+    async def _insert_version(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        schema_id: UUID,
+        number: int,
+        key: DataKey,
+        definition: Definition,
+    ) -> None:
+        context = _definition_context(scope.tenant_id, schema_id, number)
+        await self._repository.insert_schema_version(
+            transaction, schema_id, number, seal(key.material, _encode(definition), context)
+        )
+
+    async def _append(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        action: str,
+        schema: Schema,
+        content: Definition | None = None,
+    ) -> None:
+        digest = None if content is None else hashlib.sha256(_encode(content)).digest()
+        await self._ledger.append(
+            transaction,
+            scope,
+            Act(action, subject_of(schema), schema.owner_id, schema.version, content=digest),
+        )
+
+    async def _append_reads(
+        self, transaction: Transaction, scope: Scope, schemas: list[Schema]
+    ) -> None:
+        await self._ledger.append(
+            transaction,
+            scope,
+            *(
+                Act("schema.read", subject_of(schema), schema.owner_id, schema.version)
+                for schema in schemas
+            ),
+        )
+
+
+def subject_of(schema: Schema) -> Subject:
+    """How the ledger names a schema."""
+    return Subject(render_id(SCHEMA_PREFIX, schema.id), schema.salt)
+
+
+def _encode(definition: Definition) -> bytes:
+    return canonical(
+        {
+            "schema": definition.schema,
+            "plain_fields": definition.plain_fields,
+            "sensitive_fields": definition.sensitive_fields,
+            "indexed_fields": definition.indexed_fields,
+        }
+    )
+
+
+def _name_context(scope: Scope, schema_id: UUID) -> bytes:
+    return bind(scope.tenant_id, "schemas", schema_id, "sealed_name")
+
+
+def _definition_context(tenant_id: UUID, schema_id: UUID, number: int) -> bytes:
+    return bind(tenant_id, "schema_versions", schema_id, "sealed_definition", number)

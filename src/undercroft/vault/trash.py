@@ -1,0 +1,131 @@
+"""The trash: where a deleted document waits, invisible, until it is restored or its time is over."""
+
+import asyncio
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from undercroft.kit.database import Database, Scope
+from undercroft.kit.errors import UnavailableError
+from undercroft.ledger.service import Ledger
+from undercroft.vault.access import DocumentAccess
+from undercroft.vault.blobs.protocol import BlobStore
+from undercroft.vault.erasure import Erasure
+from undercroft.vault.errors import LegalHoldError, TrashExpiredError
+from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.models import Document, ExpiredDocument
+from undercroft.vault.repository import DocumentRepository
+
+_BATCH: Final = 100
+_PURGE_SECONDS: Final = 60.0
+_DATABASE_GONE: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    UnavailableError,
+    OSError,
+    TimeoutError,
+)
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Trash:
+    """Puts documents into the trash, restores them, and erases what has been there for its time.
+
+    Args:
+        database: Where they are.
+        blobs: Where their bytes are.
+        keys: Open their names.
+        ledger: Where it is put on record.
+        retention: How long a document can be restored.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        keys: KeyRing,
+        ledger: Ledger,
+        retention: timedelta,
+    ) -> None:
+        self._database = database
+        self._retention = retention
+        self._access = DocumentAccess(database, keys, ledger)
+        self._erasure = Erasure(blobs)
+        self._repository = DocumentRepository()
+
+    async def put(
+        self, scope: Scope, document_id: UUID, expected: Collection[int] | None = None
+    ) -> Document:
+        """Put a document into the trash: from the commit on nothing reads, lists, finds or cites it.
+
+        Raises:
+            NotFoundError: When the principal may see no such document.
+            StaleDocumentError: When it is at none of the expected revisions.
+            LegalHoldError: When it is under legal hold.
+        """
+        async with self._access.refusing(scope, "document.trash", document_id) as transaction:
+            document = await self._access.lock(transaction, document_id, expected)
+            if document.held_at is not None:
+                raise LegalHoldError
+            await self._repository.trash_document(transaction, document_id, self._retention)
+            await self._access.record(transaction, scope, "document.trash", document)
+            return await self._access.find(transaction, document_id, is_trashed=True)
+
+    async def restore(
+        self, scope: Scope, document_id: UUID, expected: Collection[int] | None = None
+    ) -> Document:
+        """Take a document out of the trash, with its versions and its memberships.
+
+        Raises:
+            NotFoundError: When the principal has no such document in the trash.
+            StaleDocumentError: When it is at none of the expected revisions.
+            TrashExpiredError: When its time there is over.
+        """
+        async with self._access.refusing(scope, "document.restore", document_id) as transaction:
+            await self._access.lock(transaction, document_id, expected, is_trashed=True)
+            if not await self._repository.restore_document(transaction, document_id):
+                raise TrashExpiredError
+            document = await self._access.find(transaction, document_id)
+            await self._access.record(transaction, scope, "document.restore", document)
+            return document
+
+    async def purge(self) -> int:
+        """Erase what has been in the trash for its time, whoever's it is, a transaction each; how many there were."""
+        purged = 0
+        while True:
+            async with self._database.transaction_without_scope() as transaction:
+                expired = await self._repository.list_expired_documents(transaction, _BATCH)
+            erased = [await self._purge(document) for document in expired]
+            purged += sum(erased)
+            # What another worker has, or what was held meanwhile, would be listed again and again.
+            if len(expired) < _BATCH or not any(erased):
+                return purged
+
+    async def purge_for_ever(self) -> None:
+        """Purge once a minute, until cancelled."""
+        while True:
+            try:
+                purged = await self.purge()
+            except _DATABASE_GONE as error:
+                _log.warning("trash_not_purged", error=repr(error))
+            else:
+                if purged:
+                    _log.info("trash_purged", documents=purged)
+            await asyncio.sleep(_PURGE_SECONDS)
+
+    async def _purge(self, expired: ExpiredDocument) -> bool:
+        """In the name of its owner, who deleted it."""
+        async with self._database.transaction(expired) as transaction:
+            if not await self._repository.lock_expired_document(transaction, expired.id):
+                return False
+            document = await self._access.find(transaction, expired.id, is_trashed=True)
+            await self._access.record(transaction, expired, "document.purge", document)
+            names = await self._erasure.erase(transaction, expired.id)
+        await self._erasure.delete_bytes(expired.tenant_id, names)
+        return True

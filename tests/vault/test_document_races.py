@@ -1,0 +1,218 @@
+"""Two connections on one document, stepped: of two changes one is refused, of a hold and an erasure one comes first."""
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from tests.conftest import MakeScope, Member
+from tests.documents import make_documents, make_trash, make_versions
+from tests.stepping import until_blocked
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile
+from undercroft.kit.database import Database
+from undercroft.kit.errors import NotFoundError
+from undercroft.kit.ids import IdSource
+from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.vault.errors import LegalHoldError, StaleDocumentError, TrashExpiredError
+from undercroft.vault.holds import LegalHolds
+from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.models import DocumentChanges
+from undercroft.vault.service import DocumentService
+from undercroft.vault.versions import VersionService
+
+CONTENT = b"The mill has stood empty since 1921."
+
+
+@pytest.fixture
+async def documents(database: Database, tmp_path: Path) -> DocumentService:
+    keys = KeyRing(await KeyFile.open(tmp_path / "provider.key"), IdSource())
+    return make_documents(database, tmp_path, keys)
+
+
+@pytest.fixture
+async def observer(database_urls: DatabaseUrls) -> AsyncGenerator[Database]:
+    """Looks that never wait for the connections that a test holds."""
+    async with Database(database_urls.service, clock=SystemClock(), size=2) as opened:
+        yield opened
+
+
+async def create(documents: DocumentService, scope: Member, content: bytes = CONTENT) -> UUID:
+    return (await documents.import_file(scope, io.BytesIO(content), "mill.txt", "user_data")).id
+
+
+async def add(
+    versions: VersionService, scope: Member, document_id: UUID, content: bytes, revision: int
+) -> int:
+    incoming = await versions._intake.read(scope, io.BytesIO(content))
+    try:
+        changed = await versions.add(scope, document_id, incoming, "mill.txt", {revision})
+    finally:
+        await incoming.close()
+    return changed.version
+
+
+def kept_files(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+
+
+async def actions(database: Database, scope: Member) -> list[str]:
+    async with database.transaction(scope) as transaction:
+        rows = await transaction.fetch(
+            "SELECT action FROM ledger_pending ORDER BY xid, ordinal"  # no sequencer runs
+        )
+    return [row["action"] for row in rows]
+
+
+async def test_of_two_changes_from_one_revision_the_later_is_refused(
+    documents: DocumentService, make_scope: MakeScope, observer: Database
+) -> None:
+    ann = await make_scope()
+    document_id = await create(documents, ann)
+    async with documents._database.transaction(ann) as transaction:
+        await documents._access.lock(transaction, document_id, {1})
+        later = asyncio.create_task(
+            documents.update(ann, document_id, DocumentChanges(name="later.txt"), {1})
+        )
+        await until_blocked(observer)
+        await documents._repository.update_document(transaction, document_id, None, None, None)
+    with pytest.raises(StaleDocumentError):
+        await later
+    found = await documents.get(ann, document_id)
+    assert (found.filename, found.revision) == ("mill.txt", 2)
+
+
+async def test_a_change_that_waited_for_a_new_version_finds_the_document(
+    documents: DocumentService, make_scope: MakeScope, observer: Database
+) -> None:
+    ann = await make_scope()
+    versions = make_versions(documents)
+    document_id = await create(documents, ann)
+    async with documents._database.transaction(ann) as transaction:
+        document = await documents._access.lock(transaction, document_id, None)
+        later = asyncio.create_task(
+            documents.update(ann, document_id, DocumentChanges(name="later.txt"), None)
+        )
+        await until_blocked(observer)
+        await versions._advance(transaction, ann, document, document.blob_id, bytes(32))
+    changed = await later
+    assert (changed.filename, changed.version, changed.revision) == ("later.txt", 2, 3)
+
+
+async def test_many_versions_from_one_revision_make_one(
+    documents: DocumentService, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    versions = make_versions(documents)
+    document_id = await create(documents, ann)
+    results = await asyncio.gather(
+        *(add(versions, ann, document_id, f"Number {n}.".encode(), 1) for n in range(6)),
+        return_exceptions=True,
+    )
+    assert [result for result in results if not isinstance(result, BaseException)] == [2]
+    assert sum(isinstance(result, StaleDocumentError) for result in results) == 5
+
+
+@pytest.mark.parametrize("first", ["hold", "erase"])
+async def test_a_hold_and_an_erasure_at_once(
+    documents: DocumentService, make_scope: MakeScope, observer: Database, first: str
+) -> None:
+    ann = await make_scope()
+    admin = await make_scope(ann.tenant_id, role="admin")
+    holds = LegalHolds(documents._database, documents._ledger)
+    document_id = await create(documents, ann)
+    async with documents._database.transaction(ann) as transaction:
+        if first == "hold":
+            row = await holds._lock(transaction, document_id)
+            erasing = asyncio.create_task(documents.delete(ann, document_id))
+            await until_blocked(observer)
+            await holds._repository.hold_document(transaction, row["id"], "litigation")
+        else:
+            await documents._access.lock(transaction, document_id, None)
+            holding = asyncio.create_task(holds.place(admin, document_id, "litigation"))
+            await until_blocked(observer)
+            await documents._erasure.erase(transaction, document_id)
+    if first == "hold":
+        with pytest.raises(LegalHoldError):
+            await erasing
+        assert (await documents.get(ann, document_id)).hold_reason == "litigation"
+    else:
+        with pytest.raises(NotFoundError):
+            await holding
+
+
+async def test_a_held_document_survives_everything(
+    documents: DocumentService, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    admin = await make_scope(ann.tenant_id, role="admin")
+    stranger = await make_scope(role="admin")
+    holds, trash = LegalHolds(documents._database, documents._ledger), make_trash(documents)
+    document_id = await create(documents, ann)
+    with pytest.raises(NotFoundError):
+        await holds.place(stranger, document_id, "litigation")
+    await holds.place(admin, document_id, "litigation")
+    for attempt in (documents.delete, trash.put):
+        with pytest.raises(LegalHoldError):
+            await attempt(ann, document_id)
+    for statement in (
+        "DELETE FROM documents",
+        "DELETE FROM document_versions",
+        "UPDATE document_versions SET number = 2",
+        "DELETE FROM blobs",
+        "DELETE FROM data_keys",
+    ):
+        with pytest.raises(asyncpg.PostgresError):
+            async with documents._database.transaction(ann) as transaction:
+                await transaction.execute(statement)
+    await holds.lift(admin, document_id)
+    await documents.delete(ann, document_id)
+    recorded = await actions(documents._database, ann)
+    assert recorded == ["document.create", "document.hold", "document.unhold", "document.delete"]
+
+
+async def test_the_trash_is_purged_when_its_time_is_over_and_not_what_is_held(
+    documents: DocumentService, make_scope: MakeScope, tmp_path: Path
+) -> None:
+    ann, other = await make_scope(), await make_scope()
+    admin = await make_scope(ann.tenant_id, role="admin")
+    holds = LegalHolds(documents._database, documents._ledger)
+    kept, over = make_trash(documents), make_trash(documents, timedelta(0))
+    waiting, old, held = [
+        await create(documents, ann, f"Number {number}.".encode()) for number in range(3)
+    ]
+    others = await create(documents, other)
+    await kept.put(ann, waiting)
+    for scope, document_id in ((ann, old), (ann, held), (other, others)):
+        await over.put(scope, document_id)
+    await holds.place(admin, held, "litigation")
+    with pytest.raises(TrashExpiredError):
+        await over.restore(ann, old)
+    assert await asyncio.gather(over.purge(), over.purge()) in ([2, 0], [0, 2], [1, 1])
+    assert len(kept_files(tmp_path)) == 2
+    left = await documents.list_documents(ann, is_trashed=True, limit=10)
+    assert {document.id for document in left} == {waiting, held}
+    await holds.lift(admin, held)
+    assert await over.purge() == 1
+    assert (await actions(documents._database, ann)).count("document.purge") == 2
+    assert (await kept.restore(ann, waiting)).deleted_at is None
+
+
+async def test_a_document_that_was_restored_is_not_purged(
+    documents: DocumentService, make_scope: MakeScope, observer: Database
+) -> None:
+    ann = await make_scope()
+    trash = make_trash(documents, timedelta(0))
+    document_id = await create(documents, ann)
+    await trash.put(ann, document_id)
+    async with documents._database.transaction_without_scope() as transaction:
+        (expired,) = await trash._repository.list_expired_documents(transaction, 10)
+    async with observer.transaction(ann) as transaction:
+        await transaction.execute("UPDATE documents SET deleted_at = NULL, purge_at = NULL")
+    assert not await trash._purge(expired)
+    assert (await documents.get(ann, document_id)).id == document_id
