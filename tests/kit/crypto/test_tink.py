@@ -1,5 +1,8 @@
 """Streams against Tink's own AES-GCM-HKDF streaming AEAD: each reads what the other wrote."""
 
+# pyright: reportAttributeAccessIssue=false
+# Tink's messages are made when its modules are loaded.
+
 import io
 import os
 from typing import Final

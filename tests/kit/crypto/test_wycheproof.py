@@ -36,7 +36,11 @@ def test_aes_gcm(monkeypatch: pytest.MonkeyPatch) -> None:
                 unseal(key, sealed, context)
             continue
         assert unseal(key, sealed, context) == text, case["tcId"]
-        monkeypatch.setattr("os.urandom", lambda _, nonce=nonce: nonce)
+
+        def draw(_: int, drawn: bytes = nonce) -> bytes:
+            return drawn
+
+        monkeypatch.setattr("os.urandom", draw)
         assert seal(key, text, context) == sealed, case["tcId"]
 
 
