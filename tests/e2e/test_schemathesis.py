@@ -44,7 +44,14 @@ log = "{log}"
 entry_id = "{entry_id}"
 number = 1
 
-# The first that fits decides. A change needs the ETag of what was read, a range may be of nothing, and only admins place holds.
+# Where several fit, the first decides. A document's erasure and deletion name one that is absent: those that the other
+# operations read must stay.
+[[operations]]
+include-path = ["/v1/documents/{{file_id}}/erase", "/v1/documents/{{file_id}}"]
+include-method = ["POST", "DELETE"]
+parameters = {{ file_id = "file-{absent}" }}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404"]
+# A change needs the ETag of what was read, a range may be of nothing, and only admins place holds.
 [[operations]]
 include-path-regex = "^/v1/documents"
 checks.positive_data_acceptance.expected-statuses = [
@@ -64,9 +71,6 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
 include-path = ["/v1/ledger/inclusion", "/v1/ledger/consistency"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
 # The objects that the other operations read must stay.
-[[operations]]
-include-path = "/v1/documents/{{file_id}}/erase"
-parameters = {{ file_id = "file-{absent}" }}
 [[operations]]
 include-method = "DELETE"
 parameters = {{ vector_store_id = "vs_{absent}", file_id = "file-{absent}", response_id = "resp_{absent}" }}
