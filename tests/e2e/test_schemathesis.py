@@ -47,8 +47,7 @@ number = 1
 # Where several fit, the first decides. A document's erasure and deletion name one that is absent: those that the other
 # operations read must stay.
 [[operations]]
-include-path = ["/v1/documents/{{file_id}}/erase", "/v1/documents/{{file_id}}"]
-include-method = ["POST", "DELETE"]
+include-name = ["POST /v1/documents/{{file_id}}/erase", "DELETE /v1/documents/{{file_id}}"]
 parameters = {{ file_id = "file-{absent}" }}
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404"]
 # A change needs the ETag of what was read, a range may be of nothing, and only admins place holds.
