@@ -44,6 +44,18 @@ log = "{log}"
 entry_id = "{entry_id}"
 number = 1
 
+# Where several fit, the first decides. A document's erasure and deletion name one that is absent: those that the other
+# operations read must stay.
+[[operations]]
+include-name = ["POST /v1/documents/{{file_id}}/erase", "DELETE /v1/documents/{{file_id}}"]
+parameters = {{ file_id = "file-{absent}" }}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404"]
+# A change needs the ETag of what was read, a range may be of nothing, and only admins place holds.
+[[operations]]
+include-path-regex = "^/v1/documents"
+checks.positive_data_acceptance.expected-statuses = [
+    "2xx", "304", "400", "403", "404", "409", "410", "412", "415", "416", "428"
+]
 # What is well-formed may still make no sense, and then it is 400: an empty file, a question of spaces, vectors of
 # another length.
 [[operations]]
@@ -57,16 +69,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
 [[operations]]
 include-path = ["/v1/ledger/inclusion", "/v1/ledger/consistency"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
-# A change needs the ETag of what was read, a range may be of nothing, and only admins place holds.
-[[operations]]
-include-path-regex = "^/v1/documents"
-checks.positive_data_acceptance.expected-statuses = [
-    "2xx", "304", "400", "403", "404", "409", "410", "412", "415", "416", "428"
-]
 # The objects that the other operations read must stay.
-[[operations]]
-include-path = "/v1/documents/{{file_id}}/erase"
-parameters = {{ file_id = "file-{absent}" }}
 [[operations]]
 include-method = "DELETE"
 parameters = {{ vector_store_id = "vs_{absent}", file_id = "file-{absent}", response_id = "resp_{absent}" }}
