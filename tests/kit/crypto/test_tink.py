@@ -1,7 +1,7 @@
 """Streams against Tink's own AES-GCM-HKDF streaming AEAD: each reads what the other wrote."""
 
 # pyright: reportAttributeAccessIssue=false
-# Tink's messages are made when its modules are loaded.
+# Tink makes the classes of its messages when it is imported.
 
 import io
 import os
