@@ -38,6 +38,7 @@ from undercroft.http.routes import (
     ledger,
     legal_holds,
     operations,
+    record_locks,
     records,
     schemas,
     usage,
@@ -62,13 +63,14 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
@@ -89,6 +91,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     audit.router,
     schemas.router,
     records.router,
+    record_locks.router,
     documents.router,
     document_content.router,
     legal_holds.router,
@@ -218,7 +221,7 @@ async def _open_services(
         await _run_until_closed(stack, sequencer.run())
         journal = Ledger(database, ids, clock, sequencer.wake)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
-        blobs = LocalBlobStore(settings.blobs_dir)
+        blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
         record_schemas = SchemaService(database, keys, journal, ids)
@@ -267,6 +270,7 @@ async def _open_services(
             documents=documents,
             schemas=record_schemas,
             records=kept_records,
+            record_locks=RecordLocks(kept_records, journal),
             versions=versions,
             trash=Trash(database, blobs, keys, journal, retention),
             holds=LegalHolds(database, journal),

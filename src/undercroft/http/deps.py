@@ -29,6 +29,7 @@ from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
@@ -54,6 +55,7 @@ class Services:
     documents: DocumentService
     schemas: SchemaService
     records: RecordService
+    record_locks: RecordLocks
     versions: VersionService
     trash: Trash
     holds: LegalHolds

@@ -23,9 +23,12 @@ ORDER BY c.relname, f.relname;
 SELECT version, checksum FROM schema_migrations ORDER BY version;
 
 -- name: list_blobs :many
+-- Not those of a destroyed tenant: their bytes, which nobody can read, are deleted.
 SELECT b.id, b.stored_name, b.byte_size
 FROM blobs AS b
-WHERE b.tenant_id = current_tenant() AND b.id > $1
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE b.tenant_id = current_tenant() AND b.id > $1 AND t.wrapped_key IS NOT NULL
 ORDER BY b.id
 LIMIT $2;
 
