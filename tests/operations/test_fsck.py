@@ -238,7 +238,8 @@ async def test_every_use_of_a_data_key_is_known(owner: AnyConnection) -> None:
 async def test_every_sealed_column_is_opened(owner: AnyConnection) -> None:
     columns = await owner.fetch(
         "SELECT c.relname, a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"
-        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attname LIKE 'sealed%' AND a.atttypid = 'bytea'::regtype"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'"
+        " AND a.attname LIKE 'sealed%' AND a.atttypid = 'bytea'::regtype"
     )
     known = "\n".join(
         statement.sql for statement in load_queries("undercroft.operations.examination").values()

@@ -157,14 +157,14 @@ class ContentExamination:
         parts = [
             (key, row["sealed"]) for key, row in zip(keys, rows, strict=False) if key is not None
         ]
+        subject = f"version {version} of record {record_id.hex}"
+        if not parts:
+            self._tell(Fault.VALUE_UNREADABLE, subject, "has lost its parts")
+            return
         try:
-            if not parts:
-                raise DecryptionError
             open_version((self._tenant_id, record_id, version), parts)
-        except (DecryptionError, ValueError, LookupError) as error:
-            message = error.message if isinstance(error, DecryptionError) else "is not well formed"
-            subject = f"version {version} of record {record_id.hex}"
-            self._tell(Fault.VALUE_UNREADABLE, subject, message)
+        except (DecryptionError, ValueError, LookupError):
+            self._tell(Fault.VALUE_UNREADABLE, subject, "does not open, or not whole")
 
     async def _read_blobs(self, transaction: Transaction) -> int:
         last, count = _FIRST, 0
