@@ -44,6 +44,7 @@ SECURITY_DEFINERS: Final = {
     "search_vector": "the same for the HNSW index",
     "count_added_chunks": "a trigger: keeps term statistics, which the service may not write",
     "count_removed_chunks": "the same when chunks go",
+    "delete_tenant_statistics": "a trigger: the same for a tenant whose key is destroyed",
     "dispatch_job": "puts a job in line in the queue, whose rows the service may not write",
     "claim_job": "a worker takes a job before it knows whose it is",
     "redispatch_lost_jobs": "maintenance of the queue over all tenants",
@@ -55,9 +56,12 @@ SECURITY_DEFINERS: Final = {
     "list_pending_ledgers": "the sequencer looks over all tenants for what is pending",
     "find_ledger_checkpoint": "checkpoints are public",
     "lock_ledger": "sequencing: the service may read the log's head and not change it",
+    "find_oldest_pending_entry": "readiness over all tenants: a time and nothing else",
+    "wait_for_ledger": "the same, for a rotation of the signing key",
     "number_pending_entries": "sequencing: the service may append to what is pending and not to the log",
     "advance_ledger": "sequencing: publishes the tree over what was numbered",
     "list_expired_documents": "the purge of the trash goes over every tenant; it answers ids alone",
+    "count_kept_bytes": "a trigger: keeps the counts that quotas are held to, which the service may not write",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }
 """Functions that run with more rights than their caller, each with its reason."""

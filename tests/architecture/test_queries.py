@@ -33,6 +33,8 @@ OWNERS: Final = {
     ("operations/repairs", "lock_log"),
     ("operations/repairs", "delete_tiles"),
     ("operations/repairs", "insert_tiles"),
+    ("operations/backups", "count_user_usage"),
+    ("operations/backups", "count_tenant_usage"),
 }
 _METHODS: Final = {
     "one": Cardinality.ONE,

@@ -21,8 +21,12 @@ from undercroft.operations.backups.restore import Restore, RestoreSummary
 from undercroft.operations.errors import OperationError
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.retrieval.index.service import IndexService
-from undercroft.vault.blobs.local import LocalBlobStore
+<<<<<<< HEAD
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
+=======
+from undercroft.vault.blobs.configured import open_blob_store
+>>>>>>> origin/next
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -32,8 +36,13 @@ async def back_up(settings: Settings, target: Path, progress: Progress) -> Backu
         open_any_database(settings) as url,
         unhurried_pool(settings, url) as database,
     ):
+<<<<<<< HEAD
         provider = await open_key_provider(settings, database)
-        store = LocalBlobStore(settings.blobs_dir)
+        store = open_blob_store(settings)
+=======
+        provider = await open_existing_provider(settings)
+        store = open_blob_store(settings)
+>>>>>>> origin/next
         return await Backup(database, store, provider, SystemClock(), progress).write(target)
 
 
@@ -41,7 +50,7 @@ async def restore(settings: Settings, source: Path, progress: Progress) -> Resto
     """Restore a backup into an empty installation that nothing else uses."""
     await _check_key_file(settings)
     ids = IdSource(SystemClock())
-    store = LocalBlobStore(settings.blobs_dir)
+    store = open_blob_store(settings)
     await asyncio.to_thread(settings.staging_dir.mkdir, mode=0o700, parents=True, exist_ok=True)
     async with (
         _open_as_owner(settings) as urls,

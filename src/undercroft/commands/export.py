@@ -12,7 +12,7 @@ from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.operations.exports.export import Export, ExportSummary, Progress
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 
@@ -32,7 +32,7 @@ async def export_tenant(
         sequencer = Sequencer(database, log_keys)
         export = Export(
             database,
-            LocalBlobStore(settings.blobs_dir),
+            open_blob_store(settings),
             KeyRing(provider, ids),
             Ledger(database, ids, clock),
             sequencer,

@@ -179,6 +179,9 @@ class ContentExamination:
         subject = f"content {blob_id.hex}"
         if not row["is_used"]:
             self._tell(Fault.CONTENT_ORPHANED, subject, "is in no version of a document")
+        if row["wrapped_tenant_key"] is None:
+            # Its tenant was destroyed, and its file with it.
+            return
         key = await self._open(row)
         sha256: bytes | None = None
         if key is not None:
@@ -301,7 +304,11 @@ class _Digests:
         if self._decryptor is None or not self.opens:
             return
         try:
+<<<<<<< HEAD
             self._plain.update(self._decryptor.decrypt(number, _RUN, piece))
+=======
+            self._plain.update(self._decryptor.decrypt(number, 1, piece))
+>>>>>>> origin/next
         except DecryptionError:
             self.opens = False
 
