@@ -160,6 +160,18 @@ async def test_each_damage_of_a_file_is_named(
     assert [finding.fault for finding in found] == [fault]
 
 
+async def test_a_content_of_many_segments_is_read_whole(filled: Filled) -> None:
+    await filled.shelf.put(filled.ann, "long.txt", "The ferry left at nine. " * 30_000)
+    assert (await filled.house.fsck())[0] == []
+    longest = max(blob_files(filled), key=lambda path: path.stat().st_size)
+    whole = bytearray(longest.read_bytes())
+    assert len(whole) > 8 * 65_536
+    whole[5 * 65_536] ^= 1
+    longest.write_bytes(whole)
+    (finding,), _ = await filled.house.fsck()
+    assert finding.fault is Fault.FILE_ALTERED
+
+
 async def test_a_file_that_nobody_keeps_is_named_once_it_is_old(filled: Filled) -> None:
     kept = blob_files(filled)[0]
     stray = kept.with_name(kept.name[:2] + "0" * 62)

@@ -21,12 +21,8 @@ from undercroft.operations.backups.restore import Restore, RestoreSummary
 from undercroft.operations.errors import OperationError
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.retrieval.index.service import IndexService
-<<<<<<< HEAD
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
-=======
-from undercroft.vault.blobs.configured import open_blob_store
->>>>>>> origin/next
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -36,13 +32,8 @@ async def back_up(settings: Settings, target: Path, progress: Progress) -> Backu
         open_any_database(settings) as url,
         unhurried_pool(settings, url) as database,
     ):
-<<<<<<< HEAD
         provider = await open_key_provider(settings, database)
         store = open_blob_store(settings)
-=======
-        provider = await open_existing_provider(settings)
-        store = open_blob_store(settings)
->>>>>>> origin/next
         return await Backup(database, store, provider, SystemClock(), progress).write(target)
 
 

@@ -14,12 +14,8 @@ from undercroft.operations.examination.findings import Findings
 from undercroft.operations.examination.fsck import Examination, Fsck, Progress
 from undercroft.operations.repairs.repair import Repair
 from undercroft.retrieval.index.service import IndexService
-<<<<<<< HEAD
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
-=======
-from undercroft.vault.blobs.configured import open_blob_store
->>>>>>> origin/next
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -47,13 +43,8 @@ async def fsck(
         open_any_database(settings) as url,
         unhurried_pool(settings, url) as database,
     ):
-<<<<<<< HEAD
         provider = await open_key_provider(settings, database)
         store = open_blob_store(settings)
-=======
-        provider = await open_existing_provider(settings)
-        store = open_blob_store(settings)
->>>>>>> origin/next
         examiner = Examiner(store, provider, KeyRing(provider, ids))
         examine = Fsck(database, store, examiner, clock, progress)
         examination = await examine.run(findings)

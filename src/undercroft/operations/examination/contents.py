@@ -304,11 +304,7 @@ class _Digests:
         if self._decryptor is None or not self.opens:
             return
         try:
-<<<<<<< HEAD
             self._plain.update(self._decryptor.decrypt(number, _RUN, piece))
-=======
-            self._plain.update(self._decryptor.decrypt(number, 1, piece))
->>>>>>> origin/next
         except DecryptionError:
             self.opens = False
 
