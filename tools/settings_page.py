@@ -26,6 +26,13 @@ PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 
 _SECTIONS: Final[dict[str, Sequence[str]]] = {
     "Files and logs": ("data_dir", "models_dir", "key_file", "log_level", "log_format"),
+    "Where documents' bytes are kept": (
+        "blob_store_url",
+        "s3_endpoint",
+        "s3_region",
+        "s3_access_key_id",
+        "s3_secret_access_key",
+    ),
     "Ledger": ("ledger_origin",),
     "Listening": ("host", "port", "allowed_hosts", "cors_origins", "trusted_proxies"),
     "Database": (

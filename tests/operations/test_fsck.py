@@ -10,12 +10,14 @@ import pytest
 from asyncpg import Record
 
 from tests.operations.conftest import Filled
+from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
 from undercroft.kit.sql import AnyConnection, load_queries
-from undercroft.ledger.keys import LogKeys
+from undercroft.ledger.service import Ledger
 from undercroft.operations.examination.findings import Fault
 from undercroft.operations.examination.repository import ExaminationRepository
-from undercroft.vault.keys.rotation import KeyRotation
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.keys.destruction import TenantDestruction
 
 SQL_DAMAGE: Sequence[tuple[str, set[Fault]]] = [
     ("UPDATE tenant_keys SET wrapped_key = wrapped_key || '\\x00'", {Fault.KEY_UNUSABLE}),
@@ -216,10 +218,17 @@ async def test_what_is_erased_meanwhile_is_no_finding(
     assert (examination.contents, examination.files) == (3, 2)
 
 
+def unheard(done: int, total: int) -> None:
+    assert done <= total
+
+
 async def test_a_destroyed_tenant_is_no_finding(filled: Filled) -> None:
-    keys = LogKeys(filled.house.database, filled.house.provider, "undercroft.local")
-    rotation = KeyRotation(filled.house.database, filled.house.provider, keys, IdSource())
-    await rotation.destroy_tenant(filled.ann.tenant_id)
+    destruction = TenantDestruction(
+        filled.house.database,
+        LocalBlobStore(filled.shelf.folder / "blobs"),
+        Ledger(filled.house.database, IdSource(), SystemClock()),
+    )
+    await destruction.destroy(filled.ann.tenant_id, unheard)
     found, _ = await filled.house.fsck()
     assert found == []
 

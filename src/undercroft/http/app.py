@@ -64,7 +64,7 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
@@ -224,7 +224,7 @@ async def _open_services(
         await _run_until_closed(stack, sequencer.run())
         journal = Ledger(database, ids, clock, sequencer.wake)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
-        blobs = LocalBlobStore(settings.blobs_dir)
+        blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
         record_schemas = SchemaService(database, keys, journal, ids)

@@ -14,6 +14,12 @@ FROM unnest(
 -- name: get_log_id :one
 SELECT id FROM ledger_logs WHERE tenant_id = $1;
 
+-- name: get_log_salt :one
+SELECT salt FROM ledger_logs WHERE tenant_id = $1;
+
+-- name: wait_for_log :exec
+SELECT wait_for_ledger();
+
 -- name: get_log_state :one
 SELECT id, size, checkpoint FROM ledger_logs WHERE tenant_id = $1;
 

@@ -58,6 +58,11 @@ class LedgerRepository:
         row = await _QUERIES.one(connection, "get_log_id", tenant_id)
         return cast("UUID", row["id"])
 
+    async def get_log_salt(self, connection: AnyConnection, tenant_id: UUID) -> bytes:
+        """The salt of the ledger's commitments to a tenant itself."""
+        row = await _QUERIES.one(connection, "get_log_salt", tenant_id)
+        return cast("bytes", row["salt"])
+
     async def get_log_state(self, connection: AnyConnection, tenant_id: UUID) -> LogState:
         """What is published of a tenant's log."""
         row = await _QUERIES.one(connection, "get_log_state", tenant_id)
@@ -113,6 +118,10 @@ class LedgerRepository:
     async def find_checkpoint(self, connection: AnyConnection, log_id: UUID) -> str | None:
         """The checkpoint of any log."""
         return cast("str | None", await _QUERIES.value(connection, "find_checkpoint", log_id))
+
+    async def wait_for_log(self, connection: AnyConnection) -> None:
+        """Take the log of the transaction's tenant, as :meth:`lock_log` does, once nobody else has it."""
+        await _QUERIES.execute(connection, "wait_for_log")
 
     async def lock_log(self, connection: AnyConnection) -> LogHead | None:
         """Take the log of the transaction's tenant until it ends or stalls; None while another has it."""

@@ -156,7 +156,9 @@ class Sequencer:
             head = await self._repository.lock_log(transaction)
             if head is None:
                 return 0
-            if head.newest_key != keys.number:
+            # Of the two the second is that of the locked row itself: a rotation may have committed between this
+            # statement's snapshot, which shows the first, and its lock.
+            if head.newest_key != keys.number or (head.key_number or 0) > keys.number:
                 return None
             leaves = await self._repository.number_pending_entries(
                 transaction, self._settings.batch
@@ -164,22 +166,12 @@ class Sequencer:
             if not leaves and head.key_number == keys.number:
                 return 0
             growth, checkpoint = await asyncio.to_thread(
-                _grow_and_sign, head.size, head.frontier, leaves, keys
+                grow_and_sign, head.size, head.frontier, leaves, keys
             )
             await self._repository.advance_log(
                 transaction, head.size, growth, keys.number, checkpoint
             )
         return len(leaves)
-
-    async def rotate(self, tenant_id: UUID) -> SigningKeys:
-        """Rotate the keys of a tenant's log, and sign its checkpoint with them.
-
-        Raises:
-            KeyUnavailableError: When the key provider does not answer.
-        """
-        keys = await self._keys.rotate(tenant_id)
-        await self.sequence(tenant_id)
-        return keys
 
     def _note_reachable(self, *, reachable: bool, error: Exception | None = None) -> None:
         """Log a change once, not every round."""
@@ -191,9 +183,10 @@ class Sequencer:
                 _log.warning("ledger_database_gone", error=repr(error))
 
 
-def _grow_and_sign(
+def grow_and_sign(
     size: int, frontier: Sequence[bytes], leaves: Sequence[bytes], keys: SigningKeys
 ) -> tuple[Growth, str]:
+    """A log with these entries behind its last, and the checkpoint over it."""
     growth = grow(size, frontier, leaves)
     text = checkpoint_text(keys.origin, growth.size, root_of(growth.frontier))
     return growth, sign_note(text, keys.signers)

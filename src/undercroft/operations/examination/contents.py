@@ -132,6 +132,9 @@ class ContentExamination:
         subject = f"content {blob_id.hex}"
         if not row["is_used"]:
             self._tell(Fault.CONTENT_ORPHANED, subject, "is in no version of a document")
+        if row["wrapped_tenant_key"] is None:
+            # Its tenant was destroyed, and its file with it.
+            return
         key = await self._open(row)
         sha256: bytes | None = None
         if key is not None:
