@@ -77,7 +77,12 @@ include-path = "/v1/documents/{{file_id}}/erase"
 parameters = {{ file_id = "file-{absent}" }}
 [[operations]]
 include-method = "DELETE"
-parameters = {{ vector_store_id = "vs_{absent}", file_id = "file-{absent}", response_id = "resp_{absent}", schema_id = "schema_{absent}", record_id = "rec_{absent}" }}
+[operations.parameters]
+vector_store_id = "vs_{absent}"
+file_id = "file-{absent}"
+response_id = "resp_{absent}"
+schema_id = "schema_{absent}"
+record_id = "rec_{absent}"
 """
 
 
