@@ -97,7 +97,16 @@ AS $$ SELECT FROM ledger_logs WHERE tenant_id = current_tenant() FOR NO KEY UPDA
 REVOKE ALL ON FUNCTION wait_for_ledger() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION wait_for_ledger() TO undercroft_app;
 
+-- For readiness and metrics: how far numbering is behind, over all tenants but those whose logs cannot be signed.
+CREATE FUNCTION find_oldest_pending_entry(ignored uuid[]) RETURNS timestamptz
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$ SELECT min(occurred_at) FROM ledger_pending WHERE tenant_id <> ALL(ignored) $$;
+REVOKE ALL ON FUNCTION find_oldest_pending_entry(uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_oldest_pending_entry(uuid[]) TO undercroft_app;
+
 GRANT CREATE ON SCHEMA public TO undercroft_system;
 ALTER FUNCTION delete_tenant_statistics() OWNER TO undercroft_system;
+ALTER FUNCTION find_oldest_pending_entry(uuid[]) OWNER TO undercroft_system;
 ALTER FUNCTION wait_for_ledger() OWNER TO undercroft_system;
 REVOKE CREATE ON SCHEMA public FROM undercroft_system;

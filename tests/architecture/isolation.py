@@ -56,6 +56,7 @@ SECURITY_DEFINERS: Final = {
     "list_pending_ledgers": "the sequencer looks over all tenants for what is pending",
     "find_ledger_checkpoint": "checkpoints are public",
     "lock_ledger": "sequencing: the service may read the log's head and not change it",
+    "find_oldest_pending_entry": "readiness over all tenants: a time and nothing else",
     "wait_for_ledger": "the same, for a rotation of the signing key",
     "number_pending_entries": "sequencing: the service may append to what is pending and not to the log",
     "advance_ledger": "sequencing: publishes the tree over what was numbered",

@@ -114,6 +114,9 @@ UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.rou
 _SHORT_BODY: Final = 256 * 1024
 """The largest JSON body where no long text belongs in one: a body costs many times its size once it is parsed."""
 
+_SEQUENCER_POOL: Final = 2
+_LONGEST_PENDING_SECONDS: Final = 30.0
+
 
 def create_application(
     settings: Settings, database_url: str, worker_check: ReadinessCheck
@@ -220,7 +223,16 @@ async def _open_services(
         provider = await open_key_provider(settings, database)
         keys = KeyRing(provider, ids)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
-        sequencer = Sequencer(database, log_keys)
+        # Numbers must not wait behind requests for a connection.
+        own = await stack.enter_async_context(
+            Database(
+                database_url,
+                clock=clock,
+                size=_SEQUENCER_POOL,
+                statement_cache=settings.database_statement_cache,
+            )
+        )
+        sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
         await _run_until_closed(stack, sequencer.run())
         journal = Ledger(database, ids, clock, sequencer.wake)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
@@ -260,6 +272,7 @@ async def _open_services(
             "database": partial(describe_pending, database),
             "models": _models_are_loaded,
             "worker": worker_check,
+            "ledger": partial(_ledger_keeps_up, sequencer, clock),
         }
         yield Services(
             settings=settings,
@@ -295,6 +308,16 @@ async def _open_services(
                 database, ledger_reader, [documents, upload_service, record_schemas, kept_records]
             ),
         )
+
+
+async def _ledger_keeps_up(sequencer: Sequencer, clock: Clock) -> str | None:
+    oldest = await sequencer.find_oldest_pending()
+    if oldest is None:
+        return None
+    seconds = (clock.now() - oldest).total_seconds()
+    if seconds <= _LONGEST_PENDING_SECONDS:
+        return None
+    return f"an entry has waited {seconds:.0f} seconds for its number"
 
 
 async def _models_are_loaded() -> None:

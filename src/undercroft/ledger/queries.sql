@@ -46,6 +46,9 @@ UPDATE ledger_keys SET wrapped_private_key = $3 WHERE tenant_id = $1 AND number 
 -- name: list_pending_ledgers :many
 SELECT p.tenant_id FROM list_pending_ledgers($1, $2) AS p (tenant_id);
 
+-- name: find_oldest_pending :value
+SELECT find_oldest_pending_entry($1);
+
 -- name: find_checkpoint :value
 SELECT find_ledger_checkpoint($1);
 

@@ -1,6 +1,7 @@
 """The statements of ``queries.sql``, one method each."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, cast
 from uuid import UUID
 
@@ -114,6 +115,13 @@ class LedgerRepository:
         """The tenants with entries that have no number yet, in the order of their ids."""
         rows = await _QUERIES.many(connection, "list_pending_ledgers", after, limit)
         return [row["tenant_id"] for row in rows]
+
+    async def find_oldest_pending(
+        self, connection: AnyConnection, ignored: Sequence[UUID]
+    ) -> datetime | None:
+        """When the oldest entry without a number was made, over all tenants but those."""
+        moment = await _QUERIES.value(connection, "find_oldest_pending", ignored)
+        return cast("datetime | None", moment)
 
     async def find_checkpoint(self, connection: AnyConnection, log_id: UUID) -> str | None:
         """The checkpoint of any log."""
