@@ -1,5 +1,6 @@
 """Taking records to another version of their schema: tried first if wanted, then by a job, a batch at a time."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -93,7 +94,7 @@ class RecordMigrations:
                     for record in records
                 ]
                 await self._ledger.append(transaction, scope, *acts)
-            found = [self._try(schema, record, operations) for record in records]
+            found = [await self._try(schema, record, operations) for record in records]
             failures += [failure for failure in found if failure is not None]
             valid += sum(failure is None for failure in found)
             if len(ids) < _BATCH:
@@ -196,7 +197,7 @@ class RecordMigrations:
             record = await self._storage.read(transaction, record_id)
             if record is None or record.schema_version == schema.version:
                 return True
-            data = self._convert(schema, record, operations)
+            data = await self._convert(schema, record, operations)
         except UndercroftError as error:
             if _is_of_the_record(error):
                 return False
@@ -206,23 +207,24 @@ class RecordMigrations:
         await self._ledger.append(transaction, scope, act)
         return True
 
-    def _try(
+    async def _try(
         self, schema: Schema, record: Record, operations: Sequence[Operation]
     ) -> Failure | None:
         try:
-            self._convert(schema, record, operations)
+            await self._convert(schema, record, operations)
         except UndercroftError as error:
             if not _is_of_the_record(error):
                 raise
             return Failure(record.id, error.message)
         return None
 
-    def _convert(
+    async def _convert(
         self, schema: Schema, record: Record, operations: Sequence[Operation]
     ) -> dict[str, Any]:
-        data = require_object(apply_patch(record.data, operations))
+        # A large patch takes a while, which belongs into no event loop.
+        data = await asyncio.to_thread(lambda: require_object(apply_patch(record.data, operations)))
         check_size(data)
-        self._schemas.validator(schema).check(data)
+        (await self._schemas.validator(schema)).check(data)
         return data
 
     async def _open_patch(
