@@ -16,6 +16,8 @@ from undercroft.vault.intake import Intake
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
 from undercroft.vault.trash import Trash
+from undercroft.vault.usage.models import Quotas
+from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import FollowDocument, VersionService
 
 
@@ -26,11 +28,13 @@ def make_documents(
     *,
     limit: int = 10_000,
     blobs: BlobStore | None = None,
+    quotas: Quotas | None = None,
 ) -> DocumentService:
     """Documents whose bytes are below ``folder``, in ``blobs`` and ``staging``."""
     ids = IdSource()
     blobs, staging = blobs or LocalBlobStore(folder / "blobs"), Staging(folder / "staging", ids)
-    intake = Intake(blobs, staging, keys, ids, detect_media_type, limit)
+    usage = UsageService(database, quotas or Quotas())
+    intake = Intake(blobs, staging, keys, usage, ids, detect_media_type, limit)
     ledger = Ledger(database, ids, SystemClock())
     return DocumentService(database, blobs, intake, keys, ledger, ids)
 

@@ -13,6 +13,7 @@ from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.models import Precondition, Record
 from undercroft.vault.records.service import Change, RecordService
 from undercroft.vault.records.storage import RecordStorage
@@ -57,6 +58,7 @@ class Cabinet:
     storage: RecordStorage
     schemas: SchemaService
     records: RecordService
+    locks: RecordLocks
 
     async def person_schema(self, scope: Member) -> Schema:
         """The schema of persons."""
@@ -87,7 +89,7 @@ async def open_cabinet(database: Database, folder: Path) -> Cabinet:
     storage = RecordStorage(keys, ids)
     schemas = SchemaService(database, keys, ledger, ids)
     records = RecordService(database, storage, schemas, ledger)
-    return Cabinet(database, keys, ledger, storage, schemas, records)
+    return Cabinet(database, keys, ledger, storage, schemas, records, RecordLocks(records, ledger))
 
 
 def made_from(record: Record) -> Precondition:

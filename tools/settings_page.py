@@ -26,6 +26,13 @@ PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 
 _SECTIONS: Final[dict[str, Sequence[str]]] = {
     "Files and logs": ("data_dir", "models_dir", "key_file", "log_level", "log_format"),
+    "Where documents' bytes are kept": (
+        "blob_store_url",
+        "s3_endpoint",
+        "s3_region",
+        "s3_access_key_id",
+        "s3_secret_access_key",
+    ),
     "Ledger": ("ledger_origin",),
     "Listening": ("host", "port", "allowed_hosts", "cors_origins", "trusted_proxies"),
     "Database": (
@@ -52,6 +59,8 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
     "Limits": (
         "max_upload_bytes",
         "document_retention_days",
+        "user_quota_bytes",
+        "tenant_quota_bytes",
         "max_body_bytes",
         "max_open_requests",
         "worker_concurrency",

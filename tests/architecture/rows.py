@@ -43,6 +43,14 @@ ROWS: Final = {
         INSERT INTO document_versions (tenant_id, document_id, number, blob_id)
         SELECT u.tenant_id, u.id, 1, u.id FROM users AS u
     """,
+    "uploads": """
+        INSERT INTO uploads (id, tenant_id, owner_id, purpose, byte_size, data_key_id, sealed_name)
+        SELECT u.id, u.tenant_id, u.id, 'assistants', 1, u.id, '' FROM users AS u
+    """,
+    "upload_parts": """
+        INSERT INTO upload_parts (id, tenant_id, owner_id, upload_id, byte_size, data_key_id, stored_name)
+        SELECT u.id, u.tenant_id, u.id, u.id, 1, u.id, sha256('name') FROM users AS u
+    """,
     "collections": """
         INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name)
         SELECT u.id, u.tenant_id, u.id, u.id, '' FROM users AS u
@@ -113,6 +121,8 @@ FILLED_BY_OTHERS: Final = (
     "ledger_logs",
     "ledger_entries",
     "ledger_tiles",
+    "user_usage",
+    "tenant_usage",
 )
 """Tables that the scope itself, triggers and the sequencer fill."""
 
@@ -123,7 +133,16 @@ READ_ONLY: Final = frozenset(
         "lookup_keys",
         "ledger_keys",
         "ledger_pending",
+        "schemas",
+        "schema_versions",
+        "records",
+        "record_versions",
+        "record_parts",
+        "record_digests",
+        "record_migrations",
         "document_versions",
+        "uploads",
+        "upload_parts",
     }
 )
 """Tables of which the service may not change the tenant at all: the right to write that column is missing."""

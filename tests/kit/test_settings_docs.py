@@ -16,7 +16,7 @@ def test_the_page_is_what_its_script_writes() -> None:
 
 
 def test_every_setting_has_one_row() -> None:
-    rows = re.findall(r"^\| `([a-z_]+)` ", settings_page.render_page(), re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z0-9_]+)` ", settings_page.render_page(), re.MULTILINE)
     assert sorted(name for name in rows if name in Settings.model_fields) == sorted(
         Settings.model_fields
     )

@@ -73,8 +73,8 @@ class Upload:
             sha256=self.received.staged.sha256,
         )
 
-    async def store(self, blob_id: UUID) -> None:
-        await self._documents._intake.store(self._scope, self.received, blob_id)
+    async def store(self, transaction: Transaction, blob_id: UUID) -> None:
+        await self._documents._intake.store(transaction, self._scope, self.received, blob_id)
 
 
 async def received(documents: DocumentService, scope: Member) -> Upload:
@@ -160,7 +160,7 @@ async def test_two_first_uploads_at_once_keep_the_content_once(
         assert await upload.acquire(transaction) == upload.received.blob_id
         uploading = asyncio.create_task(create(documents, ann))
         await until_blocked(observer)
-        await upload.store(upload.received.blob_id)
+        await upload.store(transaction, upload.received.blob_id)
         await upload.insert(transaction, upload.received.blob_id)
     second = await documents.get(ann, await uploading)
     assert second.blob_id == upload.received.blob_id

@@ -23,7 +23,7 @@ from undercroft.operations.backups.restore import Restore, RestoreSummary
 from undercroft.operations.errors import OperationError
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.retrieval.index.service import IndexService
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -34,7 +34,7 @@ async def back_up(settings: Settings, target: Path, progress: Progress) -> Backu
         unhurried_pool(settings, url) as database,
     ):
         provider = await open_existing_provider(settings)
-        store = LocalBlobStore(settings.blobs_dir)
+        store = open_blob_store(settings)
         return await Backup(database, store, provider, SystemClock(), progress).write(target)
 
 
@@ -42,7 +42,7 @@ async def restore(settings: Settings, source: Path, progress: Progress) -> Resto
     """Restore a backup into an empty installation that nothing else uses."""
     provider = await open_existing_provider(settings)
     ids = IdSource(SystemClock())
-    store = LocalBlobStore(settings.blobs_dir)
+    store = open_blob_store(settings)
     await asyncio.to_thread(settings.staging_dir.mkdir, mode=0o700, parents=True, exist_ok=True)
     async with (
         _open_as_owner(settings) as urls,

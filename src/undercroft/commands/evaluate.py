@@ -36,12 +36,14 @@ from undercroft.retrieval.embedding.configured import configured_model, open_emb
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.intake import Intake
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
+from undercroft.vault.usage.models import Quotas
+from undercroft.vault.usage.service import UsageService
 
 _FOLDER: Final = "evaluation"
 _NAME_DIGITS: Final = 16
@@ -85,6 +87,7 @@ def _own_settings(settings: Settings, beir: BeirCollection) -> Settings:
         "data_dir": settings.data_dir / _FOLDER / name,
         "database_url": None,
         "migration_url": None,
+        "blob_store_url": None,
     }
     return settings.model_copy(update=changes)
 
@@ -126,8 +129,9 @@ async def _ingest(
 ) -> Ingestion:
     ids = IdSource()
     keys = KeyRing(await open_key_provider(settings, database), ids)
-    blobs, staging = LocalBlobStore(settings.blobs_dir), Staging(settings.staging_dir, ids)
-    intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
+    blobs, staging = open_blob_store(settings), Staging(settings.staging_dir, ids)
+    usage = UsageService(database, Quotas())
+    intake = Intake(blobs, staging, keys, usage, ids, detect_media_type, settings.max_upload_bytes)
     ledger = Ledger(database, ids, SystemClock())
     loader = CorpusLoader(
         DocumentService(database, blobs, intake, keys, ledger, ids),

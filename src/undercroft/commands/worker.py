@@ -26,10 +26,12 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.orphans import OrphanSweep
 from undercroft.vault.trash import Trash
+from undercroft.vault.uploads.tasks import UploadTasks
 
 READY_LINE: Final = "ready"
 """What a worker that belongs to a service writes on its standard output once it takes jobs."""
@@ -96,7 +98,7 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
     sequencing = asyncio.create_task(sequencer.run())
     stack.push_async_callback(_cancel, sequencing)
-    blobs, keys = LocalBlobStore(settings.blobs_dir), KeyRing(provider, ids)
+    blobs, keys = open_blob_store(settings), KeyRing(provider, ids)
     trash = Trash(
         own,
         blobs,
@@ -106,6 +108,8 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     )
     purging = asyncio.create_task(trash.purge_for_ever())
     stack.push_async_callback(_cancel, purging)
+    sweeping = asyncio.create_task(OrphanSweep(own, blobs, clock).sweep_for_ever())
+    stack.push_async_callback(_cancel, sweeping)
     tasks = IndexTasks(
         database,
         blobs,
@@ -115,7 +119,8 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         embedder,
         JobQueue(ids),
     )
-    handlers = tasks.handlers(settings.worker_concurrency)
+    uploads = UploadTasks(database, blobs, Ledger(database, ids, clock, sequencer.wake))
+    handlers = {**tasks.handlers(settings.worker_concurrency), **uploads.handlers()}
     return Worker(own, handlers, clock=clock, random=random.random)
 
 

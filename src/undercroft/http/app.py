@@ -25,6 +25,7 @@ from undercroft.http.openai import (
     files,
     models,
     responses,
+    uploads,
     vector_store_files,
     vector_stores,
 )
@@ -37,9 +38,12 @@ from undercroft.http.routes import (
     ledger,
     legal_holds,
     operations,
+    record_locks,
     records,
     schemas,
+    usage,
 )
+from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock, SystemClock
@@ -59,18 +63,24 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
 from undercroft.vault.trash import Trash
+from undercroft.vault.uploads.models import LARGEST_PART
+from undercroft.vault.uploads.parts import PartStore
+from undercroft.vault.uploads.service import UploadService
+from undercroft.vault.usage.models import Quotas
+from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import VersionService
 
 ROUTERS: Final[Sequence[APIRouter]] = (
@@ -81,12 +91,15 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     audit.router,
     schemas.router,
     records.router,
+    record_locks.router,
     documents.router,
     document_content.router,
     legal_holds.router,
     vector_stores.router,
     vector_store_files.router,
     models.router,
+    uploads.router,
+    usage.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
@@ -100,9 +113,6 @@ _SHORT_BODY: Final = 256 * 1024
 
 _SEQUENCER_POOL: Final = 2
 _LONGEST_PENDING_SECONDS: Final = 30.0
-
-_FORM_OVERHEAD: Final = 64 * 1024
-"""Room in an upload for the form around the file."""
 
 
 def create_application(
@@ -141,7 +151,11 @@ def create_application(
     for router in LONG_TEXT_ROUTERS:
         application.include_router(router, max_body_size=settings.max_body_bytes)
     for router in UPLOAD_ROUTERS:
-        application.include_router(router, max_body_size=settings.max_upload_bytes + _FORM_OVERHEAD)
+        application.include_router(router, max_body_size=settings.max_upload_bytes + FORM_OVERHEAD)
+    application.include_router(
+        uploads.parts_router,
+        max_body_size=min(LARGEST_PART, settings.max_upload_bytes) + FORM_OVERHEAD,
+    )
     install_error_handlers(application)
     application.add_middleware(BodyPace, clock=clock)
     _add_middleware(application, settings)
@@ -219,14 +233,31 @@ async def _open_services(
         await _run_until_closed(stack, sequencer.run())
         journal = Ledger(database, ids, clock, sequencer.wake)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
-        blobs = LocalBlobStore(settings.blobs_dir)
+        blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
-        intake = Intake(blobs, staging, keys, ids, detect_media_type, settings.max_upload_bytes)
-        index = IndexService(JobQueue(ids))
-        documents = DocumentService(database, blobs, intake, keys, journal, ids)
         record_schemas = SchemaService(database, keys, journal, ids)
         kept_records = RecordService(database, RecordStorage(keys, ids), record_schemas, journal)
+        usage_service = UsageService(
+            database, Quotas(settings.tenant_quota_bytes, settings.user_quota_bytes)
+        )
+        limit = settings.max_upload_bytes
+        intake = Intake(blobs, staging, keys, usage_service, ids, detect_media_type, limit)
+        documents = DocumentService(database, blobs, intake, keys, journal, ids)
+        parts = PartStore(blobs, staging, keys, ids)
+        upload_service = UploadService(
+            database,
+            parts,
+            intake,
+            documents,
+            keys,
+            usage_service,
+            journal,
+            JobQueue(ids),
+            ids,
+            limit,
+        )
+        index = IndexService(JobQueue(ids))
         versions = VersionService(database, blobs, intake, keys, journal, index.follow)
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ids, index)
@@ -247,9 +278,12 @@ async def _open_services(
             clock=clock,
             identity=IdentityService(database, journal, ids, clock),
             intake=intake,
+            uploads=upload_service,
+            usage=usage_service,
             documents=documents,
             schemas=record_schemas,
             records=kept_records,
+            record_locks=RecordLocks(kept_records, journal),
             versions=versions,
             trash=Trash(database, blobs, keys, journal, retention),
             holds=LegalHolds(database, journal),
@@ -263,7 +297,9 @@ async def _open_services(
             jobs=JobService(database),
             ledger=journal,
             ledger_reader=ledger_reader,
-            audit=AuditService(database, ledger_reader, [documents, record_schemas, kept_records]),
+            audit=AuditService(
+                database, ledger_reader, [documents, upload_service, record_schemas, kept_records]
+            ),
         )
 
 

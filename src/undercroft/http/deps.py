@@ -29,10 +29,13 @@ from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
 from undercroft.vault.trash import Trash
+from undercroft.vault.uploads.service import UploadService
+from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import VersionService
 
 
@@ -47,9 +50,12 @@ class Services:
     clock: Clock
     identity: IdentityService
     intake: Intake
+    uploads: UploadService
+    usage: UsageService
     documents: DocumentService
     schemas: SchemaService
     records: RecordService
+    record_locks: RecordLocks
     versions: VersionService
     trash: Trash
     holds: LegalHolds

@@ -5,16 +5,19 @@ a file above 1 MiB to the folder for temporary files.
 """
 
 import io
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final, TypeAlias, cast
 
-from fastapi import HTTPException, Request, Response, UploadFile
+from fastapi import Request, Response, UploadFile
 from starlette.datastructures import FormData, Headers
 from starlette.datastructures import UploadFile as StarletteUploadFile
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import Receive, Scope
 
-from undercroft.http.deps import AuthenticatedRoute, get_services
+from undercroft.http.deps import AuthenticatedRoute, Services, get_services
 from undercroft.identity.models import Principal
 from undercroft.kit.errors import UndercroftError
 from undercroft.vault.intake import Incoming
@@ -22,6 +25,15 @@ from undercroft.vault.intake import Incoming
 _MOST_FIELDS: Final = 20
 _LARGEST_FIELD: Final = 64 * 1024
 _MULTIPART: Final = "multipart/form-data"
+
+FORM_OVERHEAD: Final = 64 * 1024
+"""Room in a body for the form around the file."""
+
+Begin: TypeAlias = Callable[[], Incoming]
+"""Answers where the file of a form is written to."""
+
+Admit: TypeAlias = Callable[[Request, Services, Principal], Awaitable[Begin]]
+"""Decides before any of a body is read whether its file is taken."""
 
 
 class UploadRoute(AuthenticatedRoute):
@@ -32,7 +44,7 @@ class UploadRoute(AuthenticatedRoute):
         handle = super().get_route_handler()
 
         async def receive_file(request: Request) -> Response:
-            upload = _UploadRequest(request.scope, request.receive)
+            upload = _UploadRequest(request.scope, request.receive, self.admit)
             try:
                 return await handle(upload)
             except HTTPException as error:
@@ -44,6 +56,26 @@ class UploadRoute(AuthenticatedRoute):
                 await upload.discard()
 
         return receive_file
+
+    async def admit(self, request: Request, services: Services, principal: Principal) -> Begin:
+        """Decide, before any of the body is read, whether its file is taken, and where it goes.
+
+        Raises:
+            UndercroftError: When it is not.
+        """
+        await require_room(request, services, principal)
+        return partial(services.intake.begin, principal)
+
+
+async def require_room(request: Request, services: Services, principal: Principal) -> None:
+    """Refuse a body whose file cannot fit into the quotas, as far as its header tells.
+
+    Raises:
+        QuotaExceededError: When it cannot.
+    """
+    announced = request.headers.get("Content-Length", "")
+    if announced.isdecimal():
+        await services.usage.require_room(principal, max(int(announced) - FORM_OVERHEAD, 1))
 
 
 def incoming_of(file: UploadFile) -> Incoming:
@@ -71,9 +103,7 @@ class _IncomingFile(StarletteUploadFile):
 
 
 class _FormParser(MultiPartParser):
-    def __init__(
-        self, headers: Headers, stream: AsyncGenerator[bytes], begin: Callable[[], Incoming]
-    ) -> None:
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes], begin: Begin) -> None:
         super().__init__(
             headers, stream, max_files=1, max_fields=_MOST_FIELDS, max_part_size=_LARGEST_FIELD
         )
@@ -87,7 +117,10 @@ class _FormParser(MultiPartParser):
 
 
 class _UploadRequest(Request):
-    _incoming: Incoming | None = None
+    def __init__(self, scope: Scope, receive: Receive, admit: Admit) -> None:
+        super().__init__(scope, receive)
+        self._admit = admit
+        self._incoming: Incoming | None = None
 
     async def discard(self) -> None:
         """Forget what was received, unless it was kept."""
@@ -99,10 +132,10 @@ class _UploadRequest(Request):
             return await super()._get_form(**limits)
         if self._form is None:
             services = await get_services(self)
-            principal = cast("Principal", self.state.principal)
+            begin_file = await self._admit(self, services, cast("Principal", self.state.principal))
 
             def begin() -> Incoming:
-                self._incoming = services.intake.begin(principal)
+                self._incoming = begin_file()
                 return self._incoming
 
             try:

@@ -6,6 +6,7 @@ and is named.
 """
 
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -62,6 +63,10 @@ def _check_postgres_url(url: SecretStr) -> SecretStr:
 
 PostgresUrl = Annotated[SecretStr, AfterValidator(_check_postgres_url)]
 """A database URL. A secret, for the password in it; not taken apart here, because libpq's forms are many."""
+
+_BUCKET_URL: Final = re.compile(
+    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?", re.ASCII
+)
 
 _CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
@@ -139,6 +144,24 @@ class Settings(BaseSettings):
         description="Prepared statements kept per connection; 0 for PgBouncer before 1.21.",
     )
 
+    blob_store_url: str | None = Field(
+        default=None,
+        description="`s3://BUCKET/PREFIX` keeps documents' bytes there; unset keeps them in the data folder.",
+    )
+    s3_endpoint: AnyHttpUrl | None = Field(
+        default=None, description="Server of that bucket; unset is Amazon's."
+    )
+    s3_region: str | None = Field(
+        default=None, description="Its region; unset is what `AWS_REGION` says."
+    )
+    s3_access_key_id: SecretStr | None = Field(
+        default=None,
+        description="Who enters the bucket; unset takes the credentials of the environment or the machine.",
+    )
+    s3_secret_access_key: SecretStr | None = Field(
+        default=None, description="The secret that goes with it."
+    )
+
     upstream_url: AnyHttpUrl | None = Field(
         default=None, description="Base URL, with `/v1`, of one OpenAI-compatible model server."
     )
@@ -189,6 +212,16 @@ class Settings(BaseSettings):
         le=3650,
         description="Days for which a deleted document can be restored before it is erased.",
     )
+    user_quota_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most bytes of documents and uploads one user may keep. Unset: no limit.",
+    )
+    tenant_quota_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most bytes of documents and uploads all users of a tenant may keep together. Unset: no limit.",
+    )
     max_body_bytes: int = Field(
         default=4 * MEBIBYTE, ge=1024, description="Largest JSON body, in bytes."
     )
@@ -216,6 +249,13 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("blob_store_url")
+    @classmethod
+    def _names_a_bucket(cls, url: str | None) -> str | None:
+        if url is not None and not _BUCKET_URL.fullmatch(url):
+            raise ValueError("a blob store is named s3://BUCKET or s3://BUCKET/PREFIX")
+        return url
+
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
         if self.upstream_url is not None and self.upstreams:
@@ -230,6 +270,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "embedding_url, embedding_model and embedding_dimensions are set together or not at all"
             )
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ValueError(
+                "s3_access_key_id and s3_secret_access_key are set together or not at all"
+            )
+        if self.s3_endpoint is not None and self.blob_store_url is None:
+            raise ValueError("s3_endpoint is set without blob_store_url")
         if self.migration_url is not None and self.database_url is None:
             raise ValueError("migration_url is set without database_url")
         return self

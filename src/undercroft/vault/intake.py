@@ -16,6 +16,7 @@ from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import NewBlob
 from undercroft.vault.repository import DocumentRepository
+from undercroft.vault.usage.service import UsageService
 
 DetectMediaType: TypeAlias = Callable[[BinaryIO, str], str]
 """Tells what a file is by its bytes; its name only decides between kinds of text. Raises for what is not served."""
@@ -87,6 +88,7 @@ class Intake:
         blobs: Where they are kept.
         staging: Where they are received.
         keys: Makes the key of each.
+        usage: Counts their bytes.
         ids: Names them.
         detect_media_type: Tells what they are.
         max_bytes: The most bytes one may have.
@@ -97,6 +99,7 @@ class Intake:
         blobs: BlobStore,
         staging: Staging,
         keys: KeyRing,
+        usage: UsageService,
         ids: IdSource,
         detect_media_type: DetectMediaType,
         max_bytes: int,
@@ -104,6 +107,7 @@ class Intake:
         self._blobs = blobs
         self._staging = staging
         self._keys = keys
+        self._usage = usage
         self._ids = ids
         self._detect_media_type = detect_media_type
         self._max_bytes = max_bytes
@@ -170,11 +174,30 @@ class Intake:
             await self._keys.destroy(transaction, [key.id])
         return kept_id
 
-    async def store(self, scope: Scope, received: Received, kept_id: UUID) -> None:
-        """Keep the bytes, if their row is a new one.
+    async def store(
+        self, transaction: Transaction, scope: Scope, received: Received, kept_id: UUID
+    ) -> None:
+        """Keep the bytes, if their row is a new one: see :meth:`keep`.
 
-        Last in the transaction, so that a refused row leaves no file; before its commit, so that no row names a missing
-        one.
+        Raises:
+            QuotaExceededError: When they do not fit.
         """
         if kept_id == received.blob_id:
-            await self._blobs.keep(received.staged, scope.tenant_id)
+            await self.keep(transaction, scope, received.staged)
+
+    async def keep(self, transaction: Transaction, scope: Scope, staged: StagedBlob) -> None:
+        """Keep bytes whose row the transaction has inserted.
+
+        Last in the transaction, so that a refused row leaves no file; before its commit, so that no row names a missing
+        one. The quota comes after the file, which may take its time: others wait from then on.
+
+        Raises:
+            QuotaExceededError: When they do not fit.
+        """
+        await self._blobs.keep(staged, scope.tenant_id)
+        try:
+            await self._usage.settle(transaction, staged.byte_size)
+        except BaseException:
+            # Nothing will commit, so no row names this file; it was encrypted under a key of its own, so none ever did.
+            await asyncio.shield(self._blobs.delete(scope.tenant_id, staged.name))
+            raise

@@ -254,3 +254,6 @@ WHERE
         SELECT FROM document_versions AS v WHERE v.tenant_id = blobs.tenant_id AND v.blob_id = blobs.id
     )
 RETURNING stored_name;
+
+-- name: list_stored_names :many
+SELECT b.stored_name FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.stored_name = ANY($1::bytea[]);

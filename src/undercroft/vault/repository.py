@@ -1,5 +1,6 @@
 """The vault's statements, one method each."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, cast
 from uuid import UUID
@@ -186,3 +187,10 @@ class DocumentRepository:
         """
         name = await _QUERIES.value(transaction, "delete_unused_blob", blob_id)
         return cast("bytes | None", name)
+
+    async def list_stored_names(
+        self, transaction: Transaction, names: Sequence[bytes]
+    ) -> set[bytes]:
+        """Which of these names of bytes in the store the tenant's contents have."""
+        rows = await _QUERIES.many(transaction, "list_stored_names", names)
+        return {row["stored_name"] for row in rows}

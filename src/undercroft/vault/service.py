@@ -23,7 +23,7 @@ from undercroft.vault.blobs.models import StoredBlob
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.erasure import Erasure
 from undercroft.vault.errors import LegalHoldError
-from undercroft.vault.intake import Incoming, Intake
+from undercroft.vault.intake import Incoming, Intake, Received
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import Document, DocumentChanges, NewDocument
 from undercroft.vault.repository import DocumentRepository
@@ -75,20 +75,50 @@ class DocumentService:
         """
         received = await self._intake.receive(incoming, filename)
         async with self._database.transaction(scope) as transaction:
-            blob_id = await self._intake.record(transaction, scope, received)
-            document_id = await self._insert(
+            document = await self.add(
                 transaction,
                 scope,
-                blob_id,
+                received,
                 filename,
                 purpose,
-                metadata=metadata or {},
+                metadata=metadata,
                 is_sealed=is_sealed,
-                sha256=received.staged.sha256,
             )
-            document = await self._access.find(transaction, document_id)
-            await self._intake.store(scope, received, blob_id)
+            await self._intake.store(transaction, scope, received, document.blob_id)
         return document
+
+    async def add(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        received: Received,
+        filename: str,
+        purpose: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        is_sealed: bool = False,
+    ) -> Document:
+        """Make a document of a content in the caller's own transaction, which has the intake store it at its end."""
+        blob_id = await self._intake.record(transaction, scope, received)
+        document_id = await self._insert(
+            transaction,
+            scope,
+            blob_id,
+            filename,
+            purpose,
+            metadata=metadata or {},
+            is_sealed=is_sealed,
+            sha256=received.staged.sha256,
+        )
+        return await self._access.find(transaction, document_id)
+
+    async def find(self, transaction: Transaction, document_id: UUID) -> Document:
+        """One document, in the caller's own transaction.
+
+        Raises:
+            NotFoundError: When the principal may see no such document.
+        """
+        return await self._access.find(transaction, document_id)
 
     async def import_file(
         self, scope: Scope, source: BinaryIO, filename: str, purpose: str

@@ -106,7 +106,7 @@ class VersionService:
             blob_id = await self._intake.record(transaction, scope, received)
             sha256 = received.staged.sha256
             changed = await self._advance(transaction, scope, document, blob_id, sha256)
-            await self._intake.store(scope, received, blob_id)
+            await self._intake.store(transaction, scope, received, blob_id)
         return changed
 
     async def restore(

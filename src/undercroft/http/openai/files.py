@@ -48,7 +48,7 @@ async def create_file(
         )
     filename = clean_filename(file.filename)
     document = await services.documents.create(caller, incoming_of(file), filename, purpose)
-    return _render(document)
+    return render_file(document)
 
 
 @router.get("/v1/files", summary="List files", responses=errors(404))
@@ -68,13 +68,13 @@ async def list_files(
         purpose=purpose,
         limit=limit + 1,
     )
-    return page_of([_render(document) for document in documents], limit)
+    return page_of([render_file(document) for document in documents], limit)
 
 
 @router.get("/v1/files/{file_id}", summary="Get a file", responses=errors(404))
 async def get_file(file_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
     """One document."""
-    return _render(await services.documents.get(caller, _require_id(file_id)))
+    return render_file(await services.documents.get(caller, _require_id(file_id)))
 
 
 @router.delete("/v1/files/{file_id}", summary="Delete a file", responses=errors(404, 409))
@@ -111,7 +111,8 @@ def _download(document: Document, blocks: AsyncIterator[bytes]) -> StreamingResp
     return StreamingResponse(blocks, media_type="application/octet-stream", headers=headers)
 
 
-def _render(document: Document) -> JsonObject:
+def render_file(document: Document) -> JsonObject:
+    """OpenAI's file object."""
     return {
         "id": render_id(DOCUMENT_PREFIX, document.id),
         "object": "file",

@@ -70,6 +70,31 @@ ORDER BY m.xid, m.ordinal;
 -- The index is not in a backup. What failed, failed for a reason that has not gone.
 UPDATE blobs SET index_state = 'unindexed' WHERE tenant_id = current_tenant() AND index_state IN ('pending', 'indexed');
 
+-- name: forget_uploads :exec
+-- The bytes of parts are not in a backup. Triggers are off in a restore, so their keys are deleted here.
+WITH parts AS (
+    DELETE FROM upload_parts WHERE tenant_id = current_tenant() RETURNING data_key_id
+), begun AS (
+    DELETE FROM uploads WHERE tenant_id = current_tenant() RETURNING data_key_id
+)
+
+DELETE FROM data_keys AS k
+WHERE k.id IN (SELECT parts.data_key_id FROM parts) OR k.id IN (SELECT begun.data_key_id FROM begun);
+
+-- name: count_user_usage :exec
+INSERT INTO user_usage (tenant_id, owner_id, byte_size)
+SELECT b.tenant_id, b.owner_id, sum(b.byte_size)
+FROM blobs AS b
+WHERE b.tenant_id = current_tenant()
+GROUP BY b.tenant_id, b.owner_id;
+
+-- name: count_tenant_usage :exec
+INSERT INTO tenant_usage (tenant_id, byte_size)
+SELECT b.tenant_id, sum(b.byte_size)
+FROM blobs AS b
+WHERE b.tenant_id = current_tenant()
+GROUP BY b.tenant_id;
+
 -- name: list_unindexed_members :many
 SELECT DISTINCT v.blob_id, d.owner_id
 FROM collection_documents AS m

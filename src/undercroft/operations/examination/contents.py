@@ -253,7 +253,7 @@ class _Digests:
         if self._decryptor is None or not self.opens:
             return
         try:
-            self._plain.update(self._decryptor.decrypt(number, piece))
+            self._plain.update(self._decryptor.decrypt(number, 1, piece))
         except DecryptionError:
             self.opens = False
 

@@ -49,6 +49,8 @@ SELECT
     OR EXISTS (SELECT FROM documents AS d WHERE d.data_key_id = k.id)
     OR EXISTS (SELECT FROM collections AS c WHERE c.data_key_id = k.id)
     OR EXISTS (SELECT FROM responses AS r WHERE r.data_key_id = k.id)
+    OR EXISTS (SELECT FROM uploads AS u WHERE u.data_key_id = k.id)
+    OR EXISTS (SELECT FROM upload_parts AS p WHERE p.data_key_id = k.id)
     OR EXISTS (SELECT FROM lookup_keys AS l WHERE l.tenant_id = k.tenant_id AND l.data_key_id = k.id) AS is_used
 FROM data_keys AS k
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
@@ -235,4 +237,6 @@ WHERE d.chunk_count IS DISTINCT FROM k.chunk_count;
 SELECT EXISTS (SELECT FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.id = $1);
 
 -- name: has_stored_name :value
-SELECT EXISTS (SELECT FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.stored_name = $1);
+SELECT
+    EXISTS (SELECT FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.stored_name = $1)
+    OR EXISTS (SELECT FROM upload_parts AS p WHERE p.tenant_id = current_tenant() AND p.stored_name = $1);

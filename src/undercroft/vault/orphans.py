@@ -1,0 +1,93 @@
+"""Files of the store that no content names: what a crash left between keeping bytes and committing their row."""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from undercroft.kit.clock import Clock
+from undercroft.kit.database import Database
+from undercroft.kit.errors import UnavailableError
+from undercroft.ledger.models import LogScope
+from undercroft.vault.blobs.protocol import BlobStore, KeptFile
+from undercroft.vault.repository import DocumentRepository
+
+_ORPHANED_AFTER: Final = timedelta(days=1)
+"""Of a file whose row is about to be committed the age counts from when its upload began, in S3 as in a folder. No
+upload takes this long."""
+_BATCH: Final = 500
+_SWEEP_SECONDS: Final = 24 * 3600.0
+_LATER: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    UnavailableError,
+    OSError,
+    TimeoutError,
+)
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class OrphanSweep:
+    """Deletes old files that no content names. Any number of processes may do it at once.
+
+    A file that is not named now is never named again: its name is the digest of a ciphertext with a random salt, and an
+    upload commits its row within the time that files are left alone.
+
+    Args:
+        database: Says which files are named.
+        blobs: Where the files are.
+        clock: Tells their age.
+    """
+
+    def __init__(self, database: Database, blobs: BlobStore, clock: Clock) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._clock = clock
+        self._repository = DocumentRepository()
+
+    async def sweep(self) -> int:
+        """Delete every orphan; how many there were.
+
+        Raises:
+            UnavailableError: When the store does not answer; the next sweep goes on.
+        """
+        oldest = self._clock.now() - _ORPHANED_AFTER
+        waiting: dict[UUID, list[KeptFile]] = {}
+        swept = 0
+        async for kept in self._blobs.list_files():
+            if kept.modified_at >= oldest:
+                continue
+            files = waiting.setdefault(kept.tenant_id, [])
+            files.append(kept)
+            if len(files) == _BATCH:
+                swept += await self._sweep(waiting.pop(kept.tenant_id))
+        for files in waiting.values():
+            swept += await self._sweep(files)
+        return swept
+
+    async def sweep_for_ever(self) -> None:
+        """Sweep once a day, until cancelled."""
+        while True:
+            try:
+                swept = await self.sweep()
+            except _LATER as error:
+                _log.warning("orphans_not_swept", error=repr(error))
+            else:
+                if swept:
+                    _log.info("orphans_swept", files=swept)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _sweep(self, files: list[KeptFile]) -> int:
+        tenant_id = files[0].tenant_id
+        async with self._database.transaction(LogScope(tenant_id)) as transaction:
+            names = [file.name for file in files]
+            named = await self._repository.list_stored_names(transaction, names)
+        orphans = [file for file in files if file.name not in named]
+        for orphan in orphans:
+            await self._blobs.delete(tenant_id, orphan.name)
+        return len(orphans)

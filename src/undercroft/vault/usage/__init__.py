@@ -1,0 +1,1 @@
+"""How much is kept, and how much may be."""
