@@ -1,7 +1,7 @@
 """A large file up and down over HTTP on a running service, held against a plain copy of it that is flushed to the disk.
 
-``PYTHONPATH=. python benchmarks/bench_files.py [--bytes N] [--rounds N]``: the memory is that of the API's process, above
-what it has before the first transfer.
+``PYTHONPATH=. python benchmarks/bench_files.py [--bytes N] [--rounds N]``: the memory is that of the API's process,
+above what it has before the first transfer.
 """
 
 import argparse
