@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +34,12 @@ class LiveService:
     Attributes:
         url: Without ``/v1``.
         settings: Those it runs with.
+        process_id: Of the process that has started all its others.
     """
 
     url: str
     settings: Settings
+    process_id: int
 
     async def make_key(self, tenant: str) -> str:
         """A key of a new tenant's only user; tenants share nothing, so each has to index everything itself."""
@@ -76,14 +78,20 @@ class Answer:
 
 
 @asynccontextmanager
-async def running_service() -> AsyncGenerator[LiveService]:
-    """A service that is ready, on a free port; it and its data are gone afterwards."""
+async def running_service(
+    program: Sequence[str] = ("-m", "undercroft"),
+) -> AsyncGenerator[LiveService]:
+    """A service that is ready, on a free port; it and its data are gone afterwards.
+
+    Args:
+        program: What Python is to run: the command line, or what stands in for it.
+    """
     with tempfile.TemporaryDirectory(prefix="undercroft-bench-") as folder:
         settings = load_settings(data_dir=Path(folder) / "data")
         log_path = Path(folder) / "serve.log"
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "undercroft", "serve", "--with-parent"),
+                *(sys.executable, *program, "serve", "--with-parent"),
                 *("--port", "0", "--data-dir", str(settings.data_dir)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
@@ -91,7 +99,8 @@ async def running_service() -> AsyncGenerator[LiveService]:
                 env=dict(os.environ),
             )
         try:
-            yield LiveService(await _wait_until_ready(process, log_path), settings)
+            url = await _wait_until_ready(process, log_path)
+            yield LiveService(url, settings, process.pid)
         finally:
             if process.returncode is None:
                 process.terminate()

@@ -4,6 +4,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -19,6 +20,7 @@ from undercroft.commands.evaluate import evaluate_beir
 from undercroft.commands.ingest import ingest_paths
 from undercroft.commands.jobs import list_dead_jobs, retry_job
 from undercroft.commands.keys import create_key, revoke_key
+from undercroft.commands.ledger import rotate_signing_keys
 from undercroft.commands.migrate import migrate_database
 from undercroft.commands.operations import operations
 from undercroft.commands.running import DataDir
@@ -66,6 +68,8 @@ keys = typer.Typer(help="API keys.", no_args_is_help=True)
 jobs = typer.Typer(help="Background jobs that were given up.", no_args_is_help=True)
 application.add_typer(keys, name="keys")
 application.add_typer(jobs, name="jobs")
+ledger = typer.Typer(help="Logs of what was done.", no_args_is_help=True)
+application.add_typer(ledger, name="ledger")
 encryption = typer.Typer(help="Keys of what is kept.", no_args_is_help=True)
 application.add_typer(encryption, name="encryption")
 application.add_typer(operations)
@@ -270,16 +274,36 @@ def jobs_retry(job_id: str, data_dir: DataDir = None) -> None:
     _run(retry, _set_up(data_dir=data_dir))
 
 
+@ledger.command("rotate-key")
+def ledger_rotate_key(
+    tenant: Annotated[str | None, typer.Option(help="Name of the tenant.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="The logs of all tenants.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Give a log another signing key and print its verifier key. The one before signs along until the next rotation."""
+    if everyone is (tenant is not None):
+        raise InvalidRequestError("Say --tenant NAME or --all.")
+
+    async def rotate(settings: Settings) -> list[str]:
+        return await rotate_signing_keys(settings, tenant)
+
+    for key in _run(rotate, _set_up(data_dir=data_dir)):
+        typer.echo(key)
+
+
 @encryption.command("rotate-tenant")
 def encryption_rotate_tenant(
     tenant: Annotated[str, typer.Option(help="Name of the tenant.")], data_dir: DataDir = None
 ) -> None:
     """Give a tenant another key and destroy the one before. Run it again if it was interrupted."""
 
-    async def rotate(settings: Settings) -> None:
-        await rotate_tenant(settings, tenant, _echo_progress)
+    async def rotate(settings: Settings) -> frozenset[UUID]:
+        return await rotate_tenant(settings, tenant, _echo_progress)
 
-    _run(rotate, _set_up(data_dir=data_dir))
+    damaged = _run(rotate, _set_up(data_dir=data_dir))
+    for key_id in sorted(damaged):
+        typer.echo(f"Damaged, and left as it is: data key {key_id}", err=True)
+    raise typer.Exit(1 if damaged else 0)
 
 
 @encryption.command("rotate-provider")
@@ -301,12 +325,12 @@ def encryption_destroy_tenant(
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Destroy a tenant's keys: everything that it keeps is unreadable from then on."""
+    """Destroy a tenant's keys: everything that it keeps is unreadable from then on. Run it again if interrupted."""
     if not forever:
         raise InvalidRequestError("This cannot be undone. Say --forever if that is what you want.")
 
     async def destroy(settings: Settings) -> None:
-        await destroy_tenant(settings, tenant)
+        await destroy_tenant(settings, tenant, _echo_progress)
 
     _run(destroy, _set_up(data_dir=data_dir))
 

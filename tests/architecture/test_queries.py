@@ -27,6 +27,14 @@ OWNERS: Final = {
     ("kit", "insert_applied_migration"),
     ("kit", "register_embedding_model"),
     ("operations/backups", "renumber_pending_entries"),
+    ("operations/repairs", "lock_corpus"),
+    ("operations/repairs", "delete_terms"),
+    ("operations/repairs", "insert_terms"),
+    ("operations/repairs", "lock_log"),
+    ("operations/repairs", "delete_tiles"),
+    ("operations/repairs", "insert_tiles"),
+    ("operations/backups", "count_user_usage"),
+    ("operations/backups", "count_tenant_usage"),
 }
 _METHODS: Final = {
     "one": Cardinality.ONE,

@@ -204,3 +204,22 @@ def test_hostile_json_is_refused(
 def test_a_hostile_schema_is_refused(http: httpx.Client, schema: object) -> None:
     answer = http.post("/schemas", json={"name": "bad", "schema": schema})
     assert refusal(answer) == (400, "invalid_schema")
+
+
+def test_a_record_is_locked(http: httpx.Client, record: dict[str, Any]) -> None:
+    path = f"/records/{record['id']}"
+    lock = http.post(f"{path}/lock", json={"seconds": 30})
+    assert lock.status_code == 200, lock.text
+    token = {"Lock-Token": lock.json()["token"]}
+    body, match = {"data": {"name": "Bob"}}, {"If-Match": '"1"'}
+    locked = http.put(path, json=body, headers=match)
+    assert refusal(locked) == (423, "locked")
+    assert 1 <= int(locked.headers["Retry-After"]) <= 30
+    assert refusal(http.post(f"{path}/lock", json={}))[0] == 423
+    assert http.post(f"{path}/lock", json={}, headers=token).status_code == 200
+    assert http.put(path, json=body, headers={**match, **token}).status_code == 200
+    assert refusal(http.delete(f"{path}/lock"))[0] == 428
+    assert http.delete(f"{path}/lock", headers=token).json()["released"] is True
+    late = http.put(path, json=body, headers={"If-Match": '"2"', **token})
+    assert refusal(late) == (412, "lock_lost")
+    assert refusal(http.post(f"{path}/lock", json={"seconds": 301}))[0] == 400

@@ -17,6 +17,7 @@ from undercroft.ledger.audit import AuditService
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.reading import LedgerReader
+from undercroft.ledger.rotation import SigningKeyRotation
 from undercroft.ledger.sequencer import Sequencer, SequencerSettings
 from undercroft.ledger.service import Ledger
 
@@ -52,6 +53,7 @@ class Parts:
     sequencer: Sequencer
     reader: LedgerReader
     audit: AuditService
+    rotation: SigningKeyRotation
 
 
 def make_parts(database: Database, batch: int = 1024) -> Parts:
@@ -59,12 +61,14 @@ def make_parts(database: Database, batch: int = 1024) -> Parts:
     keys = LogKeys(database, MemoryKey(), ORIGIN)
     sequencer = Sequencer(database, keys, SequencerSettings(batch=batch))
     reader = LedgerReader(database, keys, sequencer, clock)
+    ledger = Ledger(database, IdSource(), clock, sequencer.wake)
     return Parts(
-        Ledger(database, IdSource(), clock, sequencer.wake),
+        ledger,
         keys,
         sequencer,
         reader,
         AuditService(database, reader),
+        SigningKeyRotation(database, keys, ledger),
     )
 
 

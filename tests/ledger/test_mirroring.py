@@ -93,7 +93,7 @@ async def test_the_keys_after_a_rotation_verify_both_mirrors(
     await grow(parts, database, member, 3)
     before = await mirror(parts, member, tmp_path / "before")
     old = (await parts.reader.describe(member)).verifier_keys
-    await parts.sequencer.rotate(member.tenant_id)
+    await parts.rotation.rotate(member.tenant_id)
     await grow(parts, database, member, 3)
     after = await mirror(parts, member, tmp_path / "after")
     new = (await parts.reader.describe(member)).verifier_keys

@@ -173,10 +173,10 @@ async def test_a_rotated_log_is_signed_by_the_new_key_and_the_one_before(
     other = make_parts(database)
     await fill(other, database, member, 2)
     (first,) = (await other.reader.describe(member)).verifier_keys
-    await parts.sequencer.rotate(member.tenant_id)
+    await parts.rotation.rotate(member.tenant_id)
     log = await parts.reader.describe(member)
     assert log.verifier_keys[1:] == (first,)
-    await parts.sequencer.rotate(member.tenant_id)
+    await parts.rotation.rotate(member.tenant_id)
     last = await parts.reader.describe(member)
     assert last.verifier_keys[1] == log.verifier_keys[0]
 
@@ -202,7 +202,7 @@ async def test_two_rotations_at_once_are_two_rotations(
 ) -> None:
     member = await make_scope()
     both = [make_parts(database), make_parts(database)]
-    await asyncio.gather(*(parts.sequencer.rotate(member.tenant_id) for parts in both))
+    await asyncio.gather(*(parts.rotation.rotate(member.tenant_id) for parts in both))
     async with database.transaction(member) as transaction:
         rows = await transaction.fetch(
             "SELECT number, retired_at IS NULL AS signs FROM ledger_keys ORDER BY number"

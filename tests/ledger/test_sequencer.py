@@ -3,6 +3,7 @@
 import asyncio
 import json
 from itertools import chain
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -337,3 +338,53 @@ async def test_a_tenant_whose_key_is_missing_does_not_hold_up_those_after_it(
         async with database.transaction(member) as transaction:
             sizes.append(await transaction.fetchval("SELECT size FROM ledger_logs"))
     assert sizes == [0, 1, 1]
+
+
+async def test_a_round_that_fails_is_not_the_sequencers_end(
+    database: Database, make_scope: MakeScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = await make_scope()
+    parts = make_parts(database)
+    listing, failed = LedgerRepository.list_pending_ledgers, asyncio.Event()
+
+    async def fail_once(
+        self: LedgerRepository, connection: AnyConnection, after: UUID, limit: int
+    ) -> list[UUID]:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("nobody foresaw this")
+        return await listing(self, connection, after, limit)
+
+    monkeypatch.setattr(LedgerRepository, "list_pending_ledgers", fail_once)
+    settings = SequencerSettings(failure_seconds=0)
+    running = asyncio.create_task(Sequencer(database, parts.keys, settings).run())
+    try:
+        await append(parts, database, member, 1)
+        async with asyncio.timeout(PATIENCE):
+            while not await leaves_of(database, member):
+                pass
+        assert failed.is_set()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_the_oldest_pending_entry_is_told_unless_its_log_cannot_be_signed(
+    parts: Parts, database: Database, make_scope: MakeScope, owner: AnyConnection
+) -> None:
+    member = await make_scope()
+    assert await parts.sequencer.find_oldest_pending() is None
+    before = SystemClock().now()
+    await append(parts, database, member, 1)
+    await append(parts, database, member, 2)
+    oldest = await parts.sequencer.find_oldest_pending()
+    assert oldest is not None
+    assert before <= oldest <= SystemClock().now()
+    await parts.keys.get(member.tenant_id)
+    await owner.execute("UPDATE ledger_keys SET wrapped_private_key = sha256('')")
+    lacking = make_parts(database).sequencer
+    assert not await lacking.sequence_all()
+    assert await lacking.find_oldest_pending() is None
+    assert await parts.sequencer.find_oldest_pending() == oldest
+    await parts.sequencer.sequence_all()
+    assert await parts.sequencer.find_oldest_pending() is None

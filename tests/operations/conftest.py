@@ -28,6 +28,7 @@ from undercroft.operations.backups.restore import Restore, RestoreSummary
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.operations.examination.findings import Finding, Findings
 from undercroft.operations.examination.fsck import Examination, Fsck
+from undercroft.operations.repairs.repair import Repair
 from undercroft.retrieval.embedding.local import MINILM
 from undercroft.retrieval.index.service import IndexService
 from undercroft.vault.blobs.local import LocalBlobStore
@@ -89,6 +90,17 @@ class House:
                 ids,
                 quiet,
             ).run(source)
+
+    async def repair(self) -> list[str]:
+        """Examine and mend; what was mended."""
+        told: list[str] = []
+        fsck = Fsck(self.database, self.store, self.examiner, SystemClock(), quiet)
+        examination = await fsck.run(Findings())
+        index = IndexService(JobQueue(IdSource()))
+        async with Database(self.urls.migration, clock=SystemClock(), size=2) as owner:
+            repair = Repair(self.database, owner, self.store, index, fsck, told.append)
+            await repair.run(examination)
+        return told
 
     async def fsck(self) -> tuple[list[Finding], Examination]:
         found: list[Finding] = []

@@ -118,32 +118,36 @@ async def test_many_versions_from_one_revision_make_one(
     assert sum(isinstance(result, StaleDocumentError) for result in results) == 5
 
 
-@pytest.mark.parametrize("first", ["hold", "erase"])
-async def test_a_hold_and_an_erasure_at_once(
-    documents: DocumentService, make_scope: MakeScope, observer: Database, first: str
+async def test_an_erasure_that_waited_for_a_hold_is_refused(
+    documents: DocumentService, make_scope: MakeScope, observer: Database
+) -> None:
+    ann = await make_scope()
+    holds = LegalHolds(documents._database, documents._ledger)
+    document_id = await create(documents, ann)
+    async with documents._database.transaction(ann) as transaction:
+        await holds._lock(transaction, document_id)
+        erasing = asyncio.create_task(documents.delete(ann, document_id))
+        await until_blocked(observer)
+        await holds._repository.hold_document(transaction, document_id, "litigation")
+    with pytest.raises(LegalHoldError):
+        await erasing
+    assert (await documents.get(ann, document_id)).hold_reason == "litigation"
+
+
+async def test_a_hold_that_waited_for_an_erasure_finds_no_document(
+    documents: DocumentService, make_scope: MakeScope, observer: Database
 ) -> None:
     ann = await make_scope()
     admin = await make_scope(ann.tenant_id, role="admin")
     holds = LegalHolds(documents._database, documents._ledger)
     document_id = await create(documents, ann)
     async with documents._database.transaction(ann) as transaction:
-        if first == "hold":
-            row = await holds._lock(transaction, document_id)
-            erasing = asyncio.create_task(documents.delete(ann, document_id))
-            await until_blocked(observer)
-            await holds._repository.hold_document(transaction, row["id"], "litigation")
-        else:
-            await documents._access.lock(transaction, document_id, None)
-            holding = asyncio.create_task(holds.place(admin, document_id, "litigation"))
-            await until_blocked(observer)
-            await documents._erasure.erase(transaction, document_id)
-    if first == "hold":
-        with pytest.raises(LegalHoldError):
-            await erasing
-        assert (await documents.get(ann, document_id)).hold_reason == "litigation"
-    else:
-        with pytest.raises(NotFoundError):
-            await holding
+        await documents._access.lock(transaction, document_id, None)
+        holding = asyncio.create_task(holds.place(admin, document_id, "litigation"))
+        await until_blocked(observer)
+        await documents._erasure.erase(transaction, document_id)
+    with pytest.raises(NotFoundError):
+        await holding
 
 
 async def test_a_held_document_survives_everything(

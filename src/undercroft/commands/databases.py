@@ -80,6 +80,15 @@ def database_pool(settings: Settings, url: str, size: int) -> Database:
     )
 
 
+async def find_owner_url(settings: Settings) -> str | None:
+    """The owner's login of the database that is open now; None where it is external and was not given."""
+    if settings.database_url is not None:
+        url = settings.migration_url
+        return None if url is None else url.get_secret_value()
+    urls = await asyncio.to_thread(running_urls, settings.data_dir)
+    return None if urls is None else urls.migration
+
+
 def unhurried_pool(settings: Settings, url: str) -> Database:
     """A small pool whose statements may take as long as they need: for commands that read or write everything."""
     return Database(

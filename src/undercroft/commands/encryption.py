@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 from undercroft.commands.databases import connect_any_database
 from undercroft.identity.service import find_tenant
@@ -12,14 +13,17 @@ from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.ledger.keys import LogKeys
+from undercroft.ledger.service import Ledger
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
+from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.rotation import KeyRotation, Progress
 
 
-async def rotate_tenant(settings: Settings, tenant: str, progress: Progress) -> None:
-    """Give a tenant another key."""
+async def rotate_tenant(settings: Settings, tenant: str, progress: Progress) -> frozenset[UUID]:
+    """Give a tenant another key; the data keys that are damaged and could not be wrapped with it."""
     async with _open(settings) as (database, rotation):
-        await rotation.rotate_tenant(await find_tenant(database, tenant), progress)
+        return await rotation.rotate_tenant(await find_tenant(database, tenant), progress)
 
 
 async def rotate_provider(settings: Settings, progress: Progress) -> None:
@@ -32,10 +36,13 @@ async def rotate_provider(settings: Settings, progress: Progress) -> None:
         await rotation.rotate_provider(progress)
 
 
-async def destroy_tenant(settings: Settings, tenant: str) -> None:
-    """Destroy a tenant's keys."""
-    async with _open(settings) as (database, rotation):
-        await rotation.destroy_tenant(await find_tenant(database, tenant))
+async def destroy_tenant(settings: Settings, tenant: str, progress: Progress) -> None:
+    """Destroy a tenant's keys and delete what nobody can read without them."""
+    async with connect_any_database(settings) as database:
+        clock = SystemClock()
+        ledger = Ledger(database, IdSource(clock), clock)
+        destruction = TenantDestruction(database, open_blob_store(settings), ledger)
+        await destruction.destroy(await find_tenant(database, tenant), progress)
 
 
 @asynccontextmanager
@@ -43,4 +50,7 @@ async def _open(settings: Settings) -> AsyncGenerator[tuple[Database, KeyRotatio
     async with connect_any_database(settings) as database:
         provider = await open_key_provider(settings, database)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
-        yield database, KeyRotation(database, provider, log_keys, IdSource(SystemClock()))
+        clock = SystemClock()
+        ids = IdSource(clock)
+        ledger = Ledger(database, ids, clock)
+        yield database, KeyRotation(database, provider, log_keys, ledger, ids)

@@ -7,11 +7,14 @@ import typer
 
 from undercroft.commands.backups import back_up
 from undercroft.commands.backups import restore as restore_backup
+from undercroft.commands.export import export_tenant
 from undercroft.commands.fsck import fsck as examine
 from undercroft.commands.running import DataDir, run, set_up
+from undercroft.commands.scrub import scrub as scrub_files
 from undercroft.kit.settings import Settings
 from undercroft.operations.backups.backup import BackupSummary
 from undercroft.operations.backups.restore import RestoreSummary
+from undercroft.operations.exports.export import ExportSummary
 
 operations = typer.Typer()
 
@@ -61,14 +64,51 @@ def fsck(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON object a line instead of text.")
     ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Mend what can be derived again; delete orphaned files."),
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Examine every key, content, passage and ledger entry, also while the service runs."""
 
     async def work(settings: Settings) -> bool:
-        return await examine(settings, typer.echo, _tell_progress, as_json=as_json)
+        return await examine(settings, typer.echo, _tell_progress, as_json=as_json, repair=repair)
 
     raise typer.Exit(0 if run(work, set_up(data_dir=data_dir)) else 1)
+
+
+@operations.command()
+def export(
+    to: Annotated[Path, typer.Argument(help="A tar file to write (.tar), or a folder.")],
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Export all that a tenant keeps as plain files, which `undercroft verify` accepts. It is put on record."""
+
+    async def work(settings: Settings) -> ExportSummary:
+        return await export_tenant(settings, tenant, to, _tell_progress)
+
+    made = run(work, set_up(data_dir=data_dir))
+    typer.echo(
+        f"Exported {made.versions} versions of documents, {made.proved} of them proved, and a log of {made.entries} "
+        "entries. Nothing in it is encrypted. Verify it with:"
+    )
+    keys = " ".join(f"--key '{key}'" for key in made.verifier_keys)
+    typer.echo(f"undercroft verify {to} {keys}")
+
+
+@operations.command()
+def scrub(data_dir: DataDir = None) -> None:
+    """Rewrite the embedded server's files so that none holds what was erased. Stop the service first."""
+
+    async def work(settings: Settings) -> None:
+        await scrub_files(settings, _tell_progress)
+
+    run(work, set_up(data_dir=data_dir))
+    typer.echo(
+        "What was erased is in no file of the database. Older copies of its files still have it."
+    )
 
 
 def _tell_progress(done: str) -> None:

@@ -38,6 +38,8 @@ from undercroft.http.routes import (
     ledger,
     legal_holds,
     operations,
+    record_locks,
+    record_migrations,
     records,
     schemas,
     usage,
@@ -69,6 +71,8 @@ from undercroft.vault.intake import Intake
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.locks import RecordLocks
+from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
@@ -89,6 +93,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     audit.router,
     schemas.router,
     records.router,
+    record_locks.router,
+    record_migrations.router,
     documents.router,
     document_content.router,
     legal_holds.router,
@@ -107,6 +113,9 @@ UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.rou
 
 _SHORT_BODY: Final = 256 * 1024
 """The largest JSON body where no long text belongs in one: a body costs many times its size once it is parsed."""
+
+_SEQUENCER_POOL: Final = 2
+_LONGEST_PENDING_SECONDS: Final = 30.0
 
 
 def create_application(
@@ -214,7 +223,16 @@ async def _open_services(
         provider = await open_key_provider(settings, database)
         keys = KeyRing(provider, ids)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
-        sequencer = Sequencer(database, log_keys)
+        # Numbers must not wait behind requests for a connection.
+        own = await stack.enter_async_context(
+            Database(
+                database_url,
+                clock=clock,
+                size=_SEQUENCER_POOL,
+                statement_cache=settings.database_statement_cache,
+            )
+        )
+        sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
         await _run_until_closed(stack, sequencer.run())
         journal = Ledger(database, ids, clock, sequencer.wake)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
@@ -222,7 +240,8 @@ async def _open_services(
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
         record_schemas = SchemaService(database, keys, journal, ids)
-        kept_records = RecordService(database, RecordStorage(keys, ids), record_schemas, journal)
+        storage = RecordStorage(keys, ids)
+        kept_records = RecordService(database, storage, record_schemas, journal)
         usage_service = UsageService(
             database, Quotas(settings.tenant_quota_bytes, settings.user_quota_bytes)
         )
@@ -253,6 +272,7 @@ async def _open_services(
             "database": partial(describe_pending, database),
             "models": _models_are_loaded,
             "worker": worker_check,
+            "ledger": partial(_ledger_keeps_up, sequencer, clock),
         }
         yield Services(
             settings=settings,
@@ -267,6 +287,10 @@ async def _open_services(
             documents=documents,
             schemas=record_schemas,
             records=kept_records,
+            record_locks=RecordLocks(kept_records, journal),
+            record_migrations=RecordMigrations(
+                database, storage, record_schemas, journal, JobQueue(ids), ids
+            ),
             versions=versions,
             trash=Trash(database, blobs, keys, journal, retention),
             holds=LegalHolds(database, journal),
@@ -284,6 +308,16 @@ async def _open_services(
                 database, ledger_reader, [documents, upload_service, record_schemas, kept_records]
             ),
         )
+
+
+async def _ledger_keeps_up(sequencer: Sequencer, clock: Clock) -> str | None:
+    oldest = await sequencer.find_oldest_pending()
+    if oldest is None:
+        return None
+    seconds = (clock.now() - oldest).total_seconds()
+    if seconds <= _LONGEST_PENDING_SECONDS:
+        return None
+    return f"an entry has waited {seconds:.0f} seconds for its number"
 
 
 async def _models_are_loaded() -> None:

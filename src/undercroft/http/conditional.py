@@ -36,13 +36,13 @@ class PreconditionRequiredError(UndercroftError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Send If-Match with the ETag of the document as you read it, so that nobody's change is lost.",
+            "Send If-Match with the ETag of the object as you read it, so that nobody's change is lost.",
             kind=ErrorKind.PRECONDITION_REQUIRED,
         )
 
 
 def revision_tag(revision: int) -> str:
-    """The ETag of a document at a revision."""
+    """The ETag of an object at a revision."""
     return f'"{revision}"'
 
 

@@ -29,6 +29,8 @@ from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.locks import RecordLocks
+from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
@@ -54,6 +56,8 @@ class Services:
     documents: DocumentService
     schemas: SchemaService
     records: RecordService
+    record_locks: RecordLocks
+    record_migrations: RecordMigrations
     versions: VersionService
     trash: Trash
     holds: LegalHolds

@@ -10,9 +10,10 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
-from fastapi import HTTPException, Request, Response, UploadFile
+from fastapi import Request, Response, UploadFile
 from starlette.datastructures import FormData, Headers
 from starlette.datastructures import UploadFile as StarletteUploadFile
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive, Scope
 

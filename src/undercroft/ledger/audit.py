@@ -11,6 +11,8 @@ from undercroft.kit.ids import parse_id, render_id
 from undercroft.ledger.leaves import derive_salt, grant_reference, user_reference
 from undercroft.ledger.models import (
     ENTRY_PREFIX,
+    OPERATOR_ID,
+    TENANT_PREFIX,
     USER_PREFIX,
     AuditEntry,
     AuditFilter,
@@ -50,6 +52,21 @@ class UserSalts:
         return salts.get(user_id)
 
 
+class TenantSalts:
+    """The salts of tenants."""
+
+    def __init__(self) -> None:
+        self._repository = LedgerRepository()
+
+    async def find_salt(
+        self, transaction: Transaction, scope: Scope, reference: str
+    ) -> bytes | None:
+        """The salt of the scope's own tenant."""
+        if parse_id(TENANT_PREFIX, reference) != scope.tenant_id:
+            return None
+        return await self._repository.get_log_salt(transaction, scope.tenant_id)
+
+
 class AuditService:
     """Reads entries for people.
 
@@ -58,7 +75,7 @@ class AuditService:
     Args:
         database: Where the entries are.
         reader: Waits for entries that are just being numbered.
-        salts: Where the salts of resources are kept; those of users are known here.
+        salts: Where the salts of resources are kept; those of users and tenants are known here.
     """
 
     def __init__(
@@ -66,7 +83,7 @@ class AuditService:
     ) -> None:
         self._database = database
         self._reader = reader
-        self._salts = (UserSalts(), *salts)
+        self._salts = (UserSalts(), TenantSalts(), *salts)
         self._repository = LedgerRepository()
 
     async def list_entries(
@@ -131,7 +148,7 @@ class AuditService:
         openings: list[Opening] = []
         people = {"actor": entry.actor_id, "on_behalf_of": entry.on_behalf_of}
         for field, user_id in people.items():
-            if user_id is None:
+            if user_id is None or user_id == OPERATOR_ID:
                 continue
             reference = user_reference(user_id)
             salt = await self._find_salt(transaction, scope, reference)

@@ -8,8 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from undercroft.kit.crypto.aead import bind
 from undercroft.kit.crypto.providers.protocol import KeyProvider
-from undercroft.kit.database import Database
-from undercroft.kit.errors import UnavailableError
+from undercroft.kit.database import Database, Transaction
 from undercroft.ledger.lru import LruCache
 from undercroft.ledger.models import LogScope, StoredKey
 from undercroft.ledger.notes import Signer
@@ -19,7 +18,6 @@ SIGNING_KEYS: Final = 2
 """The newest key, and the one before it: who trusts only that one is not cut off by a rotation."""
 
 _CACHED_LOGS: Final = 512
-_TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +38,16 @@ class SigningKeys:
         return self.signers[0].name
 
 
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """A key that is made and not stored yet, and what signs once it is."""
+
+    stored: StoredKey
+    keys: SigningKeys
+
+
 class LogKeys:
-    """Finds, makes and rotates the signing keys of every tenant's log.
+    """Finds and makes the signing keys of every tenant's log.
 
     Args:
         database: Where they are kept.
@@ -67,7 +73,10 @@ class LogKeys:
             return cached
         log_id, stored = await self._read(tenant_id)
         if not stored:
-            await self._add(tenant_id, log_id, 1, f"{self._origin}/ledger/{log_id.hex}")
+            name = f"{self._origin}/ledger/{log_id.hex}"
+            first, _ = await self._make(tenant_id, log_id, 1, name)
+            async with self._database.transaction(LogScope(tenant_id)) as transaction:
+                await self._repository.insert_key(transaction, tenant_id, first)
             # Ours, or another process's that was quicker.
             log_id, stored = await self._read(tenant_id)
         signers = [await self._unwrap(tenant_id, log_id, key) for key in stored]
@@ -79,22 +88,40 @@ class LogKeys:
         """Read a tenant's keys again: another process has rotated them."""
         self._cache.drop(tenant_id)
 
-    async def rotate(self, tenant_id: UUID) -> SigningKeys:
-        """Add a key that signs from now on, beside the one before it; older ones sign no more.
+    async def list_published(self, tenant_id: UUID) -> list[StoredKey]:
+        """The keys that sign a tenant's log now, whatever process rotated them; the first is made if there is none.
+
+        Raises:
+            KeyUnavailableError: When a key is to be made and the key provider does not answer.
+        """
+        _, stored = await self._read(tenant_id)
+        if not stored:
+            await self.get(tenant_id)
+            _, stored = await self._read(tenant_id)
+        return stored
+
+    async def make_successor(self, tenant_id: UUID) -> Successor:
+        """A fresh key for a tenant's log, to sign beside the newest there is. It is stored by :meth:`install`.
 
         Raises:
             KeyUnavailableError: When the key provider does not answer.
-            UnavailableError: When others rotated the same log's keys all the time.
         """
-        for _ in range(_TRIES):
-            self.forget(tenant_id)
-            current = await self.get(tenant_id)
-            log_id, _ = await self._read(tenant_id)
-            number = current.number + 1
-            if await self._add(tenant_id, log_id, number, current.origin):
-                self.forget(tenant_id)
-                return await self.get(tenant_id)
-        raise UnavailableError("The keys of this log are being rotated; try again.")
+        self.forget(tenant_id)
+        current = await self.get(tenant_id)
+        log_id, _ = await self._read(tenant_id)
+        number = current.number + 1
+        stored, signer = await self._make(tenant_id, log_id, number, current.origin)
+        return Successor(
+            stored, SigningKeys(number, (signer, *current.signers[: SIGNING_KEYS - 1]))
+        )
+
+    async def install(
+        self, transaction: Transaction, tenant_id: UUID, successor: Successor
+    ) -> None:
+        """Store a successor and let the keys from before its predecessor sign no more. Under the log's lock."""
+        number = successor.keys.number
+        await self._repository.insert_key(transaction, tenant_id, successor.stored)
+        await self._repository.retire_keys(transaction, tenant_id, number - SIGNING_KEYS + 1)
 
     async def rewrap(self, tenant_id: UUID) -> None:
         """Wrap with the provider's current key what an earlier one wraps of the keys that still sign.
@@ -126,17 +153,15 @@ class LogKeys:
                 transaction, tenant_id, SIGNING_KEYS
             )
 
-    async def _add(self, tenant_id: UUID, log_id: UUID, number: int, name: str) -> bool:
+    async def _make(
+        self, tenant_id: UUID, log_id: UUID, number: int, name: str
+    ) -> tuple[StoredKey, Signer]:
         key = Ed25519PrivateKey.generate()
         wrapped = await self._provider.wrap(
             key.private_bytes_raw(), _context(tenant_id, log_id, number)
         )
         stored = StoredKey(number, name, key.public_key().public_bytes_raw(), wrapped)
-        async with self._database.transaction(LogScope(tenant_id)) as transaction:
-            if not await self._repository.insert_key(transaction, tenant_id, stored):
-                return False
-            await self._repository.retire_keys(transaction, tenant_id, number - SIGNING_KEYS + 1)
-            return True
+        return stored, Signer(name, key)
 
     async def _unwrap(self, tenant_id: UUID, log_id: UUID, key: StoredKey) -> Signer:
         private_key = await self._provider.unwrap(

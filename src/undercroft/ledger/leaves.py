@@ -10,7 +10,14 @@ from uuid import UUID
 import rfc8785
 
 from undercroft.kit.ids import render_id
-from undercroft.ledger.models import ENTRY_PREFIX, GRANT_PREFIX, USER_PREFIX, Act
+from undercroft.ledger.models import (
+    ENTRY_PREFIX,
+    GRANT_PREFIX,
+    OPERATOR,
+    OPERATOR_ID,
+    USER_PREFIX,
+    Act,
+)
 
 LEAF_VERSION: Final = 1
 
@@ -32,6 +39,11 @@ def derive_salt(salt: bytes, entry_id: UUID, field: str) -> bytes:
 def user_reference(user_id: UUID) -> str:
     """A user's id on the wire."""
     return render_id(USER_PREFIX, user_id)
+
+
+def actor_reference(actor_id: UUID) -> str:
+    """A user's id on the wire, or ``operator``."""
+    return OPERATOR if actor_id == OPERATOR_ID else user_reference(actor_id)
 
 
 def grant_reference(grant_id: UUID) -> str:
@@ -61,7 +73,7 @@ def encode_leaf(
         entry_id: The entry.
         log_id: The log it is made for, so that it is no entry of any other.
         occurred_at: When.
-        actor_id: The user who acted.
+        actor_id: The user who acted, or the operator.
         act: What was done.
         user_salts: Salts of the actor and of the user on whose behalf, if there is one.
         trace: Id of the request, or None.
@@ -73,7 +85,9 @@ def encode_leaf(
     salt = act.resource.salt
     fields: dict[str, str | int] = {
         "action": act.action,
-        "actor": committed("actor", user_salts[actor_id], user_reference(actor_id).encode()),
+        "actor": OPERATOR
+        if actor_id == OPERATOR_ID
+        else committed("actor", user_salts[actor_id], user_reference(actor_id).encode()),
         "id": render_id(ENTRY_PREFIX, entry_id),
         "log": log_id.hex,
         "outcome": act.outcome.value,

@@ -9,7 +9,12 @@ from uuid import UUID
 
 ENTRY_PREFIX: Final = "entry_"
 GRANT_PREFIX: Final = "grant_"
+TENANT_PREFIX: Final = "tenant_"
 USER_PREFIX: Final = "user_"
+OPERATOR: Final = "operator"
+"""The actor of what is done on the command line: in the clear, as it names no person."""
+OPERATOR_ID: Final = UUID(int=(1 << 128) - 1)
+"""Stands for it where users' ids stand; no user has it."""
 SALT_BYTES: Final = 32
 
 _ACTION: Final = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
@@ -105,6 +110,18 @@ class LogScope:
     def principal_id(self) -> UUID:
         """Nobody."""
         return UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorScope:
+    """The scope in which whoever runs the command line acts on a tenant, and goes on record."""
+
+    tenant_id: UUID
+
+    @property
+    def principal_id(self) -> UUID:
+        """The operator."""
+        return OPERATOR_ID
 
 
 @dataclass(frozen=True, slots=True)

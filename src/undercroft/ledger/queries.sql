@@ -14,6 +14,12 @@ FROM unnest(
 -- name: get_log_id :one
 SELECT id FROM ledger_logs WHERE tenant_id = $1;
 
+-- name: get_log_salt :one
+SELECT salt FROM ledger_logs WHERE tenant_id = $1;
+
+-- name: wait_for_log :exec
+SELECT wait_for_ledger();
+
 -- name: get_log_state :one
 SELECT id, size, checkpoint FROM ledger_logs WHERE tenant_id = $1;
 
@@ -39,6 +45,9 @@ UPDATE ledger_keys SET wrapped_private_key = $3 WHERE tenant_id = $1 AND number 
 
 -- name: list_pending_ledgers :many
 SELECT p.tenant_id FROM list_pending_ledgers($1, $2) AS p (tenant_id);
+
+-- name: find_oldest_pending :value
+SELECT find_oldest_pending_entry($1);
 
 -- name: find_checkpoint :value
 SELECT find_ledger_checkpoint($1);

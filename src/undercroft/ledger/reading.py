@@ -59,9 +59,9 @@ class LedgerReader:
         if state.checkpoint is None:
             await self._sequencer.sequence(scope.tenant_id)
             state = await self._find_state(scope)
-        keys = await self._keys.get(scope.tenant_id)
-        verifiers = tuple(verifier_key(key.name, key.public_key) for key in keys.signers)
-        return LogDescription(state.id, keys.origin, verifiers, state.size)
+        keys = await self._keys.list_published(scope.tenant_id)
+        verifiers = tuple(verifier_key(key.name, key.public_key) for key in keys)
+        return LogDescription(state.id, keys[0].name, verifiers, state.size)
 
     async def find_checkpoint(self, log_id: UUID) -> str:
         """The checkpoint of any log: anybody may read it.

@@ -1,6 +1,7 @@
 """The statements of ``queries.sql``, one method each."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, cast
 from uuid import UUID
 
@@ -58,6 +59,11 @@ class LedgerRepository:
         row = await _QUERIES.one(connection, "get_log_id", tenant_id)
         return cast("UUID", row["id"])
 
+    async def get_log_salt(self, connection: AnyConnection, tenant_id: UUID) -> bytes:
+        """The salt of the ledger's commitments to a tenant itself."""
+        row = await _QUERIES.one(connection, "get_log_salt", tenant_id)
+        return cast("bytes", row["salt"])
+
     async def get_log_state(self, connection: AnyConnection, tenant_id: UUID) -> LogState:
         """What is published of a tenant's log."""
         row = await _QUERIES.one(connection, "get_log_state", tenant_id)
@@ -110,9 +116,20 @@ class LedgerRepository:
         rows = await _QUERIES.many(connection, "list_pending_ledgers", after, limit)
         return [row["tenant_id"] for row in rows]
 
+    async def find_oldest_pending(
+        self, connection: AnyConnection, ignored: Sequence[UUID]
+    ) -> datetime | None:
+        """When the oldest entry without a number was made, over all tenants but those."""
+        moment = await _QUERIES.value(connection, "find_oldest_pending", ignored)
+        return cast("datetime | None", moment)
+
     async def find_checkpoint(self, connection: AnyConnection, log_id: UUID) -> str | None:
         """The checkpoint of any log."""
         return cast("str | None", await _QUERIES.value(connection, "find_checkpoint", log_id))
+
+    async def wait_for_log(self, connection: AnyConnection) -> None:
+        """Take the log of the transaction's tenant, as :meth:`lock_log` does, once nobody else has it."""
+        await _QUERIES.execute(connection, "wait_for_log")
 
     async def lock_log(self, connection: AnyConnection) -> LogHead | None:
         """Take the log of the transaction's tenant until it ends or stalls; None while another has it."""

@@ -7,6 +7,7 @@ leave it alone meanwhile, and go on where one ended.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -36,11 +37,13 @@ class SequencerSettings:
         batch: The most entries of one log in one transaction.
         poll_seconds: How often it looks for what other processes left.
         gather_seconds: How long it lets entries gather between rounds: each costs a commit of its own.
+        failure_seconds: How long it rests after a round that failed for no reason it knows.
     """
 
     batch: int = 1024
     poll_seconds: float = 0.75
     gather_seconds: float = 0.1
+    failure_seconds: float = 5.0
 
 
 class Sequencer:
@@ -64,6 +67,7 @@ class Sequencer:
         self._repository = LedgerRepository()
         self._awake = asyncio.Event()
         self._is_reachable = True
+        self._failing: set[UUID] = set()
 
     def wake(self) -> None:
         """Say that an entry was appended, or soon will have been. From the event loop's thread; costs nothing."""
@@ -100,8 +104,21 @@ class Sequencer:
         except DATABASE_GONE as error:
             self._note_reachable(reachable=False, error=error)
             return False
+        # Whatever else goes wrong, nobody awaits this task: it would end unseen, and no log get a number again.
+        except Exception as error:  # noqa: BLE001
+            _log.error("ledger_round_failed", exc_info=error)
+            await asyncio.sleep(self._settings.failure_seconds)
+            return False
         self._note_reachable(reachable=True)
         return found
+
+    async def find_oldest_pending(self) -> datetime | None:
+        """Since when an entry waits for its number, in a log that this process can sign; None when none waits.
+
+        The logs that cannot be signed are in the process's log, one by one.
+        """
+        async with self._database.transaction_without_scope() as transaction:
+            return await self._repository.find_oldest_pending(transaction, sorted(self._failing))
 
     async def sequence_all(self) -> bool:
         """One round: a batch of each log with pending entries. Whether there were any."""
@@ -119,18 +136,22 @@ class Sequencer:
 
     async def _sequence_or_log(self, tenant_id: UUID) -> bool:
         try:
-            return await self.sequence(tenant_id) > 0
+            count = await self.sequence(tenant_id)
         except KeyUnavailableError as error:
             # Before the next clause, of which it would be one: a key that one tenant lacks is no reason to leave the
             # logs of those after it without numbers.
             _log.error("ledger_key_unavailable", tenant_id=str(tenant_id), reason=error.message)
+            self._failing.add(tenant_id)
             return False
         except DATABASE_GONE:
             raise
         # One tenant's log that cannot be signed, for whatever reason, must not hold up the others'.
         except Exception as error:  # noqa: BLE001
             _log.error("ledger_not_sequenced", tenant_id=str(tenant_id), exc_info=error)
+            self._failing.add(tenant_id)
             return False
+        self._failing.discard(tenant_id)
+        return count > 0
 
     async def sequence(self, tenant_id: UUID) -> int:
         """Put a batch of a tenant's pending entries into its log, and sign what has not been signed by its newest key.
@@ -156,7 +177,9 @@ class Sequencer:
             head = await self._repository.lock_log(transaction)
             if head is None:
                 return 0
-            if head.newest_key != keys.number:
+            # Of the two the second is that of the locked row itself: a rotation may have committed between this
+            # statement's snapshot, which shows the first, and its lock.
+            if head.newest_key != keys.number or (head.key_number or 0) > keys.number:
                 return None
             leaves = await self._repository.number_pending_entries(
                 transaction, self._settings.batch
@@ -164,22 +187,12 @@ class Sequencer:
             if not leaves and head.key_number == keys.number:
                 return 0
             growth, checkpoint = await asyncio.to_thread(
-                _grow_and_sign, head.size, head.frontier, leaves, keys
+                grow_and_sign, head.size, head.frontier, leaves, keys
             )
             await self._repository.advance_log(
                 transaction, head.size, growth, keys.number, checkpoint
             )
         return len(leaves)
-
-    async def rotate(self, tenant_id: UUID) -> SigningKeys:
-        """Rotate the keys of a tenant's log, and sign its checkpoint with them.
-
-        Raises:
-            KeyUnavailableError: When the key provider does not answer.
-        """
-        keys = await self._keys.rotate(tenant_id)
-        await self.sequence(tenant_id)
-        return keys
 
     def _note_reachable(self, *, reachable: bool, error: Exception | None = None) -> None:
         """Log a change once, not every round."""
@@ -191,9 +204,10 @@ class Sequencer:
                 _log.warning("ledger_database_gone", error=repr(error))
 
 
-def _grow_and_sign(
+def grow_and_sign(
     size: int, frontier: Sequence[bytes], leaves: Sequence[bytes], keys: SigningKeys
 ) -> tuple[Growth, str]:
+    """A log with these entries behind its last, and the checkpoint over it."""
     growth = grow(size, frontier, leaves)
     text = checkpoint_text(keys.origin, growth.size, root_of(growth.frontier))
     return growth, sign_note(text, keys.signers)

@@ -8,11 +8,11 @@ import structlog
 
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.ids import IdSource
+from undercroft.kit.ids import IdSource, render_id
 from undercroft.kit.sql import NoRowError
 from undercroft.ledger.leaves import encode_leaf
 from undercroft.ledger.lru import LruCache
-from undercroft.ledger.models import Act, NewEntry
+from undercroft.ledger.models import OPERATOR_ID, TENANT_PREFIX, Act, NewEntry, Subject
 from undercroft.ledger.repository import LedgerRepository
 
 MOST_ACTS: Final = 1000
@@ -69,7 +69,7 @@ class Ledger:
         actor_id, trace = scope.principal_id, _trace()
         log_id = await self._find_log(transaction, scope.tenant_id)
         users = {actor_id, *(act.on_behalf_of for act in acts if act.on_behalf_of is not None)}
-        salts = await self._find_salts(transaction, scope.tenant_id, users)
+        salts = await self._find_salts(transaction, scope.tenant_id, users - {OPERATOR_ID})
         moment = self._clock.now()
         entries: list[NewEntry] = []
         for act in acts:
@@ -88,6 +88,11 @@ class Ledger:
         """
         async with self._database.transaction(scope) as transaction:
             await self.append(transaction, scope, *acts)
+
+    async def tenant(self, transaction: Transaction, tenant_id: UUID) -> Subject:
+        """The tenant itself, for acts on its keys and its audit."""
+        salt = await self._repository.get_log_salt(transaction, tenant_id)
+        return Subject(render_id(TENANT_PREFIX, tenant_id), salt)
 
     async def _find_log(self, transaction: Transaction, tenant_id: UUID) -> UUID:
         log_id = self._logs.get(tenant_id)

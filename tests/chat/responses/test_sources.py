@@ -9,6 +9,7 @@ import pytest
 
 from tests.chat.scripted import SCRIPTED, ScriptedModel
 from tests.conftest import MakeScope, Member
+from tests.documents import make_trash
 from tests.shelf import Shelf
 from tests.stepping import Gate
 from undercroft.chat.answering import Answerer, FileSearch, Question
@@ -100,7 +101,7 @@ async def test_a_response_is_redacted_once_one_of_its_sources_cannot_be_read(
     # A document that was shown to the model and not cited is a source too.
     lost = documents["boat.txt"]
     if loss == "deleted":
-        await shelf.documents.delete(ann, lost)
+        await make_trash(shelf.documents).put(ann, lost)
     else:
         colleague = await make_scope(ann.tenant_id)
         async with shelf.database.transaction(ann) as transaction:

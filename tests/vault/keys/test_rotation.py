@@ -1,17 +1,22 @@
 """Rotations: nothing is lost while others write, an interrupted one is finished, and what is destroyed stays so."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeScope, Member
-from tests.stepping import until_blocked
+from tests.stepping import PATIENCE, rolled_back, until_blocked
+from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile, add_key
 from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.keys import LogKeys
+from undercroft.ledger.service import Ledger
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.rotation import KeyRotation
@@ -38,7 +43,13 @@ async def keys(path: Path) -> KeyRing:
 async def rotation(database: Database, path: Path) -> KeyRotation:
     """Of a command that is run now."""
     provider = await KeyFile.open(path)
-    return KeyRotation(database, provider, LogKeys(database, provider, "test"), IDS)
+    ledger = Ledger(database, IDS, SystemClock())
+    return KeyRotation(database, provider, LogKeys(database, provider, "test"), ledger, IDS)
+
+
+def destruction(database: Database, path: Path) -> TenantDestruction:
+    ledger = Ledger(database, IDS, SystemClock())
+    return TenantDestruction(database, LocalBlobStore(path.parent / "blobs"), ledger)
 
 
 async def make(database: Database, keys: KeyRing, scope: Member) -> DataKey:
@@ -131,17 +142,19 @@ async def test_a_destroyed_tenant_can_keep_nothing_and_read_nothing(
 ) -> None:
     ann, bob = await make_scope(), await make_scope()
     made, foreign = await make(database, keys, ann), await make(database, keys, bob)
-    rotating = await rotation(database, path)
-    await rotating.destroy_tenant(ann.tenant_id)
+    rotating, destroying = await rotation(database, path), destruction(database, path)
+    await destroying.destroy(ann.tenant_id, unheard)
     for attempt in (check(database, keys, ann, made), make(database, keys, ann)):
         with pytest.raises(KeyDestroyedError):
             await attempt
-    for again in (
-        rotating.destroy_tenant(ann.tenant_id),
+    await destroying.destroy(ann.tenant_id, unheard)
+    stranger = await make_scope()
+    for refused in (
+        destroying.destroy(stranger.tenant_id, unheard),
         rotating.rotate_tenant(ann.tenant_id, unheard),
     ):
         with pytest.raises(NotFoundError):
-            await again
+            await refused
     await check(database, keys, bob, foreign)
 
 
@@ -150,15 +163,95 @@ async def test_a_destruction_leaves_no_key_that_a_rotation_makes_meanwhile(
 ) -> None:
     ann = await make_scope()
     made = await make(database, keys, ann)
-    rotating, destroying = await rotation(database, path), await rotation(database, path)
+    rotating, destroying = await rotation(database, path), destruction(database, path)
     async with database.transaction(ann) as transaction:
         await keys.create(transaction, ann)  # as an upload that a rotation has to wait for
         replacing = asyncio.create_task(rotating._replace(ann))
         await until_blocked(database)
-        destruction = asyncio.create_task(destroying.destroy_tenant(ann.tenant_id))
+        ending = asyncio.create_task(destroying.destroy(ann.tenant_id, unheard))
         await until_blocked(database, 2)
     await replacing
-    await destruction
+    await ending
     assert [there for _, _, there, _ in await state(database, ann)] == [False, False]
     with pytest.raises(KeyDestroyedError):
         await check(database, keys, ann, made)
+
+
+async def test_what_others_hold_is_waited_for_before_the_former_key_is_destroyed(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    made = [await make(database, keys, ann) for _ in range(3)]
+    rotating = await rotation(database, path)
+    async with rolled_back(database, ann) as transaction:
+        await keys.destroy(transaction, [made[1].id])
+        running = asyncio.create_task(rotating.rotate_tenant(ann.tenant_id, unheard))
+        await until_blocked(database)
+        assert [count for *_, count in await state(database, ann)] == [1, 2]
+    assert await running == frozenset()
+    assert await state(database, ann) == [(1, False, False, 0), (2, True, True, 3)]
+    await check(database, keys, ann, *made)
+
+
+async def test_a_delete_that_is_waited_for_can_go_on(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    made = [await make(database, keys, ann) for _ in range(3)]
+    rotating = await rotation(database, path)
+    async with database.transaction(ann) as transaction:
+        await keys.destroy(transaction, [made[1].id])
+        async with rolled_back(database, ann) as other:
+            await keys.destroy(other, [made[0].id])
+            running = asyncio.create_task(rotating.rotate_tenant(ann.tenant_id, unheard))
+            await until_blocked(database)
+        async with asyncio.timeout(PATIENCE):
+            while (await state(database, ann))[1][3] < 2:
+                pass
+        await until_blocked(database)
+        # Not in the order of the ids, and behind the tenant's key: it must find both free.
+        await keys.destroy(transaction, [made[0].id])
+        late = await keys.create(transaction, ann)
+    await running
+    assert await state(database, ann) == [(1, False, False, 0), (2, True, True, 2)]
+    await check(database, keys, ann, made[2], late)
+
+
+async def test_a_damaged_key_stops_neither_this_rotation_nor_the_next(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    made = [await make(database, keys, ann) for _ in range(3)]
+    async with database.transaction(ann) as transaction:
+        await transaction.execute(
+            "UPDATE data_keys SET wrapped_key = sha256('') || substr(wrapped_key, 33) WHERE id = $1",
+            made[1].id,
+        )
+    rotating = await rotation(database, path)
+    assert await rotating.rotate_tenant(ann.tenant_id, unheard) == {made[1].id}
+    assert await state(database, ann) == [(1, False, True, 1), (2, True, True, 2)]
+    await check(database, keys, ann, made[0], made[2])
+    assert await rotating.rotate_tenant(ann.tenant_id, unheard) == {made[1].id}
+    assert await state(database, ann) == [
+        (1, False, True, 1),
+        (2, False, False, 0),
+        (3, True, True, 2),
+    ]
+    await check(database, keys, ann, made[0], made[2])
+
+
+async def test_an_operators_acts_on_keys_are_on_record_as_the_operators(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await make(database, keys, ann)
+    await (await rotation(database, path)).rotate_tenant(ann.tenant_id, unheard)
+    await destruction(database, path).destroy(ann.tenant_id, unheard)
+    await destruction(database, path).destroy(ann.tenant_id, unheard)
+    async with database.transaction(ann) as transaction:
+        rows = await transaction.fetch(
+            "SELECT action, version, leaf FROM ledger_pending ORDER BY 1"
+        )
+    acts = [(row["action"], row["version"]) for row in rows]
+    assert acts == [("tenant_key.destroy", None), ("tenant_key.rotate", 2)]
+    assert {json.loads(row["leaf"])["actor"] for row in rows} == {"operator"}

@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from tests.conftest import Member
-from tests.stepping import SteppedDatabase
 from undercroft.jobs.handler import JobContext
 from undercroft.jobs.repository import JobRepository
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
+from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.service import Ledger
@@ -36,7 +36,7 @@ LIMIT = 10_000_000
 class Bench:
     """The services, and where their files are."""
 
-    database: SteppedDatabase
+    database: Database
     folder: Path
     documents: DocumentService
     uploads: UploadService
@@ -98,12 +98,15 @@ class Bench:
 
 
 async def make_bench(
-    database: SteppedDatabase, folder: Path, quotas: Quotas | None = None
+    database: Database,
+    folder: Path,
+    quotas: Quotas | None = None,
+    provider: KeyProvider | None = None,
 ) -> Bench:
     """The services over a database and a folder; again over the same, as after a restart."""
     ids = IdSource()
     blobs, staging = LocalBlobStore(folder / "blobs"), Staging(folder / "staging", ids)
-    keys = KeyRing(await KeyFile.open(folder / "provider.key"), ids)
+    keys = KeyRing(provider or await KeyFile.open(folder / "provider.key"), ids)
     ledger = Ledger(database, ids, SystemClock())
     usage = UsageService(database, quotas or Quotas())
     intake = Intake(blobs, staging, keys, usage, ids, detect_media_type, LIMIT)

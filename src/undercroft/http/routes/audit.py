@@ -18,8 +18,15 @@ from undercroft.http.openai.paging import After, Limit
 from undercroft.http.wire import JsonObject, StorableText, page_of, require_id
 from undercroft.identity.models import Principal, Role
 from undercroft.kit.ids import parse_id, render_id
-from undercroft.ledger.leaves import grant_reference, render_time, user_reference
-from undercroft.ledger.models import ENTRY_PREFIX, USER_PREFIX, AuditEntry, AuditFilter
+from undercroft.ledger.leaves import actor_reference, grant_reference, render_time, user_reference
+from undercroft.ledger.models import (
+    ENTRY_PREFIX,
+    OPERATOR,
+    OPERATOR_ID,
+    USER_PREFIX,
+    AuditEntry,
+    AuditFilter,
+)
 
 _FIELDS: Final = (
     "id",
@@ -62,7 +69,7 @@ Resource = Annotated[
     StorableText | None, Query(max_length=200, description="Id of what was acted on.")
 ]
 Actor = Annotated[
-    StorableText | None, Query(max_length=64, description="Id of the user who acted.")
+    StorableText | None, Query(max_length=64, description="Id of the user who acted, or operator.")
 ]
 Action = Annotated[StorableText | None, Query(max_length=64, description="As document.read.")]
 Since = Annotated[Moment | None, Query(alias="from", description="The earliest time, included.")]
@@ -179,7 +186,7 @@ def _filter(
     until: datetime | None,
 ) -> AuditFilter | None:
     """None when nothing can match."""
-    actor_id = None if actor is None else parse_id(USER_PREFIX, actor)
+    actor_id = OPERATOR_ID if actor == OPERATOR else parse_id(USER_PREFIX, actor or "")
     if actor is not None and actor_id is None:
         return None
     return AuditFilter(resource, actor_id, action, since, until)
@@ -194,7 +201,7 @@ def _render(entry: AuditEntry) -> JsonObject:
         "position": entry.position,
         "action": entry.action,
         "outcome": entry.outcome,
-        "actor": user_reference(entry.actor_id),
+        "actor": actor_reference(entry.actor_id),
         "on_behalf_of": _user(entry.on_behalf_of),
         "owner": _user(entry.owner_id),
         "resource": entry.resource,

@@ -10,6 +10,13 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from undercroft.http.conditional import (
+    IfMatch,
+    IfNoneMatch,
+    is_known,
+    require_revisions,
+    revision_tag,
+)
 from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.json_bodies import (
     documented_body,
@@ -20,13 +27,6 @@ from undercroft.http.json_bodies import (
 )
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
-from undercroft.http.preconditions import (
-    IfMatch,
-    IfNoneMatch,
-    has_version,
-    render_tag,
-    required_versions,
-)
 from undercroft.http.routes.schemas import (
     AfterVersion,
     Version,
@@ -170,7 +170,7 @@ async def get_record(
 ) -> Response:
     """The latest version of a record, or another."""
     record = await services.records.get(caller, require_record_id(record_id), version)
-    if has_version(if_none_match, record.version):
+    if is_known(revision_tag(record.version), if_none_match):
         return Response(status_code=304, headers=_headers(record))
     return _answer(record)
 
@@ -208,7 +208,7 @@ async def replace_record(
     lock_token: LockToken = None,
 ) -> Response:
     """Put other data in a record's place, as its next version."""
-    precondition = Precondition(required_versions(if_match), lock_token)
+    precondition = Precondition(require_revisions(if_match), lock_token)
     body = await read_model(request, ReplaceRecord)
     record = await services.records.update(
         caller, require_record_id(record_id), precondition, lambda _: body.data
@@ -232,7 +232,7 @@ async def patch_record(
     lock_token: LockToken = None,
 ) -> Response:
     """Change some of a record's data, as its next version. Its paths begin in ``data``: ``/name``."""
-    precondition = Precondition(required_versions(if_match), lock_token)
+    precondition = Precondition(require_revisions(if_match), lock_token)
     change = await _read_change(request)
     record = await services.records.update(
         caller, require_record_id(record_id), precondition, change
@@ -253,7 +253,7 @@ async def delete_record(
     lock_token: LockToken = None,
 ) -> dict[str, Any]:
     """Delete a record with all its versions, and destroy its keys."""
-    precondition = Precondition(required_versions(if_match), lock_token)
+    precondition = Precondition(require_revisions(if_match), lock_token)
     await services.records.delete(caller, require_record_id(record_id), precondition)
     return {"id": record_id, "object": "record.deleted", "deleted": True}
 
@@ -290,7 +290,7 @@ def _answer(record: Record) -> Response:
 
 
 def _headers(record: Record) -> dict[str, str]:
-    return {"ETag": render_tag(record.version), "Cache-Control": "private, no-cache"}
+    return {"ETag": revision_tag(record.version), "Cache-Control": "private, no-cache"}
 
 
 def _render(record: Record) -> JsonObject:

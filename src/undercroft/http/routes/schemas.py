@@ -7,11 +7,11 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
+from undercroft.http.conditional import IfMatch, require_revisions, revision_tag
 from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
-from undercroft.http.preconditions import IfMatch, render_tag, required_versions
 from undercroft.http.wire import JsonObject, RequestBody, page_of, require_id
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import user_reference
@@ -124,7 +124,7 @@ async def add_schema_version(
     if_match: IfMatch = None,
 ) -> dict[str, Any]:
     """Records stay with the version that they were checked against until they are migrated."""
-    versions = required_versions(if_match)
+    versions = require_revisions(if_match)
     body = await read_model(request, SchemaVersion)
     schema = await services.schemas.add_version(
         caller, require_schema_id(schema_id), body.parsed(), versions
@@ -160,7 +160,7 @@ def page_of_versions(versions: Sequence[JsonObject], limit: int) -> JsonObject:
 
 
 def _answer(response: Response, schema: Schema) -> JsonObject:
-    response.headers["ETag"] = render_tag(schema.version)
+    response.headers["ETag"] = revision_tag(schema.version)
     return _render(schema)
 
 

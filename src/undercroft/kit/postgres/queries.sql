@@ -46,3 +46,17 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- name: analyze_all :exec
+-- The planner's statistics quote frequent values: without this those of erased rows.
+ANALYZE;
+
+-- name: rewrite_all :exec
+-- Catalogs included, pg_statistic among them.
+VACUUM (FULL);
+
+-- name: reindex_all :exec
+REINDEX DATABASE undercroft;
+
+-- name: forget_statements :value
+SELECT pg_stat_statements_reset() IS NOT NULL;

@@ -32,6 +32,7 @@ from undercroft.kit.postgres.control import (
 from undercroft.kit.postgres.errors import PostgresStartError
 from undercroft.kit.postgres.launchers import Launcher, launcher_for, moved_cluster
 from undercroft.kit.postgres.removal import erase_cluster
+from undercroft.kit.postgres.scrubbing import forget_log, rewrite_database
 from undercroft.kit.postgres.sockets import make_socket_folder, remove_socket_folder
 
 _POLL_SECONDS: Final = 0.02
@@ -158,6 +159,22 @@ class EmbeddedPostgres:
         """Stop the server and delete all of its files, for a database that was only needed for a while."""
         await asyncio.to_thread(self._tear_down, erase=True)
 
+    async def scrub(self, progress: Callable[[str], None]) -> None:
+        """Rewrite the whole database, then stop the server and forget its log: no file holds what was deleted.
+
+        Args:
+            progress: Told what is done.
+
+        Raises:
+            PostgresStartError: When the server did not end in order; nothing is lost, and it can be tried again.
+        """
+        running = self._running
+        if running is None:
+            raise RuntimeError("This server has not been started.")
+        await rewrite_database(running.credentials, running.socket_folder, progress)
+        await asyncio.to_thread(self._tear_down, forget=True)
+        progress("the write-ahead log is empty")
+
     async def _bring_up(self) -> DatabaseUrls:
         # A thread cannot be cancelled: without waiting for it, a server could come up after we let go of it.
         setting_up = asyncio.ensure_future(asyncio.to_thread(self._set_up))
@@ -218,12 +235,14 @@ class EmbeddedPostgres:
                 raise PostgresStartError(_failure(message, cluster))
             await asyncio.sleep(_POLL_SECONDS)
 
-    def _tear_down(self, *, erase: bool = False) -> None:
+    def _tear_down(self, *, erase: bool = False, forget: bool = False) -> None:
         try:
             if self._running is not None:
                 self._running.cluster.ready.unlink(missing_ok=True)
                 shut_down(self._running.process)
                 remove_socket_folder(self._running.cluster)
+                if forget:
+                    forget_log(self._running.cluster)
                 if erase:
                     erase_cluster(self._running.cluster, _home(self._data_dir))
         finally:

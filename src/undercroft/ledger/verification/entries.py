@@ -18,7 +18,7 @@ _TRACE: Final = "[A-Za-z0-9._-]{1,200}"
 _TIME: Final = r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z"
 _TEXT_FIELDS: Final[dict[str, tuple[str, bool]]] = {
     "action": (r"[a-z_]+(?:\.[a-z_]+)+", True),
-    "actor": (_COMMITMENT, True),
+    "actor": (f"{_COMMITMENT}|operator", True),
     "content": (_COMMITMENT, False),
     "grant": (_COMMITMENT, False),
     "id": ("entry_[0-9a-f]{32}", True),

@@ -23,9 +23,12 @@ ORDER BY c.relname, f.relname;
 SELECT version, checksum FROM schema_migrations ORDER BY version;
 
 -- name: list_blobs :many
+-- Not those of a destroyed tenant: their bytes, which nobody can read, are deleted.
 SELECT b.id, b.stored_name, b.byte_size
 FROM blobs AS b
-WHERE b.tenant_id = current_tenant() AND b.id > $1
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE b.tenant_id = current_tenant() AND b.id > $1 AND t.wrapped_key IS NOT NULL
 ORDER BY b.id
 LIMIT $2;
 
@@ -67,13 +70,38 @@ ORDER BY m.xid, m.ordinal;
 -- The index is not in a backup. What failed, failed for a reason that has not gone.
 UPDATE blobs SET index_state = 'unindexed' WHERE tenant_id = current_tenant() AND index_state IN ('pending', 'indexed');
 
+-- name: forget_uploads :exec
+-- The bytes of parts are not in a backup. Triggers are off in a restore, so their keys are deleted here.
+WITH parts AS (
+    DELETE FROM upload_parts WHERE tenant_id = current_tenant() RETURNING data_key_id
+), begun AS (
+    DELETE FROM uploads WHERE tenant_id = current_tenant() RETURNING data_key_id
+)
+
+DELETE FROM data_keys AS k
+WHERE k.id IN (SELECT parts.data_key_id FROM parts) OR k.id IN (SELECT begun.data_key_id FROM begun);
+
+-- name: count_user_usage :exec
+INSERT INTO user_usage (tenant_id, owner_id, byte_size)
+SELECT b.tenant_id, b.owner_id, sum(b.byte_size)
+FROM blobs AS b
+WHERE b.tenant_id = current_tenant()
+GROUP BY b.tenant_id, b.owner_id;
+
+-- name: count_tenant_usage :exec
+INSERT INTO tenant_usage (tenant_id, byte_size)
+SELECT b.tenant_id, sum(b.byte_size)
+FROM blobs AS b
+WHERE b.tenant_id = current_tenant()
+GROUP BY b.tenant_id;
+
 -- name: list_unindexed_members :many
 SELECT DISTINCT v.blob_id, d.owner_id
 FROM collection_documents AS m
 INNER JOIN documents AS d ON m.tenant_id = d.tenant_id AND m.document_id = d.id
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 INNER JOIN blobs AS b ON v.blob_id = b.id
-WHERE m.tenant_id = current_tenant() AND b.index_state = 'unindexed' AND v.blob_id > $1
+WHERE m.tenant_id = current_tenant() AND d.deleted_at IS NULL AND NOT d.is_sealed AND b.index_state = 'unindexed' AND v.blob_id > $1
 ORDER BY v.blob_id
 LIMIT $2;
 

@@ -54,6 +54,15 @@ class BackupRepository:
         """Mark the tenant's contents as not indexed."""
         await _QUERIES.execute(transaction, "forget_index")
 
+    async def forget_uploads(self, transaction: Transaction) -> None:
+        """Take back what is in parts: their bytes are not in a backup."""
+        await _QUERIES.execute(transaction, "forget_uploads")
+
+    async def count_usage(self, transaction: Transaction) -> None:
+        """Count what the tenant and its users keep."""
+        await _QUERIES.execute(transaction, "count_user_usage")
+        await _QUERIES.execute(transaction, "count_tenant_usage")
+
     async def list_unindexed_members(
         self, transaction: Transaction, after: UUID, limit: int
     ) -> list[Record]:

@@ -265,6 +265,8 @@ class Restore:
             if gone:
                 erased += await self._repository.delete_erased(transaction, gone)
             await self._repository.forget_index(transaction)
+            await self._repository.forget_uploads(transaction)
+            await self._repository.count_usage(transaction)
             examined = await self._examiner.examine(
                 transaction, tenant_id, findings, look_again=_still_there, with_index=False
             )

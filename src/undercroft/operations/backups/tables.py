@@ -13,6 +13,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "chunk_embeddings": "derived",
     "term_statistics": "derived",
     "corpus_statistics": "derived",
+    "user_usage": "derived: counted again",
+    "tenant_usage": "derived",
     "jobs": "the queue: what is still needed is queued again",
     "pgqueuer": "the queue",
     "pgqueuer_log": "the queue",

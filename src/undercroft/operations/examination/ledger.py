@@ -14,7 +14,7 @@ from undercroft.kit.database import Transaction
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import commit, derive_salt, render_time, user_reference
-from undercroft.ledger.models import ENTRY_PREFIX
+from undercroft.ledger.models import ENTRY_PREFIX, OPERATOR, OPERATOR_ID
 from undercroft.ledger.notes import verifier_key
 from undercroft.ledger.verification.entries import read_entry
 from undercroft.ledger.verification.findings import Problem, VerificationError
@@ -111,6 +111,8 @@ class LedgerExamination:
             "trace": row["trace"],
             "time": render_time(row["occurred_at"]),
         }
+        if row["actor_id"] == OPERATOR_ID:
+            beside["actor"] = OPERATOR
         if row["actor_salt"] is not None:
             salt = derive_salt(row["actor_salt"], row["id"], "actor")
             beside["actor"] = commit(salt, user_reference(row["actor_id"]).encode())

@@ -43,14 +43,15 @@ RETURNING
 
 -- name: lock_pending_blob :value
 -- The tenant's key FOR SHARE against its destruction at the same time: that waits for this transaction and then deletes
--- its chunks too, or was first, and then there is no row.
+-- its chunks too, or was first, and then there is no row. Before the content, as everywhere: a destruction that has the
+-- key goes on to lock the contents.
 SELECT b.id
 FROM blobs AS b
 INNER JOIN data_keys AS k ON b.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE b.id = $1 AND b.index_state = 'pending' AND t.wrapped_key IS NOT NULL
-FOR UPDATE OF b
-FOR SHARE OF t;
+FOR SHARE OF t
+FOR UPDATE OF b;
 
 -- name: find_model :value
 SELECT id FROM embedding_models WHERE name = $1 AND dimensions = $2;

@@ -66,6 +66,14 @@ FROM tenant_keys AS k
 WHERE k.tenant_id = current_tenant() AND k.is_current
 FOR UPDATE;
 
+-- name: hold_current_tenant_key :maybe
+-- Before any data key is locked, as everywhere. FOR SHARE: against its replacement and destruction meanwhile, and no
+-- upload has to wait for a batch.
+SELECT k.id, k.tenant_id, k.wrapped_key
+FROM tenant_keys AS k
+WHERE k.tenant_id = current_tenant() AND k.is_current
+FOR SHARE;
+
 -- name: retire_tenant_key :exec
 -- Waits for every transaction that is writing a data key under it (insert_data_key locks it FOR SHARE).
 UPDATE tenant_keys SET is_current = FALSE WHERE id = $1;
@@ -81,7 +89,8 @@ INNER JOIN data_keys AS k ON t.tenant_id = k.tenant_id AND t.id = k.tenant_key_i
 WHERE t.tenant_id = current_tenant() AND NOT t.is_current;
 
 -- name: list_stale_data_keys :many
--- SKIP LOCKED: what another transaction is deleting need not be wrapped anew.
+-- SKIP LOCKED: whoever holds one of these is deleting rows in an order of its own; waiting for it with a batch of locks in
+-- hand could be a deadlock. What is skipped and stays is waited for by wait_for_stale_data_key.
 SELECT
     k.id AS key_id,
     k.wrapped_key,
@@ -91,10 +100,26 @@ SELECT
     t.wrapped_key AS wrapped_tenant_key
 FROM tenant_keys AS t
 INNER JOIN data_keys AS k ON t.tenant_id = k.tenant_id AND t.id = k.tenant_key_id
-WHERE t.tenant_id = current_tenant() AND NOT t.is_current
+WHERE t.tenant_id = current_tenant() AND NOT t.is_current AND k.id > $1
 ORDER BY k.id
-LIMIT $1
+LIMIT $2
 FOR UPDATE OF k SKIP LOCKED;
+
+-- name: wait_for_stale_data_key :many
+-- One at a time: this transaction holds no other while it waits.
+SELECT
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM tenant_keys AS t
+INNER JOIN data_keys AS k ON t.tenant_id = k.tenant_id AND t.id = k.tenant_key_id
+WHERE t.tenant_id = current_tenant() AND NOT t.is_current AND k.id > $1
+ORDER BY k.id
+LIMIT 1
+FOR UPDATE OF k;
 
 -- name: rewrap_data_keys :exec
 UPDATE data_keys AS k
@@ -113,8 +138,45 @@ WHERE
         SELECT FROM data_keys AS k WHERE k.tenant_id = t.tenant_id AND k.tenant_key_id = t.id
     );
 
+-- name: count_tenant_keys :value
+-- Destroyed ones too.
+SELECT count(*) FROM tenant_keys WHERE tenant_id = current_tenant();
+
+-- name: lock_all_tenant_keys :exec
+-- Waits for every transaction that writes under them (FOR SHARE), and holds off those to come.
+SELECT k.id FROM tenant_keys AS k WHERE k.tenant_id = current_tenant() ORDER BY k.number FOR UPDATE;
+
+-- name: lock_blobs :value
+-- Some of the tenant's contents, in the order of their ids; answers the last of them. Whoever writes or deletes chunks
+-- has locked their content first: once all are locked, no chunk and no statistics are waited for.
+SELECT locked.id FROM (
+    SELECT b.id FROM blobs AS b
+    WHERE b.tenant_id = current_tenant() AND b.id > $1
+    ORDER BY b.id LIMIT $2
+    FOR UPDATE
+) AS locked
+ORDER BY locked.id DESC
+LIMIT 1;
+
+-- name: count_chunks :value
+SELECT coalesce((SELECT s.chunk_count FROM corpus_statistics AS s WHERE s.tenant_id = current_tenant()), 0);
+
 -- name: destroy_tenant_keys :exec
 UPDATE tenant_keys SET wrapped_key = NULL WHERE tenant_id = current_tenant() AND wrapped_key IS NOT NULL;
+
+-- name: delete_index_batch :value
+SELECT delete_index_batch($1, $2);
+
+-- name: list_destroyed_blobs :many
+-- The stored bytes of a tenant whose keys were destroyed.
+SELECT b.id, b.stored_name
+FROM blobs AS b
+WHERE
+    b.tenant_id = current_tenant()
+    AND b.id > $1
+    AND EXISTS (SELECT FROM tenant_keys AS k WHERE k.tenant_id = b.tenant_id AND k.is_current AND k.wrapped_key IS NULL)
+ORDER BY b.id
+LIMIT $2;
 
 -- name: list_tenant_keys :many
 SELECT k.id, k.tenant_id, k.wrapped_key

@@ -1,7 +1,7 @@
 """The keys' statements, one method each."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from asyncpg import Record
@@ -86,11 +86,25 @@ class RotationRepository:
         """How many data keys are wrapped by a key that is not the current one."""
         return int(await _QUERIES.value(transaction, "count_stale_data_keys"))
 
+    async def hold_current_tenant_key(self, transaction: Transaction) -> WrappedTenantKey | None:
+        """The tenant's current key, kept from being replaced or destroyed until the transaction ends."""
+        row = await _QUERIES.maybe(transaction, "hold_current_tenant_key")
+        if row is None:
+            return None
+        return WrappedTenantKey(row["id"], row["tenant_id"], row["wrapped_key"])
+
     async def list_stale_data_keys(
-        self, transaction: Transaction, limit: int
+        self, transaction: Transaction, after: UUID, limit: int
     ) -> list[WrappedDataKey]:
-        """Some of them, locked."""
-        rows = await _QUERIES.many(transaction, "list_stale_data_keys", limit)
+        """Some of them from behind ``after`` on, locked; not those that others have locked."""
+        rows = await _QUERIES.many(transaction, "list_stale_data_keys", after, limit)
+        return [wrapped_key(row) for row in rows]
+
+    async def wait_for_stale_data_key(
+        self, transaction: Transaction, after: UUID
+    ) -> list[WrappedDataKey]:
+        """The next one behind ``after``, once nobody else has it locked; empty as well when it is gone by then."""
+        rows = await _QUERIES.many(transaction, "wait_for_stale_data_key", after)
         return [wrapped_key(row) for row in rows]
 
     async def rewrap_data_keys(
@@ -104,6 +118,37 @@ class RotationRepository:
     async def destroy_unused_tenant_keys(self, transaction: Transaction) -> None:
         """Destroy the tenant's former keys that wrap nothing any more."""
         await _QUERIES.execute(transaction, "destroy_unused_tenant_keys")
+
+    async def count_tenant_keys(self, transaction: Transaction) -> int:
+        """How many keys the tenant has had."""
+        return int(await _QUERIES.value(transaction, "count_tenant_keys"))
+
+    async def lock_all_tenant_keys(self, transaction: Transaction) -> None:
+        """Keep everybody from writing under any of the tenant's keys until the transaction ends."""
+        await _QUERIES.execute(transaction, "lock_all_tenant_keys")
+
+    async def lock_blobs(self, transaction: Transaction, after: UUID, limit: int) -> UUID | None:
+        """Lock some of the tenant's contents from behind ``after`` on; the last one, None when there were none."""
+        return cast("UUID | None", await _QUERIES.value(transaction, "lock_blobs", after, limit))
+
+    async def count_chunks(self, transaction: Transaction) -> int:
+        """How many chunks the tenant's index has."""
+        return int(await _QUERIES.value(transaction, "count_chunks"))
+
+    async def delete_index_batch(
+        self, transaction: Transaction, after: int, limit: int
+    ) -> int | None:
+        """Delete the tenant's next chunks behind ``after``; the last one, None when there were none."""
+        return cast(
+            "int | None", await _QUERIES.value(transaction, "delete_index_batch", after, limit)
+        )
+
+    async def list_destroyed_blobs(
+        self, transaction: Transaction, after: UUID, limit: int
+    ) -> list[tuple[UUID, bytes]]:
+        """Contents of a tenant whose keys were destroyed, with the names of their bytes in the store."""
+        rows = await _QUERIES.many(transaction, "list_destroyed_blobs", after, limit)
+        return [(row["id"], row["stored_name"]) for row in rows]
 
     async def destroy_tenant_keys(self, transaction: Transaction) -> int:
         """Destroy every key of the tenant; how many there were."""

@@ -1,39 +1,60 @@
-"""Rotates and destroys keys while the service runs.
+"""Rotates keys while the service runs.
 
 A rotation of a tenant's key wraps the tenant's data keys anew, batch by batch; what they encrypt stays as it is. One of
 the provider's key does the same with the tenants' keys and the keys that sign their logs. Each can be interrupted at
 any moment and run again: what is done stays done.
+
+Whoever locks several of these rows takes the tenant's key first, then contents in the order of their ids, then chunks,
+then their statistics. Data keys are locked behind the tenant's key, and waited for one at a time.
 """
 
 import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from undercroft.kit.crypto.aead import KEY_BYTES, seal
+import structlog
+
+from undercroft.kit.crypto.aead import KEY_BYTES, DecryptionError, seal
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.keys import LogKeys
-from undercroft.ledger.models import LogScope
+from undercroft.ledger.models import Act, LogScope, OperatorScope
+from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.repository import RotationRepository
 from undercroft.vault.keys.service import KeyRing, data_key_context, tenant_key_context
 
 _BATCH: Final = 500
 _TENANTS: Final = 500
+_FIRST: Final = UUID(int=0)
+_NONE: Final[frozenset[UUID]] = frozenset()
+
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What one transaction wrapped anew. ``last`` is None behind the last key."""
+
+    last: UUID | None
+    renewed: int
+    damaged: frozenset[UUID]
+
+
 class KeyRotation:
-    """Rotates and destroys the keys of tenants, and moves them to another key of the provider's.
+    """Rotates the keys of tenants, and moves them to another key of the provider's.
 
     Args:
         database: Where the keys are.
         provider: Wraps the tenants' keys.
         log_keys: The keys that sign the tenants' logs.
+        ledger: Keeps a rotation of a tenant's key on record, as the operator's.
         ids: Names keys.
         entropy: Returns that many random bytes.
     """
@@ -43,38 +64,39 @@ class KeyRotation:
         database: Database,
         provider: KeyProvider,
         log_keys: LogKeys,
+        ledger: Ledger,
         ids: IdSource,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._database = database
         self._provider = provider
         self._log_keys = log_keys
+        self._ledger = ledger
         self._ids = ids
         self._entropy = entropy
         self._keys = KeyRing(provider, ids, entropy)
         self._repository = RotationRepository()
 
-    async def rotate_tenant(self, tenant_id: UUID, progress: Progress) -> None:
+    async def rotate_tenant(self, tenant_id: UUID, progress: Progress) -> frozenset[UUID]:
         """Give a tenant another key, wrap all its data keys with that, and destroy the one before.
 
-        A rotation that was interrupted is finished instead of begun again.
+        A rotation that was interrupted is finished instead of begun again. The former key is destroyed once nothing
+        uses it.
+
+        Returns:
+            The data keys that are damaged: they open with no key, stay as they are, and keep their former key.
 
         Raises:
             NotFoundError: When the tenant has no key: it never kept anything, or its key was destroyed.
         """
         scope = LogScope(tenant_id)
-        async with self._database.transaction(scope) as transaction:
-            total = await self._repository.count_stale_data_keys(transaction)
-        if total == 0:
+        finished, damaged = await self._rewrap_all(scope, progress)
+        if not finished:
             await self._replace(scope)
-            async with self._database.transaction(scope) as transaction:
-                total = await self._repository.count_stale_data_keys(transaction)
-        done = 0
-        while count := await self._rewrap_some(scope):
-            done += count
-            progress(done, max(done, total))
+            _, damaged = await self._rewrap_all(scope, progress)
         async with self._database.transaction(scope) as transaction:
             await self._repository.destroy_unused_tenant_keys(transaction)
+        return damaged
 
     async def rotate_provider(self, progress: Progress) -> None:
         """Wrap with the provider's current key whatever an earlier one still wraps, in every tenant."""
@@ -95,17 +117,6 @@ class KeyRotation:
                 return True
         return False
 
-    async def destroy_tenant(self, tenant_id: UUID) -> None:
-        """Destroy a tenant's keys, and the index of what they encrypted with them. Nobody can undo this.
-
-        Raises:
-            NotFoundError: When the tenant has no key that could be destroyed.
-        """
-        async with self._database.transaction(LogScope(tenant_id)) as transaction:
-            await self._repository.lock_tenant_keys(transaction)
-            if not await self._repository.destroy_tenant_keys(transaction):
-                raise NotFoundError("key of tenant", tenant_id.hex)
-
     async def _replace(self, scope: Scope) -> None:
         key_id = self._ids.new()
         wrapped = await self._provider.wrap(
@@ -120,24 +131,59 @@ class KeyRotation:
             await self._repository.replace_tenant_key(
                 transaction, current.id, key_id, number + 1, wrapped
             )
+            tenant = await self._ledger.tenant(transaction, scope.tenant_id)
+            act = Act("tenant_key.rotate", tenant, None, number + 1)
+            await self._ledger.append(transaction, OperatorScope(scope.tenant_id), act)
 
-    async def _rewrap_some(self, scope: Scope) -> int:
+    async def _count_stale(self, scope: Scope) -> int:
         async with self._database.transaction(scope) as transaction:
-            stale = await self._repository.list_stale_data_keys(transaction, _BATCH)
-            if not stale:
-                return 0
-            found = await self._repository.lock_current_tenant_key(transaction)
-            if found is None:
+            return await self._repository.count_stale_data_keys(transaction)
+
+    async def _rewrap_all(self, scope: Scope, progress: Progress) -> tuple[int, frozenset[UUID]]:
+        """Wrap with the current key whatever a former one wraps, passing by what others hold, then waiting for that.
+
+        Returns:
+            How many were wrapped, and those that are damaged.
+        """
+        total = await self._count_stale(scope)
+        done, waits = 0, False
+        damaged = _NONE
+        while await self._count_stale(scope) > len(damaged):
+            damaged = _NONE
+            last: UUID | None = _FIRST
+            while last is not None:
+                batch = await self._rewrap_some(scope, last, waits=waits)
+                last, damaged = batch.last, damaged | batch.damaged
+                if batch.renewed:
+                    done += batch.renewed
+                    progress(done, max(done, total))
+            waits = True
+        return done, damaged
+
+    async def _rewrap_some(self, scope: Scope, after: UUID, *, waits: bool) -> _Batch:
+        async with self._database.transaction(scope) as transaction:
+            current = await self._repository.hold_current_tenant_key(transaction)
+            if current is None or current.wrapped is None:
                 raise NotFoundError("key of tenant", scope.tenant_id.hex)
-            current, _ = found
+            if waits:
+                stale = await self._repository.wait_for_stale_data_key(transaction, after)
+            else:
+                stale = await self._repository.list_stale_data_keys(transaction, after, _BATCH)
             material = await self._keys.open_tenant_key(current)
             renewed: dict[UUID, bytes] = {}
+            damaged: set[UUID] = set()
             for wrapped in stale:
-                key = await self._keys.unwrap(wrapped)
-                place = data_key_context(scope.tenant_id, key.id)
-                renewed[key.id] = seal(material, key.material, place)
+                try:
+                    key = await self._keys.unwrap(wrapped)
+                except DecryptionError:
+                    damaged.add(wrapped.id)
+                    _log.error("data_key_damaged", key_id=str(wrapped.id))
+                else:
+                    place = data_key_context(scope.tenant_id, key.id)
+                    renewed[key.id] = seal(material, key.material, place)
             await self._repository.rewrap_data_keys(transaction, current.id, renewed)
-        return len(stale)
+        last = stale[-1].id if stale else None
+        return _Batch(last, len(renewed), frozenset(damaged))
 
     async def _rewrap_tenant(self, tenant_id: UUID) -> None:
         scope = LogScope(tenant_id)

@@ -163,9 +163,9 @@ def _check(value: JsonValue, pointer: str, depth: int, room: int) -> int:
 
 def _check_text(text: str, pointer: str) -> None:
     if "\x00" in text:
-        raise _bad(pointer, "a text contains a NUL character", "nul_character")
+        raise _bad(pointer, "a text contains a NUL character", code="nul_character")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise _bad(pointer, "a text contains half of a surrogate pair", "lone_surrogate")
+        raise _bad(pointer, "a text contains half of a surrogate pair", code="lone_surrogate")
 
 
 def _check_number(value: float, pointer: str) -> None:
@@ -174,10 +174,10 @@ def _check_number(value: float, pointer: str) -> None:
             raise _bad(
                 pointer,
                 "is an integer beyond ±(2^53 - 1), which readers of JSON round; send it as a text",
-                "number_out_of_range",
+                code="number_out_of_range",
             )
     elif value in {float("inf"), float("-inf")}:
-        raise _bad(pointer, "is a number beyond ±1.8e308", "number_out_of_range")
+        raise _bad(pointer, "is a number beyond ±1.8e308", code="number_out_of_range")
 
 
 def _bad(pointer: str, reason: str, code: str) -> InvalidRequestError:

@@ -1,0 +1,154 @@
+"""Reading an encrypted record, ledgered, beside reading the same one from a plain table, both over HTTP.
+
+Processor time of the whole process tree, PostgreSQL's included, and latency: ``python benchmarks/bench_records.py``.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import psutil
+
+from benchmarks.live_service import LiveService, running_service
+from benchmarks.plain_service import POLICIES, TABLE
+from benchmarks.report import header, publish, summary
+from benchmarks.rivals import Rival, load_in_turn
+from undercroft.kit.ids import parse_id
+from undercroft.kit.postgres.server import running_urls
+
+CLIENTS = 16
+RECORDS = 200
+FIELDS = 16
+LETTERS = "abcdefghijklmnopqrstuvwxyz "
+
+
+def make_data(number: int) -> dict[str, Any]:
+    """About 2 KB of JSON."""
+    draw = random.Random(number)  # noqa: S311 - text to be read
+    return {f"field{field}": "".join(draw.choices(LETTERS, k=100)) for field in range(FIELDS)} | {
+        "number": number
+    }
+
+
+def owner_url(service: LiveService) -> str:
+    urls = running_urls(service.settings.data_dir)
+    if urls is None:
+        raise RuntimeError("the service's database does not run")
+    return urls.migration
+
+
+async def keep_records(service: LiveService, key: str) -> list[str]:
+    """Through the API: encrypted."""
+    schema = {
+        "name": "notes",
+        "schema": {"type": "object", "additionalProperties": True},
+        "sensitive_fields": ["/field0"],
+    }
+    async with service.open_session(key) as session:
+        async with session.post("/v1/schemas", json=schema) as answer:
+            schema_id = (await answer.json())["id"]
+        ids: list[str] = []
+        for number in range(RECORDS):
+            body = {"schema": schema_id, "data": make_data(number)}
+            async with session.post("/v1/records", json=body) as answer:
+                ids.append((await answer.json())["id"])
+    return ids
+
+
+async def keep_plain_records(service: LiveService, ids: Sequence[str]) -> None:
+    """The same ones, in the clear."""
+    connection = await asyncpg.connect(owner_url(service))
+    try:
+        await connection.execute(TABLE)
+        (user,) = await connection.fetch("SELECT tenant_id, id FROM users")
+        await connection.executemany(
+            "INSERT INTO plain_records (id, tenant_id, owner_id, data) VALUES ($1, $2, $3, $4)",
+            [
+                (_uuid(record_id), user["tenant_id"], user["id"], json.dumps(make_data(number)))
+                for number, record_id in enumerate(ids)
+            ],
+        )
+        await connection.execute(POLICIES)
+    finally:
+        await connection.close()
+
+
+async def measure_commits(service: LiveService, count: int) -> list[float]:
+    """Seconds of a transaction that inserts one row of an entry's size, one after the other, on this disk."""
+    connection = await asyncpg.connect(owner_url(service))
+    seconds: list[float] = []
+    try:
+        await connection.execute("CREATE TABLE bench_commits (leaf text NOT NULL)")
+        for _ in range(count):
+            started = time.perf_counter()
+            await connection.execute("INSERT INTO bench_commits VALUES ($1)", "x" * 600)
+            seconds.append(time.perf_counter() - started)
+    finally:
+        await connection.close()
+    return seconds
+
+
+async def measure(rounds: int, requests: int) -> dict[str, Any]:
+    async with (
+        running_service() as kept,
+        running_service(("-m", "benchmarks.plain_service")) as plain,
+    ):
+        kept_key, plain_key = await kept.make_key("bench"), await plain.make_key("bench")
+        ids = await keep_records(kept, kept_key)
+        await keep_plain_records(plain, ids)
+        paths = [f"/v1/records/{record_id}" for record_id in ids]
+        rivals = [
+            Rival(name, service.url, key, paths, [psutil.Process(service.process_id)])
+            for name, service, key in (("kept", kept, kept_key), ("plain", plain, plain_key))
+        ]
+        await load_in_turn(rivals, clients=CLIENTS, rounds=rounds, requests=requests)
+        commits = await measure_commits(kept, 200)
+    return report(rivals[0], rivals[1], commits)
+
+
+def report(kept: Rival, plain: Rival, commits: list[float]) -> dict[str, Any]:
+    ratios = [mine / floor for mine, floor in zip(kept.cpu_seconds, plain.cpu_seconds, strict=True)]
+    p50 = {rival.name: statistics.median(rival.latencies) * 1000 for rival in (kept, plain)}
+    commit = statistics.median(commits) * 1000
+    return {
+        "clients": CLIENTS,
+        "cpu_ratio": summary(ratios, 3),
+        "cpu_ms_per_request": {
+            rival.name: summary([1000 * seconds for seconds in rival.cpu_seconds], 3)
+            for rival in (kept, plain)
+        },
+        "requests_per_second": {rival.name: summary(rival.rates) for rival in (kept, plain)},
+        "latency_ms": {
+            rival.name: {
+                "p50": round(p50[rival.name], 2),
+                "p95": round(1000 * statistics.quantiles(rival.latencies, n=20)[18], 2),
+            }
+            for rival in (kept, plain)
+        },
+        "commit_ms": summary([1000 * second for second in commits], 2),
+        "latency_over_plain_and_commit": round(p50["kept"] / (p50["plain"] + commit), 2),
+    }
+
+
+def _uuid(wire: str) -> UUID:
+    found = parse_id("rec_", wire)
+    if found is None:
+        raise ValueError(f"{wire} is no record's id")
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=3000, help="of a round, each service")
+    chosen = parser.parse_args()
+    document = header("records")
+    document.update(asyncio.run(measure(chosen.rounds, chosen.requests)))
+    publish(document)

@@ -1,0 +1,140 @@
+-- name: find_admin :maybe
+-- In whose name an operator's export is put on record: the first admin, or the first user.
+SELECT u.id, u.ledger_salt
+FROM users AS u
+WHERE u.tenant_id = current_tenant()
+ORDER BY u.role = 'admin' DESC, u.created_at ASC, u.id ASC
+LIMIT 1;
+
+-- name: list_users :many
+SELECT u.id, u.email, u.role, u.created_at
+FROM users AS u
+WHERE u.tenant_id = current_tenant() AND u.id > $1
+ORDER BY u.id
+LIMIT $2;
+
+-- name: list_versions :many
+-- Each with the first entry that commits to its content: whose bytes have '"content":"'.
+SELECT
+    v.document_id,
+    v.number,
+    v.created_at,
+    o.owner_id,
+    o.purpose,
+    o.sealed_name,
+    b.id,
+    b.tenant_id,
+    b.media_type,
+    b.byte_size,
+    b.stored_name,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    d.id AS document_key_id,
+    d.wrapped_key AS document_wrapped_key,
+    d.salt AS document_salt,
+    p.id AS document_tenant_key_id,
+    p.tenant_id AS document_key_tenant_id,
+    p.wrapped_key AS document_wrapped_tenant_key,
+    e.id AS entry_id,
+    e.leaf
+FROM document_versions AS v
+INNER JOIN documents AS o ON v.document_id = o.id
+INNER JOIN data_keys AS d ON o.data_key_id = d.id
+INNER JOIN tenant_keys AS p ON d.tenant_key_id = p.id
+INNER JOIN blobs AS b ON v.tenant_id = b.tenant_id AND v.blob_id = b.id
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+LEFT JOIN LATERAL (
+    SELECT a.id, a.leaf
+    FROM ledger_entries AS a
+    WHERE
+        a.tenant_id = v.tenant_id
+        AND a.resource = 'file-' || replace(v.document_id::text, '-', '')
+        AND a.version = v.number
+        AND a.outcome = 'allowed'
+        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
+    ORDER BY a.occurred_at, a.position
+    LIMIT 1
+) AS e ON true
+WHERE v.tenant_id = current_tenant() AND (v.document_id, v.number) > ($1::uuid, $2::int)
+ORDER BY v.document_id, v.number
+LIMIT $3;
+
+-- name: list_collections :many
+SELECT
+    c.id,
+    c.owner_id,
+    c.metadata,
+    c.created_at,
+    c.sealed_name,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM collections AS c
+INNER JOIN data_keys AS k ON c.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE c.tenant_id = current_tenant() AND c.id > $1
+ORDER BY c.id
+LIMIT $2;
+
+-- name: list_members :many
+SELECT m.collection_id, m.document_id, m.attributes, m.added_at
+FROM collection_documents AS m
+WHERE m.tenant_id = current_tenant() AND (m.collection_id, m.document_id) > ($1::uuid, $2::uuid)
+ORDER BY m.collection_id, m.document_id
+LIMIT $3;
+
+-- name: list_responses :many
+SELECT
+    r.id,
+    r.owner_id,
+    r.status,
+    r.created_at,
+    r.sealed_resource,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM responses AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE r.tenant_id = current_tenant() AND r.id > $1
+ORDER BY r.id
+LIMIT $2;
+
+-- name: get_log :one
+SELECT l.id, l.size, l.checkpoint FROM ledger_logs AS l WHERE l.tenant_id = current_tenant();
+
+-- name: list_entries :many
+SELECT
+    e.position, e.id, e.occurred_at, e.actor_id, e.owner_id, e.on_behalf_of, e.action, e.resource, e.version,
+    e.outcome, e.grant_id, e.purpose, e.trace, e.leaf, u.ledger_salt AS actor_salt,
+    b.ledger_salt AS on_behalf_of_salt
+FROM ledger_entries AS e
+LEFT JOIN users AS u ON e.tenant_id = u.tenant_id AND e.actor_id = u.id
+LEFT JOIN users AS b ON e.tenant_id = b.tenant_id AND e.on_behalf_of = b.id
+WHERE e.tenant_id = current_tenant() AND e.position >= $1
+ORDER BY e.position
+LIMIT $2;
+
+-- name: list_document_salts :many
+SELECT d.id, k.salt
+FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+WHERE d.tenant_id = current_tenant() AND d.id = ANY($1::uuid[])
+UNION ALL
+SELECT u.id, u.ledger_salt
+FROM users AS u
+WHERE u.tenant_id = current_tenant() AND u.id = ANY($2::uuid[]);
+
+-- name: blob_exists :value
+SELECT EXISTS (SELECT FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.id = $1);

@@ -1,0 +1,28 @@
+"""An upload that still comes in is nothing that fsck complains of, and nothing that a backup holds half of."""
+
+from pathlib import Path
+
+from tests.operations.conftest import TEXTS, Filled, House
+from tests.vault.uploads.bench import make_bench
+from undercroft.vault.usage.models import Usage
+
+
+async def test_parts_are_not_backed_up_and_what_is_kept_is_counted_again(
+    filled: Filled, empty: House, tmp_path: Path
+) -> None:
+    house, ann = filled.house, filled.ann
+    bench = await make_bench(house.database, house.folder, provider=house.provider)
+    upload, ids = await bench.begin(ann, [b"The end."])
+    await bench.uploads.complete(ann, upload.id, ids)
+    await bench.begin(ann, [b"The ice has ", b"gone."])
+    found, _ = await house.fsck()
+    assert found == []
+    await house.back_up(tmp_path / "backup.tar")
+    await empty.restore(tmp_path / "backup.tar")
+    found, _ = await empty.fsck()
+    assert found == []
+    restored = await make_bench(empty.database, empty.folder, provider=empty.provider)
+    kept = sum(map(len, TEXTS.values())) + len("The end.")
+    assert await restored.usage.read(ann) == Usage(kept, kept)
+    assert await restored.value(ann, "SELECT count(*) FROM uploads") == 0
+    assert await restored.value(ann, "SELECT count(*) FROM upload_parts") == 0

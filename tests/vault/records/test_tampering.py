@@ -1,0 +1,117 @@
+"""Whoever can write the database can destroy what a record says, and cannot make it say something else."""
+
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from tests.conftest import MakeScope, Member
+from tests.records import ANN, ANY, Cabinet, changed
+from undercroft.kit.crypto.aead import DecryptionError
+from undercroft.kit.errors import UndercroftError
+from undercroft.kit.postgres.server import DatabaseUrls
+
+SWAPS = {
+    "two fields of a version": """
+        UPDATE record_parts AS p SET sealed = o.sealed FROM record_parts AS o
+        WHERE p.record_id = $1 AND o.record_id = $1 AND p.version = 2 AND o.version = 2
+          AND p.number IN (1, 2) AND o.number = 3 - p.number AND $2::uuid IS NOT NULL
+    """,
+    "two fields of a version, with their keys": """
+        UPDATE record_parts AS p SET sealed = o.sealed, data_key_id = o.data_key_id FROM record_parts AS o
+        WHERE p.record_id = $1 AND o.record_id = $1 AND p.version = 2 AND o.version = 2
+          AND p.number IN (1, 2) AND o.number = 3 - p.number AND $2::uuid IS NOT NULL
+    """,
+    "a field of an older version": """
+        UPDATE record_parts AS p SET sealed = o.sealed FROM record_parts AS o
+        WHERE p.record_id = $1 AND o.record_id = $1 AND p.version = 2 AND o.version = 1
+          AND p.number = 1 AND o.number = 1 AND $2::uuid IS NOT NULL
+    """,
+    "all but the fields of an older version": """
+        UPDATE record_parts AS p SET sealed = o.sealed FROM record_parts AS o
+        WHERE p.record_id = $1 AND o.record_id = $1 AND p.version = 2 AND o.version = 1
+          AND p.number = 0 AND o.number = 0 AND $2::uuid IS NOT NULL
+    """,
+    "a field of another record, with its key": """
+        UPDATE record_parts AS p SET sealed = o.sealed, data_key_id = o.data_key_id FROM record_parts AS o
+        WHERE p.record_id = $1 AND o.record_id = $2 AND p.version = 2 AND o.version = 2
+          AND p.number = 1 AND o.number = 1
+    """,
+    "all parts of another record, with their keys": """
+        UPDATE record_parts AS p SET sealed = o.sealed, data_key_id = o.data_key_id FROM record_parts AS o
+        WHERE p.record_id = $1 AND o.record_id = $2 AND p.version = o.version AND p.number = o.number
+    """,
+    "the wrapped keys of two fields": """
+        UPDATE data_keys AS k SET wrapped_key = o.wrapped_key
+        FROM data_keys AS o, record_parts AS p, record_parts AS q
+        WHERE p.record_id = $1 AND q.record_id = $1 AND p.version = 2 AND q.version = 2 AND p.number = 1
+          AND q.number = 2 AND k.id IN (p.data_key_id, q.data_key_id) AND o.id IN (p.data_key_id, q.data_key_id)
+          AND o.id <> k.id AND $2::uuid IS NOT NULL
+    """,
+    "a field left out": """
+        DELETE FROM record_parts WHERE record_id = $1 AND version = 2 AND number = 2 AND $2::uuid IS NOT NULL
+    """,
+    "a byte": """
+        UPDATE record_parts SET sealed = set_byte(sealed, 20, get_byte(sealed, 20) # 1)
+        WHERE record_id = $1 AND version = 2 AND number = 0 AND $2::uuid IS NOT NULL
+    """,
+    "a part cut short": """
+        UPDATE record_parts SET sealed = substr(sealed, 1, 20)
+        WHERE record_id = $1 AND version = 2 AND number = 1 AND $2::uuid IS NOT NULL
+    """,
+}
+
+
+async def tamper(urls: DatabaseUrls, statement: str, record_id: UUID, other_id: UUID) -> None:
+    """As the owner of the tables, whom no policy holds once it says so."""
+    connection = await asyncpg.connect(urls.migration)
+    try:
+        for table in ("records", "record_parts", "data_keys"):
+            await connection.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+        await connection.execute("ALTER TABLE record_parts DISABLE TRIGGER USER")
+        tag = await connection.execute(statement, record_id, other_id)
+        assert not tag.endswith(" 0"), "nothing was altered"
+    finally:
+        await connection.close()
+
+
+async def two_records(cabinet: Cabinet, ann: Member) -> tuple[UUID, UUID]:
+    """With two versions each."""
+    first = await cabinet.ann(ann)
+    second = await cabinet.records.create(ann, first.schema_id, ANN)
+    for record in (first, second):
+        await cabinet.records.update(ann, record.id, ANY, changed(age=41))
+    return first.id, second.id
+
+
+@pytest.mark.parametrize("what", SWAPS)
+async def test_what_was_moved_or_altered_does_not_open(
+    cabinet: Cabinet, make_scope: MakeScope, database_urls: DatabaseUrls, what: str
+) -> None:
+    ann = await make_scope()
+    first, second = await two_records(cabinet, ann)
+    await tamper(database_urls, SWAPS[what], first, second)
+    with pytest.raises(DecryptionError) as refused:
+        await cabinet.records.get(ann, first)
+    assert refused.value.code == "content_damaged"
+    with pytest.raises(DecryptionError):
+        await cabinet.records.update(ann, first, ANY, changed(age=42))
+    assert (await cabinet.records.get(ann, second)).data == {**ANN, "age": 41}
+
+
+async def test_a_destroyed_tenants_records_tell_nothing(
+    cabinet: Cabinet, make_scope: MakeScope
+) -> None:
+    ann, eve = await make_scope(), await make_scope()
+    first, _ = await two_records(cabinet, ann)
+    theirs = await cabinet.ann(eve)
+    async with cabinet.database.transaction(ann) as transaction:
+        await transaction.execute("UPDATE tenant_keys SET wrapped_key = NULL")
+    with pytest.raises(UndercroftError) as refused:
+        await cabinet.records.get(ann, first)
+    assert refused.value.code == "key_destroyed"
+    assert await cabinet.count(ann, "record_digests") == 0
+    async with cabinet.database.transaction(ann) as transaction:
+        assert await transaction.fetchval("SELECT count(*) FROM records WHERE plain <> '{}'") == 0
+    assert (await cabinet.records.get(eve, theirs.id)).data == ANN
+    assert await cabinet.count(eve, "record_digests") == 2
