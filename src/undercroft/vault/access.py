@@ -6,21 +6,27 @@ from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
 
+import structlog
 from asyncpg import Record
 
-from undercroft.kit.crypto.aead import bind, seal, unseal
+from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.errors import StaleDocumentError
+from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import Document, IndexState
 from undercroft.vault.repository import DocumentRepository
 
 DOCUMENT_PREFIX: Final = "file-"
+UNREADABLE: Final = "(unreadable)"
+"""Stands for the name of a document that does not open."""
+
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class DocumentAccess:
@@ -56,9 +62,20 @@ class DocumentAccess:
             raise
 
     async def find(
-        self, transaction: Transaction, document_id: UUID, *, is_trashed: bool | None = False
+        self,
+        transaction: Transaction,
+        document_id: UUID,
+        *,
+        is_trashed: bool | None = False,
+        even_damaged: bool = False,
     ) -> Document:
         """A document: in the trash, not in it, or, if None, either.
+
+        Args:
+            transaction: Where it is read.
+            document_id: Which document.
+            is_trashed: In the trash, not in it, or, if None, either.
+            even_damaged: Whether one that does not open is answered as :meth:`describe` does.
 
         Raises:
             NotFoundError: When the principal has no such document.
@@ -66,7 +83,7 @@ class DocumentAccess:
         row = await self._repository.find_document(transaction, document_id, is_trashed=is_trashed)
         if row is None:
             raise no_document(document_id)
-        return await self.open(row)
+        return await (self.describe(row) if even_damaged else self.open(row))
 
     async def lock(
         self,
@@ -75,6 +92,7 @@ class DocumentAccess:
         expected: Collection[int] | None,
         *,
         is_trashed: bool | None = False,
+        even_damaged: bool = False,
     ) -> Document:
         """A document that nobody else changes before the transaction ends.
 
@@ -83,6 +101,7 @@ class DocumentAccess:
             document_id: Which document.
             expected: The revisions that the caller means; None for any.
             is_trashed: In the trash, not in it, or, if None, either.
+            even_damaged: Whether one that does not open is answered as :meth:`describe` does.
 
         Raises:
             NotFoundError: When the principal has no such document.
@@ -95,34 +114,35 @@ class DocumentAccess:
             raise no_document(document_id)
         if expected is not None and revision not in expected:
             raise StaleDocumentError
-        return await self.find(transaction, document_id, is_trashed=is_trashed)
+        return await self.find(
+            transaction, document_id, is_trashed=is_trashed, even_damaged=even_damaged
+        )
 
     async def open(self, row: Record) -> Document:
-        """The document of a row that was read with its key, as ``find_document`` does."""
+        """The document of a row that was read with its key, as ``find_document`` does.
+
+        Raises:
+            KeyDestroyedError: When the tenant's key was destroyed.
+            DecryptionError: When the row or its key is damaged.
+        """
         key = await self._keys.open(row)
         tenant_id, document_id = row["tenant_id"], row["id"]
         name = unseal(key.material, row["sealed_name"], document_name_place(tenant_id, document_id))
-        return Document(
-            id=document_id,
-            salt=key.salt,
-            filename=name.decode(),
-            purpose=row["purpose"],
-            version=row["current_version"],
-            blob_id=row["blob_id"],
-            byte_size=row["byte_size"],
-            media_type=row["media_type"],
-            index_state=IndexState(row["index_state"]),
-            index_error=row["index_error_message"],
-            revision=row["revision"],
-            is_sealed=row["is_sealed"],
-            metadata=_open_metadata(key, tenant_id, document_id, row["sealed_metadata"]),
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-            deleted_at=row["deleted_at"],
-            purge_at=row["purge_at"],
-            held_at=row["held_at"],
-            hold_reason=row["hold_reason"],
-        )
+        metadata = _open_metadata(key, tenant_id, document_id, row["sealed_metadata"])
+        return _read_document(row, name.decode(), metadata)
+
+    async def describe(self, row: Record) -> Document:
+        """As :meth:`open`, and a document that does not open under a name that says so.
+
+        For lists, in which one damaged row must not hide the others, and for deletes, which need no key.
+        """
+        try:
+            return await self.open(row)
+        except KeyDestroyedError:
+            return _read_document(row, UNREADABLE, {})
+        except DecryptionError:
+            _log.error("document_damaged", document_id=str(row["id"]))
+            return _read_document(row, UNREADABLE, {})
 
     async def record(
         self, transaction: Transaction, scope: Scope, action: str, document: Document
@@ -131,6 +151,30 @@ class DocumentAccess:
         subject = Subject(render_id(DOCUMENT_PREFIX, document.id), document.salt)
         act = Act(action, subject, scope.principal_id, document.version)
         await self._ledger.append(transaction, scope, act)
+
+
+def _read_document(row: Record, filename: str, metadata: Mapping[str, str]) -> Document:
+    return Document(
+        id=row["id"],
+        salt=row["salt"],
+        filename=filename,
+        purpose=row["purpose"],
+        version=row["current_version"],
+        blob_id=row["blob_id"],
+        byte_size=row["byte_size"],
+        media_type=row["media_type"],
+        index_state=IndexState(row["index_state"]),
+        index_error=row["index_error_message"],
+        revision=row["revision"],
+        is_sealed=row["is_sealed"],
+        metadata=metadata,
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        deleted_at=row["deleted_at"],
+        purge_at=row["purge_at"],
+        held_at=row["held_at"],
+        hold_reason=row["hold_reason"],
+    )
 
 
 def document_name_place(tenant_id: UUID, document_id: UUID) -> bytes:

@@ -159,7 +159,7 @@ class DocumentService:
                 limit=limit,
                 is_trashed=is_trashed,
             )
-        return [await self._access.open(row) for row in rows]
+        return [await self._access.describe(row) for row in rows]
 
     async def read(self, scope: Scope, document_id: UUID) -> tuple[Document, AsyncIterator[bytes]]:
         """A document and its bytes, found and opened.
@@ -236,7 +236,9 @@ class DocumentService:
             LegalHoldError: When it is under legal hold.
         """
         async with self._access.refusing(scope, "document.delete", document_id) as transaction:
-            document = await self._access.lock(transaction, document_id, expected, is_trashed=None)
+            document = await self._access.lock(
+                transaction, document_id, expected, is_trashed=None, even_damaged=True
+            )
             if document.held_at is not None:
                 raise LegalHoldError
             await self._access.record(transaction, scope, "document.delete", document)

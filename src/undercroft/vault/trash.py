@@ -70,12 +70,16 @@ class Trash:
             LegalHoldError: When it is under legal hold.
         """
         async with self._access.refusing(scope, "document.trash", document_id) as transaction:
-            document = await self._access.lock(transaction, document_id, expected)
+            document = await self._access.lock(
+                transaction, document_id, expected, even_damaged=True
+            )
             if document.held_at is not None:
                 raise LegalHoldError
             await self._repository.trash_document(transaction, document_id, self._retention)
             await self._access.record(transaction, scope, "document.trash", document)
-            return await self._access.find(transaction, document_id, is_trashed=True)
+            return await self._access.find(
+                transaction, document_id, is_trashed=True, even_damaged=True
+            )
 
     async def restore(
         self, scope: Scope, document_id: UUID, expected: Collection[int] | None = None
@@ -124,7 +128,9 @@ class Trash:
         async with self._database.transaction(expired) as transaction:
             if not await self._repository.lock_expired_document(transaction, expired.id):
                 return False
-            document = await self._access.find(transaction, expired.id, is_trashed=True)
+            document = await self._access.find(
+                transaction, expired.id, is_trashed=True, even_damaged=True
+            )
             await self._access.record(transaction, expired, "document.purge", document)
             names = await self._erasure.erase(transaction, expired.id)
         await self._erasure.delete_bytes(expired.tenant_id, names)

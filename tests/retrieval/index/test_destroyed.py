@@ -64,11 +64,14 @@ async def test_no_word_of_a_destroyed_tenant_is_left(shelf: Shelf, make_scope: M
         assert all((count == 0) is expected for count in counts), counts
     for attempt in (
         shelf.documents.read(ann, documents["mill.txt"]),
-        shelf.documents.list_documents(ann, limit=5),
         shelf.put(ann, "boat.txt", "A ferry."),
     ):
         with pytest.raises(KeyDestroyedError):
             await attempt
+    (listed,) = await shelf.documents.list_documents(ann, limit=5)
+    assert listed.filename == "(unreadable)"
+    await shelf.documents.delete(ann, listed.id)
+    assert await shelf.documents.list_documents(ann, limit=5) == []
     assert (await shelf.search.search(ann, SearchQuery((mine,), "mill", 5))).passages == []
     assert len((await shelf.search.search(bob, SearchQuery((theirs,), "mill", 5))).passages) == 1
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+import structlog
 from asyncpg import Record
 
-from undercroft.kit.crypto.aead import bind, seal, unseal
+from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
@@ -26,11 +27,15 @@ from undercroft.retrieval.collections.models import (
 from undercroft.retrieval.collections.repository import CollectionRepository
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.passages import PassagePlace, open_passage
+from undercroft.vault.access import UNREADABLE
+from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DOCUMENT_PREFIX
 
 COLLECTION_PREFIX: Final = "vs_"
+
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class CollectionService:
@@ -235,18 +240,28 @@ class CollectionService:
         return await self._collection(row)
 
     async def _collection(self, row: Record) -> Collection:
-        key = await self._keys.open(row)
-        place = _name_place(row["tenant_id"], row["id"])
         completed, failed = int(row["completed"]), int(row["failed"])
         return Collection(
             id=row["id"],
-            name=unseal(key.material, row["sealed_name"], place).decode(),
+            name=await self._name(row),
             metadata=row["metadata"],
             created_at=row["created_at"],
             last_active_at=row["last_active_at"],
             byte_size=row["byte_size"],
             counts=StatusCounts(int(row["members"]) - completed - failed, completed, failed),
         )
+
+    async def _name(self, row: Record) -> str:
+        """Of a collection; one that does not open must neither hide a page of others nor be undeletable."""
+        try:
+            key = await self._keys.open(row)
+            place = _name_place(row["tenant_id"], row["id"])
+            return unseal(key.material, row["sealed_name"], place).decode()
+        except KeyDestroyedError:
+            return UNREADABLE
+        except DecryptionError:
+            _log.error("collection_damaged", collection_id=str(row["id"]))
+            return UNREADABLE
 
     async def _get_member(
         self, transaction: Transaction, collection_id: UUID, document_id: UUID

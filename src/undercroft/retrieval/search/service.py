@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from asyncpg import Record
 
-from undercroft.kit.crypto.aead import unseal
+from undercroft.kit.crypto.aead import DecryptionError, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError, UnavailableError, UndercroftError
 from undercroft.kit.ids import render_id
@@ -144,10 +144,17 @@ class SearchService:
             )
             # In the transaction that read them: no passage is released of which the ledger does not know.
             await self._ledger.append(transaction, scope, *_acts(scope, rows))
-        return [
-            await self._open(row, scores[row["chunk_id"]], similarities.get(row["chunk_id"]))
-            for row in rows
-        ]
+        found: list[FoundPassage] = []
+        for row in rows:
+            chunk_id = row["chunk_id"]
+            try:
+                found.append(await self._open(row, scores[chunk_id], similarities.get(chunk_id)))
+            except DecryptionError:
+                # One damaged passage must not keep the others from whoever searches.
+                _log.error(
+                    "passage_damaged", chunk_id=chunk_id, document_id=str(row["document_id"])
+                )
+        return found
 
     async def _open(self, row: Record, score: float, similarity: float | None) -> FoundPassage:
         key = await self._keys.open(row)
