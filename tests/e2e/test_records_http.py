@@ -120,7 +120,7 @@ def test_records_are_listed_and_found(
     other = http.post("/records", json={"schema": schema, "data": {"name": "Bob", "city": "Ulm"}})
 
     def find(fields: object, **more: object) -> list[str]:
-        answer = http.post("/records/search", json={"schema": schema, "fields": fields, **more})
+        answer = http.post(f"/schemas/{schema}/search", json={"fields": fields, **more})
         assert answer.status_code == 200, answer.text
         return [found["id"] for found in answer.json()["data"]]
 
@@ -129,7 +129,7 @@ def test_records_are_listed_and_found(
     assert find({"/city": "Ulm"}, limit=1) == both[:1]
     assert find({"/city": "Ulm"}, after=both[0]) == both[1:]
     assert find({"/email": ANN["email"], "/city": "Ulm"}) == both[:1]
-    answer = http.post("/records/search", json={"schema": schema, "fields": {"/age": 1}})
+    answer = http.post(f"/schemas/{schema}/search", json={"fields": {"/age": 1}})
     assert refusal(answer) == (400, "field_not_indexed")
     page = http.get("/records", params={"schema": schema, "limit": 1}).json()
     assert ([item["id"] for item in page["data"]], page["has_more"]) == (both[:1], True)

@@ -58,6 +58,12 @@ include-path-regex = "^/v1/documents"
 checks.positive_data_acceptance.expected-statuses = [
     "2xx", "304", "400", "403", "404", "409", "410", "412", "415", "416", "428"
 ]
+# A schema has rules of its own, data has to match it, a patch has to apply, and a change needs the ETag.
+[[operations]]
+include-path-regex = "^/v1/(records|schemas)"
+checks.positive_data_acceptance.expected-statuses = [
+    "2xx", "304", "400", "403", "404", "409", "412", "415", "422", "423", "428"
+]
 # What is well-formed may still make no sense, and then it is 400: an empty file, a question of spaces, vectors of
 # another length.
 [[operations]]
@@ -71,12 +77,6 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
 [[operations]]
 include-path = ["/v1/ledger/inclusion", "/v1/ledger/consistency"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
-# A schema has rules of its own, data has to match it, a patch has to apply, and a change needs the ETag.
-[[operations]]
-include-path-regex = "^/v1/(records|schemas)"
-checks.positive_data_acceptance.expected-statuses = [
-    "2xx", "304", "400", "403", "404", "409", "412", "415", "422", "423", "428"
-]
 # The objects that the other operations read must stay.
 [[operations]]
 include-method = "DELETE"

@@ -90,7 +90,6 @@ class ReplaceRecord(RequestBody):
 class SearchRecords(RequestBody):
     """Which records to find: those whose fields have all of these values."""
 
-    schema_id: Annotated[str, Field(alias="schema", max_length=64)]
     fields: Annotated[
         dict[Annotated[str, Field(max_length=256)], Any], Field(min_length=1, max_length=16)
     ]
@@ -131,19 +130,19 @@ async def list_records(
 
 
 @router.post(
-    "/v1/records/search",
+    "/v1/schemas/{schema_id}/search",
     summary="Find records",
     responses=errors(404, 415),
     openapi_extra=documented_model(SearchRecords),
 )
 async def search_records(
-    request: Request, caller: Caller, services: ServicesDependency
+    schema_id: str, request: Request, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
     """The caller's records with these values, oldest first. By POST: addresses get into logs."""
     body = await read_model(request, SearchRecords)
     records = await services.records.search(
         caller,
-        require_schema_id(body.schema_id, "schema"),
+        require_schema_id(schema_id),
         [Condition(field, value) for field, value in body.fields.items()],
         None if body.after is None else require_record_id(body.after, "after"),
         body.limit + 1,
