@@ -67,11 +67,11 @@ async def keep_plain_records(service: LiveService, ids: Sequence[str]) -> None:
     connection = await asyncpg.connect(owner_url(service))
     try:
         await connection.execute(TABLE)
-        tenant_id, owner_id = await connection.fetchrow("SELECT tenant_id, id FROM users")
+        (user,) = await connection.fetch("SELECT tenant_id, id FROM users")
         await connection.executemany(
             "INSERT INTO plain_records (id, tenant_id, owner_id, data) VALUES ($1, $2, $3, $4)",
             [
-                (_uuid(record_id), tenant_id, owner_id, json.dumps(make_data(number)))
+                (_uuid(record_id), user["tenant_id"], user["id"], json.dumps(make_data(number)))
                 for number, record_id in enumerate(ids)
             ],
         )
@@ -110,7 +110,7 @@ async def measure(rounds: int, requests: int) -> dict[str, Any]:
         ]
         await load_in_turn(rivals, clients=CLIENTS, rounds=rounds, requests=requests)
         commits = await measure_commits(kept, 200)
-    return report(*rivals, commits)
+    return report(rivals[0], rivals[1], commits)
 
 
 def report(kept: Rival, plain: Rival, commits: list[float]) -> dict[str, Any]:

@@ -7,6 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from tests.conftest import Member
+from undercroft.jobs.handler import JobContext
+from undercroft.jobs.models import Claim
+from undercroft.jobs.repository import JobRepository
+from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
@@ -14,6 +18,7 @@ from undercroft.kit.ids import IdSource
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.records.locks import RecordLocks
+from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.models import Precondition, Record
 from undercroft.vault.records.service import Change, RecordService
 from undercroft.vault.records.storage import RecordStorage
@@ -59,6 +64,7 @@ class Cabinet:
     schemas: SchemaService
     records: RecordService
     locks: RecordLocks
+    migrations: RecordMigrations
 
     async def person_schema(self, scope: Member) -> Schema:
         """The schema of persons."""
@@ -68,6 +74,14 @@ class Cabinet:
         """A record under a schema of its own."""
         schema = await self.person_schema(scope)
         return await self.records.create(scope, schema.id, ANN)
+
+    async def claim(self, scope: Member, job_id: UUID) -> JobContext:
+        """Begin an attempt at a job, as a worker does."""
+        async with self.database.transaction_without_scope() as transaction:
+            claim: Claim | None = await JobRepository().claim_job(transaction, job_id)
+        assert claim is not None
+        assert claim.tenant_id == scope.tenant_id
+        return JobContext(claim, self.database, JobRepository(), SystemClock())
 
     async def actions(self, scope: Member) -> list[tuple[str, str]]:
         """What the ledger holds of the tenant: actions with their outcomes."""
@@ -89,7 +103,9 @@ async def open_cabinet(database: Database, folder: Path) -> Cabinet:
     storage = RecordStorage(keys, ids)
     schemas = SchemaService(database, keys, ledger, ids)
     records = RecordService(database, storage, schemas, ledger)
-    return Cabinet(database, keys, ledger, storage, schemas, records, RecordLocks(records, ledger))
+    locks = RecordLocks(records, ledger)
+    migrations = RecordMigrations(database, storage, schemas, ledger, JobQueue(ids), ids)
+    return Cabinet(database, keys, ledger, storage, schemas, records, locks, migrations)
 
 
 def made_from(record: Record) -> Precondition:

@@ -27,7 +27,9 @@ def extract_examples(markdown: str) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("page", ["docs/api.md", "docs/documents.md", "README.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/api.md", "docs/documents.md", "docs/records.md", "README.md"]
+)
 def test_the_examples_of_a_page_run(service: Service, tmp_path: Path, page: str) -> None:
     examples = extract_examples((_ROOT / page).read_text(encoding="utf-8"))
     assert examples.strip(), f"{page} has no example"

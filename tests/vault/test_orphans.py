@@ -39,7 +39,8 @@ async def test_only_old_files_without_a_content_are_swept(
             orphans[path] = age
     now = datetime.now(UTC)
     for path, age in {**dict.fromkeys(named, timedelta(days=2)), **orphans}.items():
-        os.utime(path, ((now - age).timestamp(),) * 2)
+        moment = (now - age).timestamp()
+        os.utime(path, (moment, moment))
     sweep = OrphanSweep(database, LocalBlobStore(folder), SystemClock())
     assert await sweep.sweep() == 8
     recent = {path for path, age in orphans.items() if age < timedelta(days=1)}

@@ -13,8 +13,6 @@ from undercroft.commands.databases import (
 )
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.crypto.providers.key_file import KeyFile
-from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls, EmbeddedPostgres
 from undercroft.kit.settings import Settings
@@ -24,6 +22,7 @@ from undercroft.operations.errors import OperationError
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.retrieval.index.service import IndexService
 from undercroft.vault.blobs.configured import open_blob_store
+from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -33,14 +32,14 @@ async def back_up(settings: Settings, target: Path, progress: Progress) -> Backu
         open_any_database(settings) as url,
         unhurried_pool(settings, url) as database,
     ):
-        provider = await open_existing_provider(settings)
+        provider = await open_key_provider(settings, database)
         store = open_blob_store(settings)
         return await Backup(database, store, provider, SystemClock(), progress).write(target)
 
 
 async def restore(settings: Settings, source: Path, progress: Progress) -> RestoreSummary:
     """Restore a backup into an empty installation that nothing else uses."""
-    provider = await open_existing_provider(settings)
+    await _check_key_file(settings)
     ids = IdSource(SystemClock())
     store = open_blob_store(settings)
     await asyncio.to_thread(settings.staging_dir.mkdir, mode=0o700, parents=True, exist_ok=True)
@@ -48,6 +47,7 @@ async def restore(settings: Settings, source: Path, progress: Progress) -> Resto
         _open_as_owner(settings) as urls,
         unhurried_pool(settings, urls.migration) as database,
     ):
+        provider = await open_key_provider(settings, database)
         return await Restore(
             database,
             store,
@@ -60,18 +60,13 @@ async def restore(settings: Settings, source: Path, progress: Progress) -> Resto
         ).run(source)
 
 
-async def open_existing_provider(settings: Settings) -> KeyProvider:
-    """The key provider; unlike a service, which makes the key file at its first start, nothing is made.
-
-    Raises:
-        OperationError: When there is no key file.
-    """
+async def _check_key_file(settings: Settings) -> None:
+    """A service makes the key file at its first start; here a new one could open nothing."""
     if not await asyncio.to_thread(settings.key_path.exists):
         raise OperationError(
             f"There is no key file {settings.key_path}. Put the one there that the data was written with: it is in no "
             "backup."
         )
-    return await KeyFile.open(settings.key_path)
 
 
 @asynccontextmanager

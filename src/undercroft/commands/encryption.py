@@ -14,7 +14,7 @@ from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.service import Ledger
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.rotation import KeyRotation, Progress
@@ -41,7 +41,7 @@ async def destroy_tenant(settings: Settings, tenant: str, progress: Progress) ->
     async with connect_any_database(settings) as database:
         clock = SystemClock()
         ledger = Ledger(database, IdSource(clock), clock)
-        destruction = TenantDestruction(database, LocalBlobStore(settings.blobs_dir), ledger)
+        destruction = TenantDestruction(database, open_blob_store(settings), ledger)
         await destruction.destroy(await find_tenant(database, tenant), progress)
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from undercroft.commands.backups import open_existing_provider
 from undercroft.commands.databases import open_any_database, unhurried_pool
 from undercroft.identity.service import find_tenant
 from undercroft.kit.clock import SystemClock
@@ -13,7 +12,8 @@ from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.operations.exports.export import Export, ExportSummary, Progress
-from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.blobs.configured import open_blob_store
+from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -27,12 +27,12 @@ async def export_tenant(
         open_any_database(settings) as url,
         unhurried_pool(settings, url) as database,
     ):
-        provider = await open_existing_provider(settings)
+        provider = await open_key_provider(settings, database)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         sequencer = Sequencer(database, log_keys)
         export = Export(
             database,
-            LocalBlobStore(settings.blobs_dir),
+            open_blob_store(settings),
             KeyRing(provider, ids),
             Ledger(database, ids, clock),
             sequencer,

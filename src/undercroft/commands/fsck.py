@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from undercroft.commands.backups import open_existing_provider
 from undercroft.commands.databases import find_owner_url, open_any_database, unhurried_pool
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
@@ -16,6 +15,7 @@ from undercroft.operations.examination.fsck import Examination, Fsck, Progress
 from undercroft.operations.repairs.repair import Repair
 from undercroft.retrieval.index.service import IndexService
 from undercroft.vault.blobs.configured import open_blob_store
+from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -43,7 +43,7 @@ async def fsck(
         open_any_database(settings) as url,
         unhurried_pool(settings, url) as database,
     ):
-        provider = await open_existing_provider(settings)
+        provider = await open_key_provider(settings, database)
         store = open_blob_store(settings)
         examiner = Examiner(store, provider, KeyRing(provider, ids))
         examine = Fsck(database, store, examiner, clock, progress)

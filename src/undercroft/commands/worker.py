@@ -30,6 +30,9 @@ from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.orphans import OrphanSweep
+from undercroft.vault.records.migrations import RecordMigrations
+from undercroft.vault.records.storage import RecordStorage
+from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.trash import Trash
 from undercroft.vault.uploads.tasks import UploadTasks
 
@@ -119,8 +122,21 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         embedder,
         JobQueue(ids),
     )
-    uploads = UploadTasks(database, blobs, Ledger(database, ids, clock, sequencer.wake))
-    handlers = {**tasks.handlers(settings.worker_concurrency), **uploads.handlers()}
+    ledger = Ledger(database, ids, clock, sequencer.wake)
+    uploads = UploadTasks(database, blobs, ledger)
+    migrations = RecordMigrations(
+        database,
+        RecordStorage(keys, ids),
+        SchemaService(database, keys, ledger, ids),
+        ledger,
+        JobQueue(ids),
+        ids,
+    )
+    handlers = {
+        **tasks.handlers(settings.worker_concurrency),
+        **uploads.handlers(),
+        **migrations.handlers(),
+    }
     return Worker(own, handlers, clock=clock, random=random.random)
 
 

@@ -39,6 +39,7 @@ from undercroft.http.routes import (
     legal_holds,
     operations,
     record_locks,
+    record_migrations,
     records,
     schemas,
     usage,
@@ -71,6 +72,7 @@ from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.receipts import Receipts
 from undercroft.vault.records.locks import RecordLocks
+from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
@@ -92,6 +94,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     schemas.router,
     records.router,
     record_locks.router,
+    record_migrations.router,
     documents.router,
     document_content.router,
     legal_holds.router,
@@ -237,7 +240,8 @@ async def _open_services(
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
         record_schemas = SchemaService(database, keys, journal, ids)
-        kept_records = RecordService(database, RecordStorage(keys, ids), record_schemas, journal)
+        storage = RecordStorage(keys, ids)
+        kept_records = RecordService(database, storage, record_schemas, journal)
         usage_service = UsageService(
             database, Quotas(settings.tenant_quota_bytes, settings.user_quota_bytes)
         )
@@ -284,6 +288,9 @@ async def _open_services(
             schemas=record_schemas,
             records=kept_records,
             record_locks=RecordLocks(kept_records, journal),
+            record_migrations=RecordMigrations(
+                database, storage, record_schemas, journal, JobQueue(ids), ids
+            ),
             versions=versions,
             trash=Trash(database, blobs, keys, journal, retention),
             holds=LegalHolds(database, journal),

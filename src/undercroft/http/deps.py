@@ -30,6 +30,7 @@ from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
 from undercroft.vault.records.locks import RecordLocks
+from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
@@ -56,6 +57,7 @@ class Services:
     schemas: SchemaService
     records: RecordService
     record_locks: RecordLocks
+    record_migrations: RecordMigrations
     versions: VersionService
     trash: Trash
     holds: LegalHolds

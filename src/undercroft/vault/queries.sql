@@ -256,4 +256,7 @@ WHERE
 RETURNING stored_name;
 
 -- name: list_stored_names :many
-SELECT b.stored_name FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.stored_name = ANY($1::bytea[]);
+-- Every table that names files has to stand here: what it does not know of is deleted.
+SELECT b.stored_name FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.stored_name = ANY($1::bytea[])
+UNION ALL
+SELECT p.stored_name FROM upload_parts AS p WHERE p.tenant_id = current_tenant() AND p.stored_name = ANY($1::bytea[]);

@@ -1,5 +1,8 @@
 """Streams against Tink's own AES-GCM-HKDF streaming AEAD: each reads what the other wrote."""
 
+# pyright: reportAttributeAccessIssue=false
+# Tink makes the classes of its messages when it is imported.
+
 import io
 import os
 from typing import Final

@@ -36,7 +36,7 @@ def test_aes_gcm(monkeypatch: pytest.MonkeyPatch) -> None:
                 unseal(key, sealed, context)
             continue
         assert unseal(key, sealed, context) == text, case["tcId"]
-        monkeypatch.setattr("os.urandom", lambda _, nonce=nonce: nonce)
+        monkeypatch.setattr("os.urandom", {len(nonce): nonce}.__getitem__)
         assert seal(key, text, context) == sealed, case["tcId"]
 
 

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable
+from itertools import groupby
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from undercroft.vault.errors import BlobMissingError
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey, WrappedDataKey, WrappedTenantKey
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.records.sealing import open_version
 
 _FIRST: Final = UUID(int=0)
 _PAGE: Final = 500
@@ -77,11 +79,19 @@ class ContentExamination:
         repository = self._repository
         await self._open_sealed(transaction, repository.list_sealed_documents, "documents", "name")
         await self._open_sealed(
+            transaction, repository.list_sealed_metadata, "documents", "metadata"
+        )
+        await self._open_sealed(
+            transaction, repository.list_sealed_schemas, "schemas", "sealed_name"
+        )
+        await self._open_sealed(
             transaction, repository.list_sealed_collections, "collections", "name"
         )
         await self._open_sealed(
             transaction, repository.list_sealed_responses, "responses", "resource"
         )
+        await self._open_definitions(transaction)
+        await self._open_records(transaction)
         count = await self._read_blobs(transaction)
         await self._check_commitments(transaction)
         return count
@@ -118,6 +128,43 @@ class ContentExamination:
                     place = bind(self._tenant_id, table, row["id"], column)
                     self._unseal(key, row["sealed"], place, subject)
             last = page[-1]["id"]
+
+    async def _open_definitions(self, transaction: Transaction) -> None:
+        last = (_FIRST, 0)
+        while page := await self._repository.list_sealed_definitions(transaction, last, _PAGE):
+            for row in page:
+                key = await self._open(row)
+                last = (row["schema_id"], row["number"])
+                if key is not None:
+                    place = bind(
+                        self._tenant_id, "schema_versions", last[0], "sealed_definition", last[1]
+                    )
+                    subject = f"version {last[1]} of schema {last[0].hex}"
+                    self._unseal(key, row["sealed"], place, subject)
+
+    async def _open_records(self, transaction: Transaction) -> None:
+        last = (_FIRST, 0)
+        while page := await self._repository.list_record_parts(transaction, last, _PAGE):
+            for (record_id, version), parts in groupby(page, _version_of):
+                last = (record_id, version)
+                await self._open_record(record_id, version, list(parts))
+
+    async def _open_record(self, record_id: UUID, version: int, rows: list[Record]) -> None:
+        keys = [await self._open(row) for row in rows if row["key_id"] is not None]
+        if keys and None in keys:
+            # Told of the key, or destroyed.
+            return
+        parts = [
+            (key, row["sealed"]) for key, row in zip(keys, rows, strict=False) if key is not None
+        ]
+        subject = f"version {version} of record {record_id.hex}"
+        if not parts:
+            self._tell(Fault.VALUE_UNREADABLE, subject, "has lost its parts")
+            return
+        try:
+            open_version((self._tenant_id, record_id, version), parts)
+        except (DecryptionError, ValueError, LookupError):
+            self._tell(Fault.VALUE_UNREADABLE, subject, "does not open, or not whole")
 
     async def _read_blobs(self, transaction: Transaction) -> int:
         last, count = _FIRST, 0
@@ -229,6 +276,10 @@ class ContentExamination:
         self._findings.add(fault, self._tenant_id, subject, message)
 
 
+def _version_of(row: Record) -> tuple[UUID, int]:
+    return row["record_id"], row["version"]
+
+
 class _Digests:
     """SHA-256 of a ciphertext and of its plaintext."""
 
@@ -253,7 +304,7 @@ class _Digests:
         if self._decryptor is None or not self.opens:
             return
         try:
-            self._plain.update(self._decryptor.decrypt(number, 1, piece))
+            self._plain.update(self._decryptor.decrypt(number, _RUN, piece))
         except DecryptionError:
             self.opens = False
 

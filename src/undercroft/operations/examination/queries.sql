@@ -49,6 +49,9 @@ SELECT
     OR EXISTS (SELECT FROM documents AS d WHERE d.data_key_id = k.id)
     OR EXISTS (SELECT FROM collections AS c WHERE c.data_key_id = k.id)
     OR EXISTS (SELECT FROM responses AS r WHERE r.data_key_id = k.id)
+    OR EXISTS (SELECT FROM schemas AS s WHERE s.data_key_id = k.id)
+    OR EXISTS (SELECT FROM records AS o WHERE o.data_key_id = k.id)
+    OR EXISTS (SELECT FROM record_parts AS p WHERE p.data_key_id = k.id)
     OR EXISTS (SELECT FROM uploads AS u WHERE u.data_key_id = k.id)
     OR EXISTS (SELECT FROM upload_parts AS p WHERE p.data_key_id = k.id)
     OR EXISTS (SELECT FROM lookup_keys AS l WHERE l.tenant_id = k.tenant_id AND l.data_key_id = k.id) AS is_used
@@ -108,6 +111,85 @@ INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.tenant_id = current_tenant() AND r.id > $1
 ORDER BY r.id
 LIMIT $2;
+
+-- name: list_sealed_metadata :many
+SELECT
+    d.id,
+    d.sealed_metadata AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE d.tenant_id = current_tenant() AND d.id > $1 AND d.sealed_metadata IS NOT NULL
+ORDER BY d.id
+LIMIT $2;
+
+-- name: list_sealed_schemas :many
+SELECT
+    s.id,
+    s.sealed_name AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM schemas AS s
+INNER JOIN data_keys AS k ON s.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE s.tenant_id = current_tenant() AND s.id > $1
+ORDER BY s.id
+LIMIT $2;
+
+-- name: list_sealed_definitions :many
+SELECT
+    v.schema_id,
+    v.number,
+    v.sealed_definition AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM schema_versions AS v
+INNER JOIN schemas AS s ON v.schema_id = s.id
+INNER JOIN data_keys AS k ON s.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE v.tenant_id = current_tenant() AND (v.schema_id, v.number) > ($1::uuid, $2::int)
+ORDER BY v.schema_id, v.number
+LIMIT $3;
+
+-- name: list_record_parts :many
+-- All parts of a page of versions; a row without a key for a version that has none.
+WITH page AS (
+    SELECT v.record_id, v.number
+    FROM record_versions AS v
+    WHERE v.tenant_id = current_tenant() AND (v.record_id, v.number) > ($1::uuid, $2::int)
+    ORDER BY v.record_id, v.number
+    LIMIT $3
+)
+
+SELECT
+    v.record_id,
+    v.number AS version,
+    p.sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM page AS v
+LEFT JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
+LEFT JOIN data_keys AS k ON p.data_key_id = k.id
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+ORDER BY v.record_id, v.number, p.number;
 
 -- name: list_blobs :many
 SELECT

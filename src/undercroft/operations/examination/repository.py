@@ -71,6 +71,30 @@ class ExaminationRepository:
         """Kept answers."""
         return await _QUERIES.many(transaction, "list_sealed_responses", after, limit)
 
+    async def list_sealed_metadata(
+        self, transaction: Transaction, after: UUID, limit: int
+    ) -> list[Record]:
+        """Metadata of documents."""
+        return await _QUERIES.many(transaction, "list_sealed_metadata", after, limit)
+
+    async def list_sealed_schemas(
+        self, transaction: Transaction, after: UUID, limit: int
+    ) -> list[Record]:
+        """Names of schemas."""
+        return await _QUERIES.many(transaction, "list_sealed_schemas", after, limit)
+
+    async def list_sealed_definitions(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """Versions of schemas."""
+        return await _QUERIES.many(transaction, "list_sealed_definitions", *after, limit)
+
+    async def list_record_parts(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """All parts of a page of versions of records."""
+        return await _QUERIES.many(transaction, "list_record_parts", *after, limit)
+
     async def list_blobs(self, transaction: Transaction, after: UUID, limit: int) -> list[Record]:
         """Contents."""
         return await _QUERIES.many(transaction, "list_blobs", after, limit)

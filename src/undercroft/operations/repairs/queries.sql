@@ -13,7 +13,8 @@ WHERE tenant_id = current_tenant() AND id = $1 AND index_state = 'indexed';
 -- Whose content it is, where it is in a collection.
 SELECT d.owner_id
 FROM document_versions AS v
-INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
+INNER JOIN documents AS d
+    ON v.document_id = d.id AND v.number = d.current_version AND d.deleted_at IS NULL AND NOT d.is_sealed
 INNER JOIN collection_documents AS m ON d.tenant_id = m.tenant_id AND d.id = m.document_id
 WHERE v.tenant_id = current_tenant() AND v.blob_id = $1
 ORDER BY d.id

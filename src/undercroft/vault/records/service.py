@@ -55,7 +55,7 @@ class RecordService:
         """
         async with self._database.transaction(scope) as transaction:
             schema = await self._schemas.read(transaction, schema_id)
-            self._schemas.validator(schema).check(data)
+            (await self._schemas.validator(schema)).check(data)
             record_id = await self._storage.insert(transaction, scope, schema, data)
             record = await self._get(transaction, scope, record_id)
             await self._append(transaction, scope, "record.create", record)
@@ -154,7 +154,7 @@ class RecordService:
             schema = await self._schemas.read(transaction, record.schema_id, record.schema_version)
             # A large patch takes a while, which belongs into no event loop.
             data = await asyncio.to_thread(lambda: require_object(change(record.data)))
-            self._schemas.validator(schema).check(data)
+            (await self._schemas.validator(schema)).check(data)
             await self._storage.rewrite(transaction, scope, record, schema, data)
             record = await self._get(transaction, scope, record_id)
             await self._append(transaction, scope, "record.update", record)

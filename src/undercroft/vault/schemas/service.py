@@ -179,15 +179,18 @@ class SchemaService:
         """
         return await self._keys.open(await self._find(transaction, schema_id, None))
 
-    def validator(self, schema: Schema) -> SchemaValidator:
-        """What checks data against a schema that was read: versions never change, so it may be made once."""
+    async def validator(self, schema: Schema) -> SchemaValidator:
+        """What checks data against a schema that was read: versions never change, so it is made once."""
         place = (schema.id, schema.version)
         validator = self._validators.get(place)
         if validator is None:
-            validator = self._validators[place] = SchemaValidator(schema.definition.schema)
+            # Milliseconds, and more for a large schema: too long for the event loop.
+            validator = await asyncio.to_thread(SchemaValidator, schema.definition.schema)
+            self._validators[place] = validator
             while len(self._validators) > _CACHED:
                 self._validators.popitem(last=False)
-        self._validators.move_to_end(place)
+        else:
+            self._validators.move_to_end(place)
         return validator
 
     @asynccontextmanager

@@ -1,0 +1,90 @@
+"""Migrations of records to another version of their schema."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.json_bodies import documented_model, read_model
+from undercroft.http.openai.contract import errors
+from undercroft.http.routes.schemas import LARGEST_VERSION, require_schema_id
+from undercroft.http.wire import JsonObject, RequestBody, require_id
+from undercroft.jobs.service import JOB_PREFIX
+from undercroft.kit.ids import render_id
+from undercroft.vault.records.errors import MIGRATION_PREFIX, RECORD_PREFIX
+from undercroft.vault.records.models import DryRun, Migration
+from undercroft.vault.records.patches import check_patch
+from undercroft.vault.schemas.errors import SCHEMA_PREFIX
+
+router = APIRouter(tags=["schemas"], route_class=AuthenticatedRoute)
+
+
+class MigrateRecords(RequestBody):
+    """To which version to take the caller's records, and what to change in them first."""
+
+    to_version: Annotated[int, Field(ge=1, le=LARGEST_VERSION)] | None = None
+    patch: Annotated[
+        list[dict[str, Any]], Field(max_length=1000, description="A JSON Patch of each record.")
+    ] = Field(default_factory=list)
+    dry_run: bool = False
+
+
+@router.post(
+    "/v1/schemas/{schema_id}/migrations",
+    summary="Migrate records",
+    responses=errors(404, 415),
+    openapi_extra=documented_model(MigrateRecords),
+)
+async def migrate_records(
+    schema_id: str, request: Request, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """Take the caller's records of a schema to a version of it. A dry run only says which ones could not follow."""
+    body = await read_model(request, MigrateRecords)
+    place = (require_schema_id(schema_id), body.to_version, check_patch(body.patch))
+    if body.dry_run:
+        return _render_dry_run(await services.record_migrations.try_out(caller, *place))
+    return _render(await services.record_migrations.start(caller, *place))
+
+
+@router.get(
+    "/v1/schemas/{schema_id}/migrations/{migration_id}",
+    summary="Get a migration",
+    responses=errors(404),
+)
+async def get_migration(
+    schema_id: str, migration_id: str, caller: Caller, services: ServicesDependency
+) -> dict[str, Any]:
+    """How far a migration of the caller's is. Records that could not follow stay at their version."""
+    key = require_id(MIGRATION_PREFIX, "migration", migration_id)
+    return _render(await services.record_migrations.get(caller, require_schema_id(schema_id), key))
+
+
+def _render_dry_run(run: DryRun) -> JsonObject:
+    return {
+        "object": "schema.migration.dry_run",
+        "valid": run.valid,
+        "invalid": run.invalid,
+        "complete": run.is_complete,
+        "failures": [
+            {"record": render_id(RECORD_PREFIX, failure.record_id), "message": failure.message}
+            for failure in run.failures
+        ],
+    }
+
+
+def _render(migration: Migration) -> JsonObject:
+    finished = migration.finished_at
+    job = migration.job_id
+    return {
+        "id": render_id(MIGRATION_PREFIX, migration.id),
+        "object": "schema.migration",
+        "schema": render_id(SCHEMA_PREFIX, migration.schema_id),
+        "to_version": migration.to_version,
+        "migrated": migration.migrated,
+        "failed": migration.failed,
+        "failed_records": [render_id(RECORD_PREFIX, key) for key in migration.failed_record_ids],
+        "job": None if job is None else render_id(JOB_PREFIX, job),
+        "created_at": int(migration.created_at.timestamp()),
+        "finished_at": None if finished is None else int(finished.timestamp()),
+    }
