@@ -44,7 +44,8 @@ $$;
 REVOKE ALL ON FUNCTION delete_index_batch(bigint, int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION delete_index_batch(bigint, int) TO undercroft_app;
 
--- As before, and nothing to count for a tenant whose statistics are gone with its key.
+-- As before, but in time that goes with what is removed; and nothing to count for a tenant whose statistics are gone with
+-- its key.
 CREATE OR REPLACE FUNCTION count_removed_chunks() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
@@ -64,6 +65,17 @@ BEGIN
     ) AS gone
     WHERE s.tenant_id = gone.tenant_id;
 
+    -- A term that no chunk holds any more is not kept: the vocabulary must not remember a deleted document. Before the
+    -- others are counted down: "those that are at zero" are none as far as the planner knows, and it would look through
+    -- all removed terms again for each of them.
+    DELETE FROM term_statistics AS s
+    USING (
+        SELECT r.tenant_id, word.lexeme, count(*) AS chunk_count
+        FROM removed AS r CROSS JOIN unnest(r.lexemes) AS word
+        GROUP BY r.tenant_id, word.lexeme
+    ) AS gone
+    WHERE s.tenant_id = gone.tenant_id AND s.term = gone.lexeme AND s.chunk_count <= gone.chunk_count;
+
     UPDATE term_statistics AS s SET chunk_count = s.chunk_count - gone.chunk_count
     FROM (
         SELECT r.tenant_id, word.lexeme, count(*) AS chunk_count
@@ -71,13 +83,6 @@ BEGIN
         GROUP BY r.tenant_id, word.lexeme
     ) AS gone
     WHERE s.tenant_id = gone.tenant_id AND s.term = gone.lexeme;
-
-    -- A term that no chunk holds any more is not kept: the vocabulary must not remember a deleted document.
-    DELETE FROM term_statistics AS s
-    USING (
-        SELECT DISTINCT r.tenant_id, word.lexeme FROM removed AS r CROSS JOIN unnest(r.lexemes) AS word
-    ) AS gone
-    WHERE s.tenant_id = gone.tenant_id AND s.term = gone.lexeme AND s.chunk_count <= 0;
     RETURN NULL;
 END
 $$;

@@ -23,9 +23,8 @@ from undercroft.commands.keys import create_key, revoke_key
 from undercroft.commands.ledger import rotate_signing_keys
 from undercroft.commands.migrate import migrate_database
 from undercroft.commands.operations import operations
-from undercroft.commands.running import DataDir
-from undercroft.commands.running import run as _run
-from undercroft.commands.running import set_up as _set_up
+from undercroft.commands.running import DataDir, set_up
+from undercroft.commands.running import run as run_command
 from undercroft.commands.serve import serve as run_service
 from undercroft.commands.verify import verify as verify_files
 from undercroft.commands.worker import run_worker
@@ -101,7 +100,7 @@ def serve(
     async def run(settings: Settings) -> None:
         await run_service(settings, belongs_to_parent=with_parent)
 
-    _run(run, _set_up(host=host, port=port, data_dir=data_dir))
+    run_command(run, set_up(host=host, port=port, data_dir=data_dir))
 
 
 @application.command()
@@ -111,13 +110,13 @@ def worker(data_dir: DataDir = None, with_parent: WithParent = False) -> None:
     async def run(settings: Settings) -> None:
         await run_worker(settings, belongs_to_parent=with_parent)
 
-    _run(run, _set_up(data_dir=data_dir))
+    run_command(run, set_up(data_dir=data_dir))
 
 
 @application.command()
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the database to this program's schema, as its owner."""
-    applied = _run(migrate_database, _set_up(data_dir=data_dir))
+    applied = run_command(migrate_database, set_up(data_dir=data_dir))
     typer.echo(f"Applied: {', '.join(applied)}." if applied else "Nothing to apply.")
 
 
@@ -129,7 +128,7 @@ def demo(
     data_dir: DataDir = None,
 ) -> None:
     """Start a service with sample documents and ask it a question."""
-    _run(run_demo, _set_up(port=port, data_dir=data_dir))
+    run_command(run_demo, set_up(port=port, data_dir=data_dir))
 
 
 @application.command()
@@ -150,7 +149,7 @@ def ingest(
             store_id = await ingest_paths(client, collection, paths, Console(stderr=True))
         typer.echo(store_id)
 
-    _run(run, _set_up())
+    run_command(run, set_up())
 
 
 @application.command()
@@ -158,7 +157,7 @@ def models(
     models_dir: Annotated[Path | None, typer.Option(help="Folder of prepared models.")] = None,
 ) -> None:
     """Prepare the built-in embedding model."""
-    settings = _set_up(models_dir=models_dir)
+    settings = set_up(models_dir=models_dir)
     prepare_minilm(settings.models_dir, lambda text: typer.echo(text, err=True))
 
 
@@ -175,7 +174,7 @@ def evaluate(
     async def measure(settings: Settings) -> str:
         return await evaluate_beir(settings, beir, as_json=as_json)
 
-    typer.echo(_run(measure, _set_up(data_dir=data_dir)))
+    typer.echo(run_command(measure, set_up(data_dir=data_dir)))
 
 
 @application.command()
@@ -228,7 +227,7 @@ def keys_create(
     async def create(settings: Settings) -> str:
         return await create_key(settings, tenant, user, role, lifetime)
 
-    typer.echo(_run(create, _set_up(data_dir=data_dir)))
+    typer.echo(run_command(create, set_up(data_dir=data_dir)))
 
 
 @keys.command("revoke")
@@ -242,7 +241,7 @@ def keys_revoke(
     async def revoke(settings: Settings) -> None:
         await revoke_key(settings, tenant, prefix)
 
-    _run(revoke, _set_up(data_dir=data_dir))
+    run_command(revoke, set_up(data_dir=data_dir))
 
 
 @jobs.command("dead")
@@ -258,7 +257,7 @@ def jobs_dead(
             shown = render_id(JOB_PREFIX, job.id)
             typer.echo(f"{shown}  {job.kind}  attempts {job.attempts}  {reason}")
 
-    _run(show, _set_up(data_dir=data_dir))
+    run_command(show, set_up(data_dir=data_dir))
 
 
 @jobs.command("retry")
@@ -271,7 +270,7 @@ def jobs_retry(job_id: str, data_dir: DataDir = None) -> None:
     async def retry(settings: Settings) -> None:
         await retry_job(settings, wanted)
 
-    _run(retry, _set_up(data_dir=data_dir))
+    run_command(retry, set_up(data_dir=data_dir))
 
 
 @ledger.command("rotate-key")
@@ -287,7 +286,7 @@ def ledger_rotate_key(
     async def rotate(settings: Settings) -> list[str]:
         return await rotate_signing_keys(settings, tenant)
 
-    for key in _run(rotate, _set_up(data_dir=data_dir)):
+    for key in run_command(rotate, set_up(data_dir=data_dir)):
         typer.echo(key)
 
 
@@ -300,7 +299,7 @@ def encryption_rotate_tenant(
     async def rotate(settings: Settings) -> frozenset[UUID]:
         return await rotate_tenant(settings, tenant, _echo_progress)
 
-    damaged = _run(rotate, _set_up(data_dir=data_dir))
+    damaged = run_command(rotate, set_up(data_dir=data_dir))
     for key_id in sorted(damaged):
         typer.echo(f"Damaged, and left as it is: data key {key_id}", err=True)
     raise typer.Exit(1 if damaged else 0)
@@ -313,7 +312,7 @@ def encryption_rotate_provider(data_dir: DataDir = None) -> None:
     async def rotate(settings: Settings) -> None:
         await rotate_provider(settings, _echo_progress)
 
-    _run(rotate, _set_up(data_dir=data_dir))
+    run_command(rotate, set_up(data_dir=data_dir))
 
 
 @encryption.command("destroy-tenant")
@@ -332,7 +331,7 @@ def encryption_destroy_tenant(
     async def destroy(settings: Settings) -> None:
         await destroy_tenant(settings, tenant, _echo_progress)
 
-    _run(destroy, _set_up(data_dir=data_dir))
+    run_command(destroy, set_up(data_dir=data_dir))
 
 
 def _echo_progress(done: int, total: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.operations.conftest import TEXTS, Filled, House
+from tests.records import open_cabinet
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.operations.backups.tables import LEFT_OUT, list_tables
@@ -43,6 +44,15 @@ async def test_every_row_is_the_same(filled: Filled, empty: House, tmp_path: Pat
     assert {"tenants", "users", "api_keys", "ledger_entries", "ledger_tiles", "data_keys"} <= {
         table.name for table in tables
     }
+
+
+async def test_records_come_back(filled: Filled, empty: House, tmp_path: Path) -> None:
+    kept = await (await open_cabinet(filled.house.database, tmp_path)).ann(filled.ann)
+    await filled.house.back_up(tmp_path / "backup.tar")
+    await empty.restore(tmp_path / "backup.tar")
+    restored = await (await open_cabinet(empty.database, tmp_path)).records.get(filled.ann, kept.id)
+    assert (restored.data, restored.version) == (kept.data, kept.version)
+    assert (await empty.fsck())[0] == []
 
 
 async def test_entries_that_waited_are_numbered_in_their_order(

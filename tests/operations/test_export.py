@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.operations.conftest import TEXTS, Filled, House, quiet
+from tests.records import ANN, PERSON, open_cabinet
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.keys import LogKeys
@@ -82,6 +83,19 @@ async def test_everything_is_there_in_the_clear(filled: Filled, tmp_path: Path) 
     assert answer["response"] == {"output": []}
     (user,) = read_lines(folder / "users.jsonl")
     assert (user["email"], set(user)) == (filled.ann.email, {"id", "email", "role", "created_at"})
+
+
+async def test_records_are_exported_whole(filled: Filled, tmp_path: Path) -> None:
+    house, ann = filled.house, filled.ann
+    record = await (await open_cabinet(house.database, tmp_path)).ann(ann)
+    made = await export(house, filled, tmp_path / "export")
+    (line,) = read_lines(tmp_path / "export" / "records.jsonl")
+    assert (line["id"], line["version"], line["data"]) == (f"rec_{record.id.hex}", 1, ANN)
+    (definition,) = read_lines(tmp_path / "export" / "schemas.jsonl")
+    assert definition["definition"]["schema"] == PERSON.schema
+    assert verify(tmp_path / "export", made).good
+    found, _ = await house.fsck()
+    assert found == []
 
 
 async def test_the_export_is_on_record_and_the_audit_opens(filled: Filled, tmp_path: Path) -> None:

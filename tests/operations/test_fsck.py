@@ -10,6 +10,7 @@ import pytest
 from asyncpg import Record
 
 from tests.operations.conftest import Filled
+from tests.records import open_cabinet
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
 from undercroft.kit.sql import AnyConnection, load_queries
@@ -243,6 +244,24 @@ async def test_a_destroyed_tenant_is_no_finding(filled: Filled) -> None:
     await destruction.destroy(filled.ann.tenant_id, unheard)
     found, _ = await filled.house.fsck()
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE record_parts SET sealed = sealed || '\\x00' WHERE number = 1",
+        "DELETE FROM record_parts WHERE number = 1",
+        "UPDATE schema_versions SET sealed_definition = ''",
+    ],
+)
+async def test_each_damage_of_a_record_is_named(
+    filled: Filled, owner: AnyConnection, tmp_path: Path, damage: str
+) -> None:
+    await (await open_cabinet(filled.house.database, tmp_path)).ann(filled.ann)
+    assert (await filled.house.fsck())[0] == []
+    await owner.execute(damage)
+    found, _ = await filled.house.fsck()
+    assert {finding.fault for finding in found} == {Fault.VALUE_UNREADABLE}
 
 
 async def test_every_use_of_a_data_key_is_known(owner: AnyConnection) -> None:

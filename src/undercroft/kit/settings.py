@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         default=None,
         description=(
             "File of the keys that wrap every tenant's key; by default `keys/provider.key` in the data folder. Made "
-            "when missing. Keep a copy of it apart from the backups: without it nothing can be read."
+            "at the first start. Keep a copy of it apart from the backups: without it nothing can be read."
         ),
     )
     ledger_origin: str = Field(

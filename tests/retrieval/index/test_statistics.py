@@ -6,12 +6,14 @@ import random
 from collections import Counter
 from uuid import UUID
 
+import asyncpg
 import numpy as np
 
 from tests import rows
 from tests.conftest import MakeScope, Member
 from tests.stepping import PATIENCE
 from undercroft.kit.database import Database
+from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.retrieval.chunking import Chunk
 from undercroft.retrieval.index.models import SealedChunk
 from undercroft.retrieval.index.repository import IndexRepository
@@ -171,3 +173,21 @@ async def test_reweighting_goes_on_past_chunks_that_are_deleted_under_it(
         assert last == await transaction.fetchval(
             "SELECT max(id) FROM chunks WHERE blob_id = $1", kept
         )
+
+
+async def test_a_delete_costs_what_it_removes_and_not_its_square(
+    database: Database, database_urls: DatabaseUrls, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    words = [f"word{number}" for number in range(60_000)]
+    texts = [" ".join(words[start : start + 100]) for start in range(0, len(words), 100)]
+    blob_id = await insert_blob(database, ann, texts)
+    owner = await asyncpg.connect(database_urls.migration)
+    try:
+        # Without statistics of its own the planner guesses, and its guess is the better one here.
+        await owner.execute("ANALYZE term_statistics")
+    finally:
+        await owner.close()
+    # A statement may take 30 seconds; this one took minutes.
+    await delete_blob(database, ann, blob_id)
+    await check_statistics(database, ann)

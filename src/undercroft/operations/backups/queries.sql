@@ -101,7 +101,12 @@ FROM collection_documents AS m
 INNER JOIN documents AS d ON m.tenant_id = d.tenant_id AND m.document_id = d.id
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 INNER JOIN blobs AS b ON v.blob_id = b.id
-WHERE m.tenant_id = current_tenant() AND d.deleted_at IS NULL AND NOT d.is_sealed AND b.index_state = 'unindexed' AND v.blob_id > $1
+WHERE
+    m.tenant_id = current_tenant()
+    AND d.deleted_at IS NULL
+    AND NOT d.is_sealed
+    AND b.index_state = 'unindexed'
+    AND v.blob_id > $1
 ORDER BY v.blob_id
 LIMIT $2;
 

@@ -30,10 +30,12 @@ from undercroft.operations.errors import OperationError
 from undercroft.operations.exports.audit import open_entries
 from undercroft.operations.exports.bundle import Bundle, Lines, open_bundle, open_lines, safe_name
 from undercroft.operations.exports.log_files import CHECKPOINT, LogFiles
+from undercroft.operations.exports.records import RecordPages
 from undercroft.operations.exports.repository import ExportRepository
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.errors import BlobMissingError
+from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DOCUMENT_PREFIX, document_name_place, open_content
 
@@ -182,6 +184,9 @@ class Export:
                 "path": path,
                 "owner": user_reference(row["owner_id"]),
                 "purpose": row["purpose"],
+                "metadata": _open_metadata(document_key, scope.tenant_id, row),
+                "sealed": row["is_sealed"],
+                "deleted_at": None if row["deleted_at"] is None else render_time(row["deleted_at"]),
                 "media_type": row["media_type"],
                 "size": written.size,
                 "sha256": written.sha256,
@@ -223,6 +228,9 @@ class Export:
             _pages(snapshot, repository.list_collections, self._render_collection(scope)),
         )
         await bundle.write_lines("collection_members.jsonl", self._members(snapshot))
+        pages = RecordPages(self._keys, snapshot, scope.tenant_id)
+        await bundle.write_lines("schemas.jsonl", pages.schemas())
+        await bundle.write_lines("records.jsonl", pages.records())
         count = await bundle.write_lines(
             "responses.jsonl",
             _pages(snapshot, repository.list_responses, self._render_response(scope)),
@@ -306,6 +314,14 @@ async def _render_user(row: Record) -> Mapping[str, Any]:
         "role": row["role"],
         "created_at": render_time(row["created_at"]),
     }
+
+
+def _open_metadata(key: DataKey, tenant_id: UUID, row: Record) -> dict[str, str]:
+    if row["sealed_metadata"] is None:
+        return {}
+    place = bind(tenant_id, "documents", row["document_id"], "metadata")
+    opened: dict[str, str] = json.loads(unseal(key.material, row["sealed_metadata"], place))
+    return opened
 
 
 def _claim(row: Record, sha256: bytes) -> dict[str, str]:

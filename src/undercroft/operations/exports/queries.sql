@@ -22,6 +22,9 @@ SELECT
     o.owner_id,
     o.purpose,
     o.sealed_name,
+    o.sealed_metadata,
+    o.is_sealed,
+    o.deleted_at,
     b.id,
     b.tenant_id,
     b.media_type,
@@ -90,6 +93,60 @@ FROM collection_documents AS m
 WHERE m.tenant_id = current_tenant() AND (m.collection_id, m.document_id) > ($1::uuid, $2::uuid)
 ORDER BY m.collection_id, m.document_id
 LIMIT $3;
+
+-- name: list_schema_versions :many
+SELECT
+    s.id,
+    s.owner_id,
+    s.sealed_name,
+    v.number,
+    v.created_at,
+    v.sealed_definition,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM schema_versions AS v
+INNER JOIN schemas AS s ON v.schema_id = s.id
+INNER JOIN data_keys AS k ON s.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE v.tenant_id = current_tenant() AND (v.schema_id, v.number) > ($1::uuid, $2::int)
+ORDER BY v.schema_id, v.number
+LIMIT $3;
+
+-- name: list_record_parts :many
+-- All parts of a page of versions.
+WITH page AS (
+    SELECT v.record_id, v.number, v.schema_id, v.schema_version, v.author_id, v.created_at
+    FROM record_versions AS v
+    WHERE v.tenant_id = current_tenant() AND (v.record_id, v.number) > ($1::uuid, $2::int)
+    ORDER BY v.record_id, v.number
+    LIMIT $3
+)
+
+SELECT
+    v.record_id,
+    v.number AS version,
+    v.schema_id,
+    v.schema_version,
+    v.author_id,
+    v.created_at,
+    r.owner_id,
+    p.sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM page AS v
+INNER JOIN records AS r ON v.record_id = r.id
+INNER JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
+INNER JOIN data_keys AS k ON p.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+ORDER BY v.record_id, v.number, p.number;
 
 -- name: list_responses :many
 SELECT

@@ -41,6 +41,18 @@ class ExportRepository:
         """Which documents are in which collections."""
         return await _QUERIES.many(transaction, "list_members", *after, limit)
 
+    async def list_schema_versions(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """Versions of schemas."""
+        return await _QUERIES.many(transaction, "list_schema_versions", *after, limit)
+
+    async def list_record_parts(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """All parts of a page of versions of records."""
+        return await _QUERIES.many(transaction, "list_record_parts", *after, limit)
+
     async def list_responses(
         self, transaction: Transaction, after: UUID, limit: int
     ) -> list[Record]:

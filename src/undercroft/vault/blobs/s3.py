@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # these names are for type checkers alone
     from obstore.store import S3Config
 
 _PART_BYTES: Final = 8 * 1024 * 1024
-_PARTS_AT_ONCE: Final = 4
-"""So an upload holds 32 MiB, however large it is; of more than 80 GB, its parts grow."""
+_PARTS_AT_ONCE: Final = 2
+"""So an upload holds a few parts, however large it is; of more than 80 GB, its parts grow."""
 _MOST_PARTS: Final = 10_000
 _CONNECT: Final = timedelta(seconds=5)
 _REQUEST: Final = timedelta(seconds=60)
