@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 from undercroft.kit.database import Database, Scope, Transaction
@@ -29,8 +29,6 @@ from undercroft.vault.schemas.service import subject_of as schema_subject
 
 Change: TypeAlias = Callable[[Mapping[str, Any]], object]
 """Makes a record's new data from its present data, which it leaves as it is."""
-
-MOST_CONDITIONS: Final = 16
 
 
 class RecordService:
@@ -170,10 +168,14 @@ class RecordService:
             LockLostError: When the caller's lock has ended.
         """
         async with self.refusing(scope, "record.delete", record_id) as transaction:
-            row = await self._repository.lock_record_for_delete(transaction, record_id)
-            check_precondition(owned(scope, record_id, row), precondition)
+            row = owned(
+                scope,
+                record_id,
+                await self._repository.lock_record_for_delete(transaction, record_id),
+            )
+            check_precondition(row, precondition)
             subject = await self.require_subject(transaction, record_id)
-            act = Act("record.delete", subject, scope.principal_id, row and row.current_version)
+            act = Act("record.delete", subject, scope.principal_id, row.current_version)
             await self._ledger.append(transaction, scope, act)
             await self._repository.delete_record(transaction, record_id)
 
