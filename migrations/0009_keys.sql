@@ -8,6 +8,24 @@ CREATE CONSTRAINT TRIGGER delete_index AFTER UPDATE OF wrapped_key ON tenant_key
 DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW WHEN (new.is_current AND new.wrapped_key IS NULL) EXECUTE FUNCTION delete_tenant_index();
 
+-- A legal hold wins over this erasure as over every other.
+CREATE FUNCTION refuse_held_tenant() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM documents AS d WHERE d.tenant_id = new.tenant_id AND d.held_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'documents of the tenant are under legal hold' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN new;
+END
+$$;
+REVOKE ALL ON FUNCTION refuse_held_tenant() FROM PUBLIC;
+CREATE INDEX documents_held ON documents (tenant_id) WHERE held_at IS NOT NULL;
+CREATE TRIGGER refuse_held BEFORE UPDATE OF wrapped_key ON tenant_keys
+FOR EACH ROW WHEN (old.wrapped_key IS NOT NULL AND new.wrapped_key IS NULL AND new.is_current)
+EXECUTE FUNCTION refuse_held_tenant();
+
 -- The statistics go first and as a whole: kept up to date batch by batch, each term would be written once for each batch.
 CREATE FUNCTION delete_tenant_statistics() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER

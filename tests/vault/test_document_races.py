@@ -21,6 +21,8 @@ from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.vault.errors import LegalHoldError, StaleDocumentError, TrashExpiredError
 from undercroft.vault.holds import LegalHolds
+from undercroft.vault.keys.destruction import TenantDestruction
+from undercroft.vault.keys.errors import KeyDestroyedError, TenantHeldError
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DocumentChanges
 from undercroft.vault.service import DocumentService
@@ -220,3 +222,25 @@ async def test_a_document_that_was_restored_is_not_purged(
         await transaction.execute("UPDATE documents SET deleted_at = NULL, purge_at = NULL")
     assert not await trash._purge(expired)
     assert (await documents.get(ann, document_id)).id == document_id
+
+
+async def test_a_hold_keeps_the_tenants_keys_also_one_that_is_just_placed(
+    documents: DocumentService, make_scope: MakeScope, observer: Database
+) -> None:
+    ann = await make_scope()
+    admin = await make_scope(ann.tenant_id, role="admin")
+    holds = LegalHolds(documents._database, documents._ledger)
+    document_id = await create(documents, ann)
+    destruction = TenantDestruction(documents._database, documents._blobs, documents._ledger)
+    async with documents._database.transaction(admin) as transaction:
+        await holds._repository.lock_tenant_key(transaction)
+        await holds._repository.hold_document(transaction, document_id, "litigation")
+        destroying = asyncio.create_task(destruction.destroy(ann.tenant_id, lambda _, __: None))
+        await until_blocked(observer)
+    with pytest.raises(TenantHeldError):
+        await destroying
+    assert (await documents.get(ann, document_id)).filename == "mill.txt"
+    await holds.lift(admin, document_id)
+    await destruction.destroy(ann.tenant_id, lambda _, __: None)
+    with pytest.raises(KeyDestroyedError):
+        await documents.read(ann, document_id)

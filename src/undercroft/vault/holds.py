@@ -37,6 +37,7 @@ class LegalHolds:
             NotFoundError: When the tenant has no such document.
         """
         async with self._database.transaction(scope) as transaction:
+            await self._repository.lock_tenant_key(transaction)
             row = await self._lock(transaction, document_id)
             held_at = await self._repository.hold_document(transaction, document_id, reason)
             await self._record(transaction, scope, "document.hold", row, reason)

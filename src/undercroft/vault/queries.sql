@@ -166,6 +166,11 @@ FOR UPDATE;
 -- name: get_key_salt :value
 SELECT salt FROM data_keys WHERE id = $1;
 
+-- name: lock_tenant_key :exec
+-- Against the destruction of the tenant's keys at the same time, which would not see the hold: it waits and then does, or
+-- was first.
+SELECT k.id FROM tenant_keys AS k WHERE k.tenant_id = current_tenant() AND k.is_current FOR SHARE;
+
 -- name: hold_document :value
 -- A hold that is there keeps its beginning.
 UPDATE documents SET held_at = coalesce(held_at, now()), hold_reason = $2, revision = revision + 1

@@ -137,6 +137,10 @@ class DocumentRepository:
         """The salt that belongs to a data key."""
         return cast("bytes", await _QUERIES.value(transaction, "get_key_salt", key_id))
 
+    async def lock_tenant_key(self, transaction: Transaction) -> None:
+        """Keep the tenant's keys from being destroyed until the transaction ends."""
+        await _QUERIES.execute(transaction, "lock_tenant_key")
+
     async def hold_document(
         self, transaction: Transaction, document_id: UUID, reason: str
     ) -> datetime:

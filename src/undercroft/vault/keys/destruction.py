@@ -3,11 +3,14 @@
 from typing import Final
 from uuid import UUID
 
+import asyncpg
+
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.ledger.models import Act, LogScope, OperatorScope
 from undercroft.ledger.service import Ledger
 from undercroft.vault.blobs.protocol import BlobStore
+from undercroft.vault.keys.errors import TenantHeldError
 from undercroft.vault.keys.repository import RotationRepository
 from undercroft.vault.keys.rotation import Progress
 
@@ -42,6 +45,7 @@ class TenantDestruction:
 
         Raises:
             NotFoundError: When the tenant never had a key: it never kept anything.
+            TenantHeldError: When documents of the tenant are under legal hold.
         """
         scope = LogScope(tenant_id)
         async with self._database.transaction(scope) as transaction:
@@ -58,7 +62,11 @@ class TenantDestruction:
         while blob is not None:
             blob = await self._repository.lock_blobs(transaction, blob, _BATCH)
         total = await self._repository.count_chunks(transaction)
-        if not await self._repository.destroy_tenant_keys(transaction):
+        try:
+            destroyed = await self._repository.destroy_tenant_keys(transaction)
+        except asyncpg.RestrictViolationError as error:
+            raise TenantHeldError from error
+        if not destroyed:
             if await self._repository.count_tenant_keys(transaction):
                 return
             raise NotFoundError("key of tenant", scope.tenant_id.hex)

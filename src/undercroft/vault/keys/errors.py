@@ -3,6 +3,18 @@
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
 
+class TenantHeldError(UndercroftError):
+    """A legal hold keeps the tenant's keys from being destroyed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Documents of this tenant are under legal hold. Have an admin lift every hold before its keys are "
+            "destroyed.",
+            kind=ErrorKind.CONFLICT,
+            code="legal_hold",
+        )
+
+
 class KeyDestroyedError(UndercroftError):
     """The tenant's key was destroyed, and with it everything that it encrypted."""
 
