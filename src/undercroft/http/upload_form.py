@@ -113,6 +113,7 @@ class _FormParser(MultiPartParser):
         super().on_headers_finished()
         file = self._current_part.file
         if file is not None:
+            file.file.close()  # the framework's own, which nothing will be written to
             self._current_part.file = _IncomingFile(self._begin(), file.filename, file.headers)
 
 
