@@ -36,6 +36,12 @@ max-examples = {examples}
 [phases.stateful]
 enabled = false
 
+# What is wrong may also be too large, and that is found first.
+[checks.negative_data_rejection]
+expected-statuses = [
+    "400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429", "5xx"
+]
+
 [parameters]
 vector_store_id = "{store_id}"
 file_id = "{file_id}"
@@ -69,7 +75,7 @@ checks.positive_data_acceptance.expected-statuses = [
 [[operations]]
 include-path = ["/v1/files", "/v1/responses", "/v1/chat/completions", "/v1/embeddings"]
 include-method = "POST"
-checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "415"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "413", "415"]
 [[operations]]
 include-path = "/v1/vector_stores/{{vector_store_id}}/search"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
