@@ -3,15 +3,20 @@
 The canary is a sentence. Its single words may be found, where docs/erasure.md says so: the index is made of them.
 """
 
+import asyncio
 import io
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from tests.e2e.conftest import Service
+from undercroft.kit.postgres.bootstrap import DATABASE, SUPERUSER, Credentials, database_url
+from undercroft.kit.postgres.server import running_urls
 
 pytestmark = pytest.mark.xdist_group("service")
 
@@ -20,6 +25,27 @@ def holders(folder: Path, canary: str) -> list[str]:
     """Files below a folder with the canary in them, in UTF-8 or UTF-16."""
     needles = [canary.encode(), canary.encode("utf-16-le")]
     return [str(path) for path in files_of(folder) if any(found_in(path, needles))]
+
+
+def write_out(data_dir: Path) -> None:
+    """Have the running server write every page to its file.
+
+    Without that, what was written may be in its memory alone, or in the log in a page image that is compressed: a
+    search of the files would then find nothing whatever there is.
+    """
+    asyncio.run(_checkpoint(data_dir))
+
+
+async def _checkpoint(data_dir: Path) -> None:
+    urls = running_urls(data_dir)
+    assert urls is not None
+    socket_folder = Path(parse_qs(urlsplit(urls.service).query)["host"][0])
+    password = Credentials.load(data_dir / "postgres" / "credentials.json").superuser
+    connection = await asyncpg.connect(database_url(SUPERUSER, password, socket_folder, DATABASE))
+    try:
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
 
 
 def files_of(folder: Path) -> Iterator[Path]:
@@ -61,6 +87,7 @@ def test_a_canary_through_every_input_is_in_no_file(service: Service) -> None:
     assert in_text in client.responses.retrieve(response.id).to_json()
     assert client.vector_stores.retrieve(store.id).name == in_store
     assert client.files.content(file.id).text.count(in_text) == 1
+    write_out(service.data_dir)
     for canary in (in_text, in_name, in_store, in_question, in_instructions):
         assert holders(service.data_dir, canary) == []
         assert canary not in service.log()

@@ -6,7 +6,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.e2e.conftest import Service
-from tests.e2e.test_canary import holders
+from tests.e2e.test_canary import holders, write_out
 
 pytestmark = pytest.mark.xdist_group("service")
 
@@ -33,6 +33,7 @@ def test_only_plain_fields_of_records_are_in_the_files(service: Service) -> None
         base_url=f"{service.url}/v1", headers={"Authorization": f"Bearer {key}"}, timeout=60
     ) as http:
         write_everywhere(http, canary)
+    write_out(service.data_dir)
     for place in PLACES:
         assert holders(service.data_dir, canary[place]) == [], place
         assert canary[place] not in service.log(), place

@@ -442,12 +442,15 @@ async def test_no_more_jobs_of_a_kind_run_at_once_than_it_may(
     running = {"embed": 0, "parse": 0}
     most = {"embed": 0, "parse": 0}
     left = {"embed": 12, "parse": 12}
+    # Each waits for as many as may run: fewer at once would never be done.
+    full = {"embed": asyncio.Barrier(1), "parse": asyncio.Barrier(3)}
     done = asyncio.Event()
 
     def count(kind: str) -> JobHandler:
         async def handle(context: JobContext) -> None:
             running[kind] += 1
             most[kind] = max(most[kind], running[kind])
+            await full[kind].wait()
             await context.progress(0, 1)
             running[kind] -= 1
             left[kind] -= 1
