@@ -12,9 +12,9 @@ import structlog
 from tests.conftest import MakeScope
 from tests.ledger.conftest import Parts, act
 from undercroft.kit.database import Database
+from undercroft.kit.lru import LruCache
 from undercroft.kit.sql import NoRowError
 from undercroft.ledger.leaves import commit, derive_salt, encode_leaf
-from undercroft.ledger.lru import LruCache
 from undercroft.ledger.models import Act, LogScope, Outcome, Subject
 from undercroft.ledger.verification.entries import Entry, read_entry
 

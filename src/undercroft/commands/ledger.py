@@ -2,6 +2,7 @@
 
 from undercroft.commands.databases import connect_any_database
 from undercroft.identity.service import find_tenant
+from undercroft.identity.tenants import list_tenants
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
@@ -9,7 +10,6 @@ from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.notes import verifier_key
 from undercroft.ledger.rotation import SigningKeyRotation
 from undercroft.ledger.service import Ledger
-from undercroft.operations.tenants import each_tenant
 from undercroft.vault.keys.configured import open_key_provider
 
 
@@ -24,7 +24,6 @@ async def rotate_signing_keys(settings: Settings, tenant: str | None) -> list[st
         if tenant is not None:
             tenants = [await find_tenant(database, tenant)]
         else:
-            async with database.transaction_without_scope() as transaction:
-                tenants = [each async for each in each_tenant(transaction)]
+            tenants = await list_tenants(database)
         made = [(await rotation.rotate(each)).signers[0] for each in tenants]
     return [verifier_key(signer.name, signer.public_key) for signer in made]

@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Final
 
@@ -13,12 +13,14 @@ import structlog
 
 from undercroft.commands.databases import database_pool, open_any_database
 from undercroft.commands.parent import stop_with_parent
+from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue
 from undercroft.jobs.worker import Worker
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
+from undercroft.kit.tasks import run_until_closed
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
@@ -40,6 +42,8 @@ READY_LINE: Final = "ready"
 """What a worker that belongs to a service writes on its standard output once it takes jobs."""
 
 _OWN_POOL: Final = 5
+_PURGE_SECONDS: Final = 60.0
+_SWEEP_SECONDS: Final = 24 * 3600.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -99,8 +103,7 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         _log.warning("parser_less_confined", missing=sandbox.missing_protections)
     provider = await open_key_provider(settings, database)
     sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
-    sequencing = asyncio.create_task(sequencer.run())
-    stack.push_async_callback(_cancel, sequencing)
+    run_until_closed(stack, sequencer.run())
     blobs, keys = open_blob_store(settings), KeyRing(provider, ids)
     trash = Trash(
         own,
@@ -109,10 +112,9 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         Ledger(own, ids, clock, sequencer.wake),
         timedelta(days=settings.document_retention_days),
     )
-    purging = asyncio.create_task(trash.purge_for_ever())
-    stack.push_async_callback(_cancel, purging)
-    sweeping = asyncio.create_task(OrphanSweep(own, blobs, clock).sweep_for_ever())
-    stack.push_async_callback(_cancel, sweeping)
+    orphans = OrphanSweep(own, blobs, clock)
+    run_until_closed(stack, Rounds("purge_trash", trash.purge, _PURGE_SECONDS).run())
+    run_until_closed(stack, Rounds("sweep_orphans", orphans.sweep, _SWEEP_SECONDS).run())
     tasks = IndexTasks(
         database,
         blobs,
@@ -138,9 +140,3 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         **migrations.handlers(),
     }
     return Worker(own, handlers, clock=clock, random=random.random)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

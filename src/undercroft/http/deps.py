@@ -42,7 +42,7 @@ from undercroft.vault.versions import VersionService
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a route may call, wired once by ``http/app.py``."""
+    """Everything a route may call, wired once by ``http/wiring.py``."""
 
     settings: Settings
     telemetry: Telemetry

@@ -20,3 +20,6 @@ UPDATE api_keys AS k SET revoked_at = coalesce(k.revoked_at, now())
 FROM users AS u
 WHERE k.prefix = $1 AND u.tenant_id = k.tenant_id AND u.id = k.user_id
 RETURNING k.id, k.user_id, u.ledger_salt;
+
+-- name: list_tenants :many
+SELECT tenant_id FROM list_tenants($1, $2) AS tenant_id;

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from undercroft.kit.crypto.aead import bind
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database, Transaction
-from undercroft.ledger.lru import LruCache
+from undercroft.kit.lru import LruCache
 from undercroft.ledger.models import LogScope, StoredKey
 from undercroft.ledger.notes import Signer
 from undercroft.ledger.repository import LedgerRepository

@@ -9,9 +9,9 @@ import structlog
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.lru import LruCache
 from undercroft.kit.sql import NoRowError
 from undercroft.ledger.leaves import encode_leaf
-from undercroft.ledger.lru import LruCache
 from undercroft.ledger.models import OPERATOR_ID, TENANT_PREFIX, Act, NewEntry, Subject
 from undercroft.ledger.repository import LedgerRepository
 

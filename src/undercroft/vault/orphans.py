@@ -1,16 +1,11 @@
 """Files of the store that no content names: what a crash left between keeping bytes and committing their row."""
 
-import asyncio
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-import asyncpg
-import structlog
-
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database
-from undercroft.kit.errors import UnavailableError
 from undercroft.ledger.models import LogScope
 from undercroft.vault.blobs.protocol import BlobStore, KeptFile
 from undercroft.vault.repository import DocumentRepository
@@ -19,17 +14,6 @@ _ORPHANED_AFTER: Final = timedelta(days=1)
 """Of a file whose row is about to be committed the age counts from when its upload began, in S3 as in a folder. No
 upload takes this long."""
 _BATCH: Final = 500
-_SWEEP_SECONDS: Final = 24 * 3600.0
-_LATER: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-    UnavailableError,
-    OSError,
-    TimeoutError,
-)
-
-_log = structlog.stdlib.get_logger(__name__)
 
 
 class OrphanSweep:
@@ -69,18 +53,6 @@ class OrphanSweep:
         for files in waiting.values():
             swept += await self._sweep(files)
         return swept
-
-    async def sweep_for_ever(self) -> None:
-        """Sweep once a day, until cancelled."""
-        while True:
-            try:
-                swept = await self.sweep()
-            except _LATER as error:
-                _log.warning("orphans_not_swept", error=repr(error))
-            else:
-                if swept:
-                    _log.info("orphans_swept", files=swept)
-            await asyncio.sleep(_SWEEP_SECONDS)
 
     async def _sweep(self, files: list[KeptFile]) -> int:
         tenant_id = files[0].tenant_id

@@ -1,16 +1,11 @@
 """The trash: where a deleted document waits, invisible, until it is restored or its time is over."""
 
-import asyncio
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-import asyncpg
-import structlog
-
 from undercroft.kit.database import Database, Scope
-from undercroft.kit.errors import UnavailableError
 from undercroft.ledger.service import Ledger
 from undercroft.vault.access import DocumentAccess
 from undercroft.vault.blobs.protocol import BlobStore
@@ -21,17 +16,6 @@ from undercroft.vault.models import Document, ExpiredDocument
 from undercroft.vault.repository import DocumentRepository
 
 _BATCH: Final = 100
-_PURGE_SECONDS: Final = 60.0
-_DATABASE_GONE: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-    UnavailableError,
-    OSError,
-    TimeoutError,
-)
-
-_log = structlog.stdlib.get_logger(__name__)
 
 
 class Trash:
@@ -110,18 +94,6 @@ class Trash:
             # What another worker has, or what was held meanwhile, would be listed again and again.
             if len(expired) < _BATCH or not any(erased):
                 return purged
-
-    async def purge_for_ever(self) -> None:
-        """Purge once a minute, until cancelled."""
-        while True:
-            try:
-                purged = await self.purge()
-            except _DATABASE_GONE as error:
-                _log.warning("trash_not_purged", error=repr(error))
-            else:
-                if purged:
-                    _log.info("trash_purged", documents=purged)
-            await asyncio.sleep(_PURGE_SECONDS)
 
     async def _purge(self, expired: ExpiredDocument) -> bool:
         """In the name of its owner, who deleted it."""

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from undercroft.identity.tenants import each_tenant
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.crypto.segments import ciphertext_length
@@ -34,7 +35,6 @@ from undercroft.operations.backups.manifest import (
 from undercroft.operations.backups.repository import BackupRepository
 from undercroft.operations.backups.tables import Table, list_tables
 from undercroft.operations.errors import OperationError
-from undercroft.operations.tenants import each_tenant
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.errors import BlobMissingError
 

@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.identity.models import UserScope
+from undercroft.identity.tenants import each_tenant
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.crypto.providers.protocol import KeyProvider, KeyUnavailableError
 from undercroft.kit.crypto.segments import plaintext_length
@@ -26,7 +27,6 @@ from undercroft.operations.backups.tables import list_tables
 from undercroft.operations.errors import OperationError
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.operations.examination.findings import Fault, Findings
-from undercroft.operations.tenants import each_tenant
 from undercroft.retrieval.index.service import IndexService
 from undercroft.vault.blobs.models import StagedBlob
 from undercroft.vault.blobs.protocol import BlobStore

@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from undercroft.identity.tenants import each_tenant
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, set_scope
 from undercroft.ledger.models import LogScope
 from undercroft.operations.examination.examiner import Examined, Examiner
 from undercroft.operations.examination.findings import Fault, Findings
 from undercroft.operations.examination.repository import ExaminationRepository
-from undercroft.operations.tenants import each_tenant
 from undercroft.vault.blobs.protocol import BlobStore, KeptFile
 
 ORPHANED_AFTER: Final = timedelta(hours=1)

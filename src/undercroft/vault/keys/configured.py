@@ -1,9 +1,6 @@
 """The key provider that the settings name, opened so that no lost key can pass unnoticed."""
 
-from collections.abc import AsyncIterator
-from typing import Final
-from uuid import UUID
-
+from undercroft.identity.tenants import list_tenants
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database
@@ -11,8 +8,6 @@ from undercroft.kit.settings import Settings
 from undercroft.ledger.keys import list_wrapped_keys
 from undercroft.ledger.models import LogScope
 from undercroft.vault.keys.repository import RotationRepository
-
-_TENANTS: Final = 500
 
 
 async def open_key_provider(settings: Settings, database: Database) -> KeyProvider:
@@ -27,7 +22,7 @@ async def open_key_provider(settings: Settings, database: Database) -> KeyProvid
     """
 
     async def nothing_is_wrapped() -> bool:
-        async for tenant_id in _list_tenants(database):
+        for tenant_id in await list_tenants(database):
             async with database.transaction(LogScope(tenant_id)) as transaction:
                 has_keys = await RotationRepository().list_tenant_keys(transaction)
             if has_keys or await list_wrapped_keys(database, tenant_id):
@@ -35,14 +30,3 @@ async def open_key_provider(settings: Settings, database: Database) -> KeyProvid
         return True
 
     return await KeyFile.open(settings.key_path, may_create=nothing_is_wrapped)
-
-
-async def _list_tenants(database: Database) -> AsyncIterator[UUID]:
-    after = UUID(int=0)
-    while True:
-        async with database.transaction_without_scope() as transaction:
-            tenants = await RotationRepository().list_tenants(transaction, after, _TENANTS)
-        if not tenants:
-            return
-        for after in tenants:
-            yield after

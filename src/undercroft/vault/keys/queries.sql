@@ -187,9 +187,6 @@ WHERE k.tenant_id = current_tenant() AND k.wrapped_key IS NOT NULL;
 -- Only what was read: a key that was destroyed meanwhile must stay destroyed.
 UPDATE tenant_keys SET wrapped_key = $2 WHERE id = $1 AND wrapped_key = $3;
 
--- name: list_tenants :many
-SELECT tenant_id FROM list_tenants($1, $2) AS tenant_id;
-
 -- name: lock_tenant_keys :exec
 -- Replacing a tenant's key and destroying all of them exclude each other: a destruction that had begun would not see the
 -- key that a rotation commits while it waits, and leave it. A statement of its own: the next one sees what was awaited.

@@ -165,11 +165,6 @@ class RotationRepository:
         """Store a tenant's key as the provider wraps it now, unless it was changed meanwhile."""
         await _QUERIES.execute(transaction, "rewrap_tenant_key", key_id, new, old)
 
-    async def list_tenants(self, transaction: Transaction, after: UUID, limit: int) -> list[UUID]:
-        """Tenants in the order of their ids."""
-        rows = await _QUERIES.many(transaction, "list_tenants", after, limit)
-        return [row["tenant_id"] for row in rows]
-
 
 def wrapped_key(row: Record, prefix: str = "") -> WrappedDataKey:
     """The key in a row of any statement that joins ``data_keys`` and ``tenant_keys`` as find_data_key does."""

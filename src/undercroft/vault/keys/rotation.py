@@ -9,13 +9,14 @@ then their statistics. Data keys are locked behind the tenant's key, and waited 
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 import structlog
 
+from undercroft.identity.tenants import list_tenants
 from undercroft.kit.crypto.aead import KEY_BYTES, DecryptionError, seal
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database, Scope
@@ -28,7 +29,6 @@ from undercroft.vault.keys.repository import RotationRepository
 from undercroft.vault.keys.service import KeyRing, data_key_context, tenant_key_context
 
 _BATCH: Final = 500
-_TENANTS: Final = 500
 _FIRST: Final = UUID(int=0)
 _NONE: Final[frozenset[UUID]] = frozenset()
 
@@ -100,7 +100,7 @@ class KeyRotation:
 
     async def rotate_provider(self, progress: Progress) -> None:
         """Wrap with the provider's current key whatever an earlier one still wraps, in every tenant."""
-        tenants = [tenant_id async for tenant_id in self._list_tenants()]
+        tenants = await list_tenants(self._database)
         for done, tenant_id in enumerate(tenants, 1):
             await self._rewrap_tenant(tenant_id)
             await self._log_keys.rewrap(tenant_id)
@@ -108,7 +108,7 @@ class KeyRotation:
 
     async def needs_former_keys(self) -> bool:
         """Whether anything is still wrapped with a key of the provider's that is not the current one."""
-        async for tenant_id in self._list_tenants():
+        for tenant_id in await list_tenants(self._database):
             async with self._database.transaction(LogScope(tenant_id)) as transaction:
                 keys = await self._repository.list_tenant_keys(transaction)
             wrapped = [key.wrapped for key in keys if key.wrapped is not None]
@@ -198,14 +198,3 @@ class KeyRotation:
             )
             async with self._database.transaction(scope) as transaction:
                 await self._repository.rewrap_tenant_key(transaction, key.id, key.wrapped, renewed)
-
-    async def _list_tenants(self) -> AsyncIterator[UUID]:
-        last = UUID(int=0)
-        while True:
-            async with self._database.transaction_without_scope() as transaction:
-                page = await self._repository.list_tenants(transaction, last, _TENANTS)
-            for tenant_id in page:
-                yield tenant_id
-            if len(page) < _TENANTS:
-                return
-            last = page[-1]

@@ -10,7 +10,6 @@ rows all the same and opens what they hold *now*: with the row gone, a cached ke
 import hashlib
 import hmac
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
@@ -21,6 +20,7 @@ from undercroft.kit.crypto.aead import KEY_BYTES, bind, seal, unseal
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.ids import IdSource
+from undercroft.kit.lru import LruCache
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey, WrappedDataKey, WrappedTenantKey
 from undercroft.vault.keys.repository import KeyRepository, wrapped_key
@@ -49,7 +49,7 @@ class KeyRing:
         self._ids = ids
         self._entropy = entropy
         self._repository = KeyRepository()
-        self._open_tenant_keys: OrderedDict[UUID, tuple[bytes, bytes]] = OrderedDict()
+        self._open_tenant_keys: LruCache[UUID, tuple[bytes, bytes]] = LruCache(_CACHED)
 
     def generate(self) -> DataKey:
         """A fresh data key, for what is encrypted before its row can be written. It is kept by :meth:`keep`."""
@@ -166,18 +166,15 @@ class KeyRing:
             DecryptionError: When its row was altered or swapped.
         """
         if key.wrapped is None:
-            self._open_tenant_keys.pop(key.id, None)
+            self._open_tenant_keys.drop(key.id)
             raise KeyDestroyedError
         cached = self._open_tenant_keys.get(key.id)
         if cached is not None and cached[0] == key.wrapped:
-            self._open_tenant_keys.move_to_end(key.id)
             return cached[1]
         material = await self._provider.unwrap(
             key.wrapped, tenant_key_context(key.tenant_id, key.id)
         )
-        self._open_tenant_keys[key.id] = (key.wrapped, material)
-        while len(self._open_tenant_keys) > _CACHED:
-            self._open_tenant_keys.popitem(last=False)
+        self._open_tenant_keys.put(key.id, (key.wrapped, material))
         return material
 
 

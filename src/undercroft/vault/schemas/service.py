@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -14,6 +13,7 @@ from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.lru import LruCache
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.models import DataKey
@@ -42,7 +42,7 @@ class SchemaService:
         self._ledger = ledger
         self._ids = ids
         self._repository = SchemaRepository()
-        self._validators: OrderedDict[tuple[UUID, int], SchemaValidator] = OrderedDict()
+        self._validators: LruCache[tuple[UUID, int], SchemaValidator] = LruCache(_CACHED)
 
     async def create(self, scope: Scope, name: str, definition: Definition) -> Schema:
         """Make version 1 of a schema.
@@ -186,11 +186,7 @@ class SchemaService:
         if validator is None:
             # Milliseconds, and more for a large schema: too long for the event loop.
             validator = await asyncio.to_thread(SchemaValidator, schema.definition.schema)
-            self._validators[place] = validator
-            while len(self._validators) > _CACHED:
-                self._validators.popitem(last=False)
-        else:
-            self._validators.move_to_end(place)
+            self._validators.put(place, validator)
         return validator
 
     @asynccontextmanager

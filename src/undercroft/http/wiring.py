@@ -1,0 +1,186 @@
+"""The only place where the API's parts are wired together."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from undercroft.chat.answering import Answerer
+from undercroft.chat.providers.configured import open_models
+from undercroft.chat.responses.service import ResponseService
+from undercroft.http.deps import Services
+from undercroft.http.health import Readiness, ReadinessCheck
+from undercroft.identity.service import IdentityService
+from undercroft.jobs.service import JobQueue, JobService
+from undercroft.kit.clock import Clock
+from undercroft.kit.database import Database
+from undercroft.kit.egress import open_client
+from undercroft.kit.ids import IdSource
+from undercroft.kit.migrations import describe_pending
+from undercroft.kit.settings import Settings
+from undercroft.kit.tasks import run_until_closed
+from undercroft.kit.telemetry import Telemetry
+from undercroft.ledger.audit import AuditService
+from undercroft.ledger.keys import LogKeys
+from undercroft.ledger.reading import LedgerReader
+from undercroft.ledger.sequencer import Sequencer
+from undercroft.ledger.service import Ledger
+from undercroft.retrieval.collections.service import CollectionService
+from undercroft.retrieval.embedding.configured import open_embedder
+from undercroft.retrieval.index.service import IndexService
+from undercroft.retrieval.parsing.detection import detect_media_type
+from undercroft.retrieval.search.service import SearchService
+from undercroft.vault.blobs.configured import open_blob_store
+from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.holds import LegalHolds
+from undercroft.vault.intake import Intake
+from undercroft.vault.keys.configured import open_key_provider
+from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.locks import RecordLocks
+from undercroft.vault.records.migrations import RecordMigrations
+from undercroft.vault.records.service import RecordService
+from undercroft.vault.records.storage import RecordStorage
+from undercroft.vault.schemas.service import SchemaService
+from undercroft.vault.service import DocumentService
+from undercroft.vault.trash import Trash
+from undercroft.vault.uploads.parts import PartStore
+from undercroft.vault.uploads.service import UploadService
+from undercroft.vault.usage.models import Quotas
+from undercroft.vault.usage.service import UsageService
+from undercroft.vault.versions import VersionService
+
+_SEQUENCER_POOL: Final = 2
+_LONGEST_PENDING_SECONDS: Final = 30.0
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings,
+    database_url: str,
+    worker_check: ReadinessCheck,
+    clock: Clock,
+    ids: IdSource,
+    telemetry: Telemetry,
+) -> AsyncGenerator[Services]:
+    """Everything that the routes call, open while the context is."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            Database(
+                database_url,
+                clock=clock,
+                size=settings.database_pool_size,
+                statement_cache=settings.database_statement_cache,
+                observer=telemetry,
+            )
+        )
+        client = await stack.enter_async_context(open_client())
+        embedder = await open_embedder(settings, client, clock)
+        stack.push_async_callback(embedder.close)
+        registry = open_models(settings, client, clock)
+        stack.push_async_callback(registry.close)
+        run_until_closed(stack, telemetry.watch_loop(clock))
+
+        provider = await open_key_provider(settings, database)
+        keys = KeyRing(provider, ids)
+        log_keys = LogKeys(database, provider, settings.ledger_origin)
+        # Numbers must not wait behind requests for a connection.
+        own = await stack.enter_async_context(
+            Database(
+                database_url,
+                clock=clock,
+                size=_SEQUENCER_POOL,
+                statement_cache=settings.database_statement_cache,
+            )
+        )
+        sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
+        run_until_closed(stack, sequencer.run())
+        journal = Ledger(database, ids, clock, sequencer.wake)
+        ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
+        blobs = open_blob_store(settings)
+        staging = Staging(settings.staging_dir, ids)
+        await staging.sweep(clock.now())
+        record_schemas = SchemaService(database, keys, journal, ids)
+        storage = RecordStorage(keys, ids)
+        kept_records = RecordService(database, storage, record_schemas, journal)
+        usage_service = UsageService(
+            database, Quotas(settings.tenant_quota_bytes, settings.user_quota_bytes)
+        )
+        limit = settings.max_upload_bytes
+        intake = Intake(blobs, staging, keys, usage_service, ids, detect_media_type, limit)
+        documents = DocumentService(database, blobs, intake, keys, journal, ids)
+        parts = PartStore(blobs, staging, keys, ids)
+        upload_service = UploadService(
+            database,
+            parts,
+            intake,
+            documents,
+            keys,
+            usage_service,
+            journal,
+            JobQueue(ids),
+            ids,
+            limit,
+        )
+        index = IndexService(JobQueue(ids))
+        versions = VersionService(database, blobs, intake, keys, journal, index.follow)
+        retention = timedelta(days=settings.document_retention_days)
+        collections = CollectionService(database, keys, ids, index)
+        search = SearchService(database, keys, journal, embedder)
+        answers = Answerer(search, registry)
+
+        checks = {
+            "database": partial(describe_pending, database),
+            "models": _models_are_loaded,
+            "worker": worker_check,
+            "ledger": partial(_ledger_keeps_up, sequencer, clock),
+        }
+        yield Services(
+            settings=settings,
+            telemetry=telemetry,
+            readiness=Readiness(checks),
+            ids=ids,
+            clock=clock,
+            identity=IdentityService(database, journal, ids, clock),
+            intake=intake,
+            uploads=upload_service,
+            usage=usage_service,
+            documents=documents,
+            schemas=record_schemas,
+            records=kept_records,
+            record_locks=RecordLocks(kept_records, journal),
+            record_migrations=RecordMigrations(
+                database, storage, record_schemas, journal, JobQueue(ids), ids
+            ),
+            versions=versions,
+            trash=Trash(database, blobs, keys, journal, retention),
+            holds=LegalHolds(database, journal),
+            receipts=Receipts(versions, log_keys),
+            collections=collections,
+            search=search,
+            embedder=embedder,
+            models=registry,
+            answers=answers,
+            responses=ResponseService(database, keys, answers, ids, clock),
+            jobs=JobService(database),
+            ledger=journal,
+            ledger_reader=ledger_reader,
+            audit=AuditService(
+                database, ledger_reader, [documents, upload_service, record_schemas, kept_records]
+            ),
+        )
+
+
+async def _ledger_keeps_up(sequencer: Sequencer, clock: Clock) -> str | None:
+    oldest = await sequencer.find_oldest_pending()
+    if oldest is None:
+        return None
+    seconds = (clock.now() - oldest).total_seconds()
+    if seconds <= _LONGEST_PENDING_SECONDS:
+        return None
+    return f"an entry has waited {seconds:.0f} seconds for its number"
+
+
+async def _models_are_loaded() -> None:
+    """They are, before the first request is accepted; a model server that is down is not our unreadiness."""
