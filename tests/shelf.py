@@ -23,7 +23,8 @@ from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
-from undercroft.retrieval.embedding.local import MINILM, OnnxEmbedder
+from undercroft.retrieval.embedding.local import OnnxEmbedder
+from undercroft.retrieval.embedding.models import MINILM
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer, locate_minilm

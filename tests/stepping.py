@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.retrieval.embedding.protocol import Embedder, EmbeddingModel, Embeddings, Vectors
+from undercroft.retrieval.embedding.models import EmbeddingModel
+from undercroft.retrieval.embedding.protocol import Embedder, Embeddings, Vectors
 
 PATIENCE = 20.0
 """Seconds after which a test gives up waiting for what must happen."""

@@ -1,4 +1,7 @@
-"""The command line."""
+"""The command line.
+
+Each command imports what it runs: all parts of the program together take seconds of a processor.
+"""
 
 import sys
 from datetime import timedelta
@@ -7,29 +10,11 @@ from typing import Annotated, Final, NoReturn
 from uuid import UUID
 
 import typer
-from rich.console import Console
 
-from undercroft.commands.client import ServiceClient
-from undercroft.commands.demo import run_demo
-from undercroft.commands.encryption import (
-    destroy_tenant,
-    rotate_provider,
-    rotate_tenant,
-)
-from undercroft.commands.evaluate import evaluate_beir
-from undercroft.commands.ingest import ingest_paths
-from undercroft.commands.jobs import list_dead_jobs, retry_job
-from undercroft.commands.keys import create_key, revoke_key
-from undercroft.commands.ledger import rotate_signing_keys
-from undercroft.commands.migrate import migrate_database
 from undercroft.commands.operations import operations
 from undercroft.commands.running import DataDir, set_up
 from undercroft.commands.running import run as run_command
-from undercroft.commands.serve import serve as run_service
-from undercroft.commands.verify import verify as verify_files
-from undercroft.commands.worker import run_worker
 from undercroft.identity.models import Role
-from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.crypto.providers.key_file import KeyFileError
 from undercroft.kit.errors import InvalidRequestError, NotFoundError, UndercroftError
 from undercroft.kit.ids import parse_id, render_id
@@ -40,7 +25,6 @@ from undercroft.kit.settings import Settings, SettingsError
 from undercroft.ledger.verification.notes import KeyFormatError
 from undercroft.ledger.verification.verify import VerificationUsageError
 from undercroft.operations.errors import OperationError
-from undercroft.retrieval.minilm.prepare import prepare_minilm
 
 # What a person can mend; anything else is a defect and shows its traceback.
 _EXPECTED: Final = (
@@ -96,6 +80,7 @@ def serve(
     with_parent: WithParent = False,
 ) -> None:
     """Run the API, a worker and the embedded database."""
+    from undercroft.commands.serve import serve as run_service
 
     async def run(settings: Settings) -> None:
         await run_service(settings, belongs_to_parent=with_parent)
@@ -106,6 +91,7 @@ def serve(
 @application.command()
 def worker(data_dir: DataDir = None, with_parent: WithParent = False) -> None:
     """Run background jobs for a service that runs on the same database."""
+    from undercroft.commands.worker import run_worker
 
     async def run(settings: Settings) -> None:
         await run_worker(settings, belongs_to_parent=with_parent)
@@ -116,6 +102,8 @@ def worker(data_dir: DataDir = None, with_parent: WithParent = False) -> None:
 @application.command()
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the database to this program's schema, as its owner."""
+    from undercroft.commands.migrate import migrate_database
+
     applied = run_command(migrate_database, set_up(data_dir=data_dir))
     typer.echo(f"Applied: {', '.join(applied)}." if applied else "Nothing to apply.")
 
@@ -128,6 +116,8 @@ def demo(
     data_dir: DataDir = None,
 ) -> None:
     """Start a service with sample documents and ask it a question."""
+    from undercroft.commands.demo import run_demo
+
     run_command(run_demo, set_up(port=port, data_dir=data_dir))
 
 
@@ -143,6 +133,10 @@ def ingest(
     ] = "Documents",
 ) -> None:
     """Put files and folders into a vector store of a running service."""
+    from rich.console import Console
+
+    from undercroft.commands.client import ServiceClient
+    from undercroft.commands.ingest import ingest_paths
 
     async def run(_: Settings) -> None:
         async with ServiceClient(url, key) as client:
@@ -157,6 +151,8 @@ def models(
     models_dir: Annotated[Path | None, typer.Option(help="Folder of prepared models.")] = None,
 ) -> None:
     """Prepare the built-in embedding model."""
+    from undercroft.retrieval.minilm.prepare import prepare_minilm
+
     settings = set_up(models_dir=models_dir)
     prepare_minilm(settings.models_dir, lambda text: typer.echo(text, err=True))
 
@@ -170,6 +166,7 @@ def evaluate(
     data_dir: DataDir = None,
 ) -> None:
     """Measure how well and how fast search answers a test collection, in a database of its own."""
+    from undercroft.commands.evaluate import evaluate_beir
 
     async def measure(settings: Settings) -> str:
         return await evaluate_beir(settings, beir, as_json=as_json)
@@ -203,6 +200,8 @@ def verify(
     ] = False,
 ) -> None:
     """Check a log, an export or one entry, offline, with nothing but the public key."""
+    from undercroft.commands.verify import verify as verify_files
+
     good, report = verify_files(path, key, since, entry, content, as_json=as_json)
     typer.echo(report)
     raise typer.Exit(0 if good else 1)
@@ -222,6 +221,8 @@ def keys_create(
     data_dir: DataDir = None,
 ) -> None:
     """Make an API key and print it. It is shown this once."""
+    from undercroft.commands.keys import create_key
+
     lifetime = None if days is None else timedelta(days=days)
 
     async def create(settings: Settings) -> str:
@@ -237,6 +238,7 @@ def keys_revoke(
     data_dir: DataDir = None,
 ) -> None:
     """Revoke an API key, from the next request on."""
+    from undercroft.commands.keys import revoke_key
 
     async def revoke(settings: Settings) -> None:
         await revoke_key(settings, tenant, prefix)
@@ -250,6 +252,8 @@ def jobs_dead(
     data_dir: DataDir = None,
 ) -> None:
     """List the jobs that were given up."""
+    from undercroft.commands.jobs import list_dead_jobs
+    from undercroft.jobs.service import JOB_PREFIX
 
     async def show(settings: Settings) -> None:
         for job in await list_dead_jobs(settings, limit):
@@ -263,6 +267,9 @@ def jobs_dead(
 @jobs.command("retry")
 def jobs_retry(job_id: str, data_dir: DataDir = None) -> None:
     """Queue a job again that was given up, by its id: job_..."""
+    from undercroft.commands.jobs import retry_job
+    from undercroft.jobs.service import JOB_PREFIX
+
     wanted = parse_id(JOB_PREFIX, job_id)
     if wanted is None:
         raise NotFoundError("dead job", job_id)
@@ -280,6 +287,8 @@ def ledger_rotate_key(
     data_dir: DataDir = None,
 ) -> None:
     """Give a log another signing key and print its verifier key. The one before signs along until the next rotation."""
+    from undercroft.commands.ledger import rotate_signing_keys
+
     if everyone is (tenant is not None):
         raise InvalidRequestError("Say --tenant NAME or --all.")
 
@@ -295,6 +304,7 @@ def encryption_rotate_tenant(
     tenant: Annotated[str, typer.Option(help="Name of the tenant.")], data_dir: DataDir = None
 ) -> None:
     """Give a tenant another key and destroy the one before. Run it again if it was interrupted."""
+    from undercroft.commands.encryption import rotate_tenant
 
     async def rotate(settings: Settings) -> frozenset[UUID]:
         return await rotate_tenant(settings, tenant, _echo_progress)
@@ -308,6 +318,7 @@ def encryption_rotate_tenant(
 @encryption.command("rotate-provider")
 def encryption_rotate_provider(data_dir: DataDir = None) -> None:
     """Put a fresh key into the key file and wrap every tenant's keys with it."""
+    from undercroft.commands.encryption import rotate_provider
 
     async def rotate(settings: Settings) -> None:
         await rotate_provider(settings, _echo_progress)
@@ -325,6 +336,8 @@ def encryption_destroy_tenant(
     data_dir: DataDir = None,
 ) -> None:
     """Destroy a tenant's keys: everything that it keeps is unreadable from then on. Run it again if interrupted."""
+    from undercroft.commands.encryption import destroy_tenant
+
     if not forever:
         raise InvalidRequestError("This cannot be undone. Say --forever if that is what you want.")
 

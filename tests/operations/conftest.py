@@ -29,7 +29,7 @@ from undercroft.operations.examination.examiner import Examiner
 from undercroft.operations.examination.findings import Finding, Findings
 from undercroft.operations.examination.fsck import Examination, Fsck
 from undercroft.operations.repairs.repair import Repair
-from undercroft.retrieval.embedding.local import MINILM
+from undercroft.retrieval.embedding.models import MINILM
 from undercroft.retrieval.index.service import IndexService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys.service import KeyRing

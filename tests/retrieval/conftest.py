@@ -14,7 +14,8 @@ from tests.shelf import Shelf, open_shelf
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.settings import Settings
-from undercroft.retrieval.embedding.local import MINILM, OnnxEmbedder
+from undercroft.retrieval.embedding.local import OnnxEmbedder
+from undercroft.retrieval.embedding.models import MINILM
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.embedding.remote import RemoteEmbedder
 from undercroft.retrieval.minilm.files import MinilmFiles, locate_minilm

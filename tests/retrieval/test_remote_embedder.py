@@ -15,7 +15,7 @@ from tests.servers.embeddings_server import KEY
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
 from undercroft.retrieval.embedding.local import OnnxEmbedder
-from undercroft.retrieval.embedding.protocol import EmbeddingModel
+from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.embedding.remote import RemoteEmbedder, RemoteLimits
 
 TEXTS = ["rent is due", "the glacier retreats", "a happy dog"]

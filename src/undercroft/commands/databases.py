@@ -20,7 +20,7 @@ from undercroft.kit.postgres.errors import DataFolderInUseError
 from undercroft.kit.postgres.server import DatabaseUrls, EmbeddedPostgres, running_urls
 from undercroft.kit.preflight import check_server
 from undercroft.kit.settings import Settings, SettingsError
-from undercroft.retrieval.embedding.configured import configured_model
+from undercroft.retrieval.embedding.models import configured_model
 
 _STARTING_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.2

@@ -32,7 +32,8 @@ from undercroft.kit.postgres.server import EmbeddedPostgres
 from undercroft.kit.settings import Settings
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
-from undercroft.retrieval.embedding.configured import configured_model, open_embedder
+from undercroft.retrieval.embedding.configured import open_embedder
+from undercroft.retrieval.embedding.models import configured_model
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService

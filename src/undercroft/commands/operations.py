@@ -1,20 +1,12 @@
-"""The commands by which an operator keeps a service's data safe."""
+"""The commands by which an operator keeps a service's data safe. Each imports what it runs, as in ``cli``."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from undercroft.commands.backups import back_up
-from undercroft.commands.backups import restore as restore_backup
-from undercroft.commands.export import export_tenant
-from undercroft.commands.fsck import fsck as examine
 from undercroft.commands.running import DataDir, run, set_up
-from undercroft.commands.scrub import scrub as scrub_files
 from undercroft.kit.settings import Settings
-from undercroft.operations.backups.backup import BackupSummary
-from undercroft.operations.backups.restore import RestoreSummary
-from undercroft.operations.exports.export import ExportSummary
 
 operations = typer.Typer()
 
@@ -25,6 +17,8 @@ def backup(
     data_dir: DataDir = None,
 ) -> None:
     """Back everything up but the key file, also while the service runs."""
+    from undercroft.commands.backups import back_up
+    from undercroft.operations.backups.backup import BackupSummary
 
     async def work(settings: Settings) -> BackupSummary:
         return await back_up(settings, to, _tell_progress)
@@ -46,6 +40,8 @@ def restore(
     data_dir: DataDir = None,
 ) -> None:
     """Restore a backup into an empty installation, and prove it: ledgers, keys, every content."""
+    from undercroft.commands.backups import restore as restore_backup
+    from undercroft.operations.backups.restore import RestoreSummary
 
     async def work(settings: Settings) -> RestoreSummary:
         return await restore_backup(settings, source, _tell_progress)
@@ -71,6 +67,7 @@ def fsck(
     data_dir: DataDir = None,
 ) -> None:
     """Examine every key, content, passage and ledger entry, also while the service runs."""
+    from undercroft.commands.fsck import fsck as examine
 
     async def work(settings: Settings) -> bool:
         return await examine(settings, typer.echo, _tell_progress, as_json=as_json, repair=repair)
@@ -85,6 +82,8 @@ def export(
     data_dir: DataDir = None,
 ) -> None:
     """Export all that a tenant keeps as plain files, which `undercroft verify` accepts. It is put on record."""
+    from undercroft.commands.export import export_tenant
+    from undercroft.operations.exports.export import ExportSummary
 
     async def work(settings: Settings) -> ExportSummary:
         return await export_tenant(settings, tenant, to, _tell_progress)
@@ -101,6 +100,7 @@ def export(
 @operations.command()
 def scrub(data_dir: DataDir = None) -> None:
     """Rewrite the embedded server's files so that none holds what was erased. Stop the service first."""
+    from undercroft.commands.scrub import scrub as scrub_files
 
     async def work(settings: Settings) -> None:
         await scrub_files(settings, _tell_progress)

@@ -25,7 +25,8 @@ from undercroft.kit.settings import Settings
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
-from undercroft.retrieval.embedding.protocol import Embedder, EmbeddingModel, Embeddings, Vectors
+from undercroft.retrieval.embedding.models import EmbeddingModel
+from undercroft.retrieval.embedding.protocol import Embedder, Embeddings, Vectors
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.search.models import Leg, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository

@@ -1,28 +1,16 @@
 """The embedder that the settings name."""
 
 import random
-from typing import Final
 
 import aiohttp
 
 from undercroft.kit.clock import Clock
 from undercroft.kit.settings import Settings
-from undercroft.retrieval.embedding.local import MINILM, OnnxEmbedder
-from undercroft.retrieval.embedding.protocol import Embedder, EmbeddingModel
+from undercroft.retrieval.embedding.local import OnnxEmbedder
+from undercroft.retrieval.embedding.models import configured_model
+from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.embedding.remote import RemoteEmbedder
 from undercroft.retrieval.minilm.files import locate_minilm
-
-_REMOTE_MAX_TOKENS: Final = 256
-"""Chunks are cut to this for a remote model too: it is what a passage should be long, whatever a model could read."""
-
-
-def configured_model(settings: Settings) -> EmbeddingModel:
-    """Which vectors the configured embedder makes."""
-    if settings.embedding_model is None or settings.embedding_dimensions is None:
-        return MINILM
-    return EmbeddingModel(
-        settings.embedding_model, settings.embedding_dimensions, _REMOTE_MAX_TOKENS
-    )
 
 
 async def open_embedder(

@@ -11,16 +11,14 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from undercroft.kit.errors import UnavailableError
+from undercroft.retrieval.embedding.models import MINILM, EmbeddingModel
 from undercroft.retrieval.embedding.protocol import (
-    EmbeddingModel,
     Embeddings,
     Vectors,
     readable_text,
 )
 from undercroft.retrieval.embedding.session import Session, load_session
-from undercroft.retrieval.minilm.files import DIMENSIONS, MAX_TOKENS, MODEL_NAME, MinilmFiles
-
-MINILM: Final = EmbeddingModel(name=MODEL_NAME, dimensions=DIMENSIONS, max_tokens=MAX_TOKENS)
+from undercroft.retrieval.minilm.files import MinilmFiles
 
 _WINDOW_TEXTS: Final = 64
 """Texts that are tokenised, and sorted by length, at once."""

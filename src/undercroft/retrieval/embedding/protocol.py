@@ -7,25 +7,12 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from undercroft.retrieval.embedding.models import EmbeddingModel
+
 Vectors = npt.NDArray[np.float32]
 """One text's unit vector a row, (texts, dimensions)."""
 
 _CHARACTERS_PER_TOKEN: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingModel:
-    """Which vectors an embedder makes; vectors of different models are never compared.
-
-    Attributes:
-        name: The model's name.
-        dimensions: Length of a vector.
-        max_tokens: Longest text, in the model's tokens, that is read to its end, special tokens included.
-    """
-
-    name: str
-    dimensions: int
-    max_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

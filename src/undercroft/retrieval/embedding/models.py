@@ -1,0 +1,37 @@
+"""Which vectors an embedder makes. Known without loading one, which takes a second."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from undercroft.kit.settings import Settings
+from undercroft.retrieval.minilm.files import DIMENSIONS, MAX_TOKENS, MODEL_NAME
+
+_REMOTE_MAX_TOKENS: Final = 256
+"""Chunks are cut to this for a remote model too: it is what a passage should be long, whatever a model could read."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingModel:
+    """Which vectors an embedder makes; vectors of different models are never compared.
+
+    Attributes:
+        name: The model's name.
+        dimensions: Length of a vector.
+        max_tokens: Longest text, in the model's tokens, that is read to its end, special tokens included.
+    """
+
+    name: str
+    dimensions: int
+    max_tokens: int
+
+
+MINILM: Final = EmbeddingModel(name=MODEL_NAME, dimensions=DIMENSIONS, max_tokens=MAX_TOKENS)
+
+
+def configured_model(settings: Settings) -> EmbeddingModel:
+    """Which vectors the configured embedder makes."""
+    if settings.embedding_model is None or settings.embedding_dimensions is None:
+        return MINILM
+    return EmbeddingModel(
+        settings.embedding_model, settings.embedding_dimensions, _REMOTE_MAX_TOKENS
+    )
