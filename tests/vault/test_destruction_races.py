@@ -3,13 +3,13 @@
 import asyncio
 import io
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import MakeScope, Member
+from tests.conftest import MakeScope
 from tests.documents import make_documents
 from tests.records import ANY, Cabinet, open_cabinet
 from tests.stepping import PATIENCE, until_blocked
@@ -55,9 +55,7 @@ async def replace_key(transaction: Transaction) -> None:
     await ROTATIONS.lock_tenant_keys(transaction)
     found = await ROTATIONS.lock_current_tenant_key(transaction)
     assert found is not None
-    await ROTATIONS.replace_tenant_key(
-        transaction, found[0].id, IDS.new(), found[1] + 1, bytes(60)
-    )
+    await ROTATIONS.replace_tenant_key(transaction, found[0].id, IDS.new(), found[1] + 1, bytes(60))
 
 
 async def test_a_hold_that_waited_for_a_rotation_keeps_the_keys(
