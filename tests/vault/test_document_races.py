@@ -12,20 +12,27 @@ import pytest
 
 from tests.conftest import MakeScope, Member
 from tests.documents import make_documents, make_trash, make_versions
-from tests.stepping import until_blocked
+from tests.stepping import Gate, until_blocked
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
-from undercroft.vault.errors import LegalHoldError, StaleDocumentError, TrashExpiredError
+from undercroft.vault.blobs.local import LocalBlobStore
+from undercroft.vault.errors import (
+    BlobMissingError,
+    LegalHoldError,
+    StaleDocumentError,
+    TrashExpiredError,
+)
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.errors import KeyDestroyedError, TenantHeldError
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DocumentChanges
 from undercroft.vault.service import DocumentService
+from undercroft.vault.trash import Trash
 from undercroft.vault.versions import VersionService
 
 CONTENT = b"The mill has stood empty since 1921."
@@ -244,3 +251,85 @@ async def test_a_hold_keeps_the_tenants_keys_also_one_that_is_just_placed(
     await destruction.destroy(ann.tenant_id, lambda _, __: None)
     with pytest.raises(KeyDestroyedError):
         await documents.read(ann, document_id)
+
+
+class GatedStore(LocalBlobStore):
+    """A folder from which nothing is read before the gate is open."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.gate = Gate()
+
+    async def read(self, tenant_id: UUID, name: bytes, start: int, length: int) -> bytes:
+        await self.gate.pass_through()
+        return await super().read(tenant_id, name, start, length)
+
+
+@pytest.mark.parametrize("with_range", [False, True])
+async def test_a_content_that_is_erased_while_it_is_looked_for_is_not_there(
+    documents: DocumentService, make_scope: MakeScope, tmp_path: Path, *, with_range: bool
+) -> None:
+    ann = await make_scope()
+    document_id = await create(documents, ann)
+    store = GatedStore(tmp_path / "blobs")
+    readers = make_documents(documents._database, tmp_path, documents._keys, blobs=store)
+    reading = asyncio.ensure_future(
+        make_versions(readers).read(ann, document_id, None, lambda _: (0, 1))
+        if with_range
+        else readers.read(ann, document_id)
+    )
+    await store.gate.wait_until_reached()
+    await documents.delete(ann, document_id)
+    store.gate.open()
+    with pytest.raises(NotFoundError):
+        await reading
+
+
+async def test_a_missing_content_is_told_as_long_as_its_document_is_there(
+    documents: DocumentService, make_scope: MakeScope, tmp_path: Path
+) -> None:
+    ann = await make_scope()
+    document_id = await create(documents, ann)
+    (file,) = kept_files(tmp_path)
+    file.unlink()
+    with pytest.raises(BlobMissingError):
+        await documents.read(ann, document_id)
+    with pytest.raises(BlobMissingError):
+        await make_versions(documents).read(ann, document_id, None, lambda _: (0, 1))
+
+
+async def test_a_document_that_cannot_be_purged_holds_up_no_other(
+    documents: DocumentService, make_scope: MakeScope, database_urls: DatabaseUrls
+) -> None:
+    ann, bob = await make_scope(), await make_scope()
+    trash = make_trash(documents, timedelta(0))
+    for scope in (ann, bob):
+        await trash.put(scope, await create(documents, scope))
+    async with Database(database_urls.migration, clock=SystemClock()) as owner:
+        async with owner.transaction(ann) as transaction:
+            await transaction.execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+                " AS 'BEGIN RAISE deadlock_detected; END';"
+                "CREATE TRIGGER refuse BEFORE DELETE ON documents FOR EACH ROW"
+                f" WHEN (old.tenant_id = '{ann.tenant_id}') EXECUTE FUNCTION refuse()"
+            )
+        assert await trash.purge() == 1
+        assert await documents.list_documents(bob, is_trashed=True, limit=10) == []
+        async with owner.transaction(ann) as transaction:
+            await transaction.execute("DROP FUNCTION refuse() CASCADE")
+    assert await trash.purge() == 1
+
+
+async def test_what_nobody_can_open_is_purged_all_the_same(
+    documents: DocumentService, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await make_trash(documents, timedelta(0)).put(ann, await create(documents, ann))
+    async with documents._database.transaction(ann) as transaction:
+        # As of a key file that lacks this tenant's.
+        await transaction.execute(
+            "UPDATE tenant_keys SET wrapped_key = '\\x00'::bytea || substr(wrapped_key, 2)"
+        )
+    keys = KeyRing(documents._keys._provider, IdSource())
+    trash = Trash(documents._database, documents._blobs, keys, documents._ledger, timedelta(0))
+    assert await trash.purge() == 1

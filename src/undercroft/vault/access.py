@@ -15,7 +15,7 @@ from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.vault.errors import StaleDocumentError
+from undercroft.vault.errors import BlobMissingError, StaleDocumentError
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
@@ -117,6 +117,26 @@ class DocumentAccess:
         return await self.find(
             transaction, document_id, is_trashed=is_trashed, even_damaged=even_damaged
         )
+
+    @asynccontextmanager
+    async def explaining_missing(
+        self, transaction: Transaction, document_id: UUID
+    ) -> AsyncGenerator[None]:
+        """Opens the content of a document that was found.
+
+        It is not locked, so that nobody waits for a reader. An erasure may have committed since, and deleted the bytes:
+        then the document is what is not there.
+
+        Raises:
+            NotFoundError: When bytes are missing because the document was erased.
+            KeyDestroyedError: When they are because the tenant's keys were destroyed.
+            BlobMissingError: When they are although it is there.
+        """
+        try:
+            yield
+        except BlobMissingError:
+            await self.find(transaction, document_id)
+            raise
 
     async def open(self, row: Record) -> Document:
         """The document of a row that was read with its key, as ``find_document`` does.

@@ -150,11 +150,13 @@ RETURNING id;
 -- name: list_expired_documents :many
 SELECT tenant_id, owner_id, document_id FROM list_expired_documents($1);
 
--- name: lock_expired_document :value
+-- name: lock_expired_document :maybe
 -- Nothing when it was restored or held since it was listed, or when another worker has it.
-SELECT id FROM documents
-WHERE id = $1 AND owner_id = current_principal() AND purge_at <= now() AND held_at IS NULL
-FOR UPDATE SKIP LOCKED;
+SELECT d.current_version, k.salt
+FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+WHERE d.id = $1 AND d.owner_id = current_principal() AND d.purge_at <= now() AND d.held_at IS NULL
+FOR UPDATE OF d SKIP LOCKED;
 
 -- name: lock_tenant_document :maybe
 -- Whoever's it is: for an admin, who learns whose it is and nothing of what it holds.

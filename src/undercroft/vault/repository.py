@@ -122,10 +122,11 @@ class DocumentRepository:
             ExpiredDocument(row["tenant_id"], row["owner_id"], row["document_id"]) for row in rows
         ]
 
-    async def lock_expired_document(self, transaction: Transaction, document_id: UUID) -> bool:
-        """Lock a document that is to be purged; False when it no longer is, or another worker has it."""
-        locked = await _QUERIES.value(transaction, "lock_expired_document", document_id)
-        return locked is not None
+    async def lock_expired_document(
+        self, transaction: Transaction, document_id: UUID
+    ) -> Record | None:
+        """Lock a document that is to be purged; None when it no longer is, or another worker has it."""
+        return await _QUERIES.maybe(transaction, "lock_expired_document", document_id)
 
     async def lock_tenant_document(
         self, transaction: Transaction, document_id: UUID

@@ -173,7 +173,8 @@ class DocumentService:
             row = await self._repository.find_content(transaction, document_id, None)
             if row is None:
                 raise no_document(document_id)
-            content = await open_content(self._blobs, self._keys, row)
+            async with self._access.explaining_missing(transaction, document_id):
+                content = await open_content(self._blobs, self._keys, row)
             await self._access.record(transaction, scope, "document.read", document)
         return document, content.blocks()
 

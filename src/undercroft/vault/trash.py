@@ -5,9 +5,14 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+import structlog
+
+from undercroft.jobs.dispatch import DATABASE_GONE
 from undercroft.kit.database import Database, Scope
+from undercroft.kit.ids import render_id
+from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.vault.access import DocumentAccess
+from undercroft.vault.access import DOCUMENT_PREFIX, DocumentAccess
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.erasure import Erasure
 from undercroft.vault.errors import LegalHoldError, TrashExpiredError
@@ -16,6 +21,8 @@ from undercroft.vault.models import Document, ExpiredDocument
 from undercroft.vault.repository import DocumentRepository
 
 _BATCH: Final = 100
+
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class Trash:
@@ -38,6 +45,7 @@ class Trash:
         retention: timedelta,
     ) -> None:
         self._database = database
+        self._ledger = ledger
         self._retention = retention
         self._access = DocumentAccess(database, keys, ledger)
         self._erasure = Erasure(blobs)
@@ -89,21 +97,32 @@ class Trash:
         while True:
             async with self._database.transaction_without_scope() as transaction:
                 expired = await self._repository.list_expired_documents(transaction, _BATCH)
-            erased = [await self._purge(document) for document in expired]
+            erased = [await self._purge_or_log(document) for document in expired]
             purged += sum(erased)
-            # What another worker has, or what was held meanwhile, would be listed again and again.
+            # What another worker has, what was held meanwhile, or could not be erased would be listed again and again.
             if len(expired) < _BATCH or not any(erased):
                 return purged
+
+    async def _purge_or_log(self, expired: ExpiredDocument) -> bool:
+        try:
+            return await self._purge(expired)
+        except DATABASE_GONE:
+            raise
+        # Whatever one document meets, a deadlock or a defect, must not keep the others for ever.
+        except Exception as error:  # noqa: BLE001
+            _log.error("document_not_purged", document_id=str(expired.id), exc_info=error)
+            return False
 
     async def _purge(self, expired: ExpiredDocument) -> bool:
         """In the name of its owner, who deleted it."""
         async with self._database.transaction(expired) as transaction:
-            if not await self._repository.lock_expired_document(transaction, expired.id):
+            # Without its key: what nobody can open any more has to go all the same.
+            row = await self._repository.lock_expired_document(transaction, expired.id)
+            if row is None:
                 return False
-            document = await self._access.find(
-                transaction, expired.id, is_trashed=True, even_damaged=True
-            )
-            await self._access.record(transaction, expired, "document.purge", document)
+            subject = Subject(render_id(DOCUMENT_PREFIX, expired.id), row["salt"])
+            act = Act("document.purge", subject, expired.principal_id, row["current_version"])
+            await self._ledger.append(transaction, expired, act)
             names = await self._erasure.erase(transaction, expired.id)
         await self._erasure.delete_bytes(expired.tenant_id, names)
         return True

@@ -169,7 +169,8 @@ class VersionService:
             span = select(version)
             if span is None:
                 return VersionContent(document, version, None, None)
-            content = await open_content(self._blobs, self._keys, row)
+            async with self._access.explaining_missing(transaction, document_id):
+                content = await open_content(self._blobs, self._keys, row)
             subject = Subject(render_id(DOCUMENT_PREFIX, document_id), document.salt)
             act = Act("document.read", subject, scope.principal_id, version.number)
             await self._ledger.append(transaction, scope, act)

@@ -170,3 +170,15 @@ async def test_what_a_crash_left_is_swept_and_the_rest_is_not(
     os.utime(old.path, (two_days_ago, two_days_ago))
     await staging.sweep(datetime.now(UTC))
     assert {path.name for path in files(tmp_path)} == {fresh.path.name, blob.name.hex()}
+
+
+async def test_what_goes_while_a_folder_is_looked_through_is_passed_over(
+    staging: Staging, store: LocalBlobStore, tmp_path: Path
+) -> None:
+    """A link to nothing looks as a file does that another process deletes between the listing and the look at it."""
+    blob = await keep(staging, store, b"content")
+    (file,) = files(tmp_path)
+    file.with_name(bytes(32).hex()).symlink_to("gone")
+    assert [kept.name async for kept in store.list_files()] == [blob.name]
+    (tmp_path / "staging" / "0").symlink_to("gone")
+    await staging.sweep(datetime.now(UTC))

@@ -20,7 +20,7 @@ from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.rotation import KeyRotation
-from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.keys.service import KeyRing, tenant_key_context
 
 IDS = IdSource()
 
@@ -175,6 +175,30 @@ async def test_a_destruction_leaves_no_key_that_a_rotation_makes_meanwhile(
     assert [there for _, _, there, _ in await state(database, ann)] == [False, False]
     with pytest.raises(KeyDestroyedError):
         await check(database, keys, ann, made)
+
+
+async def test_a_rotation_that_waited_for_another_one_goes_on_with_its_key(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    made = [await make(database, keys, ann) for _ in range(3)]
+    rotating = await rotation(database, path)
+    await rotating._replace(ann)
+    async with database.transaction(ann) as transaction:
+        # Another one, up to its commit.
+        await rotating._repository.lock_tenant_keys(transaction)
+        found = await rotating._repository.lock_current_tenant_key(transaction)
+        assert found is not None
+        key_id = IDS.new()
+        wrapped = await rotating._provider.wrap(
+            bytes(32), tenant_key_context(ann.tenant_id, key_id)
+        )
+        await rotating._repository.replace_tenant_key(transaction, found[0].id, key_id, 3, wrapped)
+        running = asyncio.create_task(rotating.rotate_tenant(ann.tenant_id, unheard))
+        await until_blocked(database)
+    await running
+    assert [count for *_, count in await state(database, ann)] == [0, 0, 3]
+    await check(database, keys, ann, *made)
 
 
 async def test_what_others_hold_is_waited_for_before_the_former_key_is_destroyed(

@@ -81,7 +81,11 @@ def _list(folder: Path) -> list[KeptFile]:
     for path in folder.iterdir():
         if len(path.name) != _NAME_DIGITS:
             continue
-        status = path.stat()
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            # Deleted since the folder was listed, by whoever erased it or swept at the same time.
+            continue
         modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
         tenant_id = UUID(hex=folder.parent.name)
         kept.append(KeptFile(tenant_id, bytes.fromhex(path.name), status.st_size, modified_at))

@@ -5,6 +5,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from io import BufferedReader
 from pathlib import Path
@@ -150,5 +151,7 @@ def _inspect(
 
 def _delete_older(folder: Path, oldest: datetime) -> None:
     for path in folder.iterdir():
-        if path.stat().st_mtime < oldest.timestamp():
-            path.unlink(missing_ok=True)
+        # Uploads of other processes are kept or given up meanwhile, and so their files are gone.
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest.timestamp():
+                path.unlink()

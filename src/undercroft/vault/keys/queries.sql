@@ -66,14 +66,6 @@ FROM tenant_keys AS k
 WHERE k.tenant_id = current_tenant() AND k.is_current
 FOR UPDATE;
 
--- name: hold_current_tenant_key :maybe
--- Before any data key is locked, as everywhere. FOR SHARE: against its replacement and destruction meanwhile, and no
--- upload has to wait for a batch.
-SELECT k.id, k.tenant_id, k.wrapped_key
-FROM tenant_keys AS k
-WHERE k.tenant_id = current_tenant() AND k.is_current
-FOR SHARE;
-
 -- name: retire_tenant_key :exec
 -- Waits for every transaction that is writing a data key under it (insert_data_key locks it FOR SHARE).
 UPDATE tenant_keys SET is_current = FALSE WHERE id = $1;
@@ -191,3 +183,8 @@ UPDATE tenant_keys SET wrapped_key = $2 WHERE id = $1 AND wrapped_key = $3;
 -- Replacing a tenant's key and destroying all of them exclude each other: a destruction that had begun would not see the
 -- key that a rotation commits while it waits, and leave it. A statement of its own: the next one sees what was awaited.
 SELECT pg_advisory_xact_lock(hashtextextended('tenant_keys ' || current_tenant()::text, 0));
+
+-- name: hold_tenant_keys :exec
+-- Shared: it waits for whoever has lock_tenant_keys, and keeps others from it. Not a lock on the current key's row: of one
+-- that is replaced while this waits, the statement would not see the successor.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('tenant_keys ' || current_tenant()::text, 0));

@@ -23,6 +23,10 @@ class KeyRepository:
             return None
         return WrappedTenantKey(row["id"], row["tenant_id"], row["wrapped_key"])
 
+    async def hold_tenant_keys(self, transaction: Transaction) -> None:
+        """Wait for whoever replaces or destroys the tenant's keys, and keep them as they are until this ends."""
+        await _QUERIES.execute(transaction, "hold_tenant_keys")
+
     async def insert_first_tenant_key(
         self, transaction: Transaction, key_id: UUID, wrapped: bytes
     ) -> None:
@@ -85,13 +89,6 @@ class RotationRepository:
     async def count_stale_data_keys(self, transaction: Transaction) -> int:
         """How many data keys are wrapped by a key that is not the current one."""
         return int(await _QUERIES.value(transaction, "count_stale_data_keys"))
-
-    async def hold_current_tenant_key(self, transaction: Transaction) -> WrappedTenantKey | None:
-        """The tenant's current key, kept from being replaced or destroyed until the transaction ends."""
-        row = await _QUERIES.maybe(transaction, "hold_current_tenant_key")
-        if row is None:
-            return None
-        return WrappedTenantKey(row["id"], row["tenant_id"], row["wrapped_key"])
 
     async def list_stale_data_keys(
         self, transaction: Transaction, after: UUID, limit: int

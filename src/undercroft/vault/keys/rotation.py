@@ -4,8 +4,8 @@ A rotation of a tenant's key wraps the tenant's data keys anew, batch by batch; 
 the provider's key does the same with the tenants' keys and the keys that sign their logs. Each can be interrupted at
 any moment and run again: what is done stays done.
 
-Whoever locks several of these rows takes the tenant's key first, then contents in the order of their ids, then chunks,
-then their statistics. Data keys are locked behind the tenant's key, and waited for one at a time.
+Whoever locks several of these rows takes the tenant's key first, then contents and records in the order of their ids,
+then chunks, then their statistics. Data keys are locked behind the tenant's key, and waited for one at a time.
 """
 
 import os
@@ -25,7 +25,7 @@ from undercroft.kit.ids import IdSource
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.models import Act, LogScope, OperatorScope
 from undercroft.ledger.service import Ledger
-from undercroft.vault.keys.repository import RotationRepository
+from undercroft.vault.keys.repository import KeyRepository, RotationRepository
 from undercroft.vault.keys.service import KeyRing, data_key_context, tenant_key_context
 
 _BATCH: Final = 500
@@ -76,6 +76,7 @@ class KeyRotation:
         self._entropy = entropy
         self._keys = KeyRing(provider, ids, entropy)
         self._repository = RotationRepository()
+        self._tenant_keys = KeyRepository()
 
     async def rotate_tenant(self, tenant_id: UUID, progress: Progress) -> frozenset[UUID]:
         """Give a tenant another key, wrap all its data keys with that, and destroy the one before.
@@ -162,7 +163,8 @@ class KeyRotation:
 
     async def _rewrap_some(self, scope: Scope, after: UUID, *, waits: bool) -> _Batch:
         async with self._database.transaction(scope) as transaction:
-            current = await self._repository.hold_current_tenant_key(transaction)
+            await self._keys.hold(transaction)
+            current = await self._tenant_keys.find_current_tenant_key(transaction)
             if current is None or current.wrapped is None:
                 raise NotFoundError("key of tenant", scope.tenant_id.hex)
             if waits:

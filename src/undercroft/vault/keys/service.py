@@ -80,6 +80,13 @@ class KeyRing:
             if await self._repository.insert_data_key(transaction, key, tenant_key.id, wrapped):
                 return
 
+    async def hold(self, transaction: Transaction) -> None:
+        """Keep the tenant's keys from being replaced or destroyed until the transaction ends.
+
+        Before it locks anything: a destruction has the keys first, and then locks what they encrypted.
+        """
+        await self._repository.hold_tenant_keys(transaction)
+
     async def open(self, row: Record, prefix: str = "") -> DataKey:
         """The open key of a row that was read together with its key rows: see ``find_data_key`` in queries.sql.
 

@@ -166,6 +166,7 @@ class RecordMigrations:
             remaining = await self._repository.count_to_migrate(transaction, *place)
             schema = await self._schemas.read(transaction, row["schema_id"], row["to_version"])
             operations = await self._open_patch(transaction, scope, row)
+            await self._storage.begin_write(transaction)
             failed = [
                 record_id
                 for record_id in ids

@@ -146,6 +146,7 @@ class RecordService:
             RecordTooLargeError: When it is over the limit.
         """
         async with self.refusing(scope, "record.update", record_id) as transaction:
+            await self._storage.begin_write(transaction)
             row = await self._repository.lock_record(transaction, record_id)
             check_precondition(owned(scope, record_id, row), precondition)
             record = await self._get(transaction, scope, record_id)
@@ -168,6 +169,7 @@ class RecordService:
             LockLostError: When the caller's lock has ended.
         """
         async with self.refusing(scope, "record.delete", record_id) as transaction:
+            await self._storage.begin_write(transaction)
             row = owned(
                 scope,
                 record_id,

@@ -32,6 +32,14 @@ class RecordStorage:
         self._ids = ids
         self._repository = RecordRepository()
 
+    async def begin_write(self, transaction: Transaction) -> None:
+        """Before a transaction locks a record that is there.
+
+        Against the destruction of the tenant's keys at the same time. It has the tenant's keys first and then empties
+        every record's digests and fields; a change has the record first and may then need the tenant's key.
+        """
+        await self._keys.hold(transaction)
+
     async def insert(
         self, transaction: Transaction, scope: Scope, schema: Schema, data: Mapping[str, Any]
     ) -> UUID:
