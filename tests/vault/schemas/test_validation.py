@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 
 from undercroft.kit.errors import InvalidRequestError
-from undercroft.vault.schemas.errors import InvalidSchemaError, SchemaMismatchError
+from undercroft.vault.schemas.errors import (
+    CheckTooCostlyError,
+    InvalidSchemaError,
+    SchemaMismatchError,
+)
 from undercroft.vault.schemas.models import Definition
 from undercroft.vault.schemas.validation import SchemaValidator, check_definition
+from undercroft.vault.schemas.weights import positions
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -97,6 +102,107 @@ def test_no_pattern_takes_time_that_grows_with_more_than_the_text(pattern: str) 
     with pytest.raises(SchemaMismatchError):
         validator.check({"text": "a" * 50_000 + "!"})
     assert time.process_time() - started < 2
+
+
+ITEMS = [1] * 19_000
+COSTLY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a long enumeration of numbers": (
+        {"properties": {"a": {"items": {"enum": [n + 0.5 for n in range(8_000)]}}}},
+        {"a": [7_999.5] * 19_000},
+    ),
+    "a long enumeration of this and that": (
+        {"properties": {"a": {"not": {"contains": {"enum": [{}, *map(str, range(8_000))]}}}}},
+        {"a": ["none of them"] * 9_000},
+    ),
+    "alternatives that are numbers": (
+        {"properties": {"a": {"items": {"oneOf": [{"const": n + 0.25} for n in range(100)]}}}},
+        {"a": [7.25] * 19_000},
+    ),
+    "numbers that are far apart": (
+        {"properties": {"a": {"items": {"enum": [1e-306, 1e-305, 1e300]}}}},
+        {"a": [1e300] * 19_000},
+    ),
+    "unique items in many short arrays": (
+        {"properties": {"a": {"items": {"allOf": [{"uniqueItems": True}] * 9}}}},
+        {"a": [[n + 0.5 for n in range(15)]] * 1_200},
+    ),
+    "names that need names": (
+        {"properties": {"a": {"items": {"dependentRequired": {str(n): [] for n in range(5_000)}}}}},
+        {"a": [{"b": 1}] * 9_000},
+    ),
+    "fractions of huge numbers": (
+        {"properties": {"a": {"items": {"allOf": [{"multipleOf": 0.01}] * 30}}}},
+        {"a": [1e308] * 9_000},
+    ),
+    "a pattern in which a text is at many places": (
+        {"properties": {"a": {"pattern": "^(?:[01]*1[01]{900})x$"}}},
+        {"a": "0111010001101" * 19_000},
+    ),
+    "many names that many patterns look at": (
+        {"patternProperties": {f"^[01]*1[01]{{{n}}}x$": {} for n in range(40, 90)}},
+        {f"{n:064b}": 1 for n in range(3_000)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_what_would_hold_the_process_up_is_refused_unchecked(name: str) -> None:
+    schema, data = COSTLY[name]
+    validator = SchemaValidator(schema)
+    with pytest.raises(CheckTooCostlyError):
+        validator.check(data)
+    few = {key: value[:1] if isinstance(value, list) else value for key, value in data.items()}
+    if few != data:
+        validator.check(few)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"items": {"allOf": [{"type": "string"}] * 10}}}},
+        {"properties": {"a": {"items": {"enum": list(map(str, range(1_000)))}}}},
+        {"properties": {"a": {"anyOf": [{"items": {"type": "string"}}, {"type": "null"}]}}},
+        {"oneOf": [{"properties": {"a": {"items": {"enum": ["x" * 1_000]}}}}, False]},
+    ],
+    ids=str,
+)
+def test_that_all_is_wrong_costs_no_more_than_that_one_thing_is(schema: dict[str, Any]) -> None:
+    validator = SchemaValidator(schema)
+    started = time.process_time()
+    with pytest.raises(SchemaMismatchError):
+        validator.check({"a": ITEMS})
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "data"),
+    [
+        ({"properties": {"a": {"items": {"enum": list(map(str, range(8_000)))}}}}, ["7"] * 19_000),
+        ({"properties": {"a": {"items": {"enum": [*map(str, range(250)), None]}}}}, ["7"] * 5_000),
+        ({"properties": {"a": {"items": {"multipleOf": 0.01}}}}, [19.5] * 10_000),
+        ({"properties": {"a": {"items": {"pattern": "^[^@]+@[^@]+[.][a-z]{2,9}$"}}}}, ["a@b.cd"]),
+    ],
+)
+def test_large_records_of_ordinary_schemas_are_checked(
+    schema: dict[str, Any], data: list[object]
+) -> None:
+    SchemaValidator(schema).check({"a": data})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "most"),
+    [
+        ("abc", 3),
+        ("a{20}", 25),
+        ("a{2,}", 7),
+        ("a{2,30}", 37),
+        ("(ab){10}", 80),
+        ("(a{10}){10}", 210),
+        ("a{10}{10}", 190),
+    ],
+)
+def test_repetitions_are_counted_as_what_they_stand_for(pattern: str, most: int) -> None:
+    assert positions(pattern) == most
 
 
 @pytest.mark.parametrize(

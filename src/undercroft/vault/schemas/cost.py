@@ -1,4 +1,4 @@
-"""How often a schema may look at one value: a bound on what checking a record can cost.
+"""How often a schema may look at one value, and what one look costs: a bound on what checking a record can cost.
 
 A small schema can ask for 2^64 checks of one number, by references that branch. A checker in native code holds the
 interpreter while it works, so such a schema is refused when it is made.
@@ -10,12 +10,15 @@ from typing import Any, Final, cast
 from undercroft.vault.schemas.errors import InvalidSchemaError
 from undercroft.vault.schemas.json_text import DEEPEST
 from undercroft.vault.schemas.pointers import join_pointer, split_pointer
+from undercroft.vault.schemas.weights import SubschemaWeight, weigh_errors, weigh_work
 
 MOST_CHECKS: Final = 200
 """Of one value. A choice of a hundred alternatives passes."""
 MOST_SUBSCHEMAS: Final = 2_000
 MOST_PATTERNS: Final = 100
 LONGEST_PATTERN: Final = 500
+_ENDLESS: Final = 1 << 30
+"""More than any limit: what branches would count to numbers of many digits."""
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 # Where subschemas stand: as the keyword's value (False), or in the object or array that is its value (True).
@@ -48,7 +51,10 @@ _REFUSED: Final = frozenset(
 class _Subschema:
     """A subschema with the places of those that look at the same value, or at one inside of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: object) -> None:
+        self.schema: Mapping[str, object] = (
+            cast("Mapping[str, object]", schema) if isinstance(schema, Mapping) else {}
+        )
         self.same: list[str] = []
         self.inside: list[str] = []
         self.one_inside: list[str] = []
@@ -74,8 +80,13 @@ class SchemaCost:
                 continue
             if len(self._found) >= MOST_SUBSCHEMAS:
                 raise InvalidSchemaError(f"it has more than {MOST_SUBSCHEMAS:,} subschemas.")
-            self._found[pointer] = found = _Subschema()
+            self._found[pointer] = found = _Subschema(self._resolve(pointer))
             waiting.extend(self._visit(pointer, found))
+
+    @property
+    def has_alternatives(self) -> bool:
+        """Whether it has ``anyOf`` or ``oneOf``, what is wrong with each of which is one error's cause."""
+        return any({"anyOf", "oneOf"} & found.schema.keys() for found in self._found.values())
 
     def check(self) -> None:
         """Refuse a schema that could look at one value too often.
@@ -83,22 +94,47 @@ class SchemaCost:
         Raises:
             InvalidSchemaError: When it could.
         """
+        self._worst(lambda _: 1, MOST_CHECKS)
+
+    def work(self) -> int:
+        """How much it does for one byte of data at most, in looks at a value; of one that :meth:`check` takes."""
+        return self._worst(weigh_work)
+
+    def errors(self) -> int:
+        """How many errors one value can be the cause of, larger ones counted more; of one that :meth:`check` takes."""
+        return self._worst(weigh_errors)
+
+    def _worst(self, weigh: SubschemaWeight, limit: int | None = None) -> int:
+        """The weights of all looks at one value together, wherever it is.
+
+        Raises:
+            InvalidSchemaError: When they are over the limit.
+        """
+        weights = {pointer: weigh(found.schema) for pointer, found in self._found.items()}
         inside = dict.fromkeys(self._found, 0)
         for _ in range(DEEPEST + 1):
-            inside = self._one_level_up(inside)
+            inside = self._one_level_up(inside, weights)
             pointer = max(inside, key=inside.__getitem__)
-            if inside[pointer] > MOST_CHECKS:
+            if limit is not None and inside[pointer] > limit:
                 raise _too_costly(pointer)
+        return inside[""]
 
-    def _one_level_up(self, inside: Mapping[str, int]) -> dict[str, int]:
-        """How often each subschema looks at the deepest value of one that is nested a level deeper."""
+    def _one_level_up(
+        self, inside: Mapping[str, int], weights: Mapping[str, int]
+    ) -> dict[str, int]:
+        """What each subschema's looks at the deepest value of one that is nested a level deeper weigh."""
         counts: dict[str, int] = {}
         for start in self._found:
-            self._count(start, inside, counts, set())
+            self._count(start, inside, weights, counts, set())
         return counts
 
     def _count(
-        self, pointer: str, inside: Mapping[str, int], counts: dict[str, int], open_: set[str]
+        self,
+        pointer: str,
+        inside: Mapping[str, int],
+        weights: Mapping[str, int],
+        counts: dict[str, int],
+        open_: set[str],
     ) -> int:
         known = counts.get(pointer)
         if known is not None:
@@ -109,19 +145,17 @@ class SchemaCost:
             raise _too_costly(pointer)
         open_.add(pointer)
         found = self._found[pointer]
-        total = 1 + sum(self._count(place, inside, counts, open_) for place in found.same)
+        total = weights[pointer]
+        total += sum(self._count(place, inside, weights, counts, open_) for place in found.same)
         total += sum(inside[place] for place in found.inside)
         total += max((inside[place] for place in found.one_inside), default=0)
         open_.discard(pointer)
-        counts[pointer] = min(total, MOST_CHECKS + 1)
+        counts[pointer] = min(total, _ENDLESS)
         return counts[pointer]
 
     def _visit(self, pointer: str, found: _Subschema) -> Iterator[str]:
         """Note what a subschema leads to, and yield the places to visit next."""
-        schema = self._resolve(pointer)
-        if not isinstance(schema, Mapping):
-            return
-        for keyword, value in cast("Mapping[str, object]", schema).items():
+        for keyword, value in found.schema.items():
             place = join_pointer(pointer, keyword)
             if keyword in _REFUSED or (keyword in _ONLY_AT_ROOT and pointer):
                 raise InvalidSchemaError(f"'{keyword}' is not supported here.", place)

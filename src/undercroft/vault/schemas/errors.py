@@ -53,6 +53,18 @@ class SchemaMismatchError(UndercroftError):
         )
 
 
+class CheckTooCostlyError(UndercroftError):
+    """Data and schema that are together too large to be held against each other."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"Checking this data against its schema would take too long: with the enumerations, patterns and fractions "
+            f"that the schema has, data may have {most:,} bytes. Make it smaller, or the schema simpler.",
+            kind=ErrorKind.UNPROCESSABLE,
+            code="check_too_costly",
+        )
+
+
 class StaleVersionError(UndercroftError):
     """The object is not at the version that the caller edited."""
 

@@ -1,14 +1,18 @@
 """Checking schemas, and data against them."""
 
+import json
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any, Final
 
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.vault.schemas.cost import SchemaCost
-from undercroft.vault.schemas.errors import InvalidSchemaError, SchemaMismatchError
+from undercroft.vault.schemas.errors import (
+    CheckTooCostlyError,
+    InvalidSchemaError,
+    SchemaMismatchError,
+)
 from undercroft.vault.schemas.json_text import canonical, quote
 from undercroft.vault.schemas.models import Definition
 from undercroft.vault.schemas.pointers import is_within, join_pointer, split_pointer
@@ -19,7 +23,10 @@ MOST_FIELDS: Final = 32
 """Of each sort."""
 LONGEST_POINTER: Final = 256
 _PATTERN_BYTES: Final = 256 * 1024
-_MOST_NAMED: Final = 5
+_MOST_WORK: Final = 10_000_000
+"""Bytes of data times what the schema does for each: some 0.3 s, in which the whole process does nothing else."""
+_MOST_ERRORS: Final = 50_000
+"""The same for errors of alternatives, which the checker makes all at once: some 50 MB."""
 _LONGEST_REASON: Final = 200
 
 
@@ -37,7 +44,10 @@ class SchemaValidator:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         if len(canonical(schema)) > LARGEST_SCHEMA:
             raise InvalidSchemaError(f"it is larger than {LARGEST_SCHEMA // 1024} KiB.")
-        SchemaCost(schema).check()
+        cost = SchemaCost(schema)
+        cost.check()
+        self._work = cost.work()
+        self._errors = cost.errors() if cost.has_alternatives else 0
         try:
             self._validator = Draft202012Validator(
                 dict(schema),
@@ -61,15 +71,27 @@ class SchemaValidator:
         """Refuse data that the schema does not allow.
 
         Raises:
-            SchemaMismatchError: Naming the first places that are wrong.
+            SchemaMismatchError: Naming the first place that is wrong.
+            CheckTooCostlyError: When it is more data than the schema can be held against in reasonable time.
         """
+        size = len(json.dumps(data, ensure_ascii=False))
+        if size * self._work > _MOST_WORK:
+            raise CheckTooCostlyError(_MOST_WORK // self._work)
         if self._validator.is_valid(data):
             return
-        problems = list(islice(self._validator.iter_errors(data), _MOST_NAMED))
-        named = [f"'{quote(_pointer(problem)) or '/'}' {_reason(problem)}" for problem in problems]
-        raise SchemaMismatchError(
-            f"The data does not match its schema: {'; '.join(named)}.", quote(_pointer(problems[0]))
-        )
+        if size * self._errors > _MOST_ERRORS:
+            raise SchemaMismatchError(
+                "The data does not match its schema, and is too large for the place to be named.",
+                "",
+            )
+        # The first alone: the checker would make all of them, each with a copy of what was not met.
+        try:
+            self._validator.validate(data)
+        except ValidationError as problem:
+            place = quote(_pointer(problem))
+            raise SchemaMismatchError(
+                f"The data does not match its schema: '{place or '/'}' {_reason(problem)}.", place
+            ) from problem
 
 
 def check_definition(definition: Definition) -> SchemaValidator:
