@@ -1,6 +1,6 @@
 """Records and schemas over a database, wired as the application wires them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.migrations import RecordMigrations
-from undercroft.vault.records.models import Precondition, Record
+from undercroft.vault.records.models import DamagedRecord, Precondition, Record
 from undercroft.vault.records.service import Change, RecordService
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.models import Definition, Schema
@@ -122,6 +122,6 @@ def changed(**members: object) -> Change:
     return change
 
 
-def ids_of(records: list[Record]) -> list[UUID]:
+def ids_of(records: Sequence[Record | DamagedRecord]) -> list[UUID]:
     """In their order."""
     return [record.id for record in records]

@@ -320,10 +320,13 @@ def encryption_rotate_provider(data_dir: DataDir = None) -> None:
     """Put a fresh key into the key file and wrap every tenant's keys with it."""
     from undercroft.commands.encryption import rotate_provider
 
-    async def rotate(settings: Settings) -> None:
-        await rotate_provider(settings, _echo_progress)
+    async def rotate(settings: Settings) -> list[str]:
+        return await rotate_provider(settings, _echo_progress)
 
-    run_command(rotate, set_up(data_dir=data_dir))
+    damaged = run_command(rotate, set_up(data_dir=data_dir))
+    for name in damaged:
+        typer.echo(f"Damaged, and left as it is: {name}", err=True)
+    raise typer.Exit(1 if damaged else 0)
 
 
 @encryption.command("destroy-tenant")

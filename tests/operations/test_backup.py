@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.operations.conftest import TEXTS, Filled, House
-from tests.records import open_cabinet
+from tests.records import PERSON, open_cabinet
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
+from undercroft.kit.sql import AnyConnection
 from undercroft.operations.backups.tables import LEFT_OUT, list_tables
 from undercroft.operations.errors import OperationError
 from undercroft.vault.blobs.protocol import BlobStore
@@ -53,6 +54,20 @@ async def test_records_come_back(filled: Filled, empty: House, tmp_path: Path) -
     restored = await (await open_cabinet(empty.database, tmp_path)).records.get(filled.ann, kept.id)
     assert (restored.data, restored.version) == (kept.data, kept.version)
     assert (await empty.fsck())[0] == []
+
+
+async def test_a_record_that_the_ledger_does_not_know_is_refused(
+    filled: Filled, empty: House, tmp_path: Path, owner: AnyConnection
+) -> None:
+    cabinet = await open_cabinet(filled.house.database, tmp_path)
+    record = await cabinet.ann(filled.ann)
+    await cabinet.schemas.add_version(filled.ann, record.schema_id, PERSON)
+    await filled.house.sequence(filled.ann.tenant_id)
+    await owner.execute("UPDATE record_versions SET schema_version = 2")
+    await filled.house.back_up(tmp_path / "backup.tar")
+    with pytest.raises(OperationError, match=f"version 1 of record {record.id.hex}"):
+        await empty.restore(tmp_path / "backup.tar")
+    assert await tenants(empty) == 0
 
 
 async def test_entries_that_waited_are_numbered_in_their_order(

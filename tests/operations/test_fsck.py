@@ -1,5 +1,6 @@
 """Each kind of damage is named, and nothing else is."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -10,8 +11,9 @@ import pytest
 from asyncpg import Record
 
 from tests.operations.conftest import Filled
-from tests.records import open_cabinet
+from tests.records import ANN, ANY, PERSON, changed, open_cabinet
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.aead import bind, seal
 from undercroft.kit.ids import IdSource
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.ledger.service import Ledger
@@ -19,6 +21,8 @@ from undercroft.operations.examination.findings import Fault
 from undercroft.operations.examination.repository import ExaminationRepository
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys.destruction import TenantDestruction
+from undercroft.vault.records.sealing import seal_version
+from undercroft.vault.schemas.pointers import read_fields, without_fields
 
 SQL_DAMAGE: Sequence[tuple[str, set[Fault]]] = [
     ("UPDATE tenant_keys SET wrapped_key = wrapped_key || '\\x00'", {Fault.KEY_UNUSABLE}),
@@ -262,6 +266,81 @@ async def test_each_damage_of_a_record_is_named(
     await owner.execute(damage)
     found, _ = await filled.house.fsck()
     assert {finding.fault for finding in found} == {Fault.VALUE_UNREADABLE}
+
+
+async def test_a_version_of_a_record_that_the_ledger_does_not_know_is_named(
+    filled: Filled, owner: AnyConnection, tmp_path: Path
+) -> None:
+    """All opens, sealed anew by somebody who has the keys; the ledger alone knows that it said something else."""
+    cabinet = await open_cabinet(filled.house.database, tmp_path)
+    record = await cabinet.ann(filled.ann)
+    await cabinet.records.update(filled.ann, record.id, ANY, changed(age=41))
+    await filled.house.sequence(filled.ann.tenant_id)
+    assert (await filled.house.fsck())[0] == []
+    forged = seal_version(
+        (filled.ann.tenant_id, record.id, 2),
+        {**without_fields(ANN, PERSON.sensitive_fields), "age": 14},
+        read_fields(ANN, PERSON.sensitive_fields),
+        record.keys,
+    )
+    for part in forged:
+        await owner.execute(
+            "UPDATE record_parts SET sealed = $3 WHERE record_id = $1 AND version = 2 AND number = $2",
+            record.id,
+            part.number,
+            part.sealed,
+        )
+    (finding,), _ = await filled.house.fsck()
+    assert finding.fault is Fault.COMMITMENT_MISMATCH
+    assert finding.subject == f"version 2 of record {record.id.hex}"
+
+
+async def test_a_record_under_another_schema_than_the_ledger_says_is_named(
+    filled: Filled, owner: AnyConnection, tmp_path: Path
+) -> None:
+    cabinet = await open_cabinet(filled.house.database, tmp_path)
+    record = await cabinet.ann(filled.ann)
+    await cabinet.schemas.add_version(filled.ann, record.schema_id, PERSON)
+    await filled.house.sequence(filled.ann.tenant_id)
+    await owner.execute("UPDATE record_versions SET schema_version = 2")
+    (finding,), _ = await filled.house.fsck()
+    assert finding.fault is Fault.COMMITMENT_MISMATCH
+    assert finding.subject == f"version 1 of record {record.id.hex}"
+
+
+async def test_a_version_of_a_schema_that_the_ledger_does_not_know_is_named(
+    filled: Filled, owner: AnyConnection, tmp_path: Path
+) -> None:
+    cabinet = await open_cabinet(filled.house.database, tmp_path)
+    schema = await cabinet.person_schema(filled.ann)
+    await filled.house.sequence(filled.ann.tenant_id)
+    async with filled.house.database.transaction(filled.ann) as transaction:
+        key = await cabinet.schemas.key(transaction, schema.id)
+    forged = b'{"indexed_fields":[],"plain_fields":["/email"],"schema":{},"sensitive_fields":[]}'
+    place = bind(filled.ann.tenant_id, "schema_versions", schema.id, "sealed_definition", 1)
+    await owner.execute(
+        "UPDATE schema_versions SET sealed_definition = $1", seal(key.material, forged, place)
+    )
+    (finding,), _ = await filled.house.fsck()
+    assert finding.fault is Fault.COMMITMENT_MISMATCH
+    assert finding.subject == f"version 1 of schema {schema.id.hex}"
+
+
+async def test_a_migrated_record_is_what_the_ledger_says(filled: Filled, tmp_path: Path) -> None:
+    cabinet = await open_cabinet(filled.house.database, tmp_path)
+    record = await cabinet.ann(filled.ann)
+    await cabinet.schemas.add_version(filled.ann, record.schema_id, PERSON)
+    rename = [{"op": "replace", "path": "/city", "value": "Bonn"}]
+    migration = await cabinet.migrations.start(filled.ann, record.schema_id, None, rename)
+    assert migration.job_id is not None
+    await cabinet.migrations.run(await cabinet.claim(filled.ann, migration.job_id))
+    await filled.house.sequence(filled.ann.tenant_id)
+    assert (await filled.house.fsck())[0] == []
+    async with filled.house.database.transaction(filled.ann) as transaction:
+        leaf = await transaction.fetchval(
+            "SELECT leaf FROM ledger_entries WHERE action = 'record.migrate'"
+        )
+    assert "content" in json.loads(leaf)
 
 
 async def test_every_use_of_a_data_key_is_known(owner: AnyConnection) -> None:

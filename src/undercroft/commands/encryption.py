@@ -26,14 +26,18 @@ async def rotate_tenant(settings: Settings, tenant: str, progress: Progress) -> 
         return await rotation.rotate_tenant(await find_tenant(database, tenant), progress)
 
 
-async def rotate_provider(settings: Settings, progress: Progress) -> None:
-    """Put a fresh key into the key file, unless a rotation has yet to be finished, and wrap everything with it."""
+async def rotate_provider(settings: Settings, progress: Progress) -> list[str]:
+    """Put a fresh key into the key file, unless a rotation has yet to be finished, and wrap everything with it.
+
+    Returns:
+        What is damaged and could not be wrapped with it.
+    """
     async with _open(settings) as (_, rotation):
         if not await rotation.needs_former_keys():
             await asyncio.to_thread(add_key, settings.key_path)
     # Opened again, with the new key.
     async with _open(settings) as (_, rotation):
-        await rotation.rotate_provider(progress)
+        return await rotation.rotate_provider(progress)
 
 
 async def destroy_tenant(settings: Settings, tenant: str, progress: Progress) -> None:

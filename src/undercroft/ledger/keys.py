@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from undercroft.kit.crypto.aead import bind
-from undercroft.kit.crypto.providers.protocol import KeyProvider
+from undercroft.kit.crypto.aead import DecryptionError, bind
+from undercroft.kit.crypto.providers.protocol import KeyProvider, is_stale
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.lru import LruCache
 from undercroft.ledger.models import LogScope, StoredKey
@@ -18,6 +19,8 @@ SIGNING_KEYS: Final = 2
 """The newest key, and the one before it: who trusts only that one is not cut off by a rotation."""
 
 _CACHED_LOGS: Final = 512
+
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,28 +126,45 @@ class LogKeys:
         await self._repository.insert_key(transaction, tenant_id, successor.stored)
         await self._repository.retire_keys(transaction, tenant_id, number - SIGNING_KEYS + 1)
 
-    async def rewrap(self, tenant_id: UUID) -> None:
+    async def rewrap(self, tenant_id: UUID) -> list[str]:
         """Wrap with the provider's current key what an earlier one wraps of the keys that still sign.
+
+        Returns:
+            What is damaged, by its name: it opens with no key, and stays as it is.
 
         Raises:
             KeyUnavailableError: When the key provider does not answer.
         """
+        damaged: list[str] = []
         scope = LogScope(tenant_id)
-        async with self._database.transaction(scope) as transaction:
-            log_id = await self._repository.get_log_id(transaction, tenant_id)
-            stored = await self._repository.list_signing_keys(transaction, tenant_id, SIGNING_KEYS)
+        log_id, stored = await self._read(tenant_id)
         for key in stored:
             if self._provider.is_current(key.wrapped_private_key):
                 continue
             context = _context(tenant_id, log_id, key.number)
-            private_key = await self._provider.unwrap(key.wrapped_private_key, context)
+            try:
+                private_key = await self._provider.unwrap(key.wrapped_private_key, context)
+            except DecryptionError:
+                damaged.append(f"signing key {key.number} of log {log_id.hex}")
+                _log.error("signing_key_damaged", log_id=str(log_id), number=key.number)
+                continue
             renewed = await self._provider.wrap(private_key, context)
             async with self._database.transaction(scope) as transaction:
                 await self._repository.rewrap_key(transaction, tenant_id, key.number, renewed)
+        return damaged
 
-    async def list_wrapped(self, tenant_id: UUID) -> list[bytes]:
-        """The private keys that sign a tenant's log, as they are wrapped. Older ones are not used again."""
-        return await list_wrapped_keys(self._database, tenant_id)
+    async def needs_rewrap(self, tenant_id: UUID) -> bool:
+        """Whether one of the keys that sign opens, and is wrapped with an earlier key of the provider's.
+
+        Raises:
+            KeyUnavailableError: When the key provider does not answer.
+        """
+        log_id, stored = await self._read(tenant_id)
+        for key in stored:
+            context = _context(tenant_id, log_id, key.number)
+            if await is_stale(self._provider, key.wrapped_private_key, context):
+                return True
+        return False
 
     async def _read(self, tenant_id: UUID) -> tuple[UUID, list[StoredKey]]:
         async with self._database.transaction(LogScope(tenant_id)) as transaction:
@@ -171,7 +191,7 @@ class LogKeys:
 
 
 async def list_wrapped_keys(database: Database, tenant_id: UUID) -> list[bytes]:
-    """See :meth:`LogKeys.list_wrapped`: what can be asked before there is a provider."""
+    """The private keys that sign a tenant's log, as they are wrapped: what can be asked before there is a provider."""
     async with database.transaction(LogScope(tenant_id)) as transaction:
         stored = await LedgerRepository().list_signing_keys(transaction, tenant_id, SIGNING_KEYS)
     return [key.wrapped_private_key for key in stored]

@@ -264,6 +264,34 @@ async def test_a_damaged_key_stops_neither_this_rotation_nor_the_next(
     await check(database, keys, ann, made[0], made[2])
 
 
+async def test_a_damaged_tenant_or_signing_key_stops_no_rotation_of_the_providers_key(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann, bob = await make_scope(), await make_scope()
+    await make(database, keys, ann)
+    made = await make(database, keys, bob)
+    for scope in (ann, bob):
+        await LogKeys(database, await KeyFile.open(path), "test").get(scope.tenant_id)
+    async with database.transaction(ann) as transaction:
+        for table, column in (
+            ("tenant_keys", "wrapped_key"),
+            ("ledger_keys", "wrapped_private_key"),
+        ):
+            await transaction.execute(
+                f"UPDATE {table} SET {column} = set_byte({column}, 20, get_byte({column}, 20) # 1)"
+            )
+    for _ in range(2):
+        add_key(path)
+        rotating = await rotation(database, path)
+        assert await rotating.needs_former_keys()
+        tenant_key, signing_key = await rotating.rotate_provider(unheard)
+        assert tenant_key.startswith("tenant key ")
+        assert signing_key.startswith("signing key 1 of log ")
+        # The next rotation begins with a fresh key, rather than finishing this one for ever.
+        assert not await rotating.needs_former_keys()
+    await check(database, keys, bob, made)
+
+
 async def test_an_operators_acts_on_keys_are_on_record_as_the_operators(
     database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
 ) -> None:

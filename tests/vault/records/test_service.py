@@ -6,7 +6,7 @@ from tests.conftest import MakeScope
 from tests.records import ANN, ANY, PERSON, Cabinet, changed, ids_of, made_from
 from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.vault.records.errors import RecordTooLargeError, UnknownFieldError
-from undercroft.vault.records.models import Condition
+from undercroft.vault.records.models import Condition, Record
 from undercroft.vault.schemas.errors import SchemaMismatchError, StaleVersionError
 from undercroft.vault.schemas.models import Definition
 
@@ -216,6 +216,7 @@ async def test_records_are_listed_in_pages(cabinet: Cabinet, make_scope: MakeSco
     third = await cabinet.records.create(ann, schema.id, ANN)
     everything = await cabinet.records.list_records(ann, None, None, 10)
     assert ids_of(everything) == [first.id, second.id, third.id]
+    assert isinstance(everything[1], Record)
     assert everything[1].data == ANN
     assert ids_of(await cabinet.records.list_records(ann, None, first.id, 1)) == [second.id]
     assert ids_of(await cabinet.records.list_records(ann, schema.id, None, 10)) == [

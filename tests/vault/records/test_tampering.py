@@ -6,10 +6,12 @@ import asyncpg
 import pytest
 
 from tests.conftest import MakeScope, Member
-from tests.records import ANN, ANY, Cabinet, changed
+from tests.records import ANN, ANY, PERSON, Cabinet, changed
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.vault.records.models import Condition, DamagedRecord, Record
+from undercroft.vault.schemas.models import DamagedSchema, Schema
 
 SWAPS = {
     "two fields of a version": """
@@ -97,6 +99,70 @@ async def test_what_was_moved_or_altered_does_not_open(
     with pytest.raises(DecryptionError):
         await cabinet.records.update(ann, first, ANY, changed(age=42))
     assert (await cabinet.records.get(ann, second)).data == {**ANN, "age": 41}
+
+
+LOSSES = {
+    **SWAPS,
+    "all its parts": "DELETE FROM record_parts WHERE record_id = $1 AND $2::uuid IS NOT NULL",
+    "the part that names the others": """
+        DELETE FROM record_parts WHERE record_id = $1 AND number = 0 AND $2::uuid IS NOT NULL
+    """,
+}
+
+
+@pytest.mark.parametrize("what", LOSSES)
+async def test_a_damaged_record_hides_no_other_and_can_be_deleted(
+    cabinet: Cabinet, make_scope: MakeScope, database_urls: DatabaseUrls, what: str
+) -> None:
+    ann = await make_scope()
+    first, second = await two_records(cabinet, ann)
+    await tamper(database_urls, LOSSES[what], first, second)
+    damaged, other = await cabinet.records.list_records(ann, None, None, 10)
+    assert isinstance(damaged, DamagedRecord)
+    assert (damaged.id, damaged.version) == (first, 2)
+    assert isinstance(other, Record)
+    assert other.data == {**ANN, "age": 41}
+    city = [Condition("/city", "Ulm")]
+    found = await cabinet.records.search(ann, other.schema_id, city, None, 10)
+    assert [(record.id, type(record)) for record in found] == [
+        (first, DamagedRecord),
+        (second, Record),
+    ]
+    # Nobody has read the damaged one.
+    assert [action for action, _ in await cabinet.actions(ann)].count("record.read") == 2
+    tried = await cabinet.migrations.try_out(
+        ann, (await cabinet.schemas.add_version(ann, other.schema_id, PERSON)).id, None, []
+    )
+    assert [failure.record_id for failure in tried.failures] == [first]
+    await cabinet.records.delete(ann, first, ANY)
+    assert [record.id for record in await cabinet.records.list_records(ann, None, None, 10)] == [
+        second
+    ]
+
+
+async def test_a_damaged_schema_hides_no_other_and_not_its_records(
+    cabinet: Cabinet, make_scope: MakeScope, database_urls: DatabaseUrls
+) -> None:
+    ann = await make_scope()
+    record = await cabinet.ann(ann)
+    whole = await cabinet.person_schema(ann)
+    connection = await asyncpg.connect(database_urls.migration)
+    try:
+        await connection.execute("ALTER TABLE schema_versions NO FORCE ROW LEVEL SECURITY")
+        await connection.execute(
+            "UPDATE schema_versions SET sealed_definition = '' WHERE schema_id = $1",
+            record.schema_id,
+        )
+    finally:
+        await connection.close()
+    damaged, other = await cabinet.schemas.list_schemas(ann, None, 10)
+    assert isinstance(damaged, DamagedSchema)
+    assert damaged.id == record.schema_id
+    assert (type(other), other.id) == (Schema, whole.id)
+    (version,) = await cabinet.schemas.list_versions(ann, record.schema_id, 0, 10)
+    assert isinstance(version, DamagedSchema)
+    (listed,) = await cabinet.records.list_records(ann, record.schema_id, None, 10)
+    assert listed.id == record.id
 
 
 async def test_a_destroyed_tenants_records_tell_nothing(

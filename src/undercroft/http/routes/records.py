@@ -30,6 +30,7 @@ from undercroft.http.openai.paging import After, Limit
 from undercroft.http.routes.schemas import (
     AfterVersion,
     Version,
+    damage,
     page_of_versions,
     require_schema_id,
 )
@@ -37,7 +38,13 @@ from undercroft.http.wire import JsonObject, RequestBody, StorableText, page_of,
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import user_reference
 from undercroft.vault.records.errors import RECORD_PREFIX
-from undercroft.vault.records.models import Condition, Precondition, Record, RecordVersion
+from undercroft.vault.records.models import (
+    Condition,
+    DamagedRecord,
+    Precondition,
+    Record,
+    RecordVersion,
+)
 from undercroft.vault.records.patches import apply_merge_patch, apply_patch, check_patch
 from undercroft.vault.records.service import Change
 from undercroft.vault.schemas.errors import SCHEMA_PREFIX
@@ -126,7 +133,7 @@ async def list_records(
         None if after is None else require_record_id(after),
         limit + 1,
     )
-    return page_of([_render(record) for record in records], limit)
+    return page_of([_describe(record) for record in records], limit)
 
 
 @router.post(
@@ -147,7 +154,7 @@ async def search_records(
         None if body.after is None else require_record_id(body.after, "after"),
         body.limit + 1,
     )
-    return page_of([_render(record) for record in records], body.limit)
+    return page_of([_describe(record) for record in records], body.limit)
 
 
 @router.get(
@@ -302,6 +309,25 @@ def _render(record: Record) -> JsonObject:
         "latest_version": record.latest,
         "owner": user_reference(record.owner_id),
         "data": record.data,
+        "created_at": int(record.created_at.timestamp()),
+        "updated_at": int(record.updated_at.timestamp()),
+    }
+
+
+def _describe(record: Record | DamagedRecord) -> JsonObject:
+    """A record in a list: of one that does not open, what its row says."""
+    if isinstance(record, Record):
+        return _render(record)
+    return {
+        "id": render_id(RECORD_PREFIX, record.id),
+        "object": "record",
+        "schema": render_id(SCHEMA_PREFIX, record.schema_id),
+        "schema_version": record.schema_version,
+        "version": record.version,
+        "latest_version": record.version,
+        "owner": user_reference(record.owner_id),
+        "data": None,
+        "error": damage(),
         "created_at": int(record.created_at.timestamp()),
         "updated_at": int(record.updated_at.timestamp()),
     }

@@ -13,10 +13,11 @@ from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
 from undercroft.http.wire import JsonObject, RequestBody, page_of, require_id
+from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import user_reference
 from undercroft.vault.schemas.errors import SCHEMA_PREFIX
-from undercroft.vault.schemas.models import Definition, Schema
+from undercroft.vault.schemas.models import DamagedSchema, Definition, Schema
 
 router = APIRouter(tags=["schemas"], route_class=AuthenticatedRoute)
 
@@ -76,7 +77,7 @@ async def list_schemas(
     """The latest versions of the tenant's schemas, oldest schema first."""
     place = None if after is None else require_schema_id(after)
     schemas = await services.schemas.list_schemas(caller, place, limit + 1)
-    return page_of([_render(schema) for schema in schemas], limit)
+    return page_of([_describe(schema) for schema in schemas], limit)
 
 
 @router.get("/v1/schemas/{schema_id}", summary="Get a schema", responses=errors(404))
@@ -106,7 +107,7 @@ async def list_schema_versions(
     versions = await services.schemas.list_versions(
         caller, require_schema_id(schema_id), after, limit + 1
     )
-    return page_of_versions([_render(schema) for schema in versions], limit)
+    return page_of_versions([_describe(schema) for schema in versions], limit)
 
 
 @router.put(
@@ -159,6 +160,12 @@ def page_of_versions(versions: Sequence[JsonObject], limit: int) -> JsonObject:
     }
 
 
+def damage() -> JsonObject:
+    """What an item of a list says of itself when it does not open; alone it would be answered with that error."""
+    error = DecryptionError()
+    return {"code": error.code, "message": error.message}
+
+
 def _answer(response: Response, schema: Schema) -> JsonObject:
     response.headers["ETag"] = revision_tag(schema.version)
     return _render(schema)
@@ -176,5 +183,22 @@ def _render(schema: Schema) -> JsonObject:
         "plain_fields": list(schema.definition.plain_fields),
         "sensitive_fields": list(schema.definition.sensitive_fields),
         "indexed_fields": list(schema.definition.indexed_fields),
+        "created_at": int(schema.created_at.timestamp()),
+    }
+
+
+def _describe(schema: Schema | DamagedSchema) -> JsonObject:
+    """A schema in a list: of one that does not open, what its row says."""
+    if isinstance(schema, Schema):
+        return _render(schema)
+    return {
+        "id": render_id(SCHEMA_PREFIX, schema.id),
+        "object": "schema",
+        "name": None,
+        "version": schema.version,
+        "latest_version": schema.latest,
+        "owner": user_reference(schema.owner_id),
+        "schema": None,
+        "error": damage(),
         "created_at": int(schema.created_at.timestamp()),
     }

@@ -147,6 +147,7 @@ ORDER BY s.id
 LIMIT $2;
 
 -- name: list_sealed_definitions :many
+-- Each with the first entry that commits to it: whose bytes have '"content":"'.
 SELECT
     v.schema_id,
     v.number,
@@ -156,19 +157,34 @@ SELECT
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
+    t.wrapped_key AS wrapped_tenant_key,
+    e.id AS entry_id,
+    e.leaf
 FROM schema_versions AS v
 INNER JOIN schemas AS s ON v.schema_id = s.id
 INNER JOIN data_keys AS k ON s.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+LEFT JOIN LATERAL (
+    SELECT a.id, a.leaf
+    FROM ledger_entries AS a
+    WHERE
+        a.tenant_id = v.tenant_id
+        AND a.resource = 'schema_' || replace(v.schema_id::text, '-', '')
+        AND a.version = v.number
+        AND a.outcome = 'allowed'
+        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
+    ORDER BY a.occurred_at, a.position
+    LIMIT 1
+) AS e ON true
 WHERE v.tenant_id = current_tenant() AND (v.schema_id, v.number) > ($1::uuid, $2::int)
 ORDER BY v.schema_id, v.number
 LIMIT $3;
 
 -- name: list_record_parts :many
--- All parts of a page of versions; a row without a key for a version that has none.
+-- All parts of a page of versions, each with the first entry that commits to its version; a row without a key for a
+-- version that has none.
 WITH page AS (
-    SELECT v.record_id, v.number
+    SELECT v.tenant_id, v.record_id, v.number, v.schema_id, v.schema_version
     FROM record_versions AS v
     WHERE v.tenant_id = current_tenant() AND (v.record_id, v.number) > ($1::uuid, $2::int)
     ORDER BY v.record_id, v.number
@@ -178,14 +194,30 @@ WITH page AS (
 SELECT
     v.record_id,
     v.number AS version,
+    v.schema_id,
+    v.schema_version,
     p.sealed,
     k.id AS key_id,
     k.wrapped_key,
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
+    t.wrapped_key AS wrapped_tenant_key,
+    e.id AS entry_id,
+    e.leaf
 FROM page AS v
+LEFT JOIN LATERAL (
+    SELECT a.id, a.leaf
+    FROM ledger_entries AS a
+    WHERE
+        a.tenant_id = v.tenant_id
+        AND a.resource = 'rec_' || replace(v.record_id::text, '-', '')
+        AND a.version = v.number
+        AND a.outcome = 'allowed'
+        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
+    ORDER BY a.occurred_at, a.position
+    LIMIT 1
+) AS e ON true
 LEFT JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
 LEFT JOIN data_keys AS k ON p.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id

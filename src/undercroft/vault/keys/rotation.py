@@ -18,7 +18,7 @@ import structlog
 
 from undercroft.identity.tenants import list_tenants
 from undercroft.kit.crypto.aead import KEY_BYTES, DecryptionError, seal
-from undercroft.kit.crypto.providers.protocol import KeyProvider
+from undercroft.kit.crypto.providers.protocol import KeyProvider, is_stale
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
@@ -99,22 +99,30 @@ class KeyRotation:
             await self._repository.destroy_unused_tenant_keys(transaction)
         return damaged
 
-    async def rotate_provider(self, progress: Progress) -> None:
-        """Wrap with the provider's current key whatever an earlier one still wraps, in every tenant."""
+    async def rotate_provider(self, progress: Progress) -> list[str]:
+        """Wrap with the provider's current key whatever an earlier one still wraps, in every tenant.
+
+        Returns:
+            What is damaged, by its name: it opens with no key, and stays as it is.
+        """
+        damaged: list[str] = []
         tenants = await list_tenants(self._database)
         for done, tenant_id in enumerate(tenants, 1):
-            await self._rewrap_tenant(tenant_id)
-            await self._log_keys.rewrap(tenant_id)
+            damaged += await self._rewrap_tenant(tenant_id)
+            damaged += await self._log_keys.rewrap(tenant_id)
             progress(done, len(tenants))
+        return damaged
 
     async def needs_former_keys(self) -> bool:
-        """Whether anything is still wrapped with a key of the provider's that is not the current one."""
+        """Whether anything that opens is wrapped with a key of the provider's that is not the current one."""
         for tenant_id in await list_tenants(self._database):
             async with self._database.transaction(LogScope(tenant_id)) as transaction:
                 keys = await self._repository.list_tenant_keys(transaction)
-            wrapped = [key.wrapped for key in keys if key.wrapped is not None]
-            wrapped += await self._log_keys.list_wrapped(tenant_id)
-            if not all(self._provider.is_current(one) for one in wrapped):
+            for key in keys:
+                context = tenant_key_context(tenant_id, key.id)
+                if key.wrapped and await is_stale(self._provider, key.wrapped, context):
+                    return True
+            if await self._log_keys.needs_rewrap(tenant_id):
                 return True
         return False
 
@@ -187,7 +195,9 @@ class KeyRotation:
         last = stale[-1].id if stale else None
         return _Batch(last, len(renewed), frozenset(damaged))
 
-    async def _rewrap_tenant(self, tenant_id: UUID) -> None:
+    async def _rewrap_tenant(self, tenant_id: UUID) -> list[str]:
+        """The names of the damaged ones."""
+        damaged: list[str] = []
         scope = LogScope(tenant_id)
         async with self._database.transaction(scope) as transaction:
             keys = await self._repository.list_tenant_keys(transaction)
@@ -195,8 +205,13 @@ class KeyRotation:
             if key.wrapped is None or self._provider.is_current(key.wrapped):
                 continue
             context = tenant_key_context(tenant_id, key.id)
-            renewed = await self._provider.wrap(
-                await self._provider.unwrap(key.wrapped, context), context
-            )
+            try:
+                material = await self._provider.unwrap(key.wrapped, context)
+            except DecryptionError:
+                damaged.append(f"tenant key {key.id.hex}")
+                _log.error("tenant_key_damaged", key_id=str(key.id))
+                continue
+            renewed = await self._provider.wrap(material, context)
             async with self._database.transaction(scope) as transaction:
                 await self._repository.rewrap_tenant_key(transaction, key.id, key.wrapped, renewed)
+        return damaged

@@ -1,6 +1,7 @@
 """Taking records to another version of their schema: tried first if wanted, then by a job, a batch at a time."""
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -17,9 +18,10 @@ from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
 from undercroft.vault.records.errors import MIGRATION_PREFIX
 from undercroft.vault.records.locking import check_lease
-from undercroft.vault.records.models import DryRun, Failure, Migration, Record
+from undercroft.vault.records.models import DamagedRecord, DryRun, Failure, Migration, Record
 from undercroft.vault.records.patches import Operation, apply_patch
 from undercroft.vault.records.repository import RecordRepository
+from undercroft.vault.records.sealing import version_content
 from undercroft.vault.records.service import require_object
 from undercroft.vault.records.storage import RecordStorage, check_size, subject_of
 from undercroft.vault.schemas.json_text import canonical, load_canonical
@@ -92,6 +94,7 @@ class RecordMigrations:
                 acts = [
                     Act("record.read", subject_of(record), record.owner_id, record.version)
                     for record in records
+                    if isinstance(record, Record)
                 ]
                 await self._ledger.append(transaction, scope, *acts)
             found = [await self._try(schema, record, operations) for record in records]
@@ -204,14 +207,23 @@ class RecordMigrations:
                 return False
             raise
         await self._storage.rewrite(transaction, scope, record, schema, data)
-        act = Act("record.migrate", subject_of(record), record.owner_id, record.latest + 1)
+        content = version_content(schema.id, schema.version, data)
+        act = Act(
+            "record.migrate",
+            subject_of(record),
+            record.owner_id,
+            record.latest + 1,
+            content=hashlib.sha256(content).digest(),
+        )
         await self._ledger.append(transaction, scope, act)
         return True
 
     async def _try(
-        self, schema: Schema, record: Record, operations: Sequence[Operation]
+        self, schema: Schema, record: Record | DamagedRecord, operations: Sequence[Operation]
     ) -> Failure | None:
         try:
+            if isinstance(record, DamagedRecord):
+                raise DecryptionError
             await self._convert(schema, record, operations)
         except UndercroftError as error:
             if not _is_of_the_record(error):

@@ -37,6 +37,19 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedRecord:
+    """A record whose latest version does not open: it was altered, moved or cut short. Its row can still be read."""
+
+    id: UUID
+    owner_id: UUID
+    schema_id: UUID
+    schema_version: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RecordVersion:
     """That a version exists, without what it says."""
 

@@ -58,7 +58,7 @@ INNER JOIN data_keys AS k ON r.data_key_id = k.id
 WHERE r.id = $1;
 
 -- name: list_parts_of :many
--- The latest versions of some of the principal's records.
+-- The latest versions of some of the principal's records; one that has lost its parts has a row without any.
 SELECT
     r.id,
     r.owner_id,
@@ -78,9 +78,9 @@ SELECT
     t.wrapped_key AS wrapped_tenant_key
 FROM records AS r
 INNER JOIN record_versions AS v ON r.id = v.record_id AND r.current_version = v.number
-INNER JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
-INNER JOIN data_keys AS k ON p.data_key_id = k.id
-INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+LEFT JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
+LEFT JOIN data_keys AS k ON p.data_key_id = k.id
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.id = ANY($1::uuid[]) AND r.owner_id = current_principal()
 ORDER BY r.id, p.number;
 

@@ -9,13 +9,21 @@ from typing import Any, Final
 from uuid import UUID
 
 from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
+from undercroft.kit.ids import render_id
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.records.models import Part
+from undercroft.vault.schemas.errors import SCHEMA_PREFIX
 from undercroft.vault.schemas.json_text import canonical, load_canonical
 from undercroft.vault.schemas.pointers import restore_fields
 
 RECORD_KEY: Final = ""
 """Under which a record's own key stands among the keys of its fields."""
+
+
+def version_content(schema_id: UUID, schema_version: int, data: Mapping[str, Any]) -> bytes:
+    """The bytes of a version that the ledger commits to: what it says, and the schema that it was checked against."""
+    schema = render_id(SCHEMA_PREFIX, schema_id)
+    return canonical({"data": data, "schema": schema, "schema_version": schema_version})
 
 
 def seal_version(

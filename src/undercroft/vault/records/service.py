@@ -1,6 +1,7 @@
 """Records: checked against their schema, encrypted, versioned, private to whoever made them."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, cast
@@ -15,12 +16,14 @@ from undercroft.vault.records.errors import RECORD_PREFIX, UnknownFieldError
 from undercroft.vault.records.locking import check_precondition
 from undercroft.vault.records.models import (
     Condition,
+    DamagedRecord,
     LockedRow,
     Precondition,
     Record,
     RecordVersion,
 )
 from undercroft.vault.records.repository import RecordRepository
+from undercroft.vault.records.sealing import version_content
 from undercroft.vault.records.storage import RecordStorage, subject_of
 from undercroft.vault.schemas.json_text import check_json
 from undercroft.vault.schemas.models import Schema
@@ -56,7 +59,7 @@ class RecordService:
             (await self._schemas.validator(schema)).check(data)
             record_id = await self._storage.insert(transaction, scope, schema, data)
             record = await self._get(transaction, scope, record_id)
-            await self._append(transaction, scope, "record.create", record)
+            await self._append_change(transaction, scope, "record.create", record)
         return record
 
     async def get(self, scope: Scope, record_id: UUID, version: int | None = None) -> Record:
@@ -74,7 +77,7 @@ class RecordService:
 
     async def list_records(
         self, scope: Scope, schema_id: UUID | None, after: UUID | None, limit: int
-    ) -> list[Record]:
+    ) -> list[Record | DamagedRecord]:
         """The principal's records, oldest first; of one schema, if it is given.
 
         Raises:
@@ -84,10 +87,10 @@ class RecordService:
             if schema_id is None:
                 ids = await self._repository.list_all_record_ids(transaction, after, limit)
             else:
-                await self._schemas.read(transaction, schema_id)
+                await self._schemas.require(transaction, schema_id)
                 ids = await self._repository.list_record_ids(transaction, schema_id, after, limit)
             records = await self._storage.read_all(transaction, ids)
-            await self._append(transaction, scope, "record.read", *records)
+            await self._append(transaction, scope, "record.read", *_opened(records))
         return records
 
     async def search(
@@ -97,7 +100,7 @@ class RecordService:
         conditions: Sequence[Condition],
         after: UUID | None,
         limit: int,
-    ) -> list[Record]:
+    ) -> list[Record | DamagedRecord]:
         """The principal's records whose latest versions meet all conditions, oldest first.
 
         Raises:
@@ -114,7 +117,7 @@ class RecordService:
             # A search that finds nothing tells something as well.
             asked = Act("record.search", schema_subject(schema), schema.owner_id, schema.version)
             await self._ledger.append(transaction, scope, asked)
-            await self._append(transaction, scope, "record.read", *records)
+            await self._append(transaction, scope, "record.read", *_opened(records))
         return records
 
     async def list_versions(
@@ -156,7 +159,7 @@ class RecordService:
             (await self._schemas.validator(schema)).check(data)
             await self._storage.rewrite(transaction, scope, record, schema, data)
             record = await self._get(transaction, scope, record_id)
-            await self._append(transaction, scope, "record.update", record)
+            await self._append_change(transaction, scope, "record.update", record)
         return record
 
     async def delete(self, scope: Scope, record_id: UUID, precondition: Precondition) -> None:
@@ -259,6 +262,24 @@ class RecordService:
             Act(action, subject_of(record), record.owner_id, record.version) for record in records
         ]
         await self._ledger.append(transaction, scope, *acts)
+
+    async def _append_change(
+        self, transaction: Transaction, scope: Scope, action: str, record: Record
+    ) -> None:
+        content = version_content(record.schema_id, record.schema_version, record.data)
+        act = Act(
+            action,
+            subject_of(record),
+            record.owner_id,
+            record.version,
+            content=hashlib.sha256(content).digest(),
+        )
+        await self._ledger.append(transaction, scope, act)
+
+
+def _opened(records: Sequence[Record | DamagedRecord]) -> list[Record]:
+    """Those that were read: of a damaged one nobody learns anything."""
+    return [record for record in records if isinstance(record, Record)]
 
 
 def owned(scope: Scope, record_id: UUID, row: LockedRow | None) -> LockedRow:

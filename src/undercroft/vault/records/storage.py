@@ -5,20 +5,24 @@ from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from asyncpg import Record as Row
 
+from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import Subject
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.records.errors import RECORD_PREFIX, RecordTooLargeError
-from undercroft.vault.records.models import Record
+from undercroft.vault.records.models import DamagedRecord, Record
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import RECORD_KEY, open_version, seal_version
 from undercroft.vault.schemas.json_text import canonical
 from undercroft.vault.schemas.models import Schema
 from undercroft.vault.schemas.pointers import read_fields, without_fields
+
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 LARGEST_DATA: Final = 256 * 1024
 """Bytes, in canonical JSON."""
@@ -98,17 +102,19 @@ class RecordStorage:
         rows = await self._repository.list_parts(transaction, record_id, version)
         return await self._open(rows) if rows else None
 
-    async def read_all(self, transaction: Transaction, record_ids: Sequence[UUID]) -> list[Record]:
+    async def read_all(
+        self, transaction: Transaction, record_ids: Sequence[UUID]
+    ) -> list[Record | DamagedRecord]:
         """The latest versions of some of the principal's records, oldest record first.
 
         Raises:
             KeyDestroyedError: When the tenant's key was destroyed.
             KeyUnavailableError: When the provider does not answer.
-            DecryptionError: When what is stored was altered, moved or left out.
         """
         rows = await self._repository.list_parts_of(transaction, record_ids)
         return [
-            await self._open(list(parts)) for _, parts in groupby(rows, key=lambda row: row["id"])
+            await self._describe(list(parts))
+            for _, parts in groupby(rows, key=lambda row: row["id"])
         ]
 
     async def digest(
@@ -149,8 +155,27 @@ class RecordStorage:
         if digests:
             await self._repository.insert_digests(transaction, record_id, digests)
 
+    async def _describe(self, rows: Sequence[Row]) -> Record | DamagedRecord:
+        """One that does not open must not hide the others."""
+        try:
+            return await self._open(rows)
+        except DecryptionError:
+            row = rows[0]
+            _log.error("record_damaged", record_id=str(row["id"]), version=row["version"])
+            return DamagedRecord(
+                id=row["id"],
+                owner_id=row["owner_id"],
+                schema_id=row["schema_id"],
+                schema_version=row["schema_version"],
+                version=row["version"],
+                created_at=row["created_at"],
+                updated_at=row["updated_at"],
+            )
+
     async def _open(self, rows: Sequence[Row]) -> Record:
         row = rows[0]
+        if row["part"] != 0:
+            raise DecryptionError
         parts = [(await self._keys.open(part), part["sealed"]) for part in rows]
         data, keys = open_version((row["key_tenant_id"], row["id"], row["version"]), parts)
         return Record(

@@ -43,3 +43,14 @@ class Schema:
     definition: Definition
     created_at: datetime
     salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedSchema:
+    """A version of a schema that does not open: it was altered, moved or cut short. Its row can still be read."""
+
+    id: UUID
+    owner_id: UUID
+    version: int
+    latest: int
+    created_at: datetime

@@ -2,14 +2,15 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
 
+import structlog
 from asyncpg import ForeignKeyViolationError, Record
 
-from undercroft.kit.crypto.aead import bind, seal, unseal
+from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
@@ -25,9 +26,11 @@ from undercroft.vault.schemas.errors import (
     StaleVersionError,
 )
 from undercroft.vault.schemas.json_text import canonical, load_canonical
-from undercroft.vault.schemas.models import Definition, Schema
+from undercroft.vault.schemas.models import DamagedSchema, Definition, Schema
 from undercroft.vault.schemas.repository import SchemaRepository
 from undercroft.vault.schemas.validation import SchemaValidator, check_definition
+
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 _CACHED: Final = 256
 """Schemas that are ready for checking: at most some hundred KiB each."""
@@ -127,17 +130,19 @@ class SchemaService:
             await self._append(transaction, scope, "schema.read", schema)
         return schema
 
-    async def list_schemas(self, scope: Scope, after: UUID | None, limit: int) -> list[Schema]:
+    async def list_schemas(
+        self, scope: Scope, after: UUID | None, limit: int
+    ) -> list[Schema | DamagedSchema]:
         """The latest versions of the tenant's schemas, oldest schema first."""
         async with self._database.transaction(scope) as transaction:
             rows = await self._repository.list_schemas(transaction, after, limit)
-            schemas = [await self._open(row) for row in rows]
+            schemas = [await self._describe(row) for row in rows]
             await self._append_reads(transaction, scope, schemas)
         return schemas
 
     async def list_versions(
         self, scope: Scope, schema_id: UUID, after: int, limit: int
-    ) -> list[Schema]:
+    ) -> list[Schema | DamagedSchema]:
         """The versions of a schema with numbers above ``after``.
 
         Raises:
@@ -146,7 +151,7 @@ class SchemaService:
         async with self._database.transaction(scope) as transaction:
             await self._find(transaction, schema_id, None)
             rows = await self._repository.list_schema_versions(transaction, schema_id, after, limit)
-            schemas = [await self._open(row) for row in rows]
+            schemas = [await self._describe(row) for row in rows]
             await self._append_reads(transaction, scope, schemas)
         return schemas
 
@@ -170,6 +175,14 @@ class SchemaService:
             NotFoundError: When there is none.
         """
         return await self._get(transaction, schema_id, number)
+
+    async def require(self, transaction: Transaction, schema_id: UUID) -> None:
+        """Refuse what names a schema that is not there, whether it opens or not.
+
+        Raises:
+            NotFoundError: When there is none.
+        """
+        await self._find(transaction, schema_id, None)
 
     async def key(self, transaction: Transaction, schema_id: UUID) -> DataKey:
         """The key of a schema, for what belongs to it.
@@ -215,6 +228,20 @@ class SchemaService:
 
     async def _get(self, transaction: Transaction, schema_id: UUID, number: int | None) -> Schema:
         return await self._open(await self._find(transaction, schema_id, number))
+
+    async def _describe(self, row: Record) -> Schema | DamagedSchema:
+        """One that does not open must not hide the others."""
+        try:
+            return await self._open(row)
+        except DecryptionError:
+            _log.error("schema_damaged", schema_id=str(row["id"]), version=row["number"])
+            return DamagedSchema(
+                row["id"],
+                row["owner_id"],
+                row["number"],
+                row["current_version"],
+                row["created_at"],
+            )
 
     async def _open(self, row: Record) -> Schema:
         key = await self._keys.open(row)
@@ -275,7 +302,7 @@ class SchemaService:
         )
 
     async def _append_reads(
-        self, transaction: Transaction, scope: Scope, schemas: list[Schema]
+        self, transaction: Transaction, scope: Scope, schemas: Sequence[Schema | DamagedSchema]
     ) -> None:
         await self._ledger.append(
             transaction,
@@ -283,6 +310,7 @@ class SchemaService:
             *(
                 Act("schema.read", subject_of(schema), schema.owner_id, schema.version)
                 for schema in schemas
+                if isinstance(schema, Schema)
             ),
         )
 

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.errors import UnavailableError
 
 
@@ -37,3 +38,18 @@ class KeyProvider(Protocol):
     def is_current(self, wrapped: bytes) -> bool:
         """Whether it was wrapped with the current key; what was not is rewrapped after a rotation."""
         ...
+
+
+async def is_stale(provider: KeyProvider, wrapped: bytes, context: bytes) -> bool:
+    """Whether a rotation still has to wrap it anew. What is damaged never can be, and waits for nothing.
+
+    Raises:
+        KeyUnavailableError: When the keeper does not answer, or no longer has the key.
+    """
+    if provider.is_current(wrapped):
+        return False
+    try:
+        await provider.unwrap(wrapped, context)
+    except DecryptionError:
+        return False
+    return True
