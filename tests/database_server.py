@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,8 @@ from undercroft.kit.sql import AnyConnection
 
 _USERS: Final = "server.users"
 _URLS: Final = "server.json"
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108
+_MEMORY_BYTES: Final = 4 << 30
 
 
 @contextmanager
@@ -120,7 +123,7 @@ def _start(folder: Path) -> None:
 
 
 async def _serve(folder: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="undercroft-test-") as data:
+    with tempfile.TemporaryDirectory(prefix="undercroft-test-", dir=_fast_folder()) as data:
         server = EmbeddedPostgres(Path(data), clock=SystemClock(), durable=False)
         async with server as urls:
             await _prepare_template(urls)
@@ -129,6 +132,13 @@ async def _serve(folder: Path) -> None:
             sys.stdout.write("ready\n")
             sys.stdout.flush()
             await asyncio.to_thread(_wait_for_users, folder)
+
+
+def _fast_folder() -> Path | None:
+    """Where copying a database takes 30 ms of a processor rather than 130, if there is room; None for the usual place."""
+    if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES:
+        return _MEMORY
+    return None
 
 
 async def _prepare_template(urls: DatabaseUrls) -> None:
