@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from undercroft import __version__
 from undercroft.commands.operations import operations
 from undercroft.commands.running import DataDir, set_up
 from undercroft.commands.running import run as run_command
@@ -26,6 +27,10 @@ from undercroft.ledger.verification.notes import KeyFormatError
 from undercroft.ledger.verification.verify import VerificationUsageError
 from undercroft.operations.errors import OperationError
 
+# A verification that could not be made is neither good nor bad.
+_UNUSABLE: Final = (KeyFormatError, VerificationUsageError)
+_UNUSABLE_STATUS: Final = 2
+
 # What a person can mend; anything else is a defect and shows its traceback.
 _EXPECTED: Final = (
     SettingsError,
@@ -35,14 +40,11 @@ _EXPECTED: Final = (
     MigrationError,
     OperationError,
     UndercroftError,
-    KeyFormatError,
-    VerificationUsageError,
     OSError,
 )
 
 application = typer.Typer(
     name="undercroft",
-    help="Ask your own documents: streamed, cited, provable.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -66,10 +68,31 @@ def main() -> NoReturn:
     """Run the command that the arguments name."""
     try:
         application()
+    except _UNUSABLE as error:
+        sys.stderr.write(f"undercroft: {error}\n")
+        raise SystemExit(_UNUSABLE_STATUS) from None
     except _EXPECTED as error:
         sys.stderr.write(f"undercroft: {error}\n")
         raise SystemExit(1) from None
     raise SystemExit(0)
+
+
+def _tell_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"undercroft {__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_tell_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Ask your own documents: streamed, cited, provable."""
 
 
 @application.command()
@@ -199,7 +222,10 @@ def verify(
         bool, typer.Option("--json", help="Write one JSON object instead of text.")
     ] = False,
 ) -> None:
-    """Check a log, an export or one entry, offline, with nothing but the public key."""
+    """Check a log, an export or one entry, offline, with nothing but the public key.
+
+    Ends with 0 when all is good, 1 when anything is wrong, 2 when it could not be checked.
+    """
     from undercroft.commands.verify import verify as verify_files
 
     good, report = verify_files(path, key, since, entry, content, as_json=as_json)
@@ -244,6 +270,7 @@ def keys_revoke(
         await revoke_key(settings, tenant, prefix)
 
     run_command(revoke, set_up(data_dir=data_dir))
+    typer.echo(f"Revoked {prefix}: the next request with it is refused.")
 
 
 @jobs.command("dead")
@@ -256,7 +283,10 @@ def jobs_dead(
     from undercroft.jobs.service import JOB_PREFIX
 
     async def show(settings: Settings) -> None:
-        for job in await list_dead_jobs(settings, limit):
+        found = await list_dead_jobs(settings, limit)
+        if not found:
+            typer.echo("No job was given up.", err=True)
+        for job in found:
             reason = "" if job.failure is None else f"{job.failure.code}: {job.failure.message}"
             shown = render_id(JOB_PREFIX, job.id)
             typer.echo(f"{shown}  {job.kind}  attempts {job.attempts}  {reason}")
@@ -278,6 +308,7 @@ def jobs_retry(job_id: str, data_dir: DataDir = None) -> None:
         await retry_job(settings, wanted)
 
     run_command(retry, set_up(data_dir=data_dir))
+    typer.echo(f"Queued {job_id} again.")
 
 
 @ledger.command("rotate-key")
@@ -312,7 +343,9 @@ def encryption_rotate_tenant(
     damaged = run_command(rotate, set_up(data_dir=data_dir))
     for key_id in sorted(damaged):
         typer.echo(f"Damaged, and left as it is: data key {key_id}", err=True)
-    raise typer.Exit(1 if damaged else 0)
+    if damaged:
+        raise typer.Exit(1)
+    typer.echo(f"The tenant {tenant} has another key; the one before is destroyed.")
 
 
 @encryption.command("rotate-provider")
@@ -323,10 +356,15 @@ def encryption_rotate_provider(data_dir: DataDir = None) -> None:
     async def rotate(settings: Settings) -> list[str]:
         return await rotate_provider(settings, _echo_progress)
 
-    damaged = run_command(rotate, set_up(data_dir=data_dir))
+    settings = set_up(data_dir=data_dir)
+    damaged = run_command(rotate, settings)
     for name in damaged:
         typer.echo(f"Damaged, and left as it is: {name}", err=True)
-    raise typer.Exit(1 if damaged else 0)
+    if damaged:
+        raise typer.Exit(1)
+    typer.echo(
+        f"Every tenant's keys are wrapped with a fresh key. Keep a new copy of {settings.key_path}."
+    )
 
 
 @encryption.command("destroy-tenant")
@@ -348,6 +386,7 @@ def encryption_destroy_tenant(
         await destroy_tenant(settings, tenant, _echo_progress)
 
     run_command(destroy, set_up(data_dir=data_dir))
+    typer.echo(f"The keys of the tenant {tenant} are destroyed: nobody can read what it kept.")
 
 
 def _echo_progress(done: int, total: int) -> None:

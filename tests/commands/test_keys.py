@@ -45,7 +45,10 @@ def test_keys_are_made_before_and_while_a_service_runs(tmp_path: Path) -> None:
         assert [status(url, key) for key in (before, while_running)] == [200, 200]
         assert status(url, before[:-1] + ("A" if before[-1] != "A" else "B")) == 401
         revoked = keys(data_dir, "revoke", "--tenant", "acme", "--prefix", before[:11])
-        assert (revoked.returncode, revoked.stdout) == (0, "")
+        assert (revoked.returncode, revoked.stdout) == (
+            0,
+            f"Revoked {before[:11]}: the next request with it is refused.\n",
+        )
         assert [status(url, key) for key in (before, while_running)] == [401, 200]
         refused = keys(data_dir, "create", "--tenant", "acme", "--user", "nobody")
         assert (refused.returncode, refused.stdout) == (1, "")

@@ -737,8 +737,10 @@ def test_the_command_says_good_or_bad_by_its_exit_status(tmp_path: Path) -> None
     assert answer["problems"][0]["code"] == "forked"
     assert answer["first_bad_entry"] == {"first": 0, "last": 99}
     wrong = command(mirror, "--key", "no key")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert wrong.stderr.startswith("undercroft: a verifier key is written")
+    absent = command(tmp_path / "absent", "--key", KEY.verifier)
+    assert absent.returncode == 2
 
 
 def test_a_proof_and_its_entry_belong_together(tmp_path: Path, single: tuple[Path, Path]) -> None:

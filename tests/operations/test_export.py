@@ -22,6 +22,7 @@ from undercroft.ledger.verification.findings import Fault
 from undercroft.ledger.verification.notes import parse_key
 from undercroft.ledger.verification.report import Report
 from undercroft.ledger.verification.verify import verify_path
+from undercroft.operations.archives import open_archive
 from undercroft.operations.errors import OperationError
 from undercroft.operations.exports.bundle import safe_name
 from undercroft.operations.exports.export import Export, ExportSummary
@@ -169,6 +170,14 @@ async def test_hostile_names_stay_in_their_folder(filled: Filled, tmp_path: Path
 )
 def test_names_are_safe(name: str, safe: str) -> None:
     assert safe_name(name) == safe
+
+
+def test_a_place_without_a_folder_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OperationError, match=r"There is no folder .*/absent\. Make it"),
+        open_archive(tmp_path / "absent" / "export.tar"),
+    ):
+        pass
 
 
 async def test_nothing_is_overwritten(filled: Filled, tmp_path: Path) -> None:

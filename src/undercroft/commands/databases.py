@@ -17,9 +17,15 @@ from undercroft.kit.migrations import (
     register_model,
 )
 from undercroft.kit.postgres.errors import DataFolderInUseError
-from undercroft.kit.postgres.server import DatabaseUrls, EmbeddedPostgres, running_urls
+from undercroft.kit.postgres.server import (
+    DatabaseUrls,
+    EmbeddedPostgres,
+    is_installed,
+    running_urls,
+)
 from undercroft.kit.preflight import check_server
 from undercroft.kit.settings import Settings, SettingsError
+from undercroft.operations.errors import OperationError
 from undercroft.retrieval.embedding.models import configured_model
 
 _STARTING_SECONDS: Final = 60.0
@@ -53,24 +59,48 @@ async def open_own_database(settings: Settings) -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def open_any_database(settings: Settings) -> AsyncGenerator[str]:
+async def open_any_database(settings: Settings, *, may_make: bool = False) -> AsyncGenerator[str]:
     """As :func:`open_own_database`, but beside a service that runs on the same data folder its server is used.
+
+    Args:
+        settings: Which database.
+        may_make: Whether the embedded one is made where there is none.
 
     Raises:
         DataFolderInUseError: When that service does not come up in time.
+        OperationError: When there is no database and none may be made.
     """
+    if not may_make:
+        await require_installation(settings)
     async with AsyncExitStack() as stack:
         yield await _enter_any(stack, settings)
 
 
 @asynccontextmanager
-async def connect_any_database(settings: Settings) -> AsyncGenerator[Database]:
+async def connect_any_database(
+    settings: Settings, *, may_make: bool = False
+) -> AsyncGenerator[Database]:
     """A small pool on the database of :func:`open_any_database`, for a command that does one thing and ends."""
     async with (
-        open_any_database(settings) as url,
+        open_any_database(settings, may_make=may_make) as url,
         database_pool(settings, url, _COMMAND_POOL) as database,
     ):
         yield database
+
+
+async def require_installation(settings: Settings) -> None:
+    """Refuse a data folder in which there was never a database: a mistyped one would read as an empty, sound service.
+
+    Raises:
+        OperationError: When there was none.
+    """
+    if settings.database_url is None and not await asyncio.to_thread(
+        is_installed, settings.data_dir
+    ):
+        raise OperationError(
+            f"There is no database in the data folder {settings.data_dir}. Name the service's folder with --data-dir "
+            "or UNDERCROFT_DATA_DIR."
+        )
 
 
 def database_pool(settings: Settings, url: str, size: int) -> Database:

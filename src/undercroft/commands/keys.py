@@ -21,7 +21,7 @@ async def create_key(
     lifetime: timedelta | None,
 ) -> str:
     """Make a key, and the tenant and user where they are missing; the secret."""
-    async with _open_identity(settings) as identity:
+    async with _open_identity(settings, may_make=True) as identity:
         issued = await identity.issue_key(tenant, user, role, lifetime)
     return issued.secret
 
@@ -33,8 +33,10 @@ async def revoke_key(settings: Settings, tenant: str, prefix: str) -> None:
 
 
 @asynccontextmanager
-async def _open_identity(settings: Settings) -> AsyncGenerator[IdentityService]:
+async def _open_identity(
+    settings: Settings, *, may_make: bool = False
+) -> AsyncGenerator[IdentityService]:
     clock = SystemClock()
-    async with connect_any_database(settings) as database:
+    async with connect_any_database(settings, may_make=may_make) as database:
         ids = IdSource(clock)
         yield IdentityService(database, Ledger(database, ids, clock), ids, clock)

@@ -57,7 +57,7 @@ async def run_worker(settings: Settings, *, belongs_to_parent: bool) -> None:
             it does however the parent dies.
     """
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(open_any_database(settings))
+        url = await stack.enter_async_context(open_any_database(settings, may_make=True))
         worker = await open_worker(stack, settings, url)
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()

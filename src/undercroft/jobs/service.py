@@ -125,7 +125,7 @@ class JobService:
         except UniqueViolationError as error:
             raise DuplicateJobError(job_id) from error
         if not found:
-            raise NotFoundError("dead job", str(job_id))
+            raise NotFoundError("dead job", render_id(JOB_PREFIX, job_id))
 
     async def count(self) -> Sequence[JobCount]:
         """For metrics: every tenant's queued, running and dead jobs, by kind and state."""

@@ -147,9 +147,11 @@ def open_archive(target: Path) -> Generator[ArchiveWriter]:
     """Write an archive to a path: a tar file if it ends in ``.tar``, else a folder.
 
     Raises:
-        OperationError: When there is something at that path already.
+        OperationError: When there is something at that path already, or no folder to put it into.
         OSError: When it cannot be written.
     """
+    if not target.parent.is_dir():
+        raise OperationError(f"There is no folder {target.parent}. Make it, or name another place.")
     unfinished = target.with_name(f".{target.name}{_UNFINISHED}")
     for path in (target, unfinished):
         if path.exists() or path.is_symlink():

@@ -35,6 +35,7 @@ from undercroft.kit.postgres.removal import erase_cluster
 from undercroft.kit.postgres.scrubbing import forget_log, rewrite_database
 from undercroft.kit.postgres.sockets import make_socket_folder, remove_socket_folder
 
+_CREDENTIALS: Final = "credentials.json"
 _POLL_SECONDS: Final = 0.02
 _WATCH_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 2.0
@@ -196,9 +197,7 @@ class EmbeddedPostgres:
         self._lock = acquire_lock(home / "lock")
         cluster = (self._launcher or launcher_for(home)).settle(home)
         cluster.make_folder(cluster.log)
-        credentials = Credentials.ensure(
-            home / "credentials.json", cluster.data, self._make_password
-        )
+        credentials = Credentials.ensure(home / _CREDENTIALS, cluster.data, self._make_password)
         ensure_data_directory(
             cluster, credentials.superuser, durable=self._durable, timeout=self._start_timeout
         )
@@ -277,13 +276,30 @@ def running_urls(data_dir: Path) -> DatabaseUrls | None:
         postmaster, _ = find_processes(cluster)
         if postmaster is None or postmaster.pid != pid_file.pid:
             return None
-        return _urls(Credentials.load(home / "credentials.json"), pid_file.socket_folder)
+        return _urls(Credentials.load(home / _CREDENTIALS), pid_file.socket_folder)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise PostgresStartError(
-            f"The data folder {data_dir} cannot be read: {error.strerror}. Run this as the service's user."
-        ) from error
+        raise _unreadable(data_dir, error) from error
+
+
+def is_installed(data_dir: Path) -> bool:
+    """Whether an embedded server was ever made in a data folder, whether it runs or not.
+
+    Raises:
+        PostgresStartError: When the folder cannot be looked into.
+    """
+    home = _home(data_dir)
+    try:
+        return (home / _CREDENTIALS).exists()
+    except OSError as error:
+        raise _unreadable(data_dir, error) from error
+
+
+def _unreadable(data_dir: Path, error: OSError) -> PostgresStartError:
+    return PostgresStartError(
+        f"The data folder {data_dir} cannot be read: {error.strerror}. Run this as the service's user."
+    )
 
 
 def _home(data_dir: Path) -> Path:
