@@ -4,17 +4,23 @@ import asyncio
 import shutil
 import tarfile
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from tests.operations.conftest import TEXTS, Filled, House
 from tests.records import PERSON, open_cabinet
+from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
+from undercroft.kit.ids import IdSource
 from undercroft.kit.sql import AnyConnection
+from undercroft.ledger.service import Ledger
 from undercroft.operations.backups.tables import LEFT_OUT, list_tables
 from undercroft.operations.errors import OperationError
+from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.blobs.protocol import BlobStore
+from undercroft.vault.keys.destruction import TenantDestruction
 
 
 @pytest.mark.parametrize("name", ["backup.tar", "backup"])
@@ -128,6 +134,32 @@ async def test_what_is_erased_meanwhile_is_left_out(
     assert await count(empty, filled, "documents") == 2
     found, _ = await empty.fsck()
     assert found == []
+
+
+async def test_a_tenant_that_is_destroyed_meanwhile_does_not_stop_the_backup(
+    filled: Filled, empty: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = filled.house
+
+    class Destroying(LocalBlobStore):
+        """A store whose first read comes after its tenant was destroyed."""
+
+        _done = False
+
+        async def read(self, tenant_id: UUID, name: bytes, start: int, length: int) -> bytes:
+            if not self._done:
+                self._done = True
+                ledger = Ledger(house.database, IdSource(), SystemClock())
+                destruction = TenantDestruction(house.database, self, ledger)
+                await destruction.destroy(tenant_id, lambda _, __: None)
+            return await super().read(tenant_id, name, start, length)
+
+    destroying = Destroying(house.folder / "blobs")
+    monkeypatch.setattr(House, "store", destroying)
+    made = await house.back_up(tmp_path / "backup.tar")
+    monkeypatch.undo()
+    assert (made.blobs, made.erased) == (0, 3)
+    assert (await empty.restore(tmp_path / "backup.tar")).erased == 3
 
 
 async def test_a_missing_or_altered_blob_stops_the_backup(filled: Filled, tmp_path: Path) -> None:

@@ -217,6 +217,25 @@ async def test_a_content_of_another_document_is_named(filled: Filled, owner: Any
     assert filled.documents["mill.txt"].hex in finding.subject
 
 
+async def test_a_tenant_that_is_destroyed_meanwhile_is_no_finding(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, store = filled.house.database, filled.house.store
+    ledger = Ledger(database, IdSource(), SystemClock())
+    list_blobs = ExaminationRepository.list_blobs
+
+    async def list_and_destroy(self: ExaminationRepository, *page: Any) -> list[Record]:  # noqa: ANN401 - as it is
+        listed = await list_blobs(self, *page)
+        if listed:
+            destruction = TenantDestruction(database, store, ledger)
+            await destruction.destroy(filled.ann.tenant_id, lambda _, __: None)
+        return listed
+
+    monkeypatch.setattr(ExaminationRepository, "list_blobs", list_and_destroy)
+    found, examination = await filled.house.fsck()
+    assert (found, examination.contents) == ([], 3)
+
+
 async def test_what_is_erased_meanwhile_is_no_finding(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from tests.documents import make_documents, make_trash, make_versions
 from tests.stepping import Gate, until_blocked
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
-from undercroft.kit.database import Database
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
@@ -31,6 +31,7 @@ from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.errors import KeyDestroyedError, TenantHeldError
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DocumentChanges
+from undercroft.vault.repository import DocumentRepository
 from undercroft.vault.service import DocumentService
 from undercroft.vault.trash import Trash
 from undercroft.vault.versions import VersionService
@@ -333,3 +334,31 @@ async def test_what_nobody_can_open_is_purged_all_the_same(
     keys = KeyRing(documents._keys._provider, IdSource())
     trash = Trash(documents._database, documents._blobs, keys, documents._ledger, timedelta(0))
     assert await trash.purge() == 1
+
+
+async def test_the_version_that_is_put_on_record_is_the_one_that_is_read(
+    documents: DocumentService, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    versions = make_versions(documents)
+    document_id = await create(documents, ann)
+
+    class Late(DocumentRepository):
+        """Adds a version elsewhere once the document was found here."""
+
+        async def find_content(
+            self, transaction: Transaction, document_id: UUID, version: int | None
+        ) -> asyncpg.Record | None:
+            await add(versions, ann, document_id, b"Another content, of another length.", 1)
+            return await super().find_content(transaction, document_id, version)
+
+    documents._repository = Late()
+    document, blocks = await documents.read(ann, document_id)
+    content = b"".join([block async for block in blocks])
+    assert len(content) == document.byte_size
+    assert (content, document.version) == (CONTENT, 1)
+    async with documents._database.transaction(ann) as transaction:
+        recorded = await transaction.fetchval(
+            "SELECT version FROM ledger_pending WHERE action = 'document.read'"
+        )
+    assert recorded == 1

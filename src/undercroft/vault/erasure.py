@@ -18,15 +18,20 @@ class Erasure:
     async def erase(self, transaction: Transaction, document_id: UUID) -> list[bytes]:
         """Delete a document's rows, and those of its contents that no other document of its owner has.
 
+        A content that only sealed documents still have leaves the index.
+
         Returns:
             The names of the bytes to delete once the transaction is committed.
         """
         blob_ids = await self._repository.delete_document(transaction, document_id)
-        names = [
-            await self._repository.delete_unused_blob(transaction, blob_id)
-            for blob_id in dict.fromkeys(blob_ids)
-        ]
-        return [name for name in names if name is not None]
+        names: list[bytes] = []
+        for blob_id in dict.fromkeys(blob_ids):
+            name = await self._repository.delete_unused_blob(transaction, blob_id)
+            if name is None:
+                await self._repository.forget_sealed_content(transaction, blob_id)
+            else:
+                names.append(name)
+        return names
 
     async def delete_bytes(self, tenant_id: UUID, names: Sequence[bytes]) -> None:
         """Delete bytes that no row names any more. What a crash leaves here, nothing can open, and the sweep finds."""

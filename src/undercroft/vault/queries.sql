@@ -262,6 +262,24 @@ WHERE
     )
 RETURNING stored_name;
 
+-- name: forget_sealed_content :exec
+-- The content is locked, as for delete_unused_blob: a document that is being sealed at the same time comes first and is
+-- seen, or comes later and looks itself (forget_sealed_document).
+WITH forgotten AS (
+    UPDATE blobs
+    SET index_state = 'unindexed', index_error_code = NULL, index_error_message = NULL
+    WHERE
+        id = $1
+        AND NOT EXISTS (
+            SELECT FROM document_versions AS v
+            INNER JOIN documents AS d ON v.document_id = d.id
+            WHERE v.tenant_id = blobs.tenant_id AND v.blob_id = blobs.id AND NOT d.is_sealed
+        )
+    RETURNING id
+)
+
+DELETE FROM chunks WHERE tenant_id = current_tenant() AND blob_id IN (SELECT id FROM forgotten);
+
 -- name: list_stored_names :many
 -- Every table that names files has to stand here: what it does not know of is deleted.
 SELECT b.stored_name FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.stored_name = ANY($1::bytea[])

@@ -193,6 +193,10 @@ class DocumentRepository:
         name = await _QUERIES.value(transaction, "delete_unused_blob", blob_id)
         return cast("bytes | None", name)
 
+    async def forget_sealed_content(self, transaction: Transaction, blob_id: UUID) -> None:
+        """Take a blob that sealed documents alone hold out of the index."""
+        await _QUERIES.execute(transaction, "forget_sealed_content", blob_id)
+
     async def list_stored_names(
         self, transaction: Transaction, names: Sequence[bytes]
     ) -> set[bytes]:

@@ -170,7 +170,8 @@ class DocumentService:
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
             document = await self._access.find(transaction, document_id)
-            row = await self._repository.find_content(transaction, document_id, None)
+            # Of the version that was found and is put on record: by now another one may be current.
+            row = await self._repository.find_content(transaction, document_id, document.version)
             if row is None:
                 raise no_document(document_id)
             async with self._access.explaining_missing(transaction, document_id):

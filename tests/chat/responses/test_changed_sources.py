@@ -104,6 +104,25 @@ async def test_a_content_that_an_open_document_has_as_well_stays_in_the_index(
     assert await found(shelf, ann, collection) == [(twin, 1, RENT)]
 
 
+async def test_a_content_goes_from_the_index_with_the_last_open_document_that_has_it(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, documents = await shelf.fill(ann, {"lease.txt": RENT})
+    sealed, twin = await shelf.put(ann, "sealed.txt", RENT), await shelf.put(ann, "twin.txt", RENT)
+    await shelf.documents.update(ann, sealed, DocumentChanges(is_sealed=True), None)
+    await shelf.collections.add(ann, collection, twin, {})
+    await shelf.documents.delete(ann, documents["lease.txt"])
+    assert await found(shelf, ann, collection) == [(twin, 1, RENT)]
+    await shelf.documents.delete(ann, twin)
+    for table in ("chunks", "chunk_embeddings", "term_statistics"):
+        assert await count(shelf, ann, table) == 0, table
+    await shelf.documents.update(ann, sealed, DocumentChanges(is_sealed=False), None)
+    await shelf.collections.add(ann, collection, sealed, {})
+    await shelf.run_jobs(ann)
+    assert await found(shelf, ann, collection) == [(sealed, 1, RENT)]
+
+
 async def test_what_is_sealed_while_it_is_indexed_does_not_get_into_the_index(
     shelf: Shelf, make_scope: MakeScope
 ) -> None:

@@ -1,6 +1,7 @@
 """Records go to another version of their schema, whole, once, and without an edit being lost."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.conftest import MakeScope, Member
 from tests.records import ANN, ANY, Cabinet, changed, ids_of, made_from
 from tests.stepping import until_blocked
 from undercroft.jobs.errors import FencedError
-from undercroft.kit.database import Database
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.vault.records.models import Condition, Record
 from undercroft.vault.records.repository import RecordRepository
@@ -107,6 +108,30 @@ async def test_a_later_attempt_goes_on_where_the_first_one_was(
     done = await cabinet.migrations.get(ann, made[0].schema_id, started.id)
     assert (done.migrated, done.failed) == (16, 7)
     assert (await cabinet.records.get(ann, made[0].id)).version == 2
+
+
+async def test_records_that_are_deleted_while_a_batch_is_chosen_stop_nothing(
+    cabinet: Cabinet, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    made = await persons(cabinet, ann, 3)
+    started = await cabinet.migrations.start(ann, made[0].schema_id, None, RENAME)
+
+    class Late(RecordRepository):
+        """Deletes a record elsewhere once it was chosen here."""
+
+        async def count_to_migrate(
+            self, transaction: Transaction, schema_id: UUID, to_version: int, after: UUID | None
+        ) -> int:
+            await cabinet.records.delete(ann, made[0].id, ANY)
+            return await super().count_to_migrate(transaction, schema_id, to_version, after)
+
+    cabinet.migrations._repository = Late()
+    assert started.job_id is not None
+    await cabinet.migrations.run(await cabinet.claim(ann, started.job_id))
+    migration = await cabinet.migrations.get(ann, made[0].schema_id, started.id)
+    assert (migration.migrated, migration.failed) == (2, 1)
+    assert migration.finished_at is not None
 
 
 async def test_an_edit_that_was_first_is_migrated_with_the_record(

@@ -3,15 +3,17 @@
 import asyncio
 import hashlib
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from asyncpg import Record
 
 from tests.conftest import MakeScope
 from tests.stepping import SteppedDatabase, until_blocked
 from tests.vault.uploads.bench import LIMIT, Bench, make_bench
-from undercroft.kit.database import Database
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.errors import TooLargeError
@@ -117,6 +119,27 @@ async def test_whoever_finds_the_parts_gone_answers_what_the_faster_one_made(
     done = await late.uploads.complete(ann, upload.id, ids)
     assert done == await bench.uploads.complete(ann, upload.id, ids)
     assert len(bench.files()) == 1
+
+
+async def test_whoever_finds_no_part_any_more_answers_what_the_faster_one_made(
+    bench: Bench, stepped: SteppedDatabase, make_scope: MakeScope, tmp_path: Path
+) -> None:
+    ann = await make_scope()
+    upload, ids = await bench.begin(ann, PARTS)
+
+    class Late(UploadRepository):
+        """Completes the upload elsewhere before its parts are listed here."""
+
+        async def list_parts(
+            self, transaction: Transaction, upload_id: UUID, part_ids: Sequence[UUID]
+        ) -> dict[UUID, Record]:
+            await bench.uploads.complete(ann, upload_id, ids)
+            return await super().list_parts(transaction, upload_id, part_ids)
+
+    late = await make_bench(stepped, tmp_path)
+    late.uploads._repository = Late()
+    done = await late.uploads.complete(ann, upload.id, ids)
+    assert done == await bench.uploads.complete(ann, upload.id, ids)
 
 
 async def test_a_completion_that_comes_after_a_cancellation_is_refused(

@@ -33,7 +33,13 @@ ORDER BY b.id
 LIMIT $2;
 
 -- name: blob_exists :value
-SELECT EXISTS (SELECT FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.id = $1);
+-- Not where the tenant was destroyed: its bytes are deleted, and the row stays.
+SELECT EXISTS (
+    SELECT FROM blobs AS b
+    INNER JOIN data_keys AS k ON b.data_key_id = k.id
+    INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+    WHERE b.tenant_id = current_tenant() AND b.id = $1 AND t.wrapped_key IS NOT NULL
+);
 
 -- name: find_log :maybe
 SELECT l.id, l.size, l.checkpoint FROM ledger_logs AS l WHERE l.tenant_id = current_tenant();

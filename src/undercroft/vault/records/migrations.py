@@ -180,7 +180,8 @@ class RecordMigrations:
             )
             await context.still_mine(transaction)
         done = row["migrated"] + row["failed"]
-        await context.progress(done + len(ids), done + remaining)
+        # Counted by a later statement than these were listed: some may have been deleted in between.
+        await context.progress(done + len(ids), done + max(remaining, len(ids)))
         return True
 
     async def _migrate(

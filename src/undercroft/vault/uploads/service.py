@@ -219,11 +219,12 @@ class UploadService:
     ) -> tuple[Upload, list[Record]]:
         """The upload and, unless it is completed, the rows of its parts in order."""
         async with self._refusing(scope, "upload.complete", upload_id) as transaction:
+            # The parts first: whoever ends the upload deletes them. Of one that takes parts still, none was gone.
+            found = await self._repository.list_parts(transaction, upload_id, part_ids)
             upload = await self._find(transaction, upload_id)
             if upload.state is UploadState.COMPLETED:
                 return upload, []
             _require_pending(upload)
-            found = await self._repository.list_parts(transaction, upload_id, part_ids)
         if len(set(part_ids)) != len(part_ids) or len(found) != len(part_ids):
             raise UnknownPartError
         rows = [found[part_id] for part_id in part_ids]
