@@ -1,8 +1,7 @@
 """What one look of a subschema at a value costs, as far as that depends on the subschema. Pure.
 
 The unit is what a plain look costs for each byte of the value, some 30 ns. The weights were measured, against the
-values that are worst for each keyword. Numbers are compared exactly, with thousands of bits where exponents are far
-apart.
+values that are worst for each keyword. Numbers are compared exactly, with thousands of bits if they are far apart.
 """
 
 import json
