@@ -56,6 +56,7 @@ class Shelf:
     tasks: IndexTasks
     search: SearchService
     keys: KeyRing
+    ledger: Ledger
 
     async def put(self, scope: Scope, filename: str, content: str | bytes) -> UUID:
         """Take a document in."""
@@ -123,7 +124,9 @@ async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> Asyn
                 folder=folder,
                 embedder=embedder,
                 documents=make_documents(stepped, folder, keys, limit=UPLOAD_LIMIT),
-                collections=CollectionService(stepped, keys, ids, IndexService(JobQueue(ids))),
+                collections=CollectionService(
+                    stepped, keys, ledger, ids, IndexService(JobQueue(ids))
+                ),
                 tasks=IndexTasks(
                     stepped,
                     blobs,
@@ -135,6 +138,7 @@ async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> Asyn
                 ),
                 search=SearchService(stepped, keys, ledger, embedder),
                 keys=keys,
+                ledger=ledger,
             )
         finally:
             await embedder.close()

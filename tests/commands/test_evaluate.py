@@ -13,15 +13,14 @@ from typing import Any, Final
 
 import pytest
 
-from undercroft.identity.models import ProvisioningScope
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
-from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.cluster import Cluster
 from undercroft.kit.postgres.control import find_processes
 from undercroft.kit.postgres.launchers import moved_cluster
 from undercroft.kit.postgres.server import EmbeddedPostgres
 from undercroft.kit.settings import Settings
+from undercroft.ledger.models import OperatorScope
 from undercroft.retrieval.minilm.prepare import prepare_minilm
 
 SUBJECTS: Final = (
@@ -185,9 +184,7 @@ async def _count_rows(url: str) -> tuple[int, ...]:
     async with Database(url, clock=SystemClock(), size=2) as database:
         async with database.transaction_without_scope() as transaction:
             tenant_id = await transaction.fetchval("SELECT find_tenant('evaluation')")
-        async with database.transaction(
-            ProvisioningScope(tenant_id, IdSource().new())
-        ) as transaction:
+        async with database.transaction(OperatorScope(tenant_id)) as transaction:
             row = await transaction.fetchrow(
                 """
                 SELECT

@@ -16,11 +16,10 @@ import pytest
 
 from tests.conftest import command_of
 from tests.e2e.conftest import SAMPLES, make_key, start_service, stop_service
-from undercroft.identity.models import ProvisioningScope
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
-from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import running_urls
+from undercroft.ledger.models import OperatorScope
 
 SEEDS: Final = int(os.environ.get("UNDERCROFT_TEST_CRASH_SEEDS", "1"))
 DOCUMENTS: Final = sum(1 for path in SAMPLES.rglob("*") if path.is_file())
@@ -97,7 +96,7 @@ async def _check_index(data_dir: Path) -> None:
     async with Database(urls.service, clock=SystemClock(), size=2) as database:
         async with database.transaction_without_scope() as transaction:
             tenant_id = await transaction.fetchval("SELECT find_tenant('crash')")
-        scope = ProvisioningScope(tenant_id, IdSource().new())
+        scope = OperatorScope(tenant_id)
         async with database.transaction(scope) as transaction:
             checks = await transaction.fetchrow(
                 """

@@ -10,7 +10,7 @@ import pytest
 from tests.stepping import PATIENCE, rolled_back, until_blocked
 from undercroft.identity.errors import UnauthenticatedError
 from undercroft.identity.keys import hash_key, make_key
-from undercroft.identity.models import ProvisioningScope
+from undercroft.identity.models import Role
 from undercroft.identity.repository import IdentityRepository
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
@@ -19,6 +19,7 @@ from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
+from undercroft.ledger.models import OperatorScope
 from undercroft.ledger.service import Ledger
 
 REPOSITORY = IdentityRepository()
@@ -51,7 +52,7 @@ async def test_two_commands_that_create_one_tenant_end_with_one(
     identity: IdentityService, database: Database, owner: AnyConnection
 ) -> None:
     ids = IdSource()
-    first = ProvisioningScope(ids.new(), ids.new())
+    first = OperatorScope(ids.new())
     async with database.transaction(first) as transaction:
         assert await REPOSITORY.insert_tenant(transaction, first.tenant_id, "acme")
         second = asyncio.create_task(identity.issue_key("acme", "ann@example.org", None, None))
@@ -66,7 +67,7 @@ async def test_a_tenant_whose_creation_was_rolled_back_is_created_by_the_other_c
     identity: IdentityService, database: Database, owner: AnyConnection
 ) -> None:
     ids = IdSource()
-    first = ProvisioningScope(ids.new(), ids.new())
+    first = OperatorScope(ids.new())
     async with rolled_back(database, first) as transaction:
         await REPOSITORY.insert_tenant(transaction, first.tenant_id, "acme")
         second = asyncio.create_task(identity.issue_key("acme", "ann@example.org", None, None))
@@ -82,7 +83,9 @@ async def test_two_commands_that_create_one_user_end_with_one(
     scope = (await identity.issue_key("acme", "bob@example.org", None, None)).principal
     user_id = IdSource().new()
     async with database.transaction(scope) as transaction:
-        await REPOSITORY.upsert_user(transaction, user_id, scope.tenant_id, "ann@example.org", None)
+        await REPOSITORY.insert_user(
+            transaction, user_id, scope.tenant_id, "ann@example.org", Role.MEMBER
+        )
         second = asyncio.create_task(identity.issue_key("acme", "ann@example.org", None, None))
         await until_blocked(database)
     assert (await second).principal.user_id == user_id

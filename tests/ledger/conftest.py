@@ -67,7 +67,7 @@ def make_parts(database: Database, batch: int = 1024) -> Parts:
         keys,
         sequencer,
         reader,
-        AuditService(database, reader),
+        AuditService(database, reader, ledger),
         SigningKeyRotation(database, keys, ledger),
     )
 

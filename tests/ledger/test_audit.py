@@ -4,6 +4,7 @@ import hashlib
 import json
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from tests.conftest import MakeScope, Member
@@ -81,7 +82,7 @@ async def test_whoever_was_refused_does_not_learn_from_the_audit_what_is_there(
     assert by_colleague == []
     exported = [
         entry
-        async for page in parts.audit.export(colleague, colleague.principal_id, ALL)
+        async for page in await parts.audit.export(colleague, colleague.principal_id, ALL)
         for entry in page
     ]
     assert exported == []
@@ -102,7 +103,7 @@ async def test_filters_and_pages(
     viewer = None if sees_all else member.principal_id
     await do(parts, database, member, 1, 2, 3, owner_id=member.principal_id)
     middle = SystemClock().now()
-    await do(parts, database, other, 1, 2, action="document.share", owner_id=member.principal_id)
+    await do(parts, database, other, 1, 2, action="document.update", owner_id=member.principal_id)
 
     async def found(wanted: AuditFilter) -> list[int]:
         return numbers(await parts.audit.list_entries(member, viewer, wanted, limit=10))
@@ -113,7 +114,7 @@ async def test_filters_and_pages(
     assert await found(AuditFilter(action="document.read")) == [3, 2, 1]
     assert await found(AuditFilter(since=middle)) == [2, 1]
     assert await found(AuditFilter(until=middle)) == [3, 2, 1]
-    assert await found(AuditFilter(f"file-{1:032x}", other.principal_id, "document.share")) == [1]
+    assert await found(AuditFilter(f"file-{1:032x}", other.principal_id, "document.update")) == [1]
     assert await found(AuditFilter(since=middle + timedelta(days=1))) == []
 
     pages: list[int] = []
@@ -122,7 +123,7 @@ async def test_filters_and_pages(
         pages += numbers(page)
         after = page[-1].id
     assert pages == [2, 1, 3, 2, 1]
-    exported = [numbers(list(page)) async for page in parts.audit.export(member, viewer, ALL)]
+    exported = [numbers(list(page)) async for page in await parts.audit.export(member, viewer, ALL)]
     assert exported == [[2, 1, 3, 2, 1]]
 
 
@@ -147,7 +148,7 @@ async def test_openings_open_the_commitments_until_they_are_erased(
 ) -> None:
     member = await make_scope()
     salts = FileSalts()
-    audit = AuditService(database, parts.reader, [salts])
+    audit = AuditService(database, parts.reader, parts.ledger, [salts])
     content = hashlib.sha256(b"text").digest()
     await do(
         parts,
@@ -249,3 +250,40 @@ async def test_sequencing_costs_what_is_pending(
     )
     plan = "\n".join(row[0] for row in await owner.fetch(f"EXPLAIN {statement}"))
     assert "Seq Scan" not in plan
+
+
+async def test_readings_of_the_audit_are_in_it(
+    parts: Parts, database: Database, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await do(parts, database, ann, 1, owner_id=ann.principal_id)
+    (entry,) = await parts.audit.list_entries(ann, ann.principal_id, ALL, limit=5)
+    await parts.audit.open_entry(ann, ann.principal_id, entry.id)
+    # On record before the first page is asked for.
+    await parts.audit.export(ann, ann.principal_id, ALL)
+    await parts.sequencer.sequence_all()
+    seen = await parts.audit.list_entries(ann, ann.principal_id, ALL, limit=5)
+    assert [entry.action for entry in seen] == [
+        "audit.export",
+        "audit.read",
+        "audit.read",
+        "document.read",
+    ]
+    assert {entry.resource for entry in seen[:3]} == {f"tenant_{ann.tenant_id.hex}"}
+    assert {entry.owner_id for entry in seen[:3]} == {None}
+
+
+async def test_where_the_ledger_cannot_be_written_the_audit_is_not_read(
+    parts: Parts, database: Database, make_scope: MakeScope, owner: AnyConnection
+) -> None:
+    ann = await make_scope()
+    await do(parts, database, ann, 1, owner_id=ann.principal_id)
+    (entry,) = await parts.audit.list_entries(ann, None, ALL, limit=5)
+    await owner.execute("REVOKE INSERT ON ledger_pending FROM undercroft_app")
+    for attempt in (
+        lambda: parts.audit.list_entries(ann, None, ALL, limit=5),
+        lambda: parts.audit.open_entry(ann, None, entry.id),
+        lambda: parts.audit.export(ann, None, ALL),
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await attempt()

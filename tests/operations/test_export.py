@@ -104,12 +104,15 @@ async def test_the_export_is_on_record_and_the_audit_opens(filled: Filled, tmp_p
     made = await export(filled.house, filled, folder)
     audit = read_lines(folder / "audit.jsonl")
     assert len(audit) == made.entries
-    assert audit[-1]["action"] == "tenant.export"
+    exported = audit[-1]
+    assert (exported["action"], exported["actor"]) == ("tenant.export", "operator")
+    assert (exported["owner"], set(exported["openings"])) == (None, {"resource"})
+    assert all(set(line["openings"]) >= {"actor", "resource"} for line in audit[:-1])
     entries = b"".join(
         path.read_bytes() for path in (folder / "log/tile/entries").rglob("*") if path.is_file()
     )
     for line in audit:
-        for field in ("actor", "resource"):
+        for field in {"actor", "resource"} & line["openings"].keys():
             opening = line["openings"][field]
             assert opening["value"] == line[field]
             commitment = sha256(bytes.fromhex(opening["salt"]) + opening["value"].encode())

@@ -136,7 +136,7 @@ async def _ingest(
     ledger = Ledger(database, ids, SystemClock())
     loader = CorpusLoader(
         DocumentService(database, blobs, intake, keys, ledger, ids),
-        CollectionService(database, keys, ids, IndexService(JobQueue(ids))),
+        CollectionService(database, keys, ledger, ids, IndexService(JobQueue(ids))),
         JobService(database),
         SystemClock(),
         progress,

@@ -97,6 +97,7 @@ async def open_services(
         sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
         run_until_closed(stack, sequencer.run())
         journal = Ledger(database, ids, clock, sequencer.wake)
+        identity = IdentityService(database, journal, ids, clock)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
@@ -126,9 +127,10 @@ async def open_services(
         index = IndexService(JobQueue(ids))
         versions = VersionService(database, blobs, intake, keys, journal, index.follow)
         retention = timedelta(days=settings.document_retention_days)
-        collections = CollectionService(database, keys, ids, index)
+        collections = CollectionService(database, keys, journal, ids, index)
         search = SearchService(database, keys, journal, embedder)
         answers = Answerer(search, registry)
+        kept_responses = ResponseService(database, keys, journal, answers, ids, clock)
 
         checks = {
             "database": partial(describe_pending, database),
@@ -142,7 +144,7 @@ async def open_services(
             readiness=Readiness(checks),
             ids=ids,
             clock=clock,
-            identity=IdentityService(database, journal, ids, clock),
+            identity=identity,
             intake=intake,
             uploads=upload_service,
             usage=usage_service,
@@ -162,12 +164,23 @@ async def open_services(
             embedder=embedder,
             models=registry,
             answers=answers,
-            responses=ResponseService(database, keys, answers, ids, clock),
+            responses=kept_responses,
             jobs=JobService(database),
             ledger=journal,
             ledger_reader=ledger_reader,
             audit=AuditService(
-                database, ledger_reader, [documents, upload_service, record_schemas, kept_records]
+                database,
+                ledger_reader,
+                journal,
+                [
+                    identity,
+                    documents,
+                    upload_service,
+                    record_schemas,
+                    kept_records,
+                    collections,
+                    kept_responses,
+                ],
             ),
         )
 

@@ -54,14 +54,6 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class ProvisioningScope:
-    """The scope of a tenant that is being created or of an operator's command: no user acts yet."""
-
-    tenant_id: UUID
-    principal_id: UUID
-
-
-@dataclass(frozen=True, slots=True)
 class UserScope:
     """The scope of a user for whom an operator's command acts."""
 

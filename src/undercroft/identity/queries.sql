@@ -7,10 +7,24 @@ SELECT find_tenant($1);
 -- name: insert_tenant :value
 INSERT INTO tenants (id, name) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING RETURNING id;
 
--- name: upsert_user :one
-INSERT INTO users (id, tenant_id, email, role) VALUES ($1, $2, $3, coalesce($4, 'member'))
-ON CONFLICT (tenant_id, email) DO UPDATE SET role = coalesce($4, users.role)
+-- name: insert_user :maybe
+INSERT INTO users (id, tenant_id, email, role) VALUES ($1, $2, $3, $4)
+ON CONFLICT (tenant_id, email) DO NOTHING
 RETURNING id, tenant_id, email, role, ledger_salt;
+
+-- name: lock_user :one
+-- Of two who change a role at once, the second sees what the first has made of it.
+SELECT id, tenant_id, email, role, ledger_salt FROM users WHERE tenant_id = $1 AND email = $2 FOR NO KEY UPDATE;
+
+-- name: update_role :exec
+UPDATE users SET role = $2 WHERE id = $1;
+
+-- name: find_key_salt :value
+-- Keys have none of their own: they are their user's.
+SELECT u.ledger_salt
+FROM api_keys AS k
+INNER JOIN users AS u ON k.tenant_id = u.tenant_id AND k.user_id = u.id
+WHERE k.id = $1;
 
 -- name: insert_api_key :exec
 INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash, expires_at) VALUES ($1, $2, $3, $4, $5, $6);

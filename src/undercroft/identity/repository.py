@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Final, cast
 from uuid import UUID
 
+from asyncpg import Record
+
 from undercroft.identity.keys import NewKey
 from undercroft.identity.models import Principal, RevokedKey, Role, User
 from undercroft.kit.database import Transaction
@@ -30,19 +32,24 @@ class IdentityRepository:
         """Create a tenant; False when the name is taken."""
         return await _QUERIES.value(transaction, "insert_tenant", tenant_id, name) is not None
 
-    async def upsert_user(
-        self,
-        transaction: Transaction,
-        user_id: UUID,
-        tenant_id: UUID,
-        email: str,
-        role: Role | None,
-    ) -> User:
-        """The tenant's user with that e-mail address, created or given ``role`` as needed."""
-        row = await _QUERIES.one(transaction, "upsert_user", user_id, tenant_id, email, role)
-        return User(
-            row["id"], row["tenant_id"], row["email"], Role(row["role"]), row["ledger_salt"]
-        )
+    async def insert_user(
+        self, transaction: Transaction, user_id: UUID, tenant_id: UUID, email: str, role: Role
+    ) -> User | None:
+        """Create a user; None when the tenant has one with that e-mail address."""
+        row = await _QUERIES.maybe(transaction, "insert_user", user_id, tenant_id, email, role)
+        return None if row is None else _read_user(row)
+
+    async def lock_user(self, transaction: Transaction, tenant_id: UUID, email: str) -> User:
+        """The tenant's user with that e-mail address, whose role nobody else changes before the transaction ends."""
+        return _read_user(await _QUERIES.one(transaction, "lock_user", tenant_id, email))
+
+    async def update_role(self, transaction: Transaction, user_id: UUID, role: Role) -> None:
+        """Give a user another role."""
+        await _QUERIES.execute(transaction, "update_role", user_id, role)
+
+    async def find_key_salt(self, transaction: Transaction, key_id: UUID) -> bytes | None:
+        """The salt of the ledger's commitments to a key."""
+        return cast("bytes | None", await _QUERIES.value(transaction, "find_key_salt", key_id))
 
     async def insert_api_key(
         self,
@@ -68,3 +75,7 @@ class IdentityRepository:
         """Revoke the tenant's keys with that visible prefix; empty when there is none."""
         rows = await _QUERIES.many(transaction, "revoke_api_keys", prefix)
         return [RevokedKey(row["id"], row["user_id"], row["ledger_salt"]) for row in rows]
+
+
+def _read_user(row: Record) -> User:
+    return User(row["id"], row["tenant_id"], row["email"], Role(row["role"]), row["ledger_salt"])

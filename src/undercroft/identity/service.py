@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -14,16 +14,17 @@ from undercroft.identity.models import (
     KEY_PREFIX,
     Permission,
     Principal,
-    ProvisioningScope,
     Role,
-    UserScope,
+    User,
 )
 from undercroft.identity.repository import IdentityRepository
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database
+from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
-from undercroft.kit.ids import IdSource, render_id
-from undercroft.ledger.models import Act, Subject
+from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.ledger.actions import Action
+from undercroft.ledger.leaves import user_reference
+from undercroft.ledger.models import Act, OperatorScope, Subject
 from undercroft.ledger.service import Ledger
 
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
@@ -114,12 +115,10 @@ class IdentityService:
         key, key_id = make_key(self._entropy), self._ids.new()
         expires_at = None if lifetime is None else self._clock.now() + lifetime
         async with self._database.transaction(scope) as transaction:
-            user = await self._repository.upsert_user(
-                transaction, scope.principal_id, scope.tenant_id, email, role
-            )
+            user = await self._provision_user(transaction, scope, email, role)
             await self._repository.insert_api_key(transaction, key_id, user, key, expires_at)
-            act = _act("key.create", key_id, user.ledger_salt, user.id)
-            await self._ledger.append(transaction, UserScope(user.tenant_id, user.id), act)
+            act = _key_act("key.create", key_id, user.ledger_salt, user.id)
+            await self._ledger.append(transaction, scope, act)
         return IssuedKey(key.secret, Principal(user.tenant_id, user.id, key_id, user.role))
 
     async def revoke_key(self, tenant_name: str, prefix: str) -> None:
@@ -131,26 +130,55 @@ class IdentityService:
         if not prefix.isprintable():
             raise NotFoundError("API key", prefix)
         tenant_id = await find_tenant(self._database, tenant_name)
-        scope = ProvisioningScope(tenant_id, self._ids.new())
+        scope = OperatorScope(tenant_id)
         async with self._database.transaction(scope) as transaction:
             revoked = await self._repository.revoke_api_keys(transaction, prefix)
             if not revoked:
                 raise NotFoundError("API key", prefix)
-            for key in revoked:
-                act = _act("key.revoke", key.id, key.user_salt, key.user_id)
-                await self._ledger.append(transaction, UserScope(tenant_id, key.user_id), act)
+            acts = [_key_act("key.revoke", key.id, key.user_salt, key.user_id) for key in revoked]
+            await self._ledger.append(transaction, scope, *acts)
 
-    async def _provision_tenant(self, name: str) -> ProvisioningScope:
-        """The tenant of that name, created if missing, with a fresh id for a user to be created in it."""
+    async def find_salt(
+        self, transaction: Transaction, scope: Scope, reference: str
+    ) -> bytes | None:
+        """What opens the ledger's commitments to a key."""
+        del scope  # the transaction's own
+        key_id = parse_id(KEY_PREFIX, reference)
+        return None if key_id is None else await self._repository.find_key_salt(transaction, key_id)
+
+    async def _provision_tenant(self, name: str) -> OperatorScope:
+        """The tenant of that name, created if missing."""
         async with self._database.transaction_without_scope() as transaction:
             tenant_id = await self._repository.find_tenant(transaction, name)
         if tenant_id is not None:
-            return ProvisioningScope(tenant_id, self._ids.new())
-        scope = ProvisioningScope(self._ids.new(), self._ids.new())
+            return OperatorScope(tenant_id)
+        scope = OperatorScope(self._ids.new())
         async with self._database.transaction(scope) as transaction:
             inserted = await self._repository.insert_tenant(transaction, scope.tenant_id, name)
+            if inserted:
+                tenant = await self._ledger.tenant(transaction, scope.tenant_id)
+                await self._ledger.append(transaction, scope, Act("tenant.create", tenant, None))
         # Two commands created the same tenant at once: the unique name let one through, and it has committed.
         return scope if inserted else await self._provision_tenant(name)
+
+    async def _provision_user(
+        self, transaction: Transaction, scope: OperatorScope, email: str, role: Role | None
+    ) -> User:
+        """The tenant's user with that address, created or given the role as needed, which is put on record."""
+        place = (scope.tenant_id, email)
+        user = await self._repository.insert_user(
+            transaction, self._ids.new(), *place, role or Role.MEMBER
+        )
+        if user is not None:
+            await self._ledger.append(transaction, scope, _user_act("user.create", user))
+            return user
+        user = await self._repository.lock_user(transaction, *place)
+        if role is None or role is user.role:
+            return user
+        await self._repository.update_role(transaction, user.id, role)
+        user = replace(user, role=role)
+        await self._ledger.append(transaction, scope, _user_act("user.change_role", user))
+        return user
 
 
 async def find_tenant(database: Database, name: str) -> UUID:
@@ -168,8 +196,12 @@ async def find_tenant(database: Database, name: str) -> UUID:
     return found
 
 
-def _act(action: str, key_id: UUID, salt: bytes, user_id: UUID) -> Act:
-    """The act of an operator, who is not known by name: in the log it is the user's whose key it is."""
+def _user_act(action: Action, user: User) -> Act:
+    subject = Subject(user_reference(user.id), user.ledger_salt)
+    return Act(action, subject, user.id, purpose=user.role)
+
+
+def _key_act(action: Action, key_id: UUID, salt: bytes, user_id: UUID) -> Act:
     return Act(action, Subject(render_id(KEY_PREFIX, key_id), salt), user_id)
 
 

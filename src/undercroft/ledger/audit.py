@@ -8,12 +8,14 @@ from uuid import UUID
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import parse_id, render_id
+from undercroft.ledger.actions import Action
 from undercroft.ledger.leaves import derive_salt, grant_reference, user_reference
 from undercroft.ledger.models import (
     ENTRY_PREFIX,
     OPERATOR_ID,
     TENANT_PREFIX,
     USER_PREFIX,
+    Act,
     AuditEntry,
     AuditFilter,
     OpenedEntry,
@@ -21,6 +23,7 @@ from undercroft.ledger.models import (
 )
 from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.repository import LedgerRepository
+from undercroft.ledger.service import Ledger
 
 _PAGE: Final = 500
 
@@ -75,13 +78,19 @@ class AuditService:
     Args:
         database: Where the entries are.
         reader: Waits for entries that are just being numbered.
+        ledger: Where it is put on record that the audit was read.
         salts: Where the salts of resources are kept; those of users and tenants are known here.
     """
 
     def __init__(
-        self, database: Database, reader: LedgerReader, salts: Sequence[SaltSource] = ()
+        self,
+        database: Database,
+        reader: LedgerReader,
+        ledger: Ledger,
+        salts: Sequence[SaltSource] = (),
     ) -> None:
         self._database = database
+        self._ledger = ledger
         self._reader = reader
         self._salts = (UserSalts(), TenantSalts(), *salts)
         self._repository = LedgerRepository()
@@ -109,6 +118,7 @@ class AuditService:
                 if found is None:
                     raise NotFoundError("entry", render_id(ENTRY_PREFIX, after), param="after")
                 last = found[0]
+            await self._record(transaction, scope, "audit.read")
             return await self._repository.list_entries(
                 transaction, scope.tenant_id, viewer_id, wanted, last, limit
             )
@@ -116,7 +126,17 @@ class AuditService:
     async def export(
         self, scope: Scope, viewer_id: UUID | None, wanted: AuditFilter
     ) -> AsyncIterator[Sequence[AuditEntry]]:
-        """All entries, the newest first, a page at a time; no connection is held between pages."""
+        """All entries, the newest first, a page at a time; no connection is held between pages.
+
+        It is put on record before anything is read: it may be broken off with much of it sent.
+        """
+        async with self._database.transaction(scope) as transaction:
+            await self._record(transaction, scope, "audit.export")
+        return self._pages(scope, viewer_id, wanted)
+
+    async def _pages(
+        self, scope: Scope, viewer_id: UUID | None, wanted: AuditFilter
+    ) -> AsyncIterator[Sequence[AuditEntry]]:
         last: AuditEntry | None = None
         while True:
             async with self._database.transaction(scope) as transaction:
@@ -140,7 +160,12 @@ class AuditService:
         fields = cast("dict[str, object]", json.loads(leaf))
         async with self._database.transaction(scope) as transaction:
             openings = await self._open(transaction, scope, entry, fields)
+            await self._record(transaction, scope, "audit.read")
         return OpenedEntry(entry, leaf, tuple(openings))
+
+    async def _record(self, transaction: Transaction, scope: Scope, action: Action) -> None:
+        tenant = await self._ledger.tenant(transaction, scope.tenant_id)
+        await self._ledger.append(transaction, scope, Act(action, tenant, None))
 
     async def _open(
         self, transaction: Transaction, scope: Scope, entry: AuditEntry, fields: dict[str, object]

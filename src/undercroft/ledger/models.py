@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from undercroft.ledger.actions import ACTIONS, Action
+
 ENTRY_PREFIX: Final = "entry_"
 GRANT_PREFIX: Final = "grant_"
 TENANT_PREFIX: Final = "tenant_"
@@ -17,7 +19,6 @@ OPERATOR_ID: Final = UUID(int=(1 << 128) - 1)
 """Stands for it where users' ids stand; no user has it."""
 SALT_BYTES: Final = 32
 
-_ACTION: Final = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
 _PURPOSE: Final = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
 _REFERENCE: Final = re.compile(r"[a-z]+[_-][A-Za-z0-9._/-]{1,190}")
 
@@ -53,7 +54,7 @@ class Act:
     """One thing that somebody did, or was refused.
 
     Attributes:
-        action: What, as ``document.read``: lower case words with a dot between them, at most 64 characters.
+        action: What.
         resource: To what.
         owner_id: Whose that is, who sees the act in their audit besides the actor; None for what is the tenant's.
         version: Which version of it, from 1.
@@ -65,7 +66,7 @@ class Act:
         content: SHA-256 of the plaintext that was read or written; the ledger gets a salted commitment to it.
     """
 
-    action: str
+    action: Action
     resource: Subject
     owner_id: UUID | None
     version: int | None = None
@@ -76,7 +77,7 @@ class Act:
     content: bytes | None = None
 
     def __post_init__(self) -> None:
-        if len(self.action) > 64 or _ACTION.fullmatch(self.action) is None:
+        if self.action not in ACTIONS:
             raise ValueError(f"{self.action!r} is not the name of an action")
         if self.version is not None and self.version < 1:
             raise ValueError("versions count from 1")

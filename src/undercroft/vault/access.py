@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 from uuid import UUID
 
@@ -13,13 +13,15 @@ from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
-from undercroft.ledger.models import Act, Outcome, Subject
+from undercroft.ledger.actions import Action
+from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.errors import BlobMissingError, StaleDocumentError
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import Document, IndexState
+from undercroft.vault.refusals import Target, recording_refusal
 from undercroft.vault.repository import DocumentRepository
 
 DOCUMENT_PREFIX: Final = "file-"
@@ -44,22 +46,20 @@ class DocumentAccess:
         self._ledger = ledger
         self._repository = DocumentRepository()
 
-    @asynccontextmanager
-    async def refusing(
-        self, scope: Scope, action: str, document_id: UUID
-    ) -> AsyncGenerator[Transaction]:
-        """A transaction on one document. Whoever is refused a document that is there is put on record."""
-        try:
-            async with self._database.transaction(scope) as transaction:
-                yield transaction
-        except NotFoundError:
-            async with self._database.transaction(scope) as transaction:
-                row = await self._repository.find_foreign_document(transaction, document_id)
-                if row is not None:
-                    subject = Subject(render_id(DOCUMENT_PREFIX, document_id), row["salt"])
-                    act = Act(action, subject, row["owner_id"], outcome=Outcome.DENIED)
-                    await self._ledger.append(transaction, scope, act)
-            raise
+    def refusing(
+        self, scope: Scope, action: Action, document_id: UUID
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction on one document, whose refusal is put on record."""
+
+        async def find(transaction: Transaction) -> Target | None:
+            row = await self._repository.find_document_owner(transaction, document_id)
+            if row is None:
+                return None
+            return Target(
+                Subject(render_id(DOCUMENT_PREFIX, document_id), row["salt"]), row["owner_id"]
+            )
+
+        return recording_refusal(self._database, self._ledger, scope, action, find)
 
     async def find(
         self,
@@ -165,7 +165,7 @@ class DocumentAccess:
             return _read_document(row, UNREADABLE, {})
 
     async def record(
-        self, transaction: Transaction, scope: Scope, action: str, document: Document
+        self, transaction: Transaction, scope: Scope, action: Action, document: Document
     ) -> None:
         """Put on record what the principal did with a document of theirs."""
         subject = Subject(render_id(DOCUMENT_PREFIX, document.id), document.salt)

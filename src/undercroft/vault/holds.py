@@ -6,6 +6,7 @@ from asyncpg import Record
 
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.ids import render_id
+from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.access import DOCUMENT_PREFIX, no_document
@@ -63,7 +64,7 @@ class LegalHolds:
         return row
 
     async def _record(
-        self, transaction: Transaction, scope: Scope, action: str, row: Record, reason: str
+        self, transaction: Transaction, scope: Scope, action: Action, row: Record, reason: str
     ) -> None:
         salt = await self._repository.get_key_salt(transaction, row["data_key_id"])
         subject = Subject(render_id(DOCUMENT_PREFIX, row["id"]), salt)

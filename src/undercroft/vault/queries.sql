@@ -188,12 +188,12 @@ FROM documents AS d
 INNER JOIN data_keys AS k ON d.data_key_id = k.id
 WHERE d.id = $1 AND d.owner_id = current_principal();
 
--- name: find_foreign_document :maybe
--- A document of the tenant's that is another principal's, to put on record who was refused it.
+-- name: find_document_owner :maybe
+-- Of any of the tenant's documents, to put on record who was refused it.
 SELECT d.owner_id, k.salt
 FROM documents AS d
 INNER JOIN data_keys AS k ON d.data_key_id = k.id
-WHERE d.id = $1 AND d.owner_id <> current_principal();
+WHERE d.id = $1;
 
 -- name: list_documents :many
 SELECT

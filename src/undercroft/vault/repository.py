@@ -158,11 +158,11 @@ class DocumentRepository:
         salt = await _QUERIES.value(transaction, "find_document_salt", document_id)
         return cast("bytes | None", salt)
 
-    async def find_foreign_document(
+    async def find_document_owner(
         self, transaction: Transaction, document_id: UUID
     ) -> Record | None:
-        """The owner and the salt of a document that is another principal's of the same tenant."""
-        return await _QUERIES.maybe(transaction, "find_foreign_document", document_id)
+        """The owner and the salt of a document, whoever's of the tenant it is."""
+        return await _QUERIES.maybe(transaction, "find_document_owner", document_id)
 
     async def list_documents(
         self,

@@ -8,6 +8,7 @@ from asyncpg import Record
 
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.access import (
@@ -294,7 +295,7 @@ async def open_content(store: BlobStore, keys: KeyRing, row: Record) -> BlobCont
     return await BlobContent.open(store, blob, key.material)
 
 
-def _action_of_change(before: Document, after: Document) -> str:
+def _action_of_change(before: Document, after: Document) -> Action:
     if before.is_sealed == after.is_sealed:
         return "document.update"
     return "document.seal" if after.is_sealed else "document.unseal"

@@ -66,7 +66,7 @@ async def responses(database: Database, tmp_path: Path) -> ResponseService:
     ledger = Ledger(database, IdSource(), SystemClock())
     registry = ModelRegistry([ScriptedProvider()], default_model="whole")
     answers = Answerer(SearchService(database, keys, ledger, SilentEmbedder()), registry)
-    return ResponseService(database, keys, answers, IdSource(), SystemClock())
+    return ResponseService(database, keys, ledger, answers, IdSource(), SystemClock())
 
 
 def request(model: str, *, store: bool = True) -> ResponseRequest:

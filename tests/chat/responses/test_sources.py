@@ -28,7 +28,9 @@ ANSWER = ("The monthly rent ", "is £1,250.00.")
 
 def service(shelf: Shelf, model: ScriptedModel) -> ResponseService:
     answers = Answerer(shelf.search, ModelRegistry([model], default_model=SCRIPTED))
-    return ResponseService(shelf.stepped, shelf.keys, answers, IdSource(), SystemClock())
+    return ResponseService(
+        shelf.stepped, shelf.keys, shelf.ledger, answers, IdSource(), SystemClock()
+    )
 
 
 def request(*collections: UUID, store: bool = True) -> ResponseRequest:

@@ -65,7 +65,9 @@ class Library:
         self.ledger = ledger = Ledger(database, ids, SystemClock())
         self.database = database
         self.documents = make_documents(database, folder, keys, limit=100_000)
-        self.collections = CollectionService(database, keys, ids, IndexService(JobQueue(ids)))
+        self.collections = CollectionService(
+            database, keys, ledger, ids, IndexService(JobQueue(ids))
+        )
         self.search = SearchService(database, keys, ledger, embedder)
 
     async def fill(self, scope: Member, texts: dict[str, str]) -> tuple[UUID, dict[str, UUID]]:

@@ -61,5 +61,12 @@ LEFT JOIN data_keys AS k ON r.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.id = $1 AND r.owner_id = current_principal();
 
+-- name: find_response_owner :maybe
+-- Of any of the tenant's responses whose sources are not erased, to put on record who was refused it.
+SELECT r.owner_id, k.salt
+FROM responses AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+WHERE r.id = $1;
+
 -- name: delete_response :value
 DELETE FROM responses WHERE id = $1 AND owner_id = current_principal() RETURNING id;

@@ -48,6 +48,12 @@ class ResponseRepository:
         """A response of the principal's, with its key."""
         return await _QUERIES.maybe(transaction, "find_response", response_id)
 
+    async def find_response_owner(
+        self, transaction: Transaction, response_id: UUID
+    ) -> Record | None:
+        """The owner and the salt of a response, whoever's of the tenant it is; None without its key."""
+        return await _QUERIES.maybe(transaction, "find_response_owner", response_id)
+
     async def delete_response(self, transaction: Transaction, response_id: UUID) -> bool:
         """Delete a response; False when there is none."""
         return await _QUERIES.value(transaction, "delete_response", response_id) is not None

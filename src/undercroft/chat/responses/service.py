@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from itertools import chain
 from typing import Final
 from uuid import UUID
@@ -23,11 +23,15 @@ from undercroft.chat.responses.models import (
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.aead import bind, seal, unseal
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError, UndercroftError
-from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.ledger.actions import Action
+from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.refusals import Target, recording_refusal
 
 REDACTED: Final = "[Removed: a document that this answer was made from can no longer be read.]"
 
@@ -38,10 +42,17 @@ class ResponseService:
     """Creates, reads and deletes responses."""
 
     def __init__(
-        self, database: Database, keys: KeyRing, answers: Answerer, ids: IdSource, clock: Clock
+        self,
+        database: Database,
+        keys: KeyRing,
+        ledger: Ledger,
+        answers: Answerer,
+        ids: IdSource,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._keys = keys
+        self._ledger = ledger
         self._answers = answers
         self._ids = ids
         self._clock = clock
@@ -81,12 +92,13 @@ class ResponseService:
             NotFoundError: When the principal may see no such response.
             SourceErasedError: When one of its sources was erased, and the response with it.
         """
-        async with self._database.transaction(scope) as transaction:
+        async with self._refusing(scope, "response.read", response_id) as transaction:
             row = await self._repository.find_response(transaction, response_id)
-        if row is None:
-            raise NotFoundError("response", render_id(RESPONSE_PREFIX, response_id))
-        if row["key_id"] is None:
-            raise SourceErasedError
+            if row is None:
+                raise _no_response(response_id)
+            if row["key_id"] is None:
+                raise SourceErasedError
+            await self._append(transaction, scope, "response.read", response_id, row["salt"])
         key = await self._keys.open(row)
         resource = _open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
         return resource if row["is_readable"] else _redacted(resource)
@@ -97,9 +109,24 @@ class ResponseService:
         Raises:
             NotFoundError: When the principal may see no such response.
         """
-        async with self._database.transaction(scope) as transaction:
-            if not await self._repository.delete_response(transaction, response_id):
-                raise NotFoundError("response", render_id(RESPONSE_PREFIX, response_id))
+        async with self._refusing(scope, "response.delete", response_id) as transaction:
+            row = await self._repository.find_response(transaction, response_id)
+            if row is None or not await self._repository.delete_response(transaction, response_id):
+                raise _no_response(response_id)
+            # A source was erased, and the salt with it: committed to under one that is nowhere kept.
+            salt = row["salt"] or self._keys.generate().salt
+            await self._append(transaction, scope, "response.delete", response_id, salt)
+
+    async def find_salt(
+        self, transaction: Transaction, scope: Scope, reference: str
+    ) -> bytes | None:
+        """What opens the ledger's commitments to a response, for its owner alone; None when it is gone."""
+        del scope  # the transaction's own
+        response_id = parse_id(RESPONSE_PREFIX, reference)
+        if response_id is None:
+            return None
+        row = await self._repository.find_response(transaction, response_id)
+        return None if row is None else row["salt"]
 
     async def _begin(self, scope: Scope, request: ResponseRequest) -> ResponseEvents:
         await self._answers.check(scope, request.question)
@@ -121,6 +148,9 @@ class ResponseService:
                 await self._keys.keep(transaction, scope, key)
                 await self._repository.insert_response(
                     transaction, events.response_id, key.id, _sealed(key, scope, events)
+                )
+                await self._append(
+                    transaction, scope, "response.create", events.response_id, key.salt
                 )
         try:
             async with aclosing(self._make(scope, request, events)) as made:
@@ -205,6 +235,34 @@ class ResponseService:
                     events.resource["status"],
                     _sealed(key, scope, events),
                 )
+
+    def _refusing(
+        self, scope: Scope, action: Action, response_id: UUID
+    ) -> AbstractAsyncContextManager[Transaction]:
+        async def find(transaction: Transaction) -> Target | None:
+            row = await self._repository.find_response_owner(transaction, response_id)
+            if row is None:
+                return None
+            return Target(
+                Subject(render_id(RESPONSE_PREFIX, response_id), row["salt"]), row["owner_id"]
+            )
+
+        return recording_refusal(self._database, self._ledger, scope, action, find)
+
+    async def _append(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        action: Action,
+        response_id: UUID,
+        salt: bytes,
+    ) -> None:
+        subject = Subject(render_id(RESPONSE_PREFIX, response_id), salt)
+        await self._ledger.append(transaction, scope, Act(action, subject, scope.principal_id))
+
+
+def _no_response(response_id: UUID) -> NotFoundError:
+    return NotFoundError("response", render_id(RESPONSE_PREFIX, response_id))
 
 
 def _place(tenant_id: UUID, response_id: UUID) -> bytes:

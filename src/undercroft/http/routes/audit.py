@@ -127,7 +127,9 @@ async def export_audit(
     """The entries that the list shows, up to now, as CSV or as a JSON object a line."""
     wanted = _filter(resource, actor, action, since, until or services.clock.now())
     pages = (
-        _no_pages() if wanted is None else services.audit.export(caller, _viewer(caller), wanted)
+        _no_pages()
+        if wanted is None
+        else await services.audit.export(caller, _viewer(caller), wanted)
     )
     write, media_type = (
         (_write_csv, "text/csv") if file_format == "csv" else (_write_lines, "application/jsonl")

@@ -15,18 +15,16 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.identity.models import UserScope
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.aead import bind, unseal
 from undercroft.kit.database import Database, Transaction, set_scope
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import commit, derive_salt, render_time, user_reference
-from undercroft.ledger.models import ENTRY_PREFIX, Act, LogScope, Subject
+from undercroft.ledger.models import ENTRY_PREFIX, Act, LogScope, OperatorScope
 from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.operations.archives import Written
-from undercroft.operations.errors import OperationError
 from undercroft.operations.exports.audit import open_entries
 from undercroft.operations.exports.bundle import Bundle, Lines, open_bundle, open_lines, safe_name
 from undercroft.operations.exports.log_files import CHECKPOINT, LogFiles
@@ -39,7 +37,6 @@ from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DOCUMENT_PREFIX, document_name_place, open_content
 
-ACTION: Final = "tenant.export"
 _FIRST: Final = UUID(int=0)
 _PAGE: Final = 500
 _ENTRIES: Final = 1024
@@ -109,13 +106,13 @@ class Export:
             target: Where to write.
 
         Raises:
-            OperationError: When there is something at the path already, or the tenant has no user.
+            OperationError: When there is something at the path already.
             UndercroftError: When something kept does not open.
             OSError: When it cannot be written.
         """
         scope = LogScope(tenant_id)
         with open_bundle(target) as bundle:
-            await self._record(scope)
+            await self._record(tenant_id)
             async with self._database.snapshot() as snapshot:
                 await set_scope(snapshot, scope)
                 versions, proved = await self._write_documents(bundle, snapshot, scope, target)
@@ -133,17 +130,13 @@ class Export:
             await bundle.finish(render_time(self._clock.now()))
         return ExportSummary(versions, proved, entries, description.verifier_keys)
 
-    async def _record(self, scope: LogScope) -> None:
+    async def _record(self, tenant_id: UUID) -> None:
         """Put the export on record before anything is read: it may be interrupted with much of it written."""
-        async with self._database.transaction(scope) as transaction:
-            admin = await self._repository.find_admin(transaction)
-        if admin is None:
-            raise OperationError("This tenant has no user, and so nothing to export.")
-        actor = UserScope(scope.tenant_id, admin["id"])
-        act = Act(ACTION, Subject(user_reference(admin["id"]), admin["ledger_salt"]), admin["id"])
-        async with self._database.transaction(actor) as transaction:
-            await self._ledger.append(transaction, actor, act)
-        while await self._sequencer.sequence(scope.tenant_id):
+        operator = OperatorScope(tenant_id)
+        async with self._database.transaction(operator) as transaction:
+            tenant = await self._ledger.tenant(transaction, tenant_id)
+            await self._ledger.append(transaction, operator, Act("tenant.export", tenant, None))
+        while await self._sequencer.sequence(tenant_id):
             pass
 
     async def _write_documents(

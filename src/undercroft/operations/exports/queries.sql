@@ -1,11 +1,3 @@
--- name: find_admin :maybe
--- In whose name an operator's export is put on record: the first admin, or the first user.
-SELECT u.id, u.ledger_salt
-FROM users AS u
-WHERE u.tenant_id = current_tenant()
-ORDER BY u.role = 'admin' DESC, u.created_at ASC, u.id ASC
-LIMIT 1;
-
 -- name: list_users :many
 SELECT u.id, u.email, u.role, u.created_at
 FROM users AS u
@@ -183,15 +175,50 @@ WHERE e.tenant_id = current_tenant() AND e.position >= $1
 ORDER BY e.position
 LIMIT $2;
 
--- name: list_document_salts :many
+-- name: list_salts :many
+-- Of everything that an entry can be about; ids are unique over all kinds.
 SELECT d.id, k.salt
 FROM documents AS d
 INNER JOIN data_keys AS k ON d.data_key_id = k.id
 WHERE d.tenant_id = current_tenant() AND d.id = ANY($1::uuid[])
 UNION ALL
+SELECT c.id, k.salt
+FROM collections AS c
+INNER JOIN data_keys AS k ON c.data_key_id = k.id
+WHERE c.tenant_id = current_tenant() AND c.id = ANY($1::uuid[])
+UNION ALL
+SELECT r.id, k.salt
+FROM responses AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+WHERE r.tenant_id = current_tenant() AND r.id = ANY($1::uuid[])
+UNION ALL
+SELECT r.id, k.salt
+FROM records AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+WHERE r.tenant_id = current_tenant() AND r.id = ANY($1::uuid[])
+UNION ALL
+SELECT s.id, k.salt
+FROM schemas AS s
+INNER JOIN data_keys AS k ON s.data_key_id = k.id
+WHERE s.tenant_id = current_tenant() AND s.id = ANY($1::uuid[])
+UNION ALL
+SELECT u.id, k.salt
+FROM uploads AS u
+INNER JOIN data_keys AS k ON u.data_key_id = k.id
+WHERE u.tenant_id = current_tenant() AND u.id = ANY($1::uuid[])
+UNION ALL
 SELECT u.id, u.ledger_salt
 FROM users AS u
-WHERE u.tenant_id = current_tenant() AND u.id = ANY($2::uuid[]);
+WHERE u.tenant_id = current_tenant() AND u.id = ANY($1::uuid[])
+UNION ALL
+SELECT a.id, u.ledger_salt
+FROM api_keys AS a
+INNER JOIN users AS u ON a.tenant_id = u.tenant_id AND a.user_id = u.id
+WHERE a.tenant_id = current_tenant() AND a.id = ANY($1::uuid[])
+UNION ALL
+SELECT l.tenant_id, l.salt
+FROM ledger_logs AS l
+WHERE l.tenant_id = current_tenant() AND l.tenant_id = ANY($1::uuid[]);
 
 -- name: blob_exists :value
 SELECT EXISTS (SELECT FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.id = $1);

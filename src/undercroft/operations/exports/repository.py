@@ -15,10 +15,6 @@ _QUERIES: Final = load_queries("undercroft.operations.exports")
 class ExportRepository:
     """Reads all that a tenant keeps, page by page."""
 
-    async def find_admin(self, transaction: Transaction) -> Record | None:
-        """The user in whose name an export is put on record."""
-        return await _QUERIES.maybe(transaction, "find_admin")
-
     async def list_users(self, transaction: Transaction, after: UUID, limit: int) -> list[Record]:
         """Users, without their secrets."""
         return await _QUERIES.many(transaction, "list_users", after, limit)
@@ -68,10 +64,10 @@ class ExportRepository:
         return await _QUERIES.many(transaction, "list_entries", first, limit)
 
     async def list_salts(
-        self, transaction: Transaction, documents: Sequence[UUID], users: Sequence[UUID]
+        self, transaction: Transaction, resources: Sequence[UUID]
     ) -> dict[UUID, bytes]:
-        """The salts of documents and users that there still are."""
-        rows = await _QUERIES.many(transaction, "list_document_salts", documents, users)
+        """The salts of those things that there still are."""
+        rows = await _QUERIES.many(transaction, "list_salts", resources)
         return {row["id"]: row["salt"] for row in rows}
 
     async def blob_exists(self, transaction: Transaction, blob_id: UUID) -> bool:

@@ -79,15 +79,45 @@ RETURNING id;
 DELETE FROM collections WHERE id = $1 AND owner_id = current_principal() RETURNING id;
 
 -- name: lock_collection :value
--- FOR SHARE: a membership is added while the collection cannot be deleted, and members are still added in parallel.
-SELECT id FROM collections WHERE id = $1 AND owner_id = current_principal() FOR SHARE;
+-- Answers its salt. FOR SHARE: a membership is added while the collection cannot be deleted, and members are still added
+-- in parallel.
+SELECT k.salt
+FROM collections AS c
+INNER JOIN data_keys AS k ON c.data_key_id = k.id
+WHERE c.id = $1 AND c.owner_id = current_principal()
+FOR SHARE OF c;
+
+-- name: find_collection_salt :value
+SELECT k.salt
+FROM collections AS c
+INNER JOIN data_keys AS k ON c.data_key_id = k.id
+WHERE c.id = $1 AND c.owner_id = current_principal();
+
+-- name: find_refused :maybe
+-- Whoever's of the tenant they are, another's first: to put on record who was refused what.
+SELECT r.id, r.is_collection, r.owner_id, r.salt
+FROM (
+    SELECT c.id, true AS is_collection, c.owner_id, k.salt
+    FROM collections AS c
+    INNER JOIN data_keys AS k ON c.data_key_id = k.id
+    WHERE c.id = ANY($1::uuid[])
+    UNION ALL
+    SELECT d.id, false, d.owner_id, k.salt
+    FROM documents AS d
+    INNER JOIN data_keys AS k ON d.data_key_id = k.id
+    WHERE d.id = ANY($2::uuid[])
+) AS r
+ORDER BY r.owner_id = current_principal(), NOT r.is_collection, r.id
+LIMIT 1;
 
 -- name: lock_document :maybe
 -- Nothing when the principal has no such document. FOR SHARE against its deletion, its sealing and a new version at the
 -- same time. Before insert_member and apart from it: waiting there, that would look for the version before.
-SELECT d.is_sealed FROM documents AS d
+SELECT d.is_sealed, d.current_version, k.salt
+FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
 WHERE d.id = $1 AND d.owner_id = current_principal() AND d.deleted_at IS NULL
-FOR SHARE;
+FOR SHARE OF d;
 
 -- name: insert_member :value
 -- Answers the blob of the current version of a document that is locked.
@@ -122,6 +152,20 @@ INNER JOIN collection_documents AS m ON c.id = m.collection_id
 INNER JOIN documents AS d ON m.document_id = d.id
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 INNER JOIN blobs AS b ON v.blob_id = b.id
+WHERE
+    c.id = $1
+    AND m.document_id = $2
+    AND c.owner_id = current_principal()
+    AND d.owner_id = current_principal()
+    AND d.deleted_at IS NULL;
+
+-- name: find_member_salts :maybe
+SELECT d.current_version, dk.salt AS document_salt, ck.salt AS collection_salt
+FROM collections AS c
+INNER JOIN collection_documents AS m ON c.id = m.collection_id
+INNER JOIN documents AS d ON m.document_id = d.id
+INNER JOIN data_keys AS ck ON c.data_key_id = ck.id
+INNER JOIN data_keys AS dk ON d.data_key_id = dk.id
 WHERE
     c.id = $1
     AND m.document_id = $2

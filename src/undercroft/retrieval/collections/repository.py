@@ -1,6 +1,6 @@
 """The collections' statements, one method each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 from uuid import UUID
 
@@ -72,14 +72,36 @@ class CollectionRepository:
         """Delete a collection; its documents stay. False when there is no such collection."""
         return await _QUERIES.value(transaction, "delete_collection", collection_id) is not None
 
-    async def lock_collection(self, transaction: Transaction, collection_id: UUID) -> bool:
-        """Keep a collection from being deleted until the transaction ends; False when there is none."""
-        return await _QUERIES.value(transaction, "lock_collection", collection_id) is not None
+    async def lock_collection(self, transaction: Transaction, collection_id: UUID) -> bytes | None:
+        """Keep a collection from being deleted until the transaction ends; its salt, or None when there is none."""
+        salt = await _QUERIES.value(transaction, "lock_collection", collection_id)
+        return cast("bytes | None", salt)
 
-    async def lock_document(self, transaction: Transaction, document_id: UUID) -> bool | None:
-        """Lock a document that is to become a member; whether it is sealed, or None when there is none."""
-        row = await _QUERIES.maybe(transaction, "lock_document", document_id)
-        return None if row is None else bool(row["is_sealed"])
+    async def find_collection_salt(
+        self, transaction: Transaction, collection_id: UUID
+    ) -> bytes | None:
+        """The salt of the ledger's commitments to a collection of the principal's."""
+        salt = await _QUERIES.value(transaction, "find_collection_salt", collection_id)
+        return cast("bytes | None", salt)
+
+    async def find_refused(
+        self,
+        transaction: Transaction,
+        collection_ids: Sequence[UUID],
+        document_ids: Sequence[UUID],
+    ) -> Record | None:
+        """One of these of the tenant's, another principal's before one's own: its owner and its salt."""
+        return await _QUERIES.maybe(transaction, "find_refused", collection_ids, document_ids)
+
+    async def lock_document(self, transaction: Transaction, document_id: UUID) -> Record | None:
+        """Lock a document that is to become a member; what has to be known of it, or None when there is none."""
+        return await _QUERIES.maybe(transaction, "lock_document", document_id)
+
+    async def find_member_salts(
+        self, transaction: Transaction, collection_id: UUID, document_id: UUID
+    ) -> Record | None:
+        """The salts of a membership's collection and document, and the document's version."""
+        return await _QUERIES.maybe(transaction, "find_member_salts", collection_id, document_id)
 
     async def insert_member(
         self,

@@ -6,17 +6,24 @@ commit together.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
-import structlog
 from asyncpg import Record
 
-from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
-from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.ledger.actions import Action
+from undercroft.ledger.models import Act
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.errors import DocumentSealedError
+from undercroft.retrieval.collections.journal import (
+    COLLECTION_PREFIX,
+    CollectionJournal,
+    collection_act,
+    document_act,
+)
 from undercroft.retrieval.collections.models import (
     Collection,
     Member,
@@ -24,27 +31,30 @@ from undercroft.retrieval.collections.models import (
     Page,
     StatusCounts,
 )
+from undercroft.retrieval.collections.names import open_name, seal_name
 from undercroft.retrieval.collections.repository import CollectionRepository
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.passages import PassagePlace, open_passage
-from undercroft.vault.access import UNREADABLE
-from undercroft.vault.keys.errors import KeyDestroyedError
+from undercroft.vault.access import DOCUMENT_PREFIX
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.service import DOCUMENT_PREFIX
 
-COLLECTION_PREFIX: Final = "vs_"
-
-_log: Final = structlog.stdlib.get_logger(__name__)
+__all__ = ["COLLECTION_PREFIX", "CollectionService"]
 
 
 class CollectionService:
     """Creates, changes and deletes collections, and says which documents are in them."""
 
     def __init__(
-        self, database: Database, keys: KeyRing, ids: IdSource, index: IndexService
+        self,
+        database: Database,
+        keys: KeyRing,
+        ledger: Ledger,
+        ids: IdSource,
+        index: IndexService,
     ) -> None:
         self._database = database
+        self._journal = CollectionJournal(database, ledger)
         self._keys = keys
         self._ids = ids
         self._index = index
@@ -63,21 +73,23 @@ class CollectionService:
             NotFoundError: When the principal lacks one of the documents.
             DocumentSealedError: When one of them is sealed.
         """
-        collection_id = self._ids.new()
-        async with self._database.transaction(scope) as transaction:
+        collection_id, members = self._ids.new(), sorted(set(document_ids))
+        async with self._journal.refusing(scope, "collection.create", (), members) as transaction:
             key = await self._keys.create(transaction, scope)
-            sealed_name = _seal_name(key, scope.tenant_id, collection_id, name)
+            sealed_name = seal_name(key, scope.tenant_id, collection_id, name)
             await self._repository.insert_collection(
                 transaction, collection_id, key.id, sealed_name, metadata
             )
             # All documents are locked, in order, before any content: a delete takes them in the same order, and so
             # neither waits for what the other holds.
-            blob_ids = {
-                await self._insert_member(transaction, collection_id, document_id, {})
-                for document_id in sorted(set(document_ids))
-            }
-            for blob_id in sorted(blob_ids):
+            added = [
+                await self._insert_member(transaction, scope, collection_id, document_id, {})
+                for document_id in members
+            ]
+            for blob_id in sorted({blob_id for blob_id, _ in added}):
                 await self._index.request(transaction, scope, blob_id)
+            made = collection_act(scope, "collection.create", collection_id, key.salt)
+            await self._journal.record(transaction, scope, made, *(act for _, act in added))
             return await self._get(transaction, collection_id)
 
     async def get(self, scope: Scope, collection_id: UUID) -> Collection:
@@ -86,7 +98,7 @@ class CollectionService:
         Raises:
             NotFoundError: When the principal may see no such collection.
         """
-        async with self._database.transaction(scope) as transaction:
+        async with self._refusing(scope, "collection.read", collection_id) as transaction:
             return await self._get(transaction, collection_id)
 
     async def list_collections(self, scope: Scope, page: Page) -> list[Collection]:
@@ -107,18 +119,20 @@ class CollectionService:
         Raises:
             NotFoundError: When the principal may see no such collection.
         """
-        async with self._database.transaction(scope) as transaction:
+        async with self._refusing(scope, "collection.update", collection_id) as transaction:
             row = await self._repository.find_collection(transaction, collection_id)
             if row is None:
                 raise _no_collection(collection_id)
             key = await self._keys.open(row)
             sealed_name = (
-                None if name is None else _seal_name(key, scope.tenant_id, collection_id, name)
+                None if name is None else seal_name(key, scope.tenant_id, collection_id, name)
             )
             if not await self._repository.update_collection(
                 transaction, collection_id, sealed_name, metadata
             ):
                 raise _no_collection(collection_id)
+            changed = collection_act(scope, "collection.update", collection_id, key.salt)
+            await self._journal.record(transaction, scope, changed)
             return await self._get(transaction, collection_id)
 
     async def delete(self, scope: Scope, collection_id: UUID) -> None:
@@ -127,9 +141,16 @@ class CollectionService:
         Raises:
             NotFoundError: When the principal may see no such collection.
         """
-        async with self._database.transaction(scope) as transaction:
-            if not await self._repository.delete_collection(transaction, collection_id):
+        async with self._refusing(scope, "collection.delete", collection_id) as transaction:
+            # Read first, as it goes with the collection. Of two who delete at once, the second reads it as well, then
+            # waits, and finds nothing to delete.
+            salt = await self._repository.find_collection_salt(transaction, collection_id)
+            if salt is None or not await self._repository.delete_collection(
+                transaction, collection_id
+            ):
                 raise _no_collection(collection_id)
+            gone = collection_act(scope, "collection.delete", collection_id, salt)
+            await self._journal.record(transaction, scope, gone)
 
     async def add(
         self,
@@ -144,11 +165,17 @@ class CollectionService:
             NotFoundError: When the principal may see no such collection or document.
             DocumentSealedError: When the document is sealed.
         """
-        async with self._database.transaction(scope) as transaction:
-            if not await self._repository.lock_collection(transaction, collection_id):
+        action: Action = "collection.add_document"
+        async with self._refusing(scope, action, collection_id, document_id) as transaction:
+            salt = await self._repository.lock_collection(transaction, collection_id)
+            if salt is None:
                 raise _no_collection(collection_id)
-            blob_id = await self._insert_member(transaction, collection_id, document_id, attributes)
+            blob_id, added = await self._insert_member(
+                transaction, scope, collection_id, document_id, attributes
+            )
             await self._index.request(transaction, scope, blob_id)
+            taken = collection_act(scope, action, collection_id, salt)
+            await self._journal.record(transaction, scope, taken, added)
             return await self._get_member(transaction, collection_id, document_id)
 
     async def get_member(self, scope: Scope, collection_id: UUID, document_id: UUID) -> Member:
@@ -157,7 +184,7 @@ class CollectionService:
         Raises:
             NotFoundError: When the principal may see no such membership.
         """
-        async with self._database.transaction(scope) as transaction:
+        async with self._refusing(scope, "collection.read", collection_id) as transaction:
             return await self._get_member(transaction, collection_id, document_id)
 
     async def list_members(
@@ -168,7 +195,7 @@ class CollectionService:
         Raises:
             NotFoundError: When the principal may see no such collection.
         """
-        async with self._database.transaction(scope) as transaction:
+        async with self._refusing(scope, "collection.read", collection_id) as transaction:
             await self._get(transaction, collection_id)
             return await self._repository.list_members(transaction, collection_id, page, status)
 
@@ -184,10 +211,14 @@ class CollectionService:
         Raises:
             NotFoundError: When the principal may see no such membership.
         """
-        async with self._database.transaction(scope) as transaction:
+        action: Action = "collection.update_document"
+        async with self._refusing(scope, action, collection_id) as transaction:
+            salts = await self._get_member_salts(transaction, collection_id, document_id)
             await self._repository.update_member(
                 transaction, collection_id, document_id, attributes
             )
+            changed = collection_act(scope, action, collection_id, salts["collection_salt"])
+            await self._journal.record(transaction, scope, changed)
             return await self._get_member(transaction, collection_id, document_id)
 
     async def remove(self, scope: Scope, collection_id: UUID, document_id: UUID) -> None:
@@ -196,9 +227,23 @@ class CollectionService:
         Raises:
             NotFoundError: When the principal may see no such membership.
         """
-        async with self._database.transaction(scope) as transaction:
+        action: Action = "collection.remove_document"
+        async with self._refusing(scope, action, collection_id) as transaction:
+            salts = await self._get_member_salts(transaction, collection_id, document_id)
             if not await self._repository.delete_member(transaction, collection_id, document_id):
-                raise NotFoundError("vector store file", render_id(DOCUMENT_PREFIX, document_id))
+                raise _no_member(document_id)
+            await self._journal.record(
+                transaction,
+                scope,
+                collection_act(scope, action, collection_id, salts["collection_salt"]),
+                document_act(
+                    scope,
+                    "document.remove_from_collection",
+                    document_id,
+                    salts["document_salt"],
+                    salts["current_version"],
+                ),
+            )
 
     async def read_member(self, scope: Scope, collection_id: UUID, document_id: UUID) -> list[str]:
         """The text that was extracted from a member, chunk by chunk.
@@ -206,10 +251,14 @@ class CollectionService:
         Raises:
             NotFoundError: When the principal may see no such membership.
         """
-        async with self._database.transaction(scope) as transaction:
-            await self._get_member(transaction, collection_id, document_id)
+        async with self._refusing(scope, "collection.read", collection_id) as transaction:
+            salts = await self._get_member_salts(transaction, collection_id, document_id)
             rows = await self._repository.list_member_chunks(
                 transaction, collection_id, document_id
+            )
+            place = (document_id, salts["document_salt"], salts["current_version"])
+            await self._journal.record(
+                transaction, scope, document_act(scope, "document.read", *place)
             )
         if not rows:
             return []
@@ -219,19 +268,37 @@ class CollectionService:
     async def _insert_member(
         self,
         transaction: Transaction,
+        scope: Scope,
         collection_id: UUID,
         document_id: UUID,
         attributes: Mapping[str, str | float | bool],
-    ) -> UUID:
-        """Add a document; the content that is to be indexed."""
-        is_sealed = await self._repository.lock_document(transaction, document_id)
-        if is_sealed is None:
+    ) -> tuple[UUID, Act]:
+        """Add a document; the content that is to be indexed, and what goes on record of the document."""
+        document = await self._repository.lock_document(transaction, document_id)
+        if document is None:
             raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id), param="file_id")
-        if is_sealed:
+        if document["is_sealed"]:
             raise DocumentSealedError
-        return await self._repository.insert_member(
+        blob_id = await self._repository.insert_member(
             transaction, collection_id, document_id, attributes
         )
+        place = (document_id, document["salt"], document["current_version"])
+        return blob_id, document_act(scope, "document.add_to_collection", *place)
+
+    def _refusing(
+        self, scope: Scope, action: Action, collection_id: UUID, *document_ids: UUID
+    ) -> AbstractAsyncContextManager[Transaction]:
+        return self._journal.refusing(scope, action, (collection_id,), document_ids)
+
+    async def find_salt(
+        self, transaction: Transaction, scope: Scope, reference: str
+    ) -> bytes | None:
+        """What opens the ledger's commitments to a collection, for its owner alone; None when it is gone."""
+        del scope  # the transaction's own
+        collection_id = parse_id(COLLECTION_PREFIX, reference)
+        if collection_id is None:
+            return None
+        return await self._repository.find_collection_salt(transaction, collection_id)
 
     async def _get(self, transaction: Transaction, collection_id: UUID) -> Collection:
         row = await self._repository.find_collection(transaction, collection_id)
@@ -243,7 +310,7 @@ class CollectionService:
         completed, failed = int(row["completed"]), int(row["failed"])
         return Collection(
             id=row["id"],
-            name=await self._name(row),
+            name=await open_name(self._keys, row),
             metadata=row["metadata"],
             created_at=row["created_at"],
             last_active_at=row["last_active_at"],
@@ -251,33 +318,21 @@ class CollectionService:
             counts=StatusCounts(int(row["members"]) - completed - failed, completed, failed),
         )
 
-    async def _name(self, row: Record) -> str:
-        """Of a collection; one that does not open must neither hide a page of others nor be undeletable."""
-        try:
-            key = await self._keys.open(row)
-            place = _name_place(row["tenant_id"], row["id"])
-            return unseal(key.material, row["sealed_name"], place).decode()
-        except KeyDestroyedError:
-            return UNREADABLE
-        except DecryptionError:
-            _log.error("collection_damaged", collection_id=str(row["id"]))
-            return UNREADABLE
-
     async def _get_member(
         self, transaction: Transaction, collection_id: UUID, document_id: UUID
     ) -> Member:
         member = await self._repository.find_member(transaction, collection_id, document_id)
         if member is None:
-            raise NotFoundError("vector store file", render_id(DOCUMENT_PREFIX, document_id))
+            raise _no_member(document_id)
         return member
 
-
-def _name_place(tenant_id: UUID, collection_id: UUID) -> bytes:
-    return bind(tenant_id, "collections", collection_id, "name")
-
-
-def _seal_name(key: DataKey, tenant_id: UUID, collection_id: UUID, name: str) -> bytes:
-    return seal(key.material, name.encode(), _name_place(tenant_id, collection_id))
+    async def _get_member_salts(
+        self, transaction: Transaction, collection_id: UUID, document_id: UUID
+    ) -> Record:
+        salts = await self._repository.find_member_salts(transaction, collection_id, document_id)
+        if salts is None:
+            raise _no_member(document_id)
+        return salts
 
 
 def _open_chunks(key: DataKey, rows: Sequence[Record]) -> list[str]:
@@ -289,6 +344,10 @@ def _open_chunks(key: DataKey, rows: Sequence[Record]) -> list[str]:
         ).text
         for row in rows
     ]
+
+
+def _no_member(document_id: UUID) -> NotFoundError:
+    return NotFoundError("vector store file", render_id(DOCUMENT_PREFIX, document_id))
 
 
 def _no_collection(collection_id: UUID) -> NotFoundError:

@@ -4,12 +4,11 @@ SELECT chunk_id, score FROM search_lexical($1::uuid[], $2, $3, $4);
 -- name: search_vector :many
 SELECT chunk_id, score FROM search_vector($1::uuid[], $2, $3::text::halfvec, $4, $5);
 
--- name: list_unknown_collections :many
-SELECT wanted.id
-FROM unnest($1::uuid[]) AS wanted (id)
-WHERE NOT EXISTS (
-    SELECT FROM collections AS c WHERE c.id = wanted.id AND c.owner_id = current_principal()
-);
+-- name: list_collection_salts :many
+SELECT c.id, k.salt
+FROM collections AS c
+INNER JOIN data_keys AS k ON c.data_key_id = k.id
+WHERE c.id = ANY($1::uuid[]) AND c.owner_id = current_principal();
 
 -- name: list_passages :many
 -- Authorises and reads in one snapshot: what the legs proposed is only a list of ids, and a document that was deleted,

@@ -57,12 +57,12 @@ class SearchRepository:
         nearest = sorted(rows, key=lambda row: (-row["score"], row["chunk_id"]))
         return {row["chunk_id"]: row["score"] for row in nearest}
 
-    async def list_unknown_collections(
+    async def list_collection_salts(
         self, transaction: Transaction, collection_ids: Sequence[UUID]
-    ) -> list[UUID]:
-        """Those of the collections that the principal does not have."""
-        rows = await _QUERIES.many(transaction, "list_unknown_collections", collection_ids)
-        return [row["id"] for row in rows]
+    ) -> dict[UUID, bytes]:
+        """Those of the collections that the principal may search, with the salts of the ledger's commitments."""
+        rows = await _QUERIES.many(transaction, "list_collection_salts", collection_ids)
+        return {row["id"]: row["salt"] for row in rows}
 
     async def list_passages(
         self, transaction: Transaction, collection_ids: Sequence[UUID], chunk_ids: Sequence[int]

@@ -5,6 +5,7 @@ The legs only propose ids, each in its own transaction. One last statement autho
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 from uuid import UUID
 
@@ -15,16 +16,21 @@ from undercroft.kit.crypto.aead import DecryptionError, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError, UnavailableError, UndercroftError
 from undercroft.kit.ids import render_id
-from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
-from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.retrieval.collections.journal import (
+    COLLECTION_PREFIX,
+    CollectionJournal,
+    collection_act,
+    document_act,
+)
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.passages import PassagePlace, PassageText, open_passage
 from undercroft.retrieval.ranking import reciprocal_rank_fusion
 from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery, SearchResult
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.service import DOCUMENT_PREFIX, document_name_place
+from undercroft.vault.service import document_name_place
 
 _CANDIDATES: Final = 300
 """How many chunks each leg proposes: what fusion can choose from. A document may take several places, so 100 chunks
@@ -45,7 +51,7 @@ class SearchService:
     ) -> None:
         self._database = database
         self._keys = keys
-        self._ledger = ledger
+        self._journal = CollectionJournal(database, ledger)
         self._embedder = embedder
         self._repository = SearchRepository()
 
@@ -55,7 +61,7 @@ class SearchService:
         Raises:
             NotFoundError: When the principal may see no such collection.
         """
-        async with self._database.transaction(scope) as transaction:
+        async with self._refusing(scope, collection_ids) as transaction:
             await self._require_collections(transaction, collection_ids)
 
     async def search(self, scope: Scope, query: SearchQuery) -> SearchResult:
@@ -77,12 +83,20 @@ class SearchService:
         passages = await self._read(scope, query, fused, similarities)
         return SearchResult(passages, degraded)
 
+    def _refusing(
+        self, scope: Scope, collection_ids: Sequence[UUID]
+    ) -> AbstractAsyncContextManager[Transaction]:
+        return self._journal.refusing(scope, "collection.search", collection_ids)
+
     async def _require_collections(
         self, transaction: Transaction, collection_ids: Sequence[UUID]
-    ) -> None:
-        unknown = await self._repository.list_unknown_collections(transaction, collection_ids)
-        if unknown:
-            raise NotFoundError("vector store", render_id(COLLECTION_PREFIX, unknown[0]))
+    ) -> dict[UUID, bytes]:
+        """The collections with their salts."""
+        salts = await self._repository.list_collection_salts(transaction, collection_ids)
+        for collection_id in collection_ids:
+            if collection_id not in salts:
+                raise NotFoundError("vector store", render_id(COLLECTION_PREFIX, collection_id))
+        return salts
 
     async def _ask_legs(
         self, scope: Scope, query: SearchQuery
@@ -137,13 +151,18 @@ class SearchService:
         similarities: dict[int, float],
     ) -> list[FoundPassage]:
         scores = dict(fused[: 2 * _CANDIDATES])
-        async with self._database.transaction(scope) as transaction:
-            await self._require_collections(transaction, query.collection_ids)
+        async with self._refusing(scope, query.collection_ids) as transaction:
+            salts = await self._require_collections(transaction, query.collection_ids)
             rows = await self._repository.list_passages(
                 transaction, query.collection_ids, list(scores)[: query.limit]
             )
             # In the transaction that read them: no passage is released of which the ledger does not know.
-            await self._ledger.append(transaction, scope, *_acts(scope, rows))
+            # A search that finds nothing tells something as well.
+            searched = [
+                collection_act(scope, "collection.search", collection_id, salt)
+                for collection_id, salt in salts.items()
+            ]
+            await self._journal.record(transaction, scope, *searched, *_acts(scope, rows))
         found: list[FoundPassage] = []
         for row in rows:
             chunk_id = row["chunk_id"]
@@ -170,12 +189,7 @@ def _acts(scope: Scope, rows: Sequence[Record]) -> list[Act]:
     """One act for each document version that passages are read from."""
     read = {(row["document_id"], row["current_version"]): row["name_salt"] for row in rows}
     return [
-        Act(
-            "document.search",
-            Subject(render_id(DOCUMENT_PREFIX, document_id), salt),
-            scope.principal_id,
-            version,
-        )
+        document_act(scope, "document.search", document_id, salt, version)
         for (document_id, version), salt in read.items()
     ]
 

@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.kit.database import Scope, Transaction
+from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
 from undercroft.vault.records.locking import check_lease, digest_token
@@ -78,7 +79,7 @@ class RecordLocks:
         return Lock(held, expires_at)
 
     async def _append(
-        self, transaction: Transaction, scope: Scope, action: str, record_id: UUID
+        self, transaction: Transaction, scope: Scope, action: Action, record_id: UUID
     ) -> None:
         subject = await self._records.require_subject(transaction, record_id)
         await self._ledger.append(transaction, scope, Act(action, subject, scope.principal_id))

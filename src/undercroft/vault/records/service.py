@@ -2,15 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import parse_id, render_id
-from undercroft.ledger.models import Act, Outcome, Subject
+from undercroft.ledger.actions import Action
+from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.records.errors import RECORD_PREFIX, UnknownFieldError
 from undercroft.vault.records.locking import check_precondition
@@ -25,6 +26,7 @@ from undercroft.vault.records.models import (
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import version_content
 from undercroft.vault.records.storage import RecordStorage, subject_of
+from undercroft.vault.refusals import Target, recording_refusal
 from undercroft.vault.schemas.json_text import check_json
 from undercroft.vault.schemas.models import Schema
 from undercroft.vault.schemas.service import SchemaService
@@ -207,22 +209,20 @@ class RecordService:
             raise no_record(record_id)
         return Subject(render_id(RECORD_PREFIX, record_id), row["salt"])
 
-    @asynccontextmanager
-    async def refusing(
-        self, scope: Scope, action: str, record_id: UUID
-    ) -> AsyncGenerator[Transaction]:
-        """A transaction on one record. Whoever is refused a record that is there is put on record."""
-        try:
-            async with self._database.transaction(scope) as transaction:
-                yield transaction
-        except NotFoundError:
-            async with self._database.transaction(scope) as transaction:
-                row = await self._repository.find_record_owner(transaction, record_id)
-                if row is not None and row["owner_id"] != scope.principal_id:
-                    subject = Subject(render_id(RECORD_PREFIX, record_id), row["salt"])
-                    act = Act(action, subject, row["owner_id"], outcome=Outcome.DENIED)
-                    await self._ledger.append(transaction, scope, act)
-            raise
+    def refusing(
+        self, scope: Scope, action: Action, record_id: UUID
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction on one record, whose refusal is put on record."""
+
+        async def find(transaction: Transaction) -> Target | None:
+            row = await self._repository.find_record_owner(transaction, record_id)
+            if row is None:
+                return None
+            return Target(
+                Subject(render_id(RECORD_PREFIX, record_id), row["salt"]), row["owner_id"]
+            )
+
+        return recording_refusal(self._database, self._ledger, scope, action, find)
 
     async def _get(
         self, transaction: Transaction, scope: Scope, record_id: UUID, version: int | None = None
@@ -256,7 +256,7 @@ class RecordService:
         return plain, digests
 
     async def _append(
-        self, transaction: Transaction, scope: Scope, action: str, *records: Record
+        self, transaction: Transaction, scope: Scope, action: Action, *records: Record
     ) -> None:
         acts = [
             Act(action, subject_of(record), record.owner_id, record.version) for record in records
@@ -264,7 +264,7 @@ class RecordService:
         await self._ledger.append(transaction, scope, *acts)
 
     async def _append_change(
-        self, transaction: Transaction, scope: Scope, action: str, record: Record
+        self, transaction: Transaction, scope: Scope, action: Action, record: Record
     ) -> None:
         content = version_content(record.schema_id, record.schema_version, record.data)
         act = Act(

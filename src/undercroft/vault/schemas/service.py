@@ -15,10 +15,12 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.kit.lru import LruCache
-from undercroft.ledger.models import Act, Outcome, Subject
+from undercroft.ledger.actions import Action
+from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.refusals import Target, recording_refusal
 from undercroft.vault.schemas.errors import (
     SCHEMA_PREFIX,
     NotSchemaAdminError,
@@ -111,13 +113,12 @@ class SchemaService:
             NotSchemaAdminError: When it is another's.
             SchemaInUseError: While there are records of it.
         """
-        try:
-            async with self._administered(scope, schema_id, "schema.delete") as opened:
-                transaction, schema = opened
-                await self._append(transaction, scope, "schema.delete", schema)
+        async with self._administered(scope, schema_id, "schema.delete") as (transaction, schema):
+            await self._append(transaction, scope, "schema.delete", schema)
+            try:
                 await self._repository.delete_schema(transaction, schema_id)
-        except ForeignKeyViolationError as error:
-            raise SchemaInUseError(schema_id) from error
+            except ForeignKeyViolationError as error:
+                raise SchemaInUseError(schema_id) from error
 
     async def get(self, scope: Scope, schema_id: UUID, number: int | None = None) -> Schema:
         """One version of a schema, the latest unless a number is given.
@@ -204,21 +205,27 @@ class SchemaService:
 
     @asynccontextmanager
     async def _administered(
-        self, scope: Scope, schema_id: UUID, action: str
+        self, scope: Scope, schema_id: UUID, action: Action
     ) -> AsyncGenerator[tuple[Transaction, Schema]]:
         """A transaction that holds a schema locked, for its admin alone."""
-        async with self._database.transaction(scope) as transaction:
+
+        async def find(transaction: Transaction) -> Target | None:
+            row = await self._repository.find_schema(transaction, schema_id, None)
+            if row is None:
+                return None
+            return Target(
+                Subject(render_id(SCHEMA_PREFIX, schema_id), row["salt"]), row["owner_id"]
+            )
+
+        async with recording_refusal(
+            self._database, self._ledger, scope, action, find
+        ) as transaction:
             # Locked by a statement of its own: only a later one sees the version that a lock's holder has added.
             await self._repository.lock_schema(transaction, schema_id)
             schema = await self._get(transaction, schema_id, None)
-            if schema.owner_id == scope.principal_id:
-                yield transaction, schema
-                return
-        denied = Act(
-            action, subject_of(schema), schema.owner_id, schema.version, outcome=Outcome.DENIED
-        )
-        await self._ledger.append_denial(scope, denied)
-        raise NotSchemaAdminError(schema_id)
+            if schema.owner_id != scope.principal_id:
+                raise NotSchemaAdminError(schema_id)
+            yield transaction, schema
 
     async def _find(self, transaction: Transaction, schema_id: UUID, number: int | None) -> Record:
         row = await self._repository.find_schema(transaction, schema_id, number)
@@ -290,7 +297,7 @@ class SchemaService:
         self,
         transaction: Transaction,
         scope: Scope,
-        action: str,
+        action: Action,
         schema: Schema,
         content: Definition | None = None,
     ) -> None:

@@ -30,12 +30,12 @@ WHERE u.id = $1 AND u.owner_id = current_principal();
 -- made of the upload. A statement of its own: the next one sees what was awaited.
 SELECT id FROM uploads WHERE id = $1 AND owner_id = current_principal() FOR UPDATE;
 
--- name: find_foreign_upload :maybe
--- An upload of the tenant's that is another principal's, to put on record who was refused it.
+-- name: find_upload_owner :maybe
+-- Of any of the tenant's uploads, to put on record who was refused it.
 SELECT u.owner_id, k.salt
 FROM uploads AS u
 INNER JOIN data_keys AS k ON u.data_key_id = k.id
-WHERE u.id = $1 AND u.owner_id <> current_principal();
+WHERE u.id = $1;
 
 -- name: find_upload_salt :value
 SELECT k.salt

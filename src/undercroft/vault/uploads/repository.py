@@ -37,9 +37,9 @@ class UploadRepository:
         """Wait for whoever changes an upload of the principal's, and keep others from it until this ends."""
         await _QUERIES.execute(transaction, "lock_upload", upload_id)
 
-    async def find_foreign_upload(self, transaction: Transaction, upload_id: UUID) -> Record | None:
-        """The owner and the salt of an upload that is another principal's of the same tenant."""
-        return await _QUERIES.maybe(transaction, "find_foreign_upload", upload_id)
+    async def find_upload_owner(self, transaction: Transaction, upload_id: UUID) -> Record | None:
+        """The owner and the salt of an upload, whoever's of the tenant it is."""
+        return await _QUERIES.maybe(transaction, "find_upload_owner", upload_id)
 
     async def find_upload_salt(self, transaction: Transaction, upload_id: UUID) -> bytes | None:
         """The salt of the ledger's commitments to an upload of the principal's."""

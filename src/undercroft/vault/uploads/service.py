@@ -1,8 +1,8 @@
 """Uploads: a file comes in parts, over as many requests and restarts as it takes, and becomes a document at once."""
 
 import hmac
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -14,11 +14,13 @@ from undercroft.kit.crypto.aead import seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
-from undercroft.ledger.models import Act, Outcome, Subject
+from undercroft.ledger.actions import Action
+from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.errors import BlobMissingError, TooLargeError
 from undercroft.vault.intake import Incoming, Intake, Received
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.refusals import Target, recording_refusal
 from undercroft.vault.service import DocumentService
 from undercroft.vault.uploads.errors import (
     ChecksumMismatchError,
@@ -253,25 +255,23 @@ class UploadService:
         await self._parts.delete(scope.tenant_id, names)
         return upload
 
-    @asynccontextmanager
-    async def _refusing(
-        self, scope: Scope, action: str, upload_id: UUID
-    ) -> AsyncGenerator[Transaction]:
-        """A transaction on one upload. Whoever is refused an upload that is there is put on record."""
-        try:
-            async with self._database.transaction(scope) as transaction:
-                yield transaction
-        except NotFoundError:
-            async with self._database.transaction(scope) as transaction:
-                row = await self._repository.find_foreign_upload(transaction, upload_id)
-                if row is not None:
-                    subject = Subject(render_id(UPLOAD_PREFIX, upload_id), row["salt"])
-                    act = Act(action, subject, row["owner_id"], outcome=Outcome.DENIED)
-                    await self._ledger.append(transaction, scope, act)
-            raise
+    def _refusing(
+        self, scope: Scope, action: Action, upload_id: UUID
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction on one upload, whose refusal is put on record."""
+
+        async def find(transaction: Transaction) -> Target | None:
+            row = await self._repository.find_upload_owner(transaction, upload_id)
+            if row is None:
+                return None
+            return Target(
+                Subject(render_id(UPLOAD_PREFIX, upload_id), row["salt"]), row["owner_id"]
+            )
+
+        return recording_refusal(self._database, self._ledger, scope, action, find)
 
     async def _append(
-        self, transaction: Transaction, scope: Scope, action: str, upload: Upload
+        self, transaction: Transaction, scope: Scope, action: Action, upload: Upload
     ) -> None:
         subject = Subject(render_id(UPLOAD_PREFIX, upload.id), upload.salt)
         await self._ledger.append(transaction, scope, Act(action, subject, scope.principal_id))

@@ -1,0 +1,60 @@
+"""What is put on record of collections: what was done with them, and who was refused what."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+from uuid import UUID
+
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.ids import render_id
+from undercroft.ledger.actions import Action
+from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.service import Ledger
+from undercroft.retrieval.collections.repository import CollectionRepository
+from undercroft.vault.access import DOCUMENT_PREFIX
+from undercroft.vault.refusals import Target, recording_refusal
+
+COLLECTION_PREFIX: Final = "vs_"
+
+
+class CollectionJournal:
+    """Appends acts on collections, and on documents as members of them."""
+
+    def __init__(self, database: Database, ledger: Ledger) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._repository = CollectionRepository()
+
+    def refusing(
+        self,
+        scope: Scope,
+        action: Action,
+        collection_ids: Sequence[UUID],
+        document_ids: Sequence[UUID] = (),
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction on these, whose refusal is put on record of the first that is another's, or else of one."""
+
+        async def find(transaction: Transaction) -> Target | None:
+            row = await self._repository.find_refused(transaction, collection_ids, document_ids)
+            if row is None:
+                return None
+            prefix = COLLECTION_PREFIX if row["is_collection"] else DOCUMENT_PREFIX
+            return Target(Subject(render_id(prefix, row["id"]), row["salt"]), row["owner_id"])
+
+        return recording_refusal(self._database, self._ledger, scope, action, find)
+
+    async def record(self, transaction: Transaction, scope: Scope, *acts: Act) -> None:
+        """Put on record what the principal did with collections and documents of theirs."""
+        await self._ledger.append(transaction, scope, *acts)
+
+
+def collection_act(scope: Scope, action: Action, collection_id: UUID, salt: bytes) -> Act:
+    """An act on a collection of the principal's."""
+    subject = Subject(render_id(COLLECTION_PREFIX, collection_id), salt)
+    return Act(action, subject, scope.principal_id)
+
+
+def document_act(scope: Scope, action: Action, document_id: UUID, salt: bytes, version: int) -> Act:
+    """An act on a version of a document of the principal's."""
+    subject = Subject(render_id(DOCUMENT_PREFIX, document_id), salt)
+    return Act(action, subject, scope.principal_id, version)

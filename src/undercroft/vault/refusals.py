@@ -1,0 +1,65 @@
+"""Refusals: whoever is not let do something with what is there is put on record, whatever it is that refuses."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+from uuid import UUID
+
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.ledger.actions import Action
+from undercroft.ledger.models import Act, Outcome, Subject
+from undercroft.ledger.service import Ledger
+
+_REFUSALS: Final = frozenset(
+    {
+        ErrorKind.NOT_FOUND,
+        ErrorKind.FORBIDDEN,
+        ErrorKind.CONFLICT,
+        ErrorKind.PRECONDITION_FAILED,
+        ErrorKind.LOCKED,
+    }
+)
+"""Errors by which somebody was kept from what is there. The others say that a request or the service is at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What somebody wanted to act on, and whose it is."""
+
+    subject: Subject
+    owner_id: UUID
+
+
+FindTarget: TypeAlias = Callable[[Transaction], Awaitable[Target | None]]
+"""Finds it in the whole tenant; None when it is not there at all."""
+
+
+@asynccontextmanager
+async def recording_refusal(
+    database: Database, ledger: Ledger, scope: Scope, action: Action, find: FindTarget
+) -> AsyncGenerator[Transaction]:
+    """A transaction on one thing. When it is refused, that is put on record by a transaction of its own.
+
+    "Not found" is a refusal where the thing is another's. Of one's own it is true, and no refusal.
+
+    Args:
+        database: Where the thing is.
+        ledger: Where the refusal is put on record.
+        scope: Who acts.
+        action: What is tried.
+        find: Finds what it is tried on.
+    """
+    try:
+        async with database.transaction(scope) as transaction:
+            yield transaction
+    except UndercroftError as error:
+        if error.kind in _REFUSALS:
+            async with database.transaction(scope) as transaction:
+                target = await find(transaction)
+            is_own = target is not None and target.owner_id == scope.principal_id
+            if target is not None and not (is_own and error.kind is ErrorKind.NOT_FOUND):
+                denied = Act(action, target.subject, target.owner_id, outcome=Outcome.DENIED)
+                await ledger.append_denial(scope, denied)
+        raise
