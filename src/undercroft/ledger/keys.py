@@ -87,6 +87,18 @@ class LogKeys:
         self._cache.put(tenant_id, keys)
         return keys
 
+    async def get_newest(self, tenant_id: UUID) -> SigningKeys:
+        """As :meth:`get`, also when another process has rotated them: for what is signed without the log's lock.
+
+        Raises:
+            KeyUnavailableError: When the key provider does not answer.
+        """
+        _, stored = await self._read(tenant_id)
+        cached = self._cache.get(tenant_id)
+        if cached is not None and cached.number != stored[0].number:
+            self.forget(tenant_id)
+        return await self.get(tenant_id)
+
     def forget(self, tenant_id: UUID) -> None:
         """Read a tenant's keys again: another process has rotated them."""
         self._cache.drop(tenant_id)

@@ -35,7 +35,7 @@ class Receipts:
         version = await self._versions.get(scope, document_id, number)
         if version.entry_id is None:
             raise NoReceiptError
-        keys = await self._keys.get(scope.tenant_id)
+        keys = await self._keys.get_newest(scope.tenant_id)
         lines = (
             HEADER,
             f"log {keys.origin}",

@@ -10,7 +10,7 @@ from tests.conftest import MakeScope, Member
 from tests.stepping import PATIENCE, rolled_back, until_blocked
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile, add_key
-from undercroft.kit.database import Database
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.keys import LogKeys
@@ -239,6 +239,44 @@ async def test_a_delete_that_is_waited_for_can_go_on(
     await running
     assert await state(database, ann) == [(1, False, False, 0), (2, True, True, 2)]
     await check(database, keys, ann, made[2], late)
+
+
+async def until_blocked_by(database: Database, transaction: Transaction) -> None:
+    """Return once a session waits for that transaction."""
+    pid = await transaction.fetchval("SELECT pg_backend_pid()")
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            async with database.transaction_without_scope() as look:
+                if await look.fetchval(
+                    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid)))",
+                    pid,
+                ):
+                    return
+
+
+async def test_a_rotation_that_waits_for_a_key_holds_no_other(
+    database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    made = [await make(database, keys, ann) for _ in range(3)]
+    rotating = await rotation(database, path)
+    await rotating._replace(ann)
+    async with database.transaction(ann) as deleting:
+        await keys.destroy(deleting, [made[1].id])
+        async with database.transaction(ann) as wrapping:
+            # As another rotation of the same tenant does.
+            current = await rotating._tenant_keys.find_current_tenant_key(wrapping)
+            assert current is not None
+            await rotating._repository.rewrap_data_keys(
+                wrapping, current.id, {made[0].id: bytes(60)}
+            )
+            running = asyncio.create_task(rotating.rotate_tenant(ann.tenant_id, unheard))
+            await until_blocked_by(database, wrapping)
+        # It waited for the first, which is done by now, and goes on to the second.
+        await until_blocked_by(database, deleting)
+        await keys.destroy(deleting, [made[0].id])
+    await running
+    await check(database, keys, ann, made[2])
 
 
 async def test_a_damaged_key_stops_neither_this_rotation_nor_the_next(

@@ -98,7 +98,8 @@ LIMIT $2
 FOR UPDATE OF k SKIP LOCKED;
 
 -- name: wait_for_stale_data_key :many
--- One at a time: this transaction holds no other while it waits.
+-- One at a time: this transaction holds no other while it waits. Chosen before it is locked: if another rotation has
+-- wrapped it by then, a LIMIT would keep its lock, go on to the next one and wait for that.
 SELECT
     k.id AS key_id,
     k.wrapped_key,
@@ -108,9 +109,17 @@ SELECT
     t.wrapped_key AS wrapped_tenant_key
 FROM tenant_keys AS t
 INNER JOIN data_keys AS k ON t.tenant_id = k.tenant_id AND t.id = k.tenant_key_id
-WHERE t.tenant_id = current_tenant() AND NOT t.is_current AND k.id > $1
-ORDER BY k.id
-LIMIT 1
+WHERE
+    t.tenant_id = current_tenant()
+    AND NOT t.is_current
+    AND k.id = (
+        SELECT s.id
+        FROM tenant_keys AS f
+        INNER JOIN data_keys AS s ON f.tenant_id = s.tenant_id AND f.id = s.tenant_key_id
+        WHERE f.tenant_id = current_tenant() AND NOT f.is_current AND s.id > $1
+        ORDER BY s.id
+        LIMIT 1
+    )
 FOR UPDATE OF k;
 
 -- name: rewrap_data_keys :exec
