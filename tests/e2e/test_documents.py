@@ -107,6 +107,22 @@ def test_metadata_that_is_none_is_refused(ann: httpx.Client, metadata: str) -> N
     assert answer.json()["error"]["param"] == "metadata"
 
 
+def test_a_name_cannot_pretend_to_be_another(ann: httpx.Client) -> None:
+    made = ann.post("/v1/documents", files={"file": ("plan.txt", b"the plan")})
+    path = f"/v1/documents/{made.json()['id']}"
+    changed = ann.patch(
+        path,
+        json={"name": "../../etc/plan\u202etxt.exe\r\nX-Injected: yes"},
+        headers={"If-Match": made.headers["ETag"]},
+    )
+    assert changed.json()["name"] == "plantxt.exeX-Injected: yes"
+    answer = ann.get(f"{path}/content")
+    assert answer.headers["Content-Disposition"] == (
+        "attachment; filename*=UTF-8''plantxt.exeX-Injected%3A%20yes"
+    )
+    assert "X-Injected" not in answer.headers
+
+
 def test_versions_are_numbered_kept_and_restored(ann: httpx.Client) -> None:
     made = create(ann)
     path = path_of(made)

@@ -20,6 +20,13 @@ JSON_PATHS: Final = (
     "/v1/vector_stores/vs_{id}/search",
     "/v1/vector_stores/vs_{id}/files",
     "/v1/vector_stores/vs_{id}/files/file-{id}",
+    "/v1/uploads",
+    "/v1/uploads/upload_{id}/complete",
+    "/v1/schemas",
+    "/v1/schemas/schema_{id}/search",
+    "/v1/schemas/schema_{id}/migrations",
+    "/v1/records",
+    "/v1/records/rec_{id}/lock",
 )
 ID_PATHS: Final = (
     ("GET", "/v1/files/{}"),
@@ -38,6 +45,28 @@ ID_PATHS: Final = (
     ("GET", "/v1/files?limit={}"),
     ("GET", "/v1/vector_stores?after={}"),
     ("GET", "/v1/jobs?state={}"),
+    ("GET", "/v1/documents/{}"),
+    ("GET", "/v1/documents/{}/content"),
+    ("GET", "/v1/documents/file-{id}/versions/{}"),
+    ("GET", "/v1/documents/file-{id}/versions/{}/receipt"),
+    ("GET", "/v1/documents/file-{id}/versions?after={}"),
+    ("POST", "/v1/documents/{}/erase"),
+    ("DELETE", "/v1/documents/{}/legal-hold"),
+    ("POST", "/v1/uploads/{}/cancel"),
+    ("POST", "/v1/uploads/{}/parts"),
+    ("GET", "/v1/records/{}"),
+    ("GET", "/v1/records/rec_{id}?version={}"),
+    ("GET", "/v1/records?schema={}"),
+    ("GET", "/v1/records?after={}"),
+    ("GET", "/v1/schemas/{}"),
+    ("GET", "/v1/schemas/schema_{id}/versions?after={}"),
+    ("GET", "/v1/schemas/schema_{id}/migrations/{}"),
+    ("GET", "/v1/audit/{}"),
+    ("GET", "/v1/audit/{}/proof"),
+    ("GET", "/v1/audit?after={}"),
+    ("GET", "/v1/audit?from={}"),
+    ("GET", "/v1/ledger/inclusion?index={}"),
+    ("GET", "/v1/ledger/consistency?from={}"),
 )
 IDS: Final = (
     "%00",
@@ -183,6 +212,20 @@ def test_a_malformed_form_is_refused(http: httpx.Client, content: bytes) -> None
         "/v1/files", content=content, headers={"Content-Type": "multipart/form-data; boundary=x"}
     )
     assert_refused(answer)
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "zlib", "undefined", "x" * 300])
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/documents"])
+def test_a_form_in_another_encoding_is_refused(http: httpx.Client, path: str, charset: str) -> None:
+    names = "".join(chr(ord("a") + n) for n in range(15))
+    fields = [part(f'form-data; name="{name}-"', b"-" + b"a" * 60_000) for name in names]
+    answer = http.post(
+        path,
+        content=b"".join([*fields, FILE, PURPOSE, END]),
+        headers={"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"},
+    )
+    assert_refused(answer)
+    assert answer.status_code == 415
 
 
 @pytest.mark.parametrize("content", ODD_FORMS.values(), ids=ODD_FORMS)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 from fastapi import Request, Response, UploadFile
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers
 from starlette.datastructures import UploadFile as StarletteUploadFile
 from starlette.exceptions import HTTPException
@@ -19,12 +20,13 @@ from starlette.types import Receive, Scope
 
 from undercroft.http.deps import AuthenticatedRoute, Services, get_services
 from undercroft.identity.models import Principal
-from undercroft.kit.errors import UndercroftError
+from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.vault.intake import Incoming
 
 _MOST_FIELDS: Final = 20
 _LARGEST_FIELD: Final = 64 * 1024
 _MULTIPART: Final = "multipart/form-data"
+_ENCODINGS: Final = frozenset({b"utf-8", b"us-ascii"})
 
 FORM_OVERHEAD: Final = 64 * 1024
 """Room in a body for the form around the file."""
@@ -132,6 +134,7 @@ class _UploadRequest(Request):
         if not self.headers.get("Content-Type", "").lower().startswith(_MULTIPART):
             return await super()._get_form(**limits)
         if self._form is None:
+            _require_encoding(self.headers["Content-Type"])
             services = await get_services(self)
             begin_file = await self._admit(self, services, cast("Principal", self.state.principal))
 
@@ -145,3 +148,18 @@ class _UploadRequest(Request):
             except MultiPartException as error:
                 raise HTTPException(400, error.message) from error
         return self._form
+
+
+def _require_encoding(content_type: str) -> None:
+    """Refuse a form whose texts are in another encoding than UTF-8.
+
+    The parser would take any that Python knows, and some cost it time that grows with the square of the text.
+    """
+    _, parameters = parse_options_header(content_type)
+    if parameters.get(b"charset", b"utf-8").lower() not in _ENCODINGS:
+        raise UndercroftError(
+            "Send the texts of a form in UTF-8.",
+            kind=ErrorKind.UNSUPPORTED_MEDIA_TYPE,
+            param="Content-Type",
+            code="unsupported_body",
+        )

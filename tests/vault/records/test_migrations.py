@@ -81,7 +81,7 @@ async def test_a_job_migrates_what_can_follow(cabinet: Cabinet, make_scope: Make
     found = await cabinet.records.search(
         ann, schema_id, [Condition("/full_name", "Ann 0")], None, 10
     )
-    assert ids_of(found) == [made[0].id]
+    assert ids_of(found.records) == [made[0].id]
     assert [action for action, _ in await cabinet.actions(ann)].count("record.migrate") == 16
     with pytest.raises(NotFoundError):
         await cabinet.migrations.get(bob, schema_id, started.id)

@@ -103,6 +103,7 @@ async def test_reading_and_searching_use_indexes(
         assert len(await REPOSITORY.list_to_migrate(transaction, schema_id, 2, ids[-1], 20)) == 20
         assert len(await REPOSITORY.list_parts(transaction, ids[0], None)) == 1
         assert len(await REPOSITORY.list_parts_of(transaction, ids)) == 20
+        assert len(await REPOSITORY.list_sizes(transaction, ids)) == 20
         assert len(await REPOSITORY.list_versions(transaction, ids[0], 0, 20)) == 1
         assert await REPOSITORY.find_record_owner(transaction, ids[0]) is not None
         assert await REPOSITORY.lock_record(transaction, ids[0]) is not None

@@ -6,7 +6,7 @@ from tests.conftest import MakeScope
 from tests.records import ANN, ANY, PERSON, Cabinet, changed, ids_of, made_from
 from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.vault.records.errors import RecordTooLargeError, UnknownFieldError
-from undercroft.vault.records.models import Condition, Record
+from undercroft.vault.records.models import Condition, Record, RecordPage
 from undercroft.vault.schemas.errors import SchemaMismatchError, StaleVersionError
 from undercroft.vault.schemas.models import Definition
 
@@ -116,11 +116,12 @@ async def test_another_users_record_is_not_there_and_the_refusal_is_on_record(
             await cabinet.records.delete(other, record.id, ANY)
         with pytest.raises(NotFoundError):
             await cabinet.records.list_versions(other, record.id, 0, 10)
-        assert await cabinet.records.list_records(other, None, None, 10) == []
+        page = await cabinet.records.list_records(other, None, None, 10)
+        assert page == RecordPage([], has_more=False)
     found = await cabinet.records.search(
         bob, record.schema_id, [Condition("/name", "Ann")], None, 10
     )
-    assert found == []
+    assert found.records == []
     denied = [action for action, outcome in await cabinet.actions(ann) if outcome == "denied"]
     assert denied == ["record.read", "record.update", "record.delete", "record.read"]
     assert await cabinet.actions(eve) == []
@@ -161,7 +162,8 @@ async def test_records_are_found_by_plain_and_indexed_fields(
 
     async def find(**fields: str) -> list[object]:
         conditions = [Condition(f"/{name}", value) for name, value in fields.items()]
-        return list(ids_of(await cabinet.records.search(ann, schema.id, conditions, None, 10)))
+        page = await cabinet.records.search(ann, schema.id, conditions, None, 10)
+        return list(ids_of(page.records))
 
     assert await find(city="Ulm") == [first, second]
     assert await find(name="Ann") == [first, third]
@@ -169,9 +171,9 @@ async def test_records_are_found_by_plain_and_indexed_fields(
     assert await find(name="Ann", email="Bob@example.org") == []
     assert await find(name="ann") == []
     page = await cabinet.records.search(ann, schema.id, [Condition("/city", "Ulm")], first, 10)
-    assert ids_of(page) == [second]
+    assert ids_of(page.records) == [second]
     page = await cabinet.records.search(ann, schema.id, [Condition("/name", "Ann")], first, 10)
-    assert ids_of(page) == [third]
+    assert ids_of(page.records) == [third]
     with pytest.raises(UnknownFieldError):
         await find(age="40")
     await cabinet.records.update(ann, first, ANY, changed(name="Zoe", city="Kiel"))
@@ -214,15 +216,48 @@ async def test_records_are_listed_in_pages(cabinet: Cabinet, make_scope: MakeSco
     first = await cabinet.records.create(ann, schema.id, ANN)
     second = await cabinet.records.create(ann, other.id, ANN)
     third = await cabinet.records.create(ann, schema.id, ANN)
-    everything = await cabinet.records.list_records(ann, None, None, 10)
+    everything = (await cabinet.records.list_records(ann, None, None, 10)).records
     assert ids_of(everything) == [first.id, second.id, third.id]
     assert isinstance(everything[1], Record)
     assert everything[1].data == ANN
-    assert ids_of(await cabinet.records.list_records(ann, None, first.id, 1)) == [second.id]
-    assert ids_of(await cabinet.records.list_records(ann, schema.id, None, 10)) == [
-        first.id,
-        third.id,
+    page = await cabinet.records.list_records(ann, None, first.id, 1)
+    assert (ids_of(page.records), page.has_more) == ([second.id], True)
+    page = await cabinet.records.list_records(ann, schema.id, None, 10)
+    assert (ids_of(page.records), page.has_more) == ([first.id, third.id], False)
+    # What only tells that there are more was not read.
+    assert [action for action, _ in await cabinet.actions(ann)].count("record.read") == 3 + 1 + 2
+
+
+async def test_large_records_make_a_page_short(cabinet: Cabinet, make_scope: MakeScope) -> None:
+    ann = await make_scope()
+    schema = await cabinet.schemas.create(ann, "anything", Definition({}))
+    made = [
+        await cabinet.records.create(ann, schema.id, {"text": "x" * 250_000, "number": number})
+        for number in range(9)
     ]
+    seen: list[object] = []
+    sizes: list[int] = []
+    page = RecordPage([], has_more=True)
+    while page.has_more:
+        after = page.records[-1].id if page.records else None
+        page = await cabinet.records.list_records(ann, schema.id, after, 100)
+        seen += ids_of(page.records)
+        sizes.append(len(page.records))
+    assert (seen, sizes) == (ids_of(made), [4, 4, 1])
+    await cabinet.schemas.add_version(ann, schema.id, Definition({}))
+    tried = await cabinet.migrations.try_out(ann, schema.id, None, [])
+    assert (tried.valid, tried.invalid, tried.is_complete) == (9, 0, True)
+
+
+async def test_large_schemas_make_a_page_short(cabinet: Cabinet, make_scope: MakeScope) -> None:
+    ann = await make_scope()
+    large = Definition({"description": "x" * 65_000})
+    made = [await cabinet.schemas.create(ann, str(number), large) for number in range(20)]
+    page = await cabinet.schemas.list_schemas(ann, None, 100)
+    assert (len(page.schemas), page.has_more) == (16, True)
+    page = await cabinet.schemas.list_schemas(ann, page.schemas[-1].id, 100)
+    assert [schema.id for schema in page.schemas] == [schema.id for schema in made[16:]]
+    assert not page.has_more
 
 
 async def test_numbers_and_nested_fields_come_back_as_they_were(

@@ -117,13 +117,13 @@ async def test_a_damaged_record_hides_no_other_and_can_be_deleted(
     ann = await make_scope()
     first, second = await two_records(cabinet, ann)
     await tamper(database_urls, LOSSES[what], first, second)
-    damaged, other = await cabinet.records.list_records(ann, None, None, 10)
+    damaged, other = (await cabinet.records.list_records(ann, None, None, 10)).records
     assert isinstance(damaged, DamagedRecord)
     assert (damaged.id, damaged.version) == (first, 2)
     assert isinstance(other, Record)
     assert other.data == {**ANN, "age": 41}
     city = [Condition("/city", "Ulm")]
-    found = await cabinet.records.search(ann, other.schema_id, city, None, 10)
+    found = (await cabinet.records.search(ann, other.schema_id, city, None, 10)).records
     assert [(record.id, type(record)) for record in found] == [
         (first, DamagedRecord),
         (second, Record),
@@ -135,9 +135,8 @@ async def test_a_damaged_record_hides_no_other_and_can_be_deleted(
     )
     assert [failure.record_id for failure in tried.failures] == [first]
     await cabinet.records.delete(ann, first, ANY)
-    assert [record.id for record in await cabinet.records.list_records(ann, None, None, 10)] == [
-        second
-    ]
+    page = await cabinet.records.list_records(ann, None, None, 10)
+    assert [record.id for record in page.records] == [second]
 
 
 async def test_a_damaged_schema_hides_no_other_and_not_its_records(
@@ -155,13 +154,13 @@ async def test_a_damaged_schema_hides_no_other_and_not_its_records(
         )
     finally:
         await connection.close()
-    damaged, other = await cabinet.schemas.list_schemas(ann, None, 10)
+    damaged, other = (await cabinet.schemas.list_schemas(ann, None, 10)).schemas
     assert isinstance(damaged, DamagedSchema)
     assert damaged.id == record.schema_id
     assert (type(other), other.id) == (Schema, whole.id)
-    (version,) = await cabinet.schemas.list_versions(ann, record.schema_id, 0, 10)
+    (version,) = (await cabinet.schemas.list_versions(ann, record.schema_id, 0, 10)).schemas
     assert isinstance(version, DamagedSchema)
-    (listed,) = await cabinet.records.list_records(ann, record.schema_id, None, 10)
+    (listed,) = (await cabinet.records.list_records(ann, record.schema_id, None, 10)).records
     assert listed.id == record.id
 
 

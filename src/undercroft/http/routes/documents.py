@@ -17,6 +17,7 @@ from undercroft.http.conditional import (
 from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
 from undercroft.http.document_views import render_document, render_version, require_document_id
 from undercroft.http.openai.contract import errors
+from undercroft.http.openai.files import clean_filename
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.wire import Metadata, RequestBody, page_of
 from undercroft.vault.models import Document, DocumentChanges
@@ -90,7 +91,8 @@ async def update_document(
     if_match: IfMatch = None,
 ) -> Response:
     """Change name, metadata, or whether it is sealed: never indexed, in no vector store and shown to no model."""
-    changes = DocumentChanges(body.name, body.metadata, body.sealed)
+    name = None if body.name is None else clean_filename(body.name)
+    changes = DocumentChanges(name, body.metadata, body.sealed)
     expected = require_revisions(if_match)
     return answer(
         await services.documents.update(caller, require_document_id(file_id), changes, expected)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import Field
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from undercroft.http.conditional import (
     IfMatch,
@@ -43,6 +43,7 @@ from undercroft.vault.records.models import (
     DamagedRecord,
     Precondition,
     Record,
+    RecordPage,
     RecordVersion,
 )
 from undercroft.vault.records.patches import apply_merge_patch, apply_patch, check_patch
@@ -125,15 +126,15 @@ async def list_records(
     schema: Annotated[str | None, Query(max_length=64, description="Of this schema only.")] = None,
     limit: Limit = 20,
     after: After = None,
-) -> dict[str, Any]:
-    """The caller's records, oldest first."""
-    records = await services.records.list_records(
+) -> Response:
+    """The caller's records, oldest first; large ones make a page shorter than the limit."""
+    page = await services.records.list_records(
         caller,
         None if schema is None else require_schema_id(schema, "schema"),
         None if after is None else require_record_id(after),
-        limit + 1,
+        limit,
     )
-    return page_of([_describe(record) for record in records], limit)
+    return _answer_page(page)
 
 
 @router.post(
@@ -144,17 +145,17 @@ async def list_records(
 )
 async def search_records(
     schema_id: str, request: Request, caller: Caller, services: ServicesDependency
-) -> dict[str, Any]:
-    """The caller's records with these values, oldest first. By POST: addresses get into logs."""
+) -> Response:
+    """The caller's records with these values, oldest first; large ones make a page short. By POST: logs keep paths."""
     body = await read_model(request, SearchRecords)
-    records = await services.records.search(
+    page = await services.records.search(
         caller,
         require_schema_id(schema_id),
         [Condition(field, value) for field, value in body.fields.items()],
         None if body.after is None else require_record_id(body.after, "after"),
-        body.limit + 1,
+        body.limit,
     )
-    return page_of([_describe(record) for record in records], body.limit)
+    return _answer_page(page)
 
 
 @router.get(
@@ -293,6 +294,12 @@ def _answer(record: Record) -> Response:
     """Written at once: the framework would look at every value before it writes it."""
     text = json.dumps(_render(record), ensure_ascii=False, separators=(",", ":"))
     return Response(text, media_type="application/json", headers=_headers(record))
+
+
+def _answer_page(page: RecordPage) -> Response:
+    """Written at once, for the same reason."""
+    shown = page_of([_describe(record) for record in page.records], len(page.records))
+    return JSONResponse({**shown, "has_more": page.has_more})
 
 
 def _headers(record: Record) -> dict[str, str]:

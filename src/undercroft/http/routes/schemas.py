@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
+from starlette.responses import JSONResponse, Response
 
 from undercroft.http.conditional import IfMatch, require_revisions, revision_tag
 from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
@@ -62,35 +63,33 @@ class CreateSchema(SchemaVersion):
     responses=errors(415),
     openapi_extra=documented_model(CreateSchema),
 )
-async def create_schema(
-    request: Request, response: Response, caller: Caller, services: ServicesDependency
-) -> dict[str, Any]:
+async def create_schema(request: Request, caller: Caller, services: ServicesDependency) -> Response:
     """Everybody in the tenant may use a schema; who made it alone may change it."""
     body = await read_model(request, CreateSchema)
-    return _answer(response, await services.schemas.create(caller, body.name, body.parsed()))
+    return _answer(await services.schemas.create(caller, body.name, body.parsed()))
 
 
 @router.get("/v1/schemas", summary="List schemas", responses=errors(404))
 async def list_schemas(
     caller: Caller, services: ServicesDependency, limit: Limit = 20, after: After = None
-) -> dict[str, Any]:
-    """The latest versions of the tenant's schemas, oldest schema first."""
+) -> Response:
+    """The latest versions of the tenant's schemas, oldest first; large ones make a page shorter than the limit."""
     place = None if after is None else require_schema_id(after)
-    schemas = await services.schemas.list_schemas(caller, place, limit + 1)
-    return page_of([_describe(schema) for schema in schemas], limit)
+    page = await services.schemas.list_schemas(caller, place, limit)
+    shown = page_of([_describe(schema) for schema in page.schemas], len(page.schemas))
+    return JSONResponse({**shown, "has_more": page.has_more})
 
 
 @router.get("/v1/schemas/{schema_id}", summary="Get a schema", responses=errors(404))
 async def get_schema(
     schema_id: str,
-    response: Response,
     caller: Caller,
     services: ServicesDependency,
     version: Version = None,
-) -> dict[str, Any]:
+) -> Response:
     """The latest version of a schema, or another. Its ETag is its version."""
     found = await services.schemas.get(caller, require_schema_id(schema_id), version)
-    return _answer(response, found)
+    return _answer(found)
 
 
 @router.get(
@@ -102,12 +101,11 @@ async def list_schema_versions(
     services: ServicesDependency,
     limit: Limit = 20,
     after: AfterVersion = 0,
-) -> dict[str, Any]:
-    """All versions of a schema, oldest first. ``after`` is a version's number."""
-    versions = await services.schemas.list_versions(
-        caller, require_schema_id(schema_id), after, limit + 1
-    )
-    return page_of_versions([_describe(schema) for schema in versions], limit)
+) -> Response:
+    """All versions of a schema, oldest first, as long as they fit a page. ``after`` is a version's number."""
+    page = await services.schemas.list_versions(caller, require_schema_id(schema_id), after, limit)
+    shown = page_of_versions([_describe(schema) for schema in page.schemas], len(page.schemas))
+    return JSONResponse({**shown, "has_more": page.has_more})
 
 
 @router.put(
@@ -119,18 +117,17 @@ async def list_schema_versions(
 async def add_schema_version(
     schema_id: str,
     request: Request,
-    response: Response,
     caller: Caller,
     services: ServicesDependency,
     if_match: IfMatch = None,
-) -> dict[str, Any]:
+) -> Response:
     """Records stay with the version that they were checked against until they are migrated."""
     versions = require_revisions(if_match)
     body = await read_model(request, SchemaVersion)
     schema = await services.schemas.add_version(
         caller, require_schema_id(schema_id), body.parsed(), versions
     )
-    return _answer(response, schema)
+    return _answer(schema)
 
 
 @router.delete("/v1/schemas/{schema_id}", summary="Delete a schema", responses=errors(404, 409))
@@ -166,9 +163,9 @@ def damage() -> JsonObject:
     return {"code": error.code, "message": error.message}
 
 
-def _answer(response: Response, schema: Schema) -> JsonObject:
-    response.headers["ETag"] = revision_tag(schema.version)
-    return _render(schema)
+def _answer(schema: Schema) -> Response:
+    """Written at once: the framework would look at every value before it writes it."""
+    return JSONResponse(_render(schema), headers={"ETag": revision_tag(schema.version)})
 
 
 def _render(schema: Schema) -> JsonObject:

@@ -84,25 +84,26 @@ class RecordMigrations:
             NotFoundError: When the tenant has no such schema, or it has no such version.
         """
         valid, failures, after = 0, list[Failure](), None
-        for _ in range(MOST_TRIED // _BATCH):
+        tried = 0
+        while tried < MOST_TRIED:
             async with self._database.transaction(scope) as transaction:
                 schema = await self._schemas.read(transaction, schema_id, to_version)
                 ids = await self._repository.list_to_migrate(
                     transaction, schema_id, schema.version, after, _BATCH
                 )
-                records = await self._storage.read_all(transaction, ids)
+                page = await self._storage.read_page(transaction, ids, _BATCH)
                 acts = [
                     Act("record.read", subject_of(record), record.owner_id, record.version)
-                    for record in records
+                    for record in page.records
                     if isinstance(record, Record)
                 ]
                 await self._ledger.append(transaction, scope, *acts)
-            found = [await self._try(schema, record, operations) for record in records]
+            found = [await self._try(schema, record, operations) for record in page.records]
             failures += [failure for failure in found if failure is not None]
             valid += sum(failure is None for failure in found)
-            if len(ids) < _BATCH:
+            if len(ids) < _BATCH and not page.has_more:
                 return DryRun(valid, len(failures), failures[:_MOST_FAILURES], True)
-            after = ids[-1]
+            tried, after = tried + len(found), page.records[-1].id if page.records else ids[-1]
         return DryRun(valid, len(failures), failures[:_MOST_FAILURES], False)
 
     async def start(

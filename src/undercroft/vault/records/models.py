@@ -50,6 +50,14 @@ class DamagedRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordPage:
+    """Some records of a list, and whether there are more behind them."""
+
+    records: Sequence[Record | DamagedRecord]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RecordVersion:
     """That a version exists, without what it says."""
 

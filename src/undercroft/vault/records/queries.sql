@@ -84,6 +84,14 @@ LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.id = ANY($1::uuid[]) AND r.owner_id = current_principal()
 ORDER BY r.id, p.number;
 
+-- name: list_sizes :many
+-- How long the latest versions of some records are.
+SELECT r.id, sum(octet_length(p.sealed))::bigint AS byte_size
+FROM records AS r
+INNER JOIN record_parts AS p ON r.id = p.record_id AND r.current_version = p.version
+WHERE r.id = ANY($1::uuid[]) AND r.owner_id = current_principal()
+GROUP BY r.id;
+
 -- name: list_record_ids :many
 SELECT r.id
 FROM records AS r

@@ -84,6 +84,13 @@ class RecordRepository:
         """The parts of the latest versions of some of the principal's records, record by record."""
         return await _QUERIES.many(transaction, "list_parts_of", record_ids)
 
+    async def list_sizes(
+        self, transaction: Transaction, record_ids: Sequence[UUID]
+    ) -> dict[UUID, int]:
+        """How many bytes the latest versions of some of the principal's records have."""
+        rows = await _QUERIES.many(transaction, "list_sizes", record_ids)
+        return {row["id"]: row["byte_size"] for row in rows}
+
     async def list_record_ids(
         self, transaction: Transaction, schema_id: UUID, after: UUID | None, limit: int
     ) -> list[UUID]:

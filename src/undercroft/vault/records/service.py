@@ -21,6 +21,7 @@ from undercroft.vault.records.models import (
     LockedRow,
     Precondition,
     Record,
+    RecordPage,
     RecordVersion,
 )
 from undercroft.vault.records.repository import RecordRepository
@@ -79,21 +80,23 @@ class RecordService:
 
     async def list_records(
         self, scope: Scope, schema_id: UUID | None, after: UUID | None, limit: int
-    ) -> list[Record | DamagedRecord]:
-        """The principal's records, oldest first; of one schema, if it is given.
+    ) -> RecordPage:
+        """A page of the principal's records, oldest first; of one schema, if it is given.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
         """
         async with self._database.transaction(scope) as transaction:
             if schema_id is None:
-                ids = await self._repository.list_all_record_ids(transaction, after, limit)
+                ids = await self._repository.list_all_record_ids(transaction, after, limit + 1)
             else:
                 await self._schemas.require(transaction, schema_id)
-                ids = await self._repository.list_record_ids(transaction, schema_id, after, limit)
-            records = await self._storage.read_all(transaction, ids)
-            await self._append(transaction, scope, "record.read", *_opened(records))
-        return records
+                ids = await self._repository.list_record_ids(
+                    transaction, schema_id, after, limit + 1
+                )
+            page = await self._storage.read_page(transaction, ids, limit)
+            await self._append(transaction, scope, "record.read", *_opened(page.records))
+        return page
 
     async def search(
         self,
@@ -102,8 +105,8 @@ class RecordService:
         conditions: Sequence[Condition],
         after: UUID | None,
         limit: int,
-    ) -> list[Record | DamagedRecord]:
-        """The principal's records whose latest versions meet all conditions, oldest first.
+    ) -> RecordPage:
+        """A page of the principal's records whose latest versions meet all conditions, oldest first.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
@@ -113,14 +116,14 @@ class RecordService:
             schema = await self._schemas.read(transaction, schema_id)
             plain, digests = await self._split(transaction, scope, schema, conditions)
             ids = await self._repository.search_record_ids(
-                transaction, schema_id, plain, digests, after, limit
+                transaction, schema_id, plain, digests, after, limit + 1
             )
-            records = await self._storage.read_all(transaction, ids)
+            page = await self._storage.read_page(transaction, ids, limit)
             # A search that finds nothing tells something as well.
             asked = Act("record.search", schema_subject(schema), schema.owner_id, schema.version)
             await self._ledger.append(transaction, scope, asked)
-            await self._append(transaction, scope, "record.read", *_opened(records))
-        return records
+            await self._append(transaction, scope, "record.read", *_opened(page.records))
+        return page
 
     async def list_versions(
         self, scope: Scope, record_id: UUID, after: int, limit: int

@@ -15,9 +15,10 @@ from undercroft.ledger.models import Subject
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.records.errors import RECORD_PREFIX, RecordTooLargeError
-from undercroft.vault.records.models import DamagedRecord, Record
+from undercroft.vault.records.models import DamagedRecord, Record, RecordPage
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import RECORD_KEY, open_version, seal_version
+from undercroft.vault.schemas.fitting import count_fitting
 from undercroft.vault.schemas.json_text import canonical
 from undercroft.vault.schemas.models import Schema
 from undercroft.vault.schemas.pointers import read_fields, without_fields
@@ -102,20 +103,29 @@ class RecordStorage:
         rows = await self._repository.list_parts(transaction, record_id, version)
         return await self._open(rows) if rows else None
 
-    async def read_all(
-        self, transaction: Transaction, record_ids: Sequence[UUID]
-    ) -> list[Record | DamagedRecord]:
-        """The latest versions of some of the principal's records, oldest record first.
+    async def read_page(
+        self, transaction: Transaction, record_ids: Sequence[UUID], limit: int
+    ) -> RecordPage:
+        """The latest versions of the first of the principal's records, no more than the limit and than make a page.
+
+        Args:
+            transaction: Where they are read.
+            record_ids: In their order. Those beyond the limit only tell that there are more.
+            limit: The most records.
 
         Raises:
             KeyDestroyedError: When the tenant's key was destroyed.
             KeyUnavailableError: When the provider does not answer.
         """
-        rows = await self._repository.list_parts_of(transaction, record_ids)
-        return [
+        sizes = await self._repository.list_sizes(transaction, record_ids[:limit])
+        # One that was deleted since it was listed has no size and takes no room.
+        fitting = record_ids[: count_fitting(sizes.get(key, 0) for key in record_ids[:limit])]
+        rows = await self._repository.list_parts_of(transaction, fitting)
+        records = [
             await self._describe(list(parts))
             for _, parts in groupby(rows, key=lambda row: row["id"])
         ]
+        return RecordPage(records, len(fitting) < len(record_ids))
 
     async def digest(
         self, transaction: Transaction, scope: Scope, schema_id: UUID, field: str, value: object

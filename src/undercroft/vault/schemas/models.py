@@ -1,6 +1,6 @@
 """Schemas as they are defined and read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -54,3 +54,11 @@ class DamagedSchema:
     version: int
     latest: int
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaPage:
+    """Some schemas of a list, and whether there are more behind them."""
+
+    schemas: Sequence[Schema | DamagedSchema]
+    has_more: bool

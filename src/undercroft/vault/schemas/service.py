@@ -27,8 +27,9 @@ from undercroft.vault.schemas.errors import (
     SchemaInUseError,
     StaleVersionError,
 )
+from undercroft.vault.schemas.fitting import count_fitting
 from undercroft.vault.schemas.json_text import canonical, load_canonical
-from undercroft.vault.schemas.models import DamagedSchema, Definition, Schema
+from undercroft.vault.schemas.models import DamagedSchema, Definition, Schema, SchemaPage
 from undercroft.vault.schemas.repository import SchemaRepository
 from undercroft.vault.schemas.validation import SchemaValidator, check_definition
 
@@ -131,30 +132,26 @@ class SchemaService:
             await self._append(transaction, scope, "schema.read", schema)
         return schema
 
-    async def list_schemas(
-        self, scope: Scope, after: UUID | None, limit: int
-    ) -> list[Schema | DamagedSchema]:
-        """The latest versions of the tenant's schemas, oldest schema first."""
+    async def list_schemas(self, scope: Scope, after: UUID | None, limit: int) -> SchemaPage:
+        """A page of the latest versions of the tenant's schemas, oldest schema first."""
         async with self._database.transaction(scope) as transaction:
-            rows = await self._repository.list_schemas(transaction, after, limit)
-            schemas = [await self._describe(row) for row in rows]
-            await self._append_reads(transaction, scope, schemas)
-        return schemas
+            rows = await self._repository.list_schemas(transaction, after, limit + 1)
+            return await self._read_page(transaction, scope, rows, limit)
 
     async def list_versions(
         self, scope: Scope, schema_id: UUID, after: int, limit: int
-    ) -> list[Schema | DamagedSchema]:
-        """The versions of a schema with numbers above ``after``.
+    ) -> SchemaPage:
+        """A page of the versions of a schema with numbers above ``after``.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
         """
         async with self._database.transaction(scope) as transaction:
             await self._find(transaction, schema_id, None)
-            rows = await self._repository.list_schema_versions(transaction, schema_id, after, limit)
-            schemas = [await self._describe(row) for row in rows]
-            await self._append_reads(transaction, scope, schemas)
-        return schemas
+            rows = await self._repository.list_schema_versions(
+                transaction, schema_id, after, limit + 1
+            )
+            return await self._read_page(transaction, scope, rows, limit)
 
     async def find_salt(
         self, transaction: Transaction, scope: Scope, reference: str
@@ -308,18 +305,19 @@ class SchemaService:
             Act(action, subject_of(schema), schema.owner_id, schema.version, content=digest),
         )
 
-    async def _append_reads(
-        self, transaction: Transaction, scope: Scope, schemas: Sequence[Schema | DamagedSchema]
-    ) -> None:
-        await self._ledger.append(
-            transaction,
-            scope,
-            *(
-                Act("schema.read", subject_of(schema), schema.owner_id, schema.version)
-                for schema in schemas
-                if isinstance(schema, Schema)
-            ),
-        )
+    async def _read_page(
+        self, transaction: Transaction, scope: Scope, rows: Sequence[Record], limit: int
+    ) -> SchemaPage:
+        """What makes a page of the first of these rows, put on record. Those beyond only tell that there are more."""
+        count = count_fitting(len(row["sealed_definition"]) for row in rows[:limit])
+        schemas = [await self._describe(row) for row in rows[:count]]
+        acts = [
+            Act("schema.read", subject_of(schema), schema.owner_id, schema.version)
+            for schema in schemas
+            if isinstance(schema, Schema)
+        ]
+        await self._ledger.append(transaction, scope, *acts)
+        return SchemaPage(schemas, count < len(rows))
 
 
 def subject_of(schema: Schema) -> Subject:
