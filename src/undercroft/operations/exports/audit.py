@@ -7,14 +7,35 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from undercroft.identity.models import KEY_PREFIX
 from undercroft.kit.database import Transaction
 from undercroft.kit.ids import parse_id, render_id
-from undercroft.ledger.leaves import derive_salt, grant_reference, render_time, user_reference
-from undercroft.ledger.models import ENTRY_PREFIX, USER_PREFIX
+from undercroft.ledger.leaves import (
+    actor_reference,
+    derive_salt,
+    grant_reference,
+    render_time,
+    user_reference,
+)
+from undercroft.ledger.models import ENTRY_PREFIX, TENANT_PREFIX, USER_PREFIX
 from undercroft.operations.exports.repository import ExportRepository
+from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.vault.records.errors import RECORD_PREFIX
+from undercroft.vault.schemas.errors import SCHEMA_PREFIX
 from undercroft.vault.service import DOCUMENT_PREFIX
+from undercroft.vault.uploads.models import UPLOAD_PREFIX
 
 _PAGE: Final = 1024
+_PREFIXES: Final = (
+    DOCUMENT_PREFIX,
+    RECORD_PREFIX,
+    SCHEMA_PREFIX,
+    COLLECTION_PREFIX,
+    UPLOAD_PREFIX,
+    KEY_PREFIX,
+    USER_PREFIX,
+    TENANT_PREFIX,
+)
 
 
 async def open_entries(
@@ -23,16 +44,16 @@ async def open_entries(
     """All entries in the order of the log."""
     at = 0
     while page := await repository.list_entries(snapshot, at, _PAGE):
-        salts = await repository.list_salts(
-            snapshot, _ids(page, DOCUMENT_PREFIX), _ids(page, USER_PREFIX)
-        )
+        found = {_subject_id(row["resource"]) for row in page}
+        salts = await repository.list_salts(snapshot, [one for one in found if one is not None])
         yield [_render(row, salts) for row in page]
         at += len(page)
 
 
-def _ids(page: Sequence[Record], prefix: str) -> list[UUID]:
-    found = {parse_id(prefix, row["resource"]) for row in page}
-    return [one for one in found if one is not None]
+def _subject_id(reference: str) -> UUID | None:
+    """The id of what an act was done with. No two things share one, whatever they are."""
+    parsed = (parse_id(prefix, reference) for prefix in _PREFIXES)
+    return next((found for found in parsed if found is not None), None)
 
 
 def _render(row: Record, salts: Mapping[UUID, bytes]) -> Mapping[str, Any]:
@@ -42,7 +63,7 @@ def _render(row: Record, salts: Mapping[UUID, bytes]) -> Mapping[str, Any]:
         "time": render_time(row["occurred_at"]),
         "action": row["action"],
         "outcome": row["outcome"],
-        "actor": user_reference(row["actor_id"]),
+        "actor": actor_reference(row["actor_id"]),
         "owner": _user(row["owner_id"]),
         "on_behalf_of": _user(row["on_behalf_of"]),
         "resource": row["resource"],
@@ -56,9 +77,7 @@ def _render(row: Record, salts: Mapping[UUID, bytes]) -> Mapping[str, Any]:
 
 def _openings(row: Record, salts: Mapping[UUID, bytes]) -> dict[str, Mapping[str, str | None]]:
     fields = json.loads(row["leaf"])
-    resource_id = parse_id(DOCUMENT_PREFIX, row["resource"]) or parse_id(
-        USER_PREFIX, row["resource"]
-    )
+    resource_id = _subject_id(row["resource"])
     resource_salt = None if resource_id is None else salts.get(resource_id)
     grant = None if row["grant_id"] is None else grant_reference(row["grant_id"])
     values: dict[str, tuple[bytes | None, str | None]] = {

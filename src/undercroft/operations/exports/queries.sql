@@ -95,6 +95,7 @@ ORDER BY m.collection_id, m.document_id
 LIMIT $3;
 
 -- name: list_schema_versions :many
+-- Each with the first entry that commits to it: whose bytes have '"content":"'.
 SELECT
     s.id,
     s.owner_id,
@@ -107,19 +108,32 @@ SELECT
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
+    t.wrapped_key AS wrapped_tenant_key,
+    e.id AS entry_id
 FROM schema_versions AS v
 INNER JOIN schemas AS s ON v.schema_id = s.id
 INNER JOIN data_keys AS k ON s.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+LEFT JOIN LATERAL (
+    SELECT a.id
+    FROM ledger_entries AS a
+    WHERE
+        a.tenant_id = v.tenant_id
+        AND a.resource = 'schema_' || replace(v.schema_id::text, '-', '')
+        AND a.version = v.number
+        AND a.outcome = 'allowed'
+        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
+    ORDER BY a.occurred_at, a.position
+    LIMIT 1
+) AS e ON true
 WHERE v.tenant_id = current_tenant() AND (v.schema_id, v.number) > ($1::uuid, $2::int)
 ORDER BY v.schema_id, v.number
 LIMIT $3;
 
 -- name: list_record_parts :many
--- All parts of a page of versions.
+-- All parts of a page of versions, each with the first entry that commits to its version.
 WITH page AS (
-    SELECT v.record_id, v.number, v.schema_id, v.schema_version, v.author_id, v.created_at
+    SELECT v.tenant_id, v.record_id, v.number, v.schema_id, v.schema_version, v.author_id, v.created_at
     FROM record_versions AS v
     WHERE v.tenant_id = current_tenant() AND (v.record_id, v.number) > ($1::uuid, $2::int)
     ORDER BY v.record_id, v.number
@@ -140,12 +154,25 @@ SELECT
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
+    t.wrapped_key AS wrapped_tenant_key,
+    e.id AS entry_id
 FROM page AS v
 INNER JOIN records AS r ON v.record_id = r.id
 INNER JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
 INNER JOIN data_keys AS k ON p.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+LEFT JOIN LATERAL (
+    SELECT a.id
+    FROM ledger_entries AS a
+    WHERE
+        a.tenant_id = v.tenant_id
+        AND a.resource = 'rec_' || replace(v.record_id::text, '-', '')
+        AND a.version = v.number
+        AND a.outcome = 'allowed'
+        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
+    ORDER BY a.occurred_at, a.position
+    LIMIT 1
+) AS e ON true
 ORDER BY v.record_id, v.number, p.number;
 
 -- name: list_responses :many
@@ -183,15 +210,45 @@ WHERE e.tenant_id = current_tenant() AND e.position >= $1
 ORDER BY e.position
 LIMIT $2;
 
--- name: list_document_salts :many
+-- name: list_salts :many
+-- Of whatever acts are done with. An API key's acts are salted with its user's.
 SELECT d.id, k.salt
 FROM documents AS d
 INNER JOIN data_keys AS k ON d.data_key_id = k.id
 WHERE d.tenant_id = current_tenant() AND d.id = ANY($1::uuid[])
 UNION ALL
+SELECT r.id, k.salt
+FROM records AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+WHERE r.tenant_id = current_tenant() AND r.id = ANY($1::uuid[])
+UNION ALL
+SELECT s.id, k.salt
+FROM schemas AS s
+INNER JOIN data_keys AS k ON s.data_key_id = k.id
+WHERE s.tenant_id = current_tenant() AND s.id = ANY($1::uuid[])
+UNION ALL
+SELECT c.id, k.salt
+FROM collections AS c
+INNER JOIN data_keys AS k ON c.data_key_id = k.id
+WHERE c.tenant_id = current_tenant() AND c.id = ANY($1::uuid[])
+UNION ALL
+SELECT p.id, k.salt
+FROM uploads AS p
+INNER JOIN data_keys AS k ON p.data_key_id = k.id
+WHERE p.tenant_id = current_tenant() AND p.id = ANY($1::uuid[])
+UNION ALL
+SELECT a.id, u.ledger_salt
+FROM api_keys AS a
+INNER JOIN users AS u ON a.tenant_id = u.tenant_id AND a.user_id = u.id
+WHERE a.tenant_id = current_tenant() AND a.id = ANY($1::uuid[])
+UNION ALL
 SELECT u.id, u.ledger_salt
 FROM users AS u
-WHERE u.tenant_id = current_tenant() AND u.id = ANY($2::uuid[]);
+WHERE u.tenant_id = current_tenant() AND u.id = ANY($1::uuid[])
+UNION ALL
+SELECT l.tenant_id, l.salt
+FROM ledger_logs AS l
+WHERE l.tenant_id = current_tenant() AND l.tenant_id = ANY($1::uuid[]);
 
 -- name: blob_exists :value
 SELECT EXISTS (SELECT FROM blobs AS b WHERE b.tenant_id = current_tenant() AND b.id = $1);
