@@ -4,16 +4,22 @@ import asyncio
 import json
 import os
 import sys
+import tarfile
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
 
 from tests.operations.conftest import TEXTS, Filled, House, quiet
-from tests.records import ANN, PERSON, open_cabinet
+from tests.records import ANN, ANY, PERSON, changed, open_cabinet
+from tests.vault.uploads.bench import make_bench
+from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
+from undercroft.kit.sql import AnyConnection
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.sequencer import Sequencer
@@ -26,6 +32,7 @@ from undercroft.operations.archives import open_archive
 from undercroft.operations.errors import OperationError
 from undercroft.operations.exports.bundle import safe_name
 from undercroft.operations.exports.export import Export, ExportSummary
+from undercroft.vault.keys.rotation import KeyRotation
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -91,10 +98,18 @@ async def test_records_are_exported_whole(filled: Filled, tmp_path: Path) -> Non
     record = await (await open_cabinet(house.database, tmp_path)).ann(ann)
     made = await export(house, filled, tmp_path / "export")
     (line,) = read_lines(tmp_path / "export" / "records.jsonl")
-    assert (line["id"], line["version"], line["data"]) == (f"rec_{record.id.hex}", 1, ANN)
-    (definition,) = read_lines(tmp_path / "export" / "schemas.jsonl")
-    assert definition["definition"]["schema"] == PERSON.schema
-    assert verify(tmp_path / "export", made).good
+    assert (line["id"], line["version"]) == (f"rec_{record.id.hex}", 1)
+    kept = json.loads((tmp_path / "export" / line["path"]).read_bytes())
+    schema = f"schema_{record.schema_id.hex}"
+    assert kept == {"data": ANN, "schema": schema, "schema_version": 1}
+    (line,) = read_lines(tmp_path / "export" / "schemas.jsonl")
+    assert (line["id"], line["name"]) == (schema, "person")
+    definition = json.loads((tmp_path / "export" / line["path"]).read_bytes())
+    assert definition["schema"] == PERSON.schema
+    assert (made.versions, made.proved) == (5, 5)
+    report = verify(tmp_path / "export", made)
+    assert report.good, report.to_text()
+    assert report.proved == 5
     found, _ = await house.fsck()
     assert found == []
 
@@ -119,6 +134,184 @@ async def test_the_export_is_on_record_and_the_audit_opens(filled: Filled, tmp_p
             assert f'"{field}":"{commitment.hexdigest()}"'.encode() in entries
 
 
+async def test_every_entry_opens_whatever_it_is_of(filled: Filled, tmp_path: Path) -> None:
+    """Records, schemas, API keys, uploads and the tenant itself: as long as they are there."""
+    house, ann, ids, clock = filled.house, filled.ann, IdSource(), SystemClock()
+    cabinet = await open_cabinet(house.database, tmp_path)
+    record = await cabinet.ann(ann)
+    await cabinet.records.update(ann, record.id, ANY, changed(age=41))
+    bench = await make_bench(house.database, house.folder, provider=house.provider)
+    await bench.begin(ann, [b"The ice."])
+    ledger = Ledger(house.database, ids, clock)
+    log_keys = LogKeys(house.database, house.provider, "undercroft.local")
+    rotation = KeyRotation(house.database, house.provider, log_keys, ledger, ids)
+    await rotation.rotate_tenant(ann.tenant_id, lambda _, __: None)
+    tenant = f"tenant {ann.tenant_id.hex}"
+    await IdentityService(house.database, ledger, ids, clock).issue_key(tenant, ann.email)
+    made = await export(house, filled, tmp_path / "export.tar")
+    report = verify(tmp_path / "export.tar", made)
+    assert report.good, report.to_text()
+    with tarfile.open(tmp_path / "export.tar") as archive:
+        archive.extractall(tmp_path / "export", filter="data")
+    audit = read_lines(tmp_path / "export" / "audit.jsonl")
+    assert {line["action"] for line in audit} >= {
+        "record.create",
+        "record.update",
+        "schema.create",
+        "upload.create",
+        "key.create",
+        "tenant_key.rotate",
+    }
+    assert [line for line in audit if "resource" not in line["openings"]] == []
+
+
+def damage_first(folder: Path, pattern: str) -> str:
+    """Change a byte of a file, and write the manifest anew, which nobody signs; the file's path."""
+    path = min(folder.glob(pattern))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"', b"'", 1))
+    list_again(folder, path)
+    return path.relative_to(folder).as_posix()
+
+
+def list_again(folder: Path, path: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    for line in manifest["files"]:
+        if line["path"] == path.relative_to(folder).as_posix():
+            data = path.read_bytes()
+            line |= {"size": len(data), "sha256": sha256(data).hexdigest()}
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    )
+
+
+@pytest.mark.parametrize("pattern", ["records/*/1.json", "records/*/2.json", "schemas/*/1.json"])
+async def test_a_record_or_schema_that_was_exchanged_is_named(
+    filled: Filled, tmp_path: Path, pattern: str
+) -> None:
+    cabinet = await open_cabinet(filled.house.database, tmp_path)
+    record = await cabinet.ann(filled.ann)
+    await cabinet.records.update(filled.ann, record.id, ANY, changed(age=41))
+    made = await export(filled.house, filled, tmp_path / "export")
+    path = damage_first(tmp_path / "export", pattern)
+    (problem,) = verify(tmp_path / "export", made).problems
+    assert (problem.fault, problem.path) == (Fault.CONTENT_MISMATCH, path)
+
+
+async def test_what_was_altered_in_the_database_is_exported_and_named(
+    filled: Filled, owner: AnyConnection, tmp_path: Path
+) -> None:
+    record = await (await open_cabinet(filled.house.database, tmp_path)).ann(filled.ann)
+    cabinet = await open_cabinet(filled.house.database, tmp_path)
+    await cabinet.schemas.add_version(filled.ann, record.schema_id, PERSON)
+    await owner.execute("UPDATE record_versions SET schema_version = 2")
+    await owner.execute(
+        "UPDATE document_versions AS v SET blob_id = o.blob_id FROM document_versions AS o"
+        " WHERE v.document_id = $1 AND o.document_id = $2",
+        filled.documents["mill.txt"],
+        filled.documents["boat.txt"],
+    )
+    made = await export(filled.house, filled, tmp_path / "export.tar")
+    problems = verify(tmp_path / "export.tar", made).problems
+    assert {(problem.fault, problem.path) for problem in problems} == {
+        (Fault.CONTENT_MISMATCH, f"documents/file-{filled.documents['mill.txt'].hex}/1/mill.txt"),
+        (Fault.CONTENT_MISMATCH, f"records/rec_{record.id.hex}/1.json"),
+    }
+
+
+def rename_resource(audit: list[Any]) -> None:
+    audit[1]["resource"] = audit[1]["openings"]["resource"]["value"] = "rec_" + 32 * "0"
+
+
+def rename_beside_the_opening(audit: list[Any]) -> None:
+    audit[1]["resource"] = "rec_" + 32 * "0"
+
+
+def exchange_salt(audit: list[Any]) -> None:
+    audit[1]["openings"]["actor"]["salt"] = audit[2]["openings"]["actor"]["salt"]
+
+
+def invent_opening(audit: list[Any]) -> None:
+    audit[1]["purpose"] = "care"
+    audit[1]["openings"]["purpose"] = {"value": "care", "salt": 64 * "0"}
+
+
+def change_action(audit: list[Any]) -> None:
+    audit[1]["action"] = "document.keep"
+
+
+def claim_the_operator(audit: list[Any]) -> None:
+    audit[1]["actor"] = "operator"
+    del audit[1]["openings"]["actor"]
+
+
+def exchange_lines(audit: list[Any]) -> None:
+    audit[1], audit[2] = audit[2], audit[1]
+
+
+def break_line(audit: list[Any]) -> None:
+    audit[1] = []
+
+
+def delete_line(audit: list[Any]) -> None:
+    del audit[1]
+
+
+def cut_off(audit: list[Any]) -> None:
+    del audit[-1]
+
+
+def append_line(audit: list[Any]) -> None:
+    audit.append({**audit[-1], "position": len(audit)})
+
+
+@pytest.mark.parametrize(
+    ("tamper", "told"),
+    [
+        (rename_resource, "does not open resource"),
+        (rename_beside_the_opening, "opens another resource than it says"),
+        (exchange_salt, "does not open actor"),
+        (invent_opening, "does not open purpose"),
+        (change_action, "another action"),
+        (claim_the_operator, "another actor"),
+        (exchange_lines, "another position"),
+        (break_line, "malformed"),
+        (delete_line, "another position"),
+        (cut_off, "ends before entry"),
+        (append_line, "goes on after the last entry"),
+    ],
+)
+async def test_an_audit_that_says_something_else_than_the_log_is_named(
+    filled: Filled, tmp_path: Path, tamper: Callable[[list[Any]], None], told: str
+) -> None:
+    folder = tmp_path / "export"
+    made = await export(filled.house, filled, folder)
+    audit = read_lines(folder / "audit.jsonl")
+    tamper(audit)
+    (folder / "audit.jsonl").write_bytes(b"".join(rfc8785.dumps(line) + b"\n" for line in audit))
+    list_again(folder, folder / "audit.jsonl")
+    report = verify(folder, made)
+    assert {problem.fault for problem in report.problems} == {Fault.OPENING_MISMATCH}
+    assert told in report.problems[0].message
+
+
+async def test_a_file_that_names_an_entry_of_no_log_is_named(
+    filled: Filled, tmp_path: Path
+) -> None:
+    await (await open_cabinet(filled.house.database, tmp_path)).ann(filled.ann)
+    folder = tmp_path / "export"
+    made = await export(filled.house, filled, folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    (line,) = (line for line in manifest["files"] if line["path"].startswith("records/"))
+    line["entry"] = "entry_" + 32 * "0"
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    )
+    (problem,) = verify(folder, made).problems
+    assert (problem.fault, problem.path) == (Fault.CONTENT_MISMATCH, line["path"])
+    assert "not in the log" in problem.message
+
+
 async def test_a_document_that_was_exchanged_is_found(filled: Filled, tmp_path: Path) -> None:
     """Also when the manifest, which nobody signs, was written anew: the entry still commits to the old content."""
     folder = tmp_path / "export"
@@ -127,13 +320,7 @@ async def test_a_document_that_was_exchanged_is_found(filled: Filled, tmp_path: 
     forged = b"The mill was never empty."
     path.write_bytes(forged)
     assert {problem.fault for problem in verify(folder, made).problems} == {Fault.FILE_MISMATCH}
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    for line in manifest["files"]:
-        if line["path"] == path.relative_to(folder).as_posix():
-            line |= {"size": len(forged), "sha256": sha256(forged).hexdigest()}
-    (folder / "manifest.json").write_text(
-        json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    )
+    list_again(folder, path)
     assert {problem.fault for problem in verify(folder, made).problems} == {Fault.CONTENT_MISMATCH}
 
 

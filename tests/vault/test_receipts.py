@@ -5,7 +5,6 @@ from pathlib import Path
 
 from tests.conftest import MakeScope
 from tests.documents import make_documents, make_versions
-from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource

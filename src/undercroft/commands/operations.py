@@ -90,8 +90,8 @@ def export(
 
     made = run(work, set_up(data_dir=data_dir))
     typer.echo(
-        f"Exported {made.versions} versions of documents, {made.proved} of them proved, and a log of {made.entries} "
-        "entries. Nothing in it is encrypted. Verify it with:"
+        f"Exported {made.versions} versions of documents, records and schemas, {made.proved} of them proved, and "
+        f"a log of {made.entries} entries. Nothing in it is encrypted. Verify it with:"
     )
     keys = " ".join(f"--key '{key}'" for key in made.verifier_keys)
     typer.echo(f"undercroft verify {to} {keys}")

@@ -1,7 +1,7 @@
 """An export: plain files, a manifest of them, a mirrored log, and proofs of single entries."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, cast
@@ -38,7 +38,7 @@ class Listed:
         path: Of the file.
         size: In bytes.
         sha256: In hexadecimal.
-        entry: Id of the entry that commits to the file's content, if one does.
+        entry: Id of the entry that commits to the file's content, if one does: one with a proof, or one of the log.
         salt: What its commitment was made with.
     """
 
@@ -112,20 +112,33 @@ def check_proofs(
     return proved
 
 
-def check_contents(listed: Iterable[Listed], proved: dict[str, Proved], findings: Findings) -> None:
-    """Check that each file whose manifest line names an entry is what that entry commits to."""
+def find_unproved(files: Files, listed: Iterable[Listed]) -> set[str]:
+    """Ids of the entries that files name and that have neither half of a proof: they have to be in the log."""
+    proofs, entries = _paired(files.names())
+    return {line.entry for line in listed if line.entry is not None} - proofs - entries
+
+
+def check_contents(
+    listed: Iterable[Listed], contents: Mapping[str, str | None], findings: Findings
+) -> None:
+    """Check that each file whose manifest line names an entry is what that entry commits to.
+
+    Args:
+        listed: The lines.
+        contents: What the proved entries, and those of the log, commit to, by their ids.
+        findings: Where problems are told.
+    """
     for line in listed:
         if line.entry is None:
             continue
-        found = proved.get(line.entry)
         commitment = sha256(line.salt + bytes.fromhex(line.sha256)).hexdigest()
-        if found is None:
+        if line.entry not in contents:
             findings.add(
                 Fault.CONTENT_MISMATCH,
-                f"{quote(line.path)} names {line.entry}, of which there is no good proof",
+                f"{quote(line.path)} names {line.entry}, of which there is no good proof, and which is not in the log",
                 path=line.path,
             )
-        elif found.entry.content != commitment:
+        elif contents[line.entry] != commitment:
             findings.add(
                 Fault.CONTENT_MISMATCH,
                 f"{quote(line.path)} is not the content that {line.entry} commits to",

@@ -32,6 +32,14 @@ class Files(Protocol):
         """
         ...
 
+    def piece(self, path: str, start: int, length: int) -> bytes:
+        """A file's bytes from an offset on; fewer at its end.
+
+        Raises:
+            VerificationError: When it is missing or no plain file.
+        """
+        ...
+
     def digest(self, path: str) -> tuple[int, str]:
         """A file's size and its SHA-256 in hexadecimal, read in pieces.
 
@@ -62,6 +70,12 @@ class FolderFiles:
     def read(self, path: str, limit: int) -> bytes:
         """A file's bytes, as :meth:`Files.read`."""
         return read_file(self._root / path, limit, path)
+
+    def piece(self, path: str, start: int, length: int) -> bytes:
+        """A file's bytes from an offset on, as :meth:`Files.piece`."""
+        with open_plain(self._root / path, path) as file:
+            file.seek(start)
+            return file.read(length)
 
     def digest(self, path: str) -> tuple[int, str]:
         """A file's size and SHA-256, as :meth:`Files.digest`."""
@@ -125,6 +139,12 @@ class TarFiles:
         self._file.seek(extent.offset)
         return self._file.read(extent.size)
 
+    def piece(self, path: str, start: int, length: int) -> bytes:
+        """A file's bytes from an offset on, as :meth:`Files.piece`."""
+        extent = self._find(path)
+        self._file.seek(extent.offset + start)
+        return self._file.read(max(0, min(length, extent.size - start)))
+
     def digest(self, path: str) -> tuple[int, str]:
         """A file's size and SHA-256, as :meth:`Files.digest`."""
         extent = self._find(path)
@@ -156,6 +176,10 @@ class FilesBelow:
     def read(self, path: str, limit: int) -> bytes:
         """A file's bytes, as :meth:`Files.read`."""
         return self._files.read(self._prefix + path, limit)
+
+    def piece(self, path: str, start: int, length: int) -> bytes:
+        """A file's bytes from an offset on, as :meth:`Files.piece`."""
+        return self._files.piece(self._prefix + path, start, length)
 
     def digest(self, path: str) -> tuple[int, str]:
         """A file's size and SHA-256, as :meth:`Files.digest`."""

@@ -41,6 +41,7 @@ class Fault(StrEnum):
     UNLISTED_FILE = "unlisted_file"
     FILE_MISMATCH = "file_mismatch"
     CONTENT_MISMATCH = "content_mismatch"
+    OPENING_MISMATCH = "opening_mismatch"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Two trees grow side by side: one of the entries, one of the hashes in the tiles 
 that the checkpoint signs tells what was altered, the entries or the tiles. Memory does not grow with the log.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from undercroft.ledger.verification.entries import entry_pattern, read_entry
@@ -84,6 +84,7 @@ class LogWalk:
         log: The id that every entry must name.
         anchors: Roots that it must have had; those of more entries than it has now are left to the caller.
         findings: Where problems are told.
+        witness: Shown each entry that is spelt as entries are, in their order.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class LogWalk:
         log: str,
         anchors: Sequence[Anchor],
         findings: Findings,
+        witness: Callable[[int, bytes], None] | None = None,
     ) -> None:
         self._files = files
         self._checkpoint = checkpoint
@@ -104,6 +106,7 @@ class LogWalk:
             key=lambda anchor: anchor.size,
         )
         self._findings = findings
+        self._witness = witness
         self._levels: dict[int, TileLevel] = {}
         self._entries, self._tiles = Tree(), Tree()
         self._mismatch: int | None = None
@@ -153,6 +156,8 @@ class LogWalk:
     def _check_entries(self, entries: Sequence[bytes], start: int) -> None:
         for position, data in enumerate(entries, start):
             if self._is_good(data):
+                if self._witness is not None:
+                    self._witness(position, data)
                 continue
             entry = read_entry(data, self._log)
             if isinstance(entry, Problem):

@@ -9,6 +9,7 @@ from undercroft.ledger.verification.bundles import (
     check_contents,
     check_files,
     check_proofs,
+    find_unproved,
 )
 from undercroft.ledger.verification.entries import MAX_ENTRY
 from undercroft.ledger.verification.files import (
@@ -34,6 +35,7 @@ from undercroft.ledger.verification.notes import (
     check_signature,
     parse_checkpoint,
 )
+from undercroft.ledger.verification.openings import EntryWitness
 from undercroft.ledger.verification.proofs import HEADER, MAX_PROOF, check_proof, log_of
 from undercroft.ledger.verification.receipts import HEADER as RECEIPT_HEADER
 from undercroft.ledger.verification.receipts import (
@@ -174,8 +176,7 @@ class _Verification:
         try:
             listed = check_files(files, self._findings)
             proved = check_proofs(files, self._keys, self._log, self._findings)
-            check_contents(listed, proved, self._findings)
-            self._proved = len(proved)
+            witness = EntryWitness(files, find_unproved(files, listed), self._findings)
             # A proof is as good as its checkpoint, so the log has to have been that way.
             roots = {
                 (proof.checkpoint.size, proof.checkpoint.root): identifier
@@ -185,7 +186,10 @@ class _Verification:
                 Anchor(size, root, f"the proof of {identifier}", f"proofs/{identifier}.tlog-proof")
                 for (size, root), identifier in roots.items()
             ]
-            self._walk(FilesBelow(files, LOG_FOLDER), anchors)
+            self._walk(FilesBelow(files, LOG_FOLDER), anchors, witness)
+            contents = {name: each.entry.content for name, each in proved.items()}
+            check_contents(listed, contents | witness.contents, self._findings)
+            self._proved = len(contents | witness.contents)
         except VerificationError as error:
             return self.stopped("bundle", error)
         return self._report("bundle", UNPROVED_FILES, compared=True)
@@ -219,7 +223,9 @@ class _Verification:
         self._findings.take(error.problem)
         return self._report(kind, compared=False)
 
-    def _walk(self, files: Files, anchors: Sequence[Anchor]) -> None:
+    def _walk(
+        self, files: Files, anchors: Sequence[Anchor], witness: EntryWitness | None = None
+    ) -> None:
         checkpoint = parse_checkpoint(files.read(CHECKPOINT, MAX_NOTE))
         self._checkpoint = checkpoint
         try:
@@ -231,7 +237,10 @@ class _Verification:
             self._findings.take(error.problem)
         known = [*anchors, *([self._history.anchor()] if self._history else [])]
         check_tail(files, checkpoint.size, known, self._findings)
-        LogWalk(files, checkpoint, self._log, known, self._findings).run()
+        take = None if witness is None else witness.take
+        LogWalk(files, checkpoint, self._log, known, self._findings, take).run()
+        if witness is not None:
+            witness.finish(checkpoint.size)
         if self._history is not None:
             check_earlier_mirror(files, checkpoint.size, self._history, self._findings)
 

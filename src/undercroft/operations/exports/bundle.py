@@ -74,9 +74,9 @@ class Bundle:
             {"path": written.path, "size": written.size, "sha256": written.sha256, **claim}
         )
 
-    async def write(self, path: str, data: bytes) -> None:
-        """Write and list a whole file."""
-        await asyncio.to_thread(self._write, path, [data])
+    async def write(self, path: str, data: bytes, **claim: str) -> None:
+        """Write and list a whole file; see :meth:`list_file`."""
+        await asyncio.to_thread(self._write, path, [data], **claim)
 
     async def write_pieces(self, path: str, pieces: Iterator[bytes]) -> None:
         """Write and list a file from its pieces, which are made in a thread."""
@@ -94,11 +94,11 @@ class Bundle:
         self.list_file(await asyncio.to_thread(self.end, file))
         return count
 
-    def _write(self, path: str, pieces: Sequence[bytes] | Iterator[bytes]) -> None:
+    def _write(self, path: str, pieces: Sequence[bytes] | Iterator[bytes], **claim: str) -> None:
         file = self.begin(path)
         for piece in pieces:
             file.write(piece)
-        self.list_file(self.end(file))
+        self.list_file(self.end(file), **claim)
 
     async def finish(self, created: str) -> None:
         """Write the manifest: canonical JSON, a line of it after the other."""

@@ -5,7 +5,6 @@ next; the log last, so that it begins with the tree of every proof.
 """
 
 import asyncio
-import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.aead import bind, unseal
 from undercroft.kit.database import Database, Transaction, set_scope
 from undercroft.kit.ids import render_id
-from undercroft.ledger.leaves import commit, derive_salt, render_time, user_reference
+from undercroft.ledger.leaves import render_time, user_reference
 from undercroft.ledger.models import ENTRY_PREFIX, Act, LogScope, OperatorScope
 from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.sequencer import Sequencer
@@ -27,8 +26,9 @@ from undercroft.ledger.service import Ledger
 from undercroft.operations.archives import Written
 from undercroft.operations.exports.audit import open_entries
 from undercroft.operations.exports.bundle import Bundle, Lines, open_bundle, open_lines, safe_name
+from undercroft.operations.exports.claims import claim_of
 from undercroft.operations.exports.log_files import CHECKPOINT, LogFiles
-from undercroft.operations.exports.records import RecordPages
+from undercroft.operations.exports.records import RecordFiles
 from undercroft.operations.exports.repository import ExportRepository
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.vault.blobs.protocol import BlobStore
@@ -52,7 +52,8 @@ class ExportSummary:
     """What was exported.
 
     Attributes:
-        proved: How many versions are tied to a proved entry.
+        versions: Of documents, records and schemas.
+        proved: How many of them are tied to an entry that commits to them.
         verifier_keys: What the export is verified with.
     """
 
@@ -116,6 +117,8 @@ class Export:
             async with self._database.snapshot() as snapshot:
                 await set_scope(snapshot, scope)
                 versions, proved = await self._write_documents(bundle, snapshot, scope, target)
+                files = RecordFiles(self._keys, bundle, target.parent, scope.tenant_id)
+                records = await files.write(snapshot)
                 await self._write_rows(bundle, snapshot, scope)
             description = await self._reader.describe(scope)
             entries = await self._write_log(bundle, scope)
@@ -128,7 +131,12 @@ class Export:
             }
             await bundle.write("tenant.json", json.dumps(about, indent=1).encode() + b"\n")
             await bundle.finish(render_time(self._clock.now()))
-        return ExportSummary(versions, proved, entries, description.verifier_keys)
+        return ExportSummary(
+            versions + records.versions,
+            proved + records.proved,
+            entries,
+            description.verifier_keys,
+        )
 
     async def _record(self, tenant_id: UUID) -> None:
         """Put the export on record before anything is read: it may be interrupted with much of it written."""
@@ -165,7 +173,7 @@ class Export:
         written = await self._write_content(bundle, scope, row, path)
         if written is None:
             return False
-        claim = _claim(row, bytes.fromhex(written.sha256))
+        claim = claim_of(row, row["document_salt"])
         if claim:
             await self._prove(bundle, scope, row)
         bundle.list_file(written, **claim)
@@ -221,9 +229,6 @@ class Export:
             _pages(snapshot, repository.list_collections, self._render_collection(scope)),
         )
         await bundle.write_lines("collection_members.jsonl", self._members(snapshot))
-        pages = RecordPages(self._keys, snapshot, scope.tenant_id)
-        await bundle.write_lines("schemas.jsonl", pages.schemas())
-        await bundle.write_lines("records.jsonl", pages.records())
         count = await bundle.write_lines(
             "responses.jsonl",
             _pages(snapshot, repository.list_responses, self._render_response(scope)),
@@ -315,14 +320,3 @@ def _open_metadata(key: DataKey, tenant_id: UUID, row: Record) -> dict[str, str]
     place = bind(tenant_id, "documents", row["document_id"], "metadata")
     opened: dict[str, str] = json.loads(unseal(key.material, row["sealed_metadata"], place))
     return opened
-
-
-def _claim(row: Record, sha256: bytes) -> dict[str, str]:
-    """What ties a content to the entry that commits to it; nothing where there is none, or it is another's."""
-    if row["entry_id"] is None:
-        return {}
-    salt = derive_salt(row["document_salt"], row["entry_id"], "content")
-    committed = str(json.loads(row["leaf"]).get("content"))
-    if not hmac.compare_digest(commit(salt, sha256), committed):
-        return {}
-    return {"entry": render_id(ENTRY_PREFIX, row["entry_id"]), "salt": salt.hex()}

@@ -87,6 +87,7 @@ ORDER BY m.collection_id, m.document_id
 LIMIT $3;
 
 -- name: list_schema_versions :many
+-- Each with the first entry that commits to it: whose bytes have '"content":"'.
 SELECT
     s.id,
     s.owner_id,
@@ -99,19 +100,32 @@ SELECT
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
+    t.wrapped_key AS wrapped_tenant_key,
+    e.id AS entry_id
 FROM schema_versions AS v
 INNER JOIN schemas AS s ON v.schema_id = s.id
 INNER JOIN data_keys AS k ON s.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+LEFT JOIN LATERAL (
+    SELECT a.id
+    FROM ledger_entries AS a
+    WHERE
+        a.tenant_id = v.tenant_id
+        AND a.resource = 'schema_' || replace(v.schema_id::text, '-', '')
+        AND a.version = v.number
+        AND a.outcome = 'allowed'
+        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
+    ORDER BY a.occurred_at, a.position
+    LIMIT 1
+) AS e ON true
 WHERE v.tenant_id = current_tenant() AND (v.schema_id, v.number) > ($1::uuid, $2::int)
 ORDER BY v.schema_id, v.number
 LIMIT $3;
 
 -- name: list_record_parts :many
--- All parts of a page of versions.
+-- All parts of a page of versions, each with the first entry that commits to its version.
 WITH page AS (
-    SELECT v.record_id, v.number, v.schema_id, v.schema_version, v.author_id, v.created_at
+    SELECT v.tenant_id, v.record_id, v.number, v.schema_id, v.schema_version, v.author_id, v.created_at
     FROM record_versions AS v
     WHERE v.tenant_id = current_tenant() AND (v.record_id, v.number) > ($1::uuid, $2::int)
     ORDER BY v.record_id, v.number
@@ -132,12 +146,25 @@ SELECT
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
+    t.wrapped_key AS wrapped_tenant_key,
+    e.id AS entry_id
 FROM page AS v
 INNER JOIN records AS r ON v.record_id = r.id
 INNER JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
 INNER JOIN data_keys AS k ON p.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+LEFT JOIN LATERAL (
+    SELECT a.id
+    FROM ledger_entries AS a
+    WHERE
+        a.tenant_id = v.tenant_id
+        AND a.resource = 'rec_' || replace(v.record_id::text, '-', '')
+        AND a.version = v.number
+        AND a.outcome = 'allowed'
+        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
+    ORDER BY a.occurred_at, a.position
+    LIMIT 1
+) AS e ON true
 ORDER BY v.record_id, v.number, p.number;
 
 -- name: list_responses :many
@@ -176,7 +203,7 @@ ORDER BY e.position
 LIMIT $2;
 
 -- name: list_salts :many
--- Of everything that an entry can be about; ids are unique over all kinds.
+-- Of everything that an entry can be about; ids are unique over all kinds. An API key's acts are salted with its user's.
 SELECT d.id, k.salt
 FROM documents AS d
 INNER JOIN data_keys AS k ON d.data_key_id = k.id

@@ -63,11 +63,9 @@ class ExportRepository:
         """Entries from a position on, each with the salts of the people in it."""
         return await _QUERIES.many(transaction, "list_entries", first, limit)
 
-    async def list_salts(
-        self, transaction: Transaction, resources: Sequence[UUID]
-    ) -> dict[UUID, bytes]:
-        """The salts of those things that there still are."""
-        rows = await _QUERIES.many(transaction, "list_salts", resources)
+    async def list_salts(self, transaction: Transaction, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        """The salts of those things, people and keys that there still are."""
+        rows = await _QUERIES.many(transaction, "list_salts", ids)
         return {row["id"]: row["salt"] for row in rows}
 
     async def blob_exists(self, transaction: Transaction, blob_id: UUID) -> bool:
