@@ -23,7 +23,7 @@ from undercroft.kit.settings import load_settings
 from undercroft.kit.sql import AnyConnection
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
-from undercroft.operations.backups.backup import Backup, BackupSummary
+from undercroft.operations.backups.backup import Backup, BackupSummary, Progress
 from undercroft.operations.backups.restore import Restore, RestoreSummary
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.operations.examination.findings import Finding, Findings
@@ -73,7 +73,7 @@ class House:
             target
         )
 
-    async def restore(self, source: Path) -> RestoreSummary:
+    async def restore(self, source: Path, progress: Progress = quiet) -> RestoreSummary:
         ids = IdSource()
         staging = self.folder / "staging"
         staging.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ class House:
                 IndexService(JobQueue(ids)),
                 self.examiner,
                 ids,
-                quiet,
+                progress,
             ).run(source)
 
     async def repair(self) -> list[str]:

@@ -16,6 +16,7 @@ from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.sql import AnyConnection
 from undercroft.ledger.service import Ledger
+from undercroft.operations.backups.reading import read_contents
 from undercroft.operations.backups.tables import LEFT_OUT, list_tables
 from undercroft.operations.errors import OperationError
 from undercroft.vault.blobs.local import LocalBlobStore
@@ -235,6 +236,66 @@ async def test_a_missing_or_a_strange_file_is_refused_by_its_name(
     with pytest.raises(OperationError, match=r"notes\.txt"):
         await empty.restore(tmp_path / "whole")
     assert await tenants(empty) == 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "old", "new"), [("backup.json", b"\n", b" \n"), ("rows/*_users.copy", b"@", b"A")]
+)
+async def test_what_is_changed_after_it_was_checked_is_refused(
+    filled: Filled, empty: House, tmp_path: Path, pattern: str, old: bytes, new: bytes
+) -> None:
+    """A key of one's own among the rows would open the restored service to whoever can write to the backup."""
+    await filled.house.back_up(tmp_path / "backup")
+    path = next((tmp_path / "backup").glob(pattern))
+    whole = path.read_bytes()
+    assert old in whole
+
+    def change(told: str) -> None:
+        if told == "the backup is whole":
+            path.write_bytes(whole.replace(old, new, 1))
+
+    with pytest.raises(OperationError, match=f"{path.name} was changed"):
+        await empty.restore(tmp_path / "backup", change)
+    assert await tenants(empty) == 0
+    path.write_bytes(whole)
+    gone = next((tmp_path / "backup").glob("rows/*_api_keys.copy"))
+    with pytest.raises(OperationError, match=f"{gone.name} was changed"):
+        await empty.restore(tmp_path / "backup", lambda _: gone.unlink(missing_ok=True))
+    assert await tenants(empty) == 0
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b'{"v":1}',
+        b'{"v":1,"files":5,"blobs":0,"blob_bytes":0,"erased":[],"ledgers":[]}',
+        b'{"v":1,"files":[{"x":1}],"blobs":0,"blob_bytes":0,"erased":[],"ledgers":[]}',
+        b"[" * 100_000,
+        b"\xff",
+    ],
+    ids=lambda manifest: manifest[:20].decode("latin-1"),
+)
+async def test_a_manifest_that_no_backup_wrote_is_not_read(
+    filled: Filled, empty: House, tmp_path: Path, manifest: bytes
+) -> None:
+    await filled.house.back_up(tmp_path / "backup")
+    (tmp_path / "backup" / "manifest.json").write_bytes(manifest)
+    with pytest.raises(OperationError, match="not the one that was sealed"):
+        await empty.restore(tmp_path / "backup")
+
+
+@pytest.mark.parametrize("size", [-1, -512, -(2**40)])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_negative_size_in_an_archive_is_refused(tmp_path: Path, kind: bytes, size: int) -> None:
+    header = bytearray(tarfile.TarInfo("backup.json").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = b"\xff" + size.to_bytes(11, "big", signed=True)
+    header[156:157] = kind
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    path = tmp_path / "backup.tar"
+    path.write_bytes(bytes(header) + bytes(2048))
+    with pytest.raises(OperationError, match="a negative size"):
+        read_contents(path)
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.98])

@@ -34,6 +34,11 @@ class Written:
     size: int
     sha256: str
 
+    @classmethod
+    def of(cls, path: str, data: bytes) -> "Written":
+        """The file of these bytes."""
+        return cls(path, len(data), hashlib.sha256(data).hexdigest())
+
 
 class FileWriter:
     """A file of an archive that is being written."""

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import tarfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,23 +59,47 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """A backup whose files are those of its manifest.
+class Contents:
+    """What is in a backup, before anything that it says of itself is believed.
 
     Attributes:
         manifest: As it is written.
         seal: What has to fit it.
+        files: All but these two and the blobs, by their paths.
     """
 
     manifest: bytes
     seal: bytes
+    files: Mapping[str, Written]
+    blobs: int
+    blob_bytes: int
+
+    def compare(self, manifest: Manifest) -> None:
+        """Compare each file with the manifest.
+
+        Raises:
+            OperationError: Naming the first file that is damaged, missing or not in it.
+        """
+        left = dict(self.files)
+        for line in manifest.files:
+            if line.path not in left:
+                raise OperationError(f"{line.path} is missing from the backup.")
+            if left.pop(line.path) != line:
+                raise OperationError(f"{line.path} is damaged: it is not the file of the manifest.")
+        if left:
+            raise OperationError(f"{min(left)} is in the backup and not in its manifest.")
+        if (self.blobs, self.blob_bytes) != (manifest.blobs, manifest.blob_bytes):
+            raise OperationError(
+                f"The backup has {self.blobs} blobs of {self.blob_bytes:,} bytes, its manifest says "
+                f"{manifest.blobs} of {manifest.blob_bytes:,}: files below blobs/ are missing or were added."
+            )
 
 
-def check_backup(path: Path) -> Checked:
-    """Read a whole backup and compare each file with the manifest, the blobs with their names.
+def read_contents(path: Path) -> Contents:
+    """Read a whole backup, and compare the blobs with their names.
 
     Raises:
-        OperationError: Naming the first file that is damaged, missing or no part of a backup.
+        OperationError: Naming the first file that is damaged or no part of a backup.
         OSError: When it cannot be read.
     """
     found: dict[str, Written] = {}
@@ -89,27 +113,11 @@ def check_backup(path: Path) -> Checked:
                 _check_blob(member, member.blob[1])
                 blobs, blob_bytes = blobs + 1, blob_bytes + member.size
             else:
-                found[member.path] = Written(member.path, member.size, _digest(member))
+                found[member.path] = digest(member)
     for name in (MANIFEST, SEAL):
         if name not in wholes:
             raise OperationError(f"{path} has no {name}: it is no backup, or was cut short.")
-    _compare(Manifest.from_bytes(wholes[MANIFEST]), found, blobs, blob_bytes)
-    return Checked(wholes[MANIFEST], wholes[SEAL])
-
-
-def _compare(manifest: Manifest, found: dict[str, Written], blobs: int, blob_bytes: int) -> None:
-    for line in manifest.files:
-        if line.path not in found:
-            raise OperationError(f"{line.path} is missing from the backup.")
-        if found.pop(line.path) != line:
-            raise OperationError(f"{line.path} is damaged: it is not the file of the manifest.")
-    if found:
-        raise OperationError(f"{min(found)} is in the backup and not in its manifest.")
-    if (blobs, blob_bytes) != (manifest.blobs, manifest.blob_bytes):
-        raise OperationError(
-            f"The backup has {blobs} blobs of {blob_bytes:,} bytes, its manifest says {manifest.blobs} of "
-            f"{manifest.blob_bytes:,}: files below blobs/ are missing or were added."
-        )
+    return Contents(wholes[MANIFEST], wholes[SEAL], found, blobs, blob_bytes)
 
 
 @contextmanager
@@ -162,6 +170,8 @@ def _read_tar(file: BinaryIO) -> Iterator[Member]:
             header = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
         except (tarfile.HeaderError, UnicodeDecodeError) as error:
             raise OperationError(f"The archive is damaged at byte {position:,}: {error}.") from None
+        if header.size < 0:
+            raise OperationError(f"The archive is damaged at byte {position:,}: a negative size.")
         position += _BLOCK + -(-header.size // _BLOCK) * _BLOCK
         if header.type == tarfile.GNUTYPE_LONGNAME and header.size <= _LONGEST_NAME:
             long_name = file.read(header.size).rstrip(b"\0").decode(errors="replace")
@@ -201,12 +211,33 @@ def _stranger(path: str) -> OperationError:
 
 
 def _check_blob(member: Member, name: str) -> None:
-    if _digest(member) != name:
+    if digest(member).sha256 != name:
         raise OperationError(f"{member.path} is damaged: it has not the SHA-256 of its name.")
 
 
-def _digest(member: Member) -> str:
-    digest = hashlib.sha256()
-    while piece := member.read(_PIECE):
-        digest.update(piece)
-    return digest.hexdigest()
+def digest(member: Member) -> Written:
+    """What a file is; its bytes have been read then."""
+    hashed = HashedMember(member)
+    while hashed.read(_PIECE):
+        pass
+    return hashed.written()
+
+
+class HashedMember:
+    """A file of a backup that is hashed as it is read."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def read(self, count: int) -> bytes:
+        """The next bytes, at most so many; none at the end."""
+        piece = self._member.read(count)
+        self._digest.update(piece)
+        self._size += len(piece)
+        return piece
+
+    def written(self) -> Written:
+        """What was read so far."""
+        return Written(self._member.path, self._size, self._digest.hexdigest())

@@ -19,9 +19,10 @@ from undercroft.kit.crypto.segments import plaintext_length
 from undercroft.kit.database import Database, Transaction, set_scope
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.models import LogScope
+from undercroft.operations.archives import Written
 from undercroft.operations.backups.backup import COPY_SECONDS, Progress
 from undercroft.operations.backups.manifest import HEAD, Head, Manifest, check_seal
-from undercroft.operations.backups.reading import Member, check_backup, open_backup
+from undercroft.operations.backups.reading import HashedMember, Member, open_backup, read_contents
 from undercroft.operations.backups.repository import BackupRepository
 from undercroft.operations.backups.tables import list_tables
 from undercroft.operations.errors import OperationError
@@ -173,16 +174,16 @@ class Restore:
                 raise OperationError(
                     f"This database is not empty: it has rows in {filled}. Restore into a new, migrated one."
                 )
-            blobs = await self._load(source, transaction)
+            blobs = await self._load(source, transaction, manifest)
             await self._repository.renumber_pending_entries(transaction)
             await transaction.execute(_ADVANCE_SEQUENCES)
             await transaction.execute(_CLOSE_TABLES)
             return await self._finish(transaction, manifest, blobs)
 
     async def _check(self, source: Path) -> Manifest:
-        checked = await asyncio.to_thread(check_backup, source)
+        contents = await asyncio.to_thread(read_contents, source)
         try:
-            fits = await check_seal(self._provider, checked.manifest, checked.seal)
+            fits = await check_seal(self._provider, contents.manifest, contents.seal)
         except DecryptionError:
             fits = False
         except KeyUnavailableError as error:
@@ -191,23 +192,32 @@ class Restore:
             ) from error
         if not fits:
             raise OperationError("The manifest is not the one that was sealed: it was altered.")
-        return Manifest.from_bytes(checked.manifest)
+        # What a stranger wrote is not read any further: only what a backup wrote has a seal.
+        manifest = Manifest.from_bytes(contents.manifest)
+        contents.compare(manifest)
+        return manifest
 
-    async def _load(self, source: Path, transaction: Transaction) -> int:
+    async def _load(self, source: Path, transaction: Transaction, manifest: Manifest) -> int:
+        """Put everything in its place. It is read a second time, and whoever can write to it may have done so since."""
+        expected = {line.path: line for line in manifest.files}
         blobs, has_rows = 0, False
         columns: dict[str, list[str]] = {}
         with open_backup(source) as members:
             while (member := await asyncio.to_thread(next, members, None)) is not None:
                 if member.path == HEAD:
-                    columns = await self._check_head(transaction, member)
+                    head = await asyncio.to_thread(member.read_whole)
+                    _require(Written.of(member.path, head), expected)
+                    columns = await self._check_head(transaction, head)
                     continue
                 if (table := member.table) is not None:
+                    hashed = HashedMember(member)
                     await transaction.copy_to_table(
                         table,
-                        source=_Source(member),
+                        source=_Source(hashed),
                         columns=columns[table],
                         timeout=COPY_SECONDS,
                     )
+                    _require(hashed.written(), expected)
                     self._progress(f"rows of {table}")
                     continue
                 if not has_rows:
@@ -219,10 +229,12 @@ class Restore:
                     blobs += 1
                     if blobs % _PAGE == 0:
                         self._progress(f"{blobs} blobs")
+        if expected:
+            raise _changed(min(expected))
         return blobs
 
-    async def _check_head(self, transaction: Transaction, member: Member) -> dict[str, list[str]]:
-        head = Head.from_bytes(await asyncio.to_thread(member.read_whole))
+    async def _check_head(self, transaction: Transaction, data: bytes) -> dict[str, list[str]]:
+        head = Head.from_bytes(data)
         applied = await self._repository.list_applied_migrations(transaction)
         if [applied[version] for version in sorted(applied)] != head.migrations:
             raise OperationError(
@@ -311,7 +323,7 @@ async def _still_there(tenant_id: UUID, blob_id: UUID) -> bool:
 class _Source:
     """What COPY reads from."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: HashedMember) -> None:
         self._member = member
 
     def __aiter__(self) -> "_Source":
@@ -322,6 +334,20 @@ class _Source:
         if not piece:
             raise StopAsyncIteration
         return piece
+
+
+def _require(read: Written, expected: dict[str, Written]) -> None:
+    """Take a file off the list of those that the manifest has.
+
+    Raises:
+        OperationError: When it is not as it is there.
+    """
+    if expected.pop(read.path, None) != read:
+        raise _changed(read.path)
+
+
+def _changed(path: str) -> OperationError:
+    return OperationError(f"{path} was changed while it was restored. Nothing was restored.")
 
 
 def _unpack(member: Member, path: Path) -> None:
