@@ -15,7 +15,9 @@ from undercroft.commands.operations import operations
 from undercroft.commands.running import DataDir, set_up
 from undercroft.commands.running import run as run_command
 from undercroft.identity.models import Role
+from undercroft.kit.crypto.providers.aws_signature import AwsCredentialsError
 from undercroft.kit.crypto.providers.key_file import KeyFileError
+from undercroft.kit.crypto.providers.kms_errors import KmsError
 from undercroft.kit.errors import InvalidRequestError, NotFoundError, UndercroftError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.kit.migrations import MigrationError
@@ -31,6 +33,8 @@ _EXPECTED: Final = (
     SettingsError,
     PreflightError,
     KeyFileError,
+    AwsCredentialsError,
+    KmsError,
     PostgresStartError,
     MigrationError,
     OperationError,
@@ -317,13 +321,20 @@ def encryption_rotate_tenant(
 
 @encryption.command("rotate-provider")
 def encryption_rotate_provider(data_dir: DataDir = None) -> None:
-    """Put a fresh key into the key file and wrap every tenant's keys with it."""
+    """Wrap every tenant's keys with the provider's current key: a fresh one in a key file, kms_key_id in KMS."""
     from undercroft.commands.encryption import rotate_provider
 
-    async def rotate(settings: Settings) -> list[str]:
+    async def rotate(settings: Settings) -> list[str] | None:
         return await rotate_provider(settings, _echo_progress)
 
     damaged = run_command(rotate, set_up(data_dir=data_dir))
+    if damaged is None:
+        typer.echo(
+            "Nothing to do: all is wrapped with this key. To rotate, set kms_key_id to another one and put this one "
+            "into kms_other_key_ids.",
+            err=True,
+        )
+        return
     for name in damaged:
         typer.echo(f"Damaged, and left as it is: {name}", err=True)
     raise typer.Exit(1 if damaged else 0)
