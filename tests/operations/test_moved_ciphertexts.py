@@ -70,7 +70,8 @@ async def test_what_another_upload_holds_does_not_open(
     bench = await open_bench(filled)
     first, ids = await bench.begin(filled.ann, [b"The ice has ", b"gone. Now "])
     await bench.begin(filled.ann, [b"The ice has ", b"come. Now "])
-    await rotate(owner, *name.split("."), 1)
+    table, column = name.split(".")
+    await rotate(owner, table, column, 1)
     with pytest.raises(DecryptionError):
         await bench.uploads.complete(filled.ann, first.id, ids)
 
