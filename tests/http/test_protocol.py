@@ -68,7 +68,7 @@ async def _closing() -> AsyncGenerator[list[asyncio.StreamWriter]]:
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         try:
             return await reader.read()
         except ConnectionResetError:  # it did not wait for the rest of what was sent
