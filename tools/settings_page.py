@@ -25,7 +25,14 @@ from undercroft.kit.settings import (
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 
 _SECTIONS: Final[dict[str, Sequence[str]]] = {
-    "Files and logs": ("data_dir", "models_dir", "key_file", "log_level", "log_format"),
+    "Files and logs": ("data_dir", "models_dir", "log_level", "log_format"),
+    "Who keeps the key that wraps all others": (
+        "key_provider",
+        "key_file",
+        "kms_key_id",
+        "kms_former_key_ids",
+        "kms_endpoint",
+    ),
     "Where documents' bytes are kept": (
         "blob_store_url",
         "s3_endpoint",

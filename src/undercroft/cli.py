@@ -16,7 +16,9 @@ from undercroft.commands.operations import operations
 from undercroft.commands.running import DataDir, set_up
 from undercroft.commands.running import run as run_command
 from undercroft.identity.models import Role
+from undercroft.kit.crypto.providers.aws_signature import AwsCredentialsError
 from undercroft.kit.crypto.providers.key_file import KeyFileError
+from undercroft.kit.crypto.providers.kms_errors import KmsError
 from undercroft.kit.errors import InvalidRequestError, NotFoundError, UndercroftError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.kit.migrations import MigrationError
@@ -36,6 +38,8 @@ _EXPECTED: Final = (
     SettingsError,
     PreflightError,
     KeyFileError,
+    AwsCredentialsError,
+    KmsError,
     PostgresStartError,
     MigrationError,
     OperationError,
@@ -350,21 +354,31 @@ def encryption_rotate_tenant(
 
 @encryption.command("rotate-provider")
 def encryption_rotate_provider(data_dir: DataDir = None) -> None:
-    """Put a fresh key into the key file and wrap every tenant's keys with it."""
+    """Wrap every tenant's keys with the provider's current key: a fresh one in a key file, kms_key_id in KMS."""
     from undercroft.commands.encryption import rotate_provider
 
-    async def rotate(settings: Settings) -> list[str]:
+    async def rotate(settings: Settings) -> list[str] | None:
         return await rotate_provider(settings, _echo_progress)
 
     settings = set_up(data_dir=data_dir)
     damaged = run_command(rotate, settings)
+    if damaged is None:
+        typer.echo(
+            "Nothing to do: all is wrapped with this key. To rotate, set kms_key_id to another one and put this one "
+            "into kms_other_key_ids.",
+            err=True,
+        )
+        return
     for name in damaged:
         typer.echo(f"Damaged, and left as it is: {name}", err=True)
     if damaged:
         raise typer.Exit(1)
-    typer.echo(
-        f"Every tenant's keys are wrapped with a fresh key. Keep a new copy of {settings.key_path}."
-    )
+    if settings.key_provider == "file":
+        typer.echo(
+            f"Every tenant's keys are wrapped with a fresh key. Keep a new copy of {settings.key_path}."
+        )
+    else:
+        typer.echo(f"Every tenant's keys are wrapped with {settings.kms_key_id}.")
 
 
 @encryption.command("destroy-tenant")

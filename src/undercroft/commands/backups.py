@@ -31,8 +31,8 @@ async def back_up(settings: Settings, target: Path, progress: Progress) -> Backu
     async with (
         open_any_database(settings) as url,
         unhurried_pool(settings, url) as database,
+        open_key_provider(settings, database) as provider,
     ):
-        provider = await open_key_provider(settings, database)
         store = open_blob_store(settings)
         return await Backup(database, store, provider, SystemClock(), progress).write(target)
 
@@ -46,8 +46,8 @@ async def restore(settings: Settings, source: Path, progress: Progress) -> Resto
     async with (
         _open_as_owner(settings) as urls,
         unhurried_pool(settings, urls.migration) as database,
+        open_key_provider(settings, database) as provider,
     ):
-        provider = await open_key_provider(settings, database)
         return await Restore(
             database,
             store,
@@ -62,7 +62,7 @@ async def restore(settings: Settings, source: Path, progress: Progress) -> Resto
 
 async def _check_key_file(settings: Settings) -> None:
     """A service makes the key file at its first start; here a new one could open nothing."""
-    if not await asyncio.to_thread(settings.key_path.exists):
+    if settings.key_provider == "file" and not await asyncio.to_thread(settings.key_path.exists):
         raise OperationError(
             f"There is no key file {settings.key_path}. Put the one there that the data was written with: it is in no "
             "backup."

@@ -26,15 +26,20 @@ async def rotate_tenant(settings: Settings, tenant: str, progress: Progress) -> 
         return await rotation.rotate_tenant(await find_tenant(database, tenant), progress)
 
 
-async def rotate_provider(settings: Settings, progress: Progress) -> list[str]:
-    """Put a fresh key into the key file, unless a rotation has yet to be finished, and wrap everything with it.
+async def rotate_provider(settings: Settings, progress: Progress) -> list[str] | None:
+    """Wrap everything with the provider's current key, which in a key file is a fresh one.
+
+    Nothing is put into a key file while a rotation has yet to be finished.
 
     Returns:
-        What is damaged and could not be wrapped with it.
+        What is damaged and could not be wrapped with it; None when there was nothing to do.
     """
     async with _open(settings) as (_, rotation):
-        if not await rotation.needs_former_keys():
-            await asyncio.to_thread(add_key, settings.key_path)
+        is_unfinished = await rotation.needs_former_keys()
+    if not is_unfinished:
+        if settings.key_provider != "file":
+            return None
+        await asyncio.to_thread(add_key, settings.key_path)
     # Opened again, with the new key.
     async with _open(settings) as (_, rotation):
         return await rotation.rotate_provider(progress)
@@ -51,8 +56,10 @@ async def destroy_tenant(settings: Settings, tenant: str, progress: Progress) ->
 
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncGenerator[tuple[Database, KeyRotation]]:
-    async with connect_any_database(settings) as database:
-        provider = await open_key_provider(settings, database)
+    async with (
+        connect_any_database(settings) as database,
+        open_key_provider(settings, database) as provider,
+    ):
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         clock = SystemClock()
         ids = IdSource(clock)

@@ -74,10 +74,17 @@ async def evaluate_beir(settings: Settings, folder: Path, *, as_json: bool) -> s
     corpus = await asyncio.to_thread(prepare_corpus, beir.documents)
     own = _own_settings(settings, beir)
     with show_progress(SystemClock()) as progress:
-        async with _throw_away_database(own) as url, database_pool(own, url, _POOL) as database:
+        async with (
+            _throw_away_database(own) as url,
+            database_pool(own, url, _POOL) as database,
+            open_key_provider(own, database) as provider,
+        ):
+            keys = KeyRing(provider, IdSource())
             scope = await _provision_user(database)
-            ingestion = await _ingest(own, url, database, scope, corpus, progress)
-            return await _measure(own, database, scope, beir, corpus, ingestion, progress, as_json)
+            ingestion = await _ingest(own, url, database, keys, scope, corpus, progress)
+            return await _measure(
+                own, database, keys, scope, beir, corpus, ingestion, progress, as_json
+            )
 
 
 def _own_settings(settings: Settings, beir: BeirCollection) -> Settings:
@@ -89,6 +96,10 @@ def _own_settings(settings: Settings, beir: BeirCollection) -> Settings:
         "database_url": None,
         "migration_url": None,
         "blob_store_url": None,
+        # Not the service's: the folder of this one is deleted with the database.
+        "key_provider": "file",
+        "key_file": None,
+        "kms_key_id": None,
     }
     return settings.model_copy(update=changes)
 
@@ -124,12 +135,12 @@ async def _ingest(
     settings: Settings,
     url: str,
     database: Database,
+    keys: KeyRing,
     scope: Scope,
     corpus: Corpus,
     progress: ProgressReport,
 ) -> Ingestion:
     ids = IdSource()
-    keys = KeyRing(await open_key_provider(settings, database), ids)
     blobs, staging = open_blob_store(settings), Staging(settings.staging_dir, ids)
     usage = UsageService(database, Quotas())
     intake = Intake(blobs, staging, keys, usage, ids, detect_media_type, settings.max_upload_bytes)
@@ -160,6 +171,7 @@ async def _running_worker(settings: Settings, url: str) -> AsyncGenerator[asynci
 async def _measure(
     settings: Settings,
     database: Database,
+    keys: KeyRing,
     scope: Scope,
     beir: BeirCollection,
     corpus: Corpus,
@@ -171,7 +183,6 @@ async def _measure(
     async with open_client() as client:
         embedder = await open_embedder(settings, client, clock)
         try:
-            keys = KeyRing(await open_key_provider(settings, database), IdSource())
             evaluator = Evaluator(
                 SearchService(database, keys, Ledger(database, IdSource(), clock), embedder),
                 embedder,

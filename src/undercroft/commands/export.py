@@ -26,8 +26,8 @@ async def export_tenant(
     async with (
         open_any_database(settings) as url,
         unhurried_pool(settings, url) as database,
+        open_key_provider(settings, database) as provider,
     ):
-        provider = await open_key_provider(settings, database)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         sequencer = Sequencer(database, log_keys)
         export = Export(

@@ -42,8 +42,8 @@ async def fsck(
     async with (
         open_any_database(settings) as url,
         unhurried_pool(settings, url) as database,
+        open_key_provider(settings, database) as provider,
     ):
-        provider = await open_key_provider(settings, database)
         store = open_blob_store(settings)
         examiner = Examiner(store, provider, KeyRing(provider, ids))
         examine = Fsck(database, store, examiner, clock, progress)

@@ -16,10 +16,11 @@ from undercroft.vault.keys.configured import open_key_provider
 async def rotate_signing_keys(settings: Settings, tenant: str | None) -> list[str]:
     """Give the log of a tenant, or of each, another signing key; the new verifier keys."""
     clock = SystemClock()
-    async with connect_any_database(settings) as database:
-        keys = LogKeys(
-            database, await open_key_provider(settings, database), settings.ledger_origin
-        )
+    async with (
+        connect_any_database(settings) as database,
+        open_key_provider(settings, database) as provider,
+    ):
+        keys = LogKeys(database, provider, settings.ledger_origin)
         rotation = SigningKeyRotation(database, keys, Ledger(database, IdSource(clock), clock))
         if tenant is not None:
             tenants = [await find_tenant(database, tenant)]

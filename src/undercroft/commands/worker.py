@@ -101,7 +101,7 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     sandbox = await stack.enter_async_context(ParserSandbox(limits))
     if sandbox.missing_protections:
         _log.warning("parser_less_confined", missing=sandbox.missing_protections)
-    provider = await open_key_provider(settings, database)
+    provider = await stack.enter_async_context(open_key_provider(settings, database))
     sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
     run_until_closed(stack, sequencer.run())
     blobs, keys = open_blob_store(settings), KeyRing(provider, ids)

@@ -82,7 +82,7 @@ async def open_services(
         stack.push_async_callback(registry.close)
         run_until_closed(stack, telemetry.watch_loop(clock))
 
-        provider = await open_key_provider(settings, database)
+        provider = await stack.enter_async_context(open_key_provider(settings, database))
         keys = KeyRing(provider, ids)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         # Numbers must not wait behind requests for a connection.

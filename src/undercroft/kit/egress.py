@@ -1,7 +1,7 @@
 """The one HTTP client that the service calls out with.
 
-Every address it is given today is the operator's own setting (model and embedding servers), so it may be private. It
-follows no redirect, so that such a server cannot send a key elsewhere, and no proxy of the environment.
+Every address it is given today is the operator's own setting (model and embedding servers, a KMS), so it may be
+private. It follows no redirect, so that such a server cannot send a key elsewhere, and no proxy of the environment.
 """
 
 from typing import Final
@@ -20,3 +20,21 @@ def open_client() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     )
+
+
+class ResponseTooLargeError(Exception):
+    """A body is longer than was to be read."""
+
+
+async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body as decompressed, read no further than the limit.
+
+    Raises:
+        ResponseTooLargeError: When it is longer.
+    """
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > limit:
+            raise ResponseTooLargeError
+    return bytes(body)

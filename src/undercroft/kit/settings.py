@@ -31,6 +31,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from undercroft.kit.crypto.providers.kms_key import check_arn, check_arns, check_endpoint
+
 MEBIBYTE: Final = 1024 * 1024
 CONFIG_VARIABLE: Final = "UNDERCROFT_CONFIG"
 _OTHER_VARIABLES: Final = {CONFIG_VARIABLE, "UNDERCROFT_API_URL", "UNDERCROFT_API_KEY"}
@@ -86,12 +88,28 @@ class Settings(BaseSettings):
         default=Path(sys.prefix) / "share" / "undercroft" / "models",
         description="Folder of the prepared embedding model; shared by every service of one environment.",
     )
+    key_provider: Literal["file", "aws_kms"] = Field(
+        default="file",
+        description="Who wraps every tenant's key. Change it as the page on storage says.",
+    )
     key_file: Path | None = Field(
         default=None,
         description=(
             "File of the keys that wrap every tenant's key; by default `keys/provider.key` in the data folder. Made "
             "at the first start. Keep a copy of it apart from the backups: without it nothing can be read."
         ),
+    )
+    kms_key_id: str | None = Field(
+        default=None,
+        description="ARN of a symmetric key of AWS KMS. It says the region, too.",
+    )
+    kms_former_key_ids: _CommaSeparated = Field(
+        default=(),
+        description="ARNs of keys that still unwrap what they wrapped, comma-separated. No other key is used.",
+    )
+    kms_endpoint: AnyHttpUrl | None = Field(
+        default=None,
+        description="Server of these keys, by `https` unless it is on this machine; unset is Amazon's in their region.",
     )
     ledger_origin: str = Field(
         default="undercroft.local",
@@ -242,7 +260,9 @@ class Settings(BaseSettings):
         default=60.0, ge=1, le=3600, description="Seconds one file's parser may run."
     )
 
-    @field_validator("allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
+    @field_validator(
+        "allowed_hosts", "cors_origins", "trusted_proxies", "kms_former_key_ids", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -255,6 +275,10 @@ class Settings(BaseSettings):
         if url is not None and not _BUCKET_URL.fullmatch(url):
             raise ValueError("a blob store is named s3://BUCKET or s3://BUCKET/PREFIX")
         return url
+
+    _names_kms_key = field_validator("kms_key_id")(check_arn)
+    _names_kms_keys = field_validator("kms_former_key_ids")(check_arns)
+    _names_kms = field_validator("kms_endpoint")(check_endpoint)
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
@@ -278,6 +302,15 @@ class Settings(BaseSettings):
             raise ValueError("s3_endpoint is set without blob_store_url")
         if self.migration_url is not None and self.database_url is None:
             raise ValueError("migration_url is set without database_url")
+        return self
+
+    @model_validator(mode="after")
+    def _names_the_key_that_wraps(self) -> Self:
+        if self.kms_key_id is None:
+            if self.key_provider == "aws_kms":
+                raise ValueError("key_provider is aws_kms without kms_key_id")
+            if self.kms_former_key_ids or self.kms_endpoint is not None:
+                raise ValueError("kms_former_key_ids and kms_endpoint go with kms_key_id")
         return self
 
     @classmethod

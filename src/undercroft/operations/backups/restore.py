@@ -14,7 +14,7 @@ from uuid import UUID
 from undercroft.identity.models import UserScope
 from undercroft.identity.tenants import each_tenant
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.crypto.providers.protocol import KeyProvider, KeyUnavailableError
+from undercroft.kit.crypto.providers.protocol import KeyMissingError, KeyProvider
 from undercroft.kit.crypto.segments import plaintext_length
 from undercroft.kit.database import Database, Transaction, set_scope
 from undercroft.kit.ids import IdSource
@@ -186,9 +186,9 @@ class Restore:
             fits = await check_seal(self._provider, contents.manifest, contents.seal)
         except DecryptionError:
             fits = False
-        except KeyUnavailableError as error:
+        except KeyMissingError as error:
             raise OperationError(
-                f"The backup was made with another key file: {error.message} Nothing was restored."
+                f"The backup was made with another key: {error.message} Nothing was restored."
             ) from error
         if not fits:
             raise OperationError("The manifest is not the one that was sealed: it was altered.")

@@ -8,11 +8,12 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import DecryptionError
+from undercroft.kit.crypto.providers.protocol import KeyMissingError
 from undercroft.kit.database import Transaction
-from undercroft.kit.errors import UndercroftError
 from undercroft.operations.examination.findings import Fault, Findings
 from undercroft.operations.examination.repository import ExaminationRepository
 from undercroft.retrieval.passages import PassagePlace, open_passage
+from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import WrappedDataKey, WrappedTenantKey
 from undercroft.vault.keys.service import KeyRing
 
@@ -87,7 +88,7 @@ class IndexExamination:
         wrapped = WrappedDataKey(first["key_id"], first["wrapped_key"], first["salt"], tenant_key)
         try:
             key = await self._keys.unwrap(wrapped)
-        except UndercroftError:
+        except (DecryptionError, KeyDestroyedError, KeyMissingError):
             # Told of the key.
             return
         unreadable = await asyncio.to_thread(_find_unreadable, key.material, run)

@@ -8,10 +8,9 @@ from uuid import UUID
 from asyncpg import Record
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from undercroft.kit.crypto.aead import bind
-from undercroft.kit.crypto.providers.protocol import KeyProvider
+from undercroft.kit.crypto.aead import DecryptionError, bind
+from undercroft.kit.crypto.providers.protocol import KeyMissingError, KeyProvider
 from undercroft.kit.database import Transaction
-from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import commit, derive_salt, render_time, user_reference
 from undercroft.ledger.models import ENTRY_PREFIX, OPERATOR, OPERATOR_ID
@@ -167,7 +166,7 @@ class LedgerExamination:
         place = bind(self._tenant_id, "ledger_keys", log_id, "wrapped_private_key", key["number"])
         try:
             private = await self._provider.unwrap(key["wrapped_private_key"], place)
-        except UndercroftError as error:
+        except (DecryptionError, KeyMissingError) as error:
             self._tell(Fault.KEY_UNUSABLE, subject, error.message)
             return
         public = Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()

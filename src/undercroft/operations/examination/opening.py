@@ -9,7 +9,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import DecryptionError, unseal
-from undercroft.kit.errors import UndercroftError
+from undercroft.kit.crypto.providers.protocol import KeyMissingError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import commit, derive_salt
 from undercroft.ledger.models import ENTRY_PREFIX
@@ -40,7 +40,7 @@ class Opening:
         key = WrappedTenantKey(row["id"], row["tenant_id"], row["wrapped_key"])
         try:
             await self._keys.open_tenant_key(key)
-        except UndercroftError as error:
+        except (DecryptionError, KeyMissingError) as error:
             self.tell(Fault.KEY_UNUSABLE, f"tenant key {row['id'].hex}", error.message)
 
     async def open(
@@ -57,7 +57,7 @@ class Opening:
             return await self._keys.unwrap(wrapped)
         except KeyDestroyedError:
             return None
-        except UndercroftError as error:
+        except (DecryptionError, KeyMissingError) as error:
             if fault is not None:
                 self.tell(fault, subject, error.message)
             return None

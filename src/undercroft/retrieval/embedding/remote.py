@@ -13,6 +13,7 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from undercroft.kit.clock import Clock
+from undercroft.kit.egress import ResponseTooLargeError, read_bounded
 from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
 from undercroft.retrieval.embedding.protocol import (
     EmbeddingModel,
@@ -167,6 +168,7 @@ class RemoteEmbedder:
             # A fifth of the time to decode; servers that do not know it answer with numbers.
             "encoding_format": "base64",
         }
+        limit = self._response_limit(len(inputs))
         try:
             async with self._session.post(
                 self._url,
@@ -176,7 +178,9 @@ class RemoteEmbedder:
                 allow_redirects=False,  # The key is for this address and no other.
             ) as response:
                 self._check_status(response)
-                return await _read_bounded(response, self._response_limit(len(inputs)))
+                return await read_bounded(response, limit)
+        except ResponseTooLargeError:
+            raise _failed(f"sent more than the {limit} bytes that the answer can need") from None
         except (ClientError, TimeoutError, OSError) as error:
             raise _RetryableError from error
 
@@ -220,16 +224,6 @@ def _slices(inputs: Sequence[str], limits: RemoteLimits) -> Generator[tuple[int,
         characters += len(text)
     if start < len(inputs):
         yield start, len(inputs)
-
-
-async def _read_bounded(response: ClientResponse, limit: int) -> bytes:
-    """The body as decompressed, read no further than the limit."""
-    body = bytearray()
-    async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > limit:
-            raise _failed(f"sent more than the {limit} bytes that the answer can need")
-    return bytes(body)
 
 
 def _decode(body: bytes, count: int, dimensions: int) -> Embeddings:

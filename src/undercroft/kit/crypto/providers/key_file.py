@@ -13,7 +13,7 @@ import glob
 import os
 import stat
 import tempfile
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Final
 import structlog
 
 from undercroft.kit.crypto.aead import KEY_BYTES, DecryptionError, seal, unseal
-from undercroft.kit.crypto.providers.protocol import KeyUnavailableError
+from undercroft.kit.crypto.providers.protocol import KeyMissingError, KeyUnavailableError
 from undercroft.kit.files import sync_folder
 
 _ID_BYTES: Final = 8
@@ -51,19 +51,16 @@ class _FileKey:
 
 
 class KeyFile:
-    """A key provider over the keys of one file. Make it with :meth:`open`.
+    """A key provider over the keys of one file. Make it with :meth:`open`, or :meth:`closed` where another one wraps.
 
     The file is read again before a key is wrapped, and when a key is asked for that was not in it: a running service
     takes part in a rotation without being restarted.
     """
 
-    def __init__(self, path: Path, keys: list[_FileKey]) -> None:
+    def __init__(self, path: Path, keys: Sequence[_FileKey]) -> None:
         self._path = path
-        self._take(keys)
-
-    def _take(self, keys: list[_FileKey]) -> None:
-        self._current = keys[0]
         self._keys = {key.id: key for key in keys}
+        self._current_id = keys[0].id if keys else None
 
     @classmethod
     async def open(
@@ -96,6 +93,11 @@ class KeyFile:
                 )
         return cls(path, await asyncio.to_thread(_read, path))
 
+    @classmethod
+    def closed(cls, path: Path) -> "KeyFile":
+        """The keys of a file that is read once something needs them: it may be missing, or yet to be made."""
+        return cls(path, ())
+
     @property
     def name(self) -> str:
         """See :class:`KeyProvider`."""
@@ -103,8 +105,8 @@ class KeyFile:
 
     async def wrap(self, key: bytes, context: bytes) -> bytes:
         """See :class:`KeyProvider`."""
-        await self._read_again()
-        return self._current.id + seal(self._current.material, key, self._current.id + context)
+        current = await self._read_again()
+        return current.id + seal(current.material, key, current.id + context)
 
     async def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         """See :class:`KeyProvider`."""
@@ -114,20 +116,20 @@ class KeyFile:
             await self._read_again()
         key = self._keys.get(wrapped[:_ID_BYTES])
         if key is None:
-            raise KeyUnavailableError(
+            raise KeyMissingError(
                 f"The key file has no key {wrapped[:_ID_BYTES].hex()}. Put back the file that this data was written "
-                "with.",
-                code="key_missing",
+                "with."
             )
         return unseal(key.material, wrapped[_ID_BYTES:], key.id + context)
 
     def is_current(self, wrapped: bytes) -> bool:
         """See :class:`KeyProvider`."""
-        return wrapped[:_ID_BYTES] == self._current.id
+        return wrapped[:_ID_BYTES] == self._current_id
 
-    async def _read_again(self) -> None:
+    async def _read_again(self) -> _FileKey:
+        """The current key of the file as it is now."""
         try:
-            self._take(await asyncio.to_thread(_read, self._path))
+            keys = await asyncio.to_thread(_read, self._path)
         except KeyFileError as error:
             # What the operator has to do names a path of theirs, which is not the caller's business.
             _log.error("key_file_unusable", reason=str(error))
@@ -136,6 +138,9 @@ class KeyFile:
                 retry_after=_RETRY_SECONDS,
                 code="key_unavailable",
             ) from error
+        self._keys = {key.id: key for key in keys}
+        self._current_id = keys[0].id
+        return keys[0]
 
 
 def add_key(path: Path, entropy: Callable[[int], bytes] = os.urandom) -> None:

@@ -10,6 +10,13 @@ class KeyUnavailableError(UnavailableError):
     """The keeper of the key does not answer, or no longer has the key that wrapped this."""
 
 
+class KeyMissingError(KeyUnavailableError):
+    """The keeper is there and has not the key that wrapped this: its operator has to give it back."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="key_missing")
+
+
 class KeyProvider(Protocol):
     """Wraps and unwraps keys of 32 bytes. Implementations pass tests/kit/crypto/test_providers.py."""
 
