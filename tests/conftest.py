@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from tests.database_server import fresh_database, shared_server
+from tests.servers.aws import running_moto
+from tests.servers.kms import Kms, running_kms
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
@@ -87,6 +89,20 @@ def make_scope(database: Database) -> MakeScope:
         return member
 
     return make
+
+
+@pytest.fixture(scope="session")
+def kms_server() -> Generator[Kms]:
+    """A KMS that counts and misbehaves."""
+    with running_moto() as moto, running_kms(moto) as kms:
+        yield kms
+
+
+@pytest.fixture
+def kms(kms_server: Kms) -> Kms:
+    """The same, behaving."""
+    kms_server.behave()
+    return kms_server
 
 
 @pytest.fixture(autouse=True)

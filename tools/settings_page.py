@@ -30,7 +30,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "key_provider",
         "key_file",
         "kms_key_id",
-        "kms_former_key_ids",
+        "kms_other_key_ids",
         "kms_endpoint",
     ),
     "Where documents' bytes are kept": (

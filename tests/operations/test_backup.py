@@ -195,7 +195,7 @@ async def test_another_key_file_is_refused(filled: Filled, empty: House, tmp_pat
     other = House(
         empty.urls, empty.database, empty.folder, await KeyFile.open(tmp_path / "other.key")
     )
-    with pytest.raises(OperationError, match="made with another key file"):
+    with pytest.raises(OperationError, match="made with another key"):
         await other.restore(tmp_path / "backup.tar")
     assert await tenants(empty) == 0
 

@@ -82,12 +82,16 @@ class Server:
         self._connections: set[int] = set()
         self._headers: dict[str, str] = {}
         self._behaviour = "as it is"
-        self._times = 0
+        self._after = self._times = 0
 
     async def control(self, request: web.Request) -> web.Response:
         if request.method == "POST":
             told = await request.json()
-            self._behaviour, self._times = told["behaviour"], told["times"]
+            self._behaviour, self._after, self._times = (
+                told["behaviour"],
+                told["after"],
+                told["times"],
+            )
             self._calls.clear()
             self._connections.clear()
         seen = {
@@ -121,6 +125,9 @@ class Server:
             return web.Response(text=json.dumps(body), status=answer.status, content_type=TYPE)
 
     def _next(self) -> str:
+        if self._after > 0:
+            self._after -= 1
+            return "as it is"
         if self._times == 0:
             return "as it is"
         self._times -= 1
@@ -163,9 +170,12 @@ class Kms:
         with urlopen(request, timeout=20) as answer:  # noqa: S310 - this machine's
             return str(json.load(answer)["KeyMetadata"]["Arn"])
 
-    def behave(self, behaviour: str = "as it is", times: int = 1_000_000) -> None:
-        """Misbehave in the next calls, and count from nothing."""
-        body = json.dumps({"behaviour": behaviour, "times": times}).encode()
+    def behave(
+        self, behaviour: str = "as it is", *, after: int = 0, times: int = 1_000_000
+    ) -> None:
+        """Misbehave in so many calls after so many good ones, and count from nothing."""
+        told = {"behaviour": behaviour, "after": after, "times": times}
+        body = json.dumps(told).encode()
         with urlopen(Request(f"{self.url}/control", body), timeout=20):  # noqa: S310 - this machine's
             pass
 

@@ -103,9 +103,12 @@ class Settings(BaseSettings):
         default=None,
         description="ARN of a symmetric key of AWS KMS. It says the region, too.",
     )
-    kms_former_key_ids: _CommaSeparated = Field(
+    kms_other_key_ids: _CommaSeparated = Field(
         default=(),
-        description="ARNs of keys that still unwrap what they wrapped, comma-separated. No other key is used.",
+        description=(
+            "ARNs of further keys that unwrap what they wrapped, comma-separated: the former one, or the next. No "
+            "other key is used."
+        ),
     )
     kms_endpoint: AnyHttpUrl | None = Field(
         default=None,
@@ -261,7 +264,7 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "allowed_hosts", "cors_origins", "trusted_proxies", "kms_former_key_ids", mode="before"
+        "allowed_hosts", "cors_origins", "trusted_proxies", "kms_other_key_ids", mode="before"
     )
     @classmethod
     def _split_commas(cls, value: object) -> object:
@@ -277,7 +280,7 @@ class Settings(BaseSettings):
         return url
 
     _names_kms_key = field_validator("kms_key_id")(check_arn)
-    _names_kms_keys = field_validator("kms_former_key_ids")(check_arns)
+    _names_kms_keys = field_validator("kms_other_key_ids")(check_arns)
     _names_kms = field_validator("kms_endpoint")(check_endpoint)
 
     @model_validator(mode="after")
@@ -309,8 +312,8 @@ class Settings(BaseSettings):
         if self.kms_key_id is None:
             if self.key_provider == "aws_kms":
                 raise ValueError("key_provider is aws_kms without kms_key_id")
-            if self.kms_former_key_ids or self.kms_endpoint is not None:
-                raise ValueError("kms_former_key_ids and kms_endpoint go with kms_key_id")
+            if self.kms_other_key_ids or self.kms_endpoint is not None:
+                raise ValueError("kms_other_key_ids and kms_endpoint go with kms_key_id")
         return self
 
     @classmethod

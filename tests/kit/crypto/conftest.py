@@ -1,14 +1,14 @@
 """The key providers, each for real."""
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Protocol
 
 import aiohttp
 import pytest
 
-from tests.servers.aws import ACCESS_KEY, SECRET_KEY, needs_moto, running_moto
-from tests.servers.kms import Kms, running_kms
+from tests.servers.aws import ACCESS_KEY, SECRET_KEY, needs_moto
+from tests.servers.kms import Kms
 from undercroft.kit.clock import Clock, SystemClock
 from undercroft.kit.crypto.providers.aws_kms import AwsKms
 from undercroft.kit.crypto.providers.aws_signature import AwsCredentials
@@ -35,20 +35,6 @@ class MakeKms(Protocol):
     ) -> AwsKms:
         """The provider; without limits its own."""
         ...
-
-
-@pytest.fixture(scope="session")
-def kms_server() -> Generator[Kms]:
-    """A KMS that counts and misbehaves."""
-    with running_moto() as moto, running_kms(moto) as kms:
-        yield kms
-
-
-@pytest.fixture
-def kms(kms_server: Kms) -> Kms:
-    """The same, behaving."""
-    kms_server.behave()
-    return kms_server
 
 
 @pytest.fixture

@@ -60,14 +60,25 @@ async def test_it_is_made_once_for_its_owner_alone(path: Path) -> None:
     assert SECRET not in wrapped
 
 
-async def test_a_wrapped_key_opens_only_unchanged_and_in_its_context(path: Path) -> None:
+async def test_what_is_no_wrapped_key_is_no_missing_key(path: Path) -> None:
     keys = await KeyFile.open(path)
     wrapped = await keys.wrap(SECRET, CONTEXT)
     for damaged in (wrapped[:-1], wrapped[:8], b"", wrapped[:20] + b"\0" + wrapped[21:]):
         with pytest.raises(DecryptionError):
             await keys.unwrap(damaged, CONTEXT)
-    with pytest.raises(DecryptionError):
-        await keys.unwrap(wrapped, b"another tenant")
+
+
+async def test_a_closed_file_is_read_once_something_needs_it(path: Path) -> None:
+    """It may be made by another process meanwhile, to which the keys are moving."""
+    keys = KeyFile.closed(path)
+    with pytest.raises(KeyUnavailableError) as caught:
+        await keys.unwrap(bytes(68), CONTEXT)
+    assert caught.value.code == "key_unavailable"
+    assert not path.exists()
+    wrapped = await (await KeyFile.open(path)).wrap(SECRET, CONTEXT)
+    assert not keys.is_current(wrapped)
+    assert await keys.unwrap(wrapped, CONTEXT) == SECRET
+    assert keys.is_current(wrapped)
 
 
 async def test_a_new_key_wraps_and_the_old_one_still_opens(path: Path) -> None:

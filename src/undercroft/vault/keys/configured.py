@@ -68,5 +68,5 @@ async def _open_kms(stack: AsyncExitStack, settings: Settings) -> AwsKms | None:
         clock=clock,
         jitter=random.random,
     )
-    former = [KmsKey(arn) for arn in settings.kms_former_key_ids]
-    return AwsKms(client, KmsKey(settings.kms_key_id), former, clock=clock)
+    others = [KmsKey(arn) for arn in settings.kms_other_key_ids]
+    return AwsKms(client, KmsKey(settings.kms_key_id), others, clock=clock)

@@ -42,7 +42,7 @@ class AwsKms:
     Args:
         client: Asks KMS.
         key: Wraps.
-        former: Unwrap what they once wrapped. No other key is asked for, whatever the database names.
+        others: Unwrap what they wrapped. No further key is asked for, whatever the database names.
         clock: Measures the moment.
         entropy: Returns that many random bytes.
     """
@@ -51,14 +51,14 @@ class AwsKms:
         self,
         client: KmsClient,
         key: KmsKey,
-        former: Collection[KmsKey] = (),
+        others: Collection[KmsKey] = (),
         *,
         clock: Clock,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._client = client
         self._key = key
-        self._keys = frozenset({key, *former})
+        self._keys = frozenset({key, *others})
         self._outage = _Outage(clock)
         self._entropy = entropy
 
