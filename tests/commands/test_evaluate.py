@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import pytest
 
+from undercroft.commands.evaluate import _own_settings
+from undercroft.evaluation.beir import read_beir
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.postgres.cluster import Cluster
@@ -55,6 +57,20 @@ QUESTIONS: Final = {
 @pytest.fixture(scope="session", autouse=True)
 def _models() -> None:
     prepare_minilm(Settings.model_fields["models_dir"].default, progress=lambda _: None)
+
+
+def test_keys_of_the_service_are_not_its_own(beir: Path, tmp_path: Path) -> None:
+    """It deletes the folder of its own ones."""
+    arn = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd"
+    service = Settings(
+        data_dir=tmp_path / "data",
+        key_file=tmp_path / "safe" / "provider.key",
+        key_provider="aws_kms",
+        kms_key_id=arn,
+    )
+    own = _own_settings(service, read_beir(beir))
+    assert own.key_path.is_relative_to(own.data_dir)
+    assert (own.key_provider, own.kms_key_id) == ("file", None)
 
 
 @pytest.fixture

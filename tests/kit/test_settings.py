@@ -133,3 +133,38 @@ def test_variables_of_the_tests_are_no_settings(monkeypatch: pytest.MonkeyPatch)
 
 def test_every_setting_is_described() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+_ARN = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"key_provider": "aws_kms"}, "aws_kms without kms_key_id"),
+        ({"key_provider": "vault"}, "'file' or 'aws_kms'"),
+        ({"kms_key_id": "alias/undercroft"}, "alias could be pointed elsewhere"),
+        ({"kms_key_id": _ARN, "kms_other_key_ids": "alias/former"}, "alias could be pointed"),
+        ({"kms_other_key_ids": _ARN}, "go with kms_key_id"),
+        ({"kms_endpoint": "https://kms.example.org"}, "go with kms_key_id"),
+        ({"kms_key_id": _ARN, "kms_endpoint": "http://kms.example.org"}, "begins with https"),
+        ({"kms_key_id": _ARN, "kms_endpoint": "https://kms.example.org/v1"}, "its host"),
+        ({"kms_key_id": _ARN, "kms_endpoint": "https://a:b@kms.example.org"}, "its host"),
+    ],
+)
+def test_a_kms_that_keys_cannot_be_given_to_is_refused(changes: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load_settings(**changes)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://kms.example.org", "http://127.0.0.1:4566", "http://[::1]:4566/"]
+)
+def test_a_kms_is_reached_in_confidence(endpoint: str) -> None:
+    settings = load_settings(
+        key_provider="aws_kms",
+        kms_key_id=_ARN,
+        kms_other_key_ids=f"{_ARN}, {_ARN}",
+        kms_endpoint=endpoint,
+    )
+    assert settings.kms_other_key_ids == (_ARN, _ARN)

@@ -1,5 +1,6 @@
 """Each kind of damage is named, and nothing else is."""
 
+import dataclasses
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from tests.operations.conftest import Filled
 from tests.records import ANN, ANY, PERSON, changed, open_cabinet
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.aead import bind, seal
+from undercroft.kit.crypto.providers.key_file import KeyFile
+from undercroft.kit.crypto.providers.protocol import KeyUnavailableError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.ledger.service import Ledger
@@ -163,6 +166,16 @@ async def test_each_damage_of_a_file_is_named(
     damage(blob_files(filled)[0])
     found, _ = await filled.house.fsck()
     assert [finding.fault for finding in found] == [fault]
+
+
+async def test_keys_that_cannot_be_asked_for_now_are_no_findings(
+    filled: Filled, tmp_path: Path
+) -> None:
+    """A repair would act on them."""
+    silent = KeyFile.closed(tmp_path / "not there")
+    house = dataclasses.replace(filled.house, provider=silent)
+    with pytest.raises(KeyUnavailableError, match="cannot be used now"):
+        await house.fsck()
 
 
 async def test_a_content_of_many_segments_is_read_whole(filled: Filled) -> None:

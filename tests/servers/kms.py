@@ -140,6 +140,7 @@ async def serve(moto: str) -> None:
         application = web.Application()
         application.router.add_route("*", "/control", server.control)
         application.router.add_post("/", server.call)
+        application.router.add_post("/elsewhere", server.call)
         runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -16,7 +16,7 @@ def backup(
     to: Annotated[Path, typer.Argument(help="A tar file to write (.tar), or a folder.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Back everything up but the key file, also while the service runs."""
+    """Back everything up but the key that opens it, also while the service runs."""
     from undercroft.commands.backups import back_up
     from undercroft.operations.backups.backup import BackupSummary
 
@@ -26,7 +26,7 @@ def backup(
     made = run(work, set_up(data_dir=data_dir))
     typer.echo(
         f"Backed up {made.tenants} tenants: {made.row_bytes:,} bytes of rows, {made.blobs} blobs of "
-        f"{made.blob_bytes:,} bytes. The key file is not in it: keep a copy of that elsewhere."
+        f"{made.blob_bytes:,} bytes. The key that opens it is not in it: keep a copy of the key file elsewhere, or its key in KMS."
     )
     if made.erased:
         typer.echo(f"{made.erased} contents were erased meanwhile and are left out.")
