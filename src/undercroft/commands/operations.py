@@ -26,7 +26,8 @@ def backup(
     made = run(work, set_up(data_dir=data_dir))
     typer.echo(
         f"Backed up {made.tenants} tenants: {made.row_bytes:,} bytes of rows, {made.blobs} blobs of "
-        f"{made.blob_bytes:,} bytes. The key that opens it is not in it: keep a copy of the key file elsewhere, or its key in KMS."
+        f"{made.blob_bytes:,} bytes. The key that opens it is not in it: keep a copy of the key file elsewhere, "
+        "or the key in KMS."
     )
     if made.erased:
         typer.echo(f"{made.erased} contents were erased meanwhile and are left out.")
