@@ -6,13 +6,14 @@ Reads a JSON list of requests on standard input, and writes the headers of each.
 import json
 import sys
 from datetime import datetime
+from typing import Any
 
 from botocore import auth  # pyright: ignore[reportMissingImports] # in .venv-servers
 from botocore.awsrequest import AWSRequest  # pyright: ignore[reportMissingImports]
 from botocore.credentials import Credentials  # pyright: ignore[reportMissingImports]
 
 
-def sign(case: dict) -> dict[str, str]:
+def sign(case: dict[str, Any]) -> dict[str, str]:
     now = datetime.fromisoformat(case["time"])
     auth.get_current_datetime = lambda remove_tzinfo=True: (  # noqa: ARG005 - the library's own name
         now.replace(tzinfo=None)

@@ -36,8 +36,8 @@ def with_kms(kms: Kms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
     arn = kms.create_key()
 
     def make(**more: Any) -> Settings:  # noqa: ANN401 - each setting's own type
-        return Settings(
-            **{"data_dir": tmp_path, "kms_key_id": arn, "kms_endpoint": kms.url, **more}
+        return Settings.model_validate(
+            {"data_dir": tmp_path, "kms_key_id": arn, "kms_endpoint": kms.url, **more}
         )
 
     return make
