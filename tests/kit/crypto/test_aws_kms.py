@@ -115,6 +115,7 @@ async def test_what_failed_is_in_the_log_and_no_secret_is(
         ("forbidden by another", "status 403. Check kms_endpoint"),
         ("throttled", "ThrottlingException"),
         ("another plaintext", "does not open again"),
+        ("long ciphertext", "something other than was asked for"),
     ],
 )
 async def test_the_operator_is_told_what_to_do(

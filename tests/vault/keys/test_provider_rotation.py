@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,13 +27,13 @@ IDS = IdSource()
 TENANTS = 4
 
 
+def unheard(done: int, total: int) -> None:
+    assert done <= total
+
+
 def rotation(database: Database, provider: KeyProvider) -> KeyRotation:
     ledger = Ledger(database, IDS, SystemClock())
     return KeyRotation(database, provider, LogKeys(database, provider, "test"), ledger, IDS)
-
-
-def ignore_progress(done: int, total: int) -> None:
-    del done, total
 
 
 @dataclass
@@ -43,7 +44,7 @@ class House:
     settings: Settings
     made: dict[Member, DataKey] = field(default_factory=dict)
 
-    def configured(self, **changes: object) -> Settings:
+    def configured(self, **changes: Any) -> Settings:  # noqa: ANN401 - each setting's own type
         return Settings.model_validate({**self.settings.model_dump(exclude_unset=True), **changes})
 
     async def fill(self, settings: Settings, make_scope: MakeScope) -> None:
@@ -129,7 +130,7 @@ async def test_what_broke_off_is_finished_and_nothing_is_lost_meanwhile(
     async with open_key_provider(in_kms, house.database) as provider:
         kms.behave(fault, after=after)
         with pytest.raises(KeyUnavailableError):
-            await rotation(house.database, provider).rotate_provider(ignore_progress)
+            await rotation(house.database, provider).rotate_provider(unheard)
     kms.behave()
     await house.check_opened(in_file)
     await house.check_opened(in_kms)
@@ -152,7 +153,7 @@ async def test_a_key_that_was_lost_meanwhile_is_told_of_and_the_file_is_left(
     in_kms = house.configured(key_provider="aws_kms")
     async with open_key_provider(in_kms, house.database) as provider:
         with pytest.raises(KeyUnavailableError):
-            await rotation(house.database, provider).rotate_provider(ignore_progress)
+            await rotation(house.database, provider).rotate_provider(unheard)
     assert not path.exists()
     path.write_bytes(copy)
     path.chmod(0o600)
