@@ -24,6 +24,13 @@ ROWS: Final = {
         )
         SELECT u.tenant_id, u.id, now(), u.id, u.id, 'document.read', 'file-1', 'allowed', 'leaf' FROM users AS u
     """,
+    "ledger_refusals": """
+        INSERT INTO ledger_pending (
+            tenant_id, id, occurred_at, actor_id, owner_id, action, resource, outcome, leaf
+        )
+        SELECT u.tenant_id, gen_random_uuid(), now(), u.id, u.id, 'document.read', 'file-1', 'denied', 'leaf'
+        FROM users AS u
+    """,
     "api_keys": """
         INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash)
         SELECT u.id, u.tenant_id, u.id, 'uk_00000000', sha256(uuid_send(u.id)) FROM users AS u

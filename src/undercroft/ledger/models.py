@@ -64,6 +64,7 @@ class Act:
             audit when the resource is erased.
         on_behalf_of: The user for whom the actor acted.
         content: SHA-256 of the plaintext that was read or written; the ledger gets a salted commitment to it.
+        refusals: How many refusals this stands for, beyond those with entries of their own.
     """
 
     action: Action
@@ -75,6 +76,7 @@ class Act:
     purpose: str | None = None
     on_behalf_of: UUID | None = None
     content: bytes | None = None
+    refusals: int | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -85,6 +87,8 @@ class Act:
             raise ValueError("a purpose is a code, never a free text")
         if self.content is not None and len(self.content) != 32:
             raise ValueError("the content's SHA-256 has 32 bytes")
+        if self.refusals is not None and (self.refusals < 1 or self.outcome is Outcome.ALLOWED):
+            raise ValueError("what stands for refusals was denied, and is one at least")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,28 @@ class OperatorScope:
     def principal_id(self) -> UUID:
         """The operator."""
         return OPERATOR_ID
+
+
+@dataclass(frozen=True, slots=True)
+class ActorScope:
+    """The scope of a user whose acts the service itself puts on record."""
+
+    tenant_id: UUID
+    principal_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRefusals:
+    """Refusals of one person, of one action, on what one owner has, that are counted and no more appended.
+
+    Attributes:
+        owner_id: None for what is the tenant's.
+    """
+
+    tenant_id: UUID
+    actor_id: UUID
+    action: Action
+    owner_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +223,7 @@ class AuditEntry:
     grant_id: UUID | None
     purpose: str | None
     trace: str | None
+    refusals: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from undercroft.ledger.merkle import HASH_BYTES, Coordinate, Growth
 from undercroft.ledger.models import (
     AuditEntry,
     AuditFilter,
+    CountedRefusals,
     LogHead,
     LogState,
     NewEntry,
@@ -51,8 +52,26 @@ class LedgerRepository:
             [act.outcome for act in acts],
             [act.grant_id for act in acts],
             [act.purpose for act in acts],
+            [act.refusals for act in acts],
             [entry.leaf for entry in entries],
         )
+
+    async def list_refusals(self, connection: AnyConnection, limit: int) -> list[CountedRefusals]:
+        """Counts of refusals that are over, of all tenants."""
+        rows = await _QUERIES.many(connection, "list_refusals", limit)
+        return [
+            CountedRefusals(row["tenant_id"], row["actor_id"], row["action"], row["owner_id"])
+            for row in rows
+        ]
+
+    async def lock_refusals(
+        self, connection: AnyConnection, counted: CountedRefusals
+    ) -> int | None:
+        """How many refusals have no entry of their own, which nobody changes before the transaction ends."""
+        more = await _QUERIES.value(
+            connection, "lock_refusals", counted.actor_id, counted.action, counted.owner_id
+        )
+        return cast("int | None", more)
 
     async def get_log_id(self, connection: AnyConnection, tenant_id: UUID) -> UUID:
         """The id of a tenant's log."""
@@ -262,4 +281,5 @@ def _read_entry(row: Record) -> AuditEntry:
         grant_id=row["grant_id"],
         purpose=row["purpose"],
         trace=row["trace"],
+        refusals=row["refusals"],
     )
