@@ -88,8 +88,18 @@ AS $$
     FOR UPDATE
 $$;
 
--- As before, with the new column.
-CREATE OR REPLACE FUNCTION number_pending_entries(row_limit int) RETURNS TABLE (entry_position bigint, entry_leaf bytea)
+-- Sequencing ----------------------------------------------------------------------------------------------------------
+
+-- Both as before, with the new column, and from a transaction id on. While somebody holds an old snapshot, as a backup does,
+-- the rows that were moved cannot be removed, and each look from the beginning would wade through all of them again: the
+-- cost of numbering would go with the square of what was numbered meanwhile. A sequencer knows below which transaction id
+-- nothing is pending any more. The index tells by itself that a row is below; no dead row is visited.
+--
+-- settled_below is what it knows from then on. Below the oldest transaction id that was running, whatever was committed is
+-- visible, and nothing more can come; of that, what has been taken in the order of transaction ids is gone.
+DROP FUNCTION number_pending_entries(int);
+CREATE FUNCTION number_pending_entries(row_limit int, from_xid xid8)
+RETURNS TABLE (entry_position bigint, entry_leaf bytea, settled_below xid8)
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
@@ -97,32 +107,79 @@ AS $$
         DELETE FROM ledger_pending
         WHERE ctid = ANY(ARRAY(
             SELECT p.ctid FROM ledger_pending AS p
-            WHERE p.tenant_id = current_tenant()
+            WHERE p.tenant_id = current_tenant() AND p.xid >= from_xid
             ORDER BY p.xid, p.ordinal
             LIMIT row_limit
         ))
         RETURNING
             xid, ordinal, id, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome,
             grant_id, purpose, trace, refusals, leaf
-    )
-    INSERT INTO ledger_entries (
-        tenant_id, position, id, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome,
-        grant_id, purpose, trace, refusals, leaf
+    ), moved AS (
+        INSERT INTO ledger_entries (
+            tenant_id, position, id, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome,
+            grant_id, purpose, trace, refusals, leaf
+        )
+        SELECT
+            l.tenant_id, l.size + row_number() OVER (ORDER BY t.xid, t.ordinal) - 1, t.id, t.occurred_at, t.actor_id,
+            t.owner_id, t.on_behalf_of, t.action, t.resource, t.version, t.outcome, t.grant_id, t.purpose, t.trace,
+            t.refusals, t.leaf
+        FROM taken AS t CROSS JOIN ledger_logs AS l
+        WHERE l.tenant_id = current_tenant()
+        RETURNING position, leaf
     )
     SELECT
-        l.tenant_id, l.size + row_number() OVER (ORDER BY t.xid, t.ordinal) - 1, t.id, t.occurred_at, t.actor_id,
-        t.owner_id, t.on_behalf_of, t.action, t.resource, t.version, t.outcome, t.grant_id, t.purpose, t.trace,
-        t.refusals, t.leaf
-    FROM taken AS t CROSS JOIN ledger_logs AS l
-    WHERE l.tenant_id = current_tenant()
-    RETURNING position, leaf
+        m.position, m.leaf,
+        least((SELECT max(t.xid) FROM taken AS t), pg_snapshot_xmin(pg_current_snapshot()))
+    FROM moved AS m
 $$;
 
-REVOKE ALL ON FUNCTION bound_refusals(), list_refusals(int), lock_refusals(uuid, text, uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION list_refusals(int), lock_refusals(uuid, text, uuid) TO undercroft_app;
+-- With it the oldest transaction id that is running, in every row; one row without a tenant where nothing is pending.
+DROP FUNCTION list_pending_ledgers(uuid, int);
+CREATE FUNCTION list_pending_ledgers(after uuid, from_xid xid8, row_limit int)
+RETURNS TABLE (tenant_id uuid, running_from xid8)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+    WITH RECURSIVE pending (tenant_id) AS (
+        (
+            SELECT p.tenant_id FROM ledger_pending AS p
+            WHERE p.tenant_id > after AND p.xid >= from_xid ORDER BY p.tenant_id LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT p.tenant_id FROM ledger_pending AS p
+            WHERE p.tenant_id > pending.tenant_id AND p.xid >= from_xid ORDER BY p.tenant_id LIMIT 1
+        )
+        FROM pending
+        WHERE pending.tenant_id IS NOT NULL
+    ), listed AS (
+        SELECT pending.tenant_id FROM pending WHERE pending.tenant_id IS NOT NULL LIMIT row_limit
+    )
+    SELECT listed.tenant_id, pg_snapshot_xmin(pg_current_snapshot())
+    FROM (VALUES (1)) AS always (one) LEFT JOIN listed ON true
+$$;
+
+-- For readiness and metrics: how far numbering is behind, over all tenants but those.
+DROP FUNCTION find_oldest_pending_entry(uuid[]);
+CREATE FUNCTION measure_pending_entries(ignored uuid[]) RETURNS TABLE (entries bigint, oldest timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$ SELECT count(*), min(occurred_at) FROM ledger_pending WHERE tenant_id <> ALL(ignored) $$;
+
+REVOKE ALL ON FUNCTION
+    bound_refusals(), list_refusals(int), lock_refusals(uuid, text, uuid), number_pending_entries(int, xid8),
+    list_pending_ledgers(uuid, xid8, int), measure_pending_entries(uuid[])
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    list_refusals(int), lock_refusals(uuid, text, uuid), number_pending_entries(int, xid8),
+    list_pending_ledgers(uuid, xid8, int), measure_pending_entries(uuid[])
+TO undercroft_app;
 
 GRANT CREATE ON SCHEMA public TO undercroft_system;
 ALTER FUNCTION bound_refusals() OWNER TO undercroft_system;
 ALTER FUNCTION list_refusals(int) OWNER TO undercroft_system;
 ALTER FUNCTION lock_refusals(uuid, text, uuid) OWNER TO undercroft_system;
+ALTER FUNCTION number_pending_entries(int, xid8) OWNER TO undercroft_system;
+ALTER FUNCTION list_pending_ledgers(uuid, xid8, int) OWNER TO undercroft_system;
+ALTER FUNCTION measure_pending_entries(uuid[]) OWNER TO undercroft_system;
 REVOKE CREATE ON SCHEMA public FROM undercroft_system;

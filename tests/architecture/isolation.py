@@ -59,7 +59,7 @@ SECURITY_DEFINERS: Final = {
     "list_refusals": "counts of refusals that are over, of all tenants: no content",
     "lock_refusals": "settling a count: the service may read it and not change it",
     "lock_ledger": "sequencing: the service may read the log's head and not change it",
-    "find_oldest_pending_entry": "readiness over all tenants: a time and nothing else",
+    "measure_pending_entries": "readiness and metrics over all tenants: a number and a time",
     "wait_for_ledger": "the same, for a rotation of the signing key",
     "number_pending_entries": "sequencing: the service may append to what is pending and not to the log",
     "advance_ledger": "sequencing: publishes the tree over what was numbered",

@@ -171,6 +171,7 @@ async def open_services(
             jobs=JobService(database),
             ledger=journal,
             ledger_reader=ledger_reader,
+            sequencer=sequencer,
             audit=AuditService(
                 database,
                 ledger_reader,

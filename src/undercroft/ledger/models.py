@@ -1,6 +1,7 @@
 """What is put into the ledger, and what is read out of it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -181,6 +182,46 @@ class LogHead:
     frontier: tuple[bytes, ...]
     key_number: int | None
     newest_key: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLogs:
+    """Logs with entries that have no number yet.
+
+    Attributes:
+        tenant_ids: Whose they are, in order.
+        running_from: The oldest transaction id that was running when they were looked for. Of what any lower one has
+            appended, the tenants are all here.
+    """
+
+    tenant_ids: Sequence[UUID]
+    running_from: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEntries:
+    """How far numbering is behind.
+
+    Attributes:
+        count: How many entries have no number yet.
+        oldest: When the oldest of them was made.
+    """
+
+    count: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedEntries:
+    """Entries that were moved into a log.
+
+    Attributes:
+        leaves: Their bytes, in order.
+        settled_below: A transaction id below which nothing is pending in this log, nor ever will be; 0 for none.
+    """
+
+    leaves: Sequence[bytes]
+    settled_below: int
 
 
 @dataclass(frozen=True, slots=True)

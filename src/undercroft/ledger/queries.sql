@@ -50,10 +50,10 @@ UPDATE ledger_keys SET retired_at = now() WHERE tenant_id = $1 AND number < $2 A
 UPDATE ledger_keys SET wrapped_private_key = $3 WHERE tenant_id = $1 AND number = $2;
 
 -- name: list_pending_ledgers :many
-SELECT p.tenant_id FROM list_pending_ledgers($1, $2) AS p (tenant_id);
+SELECT tenant_id, running_from FROM list_pending_ledgers($1, $2, $3) ORDER BY tenant_id;
 
--- name: find_oldest_pending :value
-SELECT find_oldest_pending_entry($1);
+-- name: measure_pending :one
+SELECT entries, oldest FROM measure_pending_entries($1);
 
 -- name: find_checkpoint :value
 SELECT find_ledger_checkpoint($1);
@@ -66,7 +66,7 @@ SELECT
 FROM lock_ledger();
 
 -- name: number_pending_entries :many
-SELECT entry_position, entry_leaf FROM number_pending_entries($1) ORDER BY entry_position;
+SELECT entry_position, entry_leaf, settled_below FROM number_pending_entries($1, $2) ORDER BY entry_position;
 
 -- name: advance_log :exec
 SELECT advance_ledger($1, $2, $3, $4, $5, $6, $7, $8);
