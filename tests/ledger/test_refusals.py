@@ -111,13 +111,14 @@ async def test_each_actor_action_and_owner_has_a_count_of_its_own(
     ann = await make_scope()
     eve, bob = await make_scope(ann.tenant_id), await make_scope(ann.tenant_id)
     # Whoever floods what is their own, or nobody's, hides nothing from others.
-    for actor, owner_id, action in (
+    floods: list[tuple[Member, UUID | None, Action]] = [
         (eve, ann.principal_id, READ),
         (eve, eve.principal_id, READ),
         (eve, None, READ),
         (eve, ann.principal_id, "document.delete"),
         (bob, ann.principal_id, READ),
-    ):
+    ]
+    for actor, owner_id, action in floods:
         await refuse(parts, actor, owner_id, SINGLE + 5, action)
     assert await count(database, ann) == 5 * SINGLE
     assert await refused(database, ann) == [SINGLE + 5] * 5
