@@ -22,7 +22,7 @@ ROWS: Final = {
         INSERT INTO ledger_pending (
             tenant_id, id, occurred_at, actor_id, owner_id, action, resource, outcome, leaf
         )
-        SELECT u.tenant_id, u.id, now(), u.id, u.id, 'document.read', 'file-1', 'allowed', 'leaf' FROM users AS u
+        SELECT u.tenant_id, u.id, now(), u.id, u.id, 'document.read', 'file-1', 'denied', 'leaf' FROM users AS u
     """,
     "api_keys": """
         INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash)
@@ -121,6 +121,7 @@ FILLED_BY_OTHERS: Final = (
     "ledger_logs",
     "ledger_entries",
     "ledger_tiles",
+    "ledger_refusals",
     "user_usage",
     "tenant_usage",
 )

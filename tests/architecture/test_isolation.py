@@ -223,7 +223,7 @@ async def _fill_every_table(owner: AnyConnection, database: Database, member: Me
         for statement in ROWS.values():
             await connection.execute(statement)
         size = await connection.fetchval("SELECT size FROM lock_ledger()")
-        await connection.execute("SELECT number_pending_entries(10)")
+        await connection.execute("SELECT number_pending_entries(10, '0')")
         await connection.execute(
             "SELECT advance_ledger($1, 1, sha256('leaf'), '{1}', '{0}', ARRAY[sha256('tile')], 1, 'checkpoint')",
             size,

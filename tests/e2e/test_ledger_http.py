@@ -4,11 +4,14 @@ import asyncio
 import csv
 import io
 import json
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 import httpx2 as httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.conftest import Service
 from tests.ledger.conftest import act
@@ -19,6 +22,7 @@ from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import running_urls
 from undercroft.ledger.merkle import hash_leaf
+from undercroft.ledger.models import LogScope
 from undercroft.ledger.service import Ledger
 from undercroft.ledger.verification.entries import split_bundle
 from undercroft.ledger.verification.notes import check_signature, parse_checkpoint, parse_key
@@ -164,3 +168,59 @@ def test_what_is_not_there_is_not_found(service: Service, member: str) -> None:
         assert get(service, member, f"/v1/audit/{path}").status_code == 404
     assert get(service, member, "/v1/ledger/inclusion?index=99999999").status_code == 400
     assert get(service, member, "/v1/ledger/consistency?from=9&to=3").status_code == 400
+
+
+class PastClock:
+    """Says what time it was then."""
+
+    def __init__(self, ago: timedelta) -> None:
+        self._ago = ago
+
+    def now(self) -> datetime:
+        return SystemClock().now() - self._ago
+
+    def monotonic(self) -> float:
+        return SystemClock().monotonic()
+
+
+def test_a_log_that_stands_still_shows_in_readiness_and_metrics(
+    service: Service, member: str
+) -> None:
+    """The log is locked as a sequencer locks it that has it and does not go on, and an entry waits from before."""
+
+    def checks() -> tuple[int, str]:
+        answer = get(service, None, "/readyz")
+        return answer.status_code, answer.json()["checks"]["ledger"]
+
+    def pending() -> tuple[float, float]:
+        families = text_string_to_metric_families(get(service, None, "/metrics").text)
+        values = {family.name: family.samples[0].value for family in families if family.samples}
+        return (
+            values["undercroft_ledger_pending_entries"],
+            values["undercroft_ledger_oldest_pending_seconds"],
+        )
+
+    async def stand_still() -> None:
+        urls = running_urls(service.data_dir)
+        assert urls is not None
+        async with Database(urls.service, clock=SystemClock(), size=2) as database:
+            late = Ledger(database, IdSource(), PastClock(timedelta(seconds=40)))
+            actor = await IdentityService(database, late, IdSource(), SystemClock()).authenticate(
+                member
+            )
+            async with database.transaction(LogScope(actor.tenant_id)) as holding:
+                await holding.fetch("SELECT lock_ledger()")
+                async with database.transaction(actor) as transaction:
+                    await late.append(transaction, actor, act(1))
+                status, told = await asyncio.to_thread(checks)
+                assert status == 503
+                assert re.fullmatch(r"an entry has waited \d+ seconds for its number", told)
+                count, age = await asyncio.to_thread(pending)
+                assert count >= 1
+                assert age >= 40
+
+    asyncio.run(stand_still())
+    deadline = monotonic() + 30
+    while checks() != (200, "ok"):
+        assert monotonic() < deadline
+    assert pending()[1] < 40

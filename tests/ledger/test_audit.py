@@ -235,8 +235,10 @@ async def test_sequencing_costs_what_is_pending(
     body = str(
         await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'number_pending_entries'")
     )
-    statement = body.replace("row_limit", "100").replace(
-        "current_tenant()", f"'{member.tenant_id}'::uuid"
+    statement = (
+        body.replace("row_limit", "100")
+        .replace("from_xid", "'3'::xid8")
+        .replace("current_tenant()", f"'{member.tenant_id}'::uuid")
     )
     plan = "\n".join(row[0] for row in await owner.fetch(f"EXPLAIN {statement}"))
     assert "ledger_pending_in_order" in plan
@@ -245,8 +247,10 @@ async def test_sequencing_costs_what_is_pending(
     body = str(
         await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'list_pending_ledgers'")
     )
-    statement = body.replace("row_limit", "100").replace(
-        "> after", "> '00000000-0000-0000-0000-000000000000'"
+    statement = (
+        body.replace("row_limit", "100")
+        .replace("from_xid", "'3'::xid8")
+        .replace("> after", "> '00000000-0000-0000-0000-000000000000'")
     )
     plan = "\n".join(row[0] for row in await owner.fetch(f"EXPLAIN {statement}"))
     assert "Seq Scan" not in plan

@@ -19,7 +19,7 @@ from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.merkle import grow, root_of
-from undercroft.ledger.models import LogScope
+from undercroft.ledger.models import LogScope, PendingLogs
 from undercroft.ledger.notes import checkpoint_text
 from undercroft.ledger.repository import LedgerRepository
 from undercroft.ledger.sequencer import Sequencer, SequencerSettings
@@ -142,7 +142,7 @@ async def test_a_sequencer_that_dies_midway_leaves_nothing_and_another_goes_on(
         "SELECT set_config('undercroft.tenant_id', $1, true)", str(member.tenant_id)
     )
     assert await REPOSITORY.lock_log(dying) is not None
-    assert len(await REPOSITORY.number_pending_entries(dying, 2)) == 2
+    assert len((await REPOSITORY.number_pending_entries(dying, 2)).leaves) == 2
     # It has the log: the other leaves it alone, and waits for nothing.
     assert await asyncio.wait_for(parts.sequencer.sequence(member.tenant_id), PATIENCE) == 0
     dying.terminate()
@@ -187,7 +187,7 @@ async def _race(database: Database, member: Member) -> tuple[int, bool]:
     second = make_parts(database).sequencer
     async with database.transaction(LogScope(member.tenant_id)) as transaction:
         assert await REPOSITORY.lock_log(transaction) is not None
-        leaves = await REPOSITORY.number_pending_entries(transaction, 10)
+        leaves = (await REPOSITORY.number_pending_entries(transaction, 10)).leaves
         head = grow(0, (), leaves)
         race = asyncio.create_task(second.sequence(member.tenant_id))
         blocked = asyncio.create_task(until_blocked(database))
@@ -348,12 +348,12 @@ async def test_a_round_that_fails_is_not_the_sequencers_end(
     listing, failed = LedgerRepository.list_pending_ledgers, asyncio.Event()
 
     async def fail_once(
-        self: LedgerRepository, connection: AnyConnection, after: UUID, limit: int
-    ) -> list[UUID]:
+        self: LedgerRepository, connection: AnyConnection, after: UUID, from_xid: int, limit: int
+    ) -> PendingLogs:
         if not failed.is_set():
             failed.set()
             raise RuntimeError("nobody foresaw this")
-        return await listing(self, connection, after, limit)
+        return await listing(self, connection, after, from_xid, limit)
 
     monkeypatch.setattr(LedgerRepository, "list_pending_ledgers", fail_once)
     settings = SequencerSettings(failure_seconds=0)

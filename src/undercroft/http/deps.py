@@ -22,6 +22,7 @@ from undercroft.kit.settings import Settings
 from undercroft.kit.telemetry import Telemetry
 from undercroft.ledger.audit import AuditService
 from undercroft.ledger.reading import LedgerReader
+from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
@@ -71,6 +72,7 @@ class Services:
     jobs: JobService
     ledger: Ledger
     ledger_reader: LedgerReader
+    sequencer: Sequencer
     audit: AuditService
 
 

@@ -24,6 +24,7 @@ from undercroft.kit.telemetry import Telemetry
 from undercroft.ledger.audit import AuditService
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.reading import LedgerReader
+from undercroft.ledger.refusals import RefusalCounts
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
@@ -96,6 +97,8 @@ async def open_services(
         )
         sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
         run_until_closed(stack, sequencer.run())
+        refusals = RefusalCounts(own, Ledger(own, ids, clock, sequencer.wake))
+        run_until_closed(stack, refusals.settle_for_ever())
         journal = Ledger(database, ids, clock, sequencer.wake)
         identity = IdentityService(database, journal, ids, clock)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
@@ -168,6 +171,7 @@ async def open_services(
             jobs=JobService(database),
             ledger=journal,
             ledger_reader=ledger_reader,
+            sequencer=sequencer,
             audit=AuditService(
                 database,
                 ledger_reader,

@@ -53,6 +53,16 @@ class Telemetry:
             ("kind", "state"),
             registry=self.registry,
         )
+        self.ledger_pending_entries = Gauge(
+            "undercroft_ledger_pending_entries",
+            "Ledger entries of all tenants that have no number yet.",
+            registry=self.registry,
+        )
+        self.ledger_oldest_pending_seconds = Gauge(
+            "undercroft_ledger_oldest_pending_seconds",
+            "Age of the oldest of them; 0 when there is none.",
+            registry=self.registry,
+        )
 
     def connection_acquired(self, seconds: float) -> None:
         """See :class:`undercroft.kit.database.PoolObserver`."""

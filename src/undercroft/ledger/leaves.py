@@ -105,6 +105,8 @@ def encode_leaf(
         )
     if act.purpose is not None:
         fields["purpose"] = committed("purpose", salt, act.purpose.encode())
+    if act.refusals is not None:
+        fields["refusals"] = act.refusals
     if trace is not None:
         fields["trace"] = trace
     if act.version is not None:

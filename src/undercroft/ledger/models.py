@@ -1,6 +1,7 @@
 """What is put into the ledger, and what is read out of it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -64,6 +65,7 @@ class Act:
             audit when the resource is erased.
         on_behalf_of: The user for whom the actor acted.
         content: SHA-256 of the plaintext that was read or written; the ledger gets a salted commitment to it.
+        refusals: How many refusals this stands for, beyond those with entries of their own.
     """
 
     action: Action
@@ -75,6 +77,7 @@ class Act:
     purpose: str | None = None
     on_behalf_of: UUID | None = None
     content: bytes | None = None
+    refusals: int | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -85,6 +88,8 @@ class Act:
             raise ValueError("a purpose is a code, never a free text")
         if self.content is not None and len(self.content) != 32:
             raise ValueError("the content's SHA-256 has 32 bytes")
+        if self.refusals is not None and (self.refusals < 1 or self.outcome is Outcome.ALLOWED):
+            raise ValueError("what stands for refusals was denied, and is one at least")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,28 @@ class OperatorScope:
 
 
 @dataclass(frozen=True, slots=True)
+class ActorScope:
+    """The scope of a user whose acts the service itself puts on record."""
+
+    tenant_id: UUID
+    principal_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRefusals:
+    """Refusals of one person, of one action, on what one owner has, that are counted and no more appended.
+
+    Attributes:
+        owner_id: None for what is the tenant's.
+    """
+
+    tenant_id: UUID
+    actor_id: UUID
+    action: Action
+    owner_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredKey:
     """A log's signing key as it is stored.
 
@@ -155,6 +182,46 @@ class LogHead:
     frontier: tuple[bytes, ...]
     key_number: int | None
     newest_key: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLogs:
+    """Logs with entries that have no number yet.
+
+    Attributes:
+        tenant_ids: Whose they are, in order.
+        running_from: The oldest transaction id that was running when they were looked for. Of what any lower one has
+            appended, the tenants are all here.
+    """
+
+    tenant_ids: Sequence[UUID]
+    running_from: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEntries:
+    """How far numbering is behind.
+
+    Attributes:
+        count: How many entries have no number yet.
+        oldest: When the oldest of them was made.
+    """
+
+    count: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedEntries:
+    """Entries that were moved into a log.
+
+    Attributes:
+        leaves: Their bytes, in order.
+        settled_below: A transaction id below which nothing is pending in this log, nor ever will be; 0 for none.
+    """
+
+    leaves: Sequence[bytes]
+    settled_below: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +264,7 @@ class AuditEntry:
     grant_id: UUID | None
     purpose: str | None
     trace: str | None
+    refusals: int | None
 
 
 @dataclass(frozen=True, slots=True)

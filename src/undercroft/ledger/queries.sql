@@ -1,15 +1,21 @@
 -- name: insert_pending :exec
 INSERT INTO ledger_pending (
     tenant_id, id, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose,
-    trace, leaf
+    trace, refusals, leaf
 )
 SELECT
     $1, n.id, n.occurred_at, $2, n.owner_id, n.on_behalf_of, n.action, n.resource, n.version, n.outcome, n.grant_id,
-    n.purpose, $3, n.leaf
+    n.purpose, $3, n.refusals, n.leaf
 FROM unnest(
     $4::uuid[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::int[], $11::text[],
-    $12::uuid[], $13::text[], $14::bytea[]
-) AS n (id, occurred_at, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose, leaf);
+    $12::uuid[], $13::text[], $14::bigint[], $15::bytea[]
+) AS n (id, occurred_at, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose, refusals, leaf);
+
+-- name: list_refusals :many
+SELECT tenant_id, actor_id, action, owner_id FROM list_refusals($1);
+
+-- name: lock_refusals :value
+SELECT lock_refusals($1, $2, $3);
 
 -- name: get_log_id :one
 SELECT id FROM ledger_logs WHERE tenant_id = $1;
@@ -44,10 +50,10 @@ UPDATE ledger_keys SET retired_at = now() WHERE tenant_id = $1 AND number < $2 A
 UPDATE ledger_keys SET wrapped_private_key = $3 WHERE tenant_id = $1 AND number = $2;
 
 -- name: list_pending_ledgers :many
-SELECT p.tenant_id FROM list_pending_ledgers($1, $2) AS p (tenant_id);
+SELECT tenant_id, running_from FROM list_pending_ledgers($1, $2, $3) ORDER BY tenant_id;
 
--- name: find_oldest_pending :value
-SELECT find_oldest_pending_entry($1);
+-- name: measure_pending :one
+SELECT entries, oldest FROM measure_pending_entries($1);
 
 -- name: find_checkpoint :value
 SELECT find_ledger_checkpoint($1);
@@ -60,7 +66,7 @@ SELECT
 FROM lock_ledger();
 
 -- name: number_pending_entries :many
-SELECT entry_position, entry_leaf FROM number_pending_entries($1) ORDER BY entry_position;
+SELECT entry_position, entry_leaf, settled_below FROM number_pending_entries($1, $2) ORDER BY entry_position;
 
 -- name: advance_log :exec
 SELECT advance_ledger($1, $2, $3, $4, $5, $6, $7, $8);
@@ -89,7 +95,7 @@ SELECT set_config('plan_cache_mode', 'force_custom_plan', true);
 -- name: list_entries :many
 SELECT
     id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose,
-    trace
+    trace, refusals
 FROM ledger_entries
 WHERE tenant_id = $1
   AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3) AND ($4::text IS NULL OR action = $4)
@@ -104,7 +110,7 @@ LIMIT $9;
 (
     SELECT
         id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id,
-        purpose, trace
+        purpose, trace, refusals
     FROM ledger_entries
     WHERE tenant_id = $1 AND owner_id = $10
       AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
@@ -118,7 +124,7 @@ UNION ALL
 (
     SELECT
         id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id,
-        purpose, trace
+        purpose, trace, refusals
     FROM ledger_entries
     WHERE tenant_id = $1 AND actor_id = $10 AND owner_id IS DISTINCT FROM $10 AND outcome = 'allowed'
       AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
@@ -134,7 +140,7 @@ LIMIT $9;
 -- name: find_entry :maybe
 SELECT
     id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose,
-    trace, leaf
+    trace, refusals, leaf
 FROM ledger_entries
 WHERE tenant_id = $1 AND id = $2 AND ($3::uuid IS NULL OR owner_id = $3 OR (actor_id = $3 AND outcome = 'allowed'));
 

@@ -1,7 +1,6 @@
 """The statements of ``queries.sql``, one method each."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final, cast
 from uuid import UUID
 
@@ -13,10 +12,14 @@ from undercroft.ledger.merkle import HASH_BYTES, Coordinate, Growth
 from undercroft.ledger.models import (
     AuditEntry,
     AuditFilter,
+    CountedRefusals,
     LogHead,
     LogState,
     NewEntry,
+    NumberedEntries,
     Outcome,
+    PendingEntries,
+    PendingLogs,
     StoredKey,
 )
 
@@ -51,8 +54,26 @@ class LedgerRepository:
             [act.outcome for act in acts],
             [act.grant_id for act in acts],
             [act.purpose for act in acts],
+            [act.refusals for act in acts],
             [entry.leaf for entry in entries],
         )
+
+    async def list_refusals(self, connection: AnyConnection, limit: int) -> list[CountedRefusals]:
+        """Counts of refusals that are over, of all tenants."""
+        rows = await _QUERIES.many(connection, "list_refusals", limit)
+        return [
+            CountedRefusals(row["tenant_id"], row["actor_id"], row["action"], row["owner_id"])
+            for row in rows
+        ]
+
+    async def lock_refusals(
+        self, connection: AnyConnection, counted: CountedRefusals
+    ) -> int | None:
+        """How many refusals have no entry of their own, which nobody changes before the transaction ends."""
+        more = await _QUERIES.value(
+            connection, "lock_refusals", counted.actor_id, counted.action, counted.owner_id
+        )
+        return cast("int | None", more)
 
     async def get_log_id(self, connection: AnyConnection, tenant_id: UUID) -> UUID:
         """The id of a tenant's log."""
@@ -110,18 +131,19 @@ class LedgerRepository:
         await _QUERIES.execute(connection, "rewrap_key", tenant_id, number, wrapped)
 
     async def list_pending_ledgers(
-        self, connection: AnyConnection, after: UUID, limit: int
-    ) -> list[UUID]:
-        """The tenants with entries that have no number yet, in the order of their ids."""
-        rows = await _QUERIES.many(connection, "list_pending_ledgers", after, limit)
-        return [row["tenant_id"] for row in rows]
+        self, connection: AnyConnection, after: UUID, from_xid: int, limit: int
+    ) -> PendingLogs:
+        """The tenants with entries that have no number yet, but for those of transactions with lower ids."""
+        rows = await _QUERIES.many(connection, "list_pending_ledgers", after, from_xid, limit)
+        tenants = [row["tenant_id"] for row in rows if row["tenant_id"] is not None]
+        return PendingLogs(tenants, rows[0]["running_from"])
 
-    async def find_oldest_pending(
-        self, connection: AnyConnection, ignored: Sequence[UUID]
-    ) -> datetime | None:
-        """When the oldest entry without a number was made, over all tenants but those."""
-        moment = await _QUERIES.value(connection, "find_oldest_pending", ignored)
-        return cast("datetime | None", moment)
+    async def measure_pending(
+        self, connection: AnyConnection, ignored: Sequence[UUID] = ()
+    ) -> PendingEntries:
+        """How many entries have no number, and since when, over all tenants but those."""
+        row = await _QUERIES.one(connection, "measure_pending", ignored)
+        return PendingEntries(row["entries"], row["oldest"])
 
     async def find_checkpoint(self, connection: AnyConnection, log_id: UUID) -> str | None:
         """The checkpoint of any log."""
@@ -139,10 +161,13 @@ class LedgerRepository:
         frontier = split_hashes(row["frontier"])
         return LogHead(row["log_id"], row["size"], frontier, row["key_number"], row["newest_key"])
 
-    async def number_pending_entries(self, connection: AnyConnection, limit: int) -> list[bytes]:
-        """Move the next entries into the locked log; their bytes, in order."""
-        rows = await _QUERIES.many(connection, "number_pending_entries", limit)
-        return [row["entry_leaf"] for row in rows]
+    async def number_pending_entries(
+        self, connection: AnyConnection, limit: int, from_xid: int = 0
+    ) -> NumberedEntries:
+        """Move the next entries into the locked log, looking for none of transactions with lower ids."""
+        rows = await _QUERIES.many(connection, "number_pending_entries", limit, from_xid)
+        settled_below = rows[0]["settled_below"] if rows else 0
+        return NumberedEntries([row["entry_leaf"] for row in rows], settled_below)
 
     async def advance_log(
         self,
@@ -262,4 +287,5 @@ def _read_entry(row: Record) -> AuditEntry:
         grant_id=row["grant_id"],
         purpose=row["purpose"],
         trace=row["trace"],
+        refusals=row["refusals"],
     )

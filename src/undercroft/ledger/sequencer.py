@@ -16,14 +16,16 @@ import structlog
 from undercroft.jobs.dispatch import DATABASE_GONE
 from undercroft.kit.crypto.providers.protocol import KeyUnavailableError
 from undercroft.kit.database import Database
+from undercroft.kit.lru import LruCache
 from undercroft.ledger.keys import LogKeys, SigningKeys
 from undercroft.ledger.merkle import Growth, grow, root_of
-from undercroft.ledger.models import LogScope
+from undercroft.ledger.models import LogScope, PendingEntries
 from undercroft.ledger.notes import checkpoint_text, sign_note
 from undercroft.ledger.repository import LedgerRepository
 
 _FIRST: Final = UUID(int=0)
 _LOGS_AT_ONCE: Final = 100
+_KNOWN_LOGS: Final = 10_000
 _TRIES: Final = 3
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -68,6 +70,10 @@ class Sequencer:
         self._awake = asyncio.Event()
         self._is_reachable = True
         self._failing: set[UUID] = set()
+        # Transaction ids below which nothing is pending: in any log, and in the logs that were numbered last. They are
+        # of one life of the database: of its next, after a restore, they would be wrong.
+        self._settled_below = 0
+        self._settled_logs: LruCache[UUID, int] = LruCache(_KNOWN_LOGS)
 
     def wake(self) -> None:
         """Say that an entry was appended, or soon will have been. From the event loop's thread; costs nothing."""
@@ -102,6 +108,7 @@ class Sequencer:
         try:
             found = await self.sequence_all()
         except DATABASE_GONE as error:
+            self._settled_below, self._settled_logs = 0, LruCache(_KNOWN_LOGS)
             self._note_reachable(reachable=False, error=error)
             return False
         # Whatever else goes wrong, nobody awaits this task: it would end unseen, and no log get a number again.
@@ -118,23 +125,39 @@ class Sequencer:
         The logs that cannot be signed are in the process's log, one by one.
         """
         async with self._database.transaction_without_scope() as transaction:
-            return await self._repository.find_oldest_pending(transaction, sorted(self._failing))
+            ignored = sorted(self._failing)
+            return (await self._repository.measure_pending(transaction, ignored)).oldest
+
+    async def measure_pending(self) -> PendingEntries:
+        """How many entries of any log wait for their numbers, and since when."""
+        async with self._database.transaction_without_scope() as transaction:
+            return await self._repository.measure_pending(transaction)
 
     async def sequence_all(self) -> bool:
         """One round: a batch of each log with pending entries. Whether there were any."""
-        after, found = _FIRST, False
+        after, found, is_settled = _FIRST, False, True
+        running_from: int | None = None
         while True:
             async with self._database.transaction_without_scope() as transaction:
-                tenants = await self._repository.list_pending_ledgers(
-                    transaction, after, _LOGS_AT_ONCE
+                pending = await self._repository.list_pending_ledgers(
+                    transaction, after, self._settled_below, _LOGS_AT_ONCE
                 )
-            for tenant_id in tenants:
-                found = await self._sequence_or_log(tenant_id) or found
-            if len(tenants) < _LOGS_AT_ONCE:
-                return found
-            after = tenants[-1]
+            if running_from is None:
+                running_from = pending.running_from
+            for tenant_id in pending.tenant_ids:
+                count = await self._sequence_or_log(tenant_id)
+                found = found or count > 0
+                # Nothing is left of a log of which this took less than it would have. Of none it cannot be said:
+                # another process may have it.
+                is_settled = is_settled and 0 < count < self._settings.batch
+            if len(pending.tenant_ids) < _LOGS_AT_ONCE:
+                break
+            after = pending.tenant_ids[-1]
+        if is_settled:
+            self._settled_below = running_from
+        return found
 
-    async def _sequence_or_log(self, tenant_id: UUID) -> bool:
+    async def _sequence_or_log(self, tenant_id: UUID) -> int:
         try:
             count = await self.sequence(tenant_id)
         except KeyUnavailableError as error:
@@ -142,16 +165,16 @@ class Sequencer:
             # logs of those after it without numbers.
             _log.error("ledger_key_unavailable", tenant_id=str(tenant_id), reason=error.message)
             self._failing.add(tenant_id)
-            return False
+            return 0
         except DATABASE_GONE:
             raise
         # One tenant's log that cannot be signed, for whatever reason, must not hold up the others'.
         except Exception as error:  # noqa: BLE001
             _log.error("ledger_not_sequenced", tenant_id=str(tenant_id), exc_info=error)
             self._failing.add(tenant_id)
-            return False
+            return 0
         self._failing.discard(tenant_id)
-        return count > 0
+        return count
 
     async def sequence(self, tenant_id: UUID) -> int:
         """Put a batch of a tenant's pending entries into its log, and sign what has not been signed by its newest key.
@@ -181,9 +204,10 @@ class Sequencer:
             # statement's snapshot, which shows the first, and its lock.
             if head.newest_key != keys.number or (head.key_number or 0) > keys.number:
                 return None
-            leaves = await self._repository.number_pending_entries(
-                transaction, self._settings.batch
+            numbered = await self._repository.number_pending_entries(
+                transaction, self._settings.batch, self._settled_logs.get(tenant_id) or 0
             )
+            leaves = numbered.leaves
             if not leaves and head.key_number == keys.number:
                 return 0
             growth, checkpoint = await asyncio.to_thread(
@@ -192,6 +216,9 @@ class Sequencer:
             await self._repository.advance_log(
                 transaction, head.size, growth, keys.number, checkpoint
             )
+        # Known once it has committed.
+        if leaves:
+            self._settled_logs.put(tenant_id, numbered.settled_below)
         return len(leaves)
 
     def _note_reachable(self, *, reachable: bool, error: Exception | None = None) -> None:

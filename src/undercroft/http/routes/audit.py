@@ -42,6 +42,7 @@ _FIELDS: Final = (
     "grant",
     "purpose",
     "trace",
+    "refusals",
     "proof",
 )
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -211,6 +212,7 @@ def _render(entry: AuditEntry) -> JsonObject:
         "grant": None if entry.grant_id is None else grant_reference(entry.grant_id),
         "purpose": entry.purpose,
         "trace": entry.trace,
+        "refusals": entry.refusals,
         "proof": f"/v1/audit/{entry_id}/proof",
     }
 

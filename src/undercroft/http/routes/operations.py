@@ -1,5 +1,6 @@
 """Health, readiness and metrics: for the machinery around the service, so they need no key."""
 
+from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -44,10 +45,18 @@ async def get_readiness(services: ServicesDependency) -> JSONResponse:
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def get_metrics(services: ServicesDependency) -> Response:
-    """Counts and times of this process, and the depth of the queue."""
+    """Counts and times of this process, the depth of the queue, and how far the ledger is behind."""
     services.telemetry.queue_depth.clear()
     for jobs in await services.jobs.count():
         services.telemetry.queue_depth.labels(jobs.kind, jobs.state).set(jobs.count)
+    pending = await services.sequencer.measure_pending()
+    age = (
+        timedelta()
+        if pending.oldest is None
+        else max(timedelta(), services.clock.now() - pending.oldest)
+    )
+    services.telemetry.ledger_pending_entries.set(pending.count)
+    services.telemetry.ledger_oldest_pending_seconds.set(age.total_seconds())
     return Response(
         services.telemetry.render(), media_type="text/plain; version=0.0.4; charset=utf-8"
     )

@@ -31,7 +31,9 @@ _TEXT_FIELDS: Final[dict[str, tuple[str, bool]]] = {
     "trace": (_TRACE, False),
 }
 """Field: the pattern of its value, whether it has to be there. In canonical order."""
-_FIELDS: Final = frozenset({*_TEXT_FIELDS, "v", "version"})
+_COUNT: Final = "refusals"
+_NUMBER: Final = "[1-9][0-9]{0,14}"
+_FIELDS: Final = frozenset({*_TEXT_FIELDS, _COUNT, "v", "version"})
 
 
 def entry_pattern(log: str | None = None) -> re.Pattern[bytes]:
@@ -41,7 +43,11 @@ def entry_pattern(log: str | None = None) -> re.Pattern[bytes]:
         log: The log's id; None for any log, and for groups that hold the values.
     """
     parts: list[str] = []
-    for name, (pattern, required) in _TEXT_FIELDS.items():
+    for name in sorted({*_TEXT_FIELDS, _COUNT}):
+        if name == _COUNT:
+            parts.append(f'(?:"{name}":{_NUMBER},)?')
+            continue
+        pattern, required = _TEXT_FIELDS[name]
         group = f"(?P<{name}>{pattern})" if log is None else f"(?:{pattern})"
         if name == "log" and log is not None:
             group = re.escape(log)
@@ -132,4 +138,7 @@ def _find_wrong_field(fields: dict[str, object]) -> Problem:
                 return Problem(Fault.INVALID_ENTRY, f"has no field {name}")
         elif not (isinstance(text := fields[name], str) and re.fullmatch(pattern, text)):
             return Problem(Fault.INVALID_ENTRY, f"has a wrong value of {name}")
+    count = fields.get(_COUNT)
+    if _COUNT in fields and not (type(count) is int and re.fullmatch(_NUMBER, str(count))):
+        return Problem(Fault.INVALID_ENTRY, f"has a wrong value of {_COUNT}")
     return Problem(Fault.INVALID_ENTRY, "has a wrong value of version")

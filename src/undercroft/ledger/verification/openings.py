@@ -18,7 +18,7 @@ AUDIT: Final = "audit.jsonl"
 _MAX_LINE: Final = 1 << 16
 _PIECE: Final = 1 << 20
 _HASH: Final = re.compile("[0-9a-f]{64}")
-_PLAIN: Final = ("id", "action", "outcome", "time", "trace", "version")
+_PLAIN: Final = ("id", "action", "outcome", "refusals", "time", "trace", "version")
 """What an entry says without a commitment, and its line says again."""
 _NAMED: Final = frozenset({"actor", "on_behalf_of", "resource", "grant", "purpose"})
 """What an opening names, and its line says again."""

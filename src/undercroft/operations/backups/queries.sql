@@ -59,16 +59,16 @@ WITH moved AS (
     DELETE FROM ledger_pending
     RETURNING
         tenant_id, xid, ordinal, id, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome,
-        grant_id, purpose, trace, leaf
+        grant_id, purpose, trace, refusals, leaf
 )
 
 INSERT INTO ledger_pending (
     tenant_id, id, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose,
-    trace, leaf
+    trace, refusals, leaf
 )
 SELECT
     m.tenant_id, m.id, m.occurred_at, m.actor_id, m.owner_id, m.on_behalf_of, m.action, m.resource, m.version,
-    m.outcome, m.grant_id, m.purpose, m.trace, m.leaf
+    m.outcome, m.grant_id, m.purpose, m.trace, m.refusals, m.leaf
 FROM moved AS m
 ORDER BY m.xid, m.ordinal;
 

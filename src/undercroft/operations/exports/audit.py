@@ -58,6 +58,7 @@ def _render(row: Record, salts: Mapping[UUID, bytes]) -> Mapping[str, Any]:
         "grant": None if row["grant_id"] is None else grant_reference(row["grant_id"]),
         "purpose": row["purpose"],
         "trace": row["trace"],
+        "refusals": row["refusals"],
         "openings": _openings(row, salts),
     }
 

@@ -193,7 +193,7 @@ SELECT l.id, l.size, l.checkpoint FROM ledger_logs AS l WHERE l.tenant_id = curr
 -- name: list_entries :many
 SELECT
     e.position, e.id, e.occurred_at, e.actor_id, e.owner_id, e.on_behalf_of, e.action, e.resource, e.version,
-    e.outcome, e.grant_id, e.purpose, e.trace, e.leaf, u.ledger_salt AS actor_salt,
+    e.outcome, e.grant_id, e.purpose, e.trace, e.refusals, e.leaf, u.ledger_salt AS actor_salt,
     b.ledger_salt AS on_behalf_of_salt
 FROM ledger_entries AS e
 LEFT JOIN users AS u ON e.tenant_id = u.tenant_id AND e.actor_id = u.id
