@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from uuid import UUID
 
@@ -388,3 +390,19 @@ async def test_the_oldest_pending_entry_is_told_unless_its_log_cannot_be_signed(
     assert await parts.sequencer.find_oldest_pending() == oldest
     await parts.sequencer.sequence_all()
     assert await parts.sequencer.find_oldest_pending() is None
+
+
+async def test_numbers_do_not_wait_behind_what_waits_for_the_disk(
+    parts: Parts, database: Database, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await append(parts, database, ann, 1)
+    disk = threading.Event()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    upload = asyncio.create_task(asyncio.to_thread(disk.wait))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert await parts.sequencer.sequence(ann.tenant_id) == 1
+    finally:
+        disk.set()
+        await upload

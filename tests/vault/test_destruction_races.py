@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import MakeScope
 from tests.documents import make_documents
-from tests.records import ANY, Cabinet, open_cabinet
+from tests.records import ANN, ANY, Cabinet, open_cabinet
 from tests.stepping import PATIENCE, until_blocked
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database, Transaction
@@ -19,6 +19,7 @@ from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.holds import LegalHolds
+from undercroft.vault.keys import destruction as destruction_module
 from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.errors import KeyDestroyedError, TenantHeldError
 from undercroft.vault.keys.repository import RotationRepository
@@ -48,6 +49,41 @@ def destruction(cabinet: Cabinet, tmp_path: Path) -> TenantDestruction:
 
 def unheard(done: int, total: int) -> None:
     assert done <= total
+
+
+@pytest.fixture
+async def owner(database_urls: DatabaseUrls) -> AsyncGenerator[Database]:
+    async with Database(database_urls.migration, clock=SystemClock(), size=1) as opened:
+        yield opened
+
+
+async def test_no_statement_of_a_destruction_works_on_all_records(
+    cabinet: Cabinet,
+    destruction: TenantDestruction,
+    make_scope: MakeScope,
+    owner: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many there are: a statement may take only so long."""
+    ann = await make_scope()
+    schema = await cabinet.person_schema(ann)
+    for _ in range(5):
+        await cabinet.records.create(ann, schema.id, ANN)
+    async with owner.transaction_without_scope() as transaction:
+        await transaction.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF (SELECT count(*) FROM changed) > 2 * tg_argv[0]::int THEN RAISE 'too many'; END IF;"
+            " RETURN NULL; END $$;"
+            "CREATE TRIGGER few AFTER UPDATE ON records REFERENCING NEW TABLE AS changed"
+            " FOR EACH STATEMENT EXECUTE FUNCTION refuse(1);"
+            "CREATE TRIGGER few AFTER DELETE ON record_digests REFERENCING OLD TABLE AS changed"
+            " FOR EACH STATEMENT EXECUTE FUNCTION refuse(2)"  # each record has two
+        )
+    monkeypatch.setattr(destruction_module, "_BATCH", 2)
+    await destruction.destroy(ann.tenant_id, unheard)
+    assert await cabinet.count(ann, "record_digests") == 0
+    async with cabinet.database.transaction(ann) as transaction:
+        assert await transaction.fetchval("SELECT count(*) FROM records WHERE plain <> '{}'") == 0
 
 
 async def replace_key(transaction: Transaction) -> None:

@@ -6,6 +6,7 @@ leave it alone meanwhile, and go on where one ended.
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -69,6 +70,9 @@ class Sequencer:
         self._repository = LedgerRepository()
         self._awake = asyncio.Event()
         self._is_reachable = True
+        # Its own: uploads may have all the shared ones wait for the disk, and PostgreSQL ends a session that does nothing
+        # with a log's lock for a second.
+        self._thread = ThreadPoolExecutor(1, "sequencer")
         self._failing: set[UUID] = set()
         # Transaction ids below which nothing is pending: in any log, and in the logs that were numbered last. They are
         # of one life of the database: of its next, after a restore, they would be wrong.
@@ -210,8 +214,8 @@ class Sequencer:
             leaves = numbered.leaves
             if not leaves and head.key_number == keys.number:
                 return 0
-            growth, checkpoint = await asyncio.to_thread(
-                grow_and_sign, head.size, head.frontier, leaves, keys
+            growth, checkpoint = await asyncio.get_running_loop().run_in_executor(
+                self._thread, grow_and_sign, head.size, head.frontier, leaves, keys
             )
             await self._repository.advance_log(
                 transaction, head.size, growth, keys.number, checkpoint

@@ -55,12 +55,16 @@ class TenantDestruction:
     async def _destroy_keys(
         self, transaction: Transaction, scope: Scope, progress: Progress
     ) -> None:
-        """In the order in which everybody locks: the tenant's keys, contents, then chunks and their statistics."""
+        """In the order in which everybody locks: the tenant's keys, contents, records, chunks and their statistics."""
         await self._repository.lock_tenant_keys(transaction)
         await self._repository.lock_all_tenant_keys(transaction)
         blob: UUID | None = _FIRST
         while blob is not None:
             blob = await self._repository.lock_blobs(transaction, blob, _BATCH)
+        # Before the keys: what is left then, the database empties in one statement (delete_tenant_record_index).
+        record: UUID | None = _FIRST
+        while record is not None:
+            record = await self._repository.empty_records(transaction, record, _BATCH)
         total = await self._repository.count_chunks(transaction)
         try:
             destroyed = await self._repository.destroy_tenant_keys(transaction)

@@ -159,6 +159,21 @@ SELECT locked.id FROM (
 ORDER BY locked.id DESC
 LIMIT 1;
 
+-- name: empty_records :value
+-- What some of the tenant's records, in the order of their ids, are found by; answers the last of them.
+WITH batch AS (
+    SELECT r.id FROM records AS r
+    WHERE r.tenant_id = current_tenant() AND r.id > $1
+    ORDER BY r.id LIMIT $2
+    FOR UPDATE
+), emptied AS (
+    UPDATE records SET plain = '{}' WHERE id IN (SELECT batch.id FROM batch)
+), forgotten AS (
+    DELETE FROM record_digests WHERE record_id IN (SELECT batch.id FROM batch)
+)
+
+SELECT batch.id FROM batch ORDER BY batch.id DESC LIMIT 1;
+
 -- name: count_chunks :value
 SELECT coalesce((SELECT s.chunk_count FROM corpus_statistics AS s WHERE s.tenant_id = current_tenant()), 0);
 

@@ -128,6 +128,10 @@ class RotationRepository:
         """Lock some of the tenant's contents from behind ``after`` on; the last one, None when there were none."""
         return cast("UUID | None", await _QUERIES.value(transaction, "lock_blobs", after, limit))
 
+    async def empty_records(self, transaction: Transaction, after: UUID, limit: int) -> UUID | None:
+        """Empty what the tenant's next records behind ``after`` are found by; the last one, None if there were none."""
+        return cast("UUID | None", await _QUERIES.value(transaction, "empty_records", after, limit))
+
     async def count_chunks(self, transaction: Transaction) -> int:
         """How many chunks the tenant's index has."""
         return int(await _QUERIES.value(transaction, "count_chunks"))
