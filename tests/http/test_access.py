@@ -1,9 +1,11 @@
 """Every route asks who is there, once; only what the machinery around the service reads does not."""
 
 import asyncio
+import inspect
 import re
 from collections.abc import Iterator
-from typing import Annotated, Final
+from types import FunctionType
+from typing import Annotated, Final, cast
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.dependencies.models import Dependant
@@ -32,6 +34,27 @@ def count_checks(dependant: Dependant) -> int:
     return (call is _CHECK) + sum(map(count_checks, dependant.dependencies))
 
 
+MORE_THAN_USE: Final = {
+    "PUT /v1/documents/{file_id}/legal-hold": Permission.ADMINISTER,
+    "DELETE /v1/documents/{file_id}/legal-hold": Permission.ADMINISTER,
+    "GET /ledger/{log}/tile/entries/{path:path}": Permission.READ_LEDGER,
+    "GET /ledger/{log}/tile/{level}/{path:path}": Permission.READ_LEDGER,
+    "GET /v1/ledger": Permission.READ_LEDGER,
+    "GET /v1/ledger/inclusion": Permission.READ_LEDGER,
+    "GET /v1/ledger/consistency": Permission.READ_LEDGER,
+}
+"""The routes that ask for another permission than to use what one owns."""
+
+
+def find_permissions(dependant: Dependant) -> Iterator[Permission]:
+    """What the access checks of a route ask for."""
+    call = dependant.call
+    if getattr(call, "__code__", None) is _CHECK:
+        yield from inspect.getclosurevars(cast("FunctionType", call)).nonlocals.values()
+    for needed in dependant.dependencies:
+        yield from find_permissions(needed)
+
+
 def checks_by_route(application: FastAPI) -> dict[str, int]:
     """The number of access checks of each method and path."""
     return dict(_checks(application))
@@ -55,6 +78,21 @@ def test_every_route_has_exactly_one_access_check() -> None:
     assert len(checks) > 25
     for route, count in checks.items():
         assert count == (0 if route.split(" ")[1] in OPEN else 1), route
+
+
+def test_each_route_asks_for_the_permission_that_is_listed() -> None:
+    application = create_application(Settings(), "postgresql://nobody@127.0.0.1/none", _running)
+    asked: dict[str, Permission] = {}
+    for context in iter_route_contexts(application.routes):
+        route = context.original_route
+        if isinstance(route, APIRoute):
+            for permission in find_permissions(route.dependant):
+                asked |= {
+                    f"{method} {context.path}": permission for method in context.methods or ()
+                }
+    assert len(asked) > 60
+    more = {route: asks for route, asks in asked.items() if asks is not Permission.USE}
+    assert more == MORE_THAN_USE
 
 
 async def test_no_route_reads_a_body_before_it_knows_who_sends_it() -> None:

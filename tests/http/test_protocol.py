@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from undercroft.http import protocol
 from undercroft.http.protocol import MAX_HEAD_BYTES, BoundedProtocol
@@ -40,8 +40,20 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 async def connect() -> AsyncGenerator[Connect]:
     """Opens connections to a server that speaks the protocol."""
+    async with serving(echo) as open_connection:
+        yield open_connection
+
+
+@asynccontextmanager
+async def serving(application: ASGIApp) -> AsyncGenerator[Connect]:
+    """A server of an application."""
     config = uvicorn.Config(
-        echo, http=BoundedProtocol, ws="none", lifespan="off", log_config=None, access_log=False
+        application,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
     )
     config.load()
     state = uvicorn.Server(config).server_state
@@ -138,3 +150,33 @@ async def test_a_client_that_stops_in_the_middle_is_let_go(
     writer.write(start)
     answer = await _answer(reader)  # ends only when the server closes
     assert answer.count(b"HTTP/1.1 200") == start.endswith(b"ab" + HEAD)
+
+
+async def test_a_client_that_does_not_read_its_answer_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocol, "READ_SECONDS", 0.05)
+    ended = asyncio.Event()
+
+    async def pour(scope: Scope, receive: Receive, send: Send) -> None:
+        """More than all buffers on the way hold."""
+        del scope, receive
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(1_000):
+            await send({"type": "http.response.body", "body": bytes(1 << 16), "more_body": True})
+        ended.set()
+
+    async with serving(pour) as connect:
+        _, writer = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(10):
+            await ended.wait()
+
+
+async def test_a_client_that_reads_slowly_gets_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "READ_SECONDS", 5.0)
+    async with serving(echo) as connect:
+        reader, writer = await connect()
+        body = bytes(8 << 20)
+        writer.write(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert (await _answer(reader)).endswith(body)

@@ -144,6 +144,30 @@ async def test_an_erasure_that_waited_for_a_hold_is_refused(
     assert (await documents.get(ann, document_id)).hold_reason == "litigation"
 
 
+@pytest.mark.parametrize(
+    "changes", [DocumentChanges(name="other.txt"), DocumentChanges(metadata={})], ids=str
+)
+async def test_what_a_change_would_forget_is_kept_by_a_hold_that_it_waited_for(
+    documents: DocumentService, make_scope: MakeScope, observer: Database, changes: DocumentChanges
+) -> None:
+    """Versions keep contents; of a name and of metadata there is only the last."""
+    ann = await make_scope()
+    holds = LegalHolds(documents._database, documents._ledger)
+    document_id = await create(documents, ann)
+    await documents.update(ann, document_id, DocumentChanges(metadata={"case": "42"}), None)
+    async with documents._database.transaction(ann) as transaction:
+        await holds._lock(transaction, document_id)
+        changing = asyncio.create_task(documents.update(ann, document_id, changes, None))
+        await until_blocked(observer)
+        await holds._repository.hold_document(transaction, document_id, "litigation")
+    with pytest.raises(LegalHoldError):
+        await changing
+    kept = await documents.get(ann, document_id)
+    assert (kept.filename, kept.metadata) == ("mill.txt", {"case": "42"})
+    sealed = await documents.update(ann, document_id, DocumentChanges(is_sealed=True), None)
+    assert sealed.is_sealed
+
+
 async def test_a_hold_that_waited_for_an_erasure_finds_no_document(
     documents: DocumentService, make_scope: MakeScope, observer: Database
 ) -> None:

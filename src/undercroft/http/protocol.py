@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 30.0
 BODY_SECONDS: Final = 60.0
+READ_SECONDS: Final = 120.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -19,10 +20,14 @@ class BoundedProtocol(HttpToolsProtocol):
     A request's line and headers take at most :data:`MAX_HEAD_BYTES`, beyond what one read brings, and come within
     :data:`HEAD_SECONDS`. So do chunk extensions and trailers: they count between two pieces of a body, which follow
     each other within :data:`BODY_SECONDS`.
+
+    Whoever reads nothing for :data:`READ_SECONDS` of an answer that the buffers on the way do not hold gets no more of
+    it: it keeps its place until it is sent.
     """
 
     _unread = 0
     _deadline: asyncio.TimerHandle | None = None
+    _unread_answer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as the base class has it
         """Wait for a request."""
@@ -32,7 +37,20 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._stop_waiting()
+        self.resume_writing()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The buffers are full: expect the client to read."""
+        super().pause_writing()
+        self._unread_answer = self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        if self._unread_answer is not None:
+            self._unread_answer.cancel()
+            self._unread_answer = None
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, unless it leads nowhere."""

@@ -48,8 +48,8 @@ class LegalHoldError(UndercroftError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The document is under legal hold: nobody can delete or erase it before an admin of your tenant has "
-            "lifted the hold.",
+            "The document is under legal hold: nobody can delete or erase it, or change its name or metadata, before "
+            "an admin of your tenant has lifted the hold.",
             kind=ErrorKind.CONFLICT,
             code="legal_hold",
         )

@@ -85,6 +85,11 @@ class DocumentChanges:
     metadata: Mapping[str, str] | None = None
     is_sealed: bool | None = None
 
+    @property
+    def forget(self) -> bool:
+        """Whether something is replaced that no version keeps."""
+        return self.name is not None or self.metadata is not None
+
 
 @dataclass(frozen=True, slots=True)
 class LegalHold:

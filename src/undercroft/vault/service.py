@@ -194,9 +194,13 @@ class DocumentService:
         Raises:
             NotFoundError: When the principal may see no such document.
             StaleDocumentError: When it is at none of the expected revisions.
+            LegalHoldError: When it is under legal hold, and its name or its metadata would be forgotten.
         """
         async with self._access.refusing(scope, "document.update", document_id) as transaction:
+            # Against a hold at the same instant: it is placed before this, and seen here, or waits for the result.
             document = await self._access.lock(transaction, document_id, expected)
+            if document.held_at is not None and changes.forget:
+                raise LegalHoldError
             row = await self._repository.find_document(transaction, document_id)
             if row is None:
                 raise no_document(document_id)

@@ -56,6 +56,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
         "$ref": "#/$defs/a",
     },
     "many": {"properties": {str(n): {} for n in range(3_000)}},
+    "long names": {"properties": {"k" * 3_000: {"properties": {str(n): {} for n in range(1_900)}}}},
     "large": {"description": "x" * 70_000},
     "no type": {"type": "number of things"},
     "no schema": {"properties": 1},

@@ -81,7 +81,7 @@ async def get_document(
 
 
 @router.patch(
-    "/v1/documents/{file_id}", summary="Change a document", responses=errors(404, 412, 428)
+    "/v1/documents/{file_id}", summary="Change a document", responses=errors(404, 409, 412, 428)
 )
 async def update_document(
     file_id: str,

@@ -20,6 +20,19 @@ class RecordTooLargeError(UndercroftError):
         )
 
 
+class PlainFieldTooLargeError(UndercroftError):
+    """The value of a plain field is over the limit, where it is kept or where it is looked for."""
+
+    def __init__(self, field: str, limit: int) -> None:
+        super().__init__(
+            f"A plain field is at most {limit // 1024} KiB as JSON. Look for something shorter, or have the schema's "
+            "maker take the field out of plain_fields.",
+            kind=ErrorKind.UNPROCESSABLE,
+            param=field[:200],
+            code="plain_field_too_large",
+        )
+
+
 class LockLostError(UndercroftError):
     """The caller's lock has ended."""
 

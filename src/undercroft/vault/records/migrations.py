@@ -23,9 +23,10 @@ from undercroft.vault.records.patches import Operation, apply_patch
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import version_content
 from undercroft.vault.records.service import require_object
-from undercroft.vault.records.storage import RecordStorage, check_size, subject_of
+from undercroft.vault.records.storage import RecordStorage, check_plain, check_size, subject_of
 from undercroft.vault.schemas.json_text import canonical, load_canonical
 from undercroft.vault.schemas.models import Schema
+from undercroft.vault.schemas.pointers import read_fields
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.schemas.service import subject_of as schema_subject
 
@@ -239,6 +240,7 @@ class RecordMigrations:
         # A large patch takes a while, which belongs into no event loop.
         data = await asyncio.to_thread(lambda: require_object(apply_patch(record.data, operations)))
         check_size(data)
+        check_plain(read_fields(data, schema.definition.plain_fields))
         (await self._schemas.validator(schema)).check(data)
         return data
 

@@ -26,7 +26,7 @@ from undercroft.vault.records.models import (
 )
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import version_content
-from undercroft.vault.records.storage import RecordStorage, subject_of
+from undercroft.vault.records.storage import RecordStorage, check_plain, subject_of
 from undercroft.vault.refusals import Target, recording_refusal
 from undercroft.vault.schemas.json_text import check_json
 from undercroft.vault.schemas.models import Schema
@@ -56,6 +56,7 @@ class RecordService:
             NotFoundError: When the tenant has no such schema.
             SchemaMismatchError: When the schema does not allow the data.
             RecordTooLargeError: When the data is over the limit.
+            PlainFieldTooLargeError: When a plain field is over its own.
         """
         async with self._database.transaction(scope) as transaction:
             schema = await self._schemas.read(transaction, schema_id)
@@ -111,6 +112,7 @@ class RecordService:
         Raises:
             NotFoundError: When the tenant has no such schema.
             UnknownFieldError: When a field is neither plain nor indexed in the schema's latest version.
+            PlainFieldTooLargeError: When a plain field is to be found by too large a value.
         """
         async with self._database.transaction(scope) as transaction:
             schema = await self._schemas.read(transaction, schema_id)
@@ -256,6 +258,7 @@ class RecordService:
                 )
             else:
                 raise UnknownFieldError(condition.field)
+        check_plain(plain)
         return plain, digests
 
     async def _append(

@@ -14,7 +14,11 @@ from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import Subject
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.records.errors import RECORD_PREFIX, RecordTooLargeError
+from undercroft.vault.records.errors import (
+    RECORD_PREFIX,
+    PlainFieldTooLargeError,
+    RecordTooLargeError,
+)
 from undercroft.vault.records.models import DamagedRecord, Record, RecordPage
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import RECORD_KEY, open_version, seal_version
@@ -27,6 +31,8 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 
 LARGEST_DATA: Final = 256 * 1024
 """Bytes, in canonical JSON."""
+LARGEST_PLAIN_FIELD: Final = 2 * 1024
+"""The same."""
 
 
 class RecordStorage:
@@ -52,6 +58,7 @@ class RecordStorage:
 
         Raises:
             RecordTooLargeError: When the data is over the limit.
+            PlainFieldTooLargeError: When a plain field is over its own.
         """
         check_size(data)
         record_id = self._ids.new()
@@ -79,6 +86,7 @@ class RecordStorage:
 
         Raises:
             RecordTooLargeError: When the data is over the limit.
+            PlainFieldTooLargeError: When a plain field is over its own.
         """
         check_size(data)
         number = record.latest + 1
@@ -217,5 +225,21 @@ def check_size(data: Mapping[str, Any]) -> None:
         raise RecordTooLargeError(LARGEST_DATA)
 
 
+def check_plain(fields: Mapping[str, Any]) -> None:
+    """Refuse plain fields that are too large to be kept or looked for.
+
+    The database looks for each part of what is wanted among all parts of what is there, so that of two large arrays one
+    look-up would keep a connection busy until it is cut off.
+
+    Raises:
+        PlainFieldTooLargeError: When one is.
+    """
+    for field, value in fields.items():
+        if len(canonical(value)) > LARGEST_PLAIN_FIELD:
+            raise PlainFieldTooLargeError(field, LARGEST_PLAIN_FIELD)
+
+
 def _plain(schema: Schema, data: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(schema.id): read_fields(data, schema.definition.plain_fields)}
+    fields = read_fields(data, schema.definition.plain_fields)
+    check_plain(fields)
+    return {str(schema.id): fields}

@@ -16,6 +16,8 @@ MOST_CHECKS: Final = 200
 """Of one value. A choice of a hundred alternatives passes."""
 MOST_SUBSCHEMAS: Final = 2_000
 MOST_PATTERNS: Final = 100
+LONGEST_PLACE: Final = 2_048
+"""Characters of the pointer to a subschema: each is looked up from the root."""
 LONGEST_PATTERN: Final = 500
 _ENDLESS: Final = 1 << 30
 """More than any limit: what branches would count to numbers of many digits."""
@@ -78,6 +80,8 @@ class SchemaCost:
             pointer = waiting.pop()
             if pointer in self._found:
                 continue
+            if len(pointer) > LONGEST_PLACE:
+                raise InvalidSchemaError("its names are too long to find a place in it.", pointer)
             if len(self._found) >= MOST_SUBSCHEMAS:
                 raise InvalidSchemaError(f"it has more than {MOST_SUBSCHEMAS:,} subschemas.")
             self._found[pointer] = found = _Subschema(self._resolve(pointer))
@@ -113,10 +117,12 @@ class SchemaCost:
         weights = {pointer: weigh(found.schema) for pointer, found in self._found.items()}
         inside = dict.fromkeys(self._found, 0)
         for _ in range(DEEPEST + 1):
-            inside = self._one_level_up(inside, weights)
+            below, inside = inside, self._one_level_up(inside, weights)
             pointer = max(inside, key=inside.__getitem__)
             if limit is not None and inside[pointer] > limit:
                 raise _too_costly(pointer)
+            if inside == below:
+                break  # no part of it lies deeper
         return inside[""]
 
     def _one_level_up(

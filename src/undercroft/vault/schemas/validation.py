@@ -91,7 +91,7 @@ class SchemaValidator:
             place = quote(_pointer(problem))
             raise SchemaMismatchError(
                 f"The data does not match its schema: '{place or '/'}' {_reason(problem)}.", place
-            ) from problem
+            ) from None  # it names members of the data, which no traceback should
 
 
 def check_definition(definition: Definition) -> SchemaValidator:
