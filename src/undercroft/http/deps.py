@@ -7,16 +7,19 @@ from typing import Annotated, Any, Final, cast
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.health import Readiness
+from undercroft.http.json_bodies import StrictRequest
 from undercroft.identity.errors import UnauthenticatedError
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobService
 from undercroft.kit.clock import Clock
+from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.kit.telemetry import Telemetry
@@ -104,9 +107,21 @@ class AuthenticatedRoute(APIRoute):
                 )
             services = await get_services(request)
             request.state.principal = await services.identity.authenticate(credentials.credentials)
-            return await handle(request)
+            try:
+                return await handle(_strict(request))
+            except HTTPException as error:
+                # The framework calls whatever ends the reading of a body a malformed one.
+                if isinstance(error.__cause__, UndercroftError | OSError):
+                    raise error.__cause__ from None
+                raise
 
         return authenticate
+
+
+def _strict(request: Request) -> StrictRequest:
+    if isinstance(request, StrictRequest):
+        return request
+    return StrictRequest(request.scope, request.receive)
 
 
 def authorised(permission: Permission) -> Callable[..., Awaitable[Principal]]:

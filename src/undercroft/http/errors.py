@@ -30,10 +30,10 @@ _REASONS: Final = {
     "extra_forbidden": "is not a field that is known here",
     "none_required": "is not supported yet; leave it out",
     "not_supported": "is not supported yet; leave it out",
-    "too_many_values": "the body holds more than 20,000 values",
-    "nul_character": "a text contains a NUL character",
-    "lone_surrogate": "a text contains half of a surrogate pair",
-    "json_invalid": "the body is not valid JSON",
+    "too_many_values": "holds more than 20,000 values",
+    "nul_character": "contains a NUL character",
+    "lone_surrogate": "contains half of a surrogate pair",
+    "json_invalid": "is not valid JSON",
     "model_attributes_type": "should be a JSON object, sent as application/json",
     "dict_type": "should be a JSON object",
 }
@@ -149,7 +149,9 @@ def _invalid_body(problems: Sequence[Mapping[str, Any]]) -> UndercroftError:
     """One sentence for each of the first problems, naming its field."""
     relevant = _without_missed_branches(problems[:_MOST_PROBLEMS])
     named = [(_field(problem["loc"]), _reason(problem)) for problem in relevant[:5]]
-    text = "; ".join(f"'{field}' {reason}" if field else reason for field, reason in named)
+    text = "; ".join(
+        f"'{field}' {reason}" if field else f"the body {reason}" for field, reason in named
+    )
     param = next((field for field, _ in named if field), None)
     return UndercroftError(f"Invalid request: {text}.", kind=ErrorKind.INVALID_REQUEST, param=param)
 

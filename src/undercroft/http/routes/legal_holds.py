@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency, authorised
 from undercroft.http.document_views import require_document_id
+from undercroft.http.objects import LegalHoldObject
 from undercroft.http.openai.contract import errors
 from undercroft.http.wire import RequestBody
 from undercroft.identity.models import Permission, Principal
@@ -32,7 +33,10 @@ class PlaceLegalHold(RequestBody):
 
 
 @router.put(
-    "/v1/documents/{file_id}/legal-hold", summary="Place a legal hold", responses=errors(404)
+    "/v1/documents/{file_id}/legal-hold",
+    summary="Place a legal hold",
+    response_model=LegalHoldObject,
+    responses=errors(404),
 )
 async def place_legal_hold(
     file_id: str, body: PlaceLegalHold, caller: Admin, services: ServicesDependency
