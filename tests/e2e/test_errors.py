@@ -188,6 +188,7 @@ def test_what_is_too_large_is_413_with_and_without_a_declared_length(http: httpx
     )
     assert streamed.status_code == 413
     assert streamed.json()["error"]["code"] == "too_large"
+    assert "max_body_bytes" in streamed.json()["error"]["message"]
 
 
 def test_an_unsupported_type_is_415_by_its_content(http: httpx.Client) -> None:
