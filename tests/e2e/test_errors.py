@@ -174,6 +174,22 @@ def test_hostile_json_is_refused_with_its_code(
     assert answer.json()["error"]["code"] == code
 
 
+@pytest.mark.parametrize(
+    ("path", "unknown"),
+    [
+        ("/v1/audit?outcome=denied", "outcome"),
+        ("/v1/records?limit=1&order=desc", "order"),
+        ("/v1/documents?owner=me", "owner"),
+        ("/v1/usage?%C3%A9=1", "\\xe9"),
+    ],
+)
+def test_a_misspelt_filter_is_not_ignored(http: httpx.Client, path: str, unknown: str) -> None:
+    error = http.get(path).json()["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", unknown)
+    assert http.get(path, headers={"Authorization": "Bearer none"}).status_code == 401
+    assert http.get("/v1/files?owner=me").status_code == 200  # as OpenAI does
+
+
 def test_what_is_too_large_is_413_with_and_without_a_declared_length(http: httpx.Client) -> None:
     assert upload(http, b"a" * 2_200_000).status_code == 413
     assert upload(http, b"a" * 2_050_000).status_code == 413

@@ -19,7 +19,7 @@ from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobService
 from undercroft.kit.clock import Clock
-from undercroft.kit.errors import UndercroftError
+from undercroft.kit.errors import InvalidRequestError, UndercroftError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.kit.telemetry import Telemetry
@@ -77,6 +77,7 @@ class Services:
     audit: AuditService
 
 
+_QUOTED: Final = 100
 _BEARER: Final = HTTPBearer(auto_error=False, description="An Undercroft API key.")
 
 
@@ -107,6 +108,7 @@ class AuthenticatedRoute(APIRoute):
                 )
             services = await get_services(request)
             request.state.principal = await services.identity.authenticate(credentials.credentials)
+            self.check_query(request)
             try:
                 return await handle(_strict(request))
             except HTTPException as error:
@@ -116,6 +118,31 @@ class AuthenticatedRoute(APIRoute):
                 raise
 
         return authenticate
+
+    def check_query(self, request: Request) -> None:
+        """Decide whether the query parameters are taken. OpenAI ignores those that it does not know."""
+
+
+class NativeRoute(AuthenticatedRoute):
+    """A route that is no face of OpenAI's: it refuses query parameters that it does not know.
+
+    A filter that is misspelt and ignored answers everything.
+    """
+
+    def check_query(self, request: Request) -> None:
+        """Refuse parameters that the route does not name.
+
+        Raises:
+            InvalidRequestError: When there is one.
+        """
+        known = {field.alias for field in self.dependant.query_params}
+        unknown = sorted(set(request.query_params) - known)
+        if unknown:
+            name = unknown[0][:_QUOTED].encode("ascii", "backslashreplace").decode()
+            takes = f"those are: {', '.join(sorted(known))}" if known else "it takes none"
+            raise InvalidRequestError(
+                f"'{name}' is not a query parameter of this path; {takes}.", param=name
+            )
 
 
 def _strict(request: Request) -> StrictRequest:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from starlette.responses import Response, StreamingResponse
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.objects import AuditEntryObject, OpenedAuditEntryObject, Page
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
@@ -47,7 +47,7 @@ _FIELDS: Final = (
 )
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
-router = APIRouter(tags=["audit"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["audit"], route_class=NativeRoute)
 
 
 def _storable_time(moment: datetime) -> datetime:

@@ -15,7 +15,7 @@ from undercroft.http.conditional import (
     is_known,
     select_range,
 )
-from undercroft.http.deps import AuthenticatedRoute, Caller, Services, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, Services, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.errors import render_error
 from undercroft.http.openai.contract import answers, errors
@@ -24,7 +24,7 @@ from undercroft.identity.models import Principal
 from undercroft.vault.models import DocumentVersion
 from undercroft.vault.versions import Span, VersionContent
 
-router = APIRouter(tags=["documents"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["documents"], route_class=NativeRoute)
 
 _BYTES: Final[dict[str, Any]] = {"application/octet-stream": {}}
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {

@@ -14,7 +14,7 @@ from undercroft.http.conditional import (
     require_revisions,
     revision_tag,
 )
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.document_views import render_document, render_version, require_document_id
 from undercroft.http.objects import DocumentObject, DocumentVersionObject, ErasedDocument, Page
 from undercroft.http.openai.contract import answers, errors
@@ -25,7 +25,7 @@ from undercroft.kit.ids import render_id
 from undercroft.vault.access import DOCUMENT_PREFIX
 from undercroft.vault.models import Document, DocumentChanges
 
-router = APIRouter(tags=["documents"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["documents"], route_class=NativeRoute)
 
 CHANGED: Final = answers(200, "The document as it is now.", "ETag")
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.objects import JobObject, Page
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
@@ -14,7 +14,7 @@ from undercroft.jobs.models import Job, JobState
 from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.ids import render_id
 
-router = APIRouter(tags=["jobs"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["jobs"], route_class=NativeRoute)
 
 
 @router.get("/v1/jobs", summary="List jobs", response_model=Page[JobObject], responses=errors(404))

@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from undercroft.http.deps import AuthenticatedRoute, LedgerCaller, ServicesDependency
+from undercroft.http.deps import LedgerCaller, NativeRoute, ServicesDependency
 from undercroft.http.objects import ConsistencyProof, InclusionProof, LedgerObject
 from undercroft.http.openai.contract import errors
 from undercroft.http.wire import require_id
@@ -44,7 +44,7 @@ def _octets() -> dict[int | str, dict[str, Any]]:
 
 
 public_router = APIRouter(tags=["ledger"])
-router = APIRouter(tags=["ledger"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["ledger"], route_class=NativeRoute)
 
 
 @public_router.get(

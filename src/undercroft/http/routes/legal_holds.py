@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.responses import Response
 
-from undercroft.http.deps import AuthenticatedRoute, ServicesDependency, authorised
+from undercroft.http.deps import NativeRoute, ServicesDependency, authorised
 from undercroft.http.document_views import require_document_id
 from undercroft.http.objects import LegalHoldObject
 from undercroft.http.openai.contract import errors
@@ -15,7 +15,7 @@ from undercroft.identity.models import Permission, Principal
 from undercroft.kit.ids import render_id
 from undercroft.vault.access import DOCUMENT_PREFIX
 
-router = APIRouter(tags=["documents"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["documents"], route_class=NativeRoute)
 
 Admin = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import RecordLockObject, ReleasedLock
 from undercroft.http.openai.contract import errors
@@ -15,7 +15,7 @@ from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.vault.records.locks import LONGEST_LEASE
 from undercroft.vault.records.models import Lock
 
-router = APIRouter(tags=["records"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["records"], route_class=NativeRoute)
 
 
 class LockRecord(RequestBody):

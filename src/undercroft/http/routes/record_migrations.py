@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import DryRunObject, MigrationObject
 from undercroft.http.openai.contract import answers, errors
@@ -19,7 +19,7 @@ from undercroft.vault.records.models import DryRun, Migration
 from undercroft.vault.records.patches import check_patch
 from undercroft.vault.schemas.errors import SCHEMA_PREFIX
 
-router = APIRouter(tags=["schemas"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["schemas"], route_class=NativeRoute)
 
 
 class MigrateRecords(RequestBody):

@@ -17,7 +17,7 @@ from undercroft.http.conditional import (
     require_revisions,
     revision_tag,
 )
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import (
     documented_body,
     documented_model,
@@ -58,7 +58,7 @@ from undercroft.vault.records.patches import apply_merge_patch, apply_patch, che
 from undercroft.vault.records.service import Change
 from undercroft.vault.schemas.errors import SCHEMA_PREFIX
 
-router = APIRouter(tags=["records"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["records"], route_class=NativeRoute)
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"

@@ -16,7 +16,7 @@ from undercroft.http.conditional import (
     require_revisions,
     revision_tag,
 )
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import DamagedSchemaObject, Deleted, Page, SchemaObject, VersionPage
 from undercroft.http.openai.contract import answers, errors
@@ -28,7 +28,7 @@ from undercroft.ledger.leaves import user_reference
 from undercroft.vault.schemas.errors import SCHEMA_PREFIX
 from undercroft.vault.schemas.models import DamagedSchema, Definition, Schema
 
-router = APIRouter(tags=["schemas"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["schemas"], route_class=NativeRoute)
 
 LARGEST_VERSION: Final = 2**31 - 1
 

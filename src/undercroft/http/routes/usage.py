@@ -4,11 +4,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.objects import UsageObject
 from undercroft.http.openai.contract import errors
 
-router = APIRouter(tags=["usage"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["usage"], route_class=NativeRoute)
 
 
 @router.get("/v1/usage", summary="Get the usage", response_model=UsageObject, responses=errors())
