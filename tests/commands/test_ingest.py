@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import socket
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
@@ -141,3 +142,12 @@ async def test_a_wrong_key_and_another_program_are_told_apart(service: Service) 
         with pytest.raises(UndercroftError) as missing:
             await lost.find_or_create_store("Papers")
         assert missing.value.kind is ErrorKind.NOT_FOUND
+
+
+async def test_where_no_service_is_one_is_told_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        async with ServiceClient(url, "uk_any") as client:
+            with pytest.raises(UndercroftError, match=f"No service answers at {url}. Start it"):
+                await ingest(client, tmp_path)

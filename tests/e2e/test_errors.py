@@ -150,6 +150,46 @@ def test_rubbish_is_400(http: httpx.Client, content: bytes) -> None:
     assert answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b'{"name": "a", "name": "b"}', "duplicate_key"),
+        (b'{"metadata": {"a": "1", "a": "2"}}', "duplicate_key"),
+        (b'{"name": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "too_deep"),
+        (b'{"name": "a\\u0000"}', "nul_character"),
+        (b'{"name": "\\ud800"}', "lone_surrogate"),
+        (b'{"name": NaN}', "number_out_of_range"),
+        (b'{"name": "\xff"}', "invalid_json"),
+        (b'{"name"', "invalid_json"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_hostile_json_is_refused_with_its_code(
+    http: httpx.Client, content: bytes, code: str
+) -> None:
+    answer = http.post(
+        "/v1/vector_stores", content=content, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("path", "unknown"),
+    [
+        ("/v1/audit?outcome=denied", "outcome"),
+        ("/v1/records?limit=1&order=desc", "order"),
+        ("/v1/documents?owner=me", "owner"),
+        ("/v1/usage?%C3%A9=1", "\\xe9"),
+    ],
+)
+def test_a_misspelt_filter_is_not_ignored(http: httpx.Client, path: str, unknown: str) -> None:
+    error = http.get(path).json()["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", unknown)
+    assert http.get(path, headers={"Authorization": "Bearer none"}).status_code == 401
+    assert http.get("/v1/files?owner=me").status_code == 200  # as OpenAI does
+
+
 def test_what_is_too_large_is_413_with_and_without_a_declared_length(http: httpx.Client) -> None:
     assert upload(http, b"a" * 2_200_000).status_code == 413
     assert upload(http, b"a" * 2_050_000).status_code == 413
@@ -164,6 +204,7 @@ def test_what_is_too_large_is_413_with_and_without_a_declared_length(http: httpx
     )
     assert streamed.status_code == 413
     assert streamed.json()["error"]["code"] == "too_large"
+    assert "max_body_bytes" in streamed.json()["error"]["message"]
 
 
 def test_an_unsupported_type_is_415_by_its_content(http: httpx.Client) -> None:

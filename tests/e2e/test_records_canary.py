@@ -57,7 +57,7 @@ def write_everywhere(http: httpx.Client, canary: dict[str, str]) -> None:
     data = {place: canary[place] for place in ("record", "sensitive", "indexed", "plain")}
     data[canary["member"]] = "1"
     made = http.post("/records", json={"schema": schema["id"], "data": data})
-    assert made.status_code == 200, made.text
+    assert made.status_code == 201, made.text
     path = f"/records/{made.json()['id']}"
     merged = http.patch(
         path,

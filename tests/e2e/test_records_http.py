@@ -37,14 +37,16 @@ def http(service: Service) -> Generator[httpx.Client]:
 @pytest.fixture
 def schema(http: httpx.Client) -> str:
     answer = http.post("/schemas", json=PERSON)
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["Location"] == f"/v1/schemas/{answer.json()['id']}"
     return str(answer.json()["id"])
 
 
 @pytest.fixture
 def record(http: httpx.Client, schema: str) -> dict[str, Any]:
     answer = http.post("/records", json={"schema": schema, "data": ANN})
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["Location"] == f"/v1/records/{answer.json()['id']}"
     return answer.json()
 
 
@@ -140,6 +142,7 @@ def test_records_are_listed_and_found(
 def test_a_schema_is_versioned(http: httpx.Client, schema: str) -> None:
     path = f"/schemas/{schema}"
     assert http.get(path).headers["ETag"] == '"1"'
+    assert http.get(path, headers={"If-None-Match": '"1"'}).status_code == 304
     body = {key: value for key, value in PERSON.items() if key != "name"}
     assert refusal(http.put(path, json=body)) == (428, "precondition_required")
     put = http.put(path, json=body, headers={"If-Match": '"1"'})
@@ -148,7 +151,11 @@ def test_a_schema_is_versioned(http: httpx.Client, schema: str) -> None:
     versions = http.get(f"{path}/versions", params={"after": 1}).json()
     assert [version["version"] for version in versions["data"]] == [2]
     assert schema in {item["id"] for item in http.get("/schemas?limit=100").json()["data"]}
-    assert http.delete(path).json()["deleted"] is True
+    absent = http.get(path, params={"version": 3}).json()["error"]
+    assert absent["message"] == f"No version 3 of a schema with id '{schema}'."
+    stale = http.delete(path, headers={"If-Match": '"1"'})
+    assert refusal(stale) == (412, "stale_version")
+    assert http.delete(path, headers={"If-Match": '"2"'}).json()["deleted"] is True
     assert refusal(http.get(path)) == (404, "not_found")
 
 

@@ -66,8 +66,13 @@ def test_the_configured_origin_may_call_and_no_other(configured_service: Service
     allowed = httpx.options(url, headers={**PREFLIGHT, "Origin": ORIGIN})
     assert allowed.status_code == 200
     assert cross_origin_headers(allowed)["access-control-allow-origin"] == ORIGIN
+    # An SDK in a browser sends headers of its own, and reads those of the answer.
+    of_an_sdk = {"Access-Control-Request-Headers": "authorization,if-match,x-stainless-lang"}
+    sdk = httpx.options(url, headers={**PREFLIGHT, **of_an_sdk, "Origin": ORIGIN})
+    assert sdk.status_code == 200
     asked = httpx.get(url, headers={**key, "Origin": ORIGIN})
     assert cross_origin_headers(asked)["access-control-allow-origin"] == ORIGIN
+    assert "Location" in cross_origin_headers(asked)["access-control-expose-headers"]
     # A key is sent by the page itself; the browser's own credentials are of no use here.
     assert "access-control-allow-credentials" not in cross_origin_headers(asked)
 

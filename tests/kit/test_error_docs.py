@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from undercroft.http.errors import render_error
 from undercroft.kit.errors import STATUS, ErrorKind, UndercroftError
@@ -44,6 +45,14 @@ def test_the_type_of_a_problem_points_at_its_section(kind: ErrorKind) -> None:
     response = render_error("/elsewhere", UndercroftError("No.", kind=kind))
     anchor = json.loads(bytes(response.body))["type"].partition("#")[2]
     assert anchor in _sections()
+
+
+def test_no_row_has_lost_its_table() -> None:
+    parsed = MarkdownIt("commonmark").enable("table").parse(_PAGE)
+    lost = [
+        token.content for token in parsed if token.type == "inline" and token.content[:2] == "| "
+    ]
+    assert lost == []
 
 
 def test_every_code_is_explained() -> None:

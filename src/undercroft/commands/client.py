@@ -9,7 +9,13 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from undercroft.kit.errors import STATUS, ErrorKind, InvalidRequestError, UndercroftError
+from undercroft.kit.errors import (
+    STATUS,
+    ErrorKind,
+    InvalidRequestError,
+    UnavailableError,
+    UndercroftError,
+)
 
 _SECONDS: Final = 120.0
 _PAGE: Final = 100
@@ -135,11 +141,17 @@ class ServiceClient:
         data: aiohttp.FormData | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        async with self._session.request(
-            method, f"{self._root}/{path}", json=body, data=data, params=parameters
-        ) as response:
-            await _check(response)
-            return dict(await response.json())
+        try:
+            async with self._session.request(
+                method, f"{self._root}/{path}", json=body, data=data, params=parameters
+            ) as response:
+                await _check(response)
+                return dict(await response.json())
+        except aiohttp.ClientConnectorError as error:
+            raise UnavailableError(
+                f"No service answers at {self._root.removesuffix('/v1')}. Start it with `undercroft serve`, or name "
+                "another with --url."
+            ) from error
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:

@@ -71,6 +71,12 @@ LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
 )
 UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.router)
 
+_DESCRIPTION: Final = (
+    "Paths below `/v1/` need `Authorization: Bearer KEY`. Every answer has `X-Request-Id`. Errors below `/v1/` are "
+    "OpenAI's error object, elsewhere RFC 9457's; the documentation lists their codes. Files, vector stores, uploads, "
+    "responses, chat completions, embeddings and models are objects as OpenAI has them."
+)
+
 _SHORT_BODY: Final = 256 * 1024
 """The largest JSON body where no long text belongs in one: a body costs many times its size once it is parsed."""
 
@@ -100,6 +106,7 @@ def create_application(
         title="Undercroft",
         version=__version__,
         summary="Ask your own documents: streamed, cited, provable.",
+        description=_DESCRIPTION,
         lifespan=lifespan,
         # The interactive pages load scripts from elsewhere into an origin that holds private data.
         docs_url=None,
@@ -139,16 +146,16 @@ def _add_middleware(application: FastAPI, settings: Settings) -> None:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "If-Match",
-                "If-None-Match",
-                "Lock-Token",
-                "If-Range",
-                "Range",
+            # Any: SDKs add headers of their own, and what an origin may not do is not decided by their names.
+            allow_headers=["*"],
+            expose_headers=[
+                "X-Request-Id",
+                "Retry-After",
+                "ETag",
+                "Location",
+                "Content-Range",
+                "Content-Disposition",
             ],
-            expose_headers=["X-Request-Id", "Retry-After", "ETag", "Content-Range"],
         )
     application.add_middleware(
         TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False

@@ -38,6 +38,7 @@ class PreconditionRequiredError(UndercroftError):
         super().__init__(
             "Send If-Match with the ETag of the object as you read it, so that nobody's change is lost.",
             kind=ErrorKind.PRECONDITION_REQUIRED,
+            param="If-Match",
         )
 
 
@@ -131,7 +132,5 @@ class RangeNotSatisfiableError(UndercroftError):
 def _parse_tags(header: str, name: str) -> list[tuple[bool, str]]:
     """Whether each is weak, and its text."""
     if _TAGS.fullmatch(header) is None:
-        raise InvalidRequestError(
-            f'{name} is no list of entity tags, as "7" is one.', param=name.lower()
-        )
+        raise InvalidRequestError(f'{name} is no list of entity tags, as "7" is one.', param=name)
     return [(found["weak"] is not None, found["value"]) for found in _TAG.finditer(header)]

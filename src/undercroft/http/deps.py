@@ -7,16 +7,19 @@ from typing import Annotated, Any, Final, cast
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.health import Readiness
+from undercroft.http.json_bodies import StrictRequest
 from undercroft.identity.errors import UnauthenticatedError
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobService
 from undercroft.kit.clock import Clock
+from undercroft.kit.errors import InvalidRequestError, UndercroftError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.kit.telemetry import Telemetry
@@ -76,6 +79,7 @@ class Services:
     audit: AuditService
 
 
+_QUOTED: Final = 100
 _BEARER: Final = HTTPBearer(auto_error=False, description="An Undercroft API key.")
 
 
@@ -106,9 +110,47 @@ class AuthenticatedRoute(APIRoute):
                 )
             services = await get_services(request)
             request.state.principal = await services.identity.authenticate(credentials.credentials)
-            return await handle(request)
+            self.check_query(request)
+            try:
+                return await handle(_strict(request))
+            except HTTPException as error:
+                # The framework calls whatever ends the reading of a body a malformed one.
+                if isinstance(error.__cause__, UndercroftError | OSError):
+                    raise error.__cause__ from None
+                raise
 
         return authenticate
+
+    def check_query(self, request: Request) -> None:
+        """Decide whether the query parameters are taken. OpenAI ignores those that it does not know."""
+
+
+class NativeRoute(AuthenticatedRoute):
+    """A route that is no face of OpenAI's: it refuses query parameters that it does not know.
+
+    A filter that is misspelt and ignored answers everything.
+    """
+
+    def check_query(self, request: Request) -> None:
+        """Refuse parameters that the route does not name.
+
+        Raises:
+            InvalidRequestError: When there is one.
+        """
+        known = {field.alias for field in self.dependant.query_params}
+        unknown = sorted(set(request.query_params) - known)
+        if unknown:
+            name = unknown[0][:_QUOTED].encode("ascii", "backslashreplace").decode()
+            takes = f"those are: {', '.join(sorted(known))}" if known else "it takes none"
+            raise InvalidRequestError(
+                f"'{name}' is not a query parameter of this path; {takes}.", param=name
+            )
+
+
+def _strict(request: Request) -> StrictRequest:
+    if isinstance(request, StrictRequest):
+        return request
+    return StrictRequest(request.scope, request.receive)
 
 
 def authorised(permission: Permission) -> Callable[..., Awaitable[Principal]]:

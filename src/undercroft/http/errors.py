@@ -30,10 +30,10 @@ _REASONS: Final = {
     "extra_forbidden": "is not a field that is known here",
     "none_required": "is not supported yet; leave it out",
     "not_supported": "is not supported yet; leave it out",
-    "too_many_values": "the body holds more than 20,000 values",
-    "nul_character": "a text contains a NUL character",
-    "lone_surrogate": "a text contains half of a surrogate pair",
-    "json_invalid": "the body is not valid JSON",
+    "too_many_values": "holds more than 20,000 values",
+    "nul_character": "contains a NUL character",
+    "lone_surrogate": "contains half of a surrogate pair",
+    "json_invalid": "is not valid JSON",
     "model_attributes_type": "should be a JSON object, sent as application/json",
     "dict_type": "should be a JSON object",
 }
@@ -41,7 +41,15 @@ _WRONG_TYPE: Final = {"string_type", "list_type"}
 _MOST_PROBLEMS: Final = 100
 _KIND_OF_STATUS: Final = {status: kind for kind, status in STATUS.items()}
 _METHOD_NOT_ALLOWED: Final = STATUS[ErrorKind.METHOD_NOT_ALLOWED]
-_NO_ROUTE: Final = "There is no such path. GET /openapi.json lists those there are."
+BODY_TOO_LARGE: Final = (
+    "The body is larger than this service takes. Split it, or ask its operator to raise max_upload_bytes or "
+    "max_body_bytes."
+)
+_OWN_WORDS: Final = {
+    ErrorKind.NOT_FOUND: "There is no such path. GET /openapi.json lists those there are.",
+    ErrorKind.TOO_LARGE: BODY_TOO_LARGE,
+}
+"""Where the framework's do not say what to do."""
 _OPENAI_TYPE: Final[dict[ErrorKind, str]] = {
     ErrorKind.UNAUTHENTICATED: "authentication_error",
     ErrorKind.FORBIDDEN: "permission_error",
@@ -133,9 +141,7 @@ def as_undercroft_error(error: BaseException) -> UndercroftError | None:
         return _invalid_body(error.errors())
     if isinstance(error, HTTPException):
         kind = _KIND_OF_STATUS.get(error.status_code, ErrorKind.INVALID_REQUEST)
-        return UndercroftError(
-            _NO_ROUTE if kind is ErrorKind.NOT_FOUND else str(error.detail), kind=kind
-        )
+        return UndercroftError(_OWN_WORDS.get(kind, str(error.detail)), kind=kind)
     for exceptions, kind, message in _FROM_BELOW:
         if isinstance(error, exceptions):
             retry_after = 1 if kind is ErrorKind.UNAVAILABLE else None
@@ -149,7 +155,9 @@ def _invalid_body(problems: Sequence[Mapping[str, Any]]) -> UndercroftError:
     """One sentence for each of the first problems, naming its field."""
     relevant = _without_missed_branches(problems[:_MOST_PROBLEMS])
     named = [(_field(problem["loc"]), _reason(problem)) for problem in relevant[:5]]
-    text = "; ".join(f"'{field}' {reason}" if field else reason for field, reason in named)
+    text = "; ".join(
+        f"'{field}' {reason}" if field else f"the body {reason}" for field, reason in named
+    )
     param = next((field for field, _ in named if field), None)
     return UndercroftError(f"Invalid request: {text}.", kind=ErrorKind.INVALID_REQUEST, param=param)
 

@@ -1,4 +1,4 @@
-"""Bodies that are kept as they are: read strictly, so that what is stored means one thing to every reader.
+"""JSON bodies, read strictly, so that what is asked for and what is stored means one thing to every reader.
 
 The framework's own reading of JSON takes the last of two members with one name, and infinities.
 """
@@ -22,6 +22,18 @@ _QUICK: Final = 16 * 1024
 Body = TypeVar("Body", bound=BaseModel)
 
 
+class StrictRequest(Request):
+    """A request whose JSON the framework gets as :func:`parse_json` reads it."""
+
+    async def json(self) -> JsonValue:
+        """The JSON of the body.
+
+        Raises:
+            InvalidRequestError: As :func:`read_json`.
+        """
+        return await _parse_body(self)
+
+
 async def read_json(request: Request, *media_types: str) -> JsonValue:
     """The JSON of a request's body.
 
@@ -34,8 +46,7 @@ async def read_json(request: Request, *media_types: str) -> JsonValue:
         InvalidRequestError: When it is no JSON, or ambiguous, or could not be kept: see :func:`parse_json`.
     """
     require_media_type(request, *media_types)
-    text = await request.body()
-    return parse_json(text) if len(text) <= _QUICK else await asyncio.to_thread(parse_json, text)
+    return await _parse_body(request)
 
 
 async def read_model(request: Request, model: type[Body]) -> Body:
@@ -89,3 +100,8 @@ def documented_model(model: type[BaseModel]) -> dict[str, Any]:
     return documented_body(
         (JSON, model.model_json_schema(ref_template="#/components/schemas/{model}"))
     )
+
+
+async def _parse_body(request: Request) -> JsonValue:
+    text = await request.body()
+    return parse_json(text) if len(text) <= _QUICK else await asyncio.to_thread(parse_json, text)

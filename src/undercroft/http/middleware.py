@@ -7,7 +7,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from undercroft.http.errors import render_error
+from undercroft.http.errors import BODY_TOO_LARGE, render_error
 from undercroft.kit.clock import Clock
 from undercroft.kit.errors import (
     STATUS,
@@ -23,11 +23,7 @@ PLAIN_ERRORS: Final = {
     400: InvalidRequestError(
         "This host name is not served here; the operator lists those that are in allowed_hosts."
     ),
-    413: UndercroftError(
-        "The body is larger than this service takes. Split it, or ask its operator to raise max_upload_bytes or "
-        "max_body_bytes.",
-        kind=ErrorKind.TOO_LARGE,
-    ),
+    413: UndercroftError(BODY_TOO_LARGE, kind=ErrorKind.TOO_LARGE),
 }
 BODY_SECONDS: Final = 20.0
 BODY_BYTES: Final = 256 * 1024

@@ -19,6 +19,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive, Scope
 
 from undercroft.http.deps import AuthenticatedRoute, Services, get_services
+from undercroft.http.json_bodies import StrictRequest
 from undercroft.identity.models import Principal
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.vault.intake import Incoming
@@ -49,11 +50,6 @@ class UploadRoute(AuthenticatedRoute):
             upload = _UploadRequest(request.scope, request.receive, self.admit)
             try:
                 return await handle(upload)
-            except HTTPException as error:
-                # The framework calls whatever ends the reading of a form a malformed one.
-                if isinstance(error.__cause__, UndercroftError | OSError):
-                    raise error.__cause__ from None
-                raise
             finally:
                 await upload.discard()
 
@@ -119,7 +115,7 @@ class _FormParser(MultiPartParser):
             self._current_part.file = _IncomingFile(self._begin(), file.filename, file.headers)
 
 
-class _UploadRequest(Request):
+class _UploadRequest(StrictRequest):
     def __init__(self, scope: Scope, receive: Receive, admit: Admit) -> None:
         super().__init__(scope, receive)
         self._admit = admit

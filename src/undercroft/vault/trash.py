@@ -76,15 +76,17 @@ class Trash:
     async def restore(
         self, scope: Scope, document_id: UUID, expected: Collection[int] | None = None
     ) -> Document:
-        """Take a document out of the trash, with its versions and its memberships.
+        """Take a document out of the trash, with its versions and its memberships. One that is not in it stays as is.
 
         Raises:
-            NotFoundError: When the principal has no such document in the trash.
+            NotFoundError: When the principal has no such document.
             StaleDocumentError: When it is at none of the expected revisions.
             TrashExpiredError: When its time there is over.
         """
         async with self._access.refusing(scope, "document.restore", document_id) as transaction:
-            await self._access.lock(transaction, document_id, expected, is_trashed=True)
+            document = await self._access.lock(transaction, document_id, expected, is_trashed=None)
+            if document.deleted_at is None:
+                return document  # restored already: a request that is sent again
             if not await self._repository.restore_document(transaction, document_id):
                 raise TrashExpiredError
             document = await self._access.find(transaction, document_id)

@@ -1,5 +1,6 @@
 """What the routes of the OpenAI faces have in common in the OpenAPI document."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -40,6 +41,20 @@ _REASONS: Final = {
     503: "The service is busy or starting; see Retry-After.",
     504: "It took too long.",
 }
+_HEADERS: Final = {
+    "ETag": "Names what was read: send it as If-Match with a change, as If-None-Match to read again.",
+    "Location": "Path of what was made.",
+    "Content-Range": "Which of its bytes these are, and how many it has.",
+    "Retry-After": "Seconds after which to try again.",
+    "WWW-Authenticate": "Bearer.",
+}
+_HEADERS_OF: Final = {
+    401: ("WWW-Authenticate",),
+    416: ("Content-Range",),
+    423: ("Retry-After",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
 _ALWAYS: Final = (400, 401, 403, 408, 413, 422, 503, 504)
 """422 among them because the framework documents a body of its own where a route names none."""
 
@@ -51,8 +66,33 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
         *statuses: Those that not every operation can give.
     """
     return {
-        status: {"description": _REASONS[status], "model": ErrorBody}
+        status: {
+            "description": _REASONS[status],
+            "model": ErrorBody,
+            **_documented(_HEADERS_OF.get(status, ())),
+        }
         for status in sorted({*_ALWAYS, *statuses})
+    }
+
+
+def answers(status: int, description: str, *headers: str) -> dict[int | str, dict[str, Any]]:
+    """The good answer that an operation documents.
+
+    Args:
+        status: Its status.
+        description: What it holds.
+        *headers: Those that come with it.
+    """
+    return {status: {"description": description, **_documented(headers)}}
+
+
+def _documented(headers: Sequence[str]) -> dict[str, Any]:
+    if not headers:
+        return {}
+    return {
+        "headers": {
+            name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in headers
+        }
     }
 
 

@@ -30,7 +30,7 @@ _STATUS: Final = {
 }
 
 
-@router.post("/v1/files", summary="Upload a file", responses=errors(409, 415))
+@router.post("/v1/files", summary="Upload a file", responses=errors(409, 410, 415))
 async def create_file(
     file: Annotated[UploadFile, File(description="The document.")],
     purpose: Annotated[Purpose, Form()],
@@ -51,7 +51,7 @@ async def create_file(
     return render_file(document)
 
 
-@router.get("/v1/files", summary="List files", responses=errors(404))
+@router.get("/v1/files", summary="List files", responses=errors(404, 410))
 async def list_files(
     caller: Caller,
     services: ServicesDependency,
@@ -71,13 +71,13 @@ async def list_files(
     return page_of([render_file(document) for document in documents], limit)
 
 
-@router.get("/v1/files/{file_id}", summary="Get a file", responses=errors(404))
+@router.get("/v1/files/{file_id}", summary="Get a file", responses=errors(404, 410))
 async def get_file(file_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
     """One document."""
     return render_file(await services.documents.get(caller, _require_id(file_id)))
 
 
-@router.delete("/v1/files/{file_id}", summary="Delete a file", responses=errors(404, 409))
+@router.delete("/v1/files/{file_id}", summary="Delete a file", responses=errors(404, 409, 410))
 async def delete_file(file_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
     """Delete a document, take it out of every vector store and forget what was derived from it."""
     await services.documents.delete(caller, _require_id(file_id))
@@ -90,7 +90,7 @@ async def delete_file(file_id: str, caller: Caller, services: ServicesDependency
     response_class=StreamingResponse,
     responses={
         200: {"content": {"application/octet-stream": {}}, "description": "The bytes."},
-        **errors(404),
+        **errors(404, 410),
     },
 )
 async def get_file_content(

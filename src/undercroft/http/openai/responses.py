@@ -189,7 +189,7 @@ class CreateResponse(RequestBody):
     "/v1/responses",
     summary="Create a response",
     response_model=None,
-    responses={200: EVENT_STREAM, **errors(404, 409, 429, 502)},
+    responses={200: EVENT_STREAM, **errors(404, 409, 410, 429, 502)},
 )
 async def create_response(
     body: CreateResponse, caller: Caller, services: ServicesDependency, request: Request
@@ -205,7 +205,7 @@ async def create_response(
     return EventStreamResponse(_encoded(first, events), _failure)
 
 
-@router.get("/v1/responses/{response_id}", summary="Get a response", responses=errors(404))
+@router.get("/v1/responses/{response_id}", summary="Get a response", responses=errors(404, 410))
 async def get_response(
     response_id: str,
     caller: Caller,
@@ -217,7 +217,9 @@ async def get_response(
     return await services.responses.get(caller, _require_id(response_id))
 
 
-@router.delete("/v1/responses/{response_id}", summary="Delete a response", responses=errors(404))
+@router.delete(
+    "/v1/responses/{response_id}", summary="Delete a response", responses=errors(404, 410)
+)
 async def delete_response(
     response_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class CompleteUpload(RequestBody):
     md5: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")] | None = None
 
 
-@router.post("/v1/uploads", summary="Begin an upload", responses=errors())
+@router.post("/v1/uploads", summary="Begin an upload", responses=errors(410))
 async def create_upload(
     body: CreateUpload, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
@@ -61,7 +61,9 @@ async def create_upload(
     return _render(upload)
 
 
-@parts_router.post("/v1/uploads/{upload_id}/parts", summary="Add a part", responses=errors(404))
+@parts_router.post(
+    "/v1/uploads/{upload_id}/parts", summary="Add a part", responses=errors(404, 410)
+)
 async def add_part(
     upload_id: str,
     data: Annotated[UploadFile, File(description="The part: up to 64 MiB.")],
@@ -81,7 +83,7 @@ async def add_part(
 @router.post(
     "/v1/uploads/{upload_id}/complete",
     summary="Complete an upload",
-    responses=errors(404, 409, 415),
+    responses=errors(404, 409, 410, 415),
 )
 async def complete_upload(
     upload_id: str, body: CompleteUpload, caller: Caller, services: ServicesDependency
@@ -93,7 +95,9 @@ async def complete_upload(
     return _render(upload)
 
 
-@router.post("/v1/uploads/{upload_id}/cancel", summary="Cancel an upload", responses=errors(404))
+@router.post(
+    "/v1/uploads/{upload_id}/cancel", summary="Cancel an upload", responses=errors(404, 410)
+)
 async def cancel_upload(
     upload_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:

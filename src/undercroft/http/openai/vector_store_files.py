@@ -40,7 +40,7 @@ class UpdateFile(RequestBody):
     attributes: Attributes
 
 
-@router.post(_ROOT, summary="Add a file to a vector store", responses=errors(404, 409))
+@router.post(_ROOT, summary="Add a file to a vector store", responses=errors(404, 409, 410))
 async def add_file(
     vector_store_id: str, body: AddFile, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
@@ -54,7 +54,7 @@ async def add_file(
     return _render(member)
 
 
-@router.get(_ROOT, summary="List the files of a vector store", responses=errors(404))
+@router.get(_ROOT, summary="List the files of a vector store", responses=errors(404, 410))
 async def list_files(
     vector_store_id: str,
     caller: Caller,
@@ -76,7 +76,9 @@ async def list_files(
     return page_of([_render(member) for member in members], limit)
 
 
-@router.get(_ROOT + "/{file_id}", summary="Get a file of a vector store", responses=errors(404))
+@router.get(
+    _ROOT + "/{file_id}", summary="Get a file of a vector store", responses=errors(404, 410)
+)
 async def get_file(
     vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
 ) -> JSONResponse:
@@ -88,7 +90,7 @@ async def get_file(
 
 
 @router.post(
-    _ROOT + "/{file_id}", summary="Change a file of a vector store", responses=errors(404, 409)
+    _ROOT + "/{file_id}", summary="Change a file of a vector store", responses=errors(404, 409, 410)
 )
 async def update_file(
     vector_store_id: str,
@@ -105,7 +107,9 @@ async def update_file(
 
 
 @router.delete(
-    _ROOT + "/{file_id}", summary="Remove a file from a vector store", responses=errors(404, 409)
+    _ROOT + "/{file_id}",
+    summary="Remove a file from a vector store",
+    responses=errors(404, 409, 410),
 )
 async def remove_file(
     vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
@@ -120,7 +124,7 @@ async def remove_file(
 @router.get(
     _ROOT + "/{file_id}/content",
     summary="Get the text of a file of a vector store",
-    responses=errors(404),
+    responses=errors(404, 410),
 )
 async def get_file_content(
     vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency

@@ -68,7 +68,7 @@ class SearchVectorStore(RequestBody):
         return self.query if isinstance(self.query, str) else "\n".join(self.query)
 
 
-@router.post("/v1/vector_stores", summary="Create a vector store", responses=errors(404, 409))
+@router.post("/v1/vector_stores", summary="Create a vector store", responses=errors(404, 409, 410))
 async def create_vector_store(
     body: CreateVectorStore, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
@@ -82,7 +82,7 @@ async def create_vector_store(
     return render_collection(collection)
 
 
-@router.get("/v1/vector_stores", summary="List vector stores", responses=errors(404))
+@router.get("/v1/vector_stores", summary="List vector stores", responses=errors(404, 410))
 async def list_vector_stores(
     caller: Caller,
     services: ServicesDependency,
@@ -99,7 +99,7 @@ async def list_vector_stores(
 
 
 @router.get(
-    "/v1/vector_stores/{vector_store_id}", summary="Get a vector store", responses=errors(404)
+    "/v1/vector_stores/{vector_store_id}", summary="Get a vector store", responses=errors(404, 410)
 )
 async def get_vector_store(
     vector_store_id: str, caller: Caller, services: ServicesDependency
@@ -113,7 +113,7 @@ async def get_vector_store(
 @router.post(
     "/v1/vector_stores/{vector_store_id}",
     summary="Change a vector store",
-    responses=errors(404, 409),
+    responses=errors(404, 409, 410),
 )
 async def update_vector_store(
     vector_store_id: str, body: UpdateVectorStore, caller: Caller, services: ServicesDependency
@@ -128,7 +128,7 @@ async def update_vector_store(
 @router.delete(
     "/v1/vector_stores/{vector_store_id}",
     summary="Delete a vector store",
-    responses=errors(404, 409),
+    responses=errors(404, 409, 410),
 )
 async def delete_vector_store(
     vector_store_id: str, caller: Caller, services: ServicesDependency
@@ -141,7 +141,7 @@ async def delete_vector_store(
 @router.post(
     "/v1/vector_stores/{vector_store_id}/search",
     summary="Search a vector store",
-    responses=errors(404),
+    responses=errors(404, 410),
 )
 async def search_vector_store(
     vector_store_id: str, body: SearchVectorStore, caller: Caller, services: ServicesDependency

@@ -12,7 +12,8 @@ from fastapi import APIRouter, Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from starlette.responses import Response, StreamingResponse
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
+from undercroft.http.objects import AuditEntryObject, OpenedAuditEntryObject, Page
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
 from undercroft.http.wire import JsonObject, StorableText, page_of, require_id
@@ -47,7 +48,7 @@ _FIELDS: Final = (
 )
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
-router = APIRouter(tags=["audit"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["audit"], route_class=NativeRoute)
 
 
 def _storable_time(moment: datetime) -> datetime:
@@ -77,7 +78,12 @@ Since = Annotated[Moment | None, Query(alias="from", description="The earliest t
 Until = Annotated[Moment | None, Query(alias="to", description="The latest time, excluded.")]
 
 
-@router.get("/v1/audit", summary="List what was done", responses=errors(404))
+@router.get(
+    "/v1/audit",
+    summary="List what was done",
+    response_model=Page[AuditEntryObject],
+    responses=errors(404),
+)
 async def list_audit(
     caller: Caller,
     services: ServicesDependency,
@@ -142,7 +148,12 @@ async def export_audit(
     return StreamingResponse(write(pages), media_type=media_type, headers=headers)
 
 
-@router.get("/v1/audit/{entry_id}", summary="Get an entry", responses=errors(404))
+@router.get(
+    "/v1/audit/{entry_id}",
+    summary="Get an entry",
+    response_model=OpenedAuditEntryObject,
+    responses=errors(404),
+)
 async def get_audit_entry(
     entry_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:

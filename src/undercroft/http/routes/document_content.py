@@ -15,23 +15,26 @@ from undercroft.http.conditional import (
     is_known,
     select_range,
 )
-from undercroft.http.deps import AuthenticatedRoute, Caller, Services, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, Services, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.errors import render_error
-from undercroft.http.openai.contract import errors
+from undercroft.http.openai.contract import answers, errors
 from undercroft.http.routes.documents import VersionNumber
 from undercroft.identity.models import Principal
 from undercroft.vault.models import DocumentVersion
 from undercroft.vault.versions import Span, VersionContent
 
-router = APIRouter(tags=["documents"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["documents"], route_class=NativeRoute)
 
 _BYTES: Final[dict[str, Any]] = {"application/octet-stream": {}}
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "All of its bytes.", "content": _BYTES},
-    206: {"description": "The range that was asked for.", "content": _BYTES},
-    304: {"description": "It is what the client has."},
-    **errors(404, 416),
+    200: {**answers(200, "All of its bytes.", "ETag")[200], "content": _BYTES},
+    206: {
+        **answers(206, "The range that was asked for.", "ETag", "Content-Range")[206],
+        "content": _BYTES,
+    },
+    **answers(304, "It is what the client has.", "ETag"),
+    **errors(404, 410, 416),
 }
 
 

@@ -9,9 +9,10 @@ from starlette.responses import Response
 from undercroft.http.conditional import IfMatch, require_revisions
 from undercroft.http.deps import Caller, ServicesDependency
 from undercroft.http.document_views import require_document_id
-from undercroft.http.openai.contract import errors
+from undercroft.http.objects import DocumentObject
+from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.files import clean_filename
-from undercroft.http.routes.documents import answer
+from undercroft.http.routes.documents import answer_made
 from undercroft.http.upload_form import UploadRoute, incoming_of
 from undercroft.http.wire import Metadata, StorableText
 from undercroft.kit.errors import InvalidRequestError
@@ -24,7 +25,13 @@ _METADATA: Final[TypeAdapter[dict[str, str]]] = TypeAdapter(Metadata)
 Upload = Annotated[UploadFile, File(description="The content.")]
 
 
-@router.post("/v1/documents", summary="Create a document", status_code=201, responses=errors(415))
+@router.post(
+    "/v1/documents",
+    summary="Create a document",
+    status_code=201,
+    response_model=DocumentObject,
+    responses={**answers(201, "The document.", "ETag", "Location"), **errors(410, 415)},
+)
 async def create_document(
     file: Upload,
     caller: Caller,
@@ -47,14 +54,18 @@ async def create_document(
         metadata=_parse_metadata(metadata),
         is_sealed=sealed,
     )
-    return answer(document, 201)
+    return answer_made(document)
 
 
 @router.post(
     "/v1/documents/{file_id}/versions",
     summary="Add a version",
     status_code=201,
-    responses=errors(404, 412, 415, 428),
+    response_model=DocumentObject,
+    responses={
+        **answers(201, "The document at its new version.", "ETag", "Location"),
+        **errors(404, 410, 412, 415, 428),
+    },
 )
 async def create_version(
     file_id: str,
@@ -72,7 +83,7 @@ async def create_version(
         clean_filename(file.filename),
         expected,
     )
-    return answer(document, 201)
+    return answer_made(document, version=document.version)
 
 
 def _parse_metadata(text: str | None) -> dict[str, str]:

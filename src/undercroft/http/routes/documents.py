@@ -1,6 +1,6 @@
 """Documents: reading, changing, deleting and restoring them, and their versions."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
@@ -14,15 +14,20 @@ from undercroft.http.conditional import (
     require_revisions,
     revision_tag,
 )
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.document_views import render_document, render_version, require_document_id
-from undercroft.http.openai.contract import errors
+from undercroft.http.objects import DocumentObject, DocumentVersionObject, ErasedDocument, Page
+from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.files import clean_filename
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.wire import Metadata, RequestBody, page_of
+from undercroft.kit.ids import render_id
+from undercroft.vault.access import DOCUMENT_PREFIX
 from undercroft.vault.models import Document, DocumentChanges
 
-router = APIRouter(tags=["documents"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["documents"], route_class=NativeRoute)
+
+CHANGED: Final = answers(200, "The document as it is now.", "ETag")
 
 VersionNumber = Annotated[int, Path(ge=1, le=(1 << 31) - 1, description="From 1, without gaps.")]
 
@@ -35,13 +40,29 @@ class UpdateDocument(RequestBody):
     sealed: bool | None = None
 
 
-def answer(document: Document, status: int = 200) -> Response:
+def answer(document: Document) -> Response:
     """A document, with what it takes to change it."""
-    headers = {"ETag": revision_tag(document.revision)}
-    return JSONResponse(render_document(document), status, headers)
+    return JSONResponse(render_document(document), headers=_headers(document))
 
 
-@router.get("/v1/documents", summary="List documents", responses=errors(404))
+def answer_made(document: Document, *, version: int | None = None) -> Response:
+    """The same after it, or a version of it, was made."""
+    path = f"/v1/documents/{render_id(DOCUMENT_PREFIX, document.id)}"
+    if version is not None:
+        path = f"{path}/versions/{version}"
+    return JSONResponse(render_document(document), 201, {**_headers(document), "Location": path})
+
+
+def _headers(document: Document) -> dict[str, str]:
+    return {"ETag": revision_tag(document.revision), "Cache-Control": "private, no-cache"}
+
+
+@router.get(
+    "/v1/documents",
+    summary="List documents",
+    response_model=Page[DocumentObject],
+    responses=errors(404, 410),
+)
 async def list_documents(
     caller: Caller,
     services: ServicesDependency,
@@ -64,7 +85,12 @@ async def list_documents(
 @router.get(
     "/v1/documents/{file_id}",
     summary="Get a document",
-    responses={304: {"description": "It is as the client has it."}, **errors(404)},
+    response_model=DocumentObject,
+    responses={
+        **answers(200, "The document.", "ETag"),
+        **answers(304, "It is as the client has it.", "ETag"),
+        **errors(404, 410),
+    },
 )
 async def get_document(
     file_id: str,
@@ -76,12 +102,15 @@ async def get_document(
     document = await services.documents.get(caller, require_document_id(file_id))
     tag = revision_tag(document.revision)
     if is_known(tag, if_none_match):
-        return Response(status_code=304, headers={"ETag": tag})
+        return Response(status_code=304, headers=_headers(document))
     return answer(document)
 
 
 @router.patch(
-    "/v1/documents/{file_id}", summary="Change a document", responses=errors(404, 409, 412, 428)
+    "/v1/documents/{file_id}",
+    summary="Change a document",
+    response_model=DocumentObject,
+    responses={**CHANGED, **errors(404, 409, 410, 412, 428)},
 )
 async def update_document(
     file_id: str,
@@ -100,7 +129,10 @@ async def update_document(
 
 
 @router.delete(
-    "/v1/documents/{file_id}", summary="Delete a document", responses=errors(404, 409, 412)
+    "/v1/documents/{file_id}",
+    summary="Delete a document",
+    response_model=DocumentObject,
+    responses={**CHANGED, **errors(404, 409, 412)},
 )
 async def delete_document(
     file_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
@@ -113,12 +145,13 @@ async def delete_document(
 @router.post(
     "/v1/documents/{file_id}/restore",
     summary="Restore a deleted document",
-    responses=errors(404, 410, 412),
+    response_model=DocumentObject,
+    responses={**CHANGED, **errors(404, 410, 412)},
 )
 async def restore_document(
     file_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
 ) -> Response:
-    """Undo its deletion: it is back with its versions, in its vector stores."""
+    """Undo its deletion: it is back with its versions, in its vector stores. One that is not deleted stays as it is."""
     expected = expected_revisions(if_match)
     return answer(await services.trash.restore(caller, require_document_id(file_id), expected))
 
@@ -126,6 +159,7 @@ async def restore_document(
 @router.post(
     "/v1/documents/{file_id}/erase",
     summary="Erase a document",
+    response_model=ErasedDocument,
     responses=errors(404, 409, 412),
 )
 async def erase_document(
@@ -137,7 +171,12 @@ async def erase_document(
     return {"id": file_id, "object": "document", "erased": True}
 
 
-@router.get("/v1/documents/{file_id}/versions", summary="List versions", responses=errors(404))
+@router.get(
+    "/v1/documents/{file_id}/versions",
+    summary="List versions",
+    response_model=Page[DocumentVersionObject],
+    responses=errors(404, 410),
+)
 async def list_versions(
     file_id: str,
     caller: Caller,
@@ -156,7 +195,10 @@ async def list_versions(
 
 
 @router.get(
-    "/v1/documents/{file_id}/versions/{number}", summary="Get a version", responses=errors(404)
+    "/v1/documents/{file_id}/versions/{number}",
+    summary="Get a version",
+    response_model=DocumentVersionObject,
+    responses=errors(404, 410),
 )
 async def get_version(
     file_id: str, number: VersionNumber, caller: Caller, services: ServicesDependency
@@ -168,7 +210,12 @@ async def get_version(
 @router.post(
     "/v1/documents/{file_id}/versions/{number}/restore",
     summary="Restore a version",
-    responses=errors(404, 412, 428),
+    status_code=201,
+    response_model=DocumentObject,
+    responses={
+        **answers(201, "The document at its new version.", "ETag", "Location"),
+        **errors(404, 410, 412, 428),
+    },
 )
 async def restore_version(
     file_id: str,
@@ -179,9 +226,10 @@ async def restore_version(
 ) -> Response:
     """Make a new version with the content of an earlier one."""
     expected = require_revisions(if_match)
-    return answer(
-        await services.versions.restore(caller, require_document_id(file_id), number, expected)
+    document = await services.versions.restore(
+        caller, require_document_id(file_id), number, expected
     )
+    return answer_made(document, version=document.version)
 
 
 @router.get(
@@ -190,7 +238,7 @@ async def restore_version(
     response_class=Response,
     responses={
         200: {"description": "A signed note.", "content": {"text/plain": {}}},
-        **errors(404, 409),
+        **errors(404, 409, 410),
     },
 )
 async def get_receipt(

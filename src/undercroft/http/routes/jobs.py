@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
+from undercroft.http.objects import JobObject, Page
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
 from undercroft.http.wire import JsonObject, page_of, require_id
@@ -13,10 +14,10 @@ from undercroft.jobs.models import Job, JobState
 from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.ids import render_id
 
-router = APIRouter(tags=["jobs"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["jobs"], route_class=NativeRoute)
 
 
-@router.get("/v1/jobs", summary="List jobs", responses=errors(404))
+@router.get("/v1/jobs", summary="List jobs", response_model=Page[JobObject], responses=errors(404))
 async def list_jobs(
     caller: Caller,
     services: ServicesDependency,
@@ -34,7 +35,9 @@ async def list_jobs(
     return page_of([_render(job) for job in jobs], limit)
 
 
-@router.get("/v1/jobs/{job_id}", summary="Get a job", responses=errors(404))
+@router.get(
+    "/v1/jobs/{job_id}", summary="Get a job", response_model=JobObject, responses=errors(404)
+)
 async def get_job(job_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
     """One job of the caller's, with its progress."""
     return _render(await services.jobs.get_job(caller, _require_id(job_id)))

@@ -11,7 +11,8 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from undercroft.http.deps import AuthenticatedRoute, LedgerCaller, ServicesDependency
+from undercroft.http.deps import LedgerCaller, NativeRoute, ServicesDependency
+from undercroft.http.objects import ConsistencyProof, InclusionProof, LedgerObject
 from undercroft.http.openai.contract import errors
 from undercroft.http.wire import require_id
 from undercroft.kit.errors import NotFoundError
@@ -43,7 +44,7 @@ def _octets() -> dict[int | str, dict[str, Any]]:
 
 
 public_router = APIRouter(tags=["ledger"])
-router = APIRouter(tags=["ledger"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["ledger"], route_class=NativeRoute)
 
 
 @public_router.get(
@@ -91,14 +92,16 @@ async def get_tile(
     """Up to 256 hashes of 32 bytes."""
     number = parse_level(level)
     if number is None:
-        raise NotFoundError("tile level", ascii(level))
+        raise NotFoundError("tile level", _plain(level))
     data = await services.ledger_reader.read_tile(
         caller, _require_log(log), number, _require_tile(path)
     )
     return Response(data, media_type=_OCTETS, headers=_FOR_EVER)
 
 
-@router.get("/v1/ledger", summary="The tenant's log", responses=errors())
+@router.get(
+    "/v1/ledger", summary="The tenant's log", response_model=LedgerObject, responses=errors()
+)
 async def get_ledger(caller: LedgerCaller, services: ServicesDependency) -> dict[str, Any]:
     """What it takes to mirror and to verify it. Keep the verifier key, and a checkpoint now and then."""
     log = await services.ledger_reader.describe(caller)
@@ -112,7 +115,12 @@ async def get_ledger(caller: LedgerCaller, services: ServicesDependency) -> dict
     }
 
 
-@router.get("/v1/ledger/inclusion", summary="Prove that an entry is in a tree", responses=errors())
+@router.get(
+    "/v1/ledger/inclusion",
+    summary="Prove that an entry is in a tree",
+    response_model=InclusionProof,
+    responses=errors(),
+)
 async def get_inclusion(
     index: Annotated[int, Query(ge=0, le=_LARGEST)],
     caller: LedgerCaller,
@@ -125,7 +133,10 @@ async def get_inclusion(
 
 
 @router.get(
-    "/v1/ledger/consistency", summary="Prove that a tree begins with an earlier", responses=errors()
+    "/v1/ledger/consistency",
+    summary="Prove that a tree begins with an earlier one",
+    response_model=ConsistencyProof,
+    responses=errors(),
 )
 async def get_consistency(
     earlier: Annotated[int, Query(alias="from", ge=0, le=_LARGEST)],
@@ -147,10 +158,14 @@ def _encode(hashes: Sequence[bytes]) -> list[str]:
     return [base64.b64encode(node).decode() for node in hashes]
 
 
+def _plain(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
+
+
 def _require_tile(path: str) -> Tile:
     tile = parse_tile(path)
     if tile is None:
-        raise NotFoundError("tile", ascii(path))
+        raise NotFoundError("tile", _plain(path))
     return tile
 
 

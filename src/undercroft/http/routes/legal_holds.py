@@ -6,15 +6,16 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.responses import Response
 
-from undercroft.http.deps import AuthenticatedRoute, ServicesDependency, authorised
+from undercroft.http.deps import NativeRoute, ServicesDependency, authorised
 from undercroft.http.document_views import require_document_id
+from undercroft.http.objects import LegalHoldObject
 from undercroft.http.openai.contract import errors
 from undercroft.http.wire import RequestBody
 from undercroft.identity.models import Permission, Principal
 from undercroft.kit.ids import render_id
 from undercroft.vault.access import DOCUMENT_PREFIX
 
-router = APIRouter(tags=["documents"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["documents"], route_class=NativeRoute)
 
 Admin = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]
 
@@ -32,7 +33,10 @@ class PlaceLegalHold(RequestBody):
 
 
 @router.put(
-    "/v1/documents/{file_id}/legal-hold", summary="Place a legal hold", responses=errors(404)
+    "/v1/documents/{file_id}/legal-hold",
+    summary="Place a legal hold",
+    response_model=LegalHoldObject,
+    responses=errors(404),
 )
 async def place_legal_hold(
     file_id: str, body: PlaceLegalHold, caller: Admin, services: ServicesDependency

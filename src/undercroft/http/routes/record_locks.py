@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
+from undercroft.http.objects import RecordLockObject, ReleasedLock
 from undercroft.http.openai.contract import errors
 from undercroft.http.routes.records import LockToken, require_record_id
 from undercroft.http.wire import JsonObject, RequestBody
@@ -14,7 +15,7 @@ from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.vault.records.locks import LONGEST_LEASE
 from undercroft.vault.records.models import Lock
 
-router = APIRouter(tags=["records"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["records"], route_class=NativeRoute)
 
 
 class LockRecord(RequestBody):
@@ -26,6 +27,7 @@ class LockRecord(RequestBody):
 @router.post(
     "/v1/records/{record_id}/lock",
     summary="Lock a record, or renew its lock",
+    response_model=RecordLockObject,
     responses=errors(404, 412, 415, 423),
     openapi_extra=documented_model(LockRecord),
 )
@@ -47,6 +49,7 @@ async def lock_record(
 @router.delete(
     "/v1/records/{record_id}/lock",
     summary="Release a record's lock",
+    response_model=ReleasedLock,
     responses=errors(404, 412, 428),
 )
 async def release_lock(

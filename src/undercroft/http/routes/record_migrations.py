@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field
+from starlette.responses import JSONResponse
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
-from undercroft.http.openai.contract import errors
+from undercroft.http.objects import DryRunObject, MigrationObject
+from undercroft.http.openai.contract import answers, errors
 from undercroft.http.routes.schemas import LARGEST_VERSION, require_schema_id
 from undercroft.http.wire import JsonObject, RequestBody, require_id
 from undercroft.jobs.service import JOB_PREFIX
@@ -17,7 +19,7 @@ from undercroft.vault.records.models import DryRun, Migration
 from undercroft.vault.records.patches import check_patch
 from undercroft.vault.schemas.errors import SCHEMA_PREFIX
 
-router = APIRouter(tags=["schemas"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["schemas"], route_class=NativeRoute)
 
 
 class MigrateRecords(RequestBody):
@@ -33,23 +35,34 @@ class MigrateRecords(RequestBody):
 @router.post(
     "/v1/schemas/{schema_id}/migrations",
     summary="Migrate records",
-    responses=errors(404, 415),
+    response_model=DryRunObject,
+    responses={
+        **answers(200, "What a dry run found."),
+        202: {
+            **answers(202, "A migration that has begun.", "Location")[202],
+            "model": MigrationObject,
+        },
+        **errors(404, 410, 415),
+    },
     openapi_extra=documented_model(MigrateRecords),
 )
 async def migrate_records(
     schema_id: str, request: Request, caller: Caller, services: ServicesDependency
-) -> dict[str, Any]:
+) -> Any:  # noqa: ANN401 - a dry run, or the framework's response
     """Take the caller's records of a schema to a version of it. A dry run only says which ones could not follow."""
     body = await read_model(request, MigrateRecords)
     place = (require_schema_id(schema_id), body.to_version, check_patch(body.patch))
     if body.dry_run:
         return _render_dry_run(await services.record_migrations.try_out(caller, *place))
-    return _render(await services.record_migrations.start(caller, *place))
+    begun = _render(await services.record_migrations.start(caller, *place))
+    location = f"/v1/schemas/{schema_id}/migrations/{begun['id']}"
+    return JSONResponse(begun, 202, {"Location": location})
 
 
 @router.get(
     "/v1/schemas/{schema_id}/migrations/{migration_id}",
     summary="Get a migration",
+    response_model=MigrationObject,
     responses=errors(404),
 )
 async def get_migration(

@@ -17,7 +17,7 @@ from undercroft.http.conditional import (
     require_revisions,
     revision_tag,
 )
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import (
     documented_body,
     documented_model,
@@ -25,7 +25,15 @@ from undercroft.http.json_bodies import (
     read_model,
     require_media_type,
 )
-from undercroft.http.openai.contract import errors
+from undercroft.http.objects import (
+    DamagedRecordObject,
+    Deleted,
+    Page,
+    RecordObject,
+    RecordVersionObject,
+    VersionPage,
+)
+from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
 from undercroft.http.routes.schemas import (
     AfterVersion,
@@ -50,7 +58,7 @@ from undercroft.vault.records.patches import apply_merge_patch, apply_patch, che
 from undercroft.vault.records.service import Change
 from undercroft.vault.schemas.errors import SCHEMA_PREFIX
 
-router = APIRouter(tags=["records"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["records"], route_class=NativeRoute)
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -74,12 +82,7 @@ _OPERATIONS: Final[Mapping[str, Any]] = {
         },
     },
 }
-_JSON_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "The record; its ETag is its version.",
-        "content": {"application/json": {"schema": {"type": "object"}}},
-    }
-}
+_RECORD: Final = answers(200, "The record; its ETag is its version.", "ETag")
 
 
 class CreateRecord(RequestBody):
@@ -108,18 +111,28 @@ class SearchRecords(RequestBody):
 @router.post(
     "/v1/records",
     summary="Create a record",
-    response_class=Response,
-    responses={**_JSON_ANSWER, **errors(404, 415)},
+    status_code=201,
+    response_model=RecordObject,
+    responses={**answers(201, "The record.", "ETag", "Location"), **errors(404, 410, 415)},
     openapi_extra=documented_model(CreateRecord),
 )
 async def create_record(request: Request, caller: Caller, services: ServicesDependency) -> Response:
     """Make a record under the latest version of a schema."""
     body = await read_model(request, CreateRecord)
     schema_id = require_schema_id(body.schema_id, "schema")
-    return _answer(await services.records.create(caller, schema_id, body.data))
+    record = await services.records.create(caller, schema_id, body.data)
+    made = _answer(record)
+    made.status_code = 201
+    made.headers["Location"] = f"/v1/records/{render_id(RECORD_PREFIX, record.id)}"
+    return made
 
 
-@router.get("/v1/records", summary="List records", responses=errors(404))
+@router.get(
+    "/v1/records",
+    summary="List records",
+    response_model=Page[RecordObject | DamagedRecordObject],
+    responses=errors(404, 410),
+)
 async def list_records(
     caller: Caller,
     services: ServicesDependency,
@@ -140,7 +153,8 @@ async def list_records(
 @router.post(
     "/v1/schemas/{schema_id}/search",
     summary="Find records",
-    responses=errors(404, 415),
+    response_model=Page[RecordObject | DamagedRecordObject],
+    responses=errors(404, 410, 415),
     openapi_extra=documented_model(SearchRecords),
 )
 async def search_records(
@@ -161,10 +175,10 @@ async def search_records(
 @router.get(
     "/v1/records/{record_id}",
     summary="Get a record",
-    response_class=Response,
+    response_model=RecordObject,
     responses={
-        **_JSON_ANSWER,
-        304: {"description": "The caller has this version."},
+        **_RECORD,
+        **answers(304, "The caller has this version.", "ETag"),
         **errors(404, 410),
     },
 )
@@ -183,7 +197,10 @@ async def get_record(
 
 
 @router.get(
-    "/v1/records/{record_id}/versions", summary="List a record's versions", responses=errors(404)
+    "/v1/records/{record_id}/versions",
+    summary="List a record's versions",
+    response_model=VersionPage[RecordVersionObject],
+    responses=errors(404),
 )
 async def list_record_versions(
     record_id: str,
@@ -202,8 +219,8 @@ async def list_record_versions(
 @router.put(
     "/v1/records/{record_id}",
     summary="Replace a record",
-    response_class=Response,
-    responses={**_JSON_ANSWER, **errors(404, 412, 415, 423, 428)},
+    response_model=RecordObject,
+    responses={**_RECORD, **errors(404, 410, 412, 415, 423, 428)},
     openapi_extra=documented_model(ReplaceRecord),
 )
 async def replace_record(
@@ -226,8 +243,8 @@ async def replace_record(
 @router.patch(
     "/v1/records/{record_id}",
     summary="Patch a record",
-    response_class=Response,
-    responses={**_JSON_ANSWER, **errors(404, 412, 415, 423, 428)},
+    response_model=RecordObject,
+    responses={**_RECORD, **errors(404, 410, 412, 415, 423, 428)},
     openapi_extra=documented_body((MERGE_PATCH, {"type": "object"}), (JSON_PATCH, _OPERATIONS)),
 )
 async def patch_record(
@@ -250,6 +267,7 @@ async def patch_record(
 @router.delete(
     "/v1/records/{record_id}",
     summary="Delete a record",
+    response_model=Deleted,
     responses=errors(404, 412, 423, 428),
 )
 async def delete_record(

@@ -8,10 +8,18 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from undercroft.http.conditional import IfMatch, require_revisions, revision_tag
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.conditional import (
+    IfMatch,
+    IfNoneMatch,
+    expected_revisions,
+    is_known,
+    require_revisions,
+    revision_tag,
+)
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
-from undercroft.http.openai.contract import errors
+from undercroft.http.objects import DamagedSchemaObject, Deleted, Page, SchemaObject, VersionPage
+from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
 from undercroft.http.wire import JsonObject, RequestBody, page_of, require_id
 from undercroft.kit.crypto.aead import DecryptionError
@@ -20,7 +28,7 @@ from undercroft.ledger.leaves import user_reference
 from undercroft.vault.schemas.errors import SCHEMA_PREFIX
 from undercroft.vault.schemas.models import DamagedSchema, Definition, Schema
 
-router = APIRouter(tags=["schemas"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["schemas"], route_class=NativeRoute)
 
 LARGEST_VERSION: Final = 2**31 - 1
 
@@ -60,16 +68,27 @@ class CreateSchema(SchemaVersion):
 @router.post(
     "/v1/schemas",
     summary="Create a schema",
-    responses=errors(415),
+    status_code=201,
+    response_model=SchemaObject,
+    responses={**answers(201, "The schema.", "ETag", "Location"), **errors(410, 415)},
     openapi_extra=documented_model(CreateSchema),
 )
 async def create_schema(request: Request, caller: Caller, services: ServicesDependency) -> Response:
     """Everybody in the tenant may use a schema; who made it alone may change it."""
     body = await read_model(request, CreateSchema)
-    return _answer(await services.schemas.create(caller, body.name, body.parsed()))
+    schema = await services.schemas.create(caller, body.name, body.parsed())
+    made = _answer(schema)
+    made.status_code = 201
+    made.headers["Location"] = f"/v1/schemas/{render_id(SCHEMA_PREFIX, schema.id)}"
+    return made
 
 
-@router.get("/v1/schemas", summary="List schemas", responses=errors(404))
+@router.get(
+    "/v1/schemas",
+    summary="List schemas",
+    response_model=Page[SchemaObject | DamagedSchemaObject],
+    responses=errors(404, 410),
+)
 async def list_schemas(
     caller: Caller, services: ServicesDependency, limit: Limit = 20, after: After = None
 ) -> Response:
@@ -80,20 +99,35 @@ async def list_schemas(
     return JSONResponse({**shown, "has_more": page.has_more})
 
 
-@router.get("/v1/schemas/{schema_id}", summary="Get a schema", responses=errors(404))
+@router.get(
+    "/v1/schemas/{schema_id}",
+    summary="Get a schema",
+    response_model=SchemaObject,
+    responses={
+        **answers(200, "The schema.", "ETag"),
+        **answers(304, "The caller has this version.", "ETag"),
+        **errors(404, 410),
+    },
+)
 async def get_schema(
     schema_id: str,
     caller: Caller,
     services: ServicesDependency,
     version: Version = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The latest version of a schema, or another. Its ETag is its version."""
     found = await services.schemas.get(caller, require_schema_id(schema_id), version)
+    if is_known(revision_tag(found.version), if_none_match):
+        return Response(status_code=304, headers=_headers(found))
     return _answer(found)
 
 
 @router.get(
-    "/v1/schemas/{schema_id}/versions", summary="List a schema's versions", responses=errors(404)
+    "/v1/schemas/{schema_id}/versions",
+    summary="List a schema's versions",
+    response_model=VersionPage[SchemaObject | DamagedSchemaObject],
+    responses=errors(404, 410),
 )
 async def list_schema_versions(
     schema_id: str,
@@ -111,7 +145,11 @@ async def list_schema_versions(
 @router.put(
     "/v1/schemas/{schema_id}",
     summary="Add a version to a schema",
-    responses=errors(404, 412, 415, 428),
+    response_model=SchemaObject,
+    responses={
+        **answers(200, "The schema at its new version.", "ETag"),
+        **errors(404, 410, 412, 415, 428),
+    },
     openapi_extra=documented_model(SchemaVersion),
 )
 async def add_schema_version(
@@ -130,12 +168,18 @@ async def add_schema_version(
     return _answer(schema)
 
 
-@router.delete("/v1/schemas/{schema_id}", summary="Delete a schema", responses=errors(404, 409))
+@router.delete(
+    "/v1/schemas/{schema_id}",
+    summary="Delete a schema",
+    response_model=Deleted,
+    responses=errors(404, 409, 410, 412),
+)
 async def delete_schema(
-    schema_id: str, caller: Caller, services: ServicesDependency
+    schema_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
 ) -> dict[str, Any]:
     """Only while there is no record of it."""
-    await services.schemas.delete(caller, require_schema_id(schema_id))
+    versions = expected_revisions(if_match)
+    await services.schemas.delete(caller, require_schema_id(schema_id), versions)
     return {"id": schema_id, "object": "schema.deleted", "deleted": True}
 
 
@@ -165,7 +209,11 @@ def damage() -> JsonObject:
 
 def _answer(schema: Schema) -> Response:
     """Written at once: the framework would look at every value before it writes it."""
-    return JSONResponse(_render(schema), headers={"ETag": revision_tag(schema.version)})
+    return JSONResponse(_render(schema), headers=_headers(schema))
+
+
+def _headers(schema: Schema) -> dict[str, str]:
+    return {"ETag": revision_tag(schema.version), "Cache-Control": "private, no-cache"}
 
 
 def _render(schema: Schema) -> JsonObject:

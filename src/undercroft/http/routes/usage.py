@@ -4,13 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
+from undercroft.http.objects import UsageObject
 from undercroft.http.openai.contract import errors
 
-router = APIRouter(tags=["usage"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["usage"], route_class=NativeRoute)
 
 
-@router.get("/v1/usage", summary="Get the usage", responses=errors())
+@router.get("/v1/usage", summary="Get the usage", response_model=UsageObject, responses=errors())
 async def get_usage(caller: Caller, services: ServicesDependency) -> dict[str, Any]:
     """How many bytes of documents and uploads the caller and their tenant keep, and the most they may."""
     usage, quotas = await services.usage.read(caller), services.usage.quotas

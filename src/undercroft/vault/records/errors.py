@@ -49,7 +49,7 @@ class RecordLockedError(UndercroftError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            "The record is locked by another editor; try again when the lock has ended.",
+            "The record is locked. Send Lock-Token if the lock is yours; else try again when it has ended.",
             kind=ErrorKind.LOCKED,
             retry_after=max(1, ceil(seconds)),
         )
@@ -73,6 +73,6 @@ class UnknownFieldError(InvalidRequestError):
     def __init__(self, field: str) -> None:
         super().__init__(
             f"'{field}' is neither a plain nor an indexed field of this schema.",
-            param="field",
+            param="fields",
             code="field_not_indexed",
         )

@@ -163,9 +163,9 @@ def _check(value: JsonValue, pointer: str, depth: int, room: int) -> int:
 
 def _check_text(text: str, pointer: str) -> None:
     if "\x00" in text:
-        raise _bad(pointer, "a text contains a NUL character", code="nul_character")
+        raise _bad(pointer, "contains a NUL character", code="nul_character")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise _bad(pointer, "a text contains half of a surrogate pair", code="lone_surrogate")
+        raise _bad(pointer, "contains half of a surrogate pair", code="lone_surrogate")
 
 
 def _check_number(value: float, pointer: str) -> None:
@@ -183,5 +183,5 @@ def _check_number(value: float, pointer: str) -> None:
 def _bad(pointer: str, reason: str, code: str) -> InvalidRequestError:
     where = quote(pointer)
     return InvalidRequestError(
-        f"'{where}' {reason}." if where else f"The JSON: {reason}.", param=where or None, code=code
+        f"'{where}' {reason}." if where else f"The JSON {reason}.", param=where or None, code=code
     )

@@ -96,8 +96,7 @@ class SchemaService:
         """
         await asyncio.to_thread(check_definition, definition)
         async with self._administered(scope, schema_id, "schema.update") as (transaction, latest):
-            if made_from is not None and latest.version not in made_from:
-                raise StaleVersionError("schema", latest.version)
+            _check_version(latest, made_from)
             key = await self.key(transaction, schema_id)
             number = latest.version + 1
             await self._insert_version(transaction, scope, schema_id, number, key, definition)
@@ -106,15 +105,19 @@ class SchemaService:
             await self._append(transaction, scope, "schema.update", schema, definition)
         return schema
 
-    async def delete(self, scope: Scope, schema_id: UUID) -> None:
+    async def delete(
+        self, scope: Scope, schema_id: UUID, made_from: frozenset[int] | None = None
+    ) -> None:
         """Delete a schema and its versions.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
             NotSchemaAdminError: When it is another's.
+            StaleVersionError: When its latest version is none of the expected ones.
             SchemaInUseError: While there are records of it.
         """
         async with self._administered(scope, schema_id, "schema.delete") as (transaction, schema):
+            _check_version(schema, made_from)
             await self._append(transaction, scope, "schema.delete", schema)
             try:
                 await self._repository.delete_schema(transaction, schema_id)
@@ -227,7 +230,8 @@ class SchemaService:
     async def _find(self, transaction: Transaction, schema_id: UUID, number: int | None) -> Record:
         row = await self._repository.find_schema(transaction, schema_id, number)
         if row is None:
-            raise NotFoundError("schema", render_id(SCHEMA_PREFIX, schema_id))
+            what = "schema" if number is None else f"version {number} of a schema"
+            raise NotFoundError(what, render_id(SCHEMA_PREFIX, schema_id))
         return row
 
     async def _get(self, transaction: Transaction, schema_id: UUID, number: int | None) -> Schema:
@@ -338,6 +342,11 @@ def _encode(definition: Definition) -> bytes:
 
 def _name_context(scope: Scope, schema_id: UUID) -> bytes:
     return bind(scope.tenant_id, "schemas", schema_id, "sealed_name")
+
+
+def _check_version(latest: Schema, made_from: frozenset[int] | None) -> None:
+    if made_from is not None and latest.version not in made_from:
+        raise StaleVersionError("schema", latest.version)
 
 
 def _definition_context(tenant_id: UUID, schema_id: UUID, number: int) -> bytes:

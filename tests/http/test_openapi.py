@@ -1,0 +1,69 @@
+"""The OpenAPI document says what the native routes answer: which object, under which status, with which headers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from undercroft.http.app import create_application
+from undercroft.kit.settings import Settings
+
+NATIVE = (
+    "/v1/documents",
+    "/v1/records",
+    "/v1/schemas",
+    "/v1/audit",
+    "/v1/ledger",
+    "/v1/jobs",
+    "/v1/usage",
+)
+
+
+async def all_is_well() -> None:
+    return None
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    # Nothing is opened before the application is started.
+    return create_application(
+        Settings(), "postgresql://nobody@localhost/none", all_is_well
+    ).openapi()
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        if path.startswith(NATIVE):
+            for method, operation in methods.items():
+                yield f"{method.upper()} {path}", operation
+
+
+def test_every_json_answer_is_a_named_object(document: dict[str, Any]) -> None:
+    shown = 0
+    for name, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            body = answer.get("content", {}).get("application/json")
+            if status.startswith("2") and body is not None:
+                assert "$ref" in body["schema"], f"{name} {status}"
+                shown += 1
+    assert shown > 30
+
+
+def test_what_is_made_has_a_place_and_what_can_be_changed_a_tag(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        headers = {
+            header
+            for status, answer in operation["responses"].items()
+            if status.startswith("2")
+            for header in answer.get("headers", {})
+        }
+        if "201" in operation["responses"] or "202" in operation["responses"]:
+            assert "Location" in headers, name
+        if {"412", "428"} <= operation["responses"].keys() and not name.startswith("DELETE"):
+            assert "ETag" in headers, name
+
+
+def test_who_has_to_wait_is_told_for_how_long(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status in {"423", "429", "503"} & operation["responses"].keys():
+            assert "Retry-After" in operation["responses"][status]["headers"], name
