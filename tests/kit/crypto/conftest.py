@@ -20,6 +20,8 @@ from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.egress import open_client
 
 TOKEN = "session-token-4f1c9e"
+PATIENT = KmsLimits(attempt_seconds=20.0, deadline_seconds=60.0)
+"""For what must not depend on how busy the machine is."""
 
 
 class MakeKms(Protocol):
@@ -33,7 +35,7 @@ class MakeKms(Protocol):
         limits: KmsLimits | None = None,
         clock: Clock | None = None,
     ) -> AwsKms:
-        """The provider; without limits its own."""
+        """The provider; patient unless told otherwise."""
         ...
 
 
@@ -72,7 +74,7 @@ def make_kms(kms: Kms, http_client: aiohttp.ClientSession, pauses: list[float]) 
             clock=clock,
             jitter=lambda: 1.0,
             sleep=pause,
-            limits=limits,
+            limits=limits or PATIENT,
         )
         return AwsKms(client, KmsKey(arn), [KmsKey(one) for one in former], clock=clock)
 

@@ -20,7 +20,7 @@ from undercroft.kit.crypto.providers.protocol import KeyMissingError, KeyUnavail
 pytestmark = needs_moto
 
 SECRET, CONTEXT = bytes(range(32)), b"tenant"
-IMPATIENT = KmsLimits(attempts=1, attempt_seconds=0.2)
+IMPATIENT = KmsLimits(attempts=1, attempt_seconds=1.0)
 FAULTS = sorted({*ANSWERS, *CHANGES, "drop"} - {"as it is"})
 RETRIED = ["throttled", "failing", "drop"]
 ONLY_OF_DECRYPT = {"short", "another plaintext"}
