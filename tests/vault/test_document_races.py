@@ -2,8 +2,9 @@
 
 import asyncio
 import io
+import os
 from collections.abc import AsyncGenerator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from tests.stepping import Gate, until_blocked
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database, Transaction
-from undercroft.kit.errors import NotFoundError
+from undercroft.kit.errors import NotFoundError, UnavailableError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.vault.blobs.local import LocalBlobStore
@@ -31,6 +32,7 @@ from undercroft.vault.keys.destruction import TenantDestruction
 from undercroft.vault.keys.errors import KeyDestroyedError, TenantHeldError
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DocumentChanges
+from undercroft.vault.orphans import OrphanSweep
 from undercroft.vault.repository import DocumentRepository
 from undercroft.vault.service import DocumentService
 from undercroft.vault.trash import Trash
@@ -211,7 +213,9 @@ async def test_a_held_document_survives_everything(
     await holds.lift(admin, document_id)
     await documents.delete(ann, document_id)
     recorded = await actions(documents._database, ann)
-    assert recorded == ["document.create", "document.hold", "document.unhold", "document.delete"]
+    refused = ["document.delete", "document.trash"]
+    assert recorded[:2] == ["document.create", "document.hold"]
+    assert recorded[2:] == [*refused, "document.unhold", "document.delete"]
 
 
 async def test_the_trash_is_purged_when_its_time_is_over_and_not_what_is_held(
@@ -386,3 +390,25 @@ async def test_the_version_that_is_put_on_record_is_the_one_that_is_read(
             "SELECT version FROM ledger_pending WHERE action = 'document.read'"
         )
     assert recorded == 1
+
+
+async def test_an_erasure_is_done_when_it_is_committed(
+    documents: DocumentService, make_scope: MakeScope, tmp_path: Path
+) -> None:
+    class Gone(LocalBlobStore):
+        async def delete(self, tenant_id: UUID, name: bytes) -> None:
+            raise UnavailableError(f"the bucket with {tenant_id}/{name.hex()} does not answer")
+
+    ann = await make_scope()
+    document_id = await create(documents, ann)
+    erasing = make_documents(
+        documents._database, tmp_path, documents._keys, blobs=Gone(tmp_path / "blobs")
+    )
+    await erasing.delete(ann, document_id)
+    with pytest.raises(NotFoundError):
+        await documents.get(ann, document_id)
+    (left,) = kept_files(tmp_path)
+    two_days_ago = (datetime.now(UTC) - timedelta(days=2)).timestamp()
+    os.utime(left, (two_days_ago, two_days_ago))
+    sweep = OrphanSweep(documents._database, documents._blobs, SystemClock())
+    assert await sweep.sweep() == 1

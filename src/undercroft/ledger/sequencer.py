@@ -70,8 +70,8 @@ class Sequencer:
         self._repository = LedgerRepository()
         self._awake = asyncio.Event()
         self._is_reachable = True
-        # Its own: uploads may have all the shared ones wait for the disk, and PostgreSQL ends a session that does
-        # nothing with a log's lock for a second.
+        # Its own: uploads may have all the shared ones wait for the disk, and PostgreSQL ends a session that has a log
+        # locked and is idle for a second.
         self._thread = ThreadPoolExecutor(1, "sequencer")
         self._failing: set[UUID] = set()
         # Transaction ids below which nothing is pending: in any log, and in the logs that were numbered last. They are

@@ -1,11 +1,17 @@
 """Erasing a document: its row and all that was derived from it at once, its bytes after the commit."""
 
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
+import structlog
+
 from undercroft.kit.database import Transaction
+from undercroft.kit.errors import UnavailableError
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.repository import DocumentRepository
+
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class Erasure:
@@ -34,6 +40,13 @@ class Erasure:
         return names
 
     async def delete_bytes(self, tenant_id: UUID, names: Sequence[bytes]) -> None:
-        """Delete bytes that no row names any more. What a crash leaves here, nothing can open, and the sweep finds."""
-        for name in names:
-            await self._blobs.delete(tenant_id, name)
+        """Delete bytes that no row names any more.
+
+        What a crash or a store that does not answer leaves here, nothing can open, and the sweep finds. The erasure is
+        done: an error would have its client ask again, for a document that is not there.
+        """
+        try:
+            for name in names:
+                await self._blobs.delete(tenant_id, name)
+        except (UnavailableError, OSError) as error:
+            _log.warning("bytes_left_to_sweep", tenant_id=str(tenant_id), error=repr(error))
