@@ -111,6 +111,8 @@ def create_application(
         # The interactive pages load scripts from elsewhere into an origin that holds private data.
         docs_url=None,
         redoc_url=None,
+        # A redirect names the host and the scheme that were seen here: behind a proxy, perhaps one without TLS.
+        redirect_slashes=False,
     )
     _add_routers(application, settings)
     install_error_handlers(application)
