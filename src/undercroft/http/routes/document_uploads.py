@@ -58,7 +58,7 @@ async def create_document(
 
 
 @router.post(
-    "/v1/documents/{file_id}/versions",
+    "/v1/documents/{document_id}/versions",
     summary="Add a version",
     status_code=201,
     response_model=DocumentObject,
@@ -68,7 +68,7 @@ async def create_document(
     },
 )
 async def create_version(
-    file_id: str,
+    document_id: str,
     file: Upload,
     caller: Caller,
     services: ServicesDependency,
@@ -78,7 +78,7 @@ async def create_version(
     expected = require_revisions(if_match)
     document = await services.versions.add(
         caller,
-        require_document_id(file_id),
+        require_document_id(document_id),
         incoming_of(file),
         clean_filename(file.filename),
         expected,

@@ -83,7 +83,7 @@ async def list_documents(
 
 
 @router.get(
-    "/v1/documents/{file_id}",
+    "/v1/documents/{document_id}",
     summary="Get a document",
     response_model=DocumentObject,
     responses={
@@ -93,13 +93,13 @@ async def list_documents(
     },
 )
 async def get_document(
-    file_id: str,
+    document_id: str,
     caller: Caller,
     services: ServicesDependency,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One document, with an ETag that changes with every change of it."""
-    document = await services.documents.get(caller, require_document_id(file_id))
+    document = await services.documents.get(caller, require_document_id(document_id))
     tag = revision_tag(document.revision)
     if is_known(tag, if_none_match):
         return Response(status_code=304, headers=_headers(document))
@@ -107,13 +107,13 @@ async def get_document(
 
 
 @router.patch(
-    "/v1/documents/{file_id}",
+    "/v1/documents/{document_id}",
     summary="Change a document",
     response_model=DocumentObject,
     responses={**CHANGED, **errors(404, 409, 410, 412, 428)},
 )
 async def update_document(
-    file_id: str,
+    document_id: str,
     body: UpdateDocument,
     caller: Caller,
     services: ServicesDependency,
@@ -124,61 +124,61 @@ async def update_document(
     changes = DocumentChanges(name, body.metadata, body.sealed)
     expected = require_revisions(if_match)
     return answer(
-        await services.documents.update(caller, require_document_id(file_id), changes, expected)
+        await services.documents.update(caller, require_document_id(document_id), changes, expected)
     )
 
 
 @router.delete(
-    "/v1/documents/{file_id}",
+    "/v1/documents/{document_id}",
     summary="Delete a document",
     response_model=DocumentObject,
     responses={**CHANGED, **errors(404, 409, 412)},
 )
 async def delete_document(
-    file_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
+    document_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
 ) -> Response:
     """Take it out of every list, search and answer at once. It can be restored until ``erased_after``."""
     expected = expected_revisions(if_match)
-    return answer(await services.trash.put(caller, require_document_id(file_id), expected))
+    return answer(await services.trash.put(caller, require_document_id(document_id), expected))
 
 
 @router.post(
-    "/v1/documents/{file_id}/restore",
+    "/v1/documents/{document_id}/restore",
     summary="Restore a deleted document",
     response_model=DocumentObject,
     responses={**CHANGED, **errors(404, 410, 412)},
 )
 async def restore_document(
-    file_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
+    document_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
 ) -> Response:
     """Undo its deletion: it is back with its versions, in its vector stores. One that is not deleted stays as it is."""
     expected = expected_revisions(if_match)
-    return answer(await services.trash.restore(caller, require_document_id(file_id), expected))
+    return answer(await services.trash.restore(caller, require_document_id(document_id), expected))
 
 
 @router.post(
-    "/v1/documents/{file_id}/erase",
+    "/v1/documents/{document_id}/erase",
     summary="Erase a document",
     response_model=ErasedDocument,
     responses=errors(404, 409, 412),
 )
 async def erase_document(
-    file_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
+    document_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
 ) -> dict[str, Any]:
     """Destroy it for ever, deleted before or not: its versions, its index, and the answers that were made from it."""
     expected = expected_revisions(if_match)
-    await services.documents.delete(caller, require_document_id(file_id), expected)
-    return {"id": file_id, "object": "document", "erased": True}
+    await services.documents.delete(caller, require_document_id(document_id), expected)
+    return {"id": document_id, "object": "document", "erased": True}
 
 
 @router.get(
-    "/v1/documents/{file_id}/versions",
+    "/v1/documents/{document_id}/versions",
     summary="List versions",
     response_model=Page[DocumentVersionObject],
     responses=errors(404, 410),
 )
 async def list_versions(
-    file_id: str,
+    document_id: str,
     caller: Caller,
     services: ServicesDependency,
     limit: Limit = 20,
@@ -189,26 +189,28 @@ async def list_versions(
 ) -> dict[str, Any]:
     """A document's versions, the newest first."""
     versions = await services.versions.list_versions(
-        caller, require_document_id(file_id), before=after, limit=limit + 1
+        caller, require_document_id(document_id), before=after, limit=limit + 1
     )
     return page_of([render_version(version) for version in versions], limit)
 
 
 @router.get(
-    "/v1/documents/{file_id}/versions/{number}",
+    "/v1/documents/{document_id}/versions/{number}",
     summary="Get a version",
     response_model=DocumentVersionObject,
     responses=errors(404, 410),
 )
 async def get_version(
-    file_id: str, number: VersionNumber, caller: Caller, services: ServicesDependency
+    document_id: str, number: VersionNumber, caller: Caller, services: ServicesDependency
 ) -> dict[str, Any]:
     """One version, with the SHA-256 of its content."""
-    return render_version(await services.versions.get(caller, require_document_id(file_id), number))
+    return render_version(
+        await services.versions.get(caller, require_document_id(document_id), number)
+    )
 
 
 @router.post(
-    "/v1/documents/{file_id}/versions/{number}/restore",
+    "/v1/documents/{document_id}/versions/{number}/restore",
     summary="Restore a version",
     status_code=201,
     response_model=DocumentObject,
@@ -218,7 +220,7 @@ async def get_version(
     },
 )
 async def restore_version(
-    file_id: str,
+    document_id: str,
     number: VersionNumber,
     caller: Caller,
     services: ServicesDependency,
@@ -227,13 +229,13 @@ async def restore_version(
     """Make a new version with the content of an earlier one."""
     expected = require_revisions(if_match)
     document = await services.versions.restore(
-        caller, require_document_id(file_id), number, expected
+        caller, require_document_id(document_id), number, expected
     )
     return answer_made(document, version=document.version)
 
 
 @router.get(
-    "/v1/documents/{file_id}/versions/{number}/receipt",
+    "/v1/documents/{document_id}/versions/{number}/receipt",
     summary="Get a version's receipt",
     response_class=Response,
     responses={
@@ -242,10 +244,10 @@ async def restore_version(
     },
 )
 async def get_receipt(
-    file_id: str, number: VersionNumber, caller: Caller, services: ServicesDependency
+    document_id: str, number: VersionNumber, caller: Caller, services: ServicesDependency
 ) -> Response:
     """What the tenant's log signs about the version, to be kept and verified offline with its content."""
-    receipt = await services.receipts.get(caller, require_document_id(file_id), number)
+    receipt = await services.receipts.get(caller, require_document_id(document_id), number)
     return Response(
         receipt, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
     )

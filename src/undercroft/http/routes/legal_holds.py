@@ -33,16 +33,16 @@ class PlaceLegalHold(RequestBody):
 
 
 @router.put(
-    "/v1/documents/{file_id}/legal-hold",
+    "/v1/documents/{document_id}/legal-hold",
     summary="Place a legal hold",
     response_model=LegalHoldObject,
     responses=errors(404),
 )
 async def place_legal_hold(
-    file_id: str, body: PlaceLegalHold, caller: Admin, services: ServicesDependency
+    document_id: str, body: PlaceLegalHold, caller: Admin, services: ServicesDependency
 ) -> dict[str, Any]:
     """Have a document kept, whoever's of the tenant it is. Nothing of what it holds is shown. Admins only."""
-    hold = await services.holds.place(caller, require_document_id(file_id), body.reason)
+    hold = await services.holds.place(caller, require_document_id(document_id), body.reason)
     return {
         "object": "legal_hold",
         "document": render_id(DOCUMENT_PREFIX, hold.document_id),
@@ -52,13 +52,15 @@ async def place_legal_hold(
 
 
 @router.delete(
-    "/v1/documents/{file_id}/legal-hold",
+    "/v1/documents/{document_id}/legal-hold",
     summary="Lift a legal hold",
     status_code=204,
     response_class=Response,
     responses=errors(404),
 )
-async def lift_legal_hold(file_id: str, caller: Admin, services: ServicesDependency) -> Response:
+async def lift_legal_hold(
+    document_id: str, caller: Admin, services: ServicesDependency
+) -> Response:
     """Let its owner delete the document again. Admins only."""
-    await services.holds.lift(caller, require_document_id(file_id))
+    await services.holds.lift(caller, require_document_id(document_id))
     return Response(status_code=204)

@@ -29,7 +29,7 @@ class LockRecord(RequestBody):
     summary="Lock a record, or renew its lock",
     response_model=RecordLockObject,
     responses=errors(404, 412, 415, 423),
-    openapi_extra=documented_model(LockRecord),
+    openapi_extra=documented_model(LockRecord, is_required=False),
 )
 async def lock_record(
     record_id: str,
@@ -38,8 +38,8 @@ async def lock_record(
     services: ServicesDependency,
     lock_token: LockToken = None,
 ) -> dict[str, Any]:
-    """A lock ends by itself after so many seconds. With ``Lock-Token``, the lock that has it is renewed."""
-    body = await read_model(request, LockRecord)
+    """A lock ends by itself after that many seconds (60). With ``Lock-Token`` the lock that has it is renewed."""
+    body = await read_model(request, LockRecord) if await request.body() else LockRecord()
     key = require_record_id(record_id)
     if lock_token is None:
         return _render(await services.record_locks.acquire(caller, key, body.seconds))
