@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from tests.documents import make_documents
+from tests.documents import make_documents, make_versions
 from tests.stepping import PATIENCE, PausingEmbedder, SteppedDatabase
 from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.models import Claim
@@ -33,6 +33,7 @@ from undercroft.retrieval.search.service import SearchService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
+from undercroft.vault.versions import VersionService
 
 UPLOAD_LIMIT = 1_000_000
 
@@ -69,6 +70,19 @@ class Shelf:
         collection = await self.collections.create(scope, "papers", {}, list(made.values()))
         await self.run_jobs(scope)
         return collection.id, made
+
+    @property
+    def versions(self) -> VersionService:
+        """The versions of the documents; the index follows them."""
+        return make_versions(self.documents, IndexService(JobQueue(IdSource())).follow)
+
+    async def put_version(self, scope: Scope, document_id: UUID, content: str) -> None:
+        """Take in another version of a document."""
+        incoming = await self.versions._intake.read(scope, io.BytesIO(content.encode()))
+        try:
+            await self.versions.add(scope, document_id, incoming, "lease.txt", None)
+        finally:
+            await incoming.close()
 
     async def run_jobs(self, scope: Scope) -> None:
         """Run what is queued in the tenant, and what that queues, one after the other."""

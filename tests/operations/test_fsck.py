@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asyncpg import Record
 
-from tests.operations.conftest import Filled
+from tests.operations.conftest import TEXTS, Filled
 from tests.records import ANN, ANY, PERSON, changed, open_cabinet
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.aead import bind, seal
@@ -195,12 +195,41 @@ async def test_a_file_that_nobody_keeps_is_named_once_it_is_old(filled: Filled) 
     stray = kept.with_name(kept.name[:2] + "0" * 62)
     stray.write_bytes(b"left by a crash")
     assert (await filled.house.fsck())[0] == []
-    two_hours_ago = stray.stat().st_mtime - 7200
-    os.utime(stray, (two_hours_ago, two_hours_ago))
+    made_at = stray.stat().st_mtime
+    os.utime(stray, (made_at - 86_000, made_at - 86_000))
+    assert (await filled.house.fsck())[0] == []
+    os.utime(stray, (made_at - 86_500, made_at - 86_500))
     (finding,), examination = await filled.house.fsck()
     assert finding.fault is Fault.FILE_ORPHANED
     assert stray.name in finding.subject
     assert [orphan.name.hex() for orphan in examination.orphans] == [stray.name]
+
+
+async def test_a_superseded_version_leaves_the_index_and_what_is_left_over_is_named(
+    filled: Filled, owner: AnyConnection
+) -> None:
+    house, shelf, ann = filled.house, filled.shelf, filled.ann
+    boat, mill = filled.documents["boat.txt"], filled.documents["mill.txt"]
+    await shelf.put_version(ann, boat, "The boat lies at the ninth pier.")
+    # Until its job has run nothing is wrong.
+    assert (await house.fsck())[0] == []
+    await shelf.run_jobs(ann)
+    assert (await house.fsck())[0] == []
+    (contents,) = await owner.fetch("SELECT count(DISTINCT blob_id) FROM chunks")
+    assert contents[0] == len(TEXTS)
+    await shelf.put_version(ann, mill, "The mill burned down.")
+    await owner.execute("DELETE FROM jobs WHERE kind = 'forget_blob'")
+    (finding,), _ = await house.fsck()
+    assert (finding.fault, finding.message) == (
+        Fault.INDEX_ORPHANED,
+        "has passages and is in no current version of a document",
+    )
+    for table in ("chunks", "blobs", "jobs"):
+        await owner.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+    (told,) = await house.repair()
+    assert told.endswith("had its passages deleted")
+    await shelf.run_jobs(ann)
+    assert (await house.fsck())[0] == []
 
 
 async def test_two_files_that_were_swapped_are_named(filled: Filled) -> None:

@@ -10,7 +10,7 @@ from undercroft.ledger.models import LogScope
 from undercroft.vault.blobs.protocol import BlobStore, KeptFile
 from undercroft.vault.repository import DocumentRepository
 
-_ORPHANED_AFTER: Final = timedelta(days=1)
+ORPHANED_AFTER: Final = timedelta(days=1)
 """Of a file whose row is about to be committed the age counts from when its upload began, in S3 as in a folder. No
 upload takes this long."""
 _BATCH: Final = 500
@@ -40,7 +40,7 @@ class OrphanSweep:
         Raises:
             UnavailableError: When the store does not answer; the next sweep goes on.
         """
-        oldest = self._clock.now() - _ORPHANED_AFTER
+        oldest = self._clock.now() - ORPHANED_AFTER
         waiting: dict[UUID, list[KeptFile]] = {}
         swept = 0
         async for kept in self._blobs.list_files():

@@ -1,7 +1,6 @@
 """What search and kept answers show follows a document: its latest version, never while it is deleted or sealed."""
 
 import asyncio
-import io
 from uuid import UUID
 
 import pytest
@@ -9,15 +8,12 @@ import pytest
 from tests.chat.responses.test_sources import ANSWER, RENT, id_of, request, service
 from tests.chat.scripted import ScriptedModel
 from tests.conftest import MakeScope, Member
-from tests.documents import make_trash, make_versions
+from tests.documents import make_trash
 from tests.shelf import Shelf
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.service import REDACTED
-from undercroft.jobs.service import JobQueue
 from undercroft.kit.database import Transaction
-from undercroft.kit.ids import IdSource
 from undercroft.retrieval.collections.errors import DocumentSealedError
-from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.search.models import SearchQuery
 from undercroft.vault.models import DocumentChanges
 
@@ -34,21 +30,11 @@ async def count(shelf: Shelf, scope: Member, table: str) -> int:
         return int(await transaction.fetchval(f"SELECT count(*) FROM {table}"))
 
 
-async def add_version(shelf: Shelf, scope: Member, document_id: UUID, text: str) -> None:
-    follow = IndexService(JobQueue(IdSource())).follow
-    versions = make_versions(shelf.documents, follow)
-    incoming = await versions._intake.read(scope, io.BytesIO(text.encode()))
-    try:
-        await versions.add(scope, document_id, incoming, "lease.txt", None)
-    finally:
-        await incoming.close()
-
-
 async def test_a_membership_follows_the_latest_version(shelf: Shelf, make_scope: MakeScope) -> None:
     ann = await make_scope()
     collection, documents = await shelf.fill(ann, {"lease.txt": RENT})
     lease = documents["lease.txt"]
-    await add_version(shelf, ann, lease, NEWER)
+    await shelf.put_version(ann, lease, NEWER)
     assert await found(shelf, ann, collection) == [], "the old version is not the document"
     await shelf.run_jobs(ann)
     assert await found(shelf, ann, collection) == [(lease, 2, NEWER)]
@@ -84,7 +70,7 @@ async def test_sealing_takes_a_document_out_of_the_index(
     assert REDACTED in str(await responses.get(ann, id_of(made)))
     with pytest.raises(DocumentSealedError):
         await shelf.collections.add(ann, collection, lease, {})
-    await add_version(shelf, ann, lease, NEWER)
+    await shelf.put_version(ann, lease, NEWER)
     await shelf.run_jobs(ann)
     assert await count(shelf, ann, "chunks") == 0
     await shelf.documents.update(ann, lease, DocumentChanges(is_sealed=False), None)

@@ -102,6 +102,7 @@ WHERE b.tenant_id = current_tenant()
 GROUP BY b.tenant_id;
 
 -- name: list_unindexed_members :many
+-- Those in the trash too: they may come back.
 SELECT DISTINCT v.blob_id, d.owner_id
 FROM collection_documents AS m
 INNER JOIN documents AS d ON m.tenant_id = d.tenant_id AND m.document_id = d.id
@@ -109,7 +110,6 @@ INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version 
 INNER JOIN blobs AS b ON v.blob_id = b.id
 WHERE
     m.tenant_id = current_tenant()
-    AND d.deleted_at IS NULL
     AND NOT d.is_sealed
     AND b.index_state = 'unindexed'
     AND v.blob_id > $1

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -14,9 +13,8 @@ from undercroft.operations.examination.examiner import Examined, Examiner
 from undercroft.operations.examination.findings import Fault, Findings
 from undercroft.operations.examination.repository import ExaminationRepository
 from undercroft.vault.blobs.protocol import BlobStore, KeptFile
+from undercroft.vault.orphans import ORPHANED_AFTER
 
-ORPHANED_AFTER: Final = timedelta(hours=1)
-"""A younger file may be that of an upload whose transaction has yet to commit."""
 _MOST_TO_MEND: Final = 100_000
 
 Progress = Callable[[str], None]
@@ -99,7 +97,8 @@ class Fsck:
         oldest = self._clock.now() - ORPHANED_AFTER
         async for kept in self._store.list_files():
             examination.files += 1
-            if kept.modified_at > oldest or await self.is_kept(kept):
+            # A younger file may be that of an upload whose transaction has yet to commit.
+            if kept.modified_at >= oldest or await self.is_kept(kept):
                 continue
             findings.add(
                 Fault.FILE_ORPHANED,

@@ -42,6 +42,7 @@ class IndexExamination:
     async def run(self, transaction: Transaction) -> None:
         """Open every passage and count every word."""
         await self._find_incomplete(transaction)
+        await self._find_superseded(transaction)
         last = 0
         while page := await self._repository.list_chunks(transaction, last, _PAGE):
             for run in _runs(page):
@@ -67,6 +68,18 @@ class IndexExamination:
                 count = row["passages"]
                 what = f"only some of its passages, {count}" if count else "no passage"
                 self._tell_damaged(row["id"], f"is said to be indexed and has {what}")
+            last = page[-1]["id"]
+
+    async def _find_superseded(self, transaction: Transaction) -> None:
+        last = UUID(int=0)
+        while page := await self._repository.list_superseded(transaction, last, _PAGE):
+            for row in page:
+                self._note(row["id"])
+                self._tell(
+                    Fault.INDEX_ORPHANED,
+                    f"content {row['id'].hex}",
+                    "has passages and is in no current version of a document",
+                )
             last = page[-1]["id"]
 
     async def _open(self, run: Sequence[Record]) -> None:

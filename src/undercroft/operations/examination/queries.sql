@@ -319,6 +319,30 @@ HAVING count(c.id) = 0 OR max(c.ordinal) + 1 <> count(c.id)
 ORDER BY b.id
 LIMIT $2;
 
+-- name: list_superseded :many
+-- Contents that have passages and are current nowhere, but for those that a job is about to take out of the index.
+SELECT b.id
+FROM blobs AS b
+WHERE
+    b.tenant_id = current_tenant()
+    AND b.id > $1
+    AND EXISTS (SELECT FROM chunks AS c WHERE c.tenant_id = b.tenant_id AND c.blob_id = b.id)
+    AND NOT EXISTS (
+        SELECT FROM document_versions AS v
+        INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
+        WHERE v.tenant_id = b.tenant_id AND v.blob_id = b.id
+    )
+    AND NOT EXISTS (
+        SELECT FROM jobs AS j
+        WHERE
+            j.tenant_id = b.tenant_id
+            AND j.kind = 'forget_blob'
+            AND j.state IN ('queued', 'running')
+            AND j.payload @> jsonb_build_object('blob_id', b.id)
+    )
+ORDER BY b.id
+LIMIT $2;
+
 -- name: find_wrong_corpus :maybe
 WITH derived AS (
     SELECT count(*) AS chunk_count, coalesce(sum(term_count(c.lexemes)), 0) AS term_total

@@ -115,6 +115,12 @@ class ExaminationRepository:
         """Contents that say they are indexed and are not, or not whole."""
         return await _QUERIES.many(transaction, "list_unindexed_blobs", after, limit)
 
+    async def list_superseded(
+        self, transaction: Transaction, after: UUID, limit: int
+    ) -> list[Record]:
+        """Contents that are in the index and current nowhere."""
+        return await _QUERIES.many(transaction, "list_superseded", after, limit)
+
     async def find_wrong_corpus(self, transaction: Transaction) -> Record | None:
         """How many passages are counted and how many there are, where that differs."""
         return await _QUERIES.maybe(transaction, "find_wrong_corpus")

@@ -10,11 +10,11 @@ UPDATE blobs SET index_state = 'unindexed'
 WHERE tenant_id = current_tenant() AND id = $1 AND index_state = 'indexed';
 
 -- name: find_member_owner :value
--- Whose content it is, where it is in a collection.
+-- Whose content it is, where it is in a collection; also while it is in the trash, from where it may come back.
 SELECT d.owner_id
 FROM document_versions AS v
 INNER JOIN documents AS d
-    ON v.document_id = d.id AND v.number = d.current_version AND d.deleted_at IS NULL AND NOT d.is_sealed
+    ON v.document_id = d.id AND v.number = d.current_version AND NOT d.is_sealed
 INNER JOIN collection_documents AS m ON d.tenant_id = m.tenant_id AND d.id = m.document_id
 WHERE v.tenant_id = current_tenant() AND v.blob_id = $1
 ORDER BY d.id

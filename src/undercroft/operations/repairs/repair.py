@@ -52,7 +52,7 @@ class Repair:
     async def run(self, examination: Examination) -> None:
         """Mend what can be mended."""
         for kept in examination.orphans:
-            # An upload that took an hour may have committed since.
+            # What belonged to nothing when it was looked at may have been restored by hand since.
             if not await self._fsck.is_kept(kept):
                 await self._store.delete(kept.tenant_id, kept.name)
                 self._tell(f"deleted file {kept.name.hex()} of tenant {kept.tenant_id.hex}")
@@ -70,7 +70,8 @@ class Repair:
                 scope = UserScope(tenant_id, owner_id)
                 await set_scope(transaction, scope)
                 await self._index.request(transaction, scope, blob_id)
-        self._tell(f"content {blob_id.hex} of tenant {tenant_id.hex} will be indexed again")
+        done = "had its passages deleted" if owner_id is None else "will be indexed again"
+        self._tell(f"content {blob_id.hex} of tenant {tenant_id.hex} {done}")
 
     async def _derive(self, tenant_id: UUID, examined: Examined) -> None:
         if not (examined.tiles_only or examined.statistics_are_wrong):

@@ -12,6 +12,7 @@ from undercroft.retrieval.chunking import Chunk
 from undercroft.retrieval.parsing.models import ExtractedDocument
 
 INDEX_JOB: Final = "index_blob"
+FORGET_JOB: Final = "forget_blob"
 REWEIGHT_JOB: Final = "reweight_terms"
 
 

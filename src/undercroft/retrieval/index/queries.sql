@@ -5,6 +5,44 @@ SET index_state = 'pending', index_error_code = NULL, index_error_message = NULL
 WHERE id = $1 AND index_state IN ('unindexed', 'failed')
 RETURNING id;
 
+-- name: list_superseded :many
+-- What of a document's earlier contents is in the index, or on its way into it, and current nowhere.
+SELECT DISTINCT b.id
+FROM documents AS d
+INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version > v.number
+INNER JOIN blobs AS b ON v.blob_id = b.id
+WHERE
+    d.id = $1
+    AND b.index_state IN ('pending', 'indexed')
+    AND NOT EXISTS (
+        SELECT FROM document_versions AS c
+        INNER JOIN documents AS o ON c.document_id = o.id AND c.number = o.current_version
+        WHERE c.tenant_id = b.tenant_id AND c.blob_id = b.id
+    );
+
+-- name: lock_content :exec
+-- Against whoever makes it current again at the same time: their new version refers to it, and so waits at this lock and
+-- then has it indexed; or was first, and is seen by what follows. FOR NO KEY UPDATE would let the reference through.
+SELECT b.id FROM blobs AS b WHERE b.id = $1 FOR UPDATE;
+
+-- name: forget_superseded :exec
+-- Searches read current versions alone, so what is current nowhere is of no use in the index.
+WITH forgotten AS (
+    UPDATE blobs AS b
+    SET index_state = 'unindexed', index_error_code = NULL, index_error_message = NULL
+    WHERE
+        b.id = $1
+        AND b.index_state IN ('pending', 'indexed')
+        AND NOT EXISTS (
+            SELECT FROM document_versions AS v
+            INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
+            WHERE v.tenant_id = b.tenant_id AND v.blob_id = b.id
+        )
+    RETURNING b.id
+)
+
+DELETE FROM chunks WHERE tenant_id = current_tenant() AND blob_id IN (SELECT f.id FROM forgotten AS f);
+
 -- name: find_member_content :value
 -- The content of a document's current version, when the document is in a collection; also while it is in the trash, from
 -- where it may come back.

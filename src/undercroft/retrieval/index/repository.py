@@ -29,6 +29,16 @@ class IndexRepository:
         blob_id = await _QUERIES.value(transaction, "find_member_content", document_id)
         return cast("UUID | None", blob_id)
 
+    async def list_superseded(self, transaction: Transaction, document_id: UUID) -> list[UUID]:
+        """Contents of a document's earlier versions that the index has, and that are current nowhere."""
+        rows = await _QUERIES.many(transaction, "list_superseded", document_id)
+        return [row["id"] for row in rows]
+
+    async def forget_superseded(self, transaction: Transaction, blob_id: UUID) -> None:
+        """Take a content out of the index unless it is current somewhere."""
+        await _QUERIES.execute(transaction, "lock_content", blob_id)
+        await _QUERIES.execute(transaction, "forget_superseded", blob_id)
+
     async def begin_indexing(self, transaction: Transaction, blob_id: UUID) -> Record | None:
         """A content that waits to be indexed, or failed and now waits again, with its key; None when there is none."""
         return await _QUERIES.maybe(transaction, "begin_indexing", blob_id)

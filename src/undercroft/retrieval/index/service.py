@@ -4,7 +4,7 @@ from uuid import UUID
 
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.database import Scope, Transaction
-from undercroft.retrieval.index.models import INDEX_JOB
+from undercroft.retrieval.index.models import FORGET_JOB, INDEX_JOB
 from undercroft.retrieval.index.repository import IndexRepository
 
 
@@ -26,7 +26,13 @@ class IndexService:
             await self._jobs.enqueue(transaction, scope, INDEX_JOB, {"blob_id": str(blob_id)})
 
     async def follow(self, transaction: Transaction, scope: Scope, document_id: UUID) -> None:
-        """Have the content of a document's new current version indexed, if the document is in a collection."""
+        """Have the content of a document's new current version indexed, if the document is in a collection.
+
+        What an earlier version had in the index is deleted by a job, if it is current nowhere: here it would be locked
+        behind the new content, and not in the order of ids in which contents are locked.
+        """
         blob_id = await self._repository.find_member_content(transaction, document_id)
         if blob_id is not None:
             await self.request(transaction, scope, blob_id)
+        for superseded in await self._repository.list_superseded(transaction, document_id):
+            await self._jobs.enqueue(transaction, scope, FORGET_JOB, {"blob_id": str(superseded)})

@@ -19,6 +19,7 @@ from undercroft.kit.errors import UndercroftError
 from undercroft.retrieval.chunking import chunk_document
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.index.models import (
+    FORGET_JOB,
     INDEX_JOB,
     REWEIGHT_JOB,
     EmbeddedChunks,
@@ -75,6 +76,7 @@ class IndexTasks:
         """What a worker registers. One file is parsed and another stored while a third is embedded."""
         return {
             INDEX_JOB: JobHandler(self.index_blob, _INDEX_SECONDS, concurrency, self.record_death),
+            FORGET_JOB: JobHandler(self.forget_blob, _INDEX_SECONDS),
             REWEIGHT_JOB: JobHandler(self.reweight_terms, _INDEX_SECONDS),
         }
 
@@ -108,6 +110,12 @@ class IndexTasks:
             if await self._repository.lock_pending_blob(transaction, blob_id):
                 await self._store(transaction, EmbeddedChunks(blob_id, sealed, vectors))
                 await self._renew_stale_weights(transaction, context.scope)
+
+    async def forget_blob(self, context: JobContext) -> None:
+        """Delete the passages of a content that was superseded, unless it is current again."""
+        blob_id = UUID(str(context.payload["blob_id"]))
+        async with self._database.transaction(context.scope) as transaction:
+            await self._repository.forget_superseded(transaction, blob_id)
 
     async def record_death(
         self, transaction: Transaction, scope: Scope, payload: Payload, failure: JobFailure
