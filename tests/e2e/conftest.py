@@ -45,13 +45,20 @@ class Service:
         return make_key(self.data_dir, tenant, user, role)
 
 
-def make_key(data_dir: Path, tenant: str, user: str, role: str = "member") -> str:
+def make_key(
+    data_dir: Path,
+    tenant: str,
+    user: str,
+    role: str = "member",
+    settings: Mapping[str, str] | None = None,
+) -> str:
     """A key made by the command line."""
     made = subprocess.run(
         [
             *(sys.executable, "-m", "undercroft", "keys", "create"),
             *("--tenant", tenant, "--user", user, "--role", role, "--data-dir", str(data_dir)),
         ],
+        env={**os.environ, **(settings or {})},
         check=True,
         capture_output=True,
         text=True,

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.operations.conftest import TEXTS, Filled, House
 from tests.vault.uploads.bench import make_bench
+from undercroft.kit.errors import NotFoundError
 from undercroft.vault.usage.models import Usage
 
 
@@ -13,8 +16,8 @@ async def test_parts_are_not_backed_up_and_what_is_kept_is_counted_again(
     house, ann = filled.house, filled.ann
     bench = await make_bench(house.database, house.folder, provider=house.provider)
     upload, ids = await bench.begin(ann, [b"The end."])
-    await bench.uploads.complete(ann, upload.id, ids)
-    await bench.begin(ann, [b"The ice has ", b"gone."])
+    completed = await bench.uploads.complete(ann, upload.id, ids)
+    unfinished, _ = await bench.begin(ann, [b"The ice has ", b"gone."])
     found, _ = await house.fsck()
     assert found == []
     await house.back_up(tmp_path / "backup.tar")
@@ -24,5 +27,10 @@ async def test_parts_are_not_backed_up_and_what_is_kept_is_counted_again(
     restored = await make_bench(empty.database, empty.folder, provider=empty.provider)
     kept = sum(map(len, TEXTS.values())) + len("The end.")
     assert await restored.usage.read(ann) == Usage(kept, kept)
-    assert await restored.value(ann, "SELECT count(*) FROM uploads") == 0
     assert await restored.value(ann, "SELECT count(*) FROM upload_parts") == 0
+    assert completed.document is not None
+    assert await restored.read(ann, completed.document.id) == b"The end."
+    # Whoever was in the middle begins again.
+    for forgotten in (unfinished, completed):
+        with pytest.raises(NotFoundError):
+            await restored.uploads.complete(ann, forgotten.id, [])

@@ -73,9 +73,6 @@ class Upload:
             sha256=self.received.staged.sha256,
         )
 
-    async def store(self, transaction: Transaction, blob_id: UUID) -> None:
-        await self._documents._intake.store(transaction, self._scope, self.received, blob_id)
-
 
 async def received(documents: DocumentService, scope: Member) -> Upload:
     incoming = await documents._intake.read(scope, io.BytesIO(CONTENT))
@@ -156,12 +153,16 @@ async def test_two_first_uploads_at_once_keep_the_content_once(
 ) -> None:
     ann = await make_scope()
     upload = await received(documents, ann)
-    async with documents._database.transaction(ann) as transaction:
+    intake, staged = documents._intake, upload.received.staged
+    async with (
+        intake.keep(ann, staged) as kept,
+        documents._database.transaction(ann) as transaction,
+    ):
         assert await upload.acquire(transaction) == upload.received.blob_id
         uploading = asyncio.create_task(create(documents, ann))
         await until_blocked(observer)
-        await upload.store(transaction, upload.received.blob_id)
         await upload.insert(transaction, upload.received.blob_id)
+        await intake.settle_row(transaction, kept)
     second = await documents.get(ann, await uploading)
     assert second.blob_id == upload.received.blob_id
     assert [path.name for path in kept_files(tmp_path)] == [upload.received.staged.name.hex()]

@@ -1,13 +1,17 @@
 """Takes contents in: encrypted while they arrive, told by their bytes, kept once for each owner."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Final, TypeAlias
 from uuid import UUID
 
+import structlog
+
 from undercroft.kit.crypto.aead import bind, seal
 from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.errors import UnavailableError
 from undercroft.kit.ids import IdSource
 from undercroft.vault.blobs.models import StagedBlob, blob_context
 from undercroft.vault.blobs.protocol import BlobStore
@@ -20,6 +24,8 @@ from undercroft.vault.usage.service import UsageService
 
 DetectMediaType: TypeAlias = Callable[[BinaryIO, str], str]
 """Tells what a file is by its bytes; its name only decides between kinds of text. Raises for what is not served."""
+
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 _BLOCK: Final = 1024 * 1024
 """Bytes that are encrypted in a thread at once, so that the switch to it is worth its time."""
@@ -79,6 +85,19 @@ class Received:
     key: DataKey
     staged: StagedBlob
     media_type: str
+
+
+@dataclass(slots=True)
+class Kept:
+    """Bytes that are in the store.
+
+    Attributes:
+        byte_size: Length of the content.
+        is_named: Whether a row that may commit names them.
+    """
+
+    byte_size: int
+    is_named: bool = False
 
 
 class Intake:
@@ -174,30 +193,49 @@ class Intake:
             await self._keys.destroy(transaction, [key.id])
         return kept_id
 
-    async def store(
-        self, transaction: Transaction, scope: Scope, received: Received, kept_id: UUID
-    ) -> None:
-        """Keep the bytes, if their row is a new one: see :meth:`keep`.
+    @asynccontextmanager
+    async def keep(self, scope: Scope, staged: StagedBlob) -> AsyncGenerator[Kept]:
+        """Keep bytes for the transaction in this context; forget them if it does not name them by :meth:`settle`.
+
+        Before the transaction, so that it holds no connection and no lock while they travel, and so that no row names a
+        missing file. Of a crash in between, and of a commit whose outcome nobody has heard, the file is left: no row
+        names it, and then the sweep deletes it, or one does.
 
         Raises:
-            QuotaExceededError: When they do not fit.
-        """
-        if kept_id == received.blob_id:
-            await self.keep(transaction, scope, received.staged)
-
-    async def keep(self, transaction: Transaction, scope: Scope, staged: StagedBlob) -> None:
-        """Keep bytes whose row the transaction has inserted.
-
-        Last in the transaction, so that a refused row leaves no file; before its commit, so that no row names a missing
-        one. The quota comes after the file, which may take its time: others wait from then on.
-
-        Raises:
-            QuotaExceededError: When they do not fit.
+            UnavailableError: When the store does not answer.
         """
         await self._blobs.keep(staged, scope.tenant_id)
+        kept = Kept(staged.byte_size)
         try:
-            await self._usage.settle(transaction, staged.byte_size)
-        except BaseException:
-            # Nothing will commit, so no row names this file; it was encrypted under a key of its own, so none ever did.
-            await asyncio.shield(self._blobs.delete(scope.tenant_id, staged.name))
-            raise
+            yield kept
+        finally:
+            if not kept.is_named:
+                # No row will name this file; it was encrypted under a key of its own, so none ever did.
+                await asyncio.shield(self._discard(scope, staged.name))
+
+    async def settle(
+        self, transaction: Transaction, kept: Kept, received: Received, kept_id: UUID
+    ) -> None:
+        """The last statement of a transaction that has recorded a content: see :meth:`settle_row`.
+
+        Raises:
+            QuotaExceededError: When it does not fit.
+        """
+        if kept_id == received.blob_id:
+            await self.settle_row(transaction, kept)
+
+    async def settle_row(self, transaction: Transaction, kept: Kept) -> None:
+        """The last statement of a transaction that has inserted a row of kept bytes: from here on they are named.
+
+        Raises:
+            QuotaExceededError: When they do not fit.
+        """
+        await self._usage.settle(transaction, kept.byte_size)
+        kept.is_named = True
+
+    async def _discard(self, scope: Scope, name: bytes) -> None:
+        try:
+            await self._blobs.delete(scope.tenant_id, name)
+        except (UnavailableError, OSError) as error:
+            # What it was kept for has succeeded, or failed for a reason of its own: the sweep will find it.
+            _log.warning("blob_not_discarded", name=name.hex(), error=repr(error))

@@ -75,7 +75,10 @@ class DocumentService:
             UndercroftError: Of kind UNSUPPORTED_MEDIA_TYPE, when its content is of no type that can be read.
         """
         received = await self._intake.receive(incoming, filename)
-        async with self._database.transaction(scope) as transaction:
+        async with (
+            self._intake.keep(scope, received.staged) as kept,
+            self._database.transaction(scope) as transaction,
+        ):
             document = await self.add(
                 transaction,
                 scope,
@@ -85,7 +88,7 @@ class DocumentService:
                 metadata=metadata,
                 is_sealed=is_sealed,
             )
-            await self._intake.store(transaction, scope, received, document.blob_id)
+            await self._intake.settle(transaction, kept, received, document.blob_id)
         return document
 
     async def add(
@@ -99,7 +102,7 @@ class DocumentService:
         metadata: Mapping[str, str] | None = None,
         is_sealed: bool = False,
     ) -> Document:
-        """Make a document of a content in the caller's own transaction, which has the intake store it at its end."""
+        """Make a document of a content in the caller's own transaction, which has the intake settle it at its end."""
         blob_id = await self._intake.record(transaction, scope, received)
         document_id = await self._insert(
             transaction,

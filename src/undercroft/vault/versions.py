@@ -101,12 +101,15 @@ class VersionService:
             UndercroftError: Of kind UNSUPPORTED_MEDIA_TYPE, when its content is of no type that can be read.
         """
         received = await self._intake.receive(incoming, filename)
-        async with self._access.refusing(scope, "document.version", document_id) as transaction:
+        async with (
+            self._intake.keep(scope, received.staged) as kept,
+            self._access.refusing(scope, "document.version", document_id) as transaction,
+        ):
             document = await self._access.lock(transaction, document_id, expected)
             blob_id = await self._intake.record(transaction, scope, received)
             sha256 = received.staged.sha256
             changed = await self._advance(transaction, scope, document, blob_id, sha256)
-            await self._intake.store(transaction, scope, received, blob_id)
+            await self._intake.settle(transaction, kept, received, blob_id)
         return changed
 
     async def restore(

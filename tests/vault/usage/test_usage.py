@@ -85,9 +85,13 @@ async def test_of_two_that_fit_alone_and_not_together_one_is_refused(
     # A colleague, where it is the tenant's quota that both share.
     other = ann if quotas.user_bytes else await make_scope(ann.tenant_id)
     first = await arrived(bench, ann, SIXTY)
-    async with stepped.transaction(ann) as transaction:
+    intake = bench.documents._intake
+    async with (
+        intake.keep(ann, first.staged) as kept,
+        stepped.transaction(ann) as transaction,
+    ):
         document = await bench.documents.add(transaction, ann, first, "a.txt", "user_data")
-        await bench.documents._intake.store(transaction, ann, first, document.blob_id)
+        await intake.settle(transaction, kept, first, document.blob_id)
         second = asyncio.create_task(put(bench, other, OTHER_SIXTY))
         await until_blocked(database)
     with pytest.raises(QuotaExceededError):
@@ -104,10 +108,14 @@ async def test_another_users_upload_waits_for_nothing_but_the_count(
     bob = await make_scope(ann.tenant_id)
     await put(bench, ann, b"first")  # so that the tenant has its lookup key
     first = await arrived(bench, ann, SIXTY)
-    async with stepped.transaction(ann) as transaction:
+    intake = bench.documents._intake
+    async with (
+        intake.keep(ann, first.staged) as kept,
+        stepped.transaction(ann) as transaction,
+    ):
         document = await bench.documents.add(transaction, ann, first, "a.txt", "user_data")
         await asyncio.wait_for(put(bench, bob, OTHER_SIXTY), 20)
-        await bench.documents._intake.store(transaction, ann, first, document.blob_id)
+        await intake.settle(transaction, kept, first, document.blob_id)
     assert await bench.usage.read(bob) == Usage(125, 60)
 
 

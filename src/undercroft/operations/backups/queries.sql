@@ -76,16 +76,13 @@ ORDER BY m.xid, m.ordinal;
 -- The index is not in a backup. What failed, failed for a reason that has not gone.
 UPDATE blobs SET index_state = 'unindexed' WHERE tenant_id = current_tenant() AND index_state IN ('pending', 'indexed');
 
--- name: forget_uploads :exec
--- The bytes of parts are not in a backup. Triggers are off in a restore, so their keys are deleted here.
-WITH parts AS (
-    DELETE FROM upload_parts WHERE tenant_id = current_tenant() RETURNING data_key_id
-), begun AS (
-    DELETE FROM uploads WHERE tenant_id = current_tenant() RETURNING data_key_id
-)
+-- name: delete_parts :exec
+-- The bytes of parts are not in a backup. Triggers delete their keys; that of an upload goes after its parts'.
+DELETE FROM upload_parts WHERE tenant_id = current_tenant();
 
-DELETE FROM data_keys AS k
-WHERE k.id IN (SELECT parts.data_key_id FROM parts) OR k.id IN (SELECT begun.data_key_id FROM begun);
+-- name: delete_uploads :exec
+-- Completed ones, too: they live for an hour, and the job that ends them is not in a backup.
+DELETE FROM uploads WHERE tenant_id = current_tenant();
 
 -- name: count_user_usage :exec
 INSERT INTO user_usage (tenant_id, owner_id, byte_size)

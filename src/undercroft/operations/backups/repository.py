@@ -56,7 +56,8 @@ class BackupRepository:
 
     async def forget_uploads(self, transaction: Transaction) -> None:
         """Take back what is in parts: their bytes are not in a backup."""
-        await _QUERIES.execute(transaction, "forget_uploads")
+        await _QUERIES.execute(transaction, "delete_parts")
+        await _QUERIES.execute(transaction, "delete_uploads")
 
     async def count_usage(self, transaction: Transaction) -> None:
         """Count what the tenant and its users keep."""

@@ -136,7 +136,10 @@ class UploadService:
             EmptyFileError: When it has no bytes.
         """
         staged = await incoming.finish()
-        async with self._refusing(scope, "upload.add_part", upload_id) as transaction:
+        async with (
+            self._intake.keep(scope, staged) as kept,
+            self._refusing(scope, "upload.add_part", upload_id) as transaction,
+        ):
             await self._repository.lock_upload(transaction, upload_id)
             upload = await self._find(transaction, upload_id)
             _require_pending(upload)
@@ -147,7 +150,7 @@ class UploadService:
             part = NewPart(part_id, upload_id, staged.byte_size, key_id, staged.name)
             created_at = await self._repository.insert_part(transaction, part)
             await self._append(transaction, scope, "upload.add_part", upload)
-            await self._intake.keep(transaction, scope, staged)
+            await self._intake.settle_row(transaction, kept)
         return UploadPart(part_id, upload_id, created_at)
 
     async def complete(
@@ -237,7 +240,10 @@ class UploadService:
 
     async def _finish(self, scope: Scope, upload_id: UUID, received: Received) -> Upload:
         """Make the document, unless another request has done so by now."""
-        async with self._refusing(scope, "upload.complete", upload_id) as transaction:
+        async with (
+            self._intake.keep(scope, received.staged) as kept,
+            self._refusing(scope, "upload.complete", upload_id) as transaction,
+        ):
             await self._repository.lock_upload(transaction, upload_id)
             upload = await self._find(transaction, upload_id)
             if upload.state is UploadState.COMPLETED:
@@ -251,7 +257,7 @@ class UploadService:
             await self._repository.complete_upload(transaction, upload_id, document.id)
             upload = await self._find(transaction, upload_id)
             await self._append(transaction, scope, "upload.complete", upload)
-            await self._intake.store(transaction, scope, received, document.blob_id)
+            await self._intake.settle(transaction, kept, received, document.blob_id)
         await self._parts.delete(scope.tenant_id, names)
         return upload
 
