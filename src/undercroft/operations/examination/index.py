@@ -14,7 +14,6 @@ from undercroft.operations.examination.findings import Fault, Findings
 from undercroft.operations.examination.repository import ExaminationRepository
 from undercroft.retrieval.passages import PassagePlace, open_passage
 from undercroft.vault.keys.errors import KeyDestroyedError
-from undercroft.vault.keys.models import WrappedDataKey, WrappedTenantKey
 from undercroft.vault.keys.service import KeyRing
 
 _PAGE: Final = 500
@@ -95,12 +94,8 @@ class IndexExamination:
             )
         if not all(row["is_embedded"] for row in run):
             self._tell_damaged(blob_id, "has passages without a vector")
-        tenant_key = WrappedTenantKey(
-            first["tenant_key_id"], first["key_tenant_id"], first["wrapped_tenant_key"]
-        )
-        wrapped = WrappedDataKey(first["key_id"], first["wrapped_key"], first["salt"], tenant_key)
         try:
-            key = await self._keys.unwrap(wrapped)
+            key = await self._keys.open(first)
         except (DecryptionError, KeyDestroyedError, KeyMissingError):
             # Told of the key.
             return
