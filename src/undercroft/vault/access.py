@@ -148,7 +148,7 @@ class DocumentAccess:
         key = await self._keys.open(row)
         tenant_id, document_id = row["tenant_id"], row["id"]
         name = unseal(key.material, row["sealed_name"], document_name_place(tenant_id, document_id))
-        metadata = _open_metadata(key, tenant_id, document_id, row["sealed_metadata"])
+        metadata = open_metadata(key, tenant_id, document_id, row["sealed_metadata"])
         return _read_document(row, name.decode(), metadata)
 
     async def describe(self, row: Record) -> Document:
@@ -220,9 +220,14 @@ def no_document(document_id: UUID) -> NotFoundError:
     return NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))
 
 
-def _open_metadata(
+def open_metadata(
     key: DataKey, tenant_id: UUID, document_id: UUID, sealed: bytes | None
 ) -> Mapping[str, str]:
+    """A document's metadata from under its key; empty where none was kept.
+
+    Raises:
+        DecryptionError: When it was altered.
+    """
     if sealed is None:
         return {}
     opened: dict[str, str] = json.loads(

@@ -31,11 +31,11 @@ from undercroft.operations.exports.log_files import CHECKPOINT, LogFiles
 from undercroft.operations.exports.records import RecordFiles
 from undercroft.operations.exports.repository import ExportRepository
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.vault.access import DOCUMENT_PREFIX, document_name_place, open_metadata
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.errors import BlobMissingError
-from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.service import DOCUMENT_PREFIX, document_name_place, open_content
+from undercroft.vault.service import open_content
 
 _FIRST: Final = UUID(int=0)
 _PAGE: Final = 500
@@ -185,7 +185,9 @@ class Export:
                 "path": path,
                 "owner": user_reference(row["owner_id"]),
                 "purpose": row["purpose"],
-                "metadata": _open_metadata(document_key, scope.tenant_id, row),
+                "metadata": open_metadata(
+                    document_key, scope.tenant_id, document_id, row["sealed_metadata"]
+                ),
                 "sealed": row["is_sealed"],
                 "deleted_at": None if row["deleted_at"] is None else render_time(row["deleted_at"]),
                 "media_type": row["media_type"],
@@ -312,11 +314,3 @@ async def _render_user(row: Record) -> Mapping[str, Any]:
         "role": row["role"],
         "created_at": render_time(row["created_at"]),
     }
-
-
-def _open_metadata(key: DataKey, tenant_id: UUID, row: Record) -> dict[str, str]:
-    if row["sealed_metadata"] is None:
-        return {}
-    place = bind(tenant_id, "documents", row["document_id"], "metadata")
-    opened: dict[str, str] = json.loads(unseal(key.material, row["sealed_metadata"], place))
-    return opened
