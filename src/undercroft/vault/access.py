@@ -21,7 +21,7 @@ from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import Document, IndexState
-from undercroft.vault.refusals import Target, recording_refusal
+from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.repository import DocumentRepository
 
 DOCUMENT_PREFIX: Final = "file-"
@@ -50,15 +50,7 @@ class DocumentAccess:
         self, scope: Scope, action: Action, document_id: UUID
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction on one document, whose refusal is put on record."""
-
-        async def find(transaction: Transaction) -> Target | None:
-            row = await self._repository.find_document_owner(transaction, document_id)
-            if row is None:
-                return None
-            return Target(
-                Subject(render_id(DOCUMENT_PREFIX, document_id), row["salt"]), row["owner_id"]
-            )
-
+        find = find_target(DOCUMENT_PREFIX, document_id, self._repository.find_document_owner)
         return recording_refusal(self._database, self._ledger, scope, action, find)
 
     async def find(

@@ -27,7 +27,7 @@ from undercroft.vault.records.models import (
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import version_content
 from undercroft.vault.records.storage import RecordStorage, check_plain, subject_of
-from undercroft.vault.refusals import Target, recording_refusal
+from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.schemas.json_text import check_json
 from undercroft.vault.schemas.models import Schema
 from undercroft.vault.schemas.service import SchemaService
@@ -218,15 +218,7 @@ class RecordService:
         self, scope: Scope, action: Action, record_id: UUID
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction on one record, whose refusal is put on record."""
-
-        async def find(transaction: Transaction) -> Target | None:
-            row = await self._repository.find_record_owner(transaction, record_id)
-            if row is None:
-                return None
-            return Target(
-                Subject(render_id(RECORD_PREFIX, record_id), row["salt"]), row["owner_id"]
-            )
-
+        find = find_target(RECORD_PREFIX, record_id, self._repository.find_record_owner)
         return recording_refusal(self._database, self._ledger, scope, action, find)
 
     async def _get(

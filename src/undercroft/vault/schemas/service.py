@@ -20,7 +20,7 @@ from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.refusals import Target, recording_refusal
+from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.schemas.errors import (
     SCHEMA_PREFIX,
     NotSchemaAdminError,
@@ -208,15 +208,7 @@ class SchemaService:
         self, scope: Scope, schema_id: UUID, action: Action
     ) -> AsyncGenerator[tuple[Transaction, Schema]]:
         """A transaction that holds a schema locked, for its admin alone."""
-
-        async def find(transaction: Transaction) -> Target | None:
-            row = await self._repository.find_schema(transaction, schema_id, None)
-            if row is None:
-                return None
-            return Target(
-                Subject(render_id(SCHEMA_PREFIX, schema_id), row["salt"]), row["owner_id"]
-            )
-
+        find = find_target(SCHEMA_PREFIX, schema_id, self._repository.find_schema)
         async with recording_refusal(
             self._database, self._ledger, scope, action, find
         ) as transaction:
