@@ -114,9 +114,9 @@ class DocumentAccess:
     async def explaining_missing(
         self, transaction: Transaction, document_id: UUID
     ) -> AsyncGenerator[None]:
-        """Opens the content of a document that was found.
+        """Tells, when the content of a document that was found is missing, whether the document is gone, too.
 
-        It is not locked, so that nobody waits for a reader. An erasure may have committed since, and deleted the bytes:
+        The document is not locked, so that nobody waits for a reader. An erasure may have committed since, and deleted the bytes:
         then the document is what is not there.
 
         Raises:
@@ -208,7 +208,7 @@ def seal_metadata(
 
 
 def no_document(document_id: UUID) -> NotFoundError:
-    """The error for a document that the principal has not."""
+    """The error for a document that the principal does not have."""
     return NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))
 
 

@@ -237,7 +237,7 @@ class RecordMigrations:
     async def _convert(
         self, schema: Schema, record: Record, operations: Sequence[Operation]
     ) -> dict[str, Any]:
-        # A large patch takes a while, which belongs into no event loop.
+        # A large patch takes too long for the event loop.
         data = await asyncio.to_thread(lambda: require_object(apply_patch(record.data, operations)))
         check_size(data)
         check_plain(read_fields(data, schema.definition.plain_fields))

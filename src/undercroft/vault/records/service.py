@@ -161,7 +161,7 @@ class RecordService:
             check_precondition(owned(scope, record_id, row), precondition)
             record = await self._get(transaction, scope, record_id)
             schema = await self._schemas.read(transaction, record.schema_id, record.schema_version)
-            # A large patch takes a while, which belongs into no event loop.
+            # A large patch takes too long for the event loop.
             data = await asyncio.to_thread(lambda: require_object(change(record.data)))
             (await self._schemas.validator(schema)).check(data)
             await self._storage.rewrite(transaction, scope, record, schema, data)
