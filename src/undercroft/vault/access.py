@@ -116,8 +116,8 @@ class DocumentAccess:
     ) -> AsyncGenerator[None]:
         """Tells, when the content of a document that was found is missing, whether the document is gone, too.
 
-        The document is not locked, so that nobody waits for a reader. An erasure may have committed since, and deleted the bytes:
-        then the document is what is not there.
+        The document is not locked, so that nobody waits for a reader. An erasure may have committed since it was found,
+        and deleted the bytes: then it is the document that is not there.
 
         Raises:
             NotFoundError: When bytes are missing because the document was erased.
