@@ -20,7 +20,7 @@ from undercroft.kit.database import Database, Transaction, set_scope
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.models import LogScope
 from undercroft.operations.archives import Written
-from undercroft.operations.backups.backup import COPY_SECONDS, Progress
+from undercroft.operations.backups.backup import COPY_SECONDS
 from undercroft.operations.backups.manifest import HEAD, Head, Manifest, check_seal
 from undercroft.operations.backups.reading import HashedMember, Member, open_backup, read_contents
 from undercroft.operations.backups.repository import BackupRepository
@@ -28,6 +28,7 @@ from undercroft.operations.backups.tables import list_tables
 from undercroft.operations.errors import OperationError
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.operations.examination.findings import Fault, Findings
+from undercroft.operations.progress import Progress
 from undercroft.retrieval.index.service import IndexService
 from undercroft.vault.blobs.models import StagedBlob
 from undercroft.vault.blobs.protocol import BlobStore

@@ -10,14 +10,13 @@ from asyncpg import Record
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.crypto.providers.protocol import KeyMissingError
 from undercroft.kit.database import Transaction
-from undercroft.operations.examination.findings import Fault, Findings
+from undercroft.operations.examination.findings import MOST_TO_MEND, Fault, Findings
 from undercroft.operations.examination.repository import ExaminationRepository
 from undercroft.retrieval.passages import PassagePlace, open_passage
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.service import KeyRing
 
 _PAGE: Final = 500
-_MOST_TO_MEND: Final = 100_000
 
 
 class IndexExamination:
@@ -108,7 +107,7 @@ class IndexExamination:
         self._tell(Fault.INDEX_INCOMPLETE, f"content {blob_id.hex}", message)
 
     def _note(self, blob_id: UUID) -> None:
-        if len(self.damaged) < _MOST_TO_MEND:
+        if len(self.damaged) < MOST_TO_MEND:
             self.damaged.add(blob_id)
 
     def _tell(self, fault: Fault, subject: str, message: str) -> None:

@@ -30,6 +30,7 @@ from undercroft.operations.exports.claims import claim_of
 from undercroft.operations.exports.log_files import CHECKPOINT, LogFiles
 from undercroft.operations.exports.records import RecordFiles
 from undercroft.operations.exports.repository import ExportRepository
+from undercroft.operations.progress import Progress
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.vault.access import DOCUMENT_PREFIX, document_name_place, open_metadata
 from undercroft.vault.blobs.protocol import BlobStore
@@ -41,8 +42,6 @@ _FIRST: Final = UUID(int=0)
 _PAGE: Final = 500
 _ENTRIES: Final = 1024
 
-Progress = Callable[[str], None]
-"""Told what is done, in a few words."""
 ReadPage: TypeAlias = Callable[[Transaction, UUID, int], Awaitable[list[Record]]]
 Render: TypeAlias = Callable[[Record], Awaitable[Mapping[str, Any]]]
 
