@@ -20,11 +20,10 @@ from undercroft.vault.errors import BlobMissingError, StaleDocumentError
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.models import Document, IndexState
+from undercroft.vault.models import DOCUMENT_PREFIX, Document, IndexState
 from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.repository import DocumentRepository
 
-DOCUMENT_PREFIX: Final = "file-"
 UNREADABLE: Final = "(unreadable)"
 """Stands for the name of a document that does not open."""
 

@@ -32,10 +32,11 @@ from undercroft.operations.exports.records import RecordFiles
 from undercroft.operations.exports.repository import ExportRepository
 from undercroft.operations.progress import Progress
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
-from undercroft.vault.access import DOCUMENT_PREFIX, document_name_place, open_metadata
+from undercroft.vault.access import document_name_place, open_metadata
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.errors import BlobMissingError
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.models import DOCUMENT_PREFIX
 from undercroft.vault.service import open_content
 
 _FIRST: Final = UUID(int=0)
