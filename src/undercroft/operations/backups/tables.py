@@ -1,4 +1,4 @@
-"""Which tables a backup holds, with which columns, in which order their rows can be put back, and how they let them in."""
+"""The tables that a backup holds: their columns, the order in which rows can be put back, and what lets them in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

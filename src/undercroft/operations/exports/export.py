@@ -14,6 +14,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from undercroft.chat.responses.models import RESPONSE_PREFIX
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.aead import bind, unseal
 from undercroft.kit.database import Database, Transaction, set_scope
@@ -256,7 +257,7 @@ class Export:
             key = await self._keys.open(row)
             place = bind(scope.tenant_id, "responses", row["id"], "resource")
             return {
-                "id": render_id("resp_", row["id"]),
+                "id": render_id(RESPONSE_PREFIX, row["id"]),
                 "owner": user_reference(row["owner_id"]),
                 "status": row["status"],
                 "created_at": render_time(row["created_at"]),
