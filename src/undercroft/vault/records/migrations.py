@@ -17,9 +17,9 @@ from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
 from undercroft.vault.records.errors import MIGRATION_PREFIX
-from undercroft.vault.records.locking import check_lease
 from undercroft.vault.records.models import DamagedRecord, DryRun, Failure, Migration, Record
 from undercroft.vault.records.patches import Operation, apply_patch
+from undercroft.vault.records.preconditions import check_lease
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import version_content
 from undercroft.vault.records.service import require_object

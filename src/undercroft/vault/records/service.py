@@ -14,7 +14,6 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.records.errors import RECORD_PREFIX, UnknownFieldError
-from undercroft.vault.records.locking import check_precondition
 from undercroft.vault.records.models import (
     Condition,
     DamagedRecord,
@@ -24,6 +23,7 @@ from undercroft.vault.records.models import (
     RecordPage,
     RecordVersion,
 )
+from undercroft.vault.records.preconditions import check_precondition
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import version_content
 from undercroft.vault.records.storage import RecordStorage, check_plain, subject_of
