@@ -7,8 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from undercroft.jobs.dispatch import DATABASE_GONE
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import DATABASE_GONE, Database, Scope
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
