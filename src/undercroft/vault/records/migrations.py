@@ -1,7 +1,6 @@
 """Taking records to another version of their schema: tried first if wanted, then by a job, a batch at a time."""
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -21,7 +20,7 @@ from undercroft.vault.records.models import DamagedRecord, DryRun, Failure, Migr
 from undercroft.vault.records.patches import Operation, apply_patch
 from undercroft.vault.records.preconditions import check_lease
 from undercroft.vault.records.repository import RecordRepository
-from undercroft.vault.records.sealing import version_content
+from undercroft.vault.records.sealing import digest_version
 from undercroft.vault.records.service import require_object
 from undercroft.vault.records.storage import RecordStorage, check_plain, check_size, subject_of
 from undercroft.vault.schemas.json_text import canonical, load_canonical
@@ -210,13 +209,12 @@ class RecordMigrations:
                 return False
             raise
         await self._storage.rewrite(transaction, scope, record, schema, data)
-        content = version_content(schema.id, schema.version, data)
         act = Act(
             "record.migrate",
             subject_of(record),
             record.owner_id,
             record.latest + 1,
-            content=hashlib.sha256(content).digest(),
+            content=digest_version(schema.id, schema.version, data),
         )
         await self._ledger.append(transaction, scope, act)
         return True

@@ -1,7 +1,6 @@
 """Records: checked against their schema, encrypted, versioned, private to whoever made them."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, cast
@@ -25,7 +24,7 @@ from undercroft.vault.records.models import (
 )
 from undercroft.vault.records.preconditions import check_precondition
 from undercroft.vault.records.repository import RecordRepository
-from undercroft.vault.records.sealing import version_content
+from undercroft.vault.records.sealing import digest_version
 from undercroft.vault.records.storage import RecordStorage, check_plain, subject_of
 from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.schemas.json_text import check_json
@@ -264,13 +263,12 @@ class RecordService:
     async def _append_change(
         self, transaction: Transaction, scope: Scope, action: Action, record: Record
     ) -> None:
-        content = version_content(record.schema_id, record.schema_version, record.data)
         act = Act(
             action,
             subject_of(record),
             record.owner_id,
             record.version,
-            content=hashlib.sha256(content).digest(),
+            content=digest_version(record.schema_id, record.schema_version, record.data),
         )
         await self._ledger.append(transaction, scope, act)
 
