@@ -9,7 +9,8 @@ from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import RecordLockObject, ReleasedLock
 from undercroft.http.openai.contract import errors
-from undercroft.http.routes.records import LockToken, require_record_id
+from undercroft.http.record_views import require_record_id
+from undercroft.http.routes.records import LockToken
 from undercroft.http.wire import JsonObject, RequestBody
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.vault.records.locks import LONGEST_LEASE

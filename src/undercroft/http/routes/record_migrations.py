@@ -10,7 +10,7 @@ from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import DryRunObject, MigrationObject
 from undercroft.http.openai.contract import answers, errors
-from undercroft.http.routes.schemas import LARGEST_VERSION, require_schema_id
+from undercroft.http.schema_views import LARGEST_VERSION, require_schema_id
 from undercroft.http.wire import JsonObject, RequestBody, require_id
 from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.ids import render_id

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Final, cast
-from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import Field
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from undercroft.http.conditional import (
     IfMatch,
@@ -34,28 +33,28 @@ from undercroft.http.objects import (
 )
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
-from undercroft.http.routes.schemas import (
+from undercroft.http.record_views import (
+    answer_record,
+    answer_records,
+    record_headers,
+    render_record_version,
+    require_record_id,
+)
+from undercroft.http.schema_views import (
     AfterVersion,
     Version,
-    damage,
     page_of_versions,
     require_schema_id,
 )
-from undercroft.http.wire import JsonObject, RequestBody, StorableText, page_of, require_id
+from undercroft.http.wire import RequestBody, StorableText
 from undercroft.kit.ids import render_id
-from undercroft.ledger.leaves import user_reference
 from undercroft.vault.records.errors import RECORD_PREFIX
 from undercroft.vault.records.models import (
     Condition,
-    DamagedRecord,
     Precondition,
-    Record,
-    RecordPage,
-    RecordVersion,
 )
 from undercroft.vault.records.patches import apply_merge_patch, apply_patch, check_patch
 from undercroft.vault.records.service import Change
-from undercroft.vault.schemas.errors import SCHEMA_PREFIX
 
 router = APIRouter(tags=["records"], route_class=NativeRoute)
 
@@ -120,7 +119,7 @@ async def create_record(request: Request, caller: Caller, services: ServicesDepe
     body = await read_model(request, CreateRecord)
     schema_id = require_schema_id(body.schema_id, "schema")
     record = await services.records.create(caller, schema_id, body.data)
-    made = _answer(record)
+    made = answer_record(record)
     made.status_code = 201
     made.headers["Location"] = f"/v1/records/{render_id(RECORD_PREFIX, record.id)}"
     return made
@@ -146,7 +145,7 @@ async def list_records(
         None if after is None else require_record_id(after),
         limit,
     )
-    return _answer_page(page)
+    return answer_records(page)
 
 
 @router.post(
@@ -168,7 +167,7 @@ async def search_records(
         None if body.after is None else require_record_id(body.after, "after"),
         body.limit,
     )
-    return _answer_page(page)
+    return answer_records(page)
 
 
 @router.get(
@@ -191,8 +190,8 @@ async def get_record(
     """The latest version of a record, or another."""
     record = await services.records.get(caller, require_record_id(record_id), version)
     if is_known(revision_tag(record.version), if_none_match):
-        return Response(status_code=304, headers=_headers(record))
-    return _answer(record)
+        return Response(status_code=304, headers=record_headers(record))
+    return answer_record(record)
 
 
 @router.get(
@@ -212,7 +211,9 @@ async def list_record_versions(
     versions = await services.records.list_versions(
         caller, require_record_id(record_id), after, limit + 1
     )
-    return page_of_versions([_render_version(record_id, version) for version in versions], limit)
+    return page_of_versions(
+        [render_record_version(record_id, version) for version in versions], limit
+    )
 
 
 @router.put(
@@ -236,7 +237,7 @@ async def replace_record(
     record = await services.records.update(
         caller, require_record_id(record_id), precondition, lambda _: body.data
     )
-    return _answer(record)
+    return answer_record(record)
 
 
 @router.patch(
@@ -260,7 +261,7 @@ async def patch_record(
     record = await services.records.update(
         caller, require_record_id(record_id), precondition, change
     )
-    return _answer(record)
+    return answer_record(record)
 
 
 @router.delete(
@@ -282,15 +283,6 @@ async def delete_record(
     return {"id": record_id, "object": "record.deleted", "deleted": True}
 
 
-def require_record_id(text: str, param: str | None = None) -> UUID:
-    """The id behind its wire form.
-
-    Raises:
-        NotFoundError: When it cannot be one.
-    """
-    return require_id(RECORD_PREFIX, "record", text, param)
-
-
 async def _read_change(request: Request) -> Change:
     media_type = require_media_type(request, MERGE_PATCH, JSON_PATCH)
     patch = await read_json(request, media_type)
@@ -305,63 +297,3 @@ def _merge(data: Mapping[str, Any], patch: object) -> object:
 
 def _apply_operations(data: Mapping[str, Any], operations: Any) -> object:  # noqa: ANN401 - checked before
     return cast("object", apply_patch(data, operations))
-
-
-def _answer(record: Record) -> Response:
-    """Written at once: the framework would look at every value before it writes it."""
-    return JSONResponse(_render(record), headers=_headers(record))
-
-
-def _answer_page(page: RecordPage) -> Response:
-    """Written at once, for the same reason."""
-    shown = page_of([_describe(record) for record in page.records], len(page.records))
-    return JSONResponse({**shown, "has_more": page.has_more})
-
-
-def _headers(record: Record) -> dict[str, str]:
-    return {"ETag": revision_tag(record.version), "Cache-Control": "private, no-cache"}
-
-
-def _render(record: Record) -> JsonObject:
-    return {
-        "id": render_id(RECORD_PREFIX, record.id),
-        "object": "record",
-        "schema": render_id(SCHEMA_PREFIX, record.schema_id),
-        "schema_version": record.schema_version,
-        "version": record.version,
-        "latest_version": record.latest,
-        "owner": user_reference(record.owner_id),
-        "data": record.data,
-        "created_at": int(record.created_at.timestamp()),
-        "updated_at": int(record.updated_at.timestamp()),
-    }
-
-
-def _describe(record: Record | DamagedRecord) -> JsonObject:
-    """A record in a list: of one that does not open, what its row says."""
-    if isinstance(record, Record):
-        return _render(record)
-    return {
-        "id": render_id(RECORD_PREFIX, record.id),
-        "object": "record",
-        "schema": render_id(SCHEMA_PREFIX, record.schema_id),
-        "schema_version": record.schema_version,
-        "version": record.version,
-        "latest_version": record.version,
-        "owner": user_reference(record.owner_id),
-        "data": None,
-        "error": damage(),
-        "created_at": int(record.created_at.timestamp()),
-        "updated_at": int(record.updated_at.timestamp()),
-    }
-
-
-def _render_version(record_id: str, version: RecordVersion) -> JsonObject:
-    return {
-        "id": record_id,
-        "object": "record.version",
-        "version": version.version,
-        "schema_version": version.schema_version,
-        "author": user_reference(version.author_id),
-        "created_at": int(version.created_at.timestamp()),
-    }

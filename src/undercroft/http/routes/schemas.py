@@ -1,10 +1,8 @@
 """Schemas of records: named, versioned JSON Schemas, with how their fields are kept."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Final
-from uuid import UUID
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
@@ -21,22 +19,23 @@ from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import DamagedSchemaObject, Deleted, Page, SchemaObject, VersionPage
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
-from undercroft.http.wire import JsonObject, RequestBody, page_of, require_id
-from undercroft.kit.crypto.aead import DecryptionError
+from undercroft.http.schema_views import (
+    AfterVersion,
+    Version,
+    answer_schema,
+    describe_schema,
+    page_of_versions,
+    require_schema_id,
+    schema_headers,
+)
+from undercroft.http.wire import RequestBody, page_of
 from undercroft.kit.ids import render_id
-from undercroft.ledger.leaves import user_reference
 from undercroft.vault.schemas.errors import SCHEMA_PREFIX
-from undercroft.vault.schemas.models import DamagedSchema, Definition, Schema
+from undercroft.vault.schemas.models import Definition
 
 router = APIRouter(tags=["schemas"], route_class=NativeRoute)
 
-LARGEST_VERSION: Final = 2**31 - 1
-
 _Pointers = Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=32)]
-Version = Annotated[int | None, Query(ge=1, le=LARGEST_VERSION, description="Not the latest one.")]
-AfterVersion = Annotated[
-    int, Query(alias="after", ge=0, le=LARGEST_VERSION, description="The last version known.")
-]
 
 
 class SchemaVersion(RequestBody):
@@ -77,7 +76,7 @@ async def create_schema(request: Request, caller: Caller, services: ServicesDepe
     """Everybody in the tenant may use a schema; who made it alone may change it."""
     body = await read_model(request, CreateSchema)
     schema = await services.schemas.create(caller, body.name, body.parsed())
-    made = _answer(schema)
+    made = answer_schema(schema)
     made.status_code = 201
     made.headers["Location"] = f"/v1/schemas/{render_id(SCHEMA_PREFIX, schema.id)}"
     return made
@@ -95,7 +94,7 @@ async def list_schemas(
     """The latest versions of the tenant's schemas, oldest first; large ones make a page shorter than the limit."""
     place = None if after is None else require_schema_id(after)
     page = await services.schemas.list_schemas(caller, place, limit)
-    shown = page_of([_describe(schema) for schema in page.schemas], len(page.schemas))
+    shown = page_of([describe_schema(schema) for schema in page.schemas], len(page.schemas))
     return JSONResponse({**shown, "has_more": page.has_more})
 
 
@@ -119,8 +118,8 @@ async def get_schema(
     """The latest version of a schema, or another. Its ETag is its version."""
     found = await services.schemas.get(caller, require_schema_id(schema_id), version)
     if is_known(revision_tag(found.version), if_none_match):
-        return Response(status_code=304, headers=_headers(found))
-    return _answer(found)
+        return Response(status_code=304, headers=schema_headers(found))
+    return answer_schema(found)
 
 
 @router.get(
@@ -138,7 +137,9 @@ async def list_schema_versions(
 ) -> Response:
     """All versions of a schema, oldest first, as long as they fit a page. ``after`` is a version's number."""
     page = await services.schemas.list_versions(caller, require_schema_id(schema_id), after, limit)
-    shown = page_of_versions([_describe(schema) for schema in page.schemas], len(page.schemas))
+    shown = page_of_versions(
+        [describe_schema(schema) for schema in page.schemas], len(page.schemas)
+    )
     return JSONResponse({**shown, "has_more": page.has_more})
 
 
@@ -165,7 +166,7 @@ async def add_schema_version(
     schema = await services.schemas.add_version(
         caller, require_schema_id(schema_id), body.parsed(), versions
     )
-    return _answer(schema)
+    return answer_schema(schema)
 
 
 @router.delete(
@@ -181,69 +182,3 @@ async def delete_schema(
     versions = expected_revisions(if_match)
     await services.schemas.delete(caller, require_schema_id(schema_id), versions)
     return {"id": schema_id, "object": "schema.deleted", "deleted": True}
-
-
-def require_schema_id(text: str, param: str | None = None) -> UUID:
-    """The id behind its wire form.
-
-    Raises:
-        NotFoundError: When it cannot be one.
-    """
-    return require_id(SCHEMA_PREFIX, "schema", text, param)
-
-
-def page_of_versions(versions: Sequence[JsonObject], limit: int) -> JsonObject:
-    """A list of one object's versions over one more than was asked for; the next page is after the last number."""
-    return {
-        "object": "list",
-        "data": list(versions[:limit]),
-        "has_more": len(versions) > limit,
-    }
-
-
-def damage() -> JsonObject:
-    """What an item of a list says of itself when it does not open; alone it would be answered with that error."""
-    error = DecryptionError()
-    return {"code": error.code, "message": error.message}
-
-
-def _answer(schema: Schema) -> Response:
-    """Written at once: the framework would look at every value before it writes it."""
-    return JSONResponse(_render(schema), headers=_headers(schema))
-
-
-def _headers(schema: Schema) -> dict[str, str]:
-    return {"ETag": revision_tag(schema.version), "Cache-Control": "private, no-cache"}
-
-
-def _render(schema: Schema) -> JsonObject:
-    return {
-        "id": render_id(SCHEMA_PREFIX, schema.id),
-        "object": "schema",
-        "name": schema.name,
-        "version": schema.version,
-        "latest_version": schema.latest,
-        "owner": user_reference(schema.owner_id),
-        "schema": schema.definition.schema,
-        "plain_fields": list(schema.definition.plain_fields),
-        "sensitive_fields": list(schema.definition.sensitive_fields),
-        "indexed_fields": list(schema.definition.indexed_fields),
-        "created_at": int(schema.created_at.timestamp()),
-    }
-
-
-def _describe(schema: Schema | DamagedSchema) -> JsonObject:
-    """A schema in a list: of one that does not open, what its row says."""
-    if isinstance(schema, Schema):
-        return _render(schema)
-    return {
-        "id": render_id(SCHEMA_PREFIX, schema.id),
-        "object": "schema",
-        "name": None,
-        "version": schema.version,
-        "latest_version": schema.latest,
-        "owner": user_reference(schema.owner_id),
-        "schema": None,
-        "error": damage(),
-        "created_at": int(schema.created_at.timestamp()),
-    }
