@@ -87,5 +87,4 @@ async def test_many_at_once_do_not_meet(new_provider: NewProvider) -> None:
 async def test_no_key_is_in_its_texts(new_provider: NewProvider) -> None:
     provider = new_provider()
     await provider.wrap(SECRET, CONTEXT)
-    assert provider.name
     assert SECRET.hex() not in repr(vars(provider))

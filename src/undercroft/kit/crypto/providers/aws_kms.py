@@ -62,11 +62,6 @@ class AwsKms:
         self._outage = _Outage(clock)
         self._entropy = entropy
 
-    @property
-    def name(self) -> str:
-        """See :class:`KeyProvider`."""
-        return "AWS KMS"
-
     async def check(self) -> None:
         """Wrap something that nobody needs, and unwrap it.
 

@@ -20,11 +20,6 @@ class CombinedKeyProvider:
         self._file = file
         self._kms = kms
 
-    @property
-    def name(self) -> str:
-        """See :class:`KeyProvider`."""
-        return self._current.name
-
     async def wrap(self, key: bytes, context: bytes) -> bytes:
         """See :class:`KeyProvider`."""
         return await self._current.wrap(key, context)

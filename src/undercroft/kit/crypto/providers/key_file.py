@@ -98,11 +98,6 @@ class KeyFile:
         """The keys of a file that is read once something needs them: it may be missing, or yet to be made."""
         return cls(path, ())
 
-    @property
-    def name(self) -> str:
-        """See :class:`KeyProvider`."""
-        return "key file"
-
     async def wrap(self, key: bytes, context: bytes) -> bytes:
         """See :class:`KeyProvider`."""
         current = await self._read_again()

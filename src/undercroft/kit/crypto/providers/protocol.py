@@ -20,11 +20,6 @@ class KeyMissingError(KeyUnavailableError):
 class KeyProvider(Protocol):
     """Wraps and unwraps keys of 32 bytes. Implementations pass tests/kit/crypto/test_providers.py."""
 
-    @property
-    def name(self) -> str:
-        """What kind of keeper it is, for logs and errors."""
-        ...
-
     async def wrap(self, key: bytes, context: bytes) -> bytes:
         """Encrypt a key with the keeper's current key, bound to a context.
 
