@@ -15,8 +15,7 @@ from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.retrieval.collections.errors import DocumentSealedError
-from undercroft.retrieval.collections.models import Page
-from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.retrieval.collections.models import COLLECTION_PREFIX, Page
 from undercroft.retrieval.search.models import Leg, SearchQuery
 from undercroft.vault.models import DOCUMENT_PREFIX, DocumentChanges
 

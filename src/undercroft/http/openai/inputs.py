@@ -9,7 +9,7 @@ from undercroft.chat.answering import FileSearch
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.http.wire import JsonObject, RequestBody, require_id
 from undercroft.kit.errors import InvalidRequestError
-from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 
 LongText: TypeAlias = Annotated[str, Field(max_length=1_000_000)]
 

@@ -12,8 +12,7 @@ from undercroft.http.openai.paging import After, Before, Limit, Order
 from undercroft.http.openai.vector_stores import ChunkingStrategy, require_collection_id
 from undercroft.http.wire import Attributes, JsonObject, RequestBody, page_of, require_id
 from undercroft.kit.ids import render_id
-from undercroft.retrieval.collections.models import Member, MemberStatus, Page
-from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.retrieval.collections.models import COLLECTION_PREFIX, Member, MemberStatus, Page
 from undercroft.vault.models import DOCUMENT_PREFIX
 
 router = APIRouter(tags=["vector store files"], route_class=AuthenticatedRoute)

@@ -13,8 +13,7 @@ from undercroft.http.openai.paging import After, Before, Limit, Order
 from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, page_of, require_id
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
-from undercroft.retrieval.collections.models import Collection, Page
-from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.retrieval.collections.models import COLLECTION_PREFIX, Collection, Page
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.vault.models import DOCUMENT_PREFIX
 

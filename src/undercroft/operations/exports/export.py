@@ -32,7 +32,7 @@ from undercroft.operations.exports.log_files import CHECKPOINT, LogFiles
 from undercroft.operations.exports.records import RecordFiles
 from undercroft.operations.exports.repository import ExportRepository
 from undercroft.operations.progress import Progress
-from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.vault.access import document_name_place, open_metadata
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.errors import BlobMissingError

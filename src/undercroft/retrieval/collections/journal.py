@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final
 from uuid import UUID
 
 from undercroft.kit.database import Database, Scope, Transaction
@@ -10,11 +9,10 @@ from undercroft.kit.ids import render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.collections.repository import CollectionRepository
 from undercroft.vault.models import DOCUMENT_PREFIX
 from undercroft.vault.refusals import Target, recording_refusal
-
-COLLECTION_PREFIX: Final = "vs_"
 
 
 class CollectionJournal:

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
+
+COLLECTION_PREFIX: Final = "vs_"
 
 
 class MemberStatus(StrEnum):

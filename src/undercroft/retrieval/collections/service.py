@@ -19,12 +19,12 @@ from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.errors import DocumentSealedError
 from undercroft.retrieval.collections.journal import (
-    COLLECTION_PREFIX,
     CollectionJournal,
     collection_act,
     document_act,
 )
 from undercroft.retrieval.collections.models import (
+    COLLECTION_PREFIX,
     Collection,
     Member,
     MemberStatus,
@@ -38,8 +38,6 @@ from undercroft.retrieval.passages import PassagePlace, open_passage
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
-
-__all__ = ["COLLECTION_PREFIX", "CollectionService"]
 
 
 class CollectionService:

@@ -19,11 +19,11 @@ from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.journal import (
-    COLLECTION_PREFIX,
     CollectionJournal,
     collection_act,
     document_act,
 )
+from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.passages import PassagePlace, PassageText, open_passage
 from undercroft.retrieval.ranking import reciprocal_rank_fusion
