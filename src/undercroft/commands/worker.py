@@ -91,7 +91,7 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         database_pool(settings, url, settings.database_pool_size)
     )
     # Heartbeats must not wait for a connection behind the handlers' statements.
-    own = await stack.enter_async_context(database_pool(settings, url, _OWN_POOL))
+    background_database = await stack.enter_async_context(database_pool(settings, url, _OWN_POOL))
     client = await stack.enter_async_context(open_client())
     embedder = await open_embedder(settings, client, clock)
     stack.push_async_callback(embedder.close)
@@ -102,17 +102,19 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     if sandbox.missing_protections:
         _log.warning("parser_less_confined", missing=sandbox.missing_protections)
     provider = await stack.enter_async_context(open_key_provider(settings, database))
-    sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
+    sequencer = Sequencer(
+        background_database, LogKeys(background_database, provider, settings.ledger_origin)
+    )
     run_until_closed(stack, sequencer.run())
     blobs, keys = open_blob_store(settings), KeyRing(provider, ids)
     trash = Trash(
-        own,
+        background_database,
         blobs,
         keys,
-        Ledger(own, ids, clock, sequencer.wake),
+        Ledger(background_database, ids, clock, sequencer.wake),
         timedelta(days=settings.document_retention_days),
     )
-    orphans = OrphanSweep(own, blobs, clock)
+    orphans = OrphanSweep(background_database, blobs, clock)
     run_until_closed(stack, Rounds("purge_trash", trash.purge, _PURGE_SECONDS).run())
     run_until_closed(stack, Rounds("sweep_orphans", orphans.sweep, _SWEEP_SECONDS).run())
     tasks = IndexTasks(
@@ -139,4 +141,4 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         **uploads.handlers(),
         **migrations.handlers(),
     }
-    return Worker(own, handlers, clock=clock, random=random.random)
+    return Worker(background_database, handlers, clock=clock, random=random.random)
