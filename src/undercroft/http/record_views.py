@@ -9,9 +9,14 @@ from undercroft.http.schema_views import damage
 from undercroft.http.wire import JsonObject, page_of, require_id
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import user_reference
-from undercroft.vault.records.errors import RECORD_PREFIX
-from undercroft.vault.records.models import DamagedRecord, Record, RecordPage, RecordVersion
-from undercroft.vault.schemas.errors import SCHEMA_PREFIX
+from undercroft.vault.records.models import (
+    RECORD_PREFIX,
+    DamagedRecord,
+    Record,
+    RecordPage,
+    RecordVersion,
+)
+from undercroft.vault.schemas.models import SCHEMA_PREFIX
 
 
 def require_record_id(text: str, param: str | None = None) -> UUID:

@@ -12,8 +12,7 @@ from undercroft.http.wire import JsonObject, require_id
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import user_reference
-from undercroft.vault.schemas.errors import SCHEMA_PREFIX
-from undercroft.vault.schemas.models import DamagedSchema, Schema
+from undercroft.vault.schemas.models import SCHEMA_PREFIX, DamagedSchema, Schema
 
 LARGEST_VERSION: Final = 2**31 - 1
 

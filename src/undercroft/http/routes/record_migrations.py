@@ -14,10 +14,9 @@ from undercroft.http.schema_views import LARGEST_VERSION, require_schema_id
 from undercroft.http.wire import JsonObject, RequestBody, require_id
 from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.ids import render_id
-from undercroft.vault.records.errors import MIGRATION_PREFIX, RECORD_PREFIX
-from undercroft.vault.records.models import DryRun, Migration
+from undercroft.vault.records.models import MIGRATION_PREFIX, RECORD_PREFIX, DryRun, Migration
 from undercroft.vault.records.patches import check_patch
-from undercroft.vault.schemas.errors import SCHEMA_PREFIX
+from undercroft.vault.schemas.models import SCHEMA_PREFIX
 
 router = APIRouter(tags=["schemas"], route_class=NativeRoute)
 

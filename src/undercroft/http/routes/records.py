@@ -48,8 +48,8 @@ from undercroft.http.schema_views import (
 )
 from undercroft.http.wire import RequestBody, StorableText
 from undercroft.kit.ids import render_id
-from undercroft.vault.records.errors import RECORD_PREFIX
 from undercroft.vault.records.models import (
+    RECORD_PREFIX,
     Condition,
     Precondition,
 )

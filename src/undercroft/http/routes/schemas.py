@@ -30,8 +30,7 @@ from undercroft.http.schema_views import (
 )
 from undercroft.http.wire import RequestBody, page_of
 from undercroft.kit.ids import render_id
-from undercroft.vault.schemas.errors import SCHEMA_PREFIX
-from undercroft.vault.schemas.models import Definition
+from undercroft.vault.schemas.models import SCHEMA_PREFIX, Definition
 
 router = APIRouter(tags=["schemas"], route_class=NativeRoute)
 

@@ -17,9 +17,9 @@ from undercroft.operations.exports.bundle import Bundle, Lines, open_lines
 from undercroft.operations.exports.claims import claim_of
 from undercroft.operations.exports.repository import ExportRepository
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.records.errors import RECORD_PREFIX
+from undercroft.vault.records.models import RECORD_PREFIX
 from undercroft.vault.records.sealing import RECORD_KEY, open_version, version_content
-from undercroft.vault.schemas.errors import SCHEMA_PREFIX
+from undercroft.vault.schemas.models import SCHEMA_PREFIX
 
 _PAGE: Final = 500
 _FIRST: Final = (UUID(int=0), 0)

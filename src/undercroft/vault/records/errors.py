@@ -1,12 +1,8 @@
 """What records refuse."""
 
 from math import ceil
-from typing import Final
 
 from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
-
-RECORD_PREFIX: Final = "rec_"
-MIGRATION_PREFIX: Final = "migration_"
 
 
 class RecordTooLargeError(UndercroftError):

@@ -15,8 +15,14 @@ from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
-from undercroft.vault.records.errors import MIGRATION_PREFIX
-from undercroft.vault.records.models import DamagedRecord, DryRun, Failure, Migration, Record
+from undercroft.vault.records.models import (
+    MIGRATION_PREFIX,
+    DamagedRecord,
+    DryRun,
+    Failure,
+    Migration,
+    Record,
+)
 from undercroft.vault.records.patches import Operation, apply_patch
 from undercroft.vault.records.preconditions import check_lease
 from undercroft.vault.records.repository import RecordRepository

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from undercroft.vault.keys.models import DataKey
+
+RECORD_PREFIX: Final = "rec_"
+MIGRATION_PREFIX: Final = "migration_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ class Migration:
 
     Attributes:
         failed_record_ids: The first of the failed ones; they stayed at their version.
-        job_id: The job; None where it was not asked for.
+        job_id: The job, in the answer that began it; None later.
     """
 
     id: UUID

@@ -13,8 +13,8 @@ from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
 from undercroft.kit.ids import render_id
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.records.models import Part
-from undercroft.vault.schemas.errors import SCHEMA_PREFIX
 from undercroft.vault.schemas.json_text import canonical, load_canonical
+from undercroft.vault.schemas.models import SCHEMA_PREFIX
 from undercroft.vault.schemas.pointers import restore_fields
 
 RECORD_KEY: Final = ""

@@ -12,8 +12,9 @@ from undercroft.kit.ids import parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.vault.records.errors import RECORD_PREFIX, UnknownFieldError
+from undercroft.vault.records.errors import UnknownFieldError
 from undercroft.vault.records.models import (
+    RECORD_PREFIX,
     Condition,
     DamagedRecord,
     LockedRow,

@@ -14,12 +14,8 @@ from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import Subject
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.records.errors import (
-    RECORD_PREFIX,
-    PlainFieldTooLargeError,
-    RecordTooLargeError,
-)
-from undercroft.vault.records.models import DamagedRecord, Record, RecordPage
+from undercroft.vault.records.errors import PlainFieldTooLargeError, RecordTooLargeError
+from undercroft.vault.records.models import RECORD_PREFIX, DamagedRecord, Record, RecordPage
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import RECORD_KEY, open_version, seal_version
 from undercroft.vault.schemas.fitting import count_fitting

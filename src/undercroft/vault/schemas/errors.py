@@ -1,12 +1,10 @@
 """What schemas refuse."""
 
-from typing import Final
 from uuid import UUID
 
 from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
 from undercroft.kit.ids import render_id
-
-SCHEMA_PREFIX: Final = "schema_"
+from undercroft.vault.schemas.models import SCHEMA_PREFIX
 
 
 class InvalidSchemaError(InvalidRequestError):

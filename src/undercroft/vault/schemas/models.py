@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
+
+SCHEMA_PREFIX: Final = "schema_"
 
 
 @dataclass(frozen=True, slots=True)

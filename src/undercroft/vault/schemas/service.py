@@ -21,15 +21,16 @@ from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.refusals import find_target, recording_refusal
-from undercroft.vault.schemas.errors import (
-    SCHEMA_PREFIX,
-    NotSchemaAdminError,
-    SchemaInUseError,
-    StaleVersionError,
-)
+from undercroft.vault.schemas.errors import NotSchemaAdminError, SchemaInUseError, StaleVersionError
 from undercroft.vault.schemas.fitting import count_fitting
 from undercroft.vault.schemas.json_text import canonical, load_canonical
-from undercroft.vault.schemas.models import DamagedSchema, Definition, Schema, SchemaPage
+from undercroft.vault.schemas.models import (
+    SCHEMA_PREFIX,
+    DamagedSchema,
+    Definition,
+    Schema,
+    SchemaPage,
+)
 from undercroft.vault.schemas.repository import SchemaRepository
 from undercroft.vault.schemas.validation import SchemaValidator, check_definition
 
