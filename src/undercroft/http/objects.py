@@ -220,7 +220,7 @@ class MigrationObject(Shown):
     migrated: int
     failed: int
     failed_records: list[str]
-    job: Annotated[str | None, Field(description="Null once it is finished.")]
+    job: Annotated[str | None, Field(description="In the answer that began it; null later.")]
     created_at: Time
     finished_at: Time | None
 

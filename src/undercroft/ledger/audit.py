@@ -104,7 +104,7 @@ class AuditService:
         after: UUID | None = None,
         limit: int,
     ) -> list[AuditEntry]:
-        """A page of entries, the newest first, from behind the given one.
+        """A page of entries, the newest first, starting after the given one.
 
         Raises:
             NotFoundError: When there is no entry ``after`` that the viewer may see.

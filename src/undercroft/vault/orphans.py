@@ -11,8 +11,8 @@ from undercroft.vault.blobs.protocol import BlobStore, KeptFile
 from undercroft.vault.repository import DocumentRepository
 
 ORPHANED_AFTER: Final = timedelta(days=1)
-"""Of a file whose row is about to be committed the age counts from when its upload began, in S3 as in a folder. No
-upload takes this long."""
+"""The age from which a file can be an orphan. That of a file whose row is about to be committed counts from when its
+upload began, in S3 as in a folder, and no upload takes this long."""
 _BATCH: Final = 500
 
 

@@ -37,7 +37,7 @@ class TenantDestruction:
     async def destroy(self, tenant_id: UUID, progress: Progress) -> None:
         """Destroy a tenant's keys and the index of what they encrypted, then delete the bytes.
 
-        What was interrupted behind the first is finished when it is run again.
+        What was interrupted after the keys were destroyed is finished when it is run again.
 
         Args:
             tenant_id: The tenant.

@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What one transaction wrapped anew. ``last`` is None behind the last key."""
+    """What one transaction wrapped anew. ``last`` is None after the last key."""
 
     last: UUID | None
     renewed: int
