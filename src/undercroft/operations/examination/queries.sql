@@ -14,7 +14,7 @@ ORDER BY k.number DESC;
 
 -- name: list_entries :many
 SELECT
-    e.position, e.id, e.occurred_at, e.actor_id, e.action, e.resource, e.version, e.outcome, e.trace, e.leaf,
+    e.position, e.id, e.occurred_at, e.actor_id, e.action, e.version, e.outcome, e.trace, e.leaf,
     u.ledger_salt AS actor_salt
 FROM ledger_entries AS e
 LEFT JOIN users AS u ON e.tenant_id = u.tenant_id AND e.actor_id = u.id
@@ -32,7 +32,7 @@ INNER JOIN ledger_tiles AS t
 SELECT count(*) FROM ledger_tiles AS t WHERE t.tenant_id = current_tenant();
 
 -- name: list_tenant_keys :many
-SELECT k.id, k.tenant_id, k.wrapped_key, k.is_current
+SELECT k.id, k.tenant_id, k.wrapped_key
 FROM tenant_keys AS k
 WHERE k.tenant_id = current_tenant()
 ORDER BY k.number;
@@ -229,8 +229,6 @@ SELECT
     b.stored_name,
     b.byte_size,
     b.sealed_sha256,
-    b.digest,
-    b.index_state,
     k.id AS key_id,
     k.wrapped_key,
     k.salt,

@@ -51,7 +51,6 @@ ORDER BY p.number;
 -- Whose record it is, and the salt of the ledger's commitments to it.
 SELECT
     r.owner_id,
-    r.schema_id,
     k.salt
 FROM records AS r
 INNER JOIN data_keys AS k ON r.data_key_id = k.id
