@@ -78,6 +78,9 @@ class Sequencer:
         # of one life of the database: of its next, after a restore, they would be wrong.
         self._settled_below = 0
         self._settled_logs: LruCache[UUID, int] = LruCache(_KNOWN_LOGS)
+        # A commit at or above it was seen, and is on disk. From there on, the ends of transactions that failed need not
+        # be: after a crash PostgreSQL gives out their ids again, and a sequencer may not notice that it was away.
+        self._durable_below = 0
 
     def wake(self) -> None:
         """Say that an entry was appended, or soon will have been. From the event loop's thread; costs nothing."""
@@ -112,7 +115,8 @@ class Sequencer:
         try:
             found = await self.sequence_all()
         except DATABASE_GONE as error:
-            self._settled_below, self._settled_logs = 0, LruCache(_KNOWN_LOGS)
+            self._settled_below = self._durable_below = 0
+            self._settled_logs = LruCache(_KNOWN_LOGS)
             self._note_reachable(reachable=False, error=error)
             return False
         # Whatever else goes wrong, nobody awaits this task: it would end unseen, and no log get a number again.
@@ -158,7 +162,7 @@ class Sequencer:
                 break
             after = pending.tenant_ids[-1]
         if is_settled:
-            self._settled_below = running_from
+            self._settled_below = min(running_from, self._durable_below)
         return found
 
     async def _sequence_or_log(self, tenant_id: UUID) -> int:
@@ -223,6 +227,7 @@ class Sequencer:
         # Known once it has committed.
         if leaves:
             self._settled_logs.put(tenant_id, numbered.settled_below)
+            self._durable_below = max(self._durable_below, numbered.settled_below)
         return len(leaves)
 
     def _note_reachable(self, *, reachable: bool, error: Exception | None = None) -> None:
