@@ -239,6 +239,10 @@ class AuditEntryObject(Shown):
     grant: str | None
     purpose: str | None
     trace: str | None
+    refusals: Annotated[
+        int | None,
+        Field(description="How many refusals it stands for, where that is more than its own."),
+    ]
     proof: Annotated[str, Field(description="Path of its proof.")]
 
 
