@@ -16,10 +16,11 @@ from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls, EmbeddedPostgres
 from undercroft.kit.settings import Settings
-from undercroft.operations.backups.backup import Backup, BackupSummary, Progress
+from undercroft.operations.backups.backup import Backup, BackupSummary
 from undercroft.operations.backups.restore import Restore, RestoreSummary
 from undercroft.operations.errors import OperationError
 from undercroft.operations.examination.examiner import Examiner
+from undercroft.operations.progress import Progress
 from undercroft.retrieval.index.service import IndexService
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider

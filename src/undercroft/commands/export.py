@@ -11,7 +11,8 @@ from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
-from undercroft.operations.exports.export import Export, ExportSummary, Progress
+from undercroft.operations.exports.export import Export, ExportSummary
+from undercroft.operations.progress import Progress
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing

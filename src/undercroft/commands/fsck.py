@@ -11,7 +11,8 @@ from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.operations.examination.findings import Findings
-from undercroft.operations.examination.fsck import Examination, Fsck, Progress
+from undercroft.operations.examination.fsck import Examination, Fsck
+from undercroft.operations.progress import Progress
 from undercroft.operations.repairs.repair import Repair
 from undercroft.retrieval.index.service import IndexService
 from undercroft.vault.blobs.configured import open_blob_store

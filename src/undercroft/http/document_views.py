@@ -6,8 +6,7 @@ from uuid import UUID
 from undercroft.http.wire import JsonObject, require_id
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import ENTRY_PREFIX
-from undercroft.vault.access import DOCUMENT_PREFIX
-from undercroft.vault.models import Document, DocumentVersion
+from undercroft.vault.models import DOCUMENT_PREFIX, Document, DocumentVersion
 
 
 def render_document(document: Document) -> JsonObject:

@@ -79,15 +79,15 @@ async def open_services(
         client = await stack.enter_async_context(open_client())
         embedder = await open_embedder(settings, client, clock)
         stack.push_async_callback(embedder.close)
-        registry = open_models(settings, client, clock)
-        stack.push_async_callback(registry.close)
+        models = open_models(settings, client, clock)
+        stack.push_async_callback(models.close)
         run_until_closed(stack, telemetry.watch_loop(clock))
 
         provider = await stack.enter_async_context(open_key_provider(settings, database))
         keys = KeyRing(provider, ids)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         # Numbers must not wait behind requests for a connection.
-        own = await stack.enter_async_context(
+        ledger_database = await stack.enter_async_context(
             Database(
                 database_url,
                 clock=clock,
@@ -95,45 +95,49 @@ async def open_services(
                 statement_cache=settings.database_statement_cache,
             )
         )
-        sequencer = Sequencer(own, LogKeys(own, provider, settings.ledger_origin))
+        sequencer = Sequencer(
+            ledger_database, LogKeys(ledger_database, provider, settings.ledger_origin)
+        )
         run_until_closed(stack, sequencer.run())
-        refusals = RefusalCounts(own, Ledger(own, ids, clock, sequencer.wake))
+        refusals = RefusalCounts(
+            ledger_database, Ledger(ledger_database, ids, clock, sequencer.wake)
+        )
         run_until_closed(stack, refusals.settle_for_ever())
-        journal = Ledger(database, ids, clock, sequencer.wake)
-        identity = IdentityService(database, journal, ids, clock)
+        ledger = Ledger(database, ids, clock, sequencer.wake)
+        identity = IdentityService(database, ledger, ids, clock)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
-        record_schemas = SchemaService(database, keys, journal, ids)
+        schemas = SchemaService(database, keys, ledger, ids)
         storage = RecordStorage(keys, ids)
-        kept_records = RecordService(database, storage, record_schemas, journal)
-        usage_service = UsageService(
+        records = RecordService(database, storage, schemas, ledger)
+        usage = UsageService(
             database, Quotas(settings.tenant_quota_bytes, settings.user_quota_bytes)
         )
-        limit = settings.max_upload_bytes
-        intake = Intake(blobs, staging, keys, usage_service, ids, detect_media_type, limit)
-        documents = DocumentService(database, blobs, intake, keys, journal, ids)
+        max_bytes = settings.max_upload_bytes
+        intake = Intake(blobs, staging, keys, usage, ids, detect_media_type, max_bytes)
+        documents = DocumentService(database, blobs, intake, keys, ledger, ids)
         parts = PartStore(blobs, staging, keys, ids)
-        upload_service = UploadService(
+        uploads = UploadService(
             database,
             parts,
             intake,
             documents,
             keys,
-            usage_service,
-            journal,
+            usage,
+            ledger,
             JobQueue(ids),
             ids,
-            limit,
+            max_bytes,
         )
         index = IndexService(JobQueue(ids))
-        versions = VersionService(database, blobs, intake, keys, journal, index.follow)
+        versions = VersionService(database, blobs, intake, keys, ledger, index.follow)
         retention = timedelta(days=settings.document_retention_days)
-        collections = CollectionService(database, keys, journal, ids, index)
-        search = SearchService(database, keys, journal, embedder)
-        answers = Answerer(search, registry)
-        kept_responses = ResponseService(database, keys, journal, answers, ids, clock)
+        collections = CollectionService(database, keys, ledger, ids, index)
+        search = SearchService(database, keys, ledger, embedder)
+        answers = Answerer(search, models)
+        responses = ResponseService(database, keys, ledger, answers, ids, clock)
 
         checks = {
             "database": partial(describe_pending, database),
@@ -149,41 +153,41 @@ async def open_services(
             clock=clock,
             identity=identity,
             intake=intake,
-            uploads=upload_service,
-            usage=usage_service,
+            uploads=uploads,
+            usage=usage,
             documents=documents,
-            schemas=record_schemas,
-            records=kept_records,
-            record_locks=RecordLocks(kept_records, journal),
+            schemas=schemas,
+            records=records,
+            record_locks=RecordLocks(records, ledger),
             record_migrations=RecordMigrations(
-                database, storage, record_schemas, journal, JobQueue(ids), ids
+                database, storage, schemas, ledger, JobQueue(ids), ids
             ),
             versions=versions,
-            trash=Trash(database, blobs, keys, journal, retention),
-            holds=LegalHolds(database, journal),
+            trash=Trash(database, blobs, keys, ledger, retention),
+            holds=LegalHolds(database, ledger),
             receipts=Receipts(versions, log_keys),
             collections=collections,
             search=search,
             embedder=embedder,
-            models=registry,
+            models=models,
             answers=answers,
-            responses=kept_responses,
+            responses=responses,
             jobs=JobService(database),
-            ledger=journal,
+            ledger=ledger,
             ledger_reader=ledger_reader,
             sequencer=sequencer,
             audit=AuditService(
                 database,
                 ledger_reader,
-                journal,
+                ledger,
                 [
                     identity,
                     documents,
-                    upload_service,
-                    record_schemas,
-                    kept_records,
+                    uploads,
+                    schemas,
+                    records,
                     collections,
-                    kept_responses,
+                    responses,
                 ],
             ),
         )

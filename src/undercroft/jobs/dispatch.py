@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 from pgqueuer.adapters.persistence.qb import (
     QueryBuilderEnvironment,
@@ -32,22 +31,11 @@ from pgqueuer.ports.driver import Driver, NotifyCallback
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 from undercroft.jobs.repository import JobRepository
-from undercroft.kit.database import Database
-from undercroft.kit.errors import UnavailableError
+from undercroft.kit.database import DATABASE_GONE, Database
 
 CHANNEL: Final = Channel("ch_pgqueuer")
 _BROKEN_SECONDS: Final = 2.0
 _log: Final = structlog.stdlib.get_logger(__name__)
-
-DATABASE_GONE: Final = (
-    UnavailableError,
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-)
-"""What a statement raises when the database restarts or cannot be reached: the next try may succeed."""
 
 
 def pgqueuer_settings() -> DBSettings:

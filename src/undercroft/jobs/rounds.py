@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from undercroft.jobs.dispatch import DATABASE_GONE
+from undercroft.kit.database import DATABASE_GONE
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -13,13 +13,13 @@ from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job as Dispatch
 
-from undercroft.jobs.dispatch import CHANNEL, DATABASE_GONE, DispatchQueries
+from undercroft.jobs.dispatch import CHANNEL, DispatchQueries
 from undercroft.jobs.errors import FencedError, JobFailedError
 from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.models import Backoff, Claim, JobFailure
 from undercroft.jobs.repository import JobRepository
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database
+from undercroft.kit.database import DATABASE_GONE, Database
 
 _SWEEP_ROWS: Final = 1000
 _CANCEL_SECONDS: Final = 10.0

@@ -16,6 +16,16 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.errors import UnavailableError
 from undercroft.kit.sql import AnyConnection, PooledConnection, load_queries
 
+DATABASE_GONE: Final = (
+    UnavailableError,
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
+"""What a statement raises when the database restarts or cannot be reached: the next try may succeed."""
+
 Transaction: TypeAlias = PooledConnection
 """A connection with an open transaction whose tenant and principal are set."""
 

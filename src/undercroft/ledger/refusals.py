@@ -5,8 +5,7 @@ from typing import Final
 
 import structlog
 
-from undercroft.jobs.dispatch import DATABASE_GONE
-from undercroft.kit.database import Database, Transaction
+from undercroft.kit.database import DATABASE_GONE, Database, Transaction
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import Act, ActorScope, CountedRefusals, Outcome, Subject
 from undercroft.ledger.repository import LedgerRepository

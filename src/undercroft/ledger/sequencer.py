@@ -14,9 +14,8 @@ from uuid import UUID
 
 import structlog
 
-from undercroft.jobs.dispatch import DATABASE_GONE
 from undercroft.kit.crypto.providers.protocol import KeyUnavailableError
-from undercroft.kit.database import Database
+from undercroft.kit.database import DATABASE_GONE, Database
 from undercroft.kit.lru import LruCache
 from undercroft.ledger.keys import LogKeys, SigningKeys
 from undercroft.ledger.merkle import Growth, grow, root_of

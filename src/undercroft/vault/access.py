@@ -20,11 +20,10 @@ from undercroft.vault.errors import BlobMissingError, StaleDocumentError
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.models import Document, IndexState
-from undercroft.vault.refusals import Target, recording_refusal
+from undercroft.vault.models import DOCUMENT_PREFIX, Document, IndexState
+from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.repository import DocumentRepository
 
-DOCUMENT_PREFIX: Final = "file-"
 UNREADABLE: Final = "(unreadable)"
 """Stands for the name of a document that does not open."""
 
@@ -50,15 +49,7 @@ class DocumentAccess:
         self, scope: Scope, action: Action, document_id: UUID
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction on one document, whose refusal is put on record."""
-
-        async def find(transaction: Transaction) -> Target | None:
-            row = await self._repository.find_document_owner(transaction, document_id)
-            if row is None:
-                return None
-            return Target(
-                Subject(render_id(DOCUMENT_PREFIX, document_id), row["salt"]), row["owner_id"]
-            )
-
+        find = find_target(DOCUMENT_PREFIX, document_id, self._repository.find_document_owner)
         return recording_refusal(self._database, self._ledger, scope, action, find)
 
     async def find(
@@ -122,10 +113,10 @@ class DocumentAccess:
     async def explaining_missing(
         self, transaction: Transaction, document_id: UUID
     ) -> AsyncGenerator[None]:
-        """Opens the content of a document that was found.
+        """Tells, when the content of a document that was found is missing, whether the document is gone, too.
 
-        It is not locked, so that nobody waits for a reader. An erasure may have committed since, and deleted the bytes:
-        then the document is what is not there.
+        The document is not locked, so that nobody waits for a reader. An erasure may have committed since it was found,
+        and deleted the bytes: then it is the document that is not there.
 
         Raises:
             NotFoundError: When bytes are missing because the document was erased.
@@ -148,7 +139,7 @@ class DocumentAccess:
         key = await self._keys.open(row)
         tenant_id, document_id = row["tenant_id"], row["id"]
         name = unseal(key.material, row["sealed_name"], document_name_place(tenant_id, document_id))
-        metadata = _open_metadata(key, tenant_id, document_id, row["sealed_metadata"])
+        metadata = open_metadata(key, tenant_id, document_id, row["sealed_metadata"])
         return _read_document(row, name.decode(), metadata)
 
     async def describe(self, row: Record) -> Document:
@@ -216,13 +207,18 @@ def seal_metadata(
 
 
 def no_document(document_id: UUID) -> NotFoundError:
-    """The error for a document that the principal has not."""
+    """The error for a document that the principal does not have."""
     return NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))
 
 
-def _open_metadata(
+def open_metadata(
     key: DataKey, tenant_id: UUID, document_id: UUID, sealed: bytes | None
 ) -> Mapping[str, str]:
+    """A document's metadata from under its key; empty where none was kept.
+
+    Raises:
+        DecryptionError: When it was altered.
+    """
     if sealed is None:
         return {}
     opened: dict[str, str] = json.loads(

@@ -9,8 +9,8 @@ from undercroft.kit.ids import render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.vault.access import DOCUMENT_PREFIX, no_document
-from undercroft.vault.models import LegalHold
+from undercroft.vault.access import no_document
+from undercroft.vault.models import DOCUMENT_PREFIX, LegalHold
 from undercroft.vault.repository import DocumentRepository
 
 

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
+
+DOCUMENT_PREFIX: Final = "file-"
 
 
 class IndexState(StrEnum):

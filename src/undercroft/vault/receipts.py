@@ -9,8 +9,8 @@ from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.leaves import render_time
 from undercroft.ledger.models import ENTRY_PREFIX
 from undercroft.ledger.notes import sign_note
-from undercroft.vault.access import DOCUMENT_PREFIX
 from undercroft.vault.errors import NoReceiptError
+from undercroft.vault.models import DOCUMENT_PREFIX
 from undercroft.vault.versions import VersionService
 
 HEADER: Final = "undercroft-receipt@v1"

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 from uuid import UUID
 
+from asyncpg import Record
+
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.kit.ids import render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger
@@ -34,6 +37,21 @@ class Target:
 
 FindTarget: TypeAlias = Callable[[Transaction], Awaitable[Target | None]]
 """Finds it in the whole tenant; None when it is not there at all."""
+
+FindOwner: TypeAlias = Callable[[Transaction, UUID], Awaitable[Record | None]]
+"""A statement that answers ``owner_id`` and ``salt`` of a thing in the whole tenant; None when it is not there."""
+
+
+def find_target(prefix: str, object_id: UUID, find_owner: FindOwner) -> FindTarget:
+    """What finds one thing, which the ledger names by this prefix and its id."""
+
+    async def find(transaction: Transaction) -> Target | None:
+        row = await find_owner(transaction, object_id)
+        if row is None:
+            return None
+        return Target(Subject(render_id(prefix, object_id), row["salt"]), row["owner_id"])
+
+    return find
 
 
 @asynccontextmanager

@@ -11,14 +11,7 @@ from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.vault.access import (
-    DOCUMENT_PREFIX,
-    DocumentAccess,
-    document_name_place,
-    no_document,
-    seal_metadata,
-    seal_name,
-)
+from undercroft.vault.access import DocumentAccess, no_document, seal_metadata, seal_name
 from undercroft.vault.blobs.contents import BlobContent
 from undercroft.vault.blobs.models import StoredBlob
 from undercroft.vault.blobs.protocol import BlobStore
@@ -26,10 +19,8 @@ from undercroft.vault.erasure import Erasure
 from undercroft.vault.errors import LegalHoldError
 from undercroft.vault.intake import Incoming, Intake, Received
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.models import Document, DocumentChanges, NewDocument
+from undercroft.vault.models import DOCUMENT_PREFIX, Document, DocumentChanges, NewDocument
 from undercroft.vault.repository import DocumentRepository
-
-__all__ = ["DOCUMENT_PREFIX", "DocumentService", "document_name_place", "open_content"]
 
 
 class DocumentService:

@@ -7,17 +7,16 @@ from uuid import UUID
 
 import structlog
 
-from undercroft.jobs.dispatch import DATABASE_GONE
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import DATABASE_GONE, Database, Scope
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.vault.access import DOCUMENT_PREFIX, DocumentAccess
+from undercroft.vault.access import DocumentAccess
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.erasure import Erasure
 from undercroft.vault.errors import LegalHoldError, TrashExpiredError
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.models import Document, ExpiredDocument
+from undercroft.vault.models import DOCUMENT_PREFIX, Document, ExpiredDocument
 from undercroft.vault.repository import DocumentRepository
 
 _BATCH: Final = 100

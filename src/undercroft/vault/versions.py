@@ -13,11 +13,11 @@ from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.vault.access import DOCUMENT_PREFIX, DocumentAccess
+from undercroft.vault.access import DocumentAccess
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.intake import Incoming, Intake
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.models import Document, DocumentVersion
+from undercroft.vault.models import DOCUMENT_PREFIX, Document, DocumentVersion
 from undercroft.vault.repository import DocumentRepository
 from undercroft.vault.service import open_content
 

@@ -18,8 +18,7 @@ from undercroft.retrieval.collections.errors import DocumentSealedError
 from undercroft.retrieval.collections.models import Page
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.retrieval.search.models import Leg, SearchQuery
-from undercroft.vault.models import DocumentChanges
-from undercroft.vault.service import DOCUMENT_PREFIX
+from undercroft.vault.models import DOCUMENT_PREFIX, DocumentChanges
 
 
 async def acts(database: Database, scope: Member) -> list[tuple[str, str, str]]:

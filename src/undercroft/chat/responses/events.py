@@ -18,7 +18,7 @@ from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.retrieval.search.models import FoundPassage
-from undercroft.vault.service import DOCUMENT_PREFIX
+from undercroft.vault.models import DOCUMENT_PREFIX
 
 _INCOMPLETE: Final = {
     FinishReason.LENGTH: "max_output_tokens",

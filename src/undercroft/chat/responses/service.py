@@ -31,7 +31,7 @@ from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.refusals import Target, recording_refusal
+from undercroft.vault.refusals import find_target, recording_refusal
 
 REDACTED: Final = "[Removed: a document that this answer was made from can no longer be read.]"
 
@@ -239,14 +239,7 @@ class ResponseService:
     def _refusing(
         self, scope: Scope, action: Action, response_id: UUID
     ) -> AbstractAsyncContextManager[Transaction]:
-        async def find(transaction: Transaction) -> Target | None:
-            row = await self._repository.find_response_owner(transaction, response_id)
-            if row is None:
-                return None
-            return Target(
-                Subject(render_id(RESPONSE_PREFIX, response_id), row["salt"]), row["owner_id"]
-            )
-
+        find = find_target(RESPONSE_PREFIX, response_id, self._repository.find_response_owner)
         return recording_refusal(self._database, self._ledger, scope, action, find)
 
     async def _append(

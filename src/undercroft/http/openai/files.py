@@ -15,8 +15,7 @@ from undercroft.http.upload_form import UploadRoute, incoming_of
 from undercroft.http.wire import JsonObject, StorableText, page_of, require_id
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
-from undercroft.vault.models import Document, IndexState
-from undercroft.vault.service import DOCUMENT_PREFIX
+from undercroft.vault.models import DOCUMENT_PREFIX, Document, IndexState
 
 router = APIRouter(tags=["files"], route_class=UploadRoute)
 

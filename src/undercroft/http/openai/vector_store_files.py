@@ -14,7 +14,7 @@ from undercroft.http.wire import Attributes, JsonObject, RequestBody, page_of, r
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import Member, MemberStatus, Page
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
-from undercroft.vault.service import DOCUMENT_PREFIX
+from undercroft.vault.models import DOCUMENT_PREFIX
 
 router = APIRouter(tags=["vector store files"], route_class=AuthenticatedRoute)
 

@@ -16,7 +16,7 @@ from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import Collection, Page
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
-from undercroft.vault.service import DOCUMENT_PREFIX
+from undercroft.vault.models import DOCUMENT_PREFIX
 
 router = APIRouter(tags=["vector stores"], route_class=AuthenticatedRoute)
 

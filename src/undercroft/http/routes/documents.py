@@ -22,8 +22,7 @@ from undercroft.http.openai.files import clean_filename
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.wire import Metadata, RequestBody, page_of
 from undercroft.kit.ids import render_id
-from undercroft.vault.access import DOCUMENT_PREFIX
-from undercroft.vault.models import Document, DocumentChanges
+from undercroft.vault.models import DOCUMENT_PREFIX, Document, DocumentChanges
 
 router = APIRouter(tags=["documents"], route_class=NativeRoute)
 

@@ -13,7 +13,7 @@ from undercroft.http.openai.contract import errors
 from undercroft.http.wire import RequestBody
 from undercroft.identity.models import Permission, Principal
 from undercroft.kit.ids import render_id
-from undercroft.vault.access import DOCUMENT_PREFIX
+from undercroft.vault.models import DOCUMENT_PREFIX
 
 router = APIRouter(tags=["documents"], route_class=NativeRoute)
 

@@ -1,6 +1,5 @@
 """Records: JSON objects under a schema, each version kept, every change made from a version that its maker has read."""
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Final, cast
@@ -310,8 +309,7 @@ def _apply_operations(data: Mapping[str, Any], operations: Any) -> object:  # no
 
 def _answer(record: Record) -> Response:
     """Written at once: the framework would look at every value before it writes it."""
-    text = json.dumps(_render(record), ensure_ascii=False, separators=(",", ":"))
-    return Response(text, media_type="application/json", headers=_headers(record))
+    return JSONResponse(_render(record), headers=_headers(record))
 
 
 def _answer_page(page: RecordPage) -> Response:

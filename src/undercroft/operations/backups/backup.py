@@ -6,7 +6,7 @@ although its row is still there stops the backup.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,7 @@ from undercroft.operations.backups.manifest import (
 from undercroft.operations.backups.repository import BackupRepository
 from undercroft.operations.backups.tables import Table, list_tables
 from undercroft.operations.errors import OperationError
+from undercroft.operations.progress import Progress
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.errors import BlobMissingError
 
@@ -42,9 +43,6 @@ COPY_SECONDS: Final = 86_400.0
 """The longest that one table of one tenant may take."""
 _PAGE: Final = 500
 _PIECE: Final = 1 << 20
-
-Progress = Callable[[str], None]
-"""Told what is done, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ async def check_seal(provider: KeyProvider, manifest: bytes, seal: bytes) -> boo
 
     Raises:
         DecryptionError: When the seal was altered.
-        KeyUnavailableError: When the provider does not answer, or has not the key that sealed it.
+        KeyUnavailableError: When the provider does not answer, or lacks the key that sealed it.
     """
     return await provider.unwrap(seal, _SEAL_CONTEXT) == hashlib.sha256(manifest).digest()
 

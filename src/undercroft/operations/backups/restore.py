@@ -20,79 +20,21 @@ from undercroft.kit.database import Database, Transaction, set_scope
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.models import LogScope
 from undercroft.operations.archives import Written
-from undercroft.operations.backups.backup import COPY_SECONDS, Progress
+from undercroft.operations.backups.backup import COPY_SECONDS
 from undercroft.operations.backups.manifest import HEAD, Head, Manifest, check_seal
 from undercroft.operations.backups.reading import HashedMember, Member, open_backup, read_contents
 from undercroft.operations.backups.repository import BackupRepository
-from undercroft.operations.backups.tables import list_tables
+from undercroft.operations.backups.tables import close_tables, list_tables, open_tables
 from undercroft.operations.errors import OperationError
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.operations.examination.findings import Fault, Findings
+from undercroft.operations.progress import Progress
 from undercroft.retrieval.index.service import IndexService
 from undercroft.vault.blobs.models import StagedBlob
 from undercroft.vault.blobs.protocol import BlobStore
 
 _PAGE: Final = 500
 _PIECE: Final = 1 << 20
-
-# Not named queries: they change tables, which is the owner's, and what changes a table can be neither prepared nor
-# explained. COPY FROM is refused under row-level security, and a trigger would make what the backup holds already.
-# Locks keep a service that runs on this database out, and give up soon where one holds it.
-_OPEN_TABLES: Final = """
-DO $$
-DECLARE
-    opened regclass;
-BEGIN
-    SET LOCAL lock_timeout = '10s';
-    FOR opened IN
-        SELECT c.oid FROM pg_class AS c
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relrowsecurity
-        ORDER BY c.relname
-    LOOP
-        EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', opened);
-        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER USER', opened);
-    END LOOP;
-END
-$$
-"""
-_CLOSE_TABLES: Final = """
-DO $$
-DECLARE
-    closed regclass;
-BEGIN
-    SET CONSTRAINTS ALL IMMEDIATE;
-    FOR closed IN
-        SELECT c.oid FROM pg_class AS c
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relrowsecurity
-        ORDER BY c.relname
-    LOOP
-        EXECUTE format('ALTER TABLE %s ENABLE TRIGGER USER', closed);
-        EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', closed);
-    END LOOP;
-END
-$$
-"""
-_ADVANCE_SEQUENCES: Final = """
-DO $$
-DECLARE
-    owned record;
-    last bigint;
-BEGIN
-    FOR owned IN
-        SELECT d.objid::regclass AS sequence, d.refobjid::regclass AS owner, a.attname AS owned_column
-        FROM pg_depend AS d
-        JOIN pg_class AS c ON c.oid = d.objid AND c.relkind = 'S' AND c.relnamespace = 'public'::regnamespace
-        JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-        WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
-    LOOP
-        EXECUTE format('SELECT max(%I) FROM %s', owned.owned_column, owned.owner) INTO last;
-        IF last IS NOT NULL THEN
-            PERFORM setval(owned.sequence, last);
-        END IF;
-    END LOOP;
-END
-$$
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +110,7 @@ class Restore:
         manifest = await self._check(source)
         self._progress("the backup is whole")
         async with self._database.transaction_without_scope() as transaction:
-            await transaction.execute(_OPEN_TABLES)
+            await open_tables(transaction)
             filled = await self._repository.find_filled_table(transaction)
             if filled is not None:
                 raise OperationError(
@@ -176,8 +118,7 @@ class Restore:
                 )
             blobs = await self._load(source, transaction, manifest)
             await self._repository.renumber_pending_entries(transaction)
-            await transaction.execute(_ADVANCE_SEQUENCES)
-            await transaction.execute(_CLOSE_TABLES)
+            await close_tables(transaction)
             return await self._finish(transaction, manifest, blobs)
 
     async def _check(self, source: Path) -> Manifest:
@@ -200,7 +141,7 @@ class Restore:
     async def _load(self, source: Path, transaction: Transaction, manifest: Manifest) -> int:
         """Put everything in its place. It is read a second time, and whoever can write to it may have done so since."""
         expected = {line.path: line for line in manifest.files}
-        blobs, has_rows = 0, False
+        blobs, is_store_checked = 0, False
         columns: dict[str, list[str]] = {}
         with open_backup(source) as members:
             while (member := await asyncio.to_thread(next, members, None)) is not None:
@@ -220,10 +161,10 @@ class Restore:
                     _require(hashed.written(), expected)
                     self._progress(f"rows of {table}")
                     continue
-                if not has_rows:
-                    # All of them are there by now, and none of the backup's blobs.
+                if not is_store_checked:
+                    # All rows are there by now, and none of the backup's blobs.
                     await self._check_store(transaction)
-                    has_rows = True
+                    is_store_checked = True
                 if (blob := member.blob) is not None:
                     await self._keep(member, UUID(hex=blob[0]), bytes.fromhex(blob[1]))
                     blobs += 1

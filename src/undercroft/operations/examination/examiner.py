@@ -20,7 +20,7 @@ class Examined:
     Attributes:
         size: Of its log.
         contents: How many it has.
-        tiles_only: Whether of its log nothing is wrong but hashes that its entries make again.
+        tiles_only: Whether nothing is wrong with its log but hashes that can be derived again from its entries.
         to_index: Contents whose passages are not all there.
         statistics_are_wrong: Whether words or passages are counted wrongly.
     """

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+MOST_TO_MEND: Final = 100_000
+"""Contents or files that one examination remembers for a repair; another run finds the rest."""
 _REMEMBERED: Final = 20
 
 

@@ -1,8 +1,6 @@
 """Examines every tenant while the service runs, and the blob store for files that nobody keeps."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 from uuid import UUID
 
 from undercroft.identity.tenants import each_tenant
@@ -10,15 +8,11 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, set_scope
 from undercroft.ledger.models import LogScope
 from undercroft.operations.examination.examiner import Examined, Examiner
-from undercroft.operations.examination.findings import Fault, Findings
+from undercroft.operations.examination.findings import MOST_TO_MEND, Fault, Findings
 from undercroft.operations.examination.repository import ExaminationRepository
+from undercroft.operations.progress import Progress
 from undercroft.vault.blobs.protocol import BlobStore, KeptFile
 from undercroft.vault.orphans import ORPHANED_AFTER
-
-_MOST_TO_MEND: Final = 100_000
-
-Progress = Callable[[str], None]
-"""Told what is done, in a few words."""
 
 
 @dataclass(slots=True)
@@ -106,7 +100,7 @@ class Fsck:
                 f"file {kept.name.hex()}",
                 f"of {kept.byte_size:,} bytes belongs to no content",
             )
-            if len(examination.orphans) < _MOST_TO_MEND:
+            if len(examination.orphans) < MOST_TO_MEND:
                 examination.orphans.append(kept)
 
     async def is_kept(self, kept: KeptFile) -> bool:

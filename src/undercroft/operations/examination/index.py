@@ -10,15 +10,13 @@ from asyncpg import Record
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.crypto.providers.protocol import KeyMissingError
 from undercroft.kit.database import Transaction
-from undercroft.operations.examination.findings import Fault, Findings
+from undercroft.operations.examination.findings import MOST_TO_MEND, Fault, Findings
 from undercroft.operations.examination.repository import ExaminationRepository
 from undercroft.retrieval.passages import PassagePlace, open_passage
 from undercroft.vault.keys.errors import KeyDestroyedError
-from undercroft.vault.keys.models import WrappedDataKey, WrappedTenantKey
 from undercroft.vault.keys.service import KeyRing
 
 _PAGE: Final = 500
-_MOST_TO_MEND: Final = 100_000
 
 
 class IndexExamination:
@@ -95,12 +93,8 @@ class IndexExamination:
             )
         if not all(row["is_embedded"] for row in run):
             self._tell_damaged(blob_id, "has passages without a vector")
-        tenant_key = WrappedTenantKey(
-            first["tenant_key_id"], first["key_tenant_id"], first["wrapped_tenant_key"]
-        )
-        wrapped = WrappedDataKey(first["key_id"], first["wrapped_key"], first["salt"], tenant_key)
         try:
-            key = await self._keys.unwrap(wrapped)
+            key = await self._keys.open(first)
         except (DecryptionError, KeyDestroyedError, KeyMissingError):
             # Told of the key.
             return
@@ -113,7 +107,7 @@ class IndexExamination:
         self._tell(Fault.INDEX_INCOMPLETE, f"content {blob_id.hex}", message)
 
     def _note(self, blob_id: UUID) -> None:
-        if len(self.damaged) < _MOST_TO_MEND:
+        if len(self.damaged) < MOST_TO_MEND:
             self.damaged.add(blob_id)
 
     def _tell(self, fault: Fault, subject: str, message: str) -> None:

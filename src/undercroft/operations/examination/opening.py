@@ -15,7 +15,7 @@ from undercroft.ledger.leaves import commit, derive_salt
 from undercroft.ledger.models import ENTRY_PREFIX
 from undercroft.operations.examination.findings import Fault, Findings
 from undercroft.vault.keys.errors import KeyDestroyedError
-from undercroft.vault.keys.models import DataKey, WrappedDataKey, WrappedTenantKey
+from undercroft.vault.keys.models import DataKey, WrappedTenantKey
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -47,14 +47,8 @@ class Opening:
         self, row: Record, fault: Fault | None = None, subject: str = ""
     ) -> DataKey | None:
         """The open key of a row; None where it does not open, which is told of the key itself alone."""
-        wrapped = WrappedDataKey(
-            row["key_id"],
-            row["wrapped_key"],
-            row["salt"],
-            WrappedTenantKey(row["tenant_key_id"], row["key_tenant_id"], row["wrapped_tenant_key"]),
-        )
         try:
-            return await self._keys.unwrap(wrapped)
+            return await self._keys.open(row)
         except KeyDestroyedError:
             return None
         except (DecryptionError, KeyMissingError) as error:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from undercroft.chat.responses.models import RESPONSE_PREFIX
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.aead import bind, unseal
 from undercroft.kit.database import Database, Transaction, set_scope
@@ -30,19 +31,19 @@ from undercroft.operations.exports.claims import claim_of
 from undercroft.operations.exports.log_files import CHECKPOINT, LogFiles
 from undercroft.operations.exports.records import RecordFiles
 from undercroft.operations.exports.repository import ExportRepository
+from undercroft.operations.progress import Progress
 from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.vault.access import document_name_place, open_metadata
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.errors import BlobMissingError
-from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.service import DOCUMENT_PREFIX, document_name_place, open_content
+from undercroft.vault.models import DOCUMENT_PREFIX
+from undercroft.vault.service import open_content
 
 _FIRST: Final = UUID(int=0)
 _PAGE: Final = 500
 _ENTRIES: Final = 1024
 
-Progress = Callable[[str], None]
-"""Told what is done, in a few words."""
 ReadPage: TypeAlias = Callable[[Transaction, UUID, int], Awaitable[list[Record]]]
 Render: TypeAlias = Callable[[Record], Awaitable[Mapping[str, Any]]]
 
@@ -185,7 +186,9 @@ class Export:
                 "path": path,
                 "owner": user_reference(row["owner_id"]),
                 "purpose": row["purpose"],
-                "metadata": _open_metadata(document_key, scope.tenant_id, row),
+                "metadata": open_metadata(
+                    document_key, scope.tenant_id, document_id, row["sealed_metadata"]
+                ),
                 "sealed": row["is_sealed"],
                 "deleted_at": None if row["deleted_at"] is None else render_time(row["deleted_at"]),
                 "media_type": row["media_type"],
@@ -254,7 +257,7 @@ class Export:
             key = await self._keys.open(row)
             place = bind(scope.tenant_id, "responses", row["id"], "resource")
             return {
-                "id": render_id("resp_", row["id"]),
+                "id": render_id(RESPONSE_PREFIX, row["id"]),
                 "owner": user_reference(row["owner_id"]),
                 "status": row["status"],
                 "created_at": render_time(row["created_at"]),
@@ -312,11 +315,3 @@ async def _render_user(row: Record) -> Mapping[str, Any]:
         "role": row["role"],
         "created_at": render_time(row["created_at"]),
     }
-
-
-def _open_metadata(key: DataKey, tenant_id: UUID, row: Record) -> dict[str, str]:
-    if row["sealed_metadata"] is None:
-        return {}
-    place = bind(tenant_id, "documents", row["document_id"], "metadata")
-    opened: dict[str, str] = json.loads(unseal(key.material, row["sealed_metadata"], place))
-    return opened

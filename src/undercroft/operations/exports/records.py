@@ -26,7 +26,7 @@ _FIRST: Final = (UUID(int=0), 0)
 
 
 @dataclass(slots=True)
-class Written:
+class WrittenVersions:
     """How many versions were written, and how many of them the ledger commits to."""
 
     versions: int = 0
@@ -49,9 +49,9 @@ class RecordFiles:
         self._folder = folder
         self._tenant_id = tenant_id
         self._repository = ExportRepository()
-        self._written = Written()
+        self._written = WrittenVersions()
 
-    async def write(self, snapshot: Transaction) -> Written:
+    async def write(self, snapshot: Transaction) -> WrittenVersions:
         """Every version of every schema and record."""
         with open_lines(self._folder) as lines:
             last = _FIRST

@@ -11,7 +11,7 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.repository import CollectionRepository
-from undercroft.vault.access import DOCUMENT_PREFIX
+from undercroft.vault.models import DOCUMENT_PREFIX
 from undercroft.vault.refusals import Target, recording_refusal
 
 COLLECTION_PREFIX: Final = "vs_"

@@ -35,9 +35,9 @@ from undercroft.retrieval.collections.names import open_name, seal_name
 from undercroft.retrieval.collections.repository import CollectionRepository
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.passages import PassagePlace, open_passage
-from undercroft.vault.access import DOCUMENT_PREFIX
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.models import DOCUMENT_PREFIX
 
 __all__ = ["COLLECTION_PREFIX", "CollectionService"]
 

@@ -29,8 +29,8 @@ from undercroft.retrieval.passages import PassagePlace, PassageText, open_passag
 from undercroft.retrieval.ranking import reciprocal_rank_fusion
 from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery, SearchResult
 from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.vault.access import document_name_place
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.service import document_name_place
 
 _CANDIDATES: Final = 300
 """How many chunks each leg proposes: what fusion can choose from. A document may take several places, so 100 chunks

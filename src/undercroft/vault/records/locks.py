@@ -9,8 +9,8 @@ from undercroft.kit.database import Scope, Transaction
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
-from undercroft.vault.records.locking import check_lease, digest_token
 from undercroft.vault.records.models import Lock
+from undercroft.vault.records.preconditions import check_lease, digest_token
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.service import RecordService, owned
 

@@ -1,7 +1,6 @@
 """Taking records to another version of their schema: tried first if wanted, then by a job, a batch at a time."""
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -17,11 +16,11 @@ from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
 from undercroft.vault.records.errors import MIGRATION_PREFIX
-from undercroft.vault.records.locking import check_lease
 from undercroft.vault.records.models import DamagedRecord, DryRun, Failure, Migration, Record
 from undercroft.vault.records.patches import Operation, apply_patch
+from undercroft.vault.records.preconditions import check_lease
 from undercroft.vault.records.repository import RecordRepository
-from undercroft.vault.records.sealing import version_content
+from undercroft.vault.records.sealing import digest_version
 from undercroft.vault.records.service import require_object
 from undercroft.vault.records.storage import RecordStorage, check_plain, check_size, subject_of
 from undercroft.vault.schemas.json_text import canonical, load_canonical
@@ -210,13 +209,12 @@ class RecordMigrations:
                 return False
             raise
         await self._storage.rewrite(transaction, scope, record, schema, data)
-        content = version_content(schema.id, schema.version, data)
         act = Act(
             "record.migrate",
             subject_of(record),
             record.owner_id,
             record.latest + 1,
-            content=hashlib.sha256(content).digest(),
+            content=digest_version(schema.id, schema.version, data),
         )
         await self._ledger.append(transaction, scope, act)
         return True
@@ -237,7 +235,7 @@ class RecordMigrations:
     async def _convert(
         self, schema: Schema, record: Record, operations: Sequence[Operation]
     ) -> dict[str, Any]:
-        # A large patch takes a while, which belongs into no event loop.
+        # A large patch takes too long for the event loop.
         data = await asyncio.to_thread(lambda: require_object(apply_patch(record.data, operations)))
         check_size(data)
         check_plain(read_fields(data, schema.definition.plain_fields))

@@ -4,6 +4,7 @@ Part 0 names the fields that the other parts hold. A part is bound to tenant, re
 left out, moved to another record, version or field, or be taken from another tenant.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -24,6 +25,11 @@ def version_content(schema_id: UUID, schema_version: int, data: Mapping[str, Any
     """The bytes of a version that the ledger commits to: what it says, and the schema that it was checked against."""
     schema = render_id(SCHEMA_PREFIX, schema_id)
     return canonical({"data": data, "schema": schema, "schema_version": schema_version})
+
+
+def digest_version(schema_id: UUID, schema_version: int, data: Mapping[str, Any]) -> bytes:
+    """SHA-256 of :func:`version_content`: what an entry of the ledger is given to commit to."""
+    return hashlib.sha256(version_content(schema_id, schema_version, data)).digest()
 
 
 def seal_version(

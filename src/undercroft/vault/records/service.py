@@ -1,7 +1,6 @@
 """Records: checked against their schema, encrypted, versioned, private to whoever made them."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, cast
@@ -14,7 +13,6 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.records.errors import RECORD_PREFIX, UnknownFieldError
-from undercroft.vault.records.locking import check_precondition
 from undercroft.vault.records.models import (
     Condition,
     DamagedRecord,
@@ -24,10 +22,11 @@ from undercroft.vault.records.models import (
     RecordPage,
     RecordVersion,
 )
+from undercroft.vault.records.preconditions import check_precondition
 from undercroft.vault.records.repository import RecordRepository
-from undercroft.vault.records.sealing import version_content
+from undercroft.vault.records.sealing import digest_version
 from undercroft.vault.records.storage import RecordStorage, check_plain, subject_of
-from undercroft.vault.refusals import Target, recording_refusal
+from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.schemas.json_text import check_json
 from undercroft.vault.schemas.models import Schema
 from undercroft.vault.schemas.service import SchemaService
@@ -161,7 +160,7 @@ class RecordService:
             check_precondition(owned(scope, record_id, row), precondition)
             record = await self._get(transaction, scope, record_id)
             schema = await self._schemas.read(transaction, record.schema_id, record.schema_version)
-            # A large patch takes a while, which belongs into no event loop.
+            # A large patch takes too long for the event loop.
             data = await asyncio.to_thread(lambda: require_object(change(record.data)))
             (await self._schemas.validator(schema)).check(data)
             await self._storage.rewrite(transaction, scope, record, schema, data)
@@ -218,15 +217,7 @@ class RecordService:
         self, scope: Scope, action: Action, record_id: UUID
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction on one record, whose refusal is put on record."""
-
-        async def find(transaction: Transaction) -> Target | None:
-            row = await self._repository.find_record_owner(transaction, record_id)
-            if row is None:
-                return None
-            return Target(
-                Subject(render_id(RECORD_PREFIX, record_id), row["salt"]), row["owner_id"]
-            )
-
+        find = find_target(RECORD_PREFIX, record_id, self._repository.find_record_owner)
         return recording_refusal(self._database, self._ledger, scope, action, find)
 
     async def _get(
@@ -272,13 +263,12 @@ class RecordService:
     async def _append_change(
         self, transaction: Transaction, scope: Scope, action: Action, record: Record
     ) -> None:
-        content = version_content(record.schema_id, record.schema_version, record.data)
         act = Act(
             action,
             subject_of(record),
             record.owner_id,
             record.version,
-            content=hashlib.sha256(content).digest(),
+            content=digest_version(record.schema_id, record.schema_version, record.data),
         )
         await self._ledger.append(transaction, scope, act)
 

@@ -20,7 +20,7 @@ LONGEST_PLACE: Final = 2_048
 """Characters of the pointer to a subschema: each is looked up from the root."""
 LONGEST_PATTERN: Final = 500
 _ENDLESS: Final = 1 << 30
-"""More than any limit: what branches would count to numbers of many digits."""
+"""Above every limit. Without a cap, references that branch would add up to numbers of hundreds of digits."""
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 # Where subschemas stand: as the keyword's value (False), or in the object or array that is its value (True).

@@ -29,7 +29,7 @@ class SchemaRepository:
         )
 
     async def find_schema(
-        self, transaction: Transaction, schema_id: UUID, number: int | None
+        self, transaction: Transaction, schema_id: UUID, number: int | None = None
     ) -> Record | None:
         """One version of a schema of the tenant's, the latest unless a number is given, with its key."""
         return await _QUERIES.maybe(transaction, "find_schema", schema_id, number)

@@ -20,7 +20,7 @@ from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.refusals import Target, recording_refusal
+from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.schemas.errors import (
     SCHEMA_PREFIX,
     NotSchemaAdminError,
@@ -77,7 +77,7 @@ class SchemaService:
         scope: Scope,
         schema_id: UUID,
         definition: Definition,
-        made_from: frozenset[int] | None = None,
+        expected: frozenset[int] | None = None,
     ) -> Schema:
         """Add a version to a schema. Records stay with the version that they were checked against.
 
@@ -85,18 +85,18 @@ class SchemaService:
             scope: Whose schema it is.
             schema_id: Which.
             definition: What the new version says.
-            made_from: The latest version is one of these; None for whatever it is.
+            expected: The latest versions that the caller means; None for any.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
             NotSchemaAdminError: When it is another's.
-            StaleVersionError: When the latest version is another one.
+            StaleVersionError: When its latest version is none of the expected ones.
             InvalidSchemaError: When the schema is none, or could cost too much.
             InvalidRequestError: When its fields contradict each other.
         """
         await asyncio.to_thread(check_definition, definition)
         async with self._administered(scope, schema_id, "schema.update") as (transaction, latest):
-            _check_version(latest, made_from)
+            _check_version(latest, expected)
             key = await self.key(transaction, schema_id)
             number = latest.version + 1
             await self._insert_version(transaction, scope, schema_id, number, key, definition)
@@ -106,7 +106,7 @@ class SchemaService:
         return schema
 
     async def delete(
-        self, scope: Scope, schema_id: UUID, made_from: frozenset[int] | None = None
+        self, scope: Scope, schema_id: UUID, expected: frozenset[int] | None = None
     ) -> None:
         """Delete a schema and its versions.
 
@@ -117,7 +117,7 @@ class SchemaService:
             SchemaInUseError: While there are records of it.
         """
         async with self._administered(scope, schema_id, "schema.delete") as (transaction, schema):
-            _check_version(schema, made_from)
+            _check_version(schema, expected)
             await self._append(transaction, scope, "schema.delete", schema)
             try:
                 await self._repository.delete_schema(transaction, schema_id)
@@ -208,15 +208,7 @@ class SchemaService:
         self, scope: Scope, schema_id: UUID, action: Action
     ) -> AsyncGenerator[tuple[Transaction, Schema]]:
         """A transaction that holds a schema locked, for its admin alone."""
-
-        async def find(transaction: Transaction) -> Target | None:
-            row = await self._repository.find_schema(transaction, schema_id, None)
-            if row is None:
-                return None
-            return Target(
-                Subject(render_id(SCHEMA_PREFIX, schema_id), row["salt"]), row["owner_id"]
-            )
-
+        find = find_target(SCHEMA_PREFIX, schema_id, self._repository.find_schema)
         async with recording_refusal(
             self._database, self._ledger, scope, action, find
         ) as transaction:
@@ -344,8 +336,8 @@ def _name_context(scope: Scope, schema_id: UUID) -> bytes:
     return bind(scope.tenant_id, "schemas", schema_id, "sealed_name")
 
 
-def _check_version(latest: Schema, made_from: frozenset[int] | None) -> None:
-    if made_from is not None and latest.version not in made_from:
+def _check_version(latest: Schema, expected: frozenset[int] | None) -> None:
+    if expected is not None and latest.version not in expected:
         raise StaleVersionError("schema", latest.version)
 
 

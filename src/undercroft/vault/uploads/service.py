@@ -20,7 +20,7 @@ from undercroft.ledger.service import Ledger
 from undercroft.vault.errors import BlobMissingError, TooLargeError
 from undercroft.vault.intake import Incoming, Intake, Received
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.refusals import Target, recording_refusal
+from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.service import DocumentService
 from undercroft.vault.uploads.errors import (
     ChecksumMismatchError,
@@ -265,15 +265,7 @@ class UploadService:
         self, scope: Scope, action: Action, upload_id: UUID
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction on one upload, whose refusal is put on record."""
-
-        async def find(transaction: Transaction) -> Target | None:
-            row = await self._repository.find_upload_owner(transaction, upload_id)
-            if row is None:
-                return None
-            return Target(
-                Subject(render_id(UPLOAD_PREFIX, upload_id), row["salt"]), row["owner_id"]
-            )
-
+        find = find_target(UPLOAD_PREFIX, upload_id, self._repository.find_upload_owner)
         return recording_refusal(self._database, self._ledger, scope, action, find)
 
     async def _append(

@@ -11,7 +11,7 @@ class KeyUnavailableError(UnavailableError):
 
 
 class KeyMissingError(KeyUnavailableError):
-    """The keeper is there and has not the key that wrapped this: its operator has to give it back."""
+    """The keeper is there but lacks the key that wrapped this: its operator has to give it back."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="key_missing")
