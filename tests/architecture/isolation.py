@@ -116,6 +116,8 @@ SELECT p.proname AS name, coalesce(array_to_string(p.proconfig, ' '), '') AS con
 FROM pg_proc AS p
 WHERE p.pronamespace = 'public'::regnamespace
   AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
+  -- A body that was parsed when the function was made looks for no name when it runs.
+  AND p.prosqlbody IS NULL
 """
 _FOREIGN_KEYS: Final = """
 SELECT

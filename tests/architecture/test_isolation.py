@@ -83,8 +83,8 @@ BREAKS: list[tuple[Rule, str, str]] = [
     ),
     (
         check_search_paths,
-        "ALTER FUNCTION current_tenant() SET search_path = pg_catalog",
-        "current_tenant does not end its search_path with pg_temp",
+        "ALTER FUNCTION find_tenant(text) SET search_path = pg_catalog",
+        "find_tenant does not end its search_path with pg_temp",
     ),
     (
         check_search_paths,

@@ -224,3 +224,39 @@ def test_a_log_that_stands_still_shows_in_readiness_and_metrics(
     while checks() != (200, "ok"):
         assert monotonic() < deadline
     assert pending()[1] < 40
+
+
+def test_every_row_says_who_acted_and_links_to_its_proof(service: Service) -> None:
+    ann = service.make_key("linked", "ann@example.org")
+    root = service.make_key("linked", "root@example.org", "admin")
+    with service.client(ann) as client:
+        store = client.vector_stores.create(name="papers")
+        client.vector_stores.update(store.id, name="letters")
+        made = client.responses.create(model="extractive", input="What is ground?")
+        client.responses.retrieve(made.id)
+        client.responses.delete(made.id)
+    for path in (f"/v1/vector_stores/{store.id}", f"/v1/responses/{made.id}", "/v1/audit"):
+        get(service, root, path)
+    log = get(service, ann, "/v1/ledger").json()
+    last = get(service, root, "/v1/audit?action=audit.read").json()
+    deadline = monotonic() + 30
+    while not last["data"]:
+        assert monotonic() < deadline
+        last = get(service, root, "/v1/audit?action=audit.read").json()
+
+    rows = get(service, root, "/v1/audit?limit=100").json()["data"]
+    operators = [row["action"] for row in rows if row["actor"] == "operator"]
+    assert operators[::-1] == [
+        *("tenant.create", "user.create", "key.create"),
+        *("user.create", "key.create"),
+    ]
+    (refused,) = [row for row in rows if row["outcome"] == "denied"]
+    assert (refused["action"], refused["resource"]) == ("collection.read", store.id)
+    own = [row["action"] for row in get(service, ann, "/v1/audit?limit=100").json()["data"]]
+    for action in ("user.create", "key.create", "collection.read", "response.delete"):
+        assert action in own
+    for row in rows:
+        leaf = get(service, root, f"/v1/audit/{row['id']}").json()["canonical"].encode()
+        assert json.loads(leaf)["action"] == row["action"]
+        proof = get(service, root, row["proof"])
+        check_proof(proof.content, leaf, [parse_key(log["verifier_key"])], log["id"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Generator
 from pathlib import Path
 
 import httpx2 as httpx
@@ -81,9 +82,20 @@ def test_what_is_wrong_is_said(service: Service) -> None:
             client.uploads.parts.create("upload_" + 32 * "0", data=b"c")
 
 
+def pour(size: int) -> Generator[bytes]:
+    """A form with a file, as a body that does not say how long it is."""
+    yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
+    for _ in range(size >> 16):
+        yield bytes(1 << 16)
+    yield b"\r\n--x--\r\n"
+
+
 def test_a_full_quota_is_told_before_the_body_is_sent(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    process, url = start_service(data_dir, {"UNDERCROFT_USER_QUOTA_BYTES": "500000"})
+    process, url = start_service(
+        data_dir,
+        {"UNDERCROFT_USER_QUOTA_BYTES": "500000", "UNDERCROFT_MAX_UPLOAD_BYTES": "2000000"},
+    )
     try:
         headers = {"Authorization": f"Bearer {make_key(data_dir, 'main', 'main@example.org')}"}
         form = {"purpose": (None, "user_data"), "file": ("a.txt", CONTENT[:400_000])}
@@ -97,6 +109,11 @@ def test_a_full_quota_is_told_before_the_body_is_sent(tmp_path: Path) -> None:
                 "user": {"bytes": 400_000, "quota_bytes": 500_000},
                 "tenant": {"bytes": 400_000, "quota_bytes": None},
             }
+            # Before it is larger than any file may be: it is not taken in first, and counted then.
+            headers = {"Content-Type": "multipart/form-data; boundary=x"}
+            for size in (200_000, 4_000_000):
+                refused = client.post("/v1/documents", content=pour(size), headers=headers)
+                assert refused.json()["error"]["code"] == "quota_exceeded"
     finally:
         stop_service(process)
     assert not list((data_dir / "staging").iterdir())

@@ -35,8 +35,8 @@ def count_checks(dependant: Dependant) -> int:
 
 
 MORE_THAN_USE: Final = {
-    "PUT /v1/documents/{file_id}/legal-hold": Permission.ADMINISTER,
-    "DELETE /v1/documents/{file_id}/legal-hold": Permission.ADMINISTER,
+    "PUT /v1/documents/{document_id}/legal-hold": Permission.ADMINISTER,
+    "DELETE /v1/documents/{document_id}/legal-hold": Permission.ADMINISTER,
     "GET /ledger/{log}/tile/entries/{path:path}": Permission.READ_LEDGER,
     "GET /ledger/{log}/tile/{level}/{path:path}": Permission.READ_LEDGER,
     "GET /v1/ledger": Permission.READ_LEDGER,

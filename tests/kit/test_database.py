@@ -1,5 +1,6 @@
 """Transactions under a scope: what row-level security reads, and what a pooled connection must not keep."""
 
+import asyncio
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -12,6 +13,11 @@ from undercroft.kit.errors import UnavailableError
 from undercroft.kit.postgres.server import DatabaseUrls
 
 _USER_IDS = "SELECT id FROM users"
+# Refused at the commit: the reference is checked no earlier.
+_EMBEDDING_OF_NO_CHUNK = """
+INSERT INTO chunk_embeddings (model_id, chunk_id, tenant_id, blob_id, embedding)
+SELECT id, 1, current_tenant(), gen_random_uuid(), '[1,2,3]' FROM embedding_models
+"""
 
 
 async def test_a_transaction_sees_only_its_tenants_rows(
@@ -47,10 +53,68 @@ async def test_nothing_is_kept_of_a_transaction_that_fails(
             await connection.execute("DELETE FROM users")
             raise ZeroDivisionError
 
+    # Where the pool tells that a connection came back with its transaction open.
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
     with pytest.raises(ZeroDivisionError):
         await fail()
+    assert told == []
     async with database.transaction(member) as connection:
         assert await connection.fetch(_USER_IDS) == [(member.principal_id,)]
+
+
+async def test_a_transaction_that_cannot_commit_raises_and_keeps_nothing(
+    database_urls: DatabaseUrls, make_scope: MakeScope
+) -> None:
+    member = await make_scope()
+    owner = await asyncpg.connect(database_urls.migration)
+    await owner.execute("SELECT register_embedding_model('model', 3)")
+    await owner.close()
+    async with Database(database_urls.service, clock=SystemClock(), size=1) as narrow:
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            async with narrow.transaction(member) as connection:
+                await connection.execute(_EMBEDDING_OF_NO_CHUNK)
+        async with narrow.transaction(member) as connection:
+            assert await connection.fetch("SELECT chunk_id FROM chunk_embeddings") == []
+
+
+async def test_a_session_that_the_server_ends_is_named_as_the_reason(
+    database: Database, make_scope: MakeScope
+) -> None:
+    member = await make_scope()
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        async with database.transaction(member) as connection:
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    async with database.transaction(member) as connection:
+        assert await connection.fetch(_USER_IDS) == [(member.principal_id,)]
+
+
+async def test_what_is_no_id_never_becomes_part_of_a_statement(database: Database) -> None:
+    hostile = Member(uuid4(), "', true); DROP TABLE users; --", "ann@example.org")  # pyright: ignore[reportArgumentType] - what the type forbids
+    with pytest.raises(AttributeError):
+        async with database.transaction(hostile):
+            pytest.fail("a transaction was opened")
+
+
+async def test_a_statement_of_its_own_has_no_scope_and_leaves_no_transaction(
+    database_urls: DatabaseUrls, make_scope: MakeScope
+) -> None:
+    member = await make_scope()
+    async with Database(database_urls.service, clock=SystemClock(), size=1) as narrow:
+        async with narrow.transaction(member):
+            pass
+        async with narrow.statement_without_scope() as connection:
+            assert await connection.fetch(_USER_IDS) == []
+            assert not connection.is_in_transaction()
+
+
+@pytest.mark.parametrize("name", ["tenant", "principal"])
+async def test_policies_read_the_scope_without_a_call(database: Database, name: str) -> None:
+    async with database.statement_without_scope() as connection:
+        plan = await connection.fetch(f"EXPLAIN (VERBOSE) SELECT current_{name}()")
+    text = "\n".join(row[0] for row in plan)
+    assert f"current_setting('undercroft.{name}_id'" in text
+    assert f"current_{name}" not in text
 
 
 async def test_a_row_for_another_tenant_is_refused(

@@ -165,3 +165,18 @@ async def test_after_the_database_was_away_a_sequencer_looks_from_the_beginning(
         running.cancel()
         await asyncio.wait([running])
     assert watched.listed[0] > 0 == watched.listed[1]
+
+
+async def test_an_id_that_a_crash_gives_out_again_is_not_taken_for_settled(
+    parts: Parts, database: Database, make_scope: MakeScope, owner: AnyConnection
+) -> None:
+    """The end of a transaction that failed need not be on disk: after a crash PostgreSQL goes on from before its id."""
+    member = await make_scope()
+    await append(parts, database, member)
+    assert await parts.sequencer.sequence_all()
+    async with rolled_back(database, member) as transaction:
+        again = await transaction.fetchval("SELECT pg_current_xact_id()::text")
+    assert not await parts.sequencer.sequence_all()
+    await append(parts, database, member)
+    await owner.execute("UPDATE ledger_pending SET xid = $1::text::xid8", again)
+    assert await parts.sequencer.sequence_all()

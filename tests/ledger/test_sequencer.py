@@ -24,7 +24,7 @@ from undercroft.ledger.merkle import grow, root_of
 from undercroft.ledger.models import LogScope, PendingLogs
 from undercroft.ledger.notes import checkpoint_text
 from undercroft.ledger.repository import LedgerRepository
-from undercroft.ledger.sequencer import Sequencer, SequencerSettings
+from undercroft.ledger.sequencer import Sequencer, SequencerSettings, next_pause
 from undercroft.ledger.service import Ledger
 
 REPOSITORY = LedgerRepository()
@@ -273,6 +273,27 @@ async def test_the_running_sequencer_numbers_what_is_appended(
     finally:
         running.cancel()
         await asyncio.wait([running])
+
+
+@pytest.mark.parametrize(
+    ("pause", "largest", "was_awake", "expected"),
+    [
+        # Appended here: soon again, until what was woken for has surely committed.
+        (0.75, 0, True, 0.2),
+        (0.2, 7, True, 0.2),
+        (0.2, 0, False, 0.4),
+        (0.4, 0, False, 0.75),
+        # Left by another process, which numbers its own: that it is alive is all there is to see to.
+        (0.75, 7, False, 0.75),
+        # More than a batch: whoever left it does not keep up, or is gone.
+        (0.75, 1024, False, 0.2),
+    ],
+)
+def test_a_sequencer_hurries_for_what_is_its_own_or_too_much(
+    pause: float, largest: int, was_awake: bool, expected: float
+) -> None:
+    settings = SequencerSettings(batch=1024, poll_seconds=0.75, gather_seconds=0.2)
+    assert next_pause(settings, pause, largest=largest, was_awake=was_awake) == expected
 
 
 async def test_a_log_that_cannot_be_signed_does_not_hold_up_the_others(

@@ -6,15 +6,19 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
+import rfc8785
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import MakeScope
 from tests.ledger.conftest import Parts, act
 from undercroft.kit.database import Database
 from undercroft.kit.lru import LruCache
 from undercroft.kit.sql import NoRowError
-from undercroft.ledger.leaves import commit, derive_salt, encode_leaf
+from undercroft.ledger.leaves import canonical_object, commit, derive_salt, encode_leaf
 from undercroft.ledger.models import Act, LogScope, Outcome, Subject
 from undercroft.ledger.verification.entries import Entry, read_entry
 
@@ -64,6 +68,82 @@ def test_a_leaf_names_people_and_things_by_commitments_alone() -> None:
     assert isinstance(read_entry(leaf, LOG.hex), Entry)
     for secret in (ACTOR.hex, OTHER.hex, GRANT.hex, "file-", "treatment", SALT.hex()):
         assert secret.encode() not in leaf
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(max_codepoint=127)),
+        st.text() | st.integers(1 - 2**53, 2**53 - 1),
+    )
+)
+def test_an_entrys_bytes_are_those_of_the_canonical_encoders_library(
+    fields: dict[str, str | int],
+) -> None:
+    assert canonical_object(fields) == rfc8785.dumps({**fields})
+
+
+def test_an_entry_never_holds_half_a_character() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        canonical_object({"trace": "\ud800"})
+
+
+async def test_an_act_alone_is_kept_as_it_is_among_others(
+    parts: Parts, database: Database, make_scope: MakeScope
+) -> None:
+    member = await make_scope()
+    full = act(
+        1,
+        owner_id=member.principal_id,
+        version=2,
+        outcome=Outcome.DENIED,
+        grant_id=GRANT,
+        purpose="treatment",
+        on_behalf_of=member.principal_id,
+    )
+    with structlog.contextvars.bound_contextvars(request_id="req_7"):
+        await parts.ledger.append_denial(member, full)
+        await parts.ledger.append_denial(member, full, act(2))
+    async with database.transaction(member) as transaction:
+        alone, among, _ = await transaction.fetch(
+            """
+            SELECT
+                tenant_id, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose,
+                trace
+            FROM ledger_pending ORDER BY ordinal
+            """
+        )
+    assert alone == among
+    assert None not in alone.values()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"action": "a" * 65},
+        {"resource": ""},
+        {"resource": "r" * 201},
+        {"outcome": "maybe"},
+        {"purpose": "p" * 65},
+        {"trace": "t" * 65},
+        {"leaf": b""},
+        {"leaf": bytes(65536)},
+    ],
+)
+async def test_the_database_refuses_what_is_no_entry(
+    database: Database, make_scope: MakeScope, change: dict[str, object]
+) -> None:
+    member = await make_scope()
+    entry = {"action": "a.b", "resource": "r", "outcome": "denied", "leaf": b"leaf"} | change
+    names = ", ".join(entry)
+    values = ", ".join(f"${number}" for number in range(2, len(entry) + 2))
+    async with database.transaction(member) as transaction:
+        with pytest.raises(asyncpg.CheckViolationError):
+            await transaction.execute(
+                f"INSERT INTO ledger_pending (tenant_id, id, occurred_at, actor_id, {names})"
+                f" VALUES (current_tenant(), $1, now(), current_principal(), {values})",
+                ENTRY,
+                *entry.values(),
+            )
 
 
 def test_an_opened_entry_does_not_name_its_subject_in_another() -> None:

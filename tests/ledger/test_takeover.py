@@ -21,7 +21,6 @@ Process: TypeAlias = asyncio.subprocess.Process
 StartProcess: TypeAlias = Callable[[str, Member], Awaitable[Process]]
 
 _PROGRAM = Path(__file__).with_name("sequencer_process.py")
-_ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ async def start_process(database_urls: DatabaseUrls) -> AsyncGenerator[StartProc
             database_urls.service,
             str(member.tenant_id),
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         started.append(process)
         return process

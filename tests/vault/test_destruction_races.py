@@ -13,6 +13,7 @@ from tests.conftest import MakeScope
 from tests.documents import make_documents
 from tests.records import ANN, ANY, Cabinet, open_cabinet
 from tests.stepping import PATIENCE, until_blocked
+from tests.vault.records.test_migrations import RENAME, RENAMED
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import IdSource
@@ -181,3 +182,29 @@ async def test_a_delete_of_a_record_and_a_destruction_wait_for_each_other(
     await deleting
     await destroying
     assert await cabinet.count(ann, "records") == 0
+
+
+async def test_a_migration_of_records_and_a_destruction_wait_for_each_other(
+    cabinet: Cabinet, destruction: TenantDestruction, make_scope: MakeScope, observer: Database
+) -> None:
+    ann = await make_scope()
+    schema = await cabinet.person_schema(ann)
+    # The first is locked and stays as it is; of the second a field becomes sensitive, and gets a key.
+    made = [
+        await cabinet.records.create(ann, schema.id, {"name": "Ann", "age": age})
+        for age in (17, 40)
+    ]
+    await cabinet.schemas.add_version(ann, schema.id, RENAMED)
+    started = await cabinet.migrations.start(ann, schema.id, None, RENAME)
+    assert started.job_id is not None
+    context = await cabinet.claim(ann, started.job_id)
+    async with cabinet.database.transaction(ann) as transaction:
+        await RECORDS.lock_record(transaction, made[1].id)
+        migrating = asyncio.create_task(cabinet.migrations.run(context))
+        await until_blocked(observer)
+        destroying = asyncio.create_task(destruction.destroy(ann.tenant_id, unheard))
+        await until_blocked(observer, 2)
+    await migrating
+    await destroying
+    migration = await cabinet.migrations.get(ann, schema.id, started.id)
+    assert (migration.migrated, migration.failed) == (1, 1)

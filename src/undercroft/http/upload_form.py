@@ -7,6 +7,7 @@ a file above 1 MiB to the folder for temporary files.
 import io
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
@@ -23,6 +24,7 @@ from undercroft.http.json_bodies import StrictRequest
 from undercroft.identity.models import Principal
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.vault.intake import Incoming
+from undercroft.vault.usage.service import RequireRoom
 
 _MOST_FIELDS: Final = 20
 _LARGEST_FIELD: Final = 64 * 1024
@@ -35,7 +37,21 @@ FORM_OVERHEAD: Final = 64 * 1024
 Begin: TypeAlias = Callable[[], Incoming]
 """Answers where the file of a form is written to."""
 
-Admit: TypeAlias = Callable[[Request, Services, Principal], Awaitable[Begin]]
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """That a form's file is taken.
+
+    Attributes:
+        begin: Where it is written to.
+        require_room: Refuses it once more has come than there is room for, whatever the body's header said.
+    """
+
+    begin: Begin
+    require_room: RequireRoom
+
+
+Admit: TypeAlias = Callable[[Request, Services, Principal], Awaitable[Admission]]
 """Decides before any of a body is read whether its file is taken."""
 
 
@@ -55,25 +71,26 @@ class UploadRoute(AuthenticatedRoute):
 
         return receive_file
 
-    async def admit(self, request: Request, services: Services, principal: Principal) -> Begin:
+    async def admit(self, request: Request, services: Services, principal: Principal) -> Admission:
         """Decide, before any of the body is read, whether its file is taken, and where it goes.
 
         Raises:
             UndercroftError: When it is not.
         """
-        await require_room(request, services, principal)
-        return partial(services.intake.begin, principal)
+        room = await require_room(request, services, principal)
+        return Admission(partial(services.intake.begin, principal), room)
 
 
-async def require_room(request: Request, services: Services, principal: Principal) -> None:
-    """Refuse a body whose file cannot fit into the quotas, as far as its header tells.
+async def require_room(request: Request, services: Services, principal: Principal) -> RequireRoom:
+    """Refuse a body whose file cannot fit into the quotas, as far as its header tells; what refuses it later.
 
     Raises:
         QuotaExceededError: When it cannot.
     """
+    require = await services.usage.measure(principal)
     announced = request.headers.get("Content-Length", "")
-    if announced.isdecimal():
-        await services.usage.require_room(principal, max(int(announced) - FORM_OVERHEAD, 1))
+    require(max(int(announced) - FORM_OVERHEAD, 1) if announced.isdecimal() else 1)
+    return require
 
 
 def incoming_of(file: UploadFile) -> Incoming:
@@ -86,11 +103,21 @@ def incoming_of(file: UploadFile) -> Incoming:
 class _IncomingFile(StarletteUploadFile):
     """A file of a form that was encrypted as it came. It cannot be read: ask the intake."""
 
-    def __init__(self, incoming: Incoming, filename: str | None, headers: Headers) -> None:
+    def __init__(
+        self,
+        incoming: Incoming,
+        require_room: RequireRoom,
+        filename: str | None,
+        headers: Headers,
+    ) -> None:
         super().__init__(io.BytesIO(), filename=filename, headers=headers)
         self.incoming = incoming
+        self._require_room = require_room
+        self._received = 0
 
     async def write(self, data: bytes) -> None:
+        self._received += len(data)
+        self._require_room(self._received)
         await self.incoming.write(data)
 
     async def seek(self, offset: int) -> None:
@@ -101,18 +128,25 @@ class _IncomingFile(StarletteUploadFile):
 
 
 class _FormParser(MultiPartParser):
-    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes], begin: Begin) -> None:
+    def __init__(
+        self, headers: Headers, stream: AsyncGenerator[bytes], admission: Admission
+    ) -> None:
         super().__init__(
             headers, stream, max_files=1, max_fields=_MOST_FIELDS, max_part_size=_LARGEST_FIELD
         )
-        self._begin = begin
+        self._admission = admission
 
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
         file = self._current_part.file
         if file is not None:
             file.file.close()  # the framework's own, which nothing will be written to
-            self._current_part.file = _IncomingFile(self._begin(), file.filename, file.headers)
+            self._current_part.file = _IncomingFile(
+                self._admission.begin(),
+                self._admission.require_room,
+                file.filename,
+                file.headers,
+            )
 
 
 class _UploadRequest(StrictRequest):
@@ -132,15 +166,16 @@ class _UploadRequest(StrictRequest):
         if self._form is None:
             _require_encoding(self.headers["Content-Type"])
             services = await get_services(self)
-            begin_file = await self._admit(self, services, cast("Principal", self.state.principal))
+            admitted = await self._admit(self, services, cast("Principal", self.state.principal))
 
             def begin() -> Incoming:
-                self._incoming = begin_file()
+                self._incoming = admitted.begin()
                 return self._incoming
 
             try:
                 async with aclosing(self.stream()) as stream:
-                    self._form = await _FormParser(self.headers, stream, begin).parse()
+                    admission = Admission(begin, admitted.require_room)
+                    self._form = await _FormParser(self.headers, stream, admission).parse()
             except MultiPartException as error:
                 raise HTTPException(400, error.message) from error
         return self._form

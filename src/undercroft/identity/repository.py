@@ -9,7 +9,7 @@ from asyncpg import Record
 from undercroft.identity.keys import NewKey
 from undercroft.identity.models import Principal, RevokedKey, Role, User
 from undercroft.kit.database import Transaction
-from undercroft.kit.sql import load_queries
+from undercroft.kit.sql import AnyConnection, load_queries
 
 _QUERIES: Final = load_queries("undercroft.identity")
 
@@ -17,9 +17,9 @@ _QUERIES: Final = load_queries("undercroft.identity")
 class IdentityRepository:
     """Reads and writes tenants, users and keys."""
 
-    async def find_principal(self, transaction: Transaction, key_hash: bytes) -> Principal | None:
+    async def find_principal(self, connection: AnyConnection, key_hash: bytes) -> Principal | None:
         """The principal behind a valid key; marks the key as used."""
-        row = await _QUERIES.maybe(transaction, "authenticate_api_key", key_hash)
+        row = await _QUERIES.maybe(connection, "authenticate_api_key", key_hash)
         if row is None:
             return None
         return Principal(row["tenant_id"], row["user_id"], row["key_id"], Role(row["role"]))

@@ -68,8 +68,8 @@ class IdentityService:
         """
         if not is_well_formed(secret):
             raise UnauthenticatedError
-        async with self._database.transaction_without_scope() as transaction:
-            principal = await self._repository.find_principal(transaction, hash_key(secret))
+        async with self._database.statement_without_scope() as connection:
+            principal = await self._repository.find_principal(connection, hash_key(secret))
         if principal is None:
             raise UnauthenticatedError
         return principal

@@ -6,7 +6,7 @@ own scope (``SET LOCAL``), so a connection that returns to the pool, ours or PgB
 
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol, Self, TypeAlias
 from uuid import UUID
 
@@ -104,9 +104,16 @@ class Database:
         Raises:
             UnavailableError: When no connection becomes free in time.
         """
-        async with self._connection() as connection, connection.transaction():
-            await set_scope(connection, scope)
-            yield connection
+        async with self._connection() as connection:
+            try:
+                await connection.execute(_begin(scope))
+                yield connection
+                await connection.execute("COMMIT")
+            except BaseException:
+                # Of a session that is gone nothing is left to undo.
+                with suppress(asyncpg.InterfaceError):
+                    await connection.execute("ROLLBACK")
+                raise
 
     @asynccontextmanager
     async def transaction_without_scope(self) -> AsyncGenerator[Transaction]:
@@ -116,6 +123,16 @@ class Database:
             UnavailableError: When no connection becomes free in time.
         """
         async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def statement_without_scope(self) -> AsyncGenerator[PooledConnection]:
+        """As :meth:`transaction_without_scope`, for one statement: it is a transaction of its own, in one round trip.
+
+        Raises:
+            UnavailableError: When no connection becomes free in time.
+        """
+        async with self._connection() as connection:
             yield connection
 
     @asynccontextmanager
@@ -158,6 +175,19 @@ class Database:
 async def set_scope(transaction: Transaction, scope: Scope) -> None:
     """Let the rest of a transaction see what ``scope`` may: for operators' commands, which go from tenant to tenant."""
     await _QUERIES.value(transaction, "set_scope", str(scope.tenant_id), str(scope.principal_id))
+
+
+def _begin(scope: Scope) -> str:
+    """Opens a transaction under a scope, in one round trip: a statement with parameters could not share it.
+
+    Of an id nothing gets into the text but its 32 hexadecimal digits.
+    """
+    tenant, principal = f"{scope.tenant_id.int:032x}", f"{scope.principal_id.int:032x}"
+    return (
+        "BEGIN; SELECT"
+        f" set_config('undercroft.tenant_id', '{tenant}', true),"
+        f" set_config('undercroft.principal_id', '{principal}', true)"
+    )
 
 
 async def _set_codecs(connection: AnyConnection) -> None:

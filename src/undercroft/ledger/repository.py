@@ -29,7 +29,32 @@ _QUERIES: Final = load_queries("undercroft.ledger")
 class LedgerRepository:
     """A tenant's log, in transactions of its tenant; what takes no scope crosses tenants through a function."""
 
-    async def insert_pending(
+    async def insert_entry(
+        self, connection: AnyConnection, scope: Scope, trace: str | None, entry: NewEntry
+    ) -> None:
+        """Append one entry, by the scope's principal: what nearly every transaction does."""
+        act = entry.act
+        await _QUERIES.execute(
+            connection,
+            "insert_entry",
+            scope.tenant_id,
+            scope.principal_id,
+            trace,
+            entry.id,
+            entry.occurred_at,
+            act.owner_id,
+            act.on_behalf_of,
+            act.action,
+            act.resource.reference,
+            act.version,
+            act.outcome,
+            act.grant_id,
+            act.purpose,
+            act.refusals,
+            entry.leaf,
+        )
+
+    async def insert_entries(
         self,
         connection: AnyConnection,
         scope: Scope,
@@ -40,7 +65,7 @@ class LedgerRepository:
         acts = [entry.act for entry in entries]
         await _QUERIES.execute(
             connection,
-            "insert_pending",
+            "insert_entries",
             scope.tenant_id,
             scope.principal_id,
             trace,

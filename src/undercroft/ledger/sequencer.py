@@ -44,12 +44,15 @@ class SequencerSettings:
 
     batch: int = 1024
     poll_seconds: float = 0.75
-    gather_seconds: float = 0.1
+    gather_seconds: float = 0.2
     failure_seconds: float = 5.0
 
 
 class Sequencer:
     """Numbers pending entries of all tenants' logs, at a cost in proportion to what is pending.
+
+    Where nothing is appended in this process it only looks, now and then, whether another has left something: two that
+    number the entries of one log as they come would each do half as much in a round, at the price of a whole one.
 
     Args:
         database: Not the requests' pool where there is another: it must not wait behind them.
@@ -77,6 +80,9 @@ class Sequencer:
         # of one life of the database: of its next, after a restore, they would be wrong.
         self._settled_below = 0
         self._settled_logs: LruCache[UUID, int] = LruCache(_KNOWN_LOGS)
+        # A commit at or above it was seen, and is on disk. From there on, the ends of transactions that failed need not
+        # be: after a crash PostgreSQL gives out their ids again, and a sequencer may not notice that it was away.
+        self._durable_below = 0
 
     def wake(self) -> None:
         """Say that an entry was appended, or soon will have been. From the event loop's thread; costs nothing."""
@@ -84,17 +90,13 @@ class Sequencer:
 
     async def run(self) -> None:
         """Sequence until cancelled."""
-        settings = self._settings
-        pause = settings.poll_seconds
+        pause = self._settings.poll_seconds
         while True:
-            if await self._round_or_log():
-                pause = settings.gather_seconds
-            elif self._awake.is_set():
-                # Whoever woke us had yet to commit: look again soon, and ever less often.
-                self._awake.clear()
-                pause = settings.gather_seconds
-            else:
-                pause = min(2 * pause, settings.poll_seconds)
+            was_awake = self._awake.is_set()
+            # Before the round, of which whoever wakes us meanwhile may be no part any more.
+            self._awake.clear()
+            largest = await self._round_or_log()
+            pause = next_pause(self._settings, pause, largest=largest, was_awake=was_awake)
             await self._wait(pause)
 
     async def _wait(self, seconds: float) -> None:
@@ -106,21 +108,22 @@ class Sequencer:
         except TimeoutError:
             return
 
-    async def _round_or_log(self) -> bool:
+    async def _round_or_log(self) -> int:
         """A round; a database that is away for a moment means no numbers for a moment, not the sequencer's end."""
         try:
-            found = await self.sequence_all()
+            largest = await self.sequence_all()
         except DATABASE_GONE as error:
-            self._settled_below, self._settled_logs = 0, LruCache(_KNOWN_LOGS)
+            self._settled_below = self._durable_below = 0
+            self._settled_logs = LruCache(_KNOWN_LOGS)
             self._note_reachable(reachable=False, error=error)
-            return False
+            return 0
         # Whatever else goes wrong, nobody awaits this task: it would end unseen, and no log get a number again.
         except Exception as error:  # noqa: BLE001
             _log.error("ledger_round_failed", exc_info=error)
             await asyncio.sleep(self._settings.failure_seconds)
-            return False
+            return 0
         self._note_reachable(reachable=True)
-        return found
+        return largest
 
     async def find_oldest_pending(self) -> datetime | None:
         """Since when an entry waits for its number, in a log that this process can sign; None when none waits.
@@ -136,20 +139,20 @@ class Sequencer:
         async with self._database.transaction_without_scope() as transaction:
             return await self._repository.measure_pending(transaction)
 
-    async def sequence_all(self) -> bool:
-        """One round: a batch of each log with pending entries. Whether there were any."""
-        after, found, is_settled = _FIRST, False, True
+    async def sequence_all(self) -> int:
+        """One round: a batch of each log with pending entries. How many the largest had."""
+        after, largest, is_settled = _FIRST, 0, True
         running_from: int | None = None
         while True:
-            async with self._database.transaction_without_scope() as transaction:
+            async with self._database.statement_without_scope() as connection:
                 pending = await self._repository.list_pending_ledgers(
-                    transaction, after, self._settled_below, _LOGS_AT_ONCE
+                    connection, after, self._settled_below, _LOGS_AT_ONCE
                 )
             if running_from is None:
                 running_from = pending.running_from
             for tenant_id in pending.tenant_ids:
                 count = await self._sequence_or_log(tenant_id)
-                found = found or count > 0
+                largest = max(largest, count)
                 # Nothing is left of a log of which this took less than it would have. Of none it cannot be said:
                 # another process may have it.
                 is_settled = is_settled and 0 < count < self._settings.batch
@@ -157,8 +160,8 @@ class Sequencer:
                 break
             after = pending.tenant_ids[-1]
         if is_settled:
-            self._settled_below = running_from
-        return found
+            self._settled_below = min(running_from, self._durable_below)
+        return largest
 
     async def _sequence_or_log(self, tenant_id: UUID) -> int:
         try:
@@ -222,6 +225,7 @@ class Sequencer:
         # Known once it has committed.
         if leaves:
             self._settled_logs.put(tenant_id, numbered.settled_below)
+            self._durable_below = max(self._durable_below, numbered.settled_below)
         return len(leaves)
 
     def _note_reachable(self, *, reachable: bool, error: Exception | None = None) -> None:
@@ -232,6 +236,24 @@ class Sequencer:
                 _log.info("ledger_database_back")
             else:
                 _log.warning("ledger_database_gone", error=repr(error))
+
+
+def next_pause(
+    settings: SequencerSettings, pause: float, *, largest: int, was_awake: bool
+) -> float:
+    """How long to wait after a round.
+
+    Args:
+        settings: The pace.
+        pause: What was waited before the round.
+        largest: How many entries the round put into one log.
+        was_awake: Whether something was appended in this process since the round before.
+    """
+    # A full batch has left others behind it. And whoever woke us may have yet to commit: look again soon, and ever less
+    # often.
+    if largest >= settings.batch or was_awake:
+        return settings.gather_seconds
+    return min(2 * pause, settings.poll_seconds)
 
 
 def grow_and_sign(

@@ -76,7 +76,10 @@ class Ledger:
             entry_id = self._ids.new()
             leaf = encode_leaf(entry_id, log_id, moment, actor_id, act, salts, trace)
             entries.append(NewEntry(entry_id, moment, act, leaf))
-        await self._repository.insert_pending(transaction, scope, trace, entries)
+        if len(entries) == 1:
+            await self._repository.insert_entry(transaction, scope, trace, entries[0])
+        else:
+            await self._repository.insert_entries(transaction, scope, trace, entries)
         self._wake()
         return [entry.id for entry in entries]
 

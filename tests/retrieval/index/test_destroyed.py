@@ -95,6 +95,20 @@ async def test_an_index_job_in_flight_writes_nothing_back(
             assert await transaction.fetchval(f"SELECT count(*) FROM {table}") == 0, table
 
 
+async def test_an_index_job_that_comes_after_the_destruction_ends(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    document = await shelf.put(ann, "mill.txt", "The mill on the Alder.")
+    await shelf.collections.create(ann, "papers", {}, [document])
+    await destroy(shelf, ann)
+    await shelf.run_jobs(ann)
+    async with shelf.database.transaction(ann) as transaction:
+        row = await transaction.fetchrow("SELECT index_state, index_error_code FROM blobs")
+    assert row is not None
+    assert tuple(row) == ("failed", "key_destroyed")
+
+
 async def test_a_large_index_is_deleted_in_batches_of_one_transaction(
     shelf: Shelf, make_scope: MakeScope, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 from undercroft.http.deps import AuthenticatedRoute, Caller, Services, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.files import Purpose, clean_filename, render_file
-from undercroft.http.upload_form import Begin, UploadRoute, incoming_of, require_room
+from undercroft.http.upload_form import Admission, UploadRoute, incoming_of, require_room
 from undercroft.http.wire import JsonObject, RequestBody, require_id
 from undercroft.identity.models import Principal
 from undercroft.kit.ids import parse_id, render_id
@@ -20,12 +20,12 @@ from undercroft.vault.uploads.models import MOST_PARTS, PART_PREFIX, UPLOAD_PREF
 class PartRoute(UploadRoute):
     """A route whose form holds a part of an upload."""
 
-    async def admit(self, request: Request, services: Services, principal: Principal) -> Begin:
+    async def admit(self, request: Request, services: Services, principal: Principal) -> Admission:
         """A part of an upload that takes parts."""
         upload_id = _require_id(str(request.path_params["upload_id"]))
-        await require_room(request, services, principal)
+        room = await require_room(request, services, principal)
         incoming = await services.uploads.begin_part(principal, upload_id)
-        return lambda: incoming
+        return Admission(lambda: incoming, room)
 
 
 router = APIRouter(tags=["uploads"], route_class=AuthenticatedRoute)

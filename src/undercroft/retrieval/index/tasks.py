@@ -33,6 +33,7 @@ from undercroft.retrieval.parsing.models import ExtractedDocument
 from undercroft.retrieval.parsing.sandbox import ParserSandbox
 from undercroft.retrieval.passages import PassagePlace, PassageText, seal_passage
 from undercroft.vault.blobs.protocol import BlobStore
+from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import open_content
@@ -93,7 +94,12 @@ class IndexTasks:
             blob = await self._repository.begin_indexing(transaction, blob_id)
         if blob is None:
             return
-        key = await self._keys.open(blob)
+        try:
+            key = await self._keys.open(blob)
+        except KeyDestroyedError as error:
+            # No other attempt will find it.
+            await self._fail(context, blob_id, error)
+            return
         content = await open_content(self._blobs, self._keys, blob)
         try:
             document = await self._sandbox.extract(await content.read(), blob["media_type"])

@@ -1,6 +1,6 @@
 """The seam: keeps immutable ciphertexts under the SHA-256 of each.
 
-A blob is kept before the transaction that makes it visible commits, and deleted after the one that forgets it. A crash
+A blob is kept before the transaction that makes it visible begins, and deleted after the one that forgets it. A crash
 between the two leaves at most a file that no row names, never a row without its file.
 """
 

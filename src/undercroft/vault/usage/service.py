@@ -1,9 +1,15 @@
 """Holds what is kept to the quotas."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.vault.usage.errors import QuotaExceededError
 from undercroft.vault.usage.models import Quotas, Usage
 from undercroft.vault.usage.repository import UsageRepository
+
+RequireRoom: TypeAlias = Callable[[int], None]
+"""Told how large a content is, as far as is known; raises QuotaExceededError when that is too large."""
 
 
 class UsageService:
@@ -34,12 +40,19 @@ class UsageService:
         Raises:
             QuotaExceededError: When there is not that much room.
         """
+        (await self.measure(scope))(byte_size)
+
+    async def measure(self, scope: Scope) -> RequireRoom:
+        """What refuses a content for which there is no room now, as often as it is asked while the content comes."""
         if self.quotas == Quotas():
-            return
+            return _has_room
         usage = await self.read(scope)
-        self._require(
-            Usage(usage.tenant_bytes + byte_size, usage.user_bytes + byte_size), byte_size
-        )
+
+        def require(byte_size: int) -> None:
+            with_it = Usage(usage.tenant_bytes + byte_size, usage.user_bytes + byte_size)
+            self._require(with_it, byte_size)
+
+        return require
 
     async def settle(self, transaction: Transaction, byte_size: int) -> None:
         """Refuse what does not fit: the last statement of a transaction that keeps a content.
@@ -66,3 +79,8 @@ class UsageService:
             raise QuotaExceededError("your", user, usage.user_bytes - added)
         if tenant is not None and usage.tenant_bytes > tenant:
             raise QuotaExceededError("your tenant's", tenant, usage.tenant_bytes - added)
+
+
+def _has_room(byte_size: int) -> None:
+    """Where there are no quotas."""
+    del byte_size
