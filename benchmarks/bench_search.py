@@ -21,7 +21,7 @@ from undercroft.kit.database import Database, Scope
 from undercroft.kit.ids import IdSource, parse_id
 from undercroft.kit.postgres.server import running_urls
 from undercroft.ledger.service import Ledger
-from undercroft.retrieval.collections.service import COLLECTION_PREFIX
+from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.repository import SearchRepository
