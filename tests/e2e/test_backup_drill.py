@@ -106,7 +106,7 @@ def test_a_service_on_an_external_database_and_s3_comes_back_elsewhere(
             unfinished = client.uploads.create(
                 bytes=9, filename="a.txt", mime_type="text/plain", purpose="user_data"
             )
-            client.uploads.parts.create(unfinished.id, data=io.BytesIO(b"The"))
+            part = client.uploads.parts.create(unfinished.id, data=io.BytesIO(b"The"))
             record = keep_record(url, key)
             backing_up = subprocess.Popen(
                 [*UNDERCROFT, "backup", str(backup), "--data-dir", str(old)],
@@ -132,7 +132,7 @@ def test_a_service_on_an_external_database_and_s3_comes_back_elsewhere(
             assert client.files.content(file.id).text == TEXT
             assert keep_record(url, key, record) == record
             with pytest.raises(NotFoundError):
-                client.uploads.complete(unfinished.id, part_ids=[])
+                client.uploads.complete(unfinished.id, part_ids=[part.id])
             examined = undercroft("fsck", data_dir=new, settings=after)
             assert examined.returncode == 0, examined.stdout
             client.close()

@@ -370,6 +370,24 @@ def test_a_place_without_a_folder_is_named(tmp_path: Path) -> None:
         pass
 
 
+DAMAGE = {
+    "Version 1 of record": "UPDATE record_parts SET sealed = sealed || '\\x00' WHERE number = 0",
+    "Version 1 of schema": "UPDATE schema_versions SET sealed_definition = ''",
+    "Version 1 of document": "UPDATE documents SET sealed_name = ''",
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+async def test_what_does_not_open_is_named_and_nothing_is_left(
+    filled: Filled, owner: AnyConnection, tmp_path: Path, what: str
+) -> None:
+    await (await open_cabinet(filled.house.database, tmp_path)).ann(filled.ann)
+    await owner.execute(DAMAGE[what])
+    with pytest.raises(OperationError, match=rf"^{what} [0-9a-f]{{32}} does not open"):
+        await export(filled.house, filled, tmp_path / "export.tar")
+    assert not list(tmp_path.glob("*export*"))
+
+
 async def test_nothing_is_overwritten(filled: Filled, tmp_path: Path) -> None:
     (tmp_path / "export.tar").write_text("mine")
     with pytest.raises(OperationError, match="exists already"):

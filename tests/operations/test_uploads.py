@@ -7,7 +7,20 @@ import pytest
 from tests.operations.conftest import TEXTS, Filled, House
 from tests.vault.uploads.bench import make_bench
 from undercroft.kit.errors import NotFoundError
+from undercroft.kit.sql import AnyConnection
+from undercroft.operations.examination.findings import Fault
 from undercroft.vault.usage.models import Usage
+
+
+async def test_a_damaged_name_of_an_upload_is_named(filled: Filled, owner: AnyConnection) -> None:
+    house = filled.house
+    bench = await make_bench(house.database, house.folder, provider=house.provider)
+    upload, _ = await bench.begin(filled.ann, [b"The end."])
+    assert (await house.fsck())[0] == []
+    await owner.execute("UPDATE uploads SET sealed_name = sealed_name || '\\x00'")
+    (finding,), _ = await house.fsck()
+    assert finding.fault is Fault.VALUE_UNREADABLE
+    assert finding.subject == f"name of uploads {upload.id.hex}"
 
 
 async def test_parts_are_not_backed_up_and_what_is_kept_is_counted_again(

@@ -162,6 +162,9 @@ async def test_a_damaged_schema_hides_no_other_and_not_its_records(
     assert isinstance(version, DamagedSchema)
     (listed,) = (await cabinet.records.list_records(ann, record.schema_id, None, 10)).records
     assert listed.id == record.id
+    await cabinet.records.delete(ann, record.id, ANY)
+    await cabinet.schemas.delete(ann, record.schema_id)
+    assert await cabinet.count(ann, "schemas") == 1
 
 
 async def test_a_destroyed_tenants_records_tell_nothing(

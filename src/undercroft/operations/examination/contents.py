@@ -82,6 +82,7 @@ class ContentExamination:
         await self._open_sealed(
             transaction, repository.list_sealed_responses, "responses", "resource"
         )
+        await self._open_sealed(transaction, repository.list_sealed_uploads, "uploads", "name")
         await RecordExamination(self._opening).run(transaction)
         count = await self._read_blobs(transaction)
         await self._check_commitments(transaction)

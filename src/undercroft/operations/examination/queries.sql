@@ -112,6 +112,23 @@ WHERE r.tenant_id = current_tenant() AND r.id > $1
 ORDER BY r.id
 LIMIT $2;
 
+-- name: list_sealed_uploads :many
+SELECT
+    u.id,
+    u.sealed_name AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM uploads AS u
+INNER JOIN data_keys AS k ON u.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE u.tenant_id = current_tenant() AND u.id > $1
+ORDER BY u.id
+LIMIT $2;
+
 -- name: list_sealed_metadata :many
 SELECT
     d.id,

@@ -71,6 +71,12 @@ class ExaminationRepository:
         """Kept answers."""
         return await _QUERIES.many(transaction, "list_sealed_responses", after, limit)
 
+    async def list_sealed_uploads(
+        self, transaction: Transaction, after: UUID, limit: int
+    ) -> list[Record]:
+        """Names of uploads."""
+        return await _QUERIES.many(transaction, "list_sealed_uploads", after, limit)
+
     async def list_sealed_metadata(
         self, transaction: Transaction, after: UUID, limit: int
     ) -> list[Record]:

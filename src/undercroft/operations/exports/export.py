@@ -25,6 +25,7 @@ from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.operations.archives import Written
+from undercroft.operations.errors import naming
 from undercroft.operations.exports.audit import open_entries
 from undercroft.operations.exports.bundle import Bundle, Lines, open_bundle, open_lines, safe_name
 from undercroft.operations.exports.claims import claim_of
@@ -155,7 +156,8 @@ class Export:
         with open_lines(target.parent) as lines:
             while page := await self._repository.list_versions(snapshot, last, _PAGE):
                 for row in page:
-                    proved += await self._write_version(bundle, scope, row, lines)
+                    with naming(f"Version {row['number']} of document {row['document_id'].hex}"):
+                        proved += await self._write_version(bundle, scope, row, lines)
                 last = (page[-1]["document_id"], page[-1]["number"])
                 self._progress(f"{lines.count} versions of documents")
             await bundle.write_pieces("documents.jsonl", lines.pieces())

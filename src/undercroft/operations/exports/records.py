@@ -13,6 +13,7 @@ from undercroft.kit.crypto.aead import bind, unseal
 from undercroft.kit.database import Transaction
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import render_time, user_reference
+from undercroft.operations.errors import naming
 from undercroft.operations.exports.bundle import Bundle, Lines, open_lines
 from undercroft.operations.exports.claims import claim_of
 from undercroft.operations.exports.repository import ExportRepository
@@ -57,14 +58,16 @@ class RecordFiles:
             last = _FIRST
             while page := await self._repository.list_schema_versions(snapshot, last, _PAGE):
                 for row in page:
-                    await self._write_schema(row, lines)
+                    with naming(f"Version {row['number']} of schema {row['id'].hex}"):
+                        await self._write_schema(row, lines)
                 last = (page[-1]["id"], page[-1]["number"])
             await self._bundle.write_pieces("schemas.jsonl", lines.pieces())
         with open_lines(self._folder) as lines:
             last = _FIRST
             while page := await self._repository.list_record_parts(snapshot, last, _PAGE):
-                for _, parts in groupby(page, _version_of):
-                    await self._write_record(list(parts), lines)
+                for (record_id, version), parts in groupby(page, _version_of):
+                    with naming(f"Version {version} of record {record_id.hex}"):
+                        await self._write_record(list(parts), lines)
                 last = _version_of(page[-1])
             await self._bundle.write_pieces("records.jsonl", lines.pieces())
         return self._written

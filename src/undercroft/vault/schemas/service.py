@@ -97,9 +97,9 @@ class SchemaService:
         """
         await asyncio.to_thread(check_definition, definition)
         async with self._administered(scope, schema_id, "schema.update") as (transaction, latest):
-            _check_version(latest, expected)
-            key = await self.key(transaction, schema_id)
-            number = latest.version + 1
+            _check_version(latest["number"], expected)
+            key = await self._keys.open(latest)
+            number = latest["number"] + 1
             await self._insert_version(transaction, scope, schema_id, number, key, definition)
             await self._repository.advance_schema(transaction, schema_id, number)
             schema = await self._get(transaction, schema_id, number)
@@ -109,7 +109,7 @@ class SchemaService:
     async def delete(
         self, scope: Scope, schema_id: UUID, expected: frozenset[int] | None = None
     ) -> None:
-        """Delete a schema and its versions.
+        """Delete a schema and its versions, a damaged one as well.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
@@ -117,9 +117,11 @@ class SchemaService:
             StaleVersionError: When its latest version is none of the expected ones.
             SchemaInUseError: While there are records of it.
         """
-        async with self._administered(scope, schema_id, "schema.delete") as (transaction, schema):
-            _check_version(schema, expected)
-            await self._append(transaction, scope, "schema.delete", schema)
+        async with self._administered(scope, schema_id, "schema.delete") as (transaction, latest):
+            _check_version(latest["number"], expected)
+            subject = Subject(render_id(SCHEMA_PREFIX, schema_id), latest["salt"])
+            act = Act("schema.delete", subject, latest["owner_id"], latest["number"])
+            await self._ledger.append(transaction, scope, act)
             try:
                 await self._repository.delete_schema(transaction, schema_id)
             except ForeignKeyViolationError as error:
@@ -207,18 +209,18 @@ class SchemaService:
     @asynccontextmanager
     async def _administered(
         self, scope: Scope, schema_id: UUID, action: Action
-    ) -> AsyncGenerator[tuple[Transaction, Schema]]:
-        """A transaction that holds a schema locked, for its admin alone."""
+    ) -> AsyncGenerator[tuple[Transaction, Record]]:
+        """A transaction that holds a schema locked, for its admin alone; and the row of its latest version."""
         find = find_target(SCHEMA_PREFIX, schema_id, self._repository.find_schema)
         async with recording_refusal(
             self._database, self._ledger, scope, action, find
         ) as transaction:
             # Locked by a statement of its own: only a later one sees the version that a lock's holder has added.
             await self._repository.lock_schema(transaction, schema_id)
-            schema = await self._get(transaction, schema_id, None)
-            if schema.owner_id != scope.principal_id:
+            latest = await self._find(transaction, schema_id, None)
+            if latest["owner_id"] != scope.principal_id:
                 raise NotSchemaAdminError(schema_id)
-            yield transaction, schema
+            yield transaction, latest
 
     async def _find(self, transaction: Transaction, schema_id: UUID, number: int | None) -> Record:
         row = await self._repository.find_schema(transaction, schema_id, number)
@@ -337,9 +339,9 @@ def _name_context(scope: Scope, schema_id: UUID) -> bytes:
     return bind(scope.tenant_id, "schemas", schema_id, "sealed_name")
 
 
-def _check_version(latest: Schema, expected: frozenset[int] | None) -> None:
-    if expected is not None and latest.version not in expected:
-        raise StaleVersionError("schema", latest.version)
+def _check_version(latest: int, expected: frozenset[int] | None) -> None:
+    if expected is not None and latest not in expected:
+        raise StaleVersionError("schema", latest)
 
 
 def _definition_context(tenant_id: UUID, schema_id: UUID, number: int) -> bytes:
