@@ -339,20 +339,16 @@ LIMIT $2;
 SELECT b.id
 FROM blobs AS b
 WHERE
-    b.tenant_id = current_tenant()
-    AND b.id > $1
+    b.tenant_id = current_tenant() AND b.id > $1
     AND EXISTS (SELECT FROM chunks AS c WHERE c.tenant_id = b.tenant_id AND c.blob_id = b.id)
     AND NOT EXISTS (
         SELECT FROM document_versions AS v
         INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
         WHERE v.tenant_id = b.tenant_id AND v.blob_id = b.id
-    )
-    AND NOT EXISTS (
+    ) AND NOT EXISTS (
         SELECT FROM jobs AS j
         WHERE
-            j.tenant_id = b.tenant_id
-            AND j.kind = 'forget_blob'
-            AND j.state IN ('queued', 'running')
+            j.tenant_id = b.tenant_id AND j.kind = 'forget_blob' AND j.state IN ('queued', 'running')
             AND j.payload @> jsonb_build_object('blob_id', b.id)
     )
 ORDER BY b.id
