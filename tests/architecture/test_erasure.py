@@ -16,7 +16,8 @@ _COLUMNS = """
 SELECT c.relname || '.' || a.attname AS name
 FROM pg_attribute AS a
 JOIN pg_class AS c ON c.oid = a.attrelid
-JOIN pg_type AS t ON t.oid = a.atttypid
+JOIN pg_type AS d ON d.oid = a.atttypid
+JOIN pg_type AS t ON t.oid = coalesce(nullif(d.typbasetype, 0), d.oid)
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
   AND c.relname NOT LIKE 'pgqueuer%'
   AND (

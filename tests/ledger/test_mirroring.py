@@ -27,7 +27,7 @@ async def grow(parts: Parts, database: Database, member: Member, count: int) -> 
             number,
             owner_id=member.principal_id,
             version=number % 3 or None,
-            outcome=Outcome.DENIED if number % 5 == 0 else Outcome.ALLOWED,
+            outcome=Outcome.DENIED if number % 80 == 0 else Outcome.ALLOWED,
             grant_id=member.tenant_id if number % 2 else None,
             purpose="audit" if number % 4 == 0 else None,
             on_behalf_of=member.principal_id if number % 7 == 0 else None,

@@ -12,6 +12,7 @@ from undercroft.chat.responses.service import ResponseService
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.identity.service import IdentityService
+from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database
@@ -53,6 +54,7 @@ from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import VersionService
 
 _SEQUENCER_POOL: Final = 2
+_SETTLE_SECONDS: Final = 10.0
 _LONGEST_PENDING_SECONDS: Final = 30.0
 
 
@@ -102,7 +104,7 @@ async def open_services(
         refusals = RefusalCounts(
             ledger_database, Ledger(ledger_database, ids, clock, sequencer.wake)
         )
-        run_until_closed(stack, refusals.settle_for_ever())
+        run_until_closed(stack, Rounds("settle_refusals", refusals.settle, _SETTLE_SECONDS).run())
         ledger = Ledger(database, ids, clock, sequencer.wake)
         identity = IdentityService(database, ledger, ids, clock)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)

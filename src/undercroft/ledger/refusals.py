@@ -1,20 +1,14 @@
 """Refusals that are only counted, because there were so many at once: put on record when their minute is over."""
 
-import asyncio
 from typing import Final
 
-import structlog
-
-from undercroft.kit.database import DATABASE_GONE, Database, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import Act, ActorScope, CountedRefusals, Outcome, Subject
 from undercroft.ledger.repository import LedgerRepository
 from undercroft.ledger.service import Ledger
 
 _BATCH: Final = 100
-_LOOK_SECONDS: Final = 10.0
-
-_log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class RefusalCounts:
@@ -24,15 +18,6 @@ class RefusalCounts:
         self._database = database
         self._ledger = ledger
         self._repository = LedgerRepository()
-
-    async def settle_for_ever(self) -> None:
-        """Settle what is over, again and again, until cancelled."""
-        while True:
-            try:
-                await self.settle()
-            except DATABASE_GONE as error:
-                _log.warning("refusals_not_settled", error=repr(error))
-            await asyncio.sleep(_LOOK_SECONDS)
 
     async def settle(self) -> int:
         """Append an entry for each count that is over; how many."""
