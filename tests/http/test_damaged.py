@@ -14,7 +14,9 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 def test_a_damaged_record_has_the_members_of_a_whole_one() -> None:
     key = DataKey(ID, bytes(32), bytes(32))
-    whole = record_views._describe_record(Record(ID, ID, ID, 1, 2, 2, {"a": 1}, NOW, NOW, {"": key}))
+    whole = record_views._describe_record(
+        Record(ID, ID, ID, 1, 2, 2, {"a": 1}, NOW, NOW, {"": key})
+    )
     damaged = record_views._describe_record(DamagedRecord(ID, ID, ID, 1, 2, NOW, NOW))
     assert damaged.pop("error")["code"] == "content_damaged"
     assert damaged == {**whole, "data": None}
