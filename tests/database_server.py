@@ -91,7 +91,7 @@ async def withdraw_public_rights(urls: DatabaseUrls) -> None:
 
 async def _wait_until_unused(owner: AnyConnection, name: str) -> None:
     """A killed client's backend takes a moment to notice; the owner may not end those of the service's login."""
-    for _ in range(250):
+    for _ in range(1500):
         if not await owner.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = $1", name
         ):

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -48,3 +49,29 @@ async def test_a_worker_that_cannot_be_started_is_tried_again(
             unfinished.chmod(0o700)
             unfinished.rename(program)
             await _until(is_ready)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "scheme"), [((), "http"), (("10.0.0.0/8",), "https"), (("192.0.2.1",), "http")]
+)
+async def test_only_a_trusted_proxy_says_how_the_client_came(
+    trusted: tuple[str, ...], scheme: str
+) -> None:
+    seen: list[Any] = []
+
+    async def application(request: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's own types
+        del receive, send
+        seen.append(request["scheme"])
+
+    settings = Settings(trusted_proxies=trusted)
+    configuration = serve._uvicorn_config(settings, application)  # pyright: ignore[reportArgumentType] - any ASGI application
+    configuration.load()
+    loaded: Any = configuration.loaded_app
+    request = {
+        "type": "http",
+        "scheme": "http",
+        "client": ("10.1.2.3", 1),
+        "headers": [(b"x-forwarded-proto", b"https")],
+    }
+    await loaded(request, None, None)
+    assert seen == [scheme]

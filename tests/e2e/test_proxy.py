@@ -170,14 +170,3 @@ async def test_a_stream_says_that_it_must_not_be_held_or_changed(
     assert answer.headers["X-Accel-Buffering"] == "no"
     assert answer.headers["Cache-Control"] == "no-cache, no-transform"
     assert "Content-Encoding" not in answer.headers
-
-
-async def test_only_a_trusted_proxy_says_how_the_client_came(
-    http: httpx.AsyncClient, proxy: str, service: Service
-) -> None:
-    """The redirect of a path with a slash too many names the scheme."""
-    through = await http.get(f"{proxy}/v1/files/")
-    assert through.status_code == 307
-    assert through.headers["Location"] == proxy.replace("http", "https", 1) + "/v1/files"
-    claimed = await http.get(f"{service.url}/v1/files/", headers={"X-Forwarded-Proto": "https"})
-    assert claimed.headers["Location"] == f"{service.url}/v1/files"

@@ -59,7 +59,10 @@ SQL_DAMAGE: Sequence[tuple[str, set[Fault]]] = [
         "UPDATE blobs SET byte_size = byte_size + 1 WHERE id = (SELECT min(id::text)::uuid FROM blobs)",
         {Fault.FILE_ALTERED},
     ),
-    ("DELETE FROM document_versions WHERE number = 1", {Fault.CONTENT_ORPHANED}),
+    (
+        "DELETE FROM document_versions WHERE number = 1",
+        {Fault.CONTENT_ORPHANED, Fault.INDEX_ORPHANED},
+    ),
     (
         "UPDATE chunks SET sealed_text = sealed_text || '\\x00' WHERE id = (SELECT min(id) FROM chunks)",
         {Fault.INDEX_INCOMPLETE},
@@ -354,6 +357,29 @@ async def test_a_version_of_a_record_that_the_ledger_does_not_know_is_named(
     (finding,), _ = await filled.house.fsck()
     assert finding.fault is Fault.COMMITMENT_MISMATCH
     assert finding.subject == f"version 2 of record {record.id.hex}"
+
+
+@pytest.mark.parametrize("prefix", ["file-", "rec_", "schema_"])
+async def test_a_version_that_no_entry_commits_to_is_named(
+    filled: Filled, owner: AnyConnection, tmp_path: Path, prefix: str
+) -> None:
+    """Once its entry is gone. While it waits for its number, there is one."""
+    cabinet = await open_cabinet(filled.house.database, tmp_path)
+    record = await cabinet.ann(filled.ann)
+    subjects = {
+        "file-": f"version 1 of document {filled.documents['lease.txt'].hex}",
+        "rec_": f"version 1 of record {record.id.hex}",
+        "schema_": f"version 1 of schema {record.schema_id.hex}",
+    }
+    assert (await filled.house.fsck())[0] == []
+    await filled.house.sequence(filled.ann.tenant_id)
+    _, _, identifier = subjects[prefix].rpartition(" ")
+    await owner.execute(
+        "DELETE FROM ledger_entries WHERE resource = $1 AND version = 1", f"{prefix}{identifier}"
+    )
+    found, _ = await filled.house.fsck()
+    missing = [one.subject for one in found if one.fault is Fault.COMMITMENT_MISSING]
+    assert missing == [subjects[prefix]]
 
 
 async def test_a_record_under_another_schema_than_the_ledger_says_is_named(

@@ -25,6 +25,7 @@ class Fault(StrEnum):
     CONTENT_ALTERED = "content_altered"
     CONTENT_ORPHANED = "content_orphaned"
     COMMITMENT_MISMATCH = "commitment_mismatch"
+    COMMITMENT_MISSING = "commitment_missing"
     INDEX_INCOMPLETE = "index_incomplete"
     INDEX_ORPHANED = "index_orphaned"
     STATISTICS_WRONG = "statistics_wrong"

@@ -78,6 +78,8 @@ class Opening:
     def check_digest(self, row: Record, salt: bytes, sha256: bytes, subject: str) -> None:
         """The same, where the content's SHA-256 is known."""
         if row["entry_id"] is None:
+            if not row["is_pending"]:
+                self.tell(Fault.COMMITMENT_MISSING, subject, "is in no entry of the ledger")
             return
         try:
             fields: dict[str, Any] = json.loads(row["leaf"])

@@ -175,24 +175,14 @@ SELECT
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key,
-    e.id AS entry_id,
-    e.leaf
+    e.entry_id,
+    e.leaf,
+    e.is_pending
 FROM schema_versions AS v
 INNER JOIN schemas AS s ON v.schema_id = s.id
 INNER JOIN data_keys AS k ON s.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-LEFT JOIN LATERAL (
-    SELECT a.id, a.leaf
-    FROM ledger_entries AS a
-    WHERE
-        a.tenant_id = v.tenant_id
-        AND a.resource = 'schema_' || replace(v.schema_id::text, '-', '')
-        AND a.version = v.number
-        AND a.outcome = 'allowed'
-        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
-    ORDER BY a.occurred_at, a.position
-    LIMIT 1
-) AS e ON true
+CROSS JOIN find_commitment('schema_' || replace(v.schema_id::text, '-', ''), v.number) AS e
 WHERE v.tenant_id = current_tenant() AND (v.schema_id, v.number) > ($1::uuid, $2::int)
 ORDER BY v.schema_id, v.number
 LIMIT $3;
@@ -220,21 +210,11 @@ SELECT
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key,
-    e.id AS entry_id,
-    e.leaf
+    e.entry_id,
+    e.leaf,
+    e.is_pending
 FROM page AS v
-LEFT JOIN LATERAL (
-    SELECT a.id, a.leaf
-    FROM ledger_entries AS a
-    WHERE
-        a.tenant_id = v.tenant_id
-        AND a.resource = 'rec_' || replace(v.record_id::text, '-', '')
-        AND a.version = v.number
-        AND a.outcome = 'allowed'
-        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
-    ORDER BY a.occurred_at, a.position
-    LIMIT 1
-) AS e ON true
+CROSS JOIN find_commitment('rec_' || replace(v.record_id::text, '-', ''), v.number) AS e
 LEFT JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
 LEFT JOIN data_keys AS k ON p.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
@@ -274,26 +254,16 @@ SELECT
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key,
-    e.id AS entry_id,
-    e.leaf
+    e.entry_id,
+    e.leaf,
+    e.is_pending
 FROM document_versions AS v
 INNER JOIN documents AS o ON v.document_id = o.id
 INNER JOIN data_keys AS d ON o.data_key_id = d.id
 INNER JOIN blobs AS b ON v.tenant_id = b.tenant_id AND v.blob_id = b.id
 INNER JOIN data_keys AS k ON b.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-INNER JOIN LATERAL (
-    SELECT a.id, a.leaf
-    FROM ledger_entries AS a
-    WHERE
-        a.tenant_id = v.tenant_id
-        AND a.resource = 'file-' || replace(v.document_id::text, '-', '')
-        AND a.version = v.number
-        AND a.outcome = 'allowed'
-        AND position('\x22636f6e74656e74223a22'::bytea IN a.leaf) > 0
-    ORDER BY a.occurred_at, a.position
-    LIMIT 1
-) AS e ON true
+CROSS JOIN find_commitment('file-' || replace(v.document_id::text, '-', ''), v.number) AS e
 WHERE v.tenant_id = current_tenant() AND (v.document_id, v.number) > ($1::uuid, $2::int)
 ORDER BY v.document_id, v.number
 LIMIT $3;
