@@ -86,7 +86,9 @@ class Cabinet:
     async def actions(self, scope: Member) -> list[tuple[str, str]]:
         """What the ledger holds of the tenant: actions with their outcomes."""
         async with self.database.transaction(scope) as transaction:
-            rows = await transaction.fetch("SELECT action, outcome FROM ledger_pending ORDER BY id")
+            rows = await transaction.fetch(
+                "SELECT action, outcome FROM ledger_pending ORDER BY xid, ordinal"
+            )
         return [(row["action"], row["outcome"]) for row in rows]
 
     async def count(self, scope: Member, table: str) -> int:
