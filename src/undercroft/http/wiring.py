@@ -15,6 +15,7 @@ from undercroft.identity.service import IdentityService
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock
+from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
@@ -88,26 +89,11 @@ async def open_services(
         provider = await stack.enter_async_context(open_key_provider(settings, database))
         keys = KeyRing(provider, ids)
         log_keys = LogKeys(database, provider, settings.ledger_origin)
-        # Numbers must not wait behind requests for a connection.
-        ledger_database = await stack.enter_async_context(
-            Database(
-                database_url,
-                clock=clock,
-                size=_SEQUENCER_POOL,
-                statement_cache=settings.database_statement_cache,
-            )
-        )
-        sequencer = Sequencer(
-            ledger_database, LogKeys(ledger_database, provider, settings.ledger_origin)
-        )
-        run_until_closed(stack, sequencer.run())
-        refusals = RefusalCounts(
-            ledger_database, Ledger(ledger_database, ids, clock, sequencer.wake)
-        )
-        run_until_closed(stack, Rounds("settle_refusals", refusals.settle, _SETTLE_SECONDS).run())
+        sequencer = await _run_sequencer(stack, settings, database_url, provider, clock, ids)
         ledger = Ledger(database, ids, clock, sequencer.wake)
         identity = IdentityService(database, ledger, ids, clock)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
+        queue = JobQueue(ids)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
@@ -129,11 +115,11 @@ async def open_services(
             keys,
             usage,
             ledger,
-            JobQueue(ids),
+            queue,
             ids,
             max_bytes,
         )
-        index = IndexService(JobQueue(ids))
+        index = IndexService(queue)
         versions = VersionService(database, blobs, intake, keys, ledger, index.follow)
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ledger, ids, index)
@@ -161,9 +147,7 @@ async def open_services(
             schemas=schemas,
             records=records,
             record_locks=RecordLocks(records, ledger),
-            record_migrations=RecordMigrations(
-                database, storage, schemas, ledger, JobQueue(ids), ids
-            ),
+            record_migrations=RecordMigrations(database, storage, schemas, ledger, queue, ids),
             versions=versions,
             trash=Trash(database, blobs, keys, ledger, retention),
             holds=LegalHolds(database, ledger),
@@ -193,6 +177,31 @@ async def open_services(
                 ],
             ),
         )
+
+
+async def _run_sequencer(
+    stack: AsyncExitStack,
+    settings: Settings,
+    database_url: str,
+    provider: KeyProvider,
+    clock: Clock,
+    ids: IdSource,
+) -> Sequencer:
+    """Number what is appended, and settle what refusals are counted, until ``stack`` closes."""
+    # A pool of its own: numbers must not wait behind requests for a connection.
+    database = await stack.enter_async_context(
+        Database(
+            database_url,
+            clock=clock,
+            size=_SEQUENCER_POOL,
+            statement_cache=settings.database_statement_cache,
+        )
+    )
+    sequencer = Sequencer(database, LogKeys(database, provider, settings.ledger_origin))
+    run_until_closed(stack, sequencer.run())
+    refusals = RefusalCounts(database, Ledger(database, ids, clock, sequencer.wake))
+    run_until_closed(stack, Rounds("settle_refusals", refusals.settle, _SETTLE_SECONDS).run())
+    return sequencer
 
 
 async def _ledger_keeps_up(sequencer: Sequencer, clock: Clock) -> str | None:

@@ -165,14 +165,13 @@ class IdentityService:
         self, transaction: Transaction, scope: OperatorScope, email: str, role: Role | None
     ) -> User:
         """The tenant's user with that address, created or given the role as needed, which is put on record."""
-        place = (scope.tenant_id, email)
         user = await self._repository.insert_user(
-            transaction, self._ids.new(), *place, role or Role.MEMBER
+            transaction, self._ids.new(), scope.tenant_id, email, role or Role.MEMBER
         )
         if user is not None:
             await self._ledger.append(transaction, scope, _user_act("user.create", user))
             return user
-        user = await self._repository.lock_user(transaction, *place)
+        user = await self._repository.lock_user(transaction, scope.tenant_id, email)
         if role is None or role is user.role:
             return user
         await self._repository.update_role(transaction, user.id, role)
@@ -198,6 +197,7 @@ async def find_tenant(database: Database, name: str) -> UUID:
 
 def _user_act(action: Action, user: User) -> Act:
     subject = Subject(user_reference(user.id), user.ledger_salt)
+    # The role that was given is what it was done for.
     return Act(action, subject, user.id, purpose=user.role)
 
 

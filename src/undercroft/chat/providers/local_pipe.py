@@ -68,6 +68,7 @@ class ModelProcess:
                 ready = await launched._read_event()
         except (TimeoutError, ValueError):
             ready = None
+        # Also when it is cancelled: nobody else knows of the process.
         except BaseException:
             await launched.close()
             raise
@@ -115,6 +116,7 @@ class ModelProcess:
         except OSError as error:
             self._waiting.pop(identifier, None)
             raise ModelProcessDiedError from error
+        # Also when it is cancelled: nobody will take what is generated.
         except BaseException:
             self.cancel(identifier)
             raise

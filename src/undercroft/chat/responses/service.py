@@ -162,8 +162,8 @@ class ResponseService:
             events.cancel()
             await self._finish(scope, request, key, events)
             raise
+        # Whatever kept it from being kept as it ended: whoever reads it later must not find it running.
         except Exception as error:
-            # It could not be kept as it ended: whoever reads it later must not find it running.
             for _ in events.abandon(error):
                 pass
             await self._finish(scope, request, key, events)
@@ -219,6 +219,7 @@ class ResponseService:
         """A failure is told even when it cannot be kept, as when it is the database that was lost."""
         try:
             await self._finish(scope, request, key, events)
+        # Of a failed answer it is the failure that its reader is told, whatever keeping it met.
         except Exception:
             if events.failure is None:
                 raise

@@ -68,7 +68,7 @@ class Opening:
         """Hold a content against the entry that commits to it.
 
         Args:
-            row: Has that entry's id and bytes; None where no entry with a number commits to it.
+            row: Of ``find_commitment``: that entry's id and bytes, and whether one waits for its number.
             salt: Of what the content is a version of.
             content: What was opened.
             subject: What it is, for the finding.

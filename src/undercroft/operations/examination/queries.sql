@@ -164,7 +164,7 @@ ORDER BY s.id
 LIMIT $2;
 
 -- name: list_sealed_definitions :many
--- Each with the first entry that commits to it: whose bytes have '"content":"'.
+-- Each with the first entry that commits to it.
 SELECT
     v.schema_id,
     v.number,
@@ -241,7 +241,7 @@ ORDER BY b.id
 LIMIT $2;
 
 -- name: list_commitments :many
--- The versions of documents, each with the first entry that commits to its content: whose bytes have '"content":"'.
+-- The versions of documents, each with the first entry that commits to its content.
 SELECT
     v.document_id,
     v.number,

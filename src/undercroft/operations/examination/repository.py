@@ -108,7 +108,7 @@ class ExaminationRepository:
     async def list_commitments(
         self, transaction: Transaction, after: tuple[UUID, int], limit: int
     ) -> list[Record]:
-        """Versions of documents to whose content an entry commits."""
+        """Versions of documents, each with the entry that commits to its content."""
         return await _QUERIES.many(transaction, "list_commitments", *after, limit)
 
     async def list_chunks(self, transaction: Transaction, after: int, limit: int) -> list[Record]:

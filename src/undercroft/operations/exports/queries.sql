@@ -76,7 +76,7 @@ ORDER BY m.collection_id, m.document_id
 LIMIT $3;
 
 -- name: list_schema_versions :many
--- Each with the first entry that commits to it: whose bytes have '"content":"'.
+-- Each with the first entry that commits to it.
 SELECT
     s.id,
     s.owner_id,

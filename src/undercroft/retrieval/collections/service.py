@@ -254,10 +254,14 @@ class CollectionService:
             rows = await self._repository.list_member_chunks(
                 transaction, collection_id, document_id
             )
-            place = (document_id, salts["document_salt"], salts["current_version"])
-            await self._journal.record(
-                transaction, scope, document_act(scope, "document.read", *place)
+            read = document_act(
+                scope,
+                "document.read",
+                document_id,
+                salts["document_salt"],
+                salts["current_version"],
             )
+            await self._journal.record(transaction, scope, read)
         if not rows:
             return []
         key = await self._keys.open(rows[0])
@@ -280,8 +284,14 @@ class CollectionService:
         blob_id = await self._repository.insert_member(
             transaction, collection_id, document_id, attributes
         )
-        place = (document_id, document["salt"], document["current_version"])
-        return blob_id, document_act(scope, "document.add_to_collection", *place)
+        added = document_act(
+            scope,
+            "document.add_to_collection",
+            document_id,
+            document["salt"],
+            document["current_version"],
+        )
+        return blob_id, added
 
     def _refusing(
         self, scope: Scope, action: Action, collection_id: UUID, *document_ids: UUID

@@ -93,14 +93,14 @@ class RotationRepository:
     async def list_stale_data_keys(
         self, transaction: Transaction, after: UUID, limit: int
     ) -> list[WrappedDataKey]:
-        """Some of them from behind ``after`` on, locked; not those that others have locked."""
+        """Some of them after ``after``, locked; not those that others have locked."""
         rows = await _QUERIES.many(transaction, "list_stale_data_keys", after, limit)
         return [wrapped_key(row) for row in rows]
 
     async def wait_for_stale_data_key(
         self, transaction: Transaction, after: UUID
     ) -> list[WrappedDataKey]:
-        """The next one behind ``after``, once nobody else has it locked; empty as well when it is gone by then."""
+        """The next one after ``after``, once nobody else has it locked; empty as well when it is gone by then."""
         rows = await _QUERIES.many(transaction, "wait_for_stale_data_key", after)
         return [wrapped_key(row) for row in rows]
 
@@ -125,11 +125,11 @@ class RotationRepository:
         await _QUERIES.execute(transaction, "lock_all_tenant_keys")
 
     async def lock_blobs(self, transaction: Transaction, after: UUID, limit: int) -> UUID | None:
-        """Lock some of the tenant's contents from behind ``after`` on; the last one, None when there were none."""
+        """Lock some of the tenant's contents after ``after``; the last one, None when there were none."""
         return cast("UUID | None", await _QUERIES.value(transaction, "lock_blobs", after, limit))
 
     async def empty_records(self, transaction: Transaction, after: UUID, limit: int) -> UUID | None:
-        """Empty what the tenant's next records behind ``after`` are found by; the last one, None if there were none."""
+        """Empty what the tenant's next records after ``after`` are found by; the last one, None if there were none."""
         return cast("UUID | None", await _QUERIES.value(transaction, "empty_records", after, limit))
 
     async def count_chunks(self, transaction: Transaction) -> int:
@@ -139,7 +139,7 @@ class RotationRepository:
     async def delete_index_batch(
         self, transaction: Transaction, after: int, limit: int
     ) -> int | None:
-        """Delete the tenant's next chunks behind ``after``; the last one, None when there were none."""
+        """Delete the tenant's next chunks after ``after``; the last one, None when there were none."""
         return cast(
             "int | None", await _QUERIES.value(transaction, "delete_index_batch", after, limit)
         )
