@@ -28,6 +28,10 @@ ROWS: Final = {
         INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash)
         SELECT u.id, u.tenant_id, u.id, 'uk_00000000', sha256(uuid_send(u.id)) FROM users AS u
     """,
+    "access_tokens": """
+        INSERT INTO access_tokens (id, tenant_id, user_id, token_hash, expires_at)
+        SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), now() FROM users AS u
+    """,
     "blobs": """
         INSERT INTO blobs (
             id, tenant_id, owner_id, digest, byte_size, media_type, data_key_id, sealed_sha256, stored_name
