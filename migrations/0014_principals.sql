@@ -1,15 +1,17 @@
--- Who acts: people, guests from outside and services, with API keys that can be narrower than their owner, and access
--- tokens that end soon.
+-- Who acts: people, guests from outside, services and share links, with API keys that can be narrower than their owner, and
+-- access tokens that end soon.
 
 -- All of them own and are granted things in the same way, so they are rows of one table. A guest was invited to one thing and
--- is not "everyone in the tenant"; a service is a program of the tenant's, with no address to write to.
+-- is not "everyone in the tenant"; a service is a program of the tenant's and a link whoever holds its token: neither has an
+-- address to write to.
 ALTER TABLE users
-ADD COLUMN kind text NOT NULL DEFAULT 'person' CHECK (kind IN ('person', 'guest', 'service')),
+ADD COLUMN kind text NOT NULL DEFAULT 'person' CHECK (kind IN ('person', 'guest', 'service', 'link')),
 ADD COLUMN name text CHECK (char_length(name) BETWEEN 1 AND 200),
 ADD COLUMN suspended_at timestamptz,
 ALTER COLUMN email DROP NOT NULL,
-ADD CONSTRAINT users_address CHECK ((kind = 'service') = (email IS NULL) AND (kind <> 'service' OR name IS NOT NULL)),
-ADD CONSTRAINT users_guests_are_members CHECK (kind <> 'guest' OR role = 'member');
+ADD CONSTRAINT users_address CHECK ((kind IN ('service', 'link')) = (email IS NULL)),
+ADD CONSTRAINT users_service_name CHECK ((kind = 'service') = (name IS NOT NULL)),
+ADD CONSTRAINT users_outsiders_are_members CHECK (kind IN ('person', 'service') OR role = 'member');
 
 -- NULL: everything that its owner may.
 ALTER TABLE api_keys ADD COLUMN scopes text[] CHECK (cardinality(scopes) BETWEEN 1 AND 50);

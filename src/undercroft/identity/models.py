@@ -24,6 +24,8 @@ class Kind(StrEnum):
     """A person from outside, invited to single things; not one of "everyone in the tenant"."""
     SERVICE = "service"
     """A program of the tenant's."""
+    LINK = "link"
+    """Whoever holds the token of a share link."""
 
 
 class Permission(StrEnum):
