@@ -33,6 +33,7 @@ Action: TypeAlias = Literal[
     "key.create",
     "key.revoke",
     "ledger_key.rotate",
+    "permission.use",
     "record.create",
     "record.delete",
     "record.lock",
