@@ -16,6 +16,18 @@ class Role(StrEnum):
     MEMBER = "member"
 
 
+class Kind(StrEnum):
+    """What sort of principal acts."""
+
+    PERSON = "person"
+    GUEST = "guest"
+    """A person from outside, invited to single things; not one of "everyone in the tenant"."""
+    SERVICE = "service"
+    """A program of the tenant's."""
+    LINK = "link"
+    """Whoever holds the token of a share link."""
+
+
 class Permission(StrEnum):
     """What a route asks of its caller. Every route names exactly one."""
 
@@ -29,12 +41,21 @@ class Permission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a request acts as; the scope of its transactions."""
+    """Who a request acts as; the scope of its transactions.
+
+    Attributes:
+        credential_id: The API key or access token that was presented.
+        actor_id: The service that acts for the user, where one does.
+        scopes: What of the user's rights the credential carries; None for all.
+    """
 
     tenant_id: UUID
     user_id: UUID
-    key_id: UUID
+    credential_id: UUID
     role: Role
+    kind: Kind = Kind.PERSON
+    actor_id: UUID | None = None
+    scopes: frozenset[Permission] | None = None
 
     @property
     def principal_id(self) -> UUID:

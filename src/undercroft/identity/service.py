@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.identity.errors import ForbiddenError, UnauthenticatedError
-from undercroft.identity.keys import hash_key, is_well_formed, make_key
+from undercroft.identity.keys import hash_key, is_access_token, is_well_formed, make_key
 from undercroft.identity.models import (
     KEY_PREFIX,
     Permission,
@@ -61,15 +61,19 @@ class IdentityService:
         self._repository = IdentityRepository()
 
     async def authenticate(self, secret: str) -> Principal:
-        """The principal behind a key.
+        """The principal behind an API key or an access token.
 
         Raises:
-            UnauthenticatedError: When the key is unknown, expired or revoked.
+            UnauthenticatedError: When it is unknown, expired or revoked, or its user suspended.
         """
-        if not is_well_formed(secret):
+        if is_well_formed(secret):
+            find = self._repository.find_key_holder
+        elif is_access_token(secret):
+            find = self._repository.find_token_holder
+        else:
             raise UnauthenticatedError
         async with self._database.statement_without_scope() as connection:
-            principal = await self._repository.find_principal(connection, hash_key(secret))
+            principal = await find(connection, hash_key(secret))
         if principal is None:
             raise UnauthenticatedError
         return principal
@@ -78,9 +82,10 @@ class IdentityService:
         """The access check of a route; what a caller may do with one object is decided where it is read.
 
         Raises:
-            ForbiddenError: When the principal's role does not grant ``permission``.
+            ForbiddenError: When the principal's role or the scopes of their credential do not grant ``permission``.
         """
-        if permission not in _GRANTED[principal.role]:
+        is_in_scope = principal.scopes is None or permission in principal.scopes
+        if permission not in _GRANTED[principal.role] or not is_in_scope:
             raise ForbiddenError(permission)
 
     async def issue_key(
