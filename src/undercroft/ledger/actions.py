@@ -3,6 +3,7 @@
 from typing import Final, Literal, TypeAlias, get_args
 
 Action: TypeAlias = Literal[
+    "access.read",
     "audit.export",
     "audit.read",
     "collection.add_document",
