@@ -63,18 +63,18 @@ VALUES (
 
 -- name: find_grant :maybe
 SELECT
-    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id, g.parent_id,
-    g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before, g.expires_at, g.max_uses,
-    g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
+    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
 FROM described_grants AS g
 WHERE g.id = $1;
 
 -- name: list_of :many
 -- The ended ones too. $2: for its owner, who sees everybody's; others see those that they gave or hold.
 SELECT
-    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id, g.parent_id,
-    g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before, g.expires_at, g.max_uses,
-    g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
+    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -87,9 +87,9 @@ LIMIT $4;
 -- name: list_given :many
 -- What the caller has granted, the ended ones too.
 SELECT
-    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id, g.parent_id,
-    g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before, g.expires_at, g.max_uses,
-    g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
+    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -101,9 +101,9 @@ LIMIT $2;
 -- name: list_for_sharing :many
 -- The caller's own grants to share a thing on, the oldest first.
 SELECT
-    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id, g.parent_id,
-    g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before, g.expires_at, g.max_uses,
-    g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
+    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -147,9 +147,9 @@ ORDER BY a.place;
 -- name: list_chain :many
 -- Some grants, and those that they derive from.
 SELECT
-    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id, g.parent_id,
-    g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before, g.expires_at, g.max_uses,
-    g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
+    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
 FROM described_grants AS g
 WHERE g.tenant_id = current_tenant() AND g.id IN (SELECT c.id FROM list_grant_chain($1::uuid[]) AS c (id))
 ORDER BY g.id;
