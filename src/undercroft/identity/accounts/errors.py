@@ -44,3 +44,37 @@ class WrongCodeError(UndercroftError):
             param="code",
             code="wrong_code",
         )
+
+
+class CurrentPasswordError(UndercroftError):
+    """Somebody who is signed in gave a wrong password as theirs. Not 401: a client would refresh its token for that."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The current password is wrong. Whoever has none, or forgot it, asks for a new one by mail.",
+            kind=ErrorKind.FORBIDDEN,
+            param="current_password",
+            code="wrong_password",
+        )
+
+
+class SignUpClosedError(UndercroftError):
+    """The tenant's people are invited; a tenant that is not there answers the same."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nobody can sign up there by themselves. Ask an admin of the tenant to invite you.",
+            kind=ErrorKind.FORBIDDEN,
+            code="sign_up_closed",
+        )
+
+
+class AlreadyAcceptedError(UndercroftError):
+    """Whoever is invited has a password already."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This user has a password already. If they forgot it, they ask for a new one by mail.",
+            kind=ErrorKind.CONFLICT,
+            code="already_accepted",
+        )
