@@ -3,6 +3,12 @@
 from typing import Final, Literal, TypeAlias, get_args
 
 Action: TypeAlias = Literal[
+    "account.change_password",
+    "account.invite",
+    "account.request_password",
+    "account.reset_password",
+    "account.set_password",
+    "account.verify",
     "audit.export",
     "audit.read",
     "collection.add_document",
@@ -54,6 +60,7 @@ Action: TypeAlias = Literal[
     "session.refuse",
     "session.reuse",
     "session.revoke",
+    "tenant.change_sign_up",
     "tenant.create",
     "tenant.export",
     "tenant_key.destroy",

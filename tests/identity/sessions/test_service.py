@@ -147,7 +147,6 @@ async def test_a_made_up_token_ends_nothing(
 async def test_a_session_that_is_not_refreshed_expires_and_one_that_is_ends_at_last(
     database: Database,
     sessions: SessionService,
-    identity: IdentityService,
     make_scope: MakeScope,
     owner: AnyConnection,
 ) -> None:

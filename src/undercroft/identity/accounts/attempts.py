@@ -1,10 +1,10 @@
-"""How often somebody may try, counted in the database before they are let try: guesses at once are guesses in a row.
+"""How often somebody may try, counted in the database beforehand: guesses at once are guesses in a row.
 
-Three things are counted: attempts from one address (of a network) at one account, at one account from wherever, and from
-one address at whatever account. A few are free. Then each has to wait twice as long as the one before, up to a limit.
+Three things are counted: attempts from one address (of a network) at one account, at one account from anywhere, and
+from one address at any account. A few are free. Then each has to wait twice as long as the one before, up to a limit.
 
-Nobody can be kept out for ever by others' guessing: from where a person has signed in before only the first of the three
-counts for them, an hour is the longest wait of all, and a new password by mail starts every count of theirs anew.
+Nobody can be kept out for ever by others' guesses: where a person has signed in before, only the first count is theirs;
+no wait is longer than an hour; and a new password by mail begins their counts anew.
 """
 
 import hashlib
@@ -37,10 +37,10 @@ class Limit:
     longest: int
 
     def pause(self, failures: int) -> int:
-        """Seconds after so many failures."""
+        """Seconds after so many failures: 8, 16, 32 and so on."""
         if failures < self.free:
             return 0
-        return min(2 ** min(failures - self.free, 30), self.longest)
+        return min(8 << min(failures - self.free, 20), self.longest)
 
 
 PAIR: Final = Limit(free=5, longest=15 * 60)

@@ -34,6 +34,10 @@ MOST_CODES: Final = 3
 """Good at once, of one purpose and one address. Whoever asks for more gets no mail: the last ones are still good."""
 
 
+NO_TENANT: Final = UUID(int=0)
+"""Stands for a tenant that is not there: it has no row, so everything is looked for in it and nothing is found."""
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """Who sends a request, before anybody knows who that is.
@@ -49,10 +53,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """The scope of somebody who is nobody yet, in the tenant that they name.
-
-    Of a tenant that is not there the id is 0: it has no row, so everything is looked for and nothing is found.
-    """
+    """The scope of somebody who is nobody yet, in the tenant that they name."""
 
     tenant_id: UUID
 
@@ -60,6 +61,10 @@ class Visitor:
     def principal_id(self) -> UUID:
         """Nobody."""
         return UUID(int=0)
+
+    @property
+    def purpose(self) -> None:
+        """None: it reads nothing under a grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,10 @@ class Account:
     def principal_id(self) -> UUID:
         """The user: an account is the scope of what its person does with it."""
         return self.id
+
+    @property
+    def purpose(self) -> None:
+        """None: it reads nothing under a grant."""
 
 
 @dataclass(frozen=True, slots=True)

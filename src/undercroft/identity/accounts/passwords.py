@@ -1,7 +1,7 @@
 """What may be a password, by NIST SP 800-63B: long enough, not one that is tried first, and nothing else."""
 
 import unicodedata
-from typing import Final, cast
+from typing import Final
 
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
@@ -11,7 +11,7 @@ SHORTEST: Final = 8
 LONGEST: Final = 256
 """Characters, as they are sent."""
 
-_COMMON: Final = frozenset(cast("dict[str, list[str]]", FREQUENCY_LISTS)["passwords"])
+_COMMON: Final = frozenset(FREQUENCY_LISTS["passwords"])
 """The 30,000 most common passwords, in small letters."""
 
 _SHORTEST_NAME: Final = 4

@@ -6,10 +6,10 @@ SELECT
     u.email,
     u.kind,
     u.role,
-    u.email_verified_at IS NOT NULL AS is_verified,
-    u.suspended_at IS NOT NULL AS is_suspended,
     p.encoded,
-    u.ledger_salt
+    u.ledger_salt,
+    u.email_verified_at IS NOT NULL AS is_verified,
+    u.suspended_at IS NOT NULL AS is_suspended
 FROM users AS u
 INNER JOIN tenants AS t ON u.tenant_id = t.id
 LEFT JOIN passwords AS p ON u.tenant_id = p.tenant_id AND u.id = p.user_id
@@ -23,10 +23,10 @@ SELECT
     u.email,
     u.kind,
     u.role,
-    u.email_verified_at IS NOT NULL AS is_verified,
-    u.suspended_at IS NOT NULL AS is_suspended,
     p.encoded,
-    u.ledger_salt
+    u.ledger_salt,
+    u.email_verified_at IS NOT NULL AS is_verified,
+    u.suspended_at IS NOT NULL AS is_suspended
 FROM users AS u
 INNER JOIN tenants AS t ON u.tenant_id = t.id
 LEFT JOIN passwords AS p ON u.tenant_id = p.tenant_id AND u.id = p.user_id
@@ -76,10 +76,9 @@ SELECT find_tenant_of_code($1);
 SELECT c.purpose, c.user_id, c.email FROM mail_codes AS c
 WHERE c.code_hash = $1 AND c.expires_at > now();
 
--- name: take_code :maybe
+-- name: take_code :exec
 -- Of two who use it at once, the second waits and finds it gone.
-DELETE FROM mail_codes WHERE code_hash = $1 AND expires_at > now()
-RETURNING purpose, user_id, email;
+DELETE FROM mail_codes WHERE code_hash = $1 AND expires_at > now();
 
 -- name: delete_codes :exec
 -- Those that set a password.

@@ -49,9 +49,7 @@ class AccountRepository:
         """The hash of the principal's password."""
         return cast(
             "str | None",
-            await _QUERIES.value(
-                transaction, "find_password", scope.tenant_id, scope.principal_id
-            ),
+            await _QUERIES.value(transaction, "find_password", scope.tenant_id, scope.principal_id),
         )
 
     async def set_password(self, transaction: Transaction, scope: Scope, encoded: str) -> None:
@@ -76,9 +74,7 @@ class AccountRepository:
     async def verify_email(self, transaction: Transaction, scope: Scope) -> bool:
         """Note that mail reaches the principal; False when that was known."""
         return (
-            await _QUERIES.execute(
-                transaction, "verify_email", scope.tenant_id, scope.principal_id
-            )
+            await _QUERIES.execute(transaction, "verify_email", scope.tenant_id, scope.principal_id)
             > 0
         )
 
@@ -122,9 +118,7 @@ class AccountRepository:
             ),
         )
 
-    async def find_tenant_of_code(
-        self, connection: AnyConnection, code_hash: bytes
-    ) -> UUID | None:
+    async def find_tenant_of_code(self, connection: AnyConnection, code_hash: bytes) -> UUID | None:
         """In which tenant a code is good."""
         return cast(
             "UUID | None", await _QUERIES.value(connection, "find_tenant_of_code", code_hash)
@@ -135,10 +129,9 @@ class AccountRepository:
         row = await _QUERIES.maybe(transaction, "find_code", code_hash)
         return None if row is None else _read_code(row)
 
-    async def take_code(self, transaction: Transaction, code_hash: bytes) -> MailCode | None:
-        """A code that is good no more once the transaction commits."""
-        row = await _QUERIES.maybe(transaction, "take_code", code_hash)
-        return None if row is None else _read_code(row)
+    async def take_code(self, transaction: Transaction, code_hash: bytes) -> bool:
+        """Use a code up; False when it is good no more."""
+        return await _QUERIES.execute(transaction, "take_code", code_hash) > 0
 
     async def delete_codes(self, transaction: Transaction, tenant_id: UUID, user_id: UUID) -> None:
         """Make every code void that sets the user's password."""
@@ -185,7 +178,18 @@ class AccountRepository:
 
 
 def _read_account(row: Record) -> Account:
-    return Account(**{**dict(row), "kind": Kind(row["kind"]), "role": Role(row["role"])})
+    return Account(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        tenant_name=row["tenant_name"],
+        email=row["email"],
+        kind=Kind(row["kind"]),
+        role=Role(row["role"]),
+        is_verified=row["is_verified"],
+        is_suspended=row["is_suspended"],
+        encoded=row["encoded"],
+        ledger_salt=row["ledger_salt"],
+    )
 
 
 def _read_code(row: Record) -> MailCode:

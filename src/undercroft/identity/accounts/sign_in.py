@@ -1,12 +1,9 @@
 """Signing in with a password."""
 
-from typing import Final
-from uuid import UUID
-
 from undercroft.identity.accounts.attempts import Attempts
 from undercroft.identity.accounts.errors import WrongPasswordError
 from undercroft.identity.accounts.hashing import HashingPlace, PasswordHasher
-from undercroft.identity.accounts.models import Account, Client, Visitor
+from undercroft.identity.accounts.models import NO_TENANT, Account, Client, Visitor
 from undercroft.identity.accounts.pace import Pace
 from undercroft.identity.accounts.passwords import prepare_password
 from undercroft.identity.accounts.repository import AccountRepository
@@ -17,8 +14,6 @@ from undercroft.kit.database import Database
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger
-
-NO_TENANT: Final = UUID(int=0)
 
 
 class SignIn:
@@ -60,9 +55,7 @@ class SignIn:
         async with self._pace.kept(), self._hasher.place() as place:
             visitor = Visitor(await self._identity.find_tenant_id(tenant_name) or NO_TENANT)
             async with self._database.transaction(visitor) as transaction:
-                account = await self._repository.find_account(
-                    transaction, visitor.tenant_id, email
-                )
+                account = await self._repository.find_account(transaction, visitor.tenant_id, email)
             await self._attempts.take(visitor, email, client)
             secret = prepare_password(password)
             encoded = None if account is None or account.is_suspended else account.encoded

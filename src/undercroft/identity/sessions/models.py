@@ -79,6 +79,10 @@ class SessionOwner:
         """The user: what is done with the session is done as them."""
         return self.user_id
 
+    @property
+    def purpose(self) -> None:
+        """None: it reads nothing under a grant."""
+
 
 @dataclass(frozen=True, slots=True)
 class LockedSession:
