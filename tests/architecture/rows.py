@@ -61,6 +61,10 @@ ROWS: Final = {
         INSERT INTO upload_parts (id, tenant_id, owner_id, upload_id, byte_size, data_key_id, stored_name)
         SELECT u.id, u.tenant_id, u.id, u.id, 1, u.id, sha256('name') FROM users AS u
     """,
+    "outgoing_mail": """
+        INSERT INTO outgoing_mail (id, tenant_id, data_key_id, sealed_message)
+        SELECT u.id, u.tenant_id, u.id, '' FROM users AS u
+    """,
     "collections": """
         INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name)
         SELECT u.id, u.tenant_id, u.id, u.id, '' FROM users AS u
