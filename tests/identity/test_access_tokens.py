@@ -60,7 +60,7 @@ async def test_its_bearer_is_its_user(
     await keep(database, ann)
     principal = await identity.authenticate(TOKEN)
     assert principal == Principal(ann.tenant_id, ann.principal_id, TOKEN_ID, Role.ADMIN)
-    identity.require(principal, Permission.ADMINISTER)
+    await identity.require(principal, Permission.ADMINISTER)
 
 
 async def test_it_carries_what_it_is_scoped_to_and_never_more_than_its_user_may(
@@ -69,11 +69,11 @@ async def test_it_carries_what_it_is_scoped_to_and_never_more_than_its_user_may(
     ann = await make_scope()
     await keep(database, ann, scopes=["ledger:read", "administer", "of a later version"])
     principal = await identity.authenticate(TOKEN)
-    assert principal.scopes == {Permission.READ_LEDGER, Permission.ADMINISTER}
-    identity.require(principal, Permission.READ_LEDGER)
-    for beyond in (Permission.USE, Permission.ADMINISTER):
+    assert principal.scopes == {Permission.LEDGER_READ, Permission.ADMINISTER}
+    await identity.require(principal, Permission.LEDGER_READ)
+    for beyond in (Permission.SEARCH, Permission.ADMINISTER):
         with pytest.raises(ForbiddenError):
-            identity.require(principal, beyond)
+            await identity.require(principal, beyond)
 
 
 async def test_a_service_acts_for_a_user(

@@ -17,6 +17,7 @@ from undercroft.identity.models import (
     Role,
     User,
 )
+from undercroft.identity.permissions import is_allowed
 from undercroft.identity.repository import IdentityRepository
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
@@ -24,14 +25,10 @@ from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.leaves import user_reference
-from undercroft.ledger.models import Act, OperatorScope, Subject
+from undercroft.ledger.models import Act, OperatorScope, Outcome, Subject
 from undercroft.ledger.service import Ledger
 
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
-_GRANTED: Final[dict[Role, frozenset[Permission]]] = {
-    Role.MEMBER: frozenset({Permission.USE, Permission.READ_LEDGER}),
-    Role.ADMIN: frozenset({Permission.USE, Permission.ADMINISTER, Permission.READ_LEDGER}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +75,22 @@ class IdentityService:
             raise UnauthenticatedError
         return principal
 
-    def require(self, principal: Principal, permission: Permission) -> None:
+    async def require(self, principal: Principal, permission: Permission) -> None:
         """The access check of a route; what a caller may do with one object is decided where it is read.
 
         Raises:
-            ForbiddenError: When the principal's role or the scopes of their credential do not grant ``permission``.
+            ForbiddenError: When the principal's kind, role or scopes do not allow it, which is put on record.
         """
-        is_in_scope = principal.scopes is None or permission in principal.scopes
-        if permission not in _GRANTED[principal.role] or not is_in_scope:
-            raise ForbiddenError(permission)
+        if is_allowed(principal, permission):
+            return
+        async with self._database.transaction(principal) as transaction:
+            tenant = await self._ledger.tenant(transaction, principal.tenant_id)
+            # Every permission is a code such as a purpose is.
+            refused = Act(
+                "permission.use", tenant, None, outcome=Outcome.DENIED, purpose=permission
+            )
+            await self._ledger.append(transaction, principal, refused)
+        raise ForbiddenError(permission)
 
     async def issue_key(
         self,
