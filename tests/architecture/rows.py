@@ -150,6 +150,7 @@ READ_ONLY: Final = frozenset(
         "tenant_keys",
         "data_keys",
         "lookup_keys",
+        "outgoing_mail",
         "grants",
         "groups",
         "group_members",
