@@ -1,8 +1,10 @@
 """Accounts over a real database; letters are kept for the test to read, and nobody waits for a beat."""
 
 import re
-from collections.abc import Generator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -17,11 +19,16 @@ from undercroft.identity.models import Principal, Role
 from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.models import SessionTokens
 from undercroft.identity.sessions.service import SessionService
+from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile
+from undercroft.kit.crypto.row_keys import RowKeys
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.ids import IdSource
 from undercroft.kit.mail.message import Message
 from undercroft.ledger.service import Ledger
+from undercroft.mail.service import MailQueue
+from undercroft.vault.keys.service import KeyRing
 
 CHEAP = HashCost(iterations=1, lanes=1, kibibytes=32)
 PASSWORD = "a quiet stair to the cellar"
@@ -30,15 +37,16 @@ LAPTOP = Client("203.0.113.7", "Firefox")
 PHONE = Client("198.51.100.9", "Safari")
 
 
-class Letterbox:
-    """What was to be sent, the oldest first; also what a transaction put here that came to nothing."""
+class Letterbox(MailQueue):
+    """The real queue, which remembers what was put into it, the oldest first; also what came to nothing after that."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: RowKeys, queue: JobQueue, ids: IdSource) -> None:
+        super().__init__(keys, queue, ids)
         self.letters: list[Message] = []
 
-    async def enqueue(self, transaction: Transaction, scope: Scope, message: Message) -> None:
-        del transaction, scope
+    async def send(self, transaction: Transaction, scope: Scope, message: Message) -> UUID:
         self.letters.append(message)
+        return await super().send(transaction, scope, message)
 
     def code(self, to: str) -> str:
         """The code in the newest letter to somebody."""
@@ -86,8 +94,10 @@ class Parts:
 
 
 @pytest.fixture
-def parts(database: Database) -> Generator[Parts]:
-    ids, clock, post, beats = IdSource(), SystemClock(), Letterbox(), Beats()
+async def parts(database: Database, tmp_path: Path) -> AsyncGenerator[Parts]:
+    ids, clock, beats = IdSource(), SystemClock(), Beats()
+    keys = KeyRing(await KeyFile.open(tmp_path / "provider.key"), ids)
+    post = Letterbox(keys, JobQueue(ids), ids)
     ledger = Ledger(database, ids, clock)
     identity = IdentityService(database, ledger, ids, clock)
     sessions = SessionService(database, ledger, ids)

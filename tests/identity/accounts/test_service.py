@@ -100,10 +100,10 @@ async def test_signing_up_is_closed_until_an_admin_opens_it(
     for tenant in ("acme", "not there"):
         with pytest.raises(SignUpClosedError):
             await parts.mailing.sign_up(tenant, ANN, LAPTOP)
-    assert not await parts.accounts.find_sign_up_policy(admin)
-    await parts.accounts.update_sign_up_policy(admin, allows=True)
-    await parts.accounts.update_sign_up_policy(admin, allows=True)
-    assert await parts.accounts.find_sign_up_policy(admin)
+    assert not await parts.accounts.is_sign_up_open(admin)
+    await parts.accounts.open_sign_up(admin)
+    await parts.accounts.open_sign_up(admin)
+    assert await parts.accounts.is_sign_up_open(admin)
     await parts.mailing.sign_up("acme", ANN, LAPTOP)
     assert await owner.fetchval("SELECT count(*) FROM users WHERE email = $1", ANN) == 0
     await parts.accounts.use_password_code(parts.post.code(ANN), PASSWORD, LAPTOP)
@@ -125,12 +125,12 @@ async def test_a_code_to_sign_up_is_void_once_that_is_closed_or_the_person_has_a
     parts: Parts,
 ) -> None:
     admin = await make_admin(parts)
-    await parts.accounts.update_sign_up_policy(admin, allows=True)
+    await parts.accounts.open_sign_up(admin)
     await parts.mailing.sign_up("acme", ANN, LAPTOP)
-    await parts.accounts.update_sign_up_policy(admin, allows=False)
+    await parts.accounts.close_sign_up(admin)
     with pytest.raises(SignUpClosedError):
         await parts.accounts.use_password_code(parts.post.code(ANN), PASSWORD, LAPTOP)
-    await parts.accounts.update_sign_up_policy(admin, allows=True)
+    await parts.accounts.open_sign_up(admin)
     await parts.make_person(BOB)
     await parts.mailing.sign_up("acme", "eve@example.org", LAPTOP)
     await parts.mailing.sign_up("acme", "eve@example.org", LAPTOP)
@@ -147,7 +147,7 @@ async def test_a_code_to_sign_up_is_void_once_that_is_closed_or_the_person_has_a
 
 async def test_who_has_an_account_and_signs_up_gets_a_code_for_a_new_password(parts: Parts) -> None:
     admin = await make_admin(parts)
-    await parts.accounts.update_sign_up_policy(admin, allows=True)
+    await parts.accounts.open_sign_up(admin)
     await parts.make_person(ANN)
     await parts.mailing.sign_up("acme", ANN, LAPTOP)
     assert "password is the same" in parts.post.letters[-1].text
@@ -175,7 +175,7 @@ async def test_a_sign_up_code_is_good_once_even_at_the_same_time(
     parts: Parts, database: Database, owner: AnyConnection
 ) -> None:
     admin = await make_admin(parts)
-    await parts.accounts.update_sign_up_policy(admin, allows=True)
+    await parts.accounts.open_sign_up(admin)
     await parts.mailing.sign_up("acme", ANN, LAPTOP)
     code = parts.post.code(ANN)
     async with owner.transaction():

@@ -1,21 +1,12 @@
 """What is written to people about their accounts: short, saying who asked, and what to do if it was not they."""
 
-from typing import Final, Protocol
+from typing import Final
 
 from undercroft.identity.accounts.models import Account
-from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.mail.message import Message
 
 _SUBJECT_NAME: Final = 100
 """Characters of a tenant's name in a subject."""
-
-
-class MailQueue(Protocol):
-    """Where letters are put in the transaction that causes them, to be sent once it has committed."""
-
-    async def enqueue(self, transaction: Transaction, scope: Scope, message: Message) -> None:
-        """Send a message if and only if the transaction commits."""
-        ...
 
 
 def invitation(tenant_name: str, to: str, inviter: str, code: str) -> Message:

@@ -4,7 +4,6 @@ from undercroft.identity.accounts import letters
 from undercroft.identity.accounts.attempts import Attempts
 from undercroft.identity.accounts.codes import Codes
 from undercroft.identity.accounts.errors import SignUpClosedError
-from undercroft.identity.accounts.letters import MailQueue
 from undercroft.identity.accounts.models import (
     NO_TENANT,
     Account,
@@ -16,11 +15,12 @@ from undercroft.identity.accounts.models import (
 from undercroft.identity.accounts.pace import Pace
 from undercroft.identity.accounts.repository import AccountRepository
 from undercroft.identity.service import IdentityService
-from undercroft.kit.database import Database, Transaction
+from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.mail.message import check_address
 from undercroft.ledger.leaves import user_reference
-from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.models import Act, ActorScope, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.mail.service import MailQueue
 
 
 class Mailing:
@@ -79,11 +79,13 @@ class Mailing:
             visitor = await self._visit(tenant_name)
             await self._attempts.take_mail(visitor, client)
             async with self._database.transaction(visitor) as transaction:
-                if not await self._repository.find_sign_up_policy(transaction, visitor.tenant_id):
+                admin_id = await self._repository.find_sign_up_admin(transaction, visitor.tenant_id)
+                if admin_id is None:
                     raise SignUpClosedError
                 account = await self._repository.find_account(transaction, visitor.tenant_id, email)
                 if account is None:
-                    await self._send_sign_up(transaction, visitor, tenant_name, email)
+                    sender = ActorScope(visitor.tenant_id, admin_id)
+                    await self._send_sign_up(transaction, sender, tenant_name, email)
             if account is not None:
                 await self._send_reset(account)
 
@@ -91,14 +93,12 @@ class Mailing:
         return Visitor(await self._identity.find_tenant_id(tenant_name) or NO_TENANT)
 
     async def _send_sign_up(
-        self, transaction: Transaction, visitor: Visitor, tenant_name: str, email: str
+        self, transaction: Transaction, sender: Scope, tenant_name: str, email: str
     ) -> None:
         wanted = MailCode(CodePurpose.SIGN_UP, None, email)
-        code = await self._codes.issue(transaction, visitor.tenant_id, wanted)
+        code = await self._codes.issue(transaction, sender.tenant_id, wanted)
         if code is not None:
-            await self._mail.enqueue(
-                transaction, visitor, letters.sign_up(tenant_name, email, code)
-            )
+            await self._mail.send(transaction, sender, letters.sign_up(tenant_name, email, code))
 
     async def _send_reset(self, account: Account) -> None:
         async with self._database.transaction(account) as transaction:
@@ -112,7 +112,7 @@ class Mailing:
             code = await self._codes.issue(transaction, account.tenant_id, wanted)
             if code is None:
                 return
-            await self._mail.enqueue(transaction, account, letters.password_reset(account, code))
+            await self._mail.send(transaction, account, letters.password_reset(account, code))
             subject = Subject(user_reference(account.id), account.ledger_salt)
             act = Act("account.request_password", subject, account.id)
             await self._ledger.append(transaction, account, act)

@@ -54,11 +54,14 @@ RETURNING id;
 -- name: verify_email :exec
 UPDATE users SET email_verified_at = now() WHERE tenant_id = $1 AND id = $2 AND email_verified_at IS NULL;
 
--- name: find_sign_up_policy :value
-SELECT allows_sign_up FROM tenants WHERE id = $1;
+-- name: find_sign_up_admin :value
+SELECT admin_id FROM open_sign_ups WHERE tenant_id = $1;
 
--- name: update_sign_up_policy :exec
-UPDATE tenants SET allows_sign_up = $2 WHERE id = $1 AND allows_sign_up <> $2;
+-- name: open_sign_up :exec
+INSERT INTO open_sign_ups (tenant_id, admin_id) VALUES ($1, $2) ON CONFLICT (tenant_id) DO NOTHING;
+
+-- name: close_sign_up :exec
+DELETE FROM open_sign_ups WHERE tenant_id = $1;
 
 -- name: insert_code :exec
 INSERT INTO mail_codes (id, tenant_id, user_id, email, purpose, code_hash, expires_at)

@@ -78,15 +78,22 @@ class AccountRepository:
             > 0
         )
 
-    async def find_sign_up_policy(self, transaction: Transaction, tenant_id: UUID) -> bool:
-        """Whether people may make accounts by themselves; False for a tenant that is not there."""
-        return bool(await _QUERIES.value(transaction, "find_sign_up_policy", tenant_id))
+    async def find_sign_up_admin(self, transaction: Transaction, tenant_id: UUID) -> UUID | None:
+        """The admin who lets people make accounts in the tenant by themselves; None where nobody does."""
+        return cast(
+            "UUID | None", await _QUERIES.value(transaction, "find_sign_up_admin", tenant_id)
+        )
 
-    async def update_sign_up_policy(
-        self, transaction: Transaction, tenant_id: UUID, *, allows: bool
-    ) -> bool:
-        """Let people make accounts by themselves, or not; False when it was so."""
-        return await _QUERIES.execute(transaction, "update_sign_up_policy", tenant_id, allows) > 0
+    async def open_sign_up(self, transaction: Transaction, scope: Scope) -> bool:
+        """Let people make accounts in the tenant by themselves; False when they may."""
+        return (
+            await _QUERIES.execute(transaction, "open_sign_up", scope.tenant_id, scope.principal_id)
+            > 0
+        )
+
+    async def close_sign_up(self, transaction: Transaction, tenant_id: UUID) -> bool:
+        """Let them no longer; False when they may not."""
+        return await _QUERIES.execute(transaction, "close_sign_up", tenant_id) > 0
 
     async def insert_code(
         self,

@@ -12,7 +12,6 @@ from undercroft.identity.accounts.errors import (
     WrongCodeError,
 )
 from undercroft.identity.accounts.hashing import PasswordHasher
-from undercroft.identity.accounts.letters import MailQueue
 from undercroft.identity.accounts.models import (
     Account,
     Client,
@@ -33,6 +32,7 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import USER_PREFIX, Act, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.mail.service import MailQueue
 
 
 class AccountService:
@@ -144,7 +144,7 @@ class AccountService:
             code = await self._codes.issue(transaction, account.tenant_id, wanted)
             if code is not None:
                 letter = letters.verification(account, code)
-                await self._mail.enqueue(transaction, principal, letter)
+                await self._mail.send(transaction, principal, letter)
 
     async def use_verification_code(self, text: str) -> None:
         """Verify an address by a code from a mail.
@@ -184,25 +184,33 @@ class AccountService:
             code = await self._codes.issue(transaction, admin.tenant_id, wanted)
             if code is not None:
                 letter = letters.invitation(account.tenant_name, account.email, inviter.email, code)
-                await self._mail.enqueue(transaction, admin, letter)
+                await self._mail.send(transaction, admin, letter)
             await self._record(transaction, admin, "account.invite", account)
 
-    async def find_sign_up_policy(self, scope: Scope) -> bool:
+    async def is_sign_up_open(self, scope: Scope) -> bool:
         """Whether people may make accounts in the tenant by themselves."""
         async with self._database.transaction(scope) as transaction:
-            return await self._repository.find_sign_up_policy(transaction, scope.tenant_id)
+            admin_id = await self._repository.find_sign_up_admin(transaction, scope.tenant_id)
+        return admin_id is not None
 
-    async def update_sign_up_policy(self, admin: Principal, *, allows: bool) -> None:
-        """Let people make accounts in the tenant by themselves, or not."""
+    async def open_sign_up(self, admin: Principal) -> None:
+        """Let people make accounts in the tenant by themselves; mails to them go out in the admin's name."""
         async with self._database.transaction(admin) as transaction:
-            changed = await self._repository.update_sign_up_policy(
-                transaction, admin.tenant_id, allows=allows
-            )
-            if changed:
-                tenant = await self._ledger.tenant(transaction, admin.tenant_id)
-                purpose = "open" if allows else "closed"
-                act = Act("tenant.change_sign_up", tenant, None, purpose=purpose)
-                await self._ledger.append(transaction, admin, act)
+            if await self._repository.open_sign_up(transaction, admin):
+                await self._record_sign_up(transaction, admin, "open")
+
+    async def close_sign_up(self, admin: Principal) -> None:
+        """Have people invited again. Codes that were sent to sign up are void from now on."""
+        async with self._database.transaction(admin) as transaction:
+            if await self._repository.close_sign_up(transaction, admin.tenant_id):
+                await self._record_sign_up(transaction, admin, "closed")
+
+    async def _record_sign_up(
+        self, transaction: Transaction, admin: Principal, purpose: str
+    ) -> None:
+        tenant = await self._ledger.tenant(transaction, admin.tenant_id)
+        act = Act("tenant.change_sign_up", tenant, None, purpose=purpose)
+        await self._ledger.append(transaction, admin, act)
 
     async def _get(self, transaction: Transaction, scope: Scope, user_id: UUID) -> Account:
         account = await self._repository.find_account_by_id(transaction, scope.tenant_id, user_id)
@@ -237,7 +245,7 @@ class AccountService:
         return await self._get(transaction, visitor, user_id)
 
     async def _sign_up(self, transaction: Transaction, visitor: Visitor, email: str) -> Account:
-        if not await self._repository.find_sign_up_policy(transaction, visitor.tenant_id):
+        if await self._repository.find_sign_up_admin(transaction, visitor.tenant_id) is None:
             raise SignUpClosedError
         user_id = self._ids.new()
         is_new = await self._repository.insert_user(transaction, visitor.tenant_id, user_id, email)
@@ -260,7 +268,7 @@ class AccountService:
         await self._repository.delete_codes(transaction, account.tenant_id, account.id)
         await self._sessions.end_all_but(transaction, account, kept, EndReason.PASSWORD_CHANGED)
         if account.encoded is not None:
-            await self._mail.enqueue(transaction, account, letters.password_changed(account))
+            await self._mail.send(transaction, account, letters.password_changed(account))
 
     async def _verify(self, transaction: Transaction, account: Account) -> None:
         if await self._repository.verify_email(transaction, account):

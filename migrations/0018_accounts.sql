@@ -1,8 +1,13 @@
 -- Accounts of people: passwords, sessions, codes sent by mail, and how often somebody has tried.
 
--- Whether people may make accounts by themselves. They are invited, unless an admin says otherwise.
-ALTER TABLE tenants ADD COLUMN allows_sign_up boolean NOT NULL DEFAULT false;
-GRANT UPDATE (allows_sign_up) ON tenants TO undercroft_app;
+-- Where there is a row, people may make accounts by themselves; elsewhere they are invited. It names the admin who said so:
+-- in their name the mails go out to those who are nobody yet.
+CREATE TABLE open_sign_ups (
+    tenant_id uuid PRIMARY KEY,
+    admin_id uuid NOT NULL,
+    opened_at timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (tenant_id, admin_id) REFERENCES users (tenant_id, id) ON DELETE CASCADE
+);
 
 -- When the user proved that mail to the address reaches them. Nothing that is shared with an address works before.
 ALTER TABLE users
@@ -87,7 +92,7 @@ DO $$
 DECLARE
     table_name text;
 BEGIN
-    FOREACH table_name IN ARRAY ARRAY['passwords', 'sessions', 'mail_codes', 'attempts'] LOOP
+    FOREACH table_name IN ARRAY ARRAY['open_sign_ups', 'passwords', 'sessions', 'mail_codes', 'attempts'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', table_name);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', table_name);
         EXECUTE format(
@@ -98,6 +103,7 @@ BEGIN
     END LOOP;
 END
 $$;
+GRANT SELECT, INSERT, DELETE ON open_sign_ups TO undercroft_app;
 GRANT SELECT, INSERT, UPDATE (encoded, changed_at), DELETE ON passwords TO undercroft_app;
 GRANT SELECT, INSERT, UPDATE (
     token_hash, former_hash, former_salt, refreshed_at, expires_at, ended_at, end_reason
