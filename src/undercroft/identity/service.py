@@ -92,6 +92,11 @@ class IdentityService:
             await self._ledger.append(transaction, principal, refused)
         raise ForbiddenError(permission)
 
+    async def find_tenant_id(self, name: str) -> UUID | None:
+        """The tenant of that name, for whoever has shown nothing yet."""
+        async with self._database.transaction_without_scope() as transaction:
+            return await self._repository.find_tenant(transaction, name)
+
     async def issue_key(
         self,
         tenant_name: str,
