@@ -15,9 +15,9 @@ from undercroft import cli
 from undercroft.commands import serve
 from undercroft.http.app import create_application
 from undercroft.http.health import ReadinessCheck
+from undercroft.kit.batches import Batches
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import NotFoundError, UndercroftError
-from undercroft.kit.groups import Groups
 from undercroft.kit.settings import Settings
 from undercroft.vault.records.models import Record
 from undercroft.vault.records.service import RecordService
@@ -38,7 +38,7 @@ _READ = """
 SELECT id, owner_id, data, created_at FROM plain_records WHERE id = ANY($1::uuid[]) AND owner_id = current_principal()
 """
 
-_LARGEST_GROUP = 16
+_LARGEST_BATCH = 16
 
 
 class PlainRecords(RecordService):
@@ -46,13 +46,13 @@ class PlainRecords(RecordService):
 
     def __init__(self, database: Database) -> None:
         self._plain = database
-        self._groups: Groups[Scope, UUID, Record] = Groups(self._read_group, _LARGEST_GROUP)
+        self._batches: Batches[Scope, UUID, Record] = Batches(self._read_batch, _LARGEST_BATCH)
 
     async def get(self, scope: Scope, record_id: UUID, version: int | None = None) -> Record:
         del version  # it has one
-        return await self._groups.ask(scope, record_id)
+        return await self._batches.ask(scope, record_id)
 
-    async def _read_group(
+    async def _read_batch(
         self, scope: Scope, wanted: Sequence[UUID]
     ) -> list[Record | UndercroftError]:
         async with self._plain.transaction(scope) as transaction:

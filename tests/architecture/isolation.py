@@ -38,6 +38,7 @@ TENANT_COLUMNS: Final = {"tenants": "id"}
 
 SECURITY_DEFINERS: Final = {
     "authenticate_api_key": "before a key is known, nothing tells which tenant is asking",
+    "authenticate_access_token": "the same before a token is known",
     "find_tenant": "`keys create` looks its tenant up by name before it has one",
     "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",
     "search_records": "the same for the GIN index over plain fields",

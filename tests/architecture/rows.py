@@ -28,6 +28,16 @@ ROWS: Final = {
         INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash)
         SELECT u.id, u.tenant_id, u.id, 'uk_00000000', sha256(uuid_send(u.id)) FROM users AS u
     """,
+    "access_tokens": """
+        INSERT INTO access_tokens (id, tenant_id, user_id, token_hash, expires_at)
+        SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), now() FROM users AS u
+    """,
+    "groups": """
+        INSERT INTO groups (id, tenant_id, name) SELECT u.id, u.tenant_id, 'readers' FROM users AS u
+    """,
+    "group_members": """
+        INSERT INTO group_members (tenant_id, group_id, user_id) SELECT u.tenant_id, u.id, u.id FROM users AS u
+    """,
     "blobs": """
         INSERT INTO blobs (
             id, tenant_id, owner_id, digest, byte_size, media_type, data_key_id, sealed_sha256, stored_name
@@ -105,6 +115,10 @@ ROWS: Final = {
         INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource)
         SELECT u.id, u.tenant_id, u.id, 'completed', u.id, '' FROM users AS u
     """,
+    "grants": """
+        INSERT INTO grants (id, tenant_id, document_id, grantor_id, user_id, actions)
+        SELECT u.id, u.tenant_id, u.id, u.id, u.id, ARRAY['read'] FROM users AS u
+    """,
     "response_passages": """
         INSERT INTO response_passages (
             tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
@@ -132,6 +146,9 @@ READ_ONLY: Final = frozenset(
         "tenant_keys",
         "data_keys",
         "lookup_keys",
+        "grants",
+        "groups",
+        "group_members",
         "ledger_keys",
         "ledger_pending",
         "schemas",

@@ -108,9 +108,9 @@ async def test_two_requests_with_one_key_do_not_wait_for_each_other(
         database.transaction_without_scope() as second,
     ):
         async with asyncio.timeout(PATIENCE):
-            assert await REPOSITORY.find_principal(first, key_hash) == issued.principal
+            assert await REPOSITORY.find_key_holder(first, key_hash) == issued.principal
             # The first has marked the key as used and has not committed.
-            assert await REPOSITORY.find_principal(second, key_hash) == issued.principal
+            assert await REPOSITORY.find_key_holder(second, key_hash) == issued.principal
 
 
 async def test_use_is_noted_again_after_a_minute(

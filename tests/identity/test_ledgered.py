@@ -57,8 +57,8 @@ async def test_tenants_users_roles_and_keys_are_the_operators_acts(
     assert {(entry.actor_id, entry.on_behalf_of) for entry in entries} == {(OPERATOR_ID, None)}
     assert [entry.owner_id for entry in entries] == [None, *[ann.user_id] * 7]
     assert entries[1].resource == entries[4].resource == f"user_{ann.user_id.hex}"
-    assert entries[2].resource == f"key_{ann.key_id.hex}"
-    assert entries[3].resource == entries[7].resource == f"key_{again.principal.key_id.hex}"
+    assert entries[2].resource == f"key_{ann.credential_id.hex}"
+    assert entries[3].resource == entries[7].resource == f"key_{again.principal.credential_id.hex}"
     seen = await audit(database, ann.tenant_id, ann.user_id)
     assert [entry.id for entry in seen] == [entry.id for entry in entries[1:]]
 

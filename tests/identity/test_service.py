@@ -25,7 +25,7 @@ async def test_a_key_is_its_users_until_it_is_revoked(identity: IdentityService)
     issued = await identity.issue_key("acme", "Ann@Example.org", Role.ADMIN, None)
     principal = await identity.authenticate(issued.secret)
     assert principal == issued.principal
-    identity.require(principal, Permission.ADMINISTER)
+    await identity.require(principal, Permission.ADMINISTER)
     await identity.revoke_key("acme", issued.secret.rpartition("_")[0][:11])
     with pytest.raises(UnauthenticatedError):
         await identity.authenticate(issued.secret)
@@ -45,9 +45,9 @@ async def test_what_is_no_key_is_unknown(identity: IdentityService, presented: s
 
 async def test_a_member_may_not_administer(identity: IdentityService) -> None:
     issued = await identity.issue_key("acme", "ann@example.org", None, None)
-    identity.require(issued.principal, Permission.USE)
+    await identity.require(issued.principal, Permission.DOCUMENTS_WRITE)
     with pytest.raises(ForbiddenError):
-        identity.require(issued.principal, Permission.ADMINISTER)
+        await identity.require(issued.principal, Permission.ADMINISTER)
 
 
 async def test_commands_at_once_make_one_tenant_and_one_user(identity: IdentityService) -> None:

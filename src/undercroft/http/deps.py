@@ -162,11 +162,7 @@ def authorised(permission: Permission) -> Callable[..., Awaitable[Principal]]:
         _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     ) -> Principal:
         principal = cast("Principal", request.state.principal)
-        services.identity.require(principal, permission)
+        await services.identity.require(principal, permission)
         return principal
 
     return check
-
-
-Caller = Annotated[Principal, Depends(authorised(Permission.USE))]
-LedgerCaller = Annotated[Principal, Depends(authorised(Permission.READ_LEDGER))]

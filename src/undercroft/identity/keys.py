@@ -1,8 +1,8 @@
-"""API keys: how they look, and what of them is stored.
+"""API keys and access tokens: how they look, and what of them is stored.
 
-``uk_`` + 8 characters that may be shown + ``_`` + 43 that may not. The secret part has 256 random bits, so a plain
-SHA-256 is enough to store: there is nothing to guess that stretching would slow down. The look-up is by that hash,
-which takes equally long for a wrong key as for a right one.
+A key is ``uk_`` + 8 characters that may be shown + ``_`` + 43 that may not; a token ``ut_`` + 43 that may not. Its
+secret part has 256 random bits, so a plain SHA-256 is enough to store: there is nothing to guess that stretching would
+slow down. The look-up is by that hash, which takes equally long for a wrong key as for a right one.
 """
 
 import base64
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _FORMAT: Final = re.compile(r"uk_[0-9a-z]{8}_[0-9A-Za-z_-]{43}")
+_TOKEN_FORMAT: Final = re.compile(r"ut_[0-9A-Za-z_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,21 @@ def make_key(entropy: Callable[[int], bytes]) -> NewKey:
     return NewKey(secret, f"uk_{visible}", hash_key(secret))
 
 
+def make_access_token(entropy: Callable[[int], bytes]) -> str:
+    """Make an access token from 32 random bytes; :func:`hash_key` gives what is stored of it."""
+    return f"ut_{base64.urlsafe_b64encode(entropy(32)).decode().rstrip('=')}"
+
+
 def hash_key(secret: str) -> bytes:
-    """What is stored of a key: 32 bytes."""
+    """What is stored of a key or a token: 32 bytes."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def is_well_formed(presented: str) -> bool:
     """Whether a presented key could be one of ours, so that rubbish never reaches the database."""
     return _FORMAT.fullmatch(presented) is not None
+
+
+def is_access_token(presented: str) -> bool:
+    """Whether it could be one of our access tokens."""
+    return _TOKEN_FORMAT.fullmatch(presented) is not None

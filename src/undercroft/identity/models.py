@@ -16,25 +16,85 @@ class Role(StrEnum):
     MEMBER = "member"
 
 
-class Permission(StrEnum):
-    """What a route asks of its caller. Every route names exactly one."""
+class Kind(StrEnum):
+    """What sort of principal acts."""
 
-    USE = "use"
-    """Work with what one owns."""
-    ADMINISTER = "administer"
-    """See and mend the tenant's operation."""
-    READ_LEDGER = "ledger:read"
+    PERSON = "person"
+    GUEST = "guest"
+    """A person from outside, invited to single things; not one of "everyone in the tenant"."""
+    SERVICE = "service"
+    """A program of the tenant's."""
+    LINK = "link"
+    """Whoever holds the token of a share link."""
+
+
+class Permission(StrEnum):
+    """What a route asks of its caller, and what a credential can be narrowed to (its *scopes*).
+
+    Every route names exactly one. What may be done with one object is decided where the object is read.
+    """
+
+    DOCUMENTS_READ = "documents:read"
+    """List and read documents, their versions and content, jobs and usage."""
+    DOCUMENTS_WRITE = "documents:write"
+    """Upload, change, trash and erase documents."""
+    COLLECTIONS_READ = "collections:read"
+    """List vector stores and their files."""
+    COLLECTIONS_WRITE = "collections:write"
+    """Make, change and delete vector stores; add and remove files."""
+    RECORDS_READ = "records:read"
+    """Read and search records and their schemas."""
+    RECORDS_WRITE = "records:write"
+    """Make, change, lock and delete records."""
+    SCHEMAS_WRITE = "schemas:write"
+    """Make, change and delete schemas, and migrate their records."""
+    SEARCH = "search"
+    """Search vector stores."""
+    RESPONSES_READ = "responses:read"
+    """Read kept answers."""
+    RESPONSES_WRITE = "responses:write"
+    """Ask for answers, which search the vector stores that the request names; delete kept ones."""
+    MODELS = "models"
+    """List models and make embeddings."""
+    SHARING_READ = "sharing:read"
+    """See who may see what, and why."""
+    SHARING_WRITE = "sharing:write"
+    """Grant and revoke, ask and answer, consent and withdraw."""
+    AUDIT_READ = "audit:read"
+    """Read the audit: of what one owns and did; for admins, the tenant's."""
+    LEDGER_READ = "ledger:read"
     """Mirror the tenant's log: its tiles and entries, which name nobody (docs/ledger.md)."""
+    MEMBERS_READ = "members:read"
+    """See oneself and the groups one is in; for admins, everybody and every group."""
+    MEMBERS_WRITE = "members:write"
+    """Manage users, services and groups."""
+    KEYS = "keys"
+    """List, make and revoke one's own API keys; for admins, a service's."""
+    ACT_FOR_USERS = "act_for_users"
+    """Exchange a user's token for one with which a service acts for them."""
+    ADMINISTER = "administer"
+    """See and mend the tenant's operation, such as legal holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a request acts as; the scope of its transactions."""
+    """Who a request acts as; the scope of its transactions.
+
+    Attributes:
+        credential_id: The API key or access token that was presented.
+        actor_id: The service that acts for the user, where one does.
+        scopes: What of the user's rights the credential carries; None for all.
+        purpose: What the request is for, as its caller states it.
+    """
 
     tenant_id: UUID
     user_id: UUID
-    key_id: UUID
+    credential_id: UUID
     role: Role
+    kind: Kind = Kind.PERSON
+    actor_id: UUID | None = None
+    scopes: frozenset[Permission] | None = None
+    purpose: str | None = None
 
     @property
     def principal_id(self) -> UUID:
@@ -59,6 +119,10 @@ class UserScope:
 
     tenant_id: UUID
     principal_id: UUID
+
+    @property
+    def purpose(self) -> None:
+        """None: operators read under no grant."""
 
 
 @dataclass(frozen=True, slots=True)

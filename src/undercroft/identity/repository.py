@@ -7,22 +7,28 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.identity.keys import NewKey
-from undercroft.identity.models import Principal, RevokedKey, Role, User
+from undercroft.identity.models import Kind, Permission, Principal, RevokedKey, Role, User
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import AnyConnection, load_queries
 
 _QUERIES: Final = load_queries("undercroft.identity")
+_KNOWN: Final = frozenset[str](Permission)
 
 
 class IdentityRepository:
     """Reads and writes tenants, users and keys."""
 
-    async def find_principal(self, connection: AnyConnection, key_hash: bytes) -> Principal | None:
-        """The principal behind a valid key; marks the key as used."""
+    async def find_key_holder(self, connection: AnyConnection, key_hash: bytes) -> Principal | None:
+        """The principal behind a valid API key; marks the key as used."""
         row = await _QUERIES.maybe(connection, "authenticate_api_key", key_hash)
-        if row is None:
-            return None
-        return Principal(row["tenant_id"], row["user_id"], row["key_id"], Role(row["role"]))
+        return None if row is None else _read_principal(row)
+
+    async def find_token_holder(
+        self, connection: AnyConnection, token_hash: bytes
+    ) -> Principal | None:
+        """The principal behind a valid access token."""
+        row = await _QUERIES.maybe(connection, "authenticate_access_token", token_hash)
+        return None if row is None else _read_principal(row)
 
     async def find_tenant(self, transaction: Transaction, name: str) -> UUID | None:
         """The id of the tenant with that name."""
@@ -75,6 +81,20 @@ class IdentityRepository:
         """Revoke the tenant's keys with that visible prefix; empty when there is none."""
         rows = await _QUERIES.many(transaction, "revoke_api_keys", prefix)
         return [RevokedKey(row["id"], row["user_id"], row["ledger_salt"]) for row in rows]
+
+
+def _read_principal(row: Record) -> Principal:
+    scopes: list[str] | None = row["scopes"]
+    return Principal(
+        tenant_id=row["tenant_id"],
+        user_id=row["user_id"],
+        credential_id=row["credential_id"],
+        role=Role(row["role"]),
+        kind=Kind(row["kind"]),
+        actor_id=row["actor_id"],
+        # A scope that a later version has and this one does not know grants nothing here.
+        scopes=None if scopes is None else frozenset(map(Permission, _KNOWN.intersection(scopes))),
+    )
 
 
 def _read_user(row: Record) -> User:

@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.identity.errors import ForbiddenError, UnauthenticatedError
-from undercroft.identity.keys import hash_key, is_well_formed, make_key
+from undercroft.identity.keys import hash_key, is_access_token, is_well_formed, make_key
 from undercroft.identity.models import (
     KEY_PREFIX,
     Permission,
@@ -17,6 +17,7 @@ from undercroft.identity.models import (
     Role,
     User,
 )
+from undercroft.identity.permissions import is_allowed
 from undercroft.identity.repository import IdentityRepository
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
@@ -24,14 +25,10 @@ from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.leaves import user_reference
-from undercroft.ledger.models import Act, OperatorScope, Subject
+from undercroft.ledger.models import Act, OperatorScope, Outcome, Subject
 from undercroft.ledger.service import Ledger
 
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
-_GRANTED: Final[dict[Role, frozenset[Permission]]] = {
-    Role.MEMBER: frozenset({Permission.USE, Permission.READ_LEDGER}),
-    Role.ADMIN: frozenset({Permission.USE, Permission.ADMINISTER, Permission.READ_LEDGER}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +58,39 @@ class IdentityService:
         self._repository = IdentityRepository()
 
     async def authenticate(self, secret: str) -> Principal:
-        """The principal behind a key.
+        """The principal behind an API key or an access token.
 
         Raises:
-            UnauthenticatedError: When the key is unknown, expired or revoked.
+            UnauthenticatedError: When it is unknown, expired or revoked, or its user suspended.
         """
-        if not is_well_formed(secret):
+        if is_well_formed(secret):
+            find = self._repository.find_key_holder
+        elif is_access_token(secret):
+            find = self._repository.find_token_holder
+        else:
             raise UnauthenticatedError
         async with self._database.statement_without_scope() as connection:
-            principal = await self._repository.find_principal(connection, hash_key(secret))
+            principal = await find(connection, hash_key(secret))
         if principal is None:
             raise UnauthenticatedError
         return principal
 
-    def require(self, principal: Principal, permission: Permission) -> None:
+    async def require(self, principal: Principal, permission: Permission) -> None:
         """The access check of a route; what a caller may do with one object is decided where it is read.
 
         Raises:
-            ForbiddenError: When the principal's role does not grant ``permission``.
+            ForbiddenError: When the principal's kind, role or scopes do not allow it, which is put on record.
         """
-        if permission not in _GRANTED[principal.role]:
-            raise ForbiddenError(permission)
+        if is_allowed(principal, permission):
+            return
+        async with self._database.transaction(principal) as transaction:
+            tenant = await self._ledger.tenant(transaction, principal.tenant_id)
+            # Every permission is a code such as a purpose is.
+            refused = Act(
+                "permission.use", tenant, None, outcome=Outcome.DENIED, purpose=permission
+            )
+            await self._ledger.append(transaction, principal, refused)
+        raise ForbiddenError(permission)
 
     async def issue_key(
         self,

@@ -1,4 +1,4 @@
-"""Reading in groups, stepped: each record is authorised and on record by itself, and released after the commit."""
+"""Reading in batches, stepped: each record is authorised and on record by itself, and released after the commit."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -68,7 +68,7 @@ async def read_as(cabinet: Cabinet, scope: Member, record_id: UUID, request_id: 
 async def read_together(
     cabinet: Cabinet, held: HeldDatabase, scope: Member, record_ids: Sequence[UUID]
 ) -> list[Record | BaseException]:
-    """Read in one group: those that come while another record is being read."""
+    """Read in one batch: those that come while another record is being read."""
     gate = held.before = Gate()
     decoy = asyncio.create_task(cabinet.records.get(scope, record_ids[0]))
     await gate.wait_until_reached()
@@ -143,7 +143,7 @@ async def test_nothing_is_released_that_cannot_be_put_on_record(
     await owner.close()
 
 
-async def test_in_a_group_each_is_authorised_by_itself(
+async def test_in_a_batch_each_is_authorised_by_itself(
     cabinet: Cabinet, held: HeldDatabase, make_scope: MakeScope
 ) -> None:
     ann = await make_scope()
@@ -160,7 +160,7 @@ async def test_in_a_group_each_is_authorised_by_itself(
     }
 
 
-async def test_a_damaged_record_hides_no_other_of_its_group(
+async def test_a_damaged_record_hides_no_other_of_its_batch(
     cabinet: Cabinet, held: HeldDatabase, make_scope: MakeScope, database_urls: DatabaseUrls
 ) -> None:
     ann = await make_scope()
@@ -215,7 +215,7 @@ async def test_a_key_that_is_destroyed_while_a_reading_waits_opens_nothing(
         await reading
 
 
-async def test_a_group_reads_the_versions_that_are_asked_for(
+async def test_a_batch_reads_the_versions_that_are_asked_for(
     cabinet: Cabinet, make_scope: MakeScope
 ) -> None:
     ann = await make_scope()

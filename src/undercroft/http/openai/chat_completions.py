@@ -12,7 +12,8 @@ from undercroft.chat.answering import Answered, AnswerEvent, Question, Searched
 from undercroft.chat.citations import Citation
 from undercroft.chat.providers.protocol import Passage, TextDelta, Usage
 from undercroft.chat.responses.events import render_citation
-from undercroft.http.deps import AuthenticatedRoute, Caller, Services, ServicesDependency
+from undercroft.http.callers import ResponseWriter
+from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.openai.contract import EVENT_STREAM, errors
@@ -185,7 +186,10 @@ class _Completion:
     responses={200: EVENT_STREAM, **errors(404, 429, 502)},
 )
 async def create_chat_completion(
-    body: CreateChatCompletion, caller: Caller, services: ServicesDependency, request: Request
+    body: CreateChatCompletion,
+    caller: ResponseWriter,
+    services: ServicesDependency,
+    request: Request,
 ) -> Response | EventStreamResponse:
     """Answer the last message of a conversation."""
     question = body.as_question(services.answers.default_model)

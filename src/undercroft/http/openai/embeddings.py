@@ -7,7 +7,8 @@ import numpy as np
 from fastapi import APIRouter
 from pydantic import Field
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.callers import ModelUser
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.wire import RequestBody
 from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
@@ -29,7 +30,7 @@ class CreateEmbeddings(RequestBody):
 
 @router.post("/v1/embeddings", summary="Create embeddings", responses=errors(404, 502))
 async def create_embeddings(
-    body: CreateEmbeddings, caller: Caller, services: ServicesDependency
+    body: CreateEmbeddings, caller: ModelUser, services: ServicesDependency
 ) -> dict[str, Any]:
     """Unit vectors of texts, by the model that documents are indexed with. Longer texts are cut to its limit."""
     del caller

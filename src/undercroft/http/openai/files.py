@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from starlette.responses import StreamingResponse
 
-from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.callers import DocumentReader, DocumentWriter
+from undercroft.http.deps import ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.upload_form import UploadRoute, incoming_of
@@ -33,7 +34,7 @@ _STATUS: Final = {
 async def create_file(
     file: Annotated[UploadFile, File(description="The document.")],
     purpose: Annotated[Purpose, Form()],
-    caller: Caller,
+    caller: DocumentWriter,
     services: ServicesDependency,
     expires_after: Annotated[
         str | None, Form(alias="expires_after[anchor]", description="Refused.")
@@ -52,7 +53,7 @@ async def create_file(
 
 @router.get("/v1/files", summary="List files", responses=errors(404, 410))
 async def list_files(
-    caller: Caller,
+    caller: DocumentReader,
     services: ServicesDependency,
     limit: Limit = 100,
     after: After = None,
@@ -71,13 +72,17 @@ async def list_files(
 
 
 @router.get("/v1/files/{file_id}", summary="Get a file", responses=errors(404, 410))
-async def get_file(file_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
+async def get_file(
+    file_id: str, caller: DocumentReader, services: ServicesDependency
+) -> dict[str, Any]:
     """One document."""
     return render_file(await services.documents.get(caller, _require_id(file_id)))
 
 
 @router.delete("/v1/files/{file_id}", summary="Delete a file", responses=errors(404, 409, 410))
-async def delete_file(file_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
+async def delete_file(
+    file_id: str, caller: DocumentWriter, services: ServicesDependency
+) -> dict[str, Any]:
     """Delete a document, take it out of every vector store and forget what was derived from it."""
     await services.documents.delete(caller, _require_id(file_id))
     return {"id": file_id, "object": "file", "deleted": True}
@@ -93,7 +98,7 @@ async def delete_file(file_id: str, caller: Caller, services: ServicesDependency
     },
 )
 async def get_file_content(
-    file_id: str, caller: Caller, services: ServicesDependency
+    file_id: str, caller: DocumentReader, services: ServicesDependency
 ) -> StreamingResponse:
     """The document's bytes, as they were uploaded."""
     document, blocks = await services.documents.read(caller, _require_id(file_id))

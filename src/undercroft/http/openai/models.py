@@ -6,7 +6,8 @@ from fastapi import APIRouter
 
 from undercroft.chat.providers.protocol import ModelInfo
 from undercroft.chat.providers.registry import ModelNotFoundError
-from undercroft.http.deps import AuthenticatedRoute, Caller, Services, ServicesDependency
+from undercroft.http.callers import ModelUser
+from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.wire import JsonObject
 
@@ -14,7 +15,7 @@ router = APIRouter(tags=["models"], route_class=AuthenticatedRoute)
 
 
 @router.get("/v1/models", summary="List models", responses=errors())
-async def list_models(caller: Caller, services: ServicesDependency) -> dict[str, Any]:
+async def list_models(caller: ModelUser, services: ServicesDependency) -> dict[str, Any]:
     """Every model that can be asked now. A server that does not answer is left out and named."""
     del caller
     models, failures = await _models(services)
@@ -25,7 +26,7 @@ async def list_models(caller: Caller, services: ServicesDependency) -> dict[str,
 
 
 @router.get("/v1/models/{model:path}", summary="Get a model", responses=errors(404))
-async def get_model(model: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
+async def get_model(model: str, caller: ModelUser, services: ServicesDependency) -> dict[str, Any]:
     """One model."""
     del caller
     models, _ = await _models(services)

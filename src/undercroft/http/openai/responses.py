@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 from undercroft.chat.answering import Question
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.callers import ResponseReader, ResponseWriter
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.openai.contract import EVENT_STREAM, errors
@@ -192,7 +193,7 @@ class CreateResponse(RequestBody):
     responses={200: EVENT_STREAM, **errors(404, 409, 410, 429, 502)},
 )
 async def create_response(
-    body: CreateResponse, caller: Caller, services: ServicesDependency, request: Request
+    body: CreateResponse, caller: ResponseWriter, services: ServicesDependency, request: Request
 ) -> Response | EventStreamResponse:
     """Answer a question, from the documents of the given vector stores if there are any, with verified citations."""
     wanted = body.as_request(services.answers.default_model)
@@ -208,7 +209,7 @@ async def create_response(
 @router.get("/v1/responses/{response_id}", summary="Get a response", responses=errors(404, 410))
 async def get_response(
     response_id: str,
-    caller: Caller,
+    caller: ResponseReader,
     services: ServicesDependency,
     stream: Annotated[OnlyFalse, Query(description="Not supported yet.")] = False,
 ) -> dict[str, Any]:
@@ -221,7 +222,7 @@ async def get_response(
     "/v1/responses/{response_id}", summary="Delete a response", responses=errors(404, 410)
 )
 async def delete_response(
-    response_id: str, caller: Caller, services: ServicesDependency
+    response_id: str, caller: ResponseWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Delete a kept response."""
     await services.responses.delete(caller, _require_id(response_id))

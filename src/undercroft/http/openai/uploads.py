@@ -6,7 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, File, Request, UploadFile
 from pydantic import Field
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, Services, ServicesDependency
+from undercroft.http.callers import DocumentWriter
+from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.files import Purpose, clean_filename, render_file
 from undercroft.http.upload_form import Admission, UploadRoute, incoming_of, require_room
@@ -53,7 +54,7 @@ class CompleteUpload(RequestBody):
 
 @router.post("/v1/uploads", summary="Begin an upload", responses=errors(410))
 async def create_upload(
-    body: CreateUpload, caller: Caller, services: ServicesDependency
+    body: CreateUpload, caller: DocumentWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Begin to upload a file in parts. It expires in an hour. The file's type is told by its bytes, not by this."""
     filename = clean_filename(body.filename)
@@ -67,7 +68,7 @@ async def create_upload(
 async def add_part(
     upload_id: str,
     data: Annotated[UploadFile, File(description="The part: up to 64 MiB.")],
-    caller: Caller,
+    caller: DocumentWriter,
     services: ServicesDependency,
 ) -> dict[str, Any]:
     """Keep a part. Parts may come in any order, at once, and over restarts of the service."""
@@ -86,7 +87,7 @@ async def add_part(
     responses=errors(404, 409, 410, 415),
 )
 async def complete_upload(
-    upload_id: str, body: CompleteUpload, caller: Caller, services: ServicesDependency
+    upload_id: str, body: CompleteUpload, caller: DocumentWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Make a file of the parts, in the given order. Doing so again within the hour answers the same file."""
     part_ids = [_require_part_id(text) for text in body.part_ids]
@@ -99,7 +100,7 @@ async def complete_upload(
     "/v1/uploads/{upload_id}/cancel", summary="Cancel an upload", responses=errors(404, 410)
 )
 async def cancel_upload(
-    upload_id: str, caller: Caller, services: ServicesDependency
+    upload_id: str, caller: DocumentWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Give an upload up and delete its parts."""
     return _render(await services.uploads.cancel(caller, _require_id(upload_id)))

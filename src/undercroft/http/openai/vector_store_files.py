@@ -6,7 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.callers import CollectionReader, CollectionWriter, DocumentReader
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Before, Limit, Order
 from undercroft.http.openai.vector_stores import ChunkingStrategy, require_collection_id
@@ -41,7 +42,7 @@ class UpdateFile(RequestBody):
 
 @router.post(_ROOT, summary="Add a file to a vector store", responses=errors(404, 409, 410))
 async def add_vector_store_file(
-    vector_store_id: str, body: AddFile, caller: Caller, services: ServicesDependency
+    vector_store_id: str, body: AddFile, caller: CollectionWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Add a document and have it indexed. Chunks are cut to the embedding model's own limits."""
     member = await services.collections.add(
@@ -56,7 +57,7 @@ async def add_vector_store_file(
 @router.get(_ROOT, summary="List the files of a vector store", responses=errors(404, 410))
 async def list_vector_store_files(
     vector_store_id: str,
-    caller: Caller,
+    caller: CollectionReader,
     services: ServicesDependency,
     limit: Limit = 20,
     after: After = None,
@@ -79,7 +80,7 @@ async def list_vector_store_files(
     _ROOT + "/{file_id}", summary="Get a file of a vector store", responses=errors(404, 410)
 )
 async def get_vector_store_file(
-    vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
+    vector_store_id: str, file_id: str, caller: CollectionReader, services: ServicesDependency
 ) -> JSONResponse:
     """One document's state in a vector store."""
     member = await services.collections.get_member(
@@ -95,7 +96,7 @@ async def update_vector_store_file(
     vector_store_id: str,
     file_id: str,
     body: UpdateFile,
-    caller: Caller,
+    caller: CollectionWriter,
     services: ServicesDependency,
 ) -> dict[str, Any]:
     """Replace a document's attributes in a vector store."""
@@ -111,7 +112,7 @@ async def update_vector_store_file(
     responses=errors(404, 409, 410),
 )
 async def remove_vector_store_file(
-    vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
+    vector_store_id: str, file_id: str, caller: CollectionWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Take a document out of a vector store. The document stays."""
     await services.collections.remove(
@@ -126,7 +127,7 @@ async def remove_vector_store_file(
     responses=errors(404, 410),
 )
 async def get_vector_store_file_content(
-    vector_store_id: str, file_id: str, caller: Caller, services: ServicesDependency
+    vector_store_id: str, file_id: str, caller: DocumentReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """The text that was extracted from a document, chunk by chunk."""
     texts = await services.collections.read_member(

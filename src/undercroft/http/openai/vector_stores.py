@@ -6,7 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import Field
 
-from undercroft.http.deps import AuthenticatedRoute, Caller, ServicesDependency
+from undercroft.http.callers import CollectionReader, CollectionWriter, Searcher
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.inputs import RankingOptions
 from undercroft.http.openai.paging import After, Before, Limit, Order
@@ -69,7 +70,7 @@ class SearchVectorStore(RequestBody):
 
 @router.post("/v1/vector_stores", summary="Create a vector store", responses=errors(404, 409, 410))
 async def create_vector_store(
-    body: CreateVectorStore, caller: Caller, services: ServicesDependency
+    body: CreateVectorStore, caller: CollectionWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Create a vector store, with these files in it."""
     file_ids = [
@@ -83,7 +84,7 @@ async def create_vector_store(
 
 @router.get("/v1/vector_stores", summary="List vector stores", responses=errors(404, 410))
 async def list_vector_stores(
-    caller: Caller,
+    caller: CollectionReader,
     services: ServicesDependency,
     limit: Limit = 20,
     after: After = None,
@@ -101,7 +102,7 @@ async def list_vector_stores(
     "/v1/vector_stores/{vector_store_id}", summary="Get a vector store", responses=errors(404, 410)
 )
 async def get_vector_store(
-    vector_store_id: str, caller: Caller, services: ServicesDependency
+    vector_store_id: str, caller: CollectionReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """One vector store."""
     return render_collection(
@@ -115,7 +116,10 @@ async def get_vector_store(
     responses=errors(404, 409, 410),
 )
 async def update_vector_store(
-    vector_store_id: str, body: UpdateVectorStore, caller: Caller, services: ServicesDependency
+    vector_store_id: str,
+    body: UpdateVectorStore,
+    caller: CollectionWriter,
+    services: ServicesDependency,
 ) -> dict[str, Any]:
     """Change its name or metadata."""
     collection = await services.collections.update(
@@ -130,7 +134,7 @@ async def update_vector_store(
     responses=errors(404, 409, 410),
 )
 async def delete_vector_store(
-    vector_store_id: str, caller: Caller, services: ServicesDependency
+    vector_store_id: str, caller: CollectionWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Delete a vector store. Its files stay."""
     await services.collections.delete(caller, require_collection_id(vector_store_id))
@@ -143,7 +147,7 @@ async def delete_vector_store(
     responses=errors(404, 410),
 )
 async def search_vector_store(
-    vector_store_id: str, body: SearchVectorStore, caller: Caller, services: ServicesDependency
+    vector_store_id: str, body: SearchVectorStore, caller: Searcher, services: ServicesDependency
 ) -> dict[str, Any]:
     """The best passages for a question. Scores are made of ranks alone."""
     if not body.text().strip():

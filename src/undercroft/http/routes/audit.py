@@ -12,7 +12,8 @@ from fastapi import APIRouter, Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from starlette.responses import Response, StreamingResponse
 
-from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
+from undercroft.http.callers import AuditReader
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.objects import AuditEntryObject, OpenedAuditEntryObject, Page
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
@@ -85,7 +86,7 @@ Until = Annotated[Moment | None, Query(alias="to", description="The latest time,
     responses=errors(404),
 )
 async def list_audit(
-    caller: Caller,
+    caller: AuditReader,
     services: ServicesDependency,
     resource: Resource = None,
     actor: Actor = None,
@@ -122,7 +123,7 @@ async def list_audit(
     },
 )
 async def export_audit(
-    caller: Caller,
+    caller: AuditReader,
     services: ServicesDependency,
     file_format: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "jsonl",
     resource: Resource = None,
@@ -155,7 +156,7 @@ async def export_audit(
     responses=errors(404),
 )
 async def get_audit_entry(
-    entry_id: str, caller: Caller, services: ServicesDependency
+    entry_id: str, caller: AuditReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """An entry with its bytes as they are in the log, and what opens its commitments while that is not erased."""
     opened = await services.audit.open_entry(caller, _viewer(caller), _require_id(entry_id))
@@ -179,7 +180,9 @@ async def get_audit_entry(
         **errors(404),
     },
 )
-async def get_audit_proof(entry_id: str, caller: Caller, services: ServicesDependency) -> Response:
+async def get_audit_proof(
+    entry_id: str, caller: AuditReader, services: ServicesDependency
+) -> Response:
     """Proves that the entry is in the log, to be checked offline. Waits two seconds for one that has no number yet."""
     proof = await services.ledger_reader.prove_entry(caller, _require_id(entry_id), _viewer(caller))
     return Response(

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
+from undercroft.http.callers import DocumentReader
 from undercroft.http.conditional import (
     IfNoneMatch,
     IfRange,
@@ -15,7 +16,7 @@ from undercroft.http.conditional import (
     is_known,
     select_range,
 )
-from undercroft.http.deps import Caller, NativeRoute, Services, ServicesDependency
+from undercroft.http.deps import NativeRoute, Services, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.errors import render_error
 from undercroft.http.openai.contract import answers, errors
@@ -47,7 +48,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 async def get_content(
     request: Request,
     document_id: str,
-    caller: Caller,
+    caller: DocumentReader,
     services: ServicesDependency,
     if_none_match: IfNoneMatch = None,
     range_header: Range = None,
@@ -60,7 +61,7 @@ async def get_content(
 
 @router.head("/v1/documents/{document_id}/content", include_in_schema=False)
 async def head_content(
-    request: Request, document_id: str, caller: Caller, services: ServicesDependency
+    request: Request, document_id: str, caller: DocumentReader, services: ServicesDependency
 ) -> Response:
     """The headers of the same."""
     wanted = _Wanted(request, None, None, None)
@@ -77,7 +78,7 @@ async def get_version_content(
     request: Request,
     document_id: str,
     number: VersionNumber,
-    caller: Caller,
+    caller: DocumentReader,
     services: ServicesDependency,
     if_none_match: IfNoneMatch = None,
     range_header: Range = None,
@@ -93,7 +94,7 @@ async def head_version_content(
     request: Request,
     document_id: str,
     number: VersionNumber,
-    caller: Caller,
+    caller: DocumentReader,
     services: ServicesDependency,
 ) -> Response:
     """The headers of the same."""

@@ -6,8 +6,9 @@ from fastapi import APIRouter, File, Form, UploadFile
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
+from undercroft.http.callers import DocumentWriter
 from undercroft.http.conditional import IfMatch, require_revisions
-from undercroft.http.deps import Caller, ServicesDependency
+from undercroft.http.deps import ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.objects import DocumentObject
 from undercroft.http.openai.contract import answers, errors
@@ -34,7 +35,7 @@ Upload = Annotated[UploadFile, File(description="The content.")]
 )
 async def create_document(
     file: Upload,
-    caller: Caller,
+    caller: DocumentWriter,
     services: ServicesDependency,
     sealed: Annotated[bool, Form(description="Never index it, never show it to a model.")] = False,
     name: Annotated[
@@ -70,7 +71,7 @@ async def create_document(
 async def create_version(
     document_id: str,
     file: Upload,
-    caller: Caller,
+    caller: DocumentWriter,
     services: ServicesDependency,
     if_match: IfMatch = None,
 ) -> Response:

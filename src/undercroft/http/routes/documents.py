@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
+from undercroft.http.callers import DocumentReader, DocumentWriter
 from undercroft.http.conditional import (
     IfMatch,
     IfNoneMatch,
@@ -14,7 +15,7 @@ from undercroft.http.conditional import (
     require_revisions,
     revision_tag,
 )
-from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import render_document, render_version, require_document_id
 from undercroft.http.objects import DocumentObject, DocumentVersionObject, ErasedDocument, Page
 from undercroft.http.openai.contract import answers, errors
@@ -63,7 +64,7 @@ def _headers(document: Document) -> dict[str, str]:
     responses=errors(404, 410),
 )
 async def list_documents(
-    caller: Caller,
+    caller: DocumentReader,
     services: ServicesDependency,
     limit: Limit = 20,
     after: After = None,
@@ -93,7 +94,7 @@ async def list_documents(
 )
 async def get_document(
     document_id: str,
-    caller: Caller,
+    caller: DocumentReader,
     services: ServicesDependency,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -114,7 +115,7 @@ async def get_document(
 async def update_document(
     document_id: str,
     body: UpdateDocument,
-    caller: Caller,
+    caller: DocumentWriter,
     services: ServicesDependency,
     if_match: IfMatch = None,
 ) -> Response:
@@ -134,7 +135,7 @@ async def update_document(
     responses={**CHANGED, **errors(404, 409, 412)},
 )
 async def delete_document(
-    document_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
+    document_id: str, caller: DocumentWriter, services: ServicesDependency, if_match: IfMatch = None
 ) -> Response:
     """Take it out of every list, search and answer at once. It can be restored until ``erased_after``."""
     expected = expected_revisions(if_match)
@@ -148,7 +149,7 @@ async def delete_document(
     responses={**CHANGED, **errors(404, 410, 412)},
 )
 async def restore_document(
-    document_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
+    document_id: str, caller: DocumentWriter, services: ServicesDependency, if_match: IfMatch = None
 ) -> Response:
     """Undo its deletion: it is back with its versions, in its vector stores. One that is not deleted stays as it is."""
     expected = expected_revisions(if_match)
@@ -162,7 +163,7 @@ async def restore_document(
     responses=errors(404, 409, 412),
 )
 async def erase_document(
-    document_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
+    document_id: str, caller: DocumentWriter, services: ServicesDependency, if_match: IfMatch = None
 ) -> dict[str, Any]:
     """Destroy it for ever, deleted before or not: its versions, its index, and the answers that were made from it."""
     expected = expected_revisions(if_match)
@@ -178,7 +179,7 @@ async def erase_document(
 )
 async def list_versions(
     document_id: str,
-    caller: Caller,
+    caller: DocumentReader,
     services: ServicesDependency,
     limit: Limit = 20,
     after: Annotated[
@@ -200,7 +201,7 @@ async def list_versions(
     responses=errors(404, 410),
 )
 async def get_version(
-    document_id: str, number: VersionNumber, caller: Caller, services: ServicesDependency
+    document_id: str, number: VersionNumber, caller: DocumentReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """One version, with the SHA-256 of its content."""
     return render_version(
@@ -221,7 +222,7 @@ async def get_version(
 async def restore_version(
     document_id: str,
     number: VersionNumber,
-    caller: Caller,
+    caller: DocumentWriter,
     services: ServicesDependency,
     if_match: IfMatch = None,
 ) -> Response:
@@ -243,7 +244,7 @@ async def restore_version(
     },
 )
 async def get_receipt(
-    document_id: str, number: VersionNumber, caller: Caller, services: ServicesDependency
+    document_id: str, number: VersionNumber, caller: DocumentReader, services: ServicesDependency
 ) -> Response:
     """What the tenant's log signs about the version, to be kept and verified offline with its content."""
     receipt = await services.receipts.get(caller, require_document_id(document_id), number)

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
+from undercroft.http.callers import DocumentReader
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.objects import JobObject, Page
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
@@ -19,7 +20,7 @@ router = APIRouter(tags=["jobs"], route_class=NativeRoute)
 
 @router.get("/v1/jobs", summary="List jobs", response_model=Page[JobObject], responses=errors(404))
 async def list_jobs(
-    caller: Caller,
+    caller: DocumentReader,
     services: ServicesDependency,
     state: JobState | None = None,
     limit: Limit = 20,
@@ -38,7 +39,9 @@ async def list_jobs(
 @router.get(
     "/v1/jobs/{job_id}", summary="Get a job", response_model=JobObject, responses=errors(404)
 )
-async def get_job(job_id: str, caller: Caller, services: ServicesDependency) -> dict[str, Any]:
+async def get_job(
+    job_id: str, caller: DocumentReader, services: ServicesDependency
+) -> dict[str, Any]:
     """One job of the caller's, with its progress."""
     return _render(await services.jobs.get_job(caller, _require_id(job_id)))
 

@@ -11,7 +11,8 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from undercroft.http.deps import LedgerCaller, NativeRoute, ServicesDependency
+from undercroft.http.callers import LogReader
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.objects import ConsistencyProof, InclusionProof, LedgerObject
 from undercroft.http.openai.contract import errors
 from undercroft.http.wire import require_id
@@ -69,7 +70,7 @@ async def get_checkpoint(log: LogId, services: ServicesDependency) -> Response:
     responses=_octets(),
 )
 async def get_entries(
-    log: LogId, path: TilePath, caller: LedgerCaller, services: ServicesDependency
+    log: LogId, path: TilePath, caller: LogReader, services: ServicesDependency
 ) -> Response:
     """Up to 256 entries, each behind its length in two bytes."""
     data = await services.ledger_reader.read_entries(caller, _require_log(log), _require_tile(path))
@@ -86,7 +87,7 @@ async def get_tile(
     log: LogId,
     level: Annotated[str, Path(max_length=2)],
     path: TilePath,
-    caller: LedgerCaller,
+    caller: LogReader,
     services: ServicesDependency,
 ) -> Response:
     """Up to 256 hashes of 32 bytes."""
@@ -102,7 +103,7 @@ async def get_tile(
 @router.get(
     "/v1/ledger", summary="The tenant's log", response_model=LedgerObject, responses=errors()
 )
-async def get_ledger(caller: LedgerCaller, services: ServicesDependency) -> dict[str, Any]:
+async def get_ledger(caller: LogReader, services: ServicesDependency) -> dict[str, Any]:
     """What it takes to mirror and to verify it. Keep the verifier key, and a checkpoint now and then."""
     log = await services.ledger_reader.describe(caller)
     return {
@@ -123,7 +124,7 @@ async def get_ledger(caller: LedgerCaller, services: ServicesDependency) -> dict
 )
 async def get_inclusion(
     index: Annotated[int, Query(ge=0, le=_LARGEST)],
-    caller: LedgerCaller,
+    caller: LogReader,
     services: ServicesDependency,
     size: Annotated[int | None, Query(ge=0, le=_LARGEST, description=_SIZE)] = None,
 ) -> dict[str, Any]:
@@ -140,7 +141,7 @@ async def get_inclusion(
 )
 async def get_consistency(
     earlier: Annotated[int, Query(alias="from", ge=0, le=_LARGEST)],
-    caller: LedgerCaller,
+    caller: LogReader,
     services: ServicesDependency,
     later: Annotated[int | None, Query(alias="to", ge=0, le=_LARGEST, description=_SIZE)] = None,
 ) -> dict[str, Any]:

@@ -2,22 +2,20 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
-from undercroft.http.deps import NativeRoute, ServicesDependency, authorised
+from undercroft.http.callers import Administrator
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.objects import LegalHoldObject
 from undercroft.http.openai.contract import errors
 from undercroft.http.wire import RequestBody
-from undercroft.identity.models import Permission, Principal
 from undercroft.kit.ids import render_id
 from undercroft.vault.models import DOCUMENT_PREFIX
 
 router = APIRouter(tags=["documents"], route_class=NativeRoute)
-
-Admin = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]
 
 
 class PlaceLegalHold(RequestBody):
@@ -39,7 +37,7 @@ class PlaceLegalHold(RequestBody):
     responses=errors(404),
 )
 async def place_legal_hold(
-    document_id: str, body: PlaceLegalHold, caller: Admin, services: ServicesDependency
+    document_id: str, body: PlaceLegalHold, caller: Administrator, services: ServicesDependency
 ) -> dict[str, Any]:
     """Have a document kept, whoever's of the tenant it is. Nothing of what it holds is shown. Admins only."""
     hold = await services.holds.place(caller, require_document_id(document_id), body.reason)
@@ -59,7 +57,7 @@ async def place_legal_hold(
     responses=errors(404),
 )
 async def lift_legal_hold(
-    document_id: str, caller: Admin, services: ServicesDependency
+    document_id: str, caller: Administrator, services: ServicesDependency
 ) -> Response:
     """Let its owner delete the document again. Admins only."""
     await services.holds.lift(caller, require_document_id(document_id))

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
+from undercroft.http.callers import RecordWriter
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import RecordLockObject, ReleasedLock
 from undercroft.http.openai.contract import errors
@@ -35,7 +36,7 @@ class LockRecord(RequestBody):
 async def lock_record(
     record_id: str,
     request: Request,
-    caller: Caller,
+    caller: RecordWriter,
     services: ServicesDependency,
     lock_token: LockToken = None,
 ) -> dict[str, Any]:
@@ -54,7 +55,7 @@ async def lock_record(
     responses=errors(404, 412, 428),
 )
 async def release_lock(
-    record_id: str, caller: Caller, services: ServicesDependency, lock_token: LockToken = None
+    record_id: str, caller: RecordWriter, services: ServicesDependency, lock_token: LockToken = None
 ) -> dict[str, Any]:
     """End the lock that ``Lock-Token`` belongs to."""
     if lock_token is None:

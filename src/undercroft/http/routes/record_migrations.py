@@ -6,7 +6,8 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
+from undercroft.http.callers import RecordReader, SchemaWriter
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import DryRunObject, MigrationObject
 from undercroft.http.openai.contract import answers, errors
@@ -46,7 +47,7 @@ class MigrateRecords(RequestBody):
     openapi_extra=documented_model(MigrateRecords),
 )
 async def migrate_records(
-    schema_id: str, request: Request, caller: Caller, services: ServicesDependency
+    schema_id: str, request: Request, caller: SchemaWriter, services: ServicesDependency
 ) -> Any:  # noqa: ANN401 - a dry run, or the framework's response
     """Take the caller's records of a schema to a version of it. A dry run only says which ones could not follow."""
     body = await read_model(request, MigrateRecords)
@@ -65,7 +66,7 @@ async def migrate_records(
     responses=errors(404),
 )
 async def get_migration(
-    schema_id: str, migration_id: str, caller: Caller, services: ServicesDependency
+    schema_id: str, migration_id: str, caller: RecordReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """How far a migration of the caller's is. Records that could not follow stay at their version."""
     key = require_id(MIGRATION_PREFIX, "migration", migration_id)

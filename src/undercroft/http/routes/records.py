@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from undercroft.http.callers import RecordReader, RecordWriter
 from undercroft.http.conditional import (
     IfMatch,
     IfNoneMatch,
@@ -15,7 +16,7 @@ from undercroft.http.conditional import (
     require_revisions,
     revision_tag,
 )
-from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import (
     documented_body,
     documented_model,
@@ -114,7 +115,9 @@ class SearchRecords(RequestBody):
     responses={**answers(201, "The record.", "ETag", "Location"), **errors(404, 410, 415)},
     openapi_extra=documented_model(CreateRecord),
 )
-async def create_record(request: Request, caller: Caller, services: ServicesDependency) -> Response:
+async def create_record(
+    request: Request, caller: RecordWriter, services: ServicesDependency
+) -> Response:
     """Make a record under the latest version of a schema."""
     body = await read_model(request, CreateRecord)
     schema_id = require_schema_id(body.schema_id, "schema")
@@ -132,7 +135,7 @@ async def create_record(request: Request, caller: Caller, services: ServicesDepe
     responses=errors(404, 410),
 )
 async def list_records(
-    caller: Caller,
+    caller: RecordReader,
     services: ServicesDependency,
     schema: Annotated[str | None, Query(max_length=64, description="Of this schema only.")] = None,
     limit: Limit = 20,
@@ -156,7 +159,7 @@ async def list_records(
     openapi_extra=documented_model(SearchRecords),
 )
 async def search_records(
-    schema_id: str, request: Request, caller: Caller, services: ServicesDependency
+    schema_id: str, request: Request, caller: RecordReader, services: ServicesDependency
 ) -> Response:
     """The caller's records with these values, oldest first; large ones make a page short. By POST: logs keep paths."""
     body = await read_model(request, SearchRecords)
@@ -182,7 +185,7 @@ async def search_records(
 )
 async def get_record(
     record_id: str,
-    caller: Caller,
+    caller: RecordReader,
     services: ServicesDependency,
     version: Version = None,
     if_none_match: IfNoneMatch = None,
@@ -202,7 +205,7 @@ async def get_record(
 )
 async def list_record_versions(
     record_id: str,
-    caller: Caller,
+    caller: RecordReader,
     services: ServicesDependency,
     limit: Limit = 20,
     after: AfterVersion = 0,
@@ -226,7 +229,7 @@ async def list_record_versions(
 async def replace_record(
     record_id: str,
     request: Request,
-    caller: Caller,
+    caller: RecordWriter,
     services: ServicesDependency,
     if_match: IfMatch = None,
     lock_token: LockToken = None,
@@ -250,7 +253,7 @@ async def replace_record(
 async def patch_record(
     record_id: str,
     request: Request,
-    caller: Caller,
+    caller: RecordWriter,
     services: ServicesDependency,
     if_match: IfMatch = None,
     lock_token: LockToken = None,
@@ -272,7 +275,7 @@ async def patch_record(
 )
 async def delete_record(
     record_id: str,
-    caller: Caller,
+    caller: RecordWriter,
     services: ServicesDependency,
     if_match: IfMatch = None,
     lock_token: LockToken = None,

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
+from undercroft.http.callers import RecordReader, SchemaWriter
 from undercroft.http.conditional import (
     IfMatch,
     IfNoneMatch,
@@ -14,7 +15,7 @@ from undercroft.http.conditional import (
     require_revisions,
     revision_tag,
 )
-from undercroft.http.deps import Caller, NativeRoute, ServicesDependency
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import DamagedSchemaObject, Deleted, Page, SchemaObject, VersionPage
 from undercroft.http.openai.contract import answers, errors
@@ -71,7 +72,9 @@ class CreateSchema(SchemaVersion):
     responses={**answers(201, "The schema.", "ETag", "Location"), **errors(410, 415)},
     openapi_extra=documented_model(CreateSchema),
 )
-async def create_schema(request: Request, caller: Caller, services: ServicesDependency) -> Response:
+async def create_schema(
+    request: Request, caller: SchemaWriter, services: ServicesDependency
+) -> Response:
     """Everybody in the tenant may use a schema; who made it alone may change it."""
     body = await read_model(request, CreateSchema)
     schema = await services.schemas.create(caller, body.name, body.parsed())
@@ -88,7 +91,7 @@ async def create_schema(request: Request, caller: Caller, services: ServicesDepe
     responses=errors(404, 410),
 )
 async def list_schemas(
-    caller: Caller, services: ServicesDependency, limit: Limit = 20, after: After = None
+    caller: RecordReader, services: ServicesDependency, limit: Limit = 20, after: After = None
 ) -> Response:
     """The latest versions of the tenant's schemas, oldest first; large ones make a page shorter than the limit."""
     place = None if after is None else require_schema_id(after)
@@ -109,7 +112,7 @@ async def list_schemas(
 )
 async def get_schema(
     schema_id: str,
-    caller: Caller,
+    caller: RecordReader,
     services: ServicesDependency,
     version: Version = None,
     if_none_match: IfNoneMatch = None,
@@ -129,7 +132,7 @@ async def get_schema(
 )
 async def list_schema_versions(
     schema_id: str,
-    caller: Caller,
+    caller: RecordReader,
     services: ServicesDependency,
     limit: Limit = 20,
     after: AfterVersion = 0,
@@ -155,7 +158,7 @@ async def list_schema_versions(
 async def add_schema_version(
     schema_id: str,
     request: Request,
-    caller: Caller,
+    caller: SchemaWriter,
     services: ServicesDependency,
     if_match: IfMatch = None,
 ) -> Response:
@@ -175,7 +178,7 @@ async def add_schema_version(
     responses=errors(404, 409, 410, 412),
 )
 async def delete_schema(
-    schema_id: str, caller: Caller, services: ServicesDependency, if_match: IfMatch = None
+    schema_id: str, caller: SchemaWriter, services: ServicesDependency, if_match: IfMatch = None
 ) -> dict[str, Any]:
     """Only while there is no record of it."""
     versions = expected_revisions(if_match)

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+from undercroft.kit.batches import Batches
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import UndercroftError
-from undercroft.kit.groups import Groups
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger, current_trace
 from undercroft.vault.records.errors import no_record
 from undercroft.vault.records.models import Record, Wanted
 from undercroft.vault.records.storage import RecordStorage, subject_of
 
-_LARGEST_GROUP: Final = 16
+_LARGEST_BATCH: Final = 16
 """Records in one transaction: 4 MiB of JSON where all are of the largest kind."""
 
 
@@ -33,7 +33,7 @@ class RecordReading:
         self._database = database
         self._storage = storage
         self._ledger = ledger
-        self._groups: Groups[Scope, Wanted, Record] = Groups(self._read_group, _LARGEST_GROUP)
+        self._batches: Batches[Scope, Wanted, Record] = Batches(self._read_batch, _LARGEST_BATCH)
 
     async def read(self, scope: Scope, record_id: UUID, version: int | None) -> Record:
         """A version of a record of the principal's, the latest unless a number is given.
@@ -44,9 +44,9 @@ class RecordReading:
             KeyUnavailableError: When the provider does not answer.
             DecryptionError: When what is stored was altered, moved or left out.
         """
-        return await self._groups.ask(scope, Wanted(record_id, version, current_trace()))
+        return await self._batches.ask(scope, Wanted(record_id, version, current_trace()))
 
-    async def _read_group(
+    async def _read_batch(
         self, scope: Scope, wanted: Sequence[Wanted]
     ) -> list[Record | UndercroftError]:
         async with self._database.transaction(scope) as transaction:

@@ -128,7 +128,7 @@ class RecordStorage:
             Each one; why it does not open, which is no reason for the others; None for what is not there.
         """
         rows = await self._repository.list_parts(transaction, wanted)
-        parts = {place: list(group) for place, group in groupby(rows, key=_place)}
+        parts = {place: list(own) for place, own in groupby(rows, key=_place)}
         return [
             await self._open_or_error(parts[place]) if place in parts else None
             for place in range(len(wanted))

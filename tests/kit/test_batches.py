@@ -1,4 +1,4 @@
-"""Groups, stepped: who comes while one is served is in the next, and nobody pays for another's fault."""
+"""Batches, stepped: who comes while one is served is in the next, and nobody pays for another's fault."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,27 +7,27 @@ from contextvars import ContextVar
 import pytest
 
 from tests.stepping import PATIENCE, Gate
+from undercroft.kit.batches import Batches
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
-from undercroft.kit.groups import Groups
 
 REQUEST: ContextVar[str] = ContextVar("request", default="none")
 
 
 class Desk:
-    """Serves texts in groups, and stops at each group that has a gate."""
+    """Serves texts in batches, and stops at each batch that has a gate."""
 
     def __init__(self, largest: int = 10) -> None:
         self.served: list[tuple[str, list[str]]] = []
         self.gates: dict[str, Gate] = {}
-        self.groups: Groups[str, str, str] = Groups(self._serve, largest)
+        self.batches: Batches[str, str, str] = Batches(self._serve, largest)
 
     def hold(self, first: str) -> Gate:
-        """Stop at the group that begins with this item."""
+        """Stop at the batch that begins with this item."""
         self.gates[first] = Gate()
         return self.gates[first]
 
     def ask(self, key: str, *items: str) -> list[asyncio.Task[str]]:
-        return [asyncio.create_task(self.groups.ask(key, item)) for item in items]
+        return [asyncio.create_task(self.batches.ask(key, item)) for item in items]
 
     async def _serve(self, key: str, items: Sequence[str]) -> list[str | UndercroftError]:
         self.served.append((key, list(items)))
@@ -45,7 +45,7 @@ async def answers(tasks: Sequence[asyncio.Task[str]]) -> list[str | BaseExceptio
         return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_who_comes_while_a_group_is_served_is_in_the_next() -> None:
+async def test_who_comes_while_a_batch_is_served_is_in_the_next() -> None:
     desk = Desk(largest=3)
     gate = desk.hold("a")
     first = desk.ask("ann", "a")
@@ -58,7 +58,7 @@ async def test_who_comes_while_a_group_is_served_is_in_the_next() -> None:
     assert desk.served == [("ann", ["a"]), ("ann", ["b", "c", "d"]), ("ann", ["e"])]
 
 
-async def test_nobody_waits_for_another_keys_group() -> None:
+async def test_nobody_waits_for_another_keys_batch() -> None:
     desk = Desk()
     gate = desk.hold("a")
     held = desk.ask("ann", "a")
@@ -75,7 +75,7 @@ async def test_an_items_own_error_is_only_its_own() -> None:
     assert (found[0], type(found[1]), found[2]) == ("A", InvalidRequestError, "C")
 
 
-async def test_what_fails_a_group_is_told_to_all_of_it_and_to_nobody_after() -> None:
+async def test_what_fails_a_batch_is_told_to_all_of_it_and_to_nobody_after() -> None:
     desk = Desk()
     gate = desk.hold("a")
     failed = desk.ask("ann", "a", "bomb")
@@ -100,16 +100,16 @@ async def test_who_has_left_is_not_served_and_keeps_nobody_waiting() -> None:
     assert desk.served == [("ann", ["a", "b"]), ("ann", ["d"])]
 
 
-async def test_a_group_knows_nothing_of_the_request_that_came_first() -> None:
+async def test_a_batch_knows_nothing_of_the_request_that_came_first() -> None:
     seen: list[str] = []
 
     async def serve(_: str, items: Sequence[str]) -> Sequence[str]:
         seen.append(REQUEST.get())
         return items
 
-    groups: Groups[str, str, str] = Groups(serve, 10)
+    batches: Batches[str, str, str] = Batches(serve, 10)
     REQUEST.set("first")
-    await groups.ask("ann", "a")
+    await batches.ask("ann", "a")
     assert seen == ["none"]
 
 
@@ -120,7 +120,7 @@ async def test_who_waits_does_not_wait_for_ever_when_the_service_closes() -> Non
     await gate.wait_until_reached()
     waiting += desk.ask("ann", "b")
     await asyncio.sleep(0)
-    (serving,) = desk.groups._tasks
+    (serving,) = desk.batches._tasks
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving

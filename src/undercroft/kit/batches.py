@@ -1,8 +1,8 @@
-"""Work that is done in groups: whoever asks while one group is being served is served with the next.
+"""Work that is done in batches: whoever asks while one batch is being served is served with the next.
 
 What a transaction costs beside its work (its beginning, its commit, each way to the database and back) is then paid
-once for a group. There is no timer: who is alone is served at once, and groups grow only as far as the load does. It is
-how PostgreSQL gathers commits, one storey higher.
+once for a batch. There is no timer: who is alone is served at once, and batches grow only as far as the load does. It
+is how PostgreSQL gathers commits, one storey higher.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ class _Waiting(Generic[Item, Answer]):
     answer: asyncio.Future[Answer]
 
 
-class Groups(Generic[Key, Item, Answer]):
-    """Serves items in groups of one key, in the order in which they came, one group of a key at a time.
+class Batches(Generic[Key, Item, Answer]):
+    """Serves items in batches of one key, in the order in which they came, one batch of a key at a time.
 
     Args:
-        serve: Serves a group. Answers for each item, in their order; in its place an error that is one item's own.
+        serve: Serves a batch. Answers for each item, in their order; in its place an error that is one item's own.
             What it raises is every item's.
-        largest: The most items of a group.
+        largest: The most items of a batch.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Groups(Generic[Key, Item, Answer]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, key: Key, item: Item) -> Answer:
-        """The answer for one item, once its whole group is served.
+        """The answer for one item, once its whole batch is served.
 
         Raises:
             UndercroftError: When that is the answer.
@@ -64,27 +64,27 @@ class Groups(Generic[Key, Item, Answer]):
 
     async def _serve_all(self, key: Key) -> None:
         queue = self._queues[key]
-        group: list[_Waiting[Item, Answer]] = []
+        batch: list[_Waiting[Item, Answer]] = []
         try:
             while queue:
                 taken = [queue.popleft() for _ in range(min(len(queue), self._largest))]
                 # Who has left since costs nothing.
-                group = [waiting for waiting in taken if not waiting.answer.done()]
-                if group:
-                    await self._serve_group(key, group)
+                batch = [waiting for waiting in taken if not waiting.answer.done()]
+                if batch:
+                    await self._serve_batch(key, batch)
         finally:
             del self._queues[key]
             # Of these there are some only where the task was cancelled.
-            for waiting in (*group, *queue):
+            for waiting in (*batch, *queue):
                 waiting.answer.cancel()
 
-    async def _serve_group(self, key: Key, group: Sequence[_Waiting[Item, Answer]]) -> None:
+    async def _serve_batch(self, key: Key, batch: Sequence[_Waiting[Item, Answer]]) -> None:
         try:
-            answers = await self._serve(key, [waiting.item for waiting in group])
+            answers = await self._serve(key, [waiting.item for waiting in batch])
         # Whatever it is, it is theirs who wait: nobody awaits this task.
         except Exception as error:  # noqa: BLE001
-            answers = [error] * len(group)
-        for waiting, answer in zip(group, answers, strict=True):
+            answers = [error] * len(batch)
+        for waiting, answer in zip(batch, answers, strict=True):
             if waiting.answer.done():
                 continue
             if isinstance(answer, Exception):

@@ -1,0 +1,25 @@
+"""Who calls a route: one name for each permission that a route can ask for. A route has exactly one of them."""
+
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends
+
+from undercroft.http.deps import authorised
+from undercroft.identity.models import Permission, Principal
+
+DocumentReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.DOCUMENTS_READ))]
+DocumentWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.DOCUMENTS_WRITE))]
+CollectionReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.COLLECTIONS_READ))]
+CollectionWriter: TypeAlias = Annotated[
+    Principal, Depends(authorised(Permission.COLLECTIONS_WRITE))
+]
+RecordReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.RECORDS_READ))]
+RecordWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.RECORDS_WRITE))]
+SchemaWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SCHEMAS_WRITE))]
+Searcher: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SEARCH))]
+ResponseReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.RESPONSES_READ))]
+ResponseWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.RESPONSES_WRITE))]
+ModelUser: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MODELS))]
+AuditReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.AUDIT_READ))]
+LogReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.LEDGER_READ))]
+Administrator: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]

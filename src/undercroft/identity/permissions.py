@@ -1,0 +1,36 @@
+"""Which permissions come with a role and a kind of user. A credential carries these, or the part it is narrowed to."""
+
+from typing import Final
+
+from undercroft.identity.models import Kind, Permission, Principal, Role
+
+_ADMINS_ALONE: Final = frozenset({Permission.MEMBERS_WRITE, Permission.ADMINISTER})
+_NOT_FOR_GUESTS: Final = frozenset({Permission.LEDGER_READ})
+"""A log tells how much the tenant does, and when: not for somebody who was invited to one thing of it."""
+_NAMED_ALONE: Final = frozenset({Permission.ACT_FOR_USERS})
+"""What a credential carries only when its scopes name it."""
+_NEVER_FOR_ANOTHER: Final = frozenset({Permission.KEYS})
+"""What a service cannot do for a user: a key would outlive the token with which it acts for them."""
+
+
+def permissions_of(kind: Kind, role: Role) -> frozenset[Permission]:
+    """All that a user of this kind and role may be allowed."""
+    permissions = frozenset(Permission)
+    if role is not Role.ADMIN:
+        permissions -= _ADMINS_ALONE
+    if kind is Kind.GUEST:
+        permissions -= _NOT_FOR_GUESTS
+    if kind is not Kind.SERVICE:
+        permissions -= _NAMED_ALONE
+    return permissions
+
+
+def is_allowed(principal: Principal, permission: Permission) -> bool:
+    """Whether the principal's kind and role allow it, and their credential carries it."""
+    if permission not in permissions_of(principal.kind, principal.role):
+        return False
+    if principal.actor_id is not None and permission in _NEVER_FOR_ANOTHER:
+        return False
+    if principal.scopes is None:
+        return permission not in _NAMED_ALONE
+    return permission in principal.scopes
