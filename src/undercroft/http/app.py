@@ -23,10 +23,12 @@ from undercroft.http.openai import (
     vector_stores,
 )
 from undercroft.http.routes import (
+    api_keys,
     audit,
     document_content,
     document_uploads,
     documents,
+    groups,
     jobs,
     ledger,
     legal_holds,
@@ -36,6 +38,7 @@ from undercroft.http.routes import (
     records,
     schemas,
     usage,
+    users,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.http.wiring import open_services
@@ -63,6 +66,9 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     models.router,
     uploads.router,
     usage.router,
+    users.router,
+    groups.router,
+    api_keys.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,

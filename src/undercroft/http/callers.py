@@ -22,4 +22,7 @@ ResponseWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.R
 ModelUser: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MODELS))]
 AuditReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.AUDIT_READ))]
 LogReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.LEDGER_READ))]
+MemberReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_READ))]
+MemberWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_WRITE))]
+KeyHolder: TypeAlias = Annotated[Principal, Depends(authorised(Permission.KEYS))]
 Administrator: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]

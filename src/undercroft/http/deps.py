@@ -14,7 +14,10 @@ from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
+from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.errors import UnauthenticatedError
+from undercroft.identity.groups.service import GroupService
+from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobService
@@ -54,6 +57,9 @@ class Services:
     ids: IdSource
     clock: Clock
     identity: IdentityService
+    members: MemberService
+    groups: GroupService
+    api_keys: ApiKeyService
     intake: Intake
     uploads: UploadService
     usage: UsageService

@@ -11,6 +11,9 @@ from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
+from undercroft.identity.api_keys import ApiKeyService
+from undercroft.identity.groups.service import GroupService
+from undercroft.identity.members.service import MemberService
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
@@ -92,6 +95,8 @@ async def open_services(
         sequencer = await _run_sequencer(stack, settings, database_url, provider, clock, ids)
         ledger = Ledger(database, ids, clock, sequencer.wake)
         identity = IdentityService(database, ledger, ids, clock)
+        members = MemberService(database, ledger, ids)
+        groups = GroupService(database, ledger, members, ids)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
         blobs = open_blob_store(settings)
@@ -140,6 +145,9 @@ async def open_services(
             ids=ids,
             clock=clock,
             identity=identity,
+            members=members,
+            groups=groups,
+            api_keys=ApiKeyService(database, ledger, members, ids, clock),
             intake=intake,
             uploads=uploads,
             usage=usage,
@@ -168,6 +176,7 @@ async def open_services(
                 ledger,
                 [
                     identity,
+                    groups,
                     documents,
                     uploads,
                     schemas,

@@ -10,6 +10,7 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.records.errors import UnknownFieldError
@@ -27,7 +28,6 @@ from undercroft.vault.records.preconditions import check_precondition
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import digest_version
 from undercroft.vault.records.storage import RecordStorage, check_plain, subject_of
-from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.schemas.json_text import check_json
 from undercroft.vault.schemas.models import Schema
 from undercroft.vault.schemas.service import SchemaService
