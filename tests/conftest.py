@@ -32,6 +32,7 @@ class Member:
     tenant_id: UUID
     principal_id: UUID
     email: str
+    purpose: str | None = None
 
 
 class MakeScope(Protocol):

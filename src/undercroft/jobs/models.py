@@ -79,6 +79,10 @@ class Claim:
     max_attempts: int
 
     @property
+    def purpose(self) -> None:
+        """None: owners need no grant."""
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether every attempt was used up before this one: the last of them ended its worker."""
         return self.attempts > self.max_attempts

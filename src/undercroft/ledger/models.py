@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from undercroft.kit.database import PURPOSE
 from undercroft.ledger.actions import ACTIONS, Action
 
 ENTRY_PREFIX: Final = "entry_"
@@ -20,7 +21,6 @@ OPERATOR_ID: Final = UUID(int=(1 << 128) - 1)
 """Stands for it where users' ids stand; no user has it."""
 SALT_BYTES: Final = 32
 
-_PURPOSE: Final = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
 _REFERENCE: Final = re.compile(r"[a-z]+[_-][A-Za-z0-9._/-]{1,190}")
 
 
@@ -84,7 +84,7 @@ class Act:
             raise ValueError(f"{self.action!r} is not the name of an action")
         if self.version is not None and self.version < 1:
             raise ValueError("versions count from 1")
-        if self.purpose is not None and _PURPOSE.fullmatch(self.purpose) is None:
+        if self.purpose is not None and PURPOSE.fullmatch(self.purpose) is None:
             raise ValueError("a purpose is a code, never a free text")
         if self.content is not None and len(self.content) != 32:
             raise ValueError("the content's SHA-256 has 32 bytes")
@@ -117,6 +117,10 @@ class LogScope:
         """Nobody."""
         return UUID(int=0)
 
+    @property
+    def purpose(self) -> None:
+        """None: nothing is read under a grant."""
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorScope:
@@ -129,6 +133,10 @@ class OperatorScope:
         """The operator."""
         return OPERATOR_ID
 
+    @property
+    def purpose(self) -> None:
+        """None: operators read under no grant."""
+
 
 @dataclass(frozen=True, slots=True)
 class ActorScope:
@@ -136,6 +144,10 @@ class ActorScope:
 
     tenant_id: UUID
     principal_id: UUID
+
+    @property
+    def purpose(self) -> None:
+        """None: it reads nothing under a grant."""
 
 
 @dataclass(frozen=True, slots=True)
