@@ -30,6 +30,7 @@ from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer, locate_minilm
 from undercroft.retrieval.parsing.sandbox import ParserSandbox
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
@@ -150,7 +151,9 @@ async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> Asyn
                     embedder,
                     JobQueue(ids),
                 ),
-                search=SearchService(stepped, keys, ledger, embedder),
+                search=SearchService(
+                    stepped, keys, ledger, embedder, GrantService(stepped, ledger, ids)
+                ),
                 keys=keys,
                 ledger=ledger,
             )

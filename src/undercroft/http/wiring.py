@@ -34,6 +34,7 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.holds import LegalHolds
@@ -123,7 +124,8 @@ async def open_services(
         versions = VersionService(database, blobs, intake, keys, ledger, index.follow)
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ledger, ids, index)
-        search = SearchService(database, keys, ledger, embedder)
+        grants = GrantService(database, ledger, ids)
+        search = SearchService(database, keys, ledger, embedder, grants)
         answers = Answerer(search, models)
         responses = ResponseService(database, keys, ledger, answers, ids, clock)
 
