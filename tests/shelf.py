@@ -30,7 +30,6 @@ from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer, locate_minilm
 from undercroft.retrieval.parsing.sandbox import ParserSandbox
 from undercroft.retrieval.search.service import SearchService
-from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
@@ -151,9 +150,7 @@ async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> Asyn
                     embedder,
                     JobQueue(ids),
                 ),
-                search=SearchService(
-                    stepped, keys, ledger, embedder, GrantService(stepped, ledger, ids)
-                ),
+                search=SearchService(stepped, keys, ledger, embedder),
                 keys=keys,
                 ledger=ledger,
             )

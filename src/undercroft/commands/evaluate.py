@@ -37,7 +37,6 @@ from undercroft.retrieval.embedding.models import configured_model
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
-from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.intake import Intake
@@ -183,13 +182,9 @@ async def _measure(
     clock = SystemClock()
     async with open_client() as client:
         embedder = await open_embedder(settings, client, clock)
-        ids = IdSource()
-        ledger = Ledger(database, ids, clock)
         try:
             evaluator = Evaluator(
-                SearchService(
-                    database, keys, ledger, embedder, GrantService(database, ledger, ids)
-                ),
+                SearchService(database, keys, Ledger(database, IdSource(), clock), embedder),
                 embedder,
                 clock,
                 progress,

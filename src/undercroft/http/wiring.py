@@ -34,6 +34,7 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.access import AccessService
 from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
@@ -124,8 +125,7 @@ async def open_services(
         versions = VersionService(database, blobs, intake, keys, ledger, index.follow)
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ledger, ids, index)
-        grants = GrantService(database, ledger, ids)
-        search = SearchService(database, keys, ledger, embedder, grants)
+        search = SearchService(database, keys, ledger, embedder)
         answers = Answerer(search, models)
         responses = ResponseService(database, keys, ledger, answers, ids, clock)
 
@@ -142,6 +142,8 @@ async def open_services(
             ids=ids,
             clock=clock,
             identity=identity,
+            grants=GrantService(database, ledger, ids, identity),
+            access=AccessService(database, ledger),
             intake=intake,
             uploads=uploads,
             usage=usage,

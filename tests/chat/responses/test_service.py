@@ -34,7 +34,6 @@ from undercroft.kit.ids import IdSource, parse_id
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.search.service import SearchService
-from undercroft.sharing.service import GrantService
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -66,9 +65,7 @@ async def responses(database: Database, tmp_path: Path) -> ResponseService:
     keys = KeyRing(await KeyFile.open(tmp_path / "provider.key"), IdSource())
     ledger = Ledger(database, IdSource(), SystemClock())
     registry = ModelRegistry([ScriptedProvider()], default_model="whole")
-    grants = GrantService(database, ledger, IdSource())
-    search = SearchService(database, keys, ledger, SilentEmbedder(), grants)
-    answers = Answerer(search, registry)
+    answers = Answerer(SearchService(database, keys, ledger, SilentEmbedder()), registry)
     return ResponseService(database, keys, ledger, answers, IdSource(), SystemClock())
 
 

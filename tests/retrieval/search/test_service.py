@@ -31,7 +31,6 @@ from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.search.models import Leg, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.search.service import SearchService
-from undercroft.sharing.service import GrantService
 from undercroft.vault.keys.service import KeyRing
 
 TEXTS = {
@@ -69,8 +68,7 @@ class Library:
         self.collections = CollectionService(
             database, keys, ledger, ids, IndexService(JobQueue(ids))
         )
-        self.grants = GrantService(database, ledger, ids)
-        self.search = SearchService(database, keys, ledger, embedder, self.grants)
+        self.search = SearchService(database, keys, ledger, embedder)
 
     async def fill(self, scope: Member, texts: dict[str, str]) -> tuple[UUID, dict[str, UUID]]:
         """A collection with these documents, indexed."""
@@ -141,9 +139,7 @@ async def test_words_answer_alone_when_the_embedder_is_down(
 ) -> None:
     ann = await make_scope()
     collection_id, _ = await library.fill(ann, TEXTS)
-    search = SearchService(
-        library.database, library.keys, library.ledger, SilentEmbedder(), library.grants
-    )
+    search = SearchService(library.database, library.keys, library.ledger, SilentEmbedder())
     query = SearchQuery((collection_id,), "Who repaired the clock?", 10)
     result = await search.search(ann, query)
     assert [passage.filename for passage in result.passages] == ["clock.txt"]

@@ -8,6 +8,9 @@ import pytest
 
 from tests.conftest import MakeScope, Member
 from tests.shelf import Shelf
+from undercroft.identity.service import IdentityService
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Transaction
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery
@@ -23,8 +26,10 @@ from undercroft.sharing.models import (
     Resource,
     ResourceKind,
     Terms,
+    Way,
 )
 from undercroft.sharing.service import GrantService
+from undercroft.sharing.uses import GrantUses
 
 TEXTS = {
     "mill.txt": "The watermill on the Alder grinds barley for three villages.",
@@ -37,7 +42,8 @@ ANSWERING = frozenset({ModelUse.SUMMARISE})
 
 
 def grants_of(shelf: Shelf) -> GrantService:
-    return GrantService(shelf.stepped, shelf.ledger, IdSource())
+    people = IdentityService(shelf.stepped, shelf.ledger, IdSource(), SystemClock())
+    return GrantService(shelf.stepped, shelf.ledger, IdSource(), people)
 
 
 async def share(
@@ -245,14 +251,14 @@ async def test_who_loses_the_last_use_to_another_gets_nothing_and_leaves_no_reco
     given = await share(
         shelf, ann, ResourceKind.COLLECTION, collection, bob, replace(SEARCH, max_uses=1)
     )
-    use = GrantService.use
+    count = GrantUses.count
 
-    async def use_second(self: GrantService, *arguments: object) -> None:
-        monkeypatch.setattr(GrantService, "use", use)
+    async def count_second(self: GrantUses, transaction: Transaction, way: Way) -> None:
+        monkeypatch.setattr(GrantUses, "count", count)
         await find(shelf, bob, collection, use=ANSWERING)
-        await use(self, *arguments)  # pyright: ignore[reportArgumentType] - as they came
+        await count(self, transaction, way)
 
-    monkeypatch.setattr(GrantService, "use", use_second)
+    monkeypatch.setattr(GrantUses, "count", count_second)
     with pytest.raises(GrantEndedError):
         await find(shelf, bob, collection, use=ANSWERING)
     async with shelf.database.transaction(bob) as transaction:

@@ -28,7 +28,7 @@ from undercroft.sharing.policy import (
     ways_to_place,
 )
 from undercroft.sharing.recording import acts_under
-from undercroft.sharing.service import GrantService
+from undercroft.sharing.uses import GrantUses
 from undercroft.vault.access import document_name_place
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
@@ -45,13 +45,12 @@ class PassageReader:
     Args:
         keys: Open them.
         ledger: Where it is put on record.
-        grants: Where an answer counts as a use.
     """
 
-    def __init__(self, keys: KeyRing, ledger: Ledger, grants: GrantService) -> None:
+    def __init__(self, keys: KeyRing, ledger: Ledger) -> None:
         self._keys = keys
         self._ledger = ledger
-        self._grants = grants
+        self._uses = GrantUses()
         self._repository = SearchRepository()
 
     async def release(
@@ -77,7 +76,7 @@ class PassageReader:
         hidden = await self._find_hidden(transaction, proposals.chunk_ids)
         found = await self._fill(transaction, query, proposals.rank(hidden))
         if query.model_use:
-            await self._grants.use(transaction, _together(passage.way for passage, _ in found))
+            await self._uses.count(transaction, _together(passage.way for passage, _ in found))
         acts: dict[tuple[UUID, Way], list[Act]] = {}
         for passage, row in found:
             subject = Subject(render_id(DOCUMENT_PREFIX, passage.document_id), row["name_salt"])

@@ -25,7 +25,6 @@ from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.recording import acts_under
-from undercroft.sharing.service import GrantService
 from undercroft.vault.keys.service import KeyRing
 
 _CANDIDATES: Final = 300
@@ -43,17 +42,12 @@ class SearchService:
     """Finds passages."""
 
     def __init__(
-        self,
-        database: Database,
-        keys: KeyRing,
-        ledger: Ledger,
-        embedder: Embedder,
-        grants: GrantService,
+        self, database: Database, keys: KeyRing, ledger: Ledger, embedder: Embedder
     ) -> None:
         self._database = database
         self._journal = CollectionJournal(database, ledger)
         self._embedder = embedder
-        self._reader = PassageReader(keys, ledger, grants)
+        self._reader = PassageReader(keys, ledger)
         self._repository = SearchRepository()
 
     async def require_collections(self, scope: Scope, collection_ids: Sequence[UUID]) -> None:
