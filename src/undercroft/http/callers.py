@@ -22,4 +22,7 @@ ResponseWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.R
 ModelUser: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MODELS))]
 AuditReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.AUDIT_READ))]
 LogReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.LEDGER_READ))]
+ActingService: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ACT_FOR_USERS))]
+TokenReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.TOKENS_READ))]
+TokenRevoker: TypeAlias = Annotated[Principal, Depends(authorised(Permission.TOKENS_REVOKE))]
 Administrator: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]

@@ -15,8 +15,10 @@ from undercroft.chat.responses.service import ResponseService
 from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
 from undercroft.identity.errors import UnauthenticatedError
+from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
+from undercroft.identity.tokens.service import TokenService
 from undercroft.jobs.service import JobService
 from undercroft.kit.clock import Clock
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
@@ -54,6 +56,8 @@ class Services:
     ids: IdSource
     clock: Clock
     identity: IdentityService
+    tokens: TokenService
+    exchange: ExchangeService
     intake: Intake
     uploads: UploadService
     usage: UsageService

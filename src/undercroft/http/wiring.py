@@ -11,7 +11,11 @@ from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
+from undercroft.identity.exchange.service import ExchangeService
+from undercroft.identity.keys import ACCESS_TOKEN_PREFIX, API_KEY_PREFIX
 from undercroft.identity.service import IdentityService
+from undercroft.identity.tokens.kinds import AccessTokens, ApiKeys
+from undercroft.identity.tokens.service import TokenService
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock
@@ -92,6 +96,8 @@ async def open_services(
         sequencer = await _run_sequencer(stack, settings, database_url, provider, clock, ids)
         ledger = Ledger(database, ids, clock, sequencer.wake)
         identity = IdentityService(database, ledger, ids, clock)
+        kinds = {ACCESS_TOKEN_PREFIX: AccessTokens(), API_KEY_PREFIX: ApiKeys()}
+        tokens = TokenService(database, ledger, kinds)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
         blobs = open_blob_store(settings)
@@ -140,6 +146,8 @@ async def open_services(
             ids=ids,
             clock=clock,
             identity=identity,
+            tokens=tokens,
+            exchange=ExchangeService(database, ledger, tokens, ids),
             intake=intake,
             uploads=uploads,
             usage=usage,

@@ -70,6 +70,10 @@ class Permission(StrEnum):
     """Manage users, services and groups."""
     KEYS = "keys"
     """List, make and revoke one's own API keys; for admins, a service's."""
+    TOKENS_READ = "tokens:read"
+    """Ask whether a token is valid, and what it is good for."""
+    TOKENS_REVOKE = "tokens:revoke"
+    """Revoke a token that one holds."""
     ACT_FOR_USERS = "act_for_users"
     """Exchange a user's token for one with which a service acts for them."""
     ADMINISTER = "administer"
@@ -117,6 +121,7 @@ class UserScope:
 
     tenant_id: UUID
     principal_id: UUID
+    actor_id: None = None
 
 
 @dataclass(frozen=True, slots=True)

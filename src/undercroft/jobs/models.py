@@ -77,6 +77,7 @@ class Claim:
     fence: int
     attempts: int
     max_attempts: int
+    actor_id: None = None
 
     @property
     def is_exhausted(self) -> bool:

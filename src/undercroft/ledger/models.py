@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from undercroft.kit.database import Scope
 from undercroft.ledger.actions import ACTIONS, Action
 
 ENTRY_PREFIX: Final = "entry_"
@@ -106,6 +107,11 @@ class NewEntry:
     leaf: bytes
 
 
+def actor_of(scope: Scope) -> UUID:
+    """Who acts in a scope, as the ledger names them: the service, where one acts for the principal."""
+    return scope.principal_id if scope.actor_id is None else scope.actor_id
+
+
 @dataclass(frozen=True, slots=True)
 class LogScope:
     """The scope in which a tenant's log is numbered and its keys are read: nobody acts."""
@@ -116,6 +122,11 @@ class LogScope:
     def principal_id(self) -> UUID:
         """Nobody."""
         return UUID(int=0)
+
+    @property
+    def actor_id(self) -> None:
+        """Nobody acts for nobody."""
+        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +140,11 @@ class OperatorScope:
         """The operator."""
         return OPERATOR_ID
 
+    @property
+    def actor_id(self) -> None:
+        """An operator acts for themselves."""
+        return
+
 
 @dataclass(frozen=True, slots=True)
 class ActorScope:
@@ -136,6 +152,7 @@ class ActorScope:
 
     tenant_id: UUID
     principal_id: UUID
+    actor_id: None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from undercroft.ledger.models import (
     PendingEntries,
     PendingLogs,
     StoredKey,
+    actor_of,
 )
 
 _QUERIES: Final = load_queries("undercroft.ledger")
@@ -32,13 +33,13 @@ class LedgerRepository:
     async def insert_entry(
         self, connection: AnyConnection, scope: Scope, trace: str | None, entry: NewEntry
     ) -> None:
-        """Append one entry, by the scope's principal: what nearly every transaction does."""
+        """Append one entry, by who acts in the scope: what nearly every transaction does."""
         act = entry.act
         await _QUERIES.execute(
             connection,
             "insert_entry",
             scope.tenant_id,
-            scope.principal_id,
+            actor_of(scope),
             trace,
             entry.id,
             entry.occurred_at,
@@ -61,13 +62,13 @@ class LedgerRepository:
         trace: str | None,
         entries: Sequence[NewEntry],
     ) -> None:
-        """Append entries, all by the scope's principal."""
+        """Append entries, all by who acts in the scope."""
         acts = [entry.act for entry in entries]
         await _QUERIES.execute(
             connection,
             "insert_entries",
             scope.tenant_id,
-            scope.principal_id,
+            actor_of(scope),
             trace,
             [entry.id for entry in entries],
             [entry.occurred_at for entry in entries],

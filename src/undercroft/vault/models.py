@@ -114,6 +114,7 @@ class ExpiredDocument:
     tenant_id: UUID
     principal_id: UUID
     id: UUID
+    actor_id: None = None
 
 
 @dataclass(frozen=True, slots=True)
