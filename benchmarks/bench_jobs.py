@@ -46,6 +46,7 @@ class Member:
         self.tenant_id = ids.new()
         self.principal_id = ids.new()
         self.actor_id = None
+        self.purpose = None
 
 
 async def insert_member(database: Database, member: Member) -> None:

@@ -33,6 +33,7 @@ class Member:
     principal_id: UUID
     email: str
     actor_id: UUID | None = None
+    purpose: str | None = None
 
 
 class MakeScope(Protocol):

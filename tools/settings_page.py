@@ -63,6 +63,14 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "embedding_dimensions",
         "embedding_threads",
     ),
+    "Mail": (
+        "mail_from",
+        "smtp_host",
+        "smtp_port",
+        "smtp_security",
+        "smtp_username",
+        "smtp_password",
+    ),
     "Limits": (
         "max_upload_bytes",
         "document_retention_days",

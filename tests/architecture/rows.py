@@ -115,6 +115,10 @@ ROWS: Final = {
         INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource)
         SELECT u.id, u.tenant_id, u.id, 'completed', u.id, '' FROM users AS u
     """,
+    "grants": """
+        INSERT INTO grants (id, tenant_id, document_id, grantor_id, user_id, actions)
+        SELECT u.id, u.tenant_id, u.id, u.id, u.id, ARRAY['read'] FROM users AS u
+    """,
     "response_passages": """
         INSERT INTO response_passages (
             tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
@@ -142,6 +146,7 @@ READ_ONLY: Final = frozenset(
         "tenant_keys",
         "data_keys",
         "lookup_keys",
+        "grants",
         "groups",
         "group_members",
         "ledger_keys",

@@ -158,6 +158,30 @@ def test_a_kms_that_keys_cannot_be_given_to_is_refused(changes: dict[str, str], 
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"mail_from": "Undercroft <us@example.org>"}, "one plain address"),
+        ({"smtp_host": "mail.test", "smtp_username": "us"}, "together or not at all"),
+        ({"smtp_username": "us", "smtp_password": "p"}, "without smtp_host"),
+        (
+            {
+                "smtp_host": "mail.test",
+                "smtp_username": "us",
+                "smtp_password": "p",
+                "smtp_security": "none",
+            },
+            "needs smtp_security starttls or tls",
+        ),
+    ],
+)
+def test_mail_that_could_not_be_sent_or_would_tell_its_password_is_refused(
+    changes: dict[str, str], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load_settings(**changes)
+
+
+@pytest.mark.parametrize(
     "endpoint", ["https://kms.example.org", "http://127.0.0.1:4566", "http://[::1]:4566/"]
 )
 def test_a_kms_is_reached_in_confidence(endpoint: str) -> None:

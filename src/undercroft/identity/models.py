@@ -88,6 +88,7 @@ class Principal:
         credential_id: The API key or access token that was presented.
         actor_id: The service that acts for the user, where one does.
         scopes: What of the user's rights the credential carries; None for all.
+        purpose: What the request is for, as its caller states it.
     """
 
     tenant_id: UUID
@@ -97,6 +98,7 @@ class Principal:
     kind: Kind = Kind.PERSON
     actor_id: UUID | None = None
     scopes: frozenset[Permission] | None = None
+    purpose: str | None = None
 
     @property
     def principal_id(self) -> UUID:
@@ -121,7 +123,14 @@ class UserScope:
 
     tenant_id: UUID
     principal_id: UUID
-    actor_id: None = None
+
+    @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
+
+    @property
+    def purpose(self) -> None:
+        """None: operators read under no grant."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ own scope (``SET LOCAL``), so a connection that returns to the pool, ours or PgB
 """
 
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol, Self, TypeAlias
@@ -29,6 +30,9 @@ DATABASE_GONE: Final = (
 Transaction: TypeAlias = PooledConnection
 """A connection with an open transaction whose tenant and principal are set."""
 
+PURPOSE: Final = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
+"""What a purpose looks like: a code, never a free text."""
+
 _QUERIES: Final = load_queries("undercroft.kit")
 _ACQUIRE_SECONDS: Final = 10.0
 _STATEMENT_SECONDS: Final = 30.0
@@ -50,6 +54,11 @@ class Scope(Protocol):
     @property
     def actor_id(self) -> UUID | None:
         """The service that acts for the principal, where one does."""
+        ...
+
+    @property
+    def purpose(self) -> str | None:
+        """What for, as the caller states it: some grants hold for one purpose alone."""
         ...
 
 
@@ -185,14 +194,22 @@ async def set_scope(transaction: Transaction, scope: Scope) -> None:
 def _begin(scope: Scope) -> str:
     """Opens a transaction under a scope, in one round trip: a statement with parameters could not share it.
 
-    Of an id nothing gets into the text but its 32 hexadecimal digits.
+    Of an id nothing gets into the text but its 32 hexadecimal digits, of a purpose nothing but a code.
+
+    Raises:
+        ValueError: When the purpose is none.
     """
     tenant, principal = f"{scope.tenant_id.int:032x}", f"{scope.principal_id.int:032x}"
-    return (
+    begin = (
         "BEGIN; SELECT"
         f" set_config('undercroft.tenant_id', '{tenant}', true),"
         f" set_config('undercroft.principal_id', '{principal}', true)"
     )
+    if scope.purpose is None:
+        return begin
+    if PURPOSE.fullmatch(scope.purpose) is None:
+        raise ValueError("a purpose is a code, never a free text")
+    return f"{begin}, set_config('undercroft.purpose', '{scope.purpose}', true)"
 
 
 async def _set_codecs(connection: AnyConnection) -> None:

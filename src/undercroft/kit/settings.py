@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 
 from undercroft.kit.crypto.providers.kms_key import check_arn, check_arns, check_endpoint
+from undercroft.kit.mail.settings import MailSettings
 
 MEBIBYTE: Final = 1024 * 1024
 CONFIG_VARIABLE: Final = "UNDERCROFT_CONFIG"
@@ -73,7 +74,7 @@ _BUCKET_URL: Final = re.compile(
 _CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
-class Settings(BaseSettings):
+class Settings(MailSettings):
     """The service's settings. ``docs/settings.md`` is generated from these fields and held to them by a test."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
@@ -339,6 +340,11 @@ class Settings(BaseSettings):
     def staging_dir(self) -> Path:
         """Folder of uploads that are being received; on the file system of the blobs."""
         return self.data_dir / "staging"
+
+    @property
+    def outbox_dir(self) -> Path:
+        """Folder of the mail that no server takes."""
+        return self.data_dir / "outbox"
 
     @property
     def key_path(self) -> Path:

@@ -28,6 +28,8 @@ Action: TypeAlias = Literal[
     "document.unseal",
     "document.update",
     "document.version",
+    "grant.create",
+    "grant.revoke",
     "key.create",
     "key.revoke",
     "ledger_key.rotate",

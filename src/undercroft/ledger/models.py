@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from undercroft.kit.database import Scope
+from undercroft.kit.database import PURPOSE, Scope
 from undercroft.ledger.actions import ACTIONS, Action
 
 ENTRY_PREFIX: Final = "entry_"
@@ -21,7 +21,6 @@ OPERATOR_ID: Final = UUID(int=(1 << 128) - 1)
 """Stands for it where users' ids stand; no user has it."""
 SALT_BYTES: Final = 32
 
-_PURPOSE: Final = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
 _REFERENCE: Final = re.compile(r"[a-z]+[_-][A-Za-z0-9._/-]{1,190}")
 
 
@@ -85,7 +84,7 @@ class Act:
             raise ValueError(f"{self.action!r} is not the name of an action")
         if self.version is not None and self.version < 1:
             raise ValueError("versions count from 1")
-        if self.purpose is not None and _PURPOSE.fullmatch(self.purpose) is None:
+        if self.purpose is not None and PURPOSE.fullmatch(self.purpose) is None:
             raise ValueError("a purpose is a code, never a free text")
         if self.content is not None and len(self.content) != 32:
             raise ValueError("the content's SHA-256 has 32 bytes")
@@ -125,8 +124,11 @@ class LogScope:
 
     @property
     def actor_id(self) -> None:
-        """Nobody acts for nobody."""
-        return
+        """None: nobody acts for them."""
+
+    @property
+    def purpose(self) -> None:
+        """None: nothing is read under a grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,11 @@ class OperatorScope:
 
     @property
     def actor_id(self) -> None:
-        """An operator acts for themselves."""
-        return
+        """None: nobody acts for them."""
+
+    @property
+    def purpose(self) -> None:
+        """None: operators read under no grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +157,14 @@ class ActorScope:
 
     tenant_id: UUID
     principal_id: UUID
-    actor_id: None = None
+
+    @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
+
+    @property
+    def purpose(self) -> None:
+        """None: it reads nothing under a grant."""
 
 
 @dataclass(frozen=True, slots=True)

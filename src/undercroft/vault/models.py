@@ -114,7 +114,14 @@ class ExpiredDocument:
     tenant_id: UUID
     principal_id: UUID
     id: UUID
-    actor_id: None = None
+
+    @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
+
+    @property
+    def purpose(self) -> None:
+        """None: owners need no grant."""
 
 
 @dataclass(frozen=True, slots=True)

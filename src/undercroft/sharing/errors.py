@@ -1,0 +1,26 @@
+"""Why something cannot be shared, or not any more be seen."""
+
+from undercroft.kit.errors import ErrorKind, UndercroftError
+
+
+class WideningError(UndercroftError):
+    """A re-share that would give more than was given."""
+
+    def __init__(self, term: str) -> None:
+        super().__init__(
+            "What was shared with you can be shared on as it is, or more narrowly; keep within your own grant.",
+            kind=ErrorKind.FORBIDDEN,
+            param=term,
+            code="wider_than_granted",
+        )
+
+
+class GrantEndedError(UndercroftError):
+    """A grant that ended while it was being used."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The grant that this rests on has just ended; ask for another.",
+            kind=ErrorKind.CONFLICT,
+            code="grant_ended",
+        )

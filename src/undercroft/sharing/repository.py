@@ -1,0 +1,163 @@
+"""Sharing's statements, one method each."""
+
+from collections.abc import Sequence
+from typing import Final, cast
+from uuid import UUID
+
+from asyncpg import Record
+
+from undercroft.kit.database import Transaction
+from undercroft.kit.sql import load_queries
+from undercroft.sharing.models import (
+    Ending,
+    Grant,
+    GrantAction,
+    Grantee,
+    GranteeKind,
+    ModelUse,
+    Parts,
+    Resource,
+    ResourceKind,
+    SharedResource,
+    Terms,
+)
+from undercroft.sharing.policy import read_pages, render_pages
+
+_QUERIES: Final = load_queries("undercroft.sharing")
+_COLUMNS: Final = {
+    ResourceKind.DOCUMENT: "document_id",
+    ResourceKind.COLLECTION: "collection_id",
+    ResourceKind.RECORD: "record_id",
+    ResourceKind.RESPONSE: "response_id",
+}
+
+
+class GrantRepository:
+    """Reads and writes grants."""
+
+    async def find_resource(
+        self, transaction: Transaction, resource: Resource
+    ) -> SharedResource | None:
+        """Whose a thing of the tenant's is."""
+        kind = resource.kind.name.lower()
+        row = await _QUERIES.maybe(transaction, "find_resource", resource.id, kind)
+        return None if row is None else SharedResource(resource, row["owner_id"], row["salt"])
+
+    async def insert_grant(
+        self,
+        transaction: Transaction,
+        grant_id: UUID,
+        resource: Resource,
+        parent_id: UUID | None,
+        grantee: Grantee,
+        terms: Terms,
+    ) -> None:
+        """Keep a grant of the caller's."""
+        parts = terms.parts
+        await _QUERIES.execute(
+            transaction,
+            "insert_grant",
+            grant_id,
+            *(resource.id if kind is resource.kind else None for kind in _COLUMNS),
+            parent_id,
+            grantee.id if grantee.kind is GranteeKind.USER else None,
+            grantee.id if grantee.kind is GranteeKind.GROUP else None,
+            sorted(terms.actions),
+            None if terms.fields is None else sorted(terms.fields),
+            render_pages(parts.pages) if parts is not None and parts.pages else None,
+            None if parts is None else list(parts.sections),
+            terms.purpose,
+            terms.not_before,
+            terms.expires_at,
+            terms.max_uses,
+            None if terms.model_use is None else sorted(terms.model_use),
+        )
+
+    async def find_grant(self, transaction: Transaction, grant_id: UUID) -> Grant | None:
+        """A grant of the tenant's."""
+        row = await _QUERIES.maybe(transaction, "find_grant", grant_id)
+        return None if row is None else _read_grant(row)
+
+    async def list_of(
+        self,
+        transaction: Transaction,
+        resource: Resource,
+        *,
+        everybodys: bool,
+        after: UUID | None,
+        limit: int,
+    ) -> list[Grant]:
+        """The grants of one thing, the ended ones too; without ``everybodys`` those that the caller gave or holds."""
+        rows = await _QUERIES.many(transaction, "list_of", resource.id, everybodys, after, limit)
+        return [_read_grant(row) for row in rows]
+
+    async def list_given(
+        self, transaction: Transaction, *, after: UUID | None, limit: int
+    ) -> list[Grant]:
+        """The grants that the caller made, the ended ones too."""
+        rows = await _QUERIES.many(transaction, "list_given", after, limit)
+        return [_read_grant(row) for row in rows]
+
+    async def list_for_sharing(self, transaction: Transaction, resource_id: UUID) -> list[Grant]:
+        """The caller's grants to share a thing on."""
+        rows = await _QUERIES.many(transaction, "list_for_sharing", resource_id)
+        return [_read_grant(row) for row in rows]
+
+    async def hold_chain(self, transaction: Transaction, grant_id: UUID) -> bool:
+        """Keep a grant and what it derives from as they are; False when one of them has ended."""
+        return cast("bool", await _QUERIES.value(transaction, "hold_grant_chain", grant_id))
+
+    async def end_grants(
+        self, transaction: Transaction, grant_ids: Sequence[UUID], reason: Ending
+    ) -> list[UUID]:
+        """End grants and whatever derives from them; answers which have ended."""
+        rows = await _QUERIES.many(transaction, "end_grants", list(grant_ids), reason)
+        return [row["id"] for row in rows]
+
+    async def use_grants(self, transaction: Transaction, grant_ids: Sequence[UUID]) -> bool:
+        """Count one use of each; False when one has none left, and then the transaction has to be rolled back."""
+        return cast("bool", await _QUERIES.value(transaction, "use_grants", list(grant_ids)))
+
+    async def has_given(self, transaction: Transaction, grant_id: UUID) -> bool:
+        """Whether the caller gave a grant or one that it derives from."""
+        return cast("bool", await _QUERIES.value(transaction, "has_given", grant_id))
+
+
+def _read_grant(row: Record) -> Grant:
+    kind = next(kind for kind, column in _COLUMNS.items() if row[column] is not None)
+    return Grant(
+        id=row["id"],
+        resource=Resource(kind, row[_COLUMNS[kind]]),
+        owner_id=row["owner_id"],
+        grantor_id=row["grantor_id"],
+        parent_id=row["parent_id"],
+        grantee=_read_grantee(row),
+        terms=_read_terms(row),
+        uses=row["uses"],
+        created_at=row["created_at"],
+        ended_at=row["ended_at"],
+        ending=None if row["ending"] is None else Ending(row["ending"]),
+    )
+
+
+def _read_grantee(row: Record) -> Grantee:
+    if row["user_id"] is not None:
+        return Grantee(GranteeKind.USER, row["user_id"])
+    if row["group_id"] is not None:
+        return Grantee(GranteeKind.GROUP, row["group_id"])
+    return Grantee(GranteeKind.TENANT, row["tenant_id"])
+
+
+def _read_terms(row: Record) -> Terms:
+    pages, sections, model_use = row["pages"], row["sections"], row["model_use"]
+    is_partial = pages is not None or sections is not None
+    return Terms(
+        actions=frozenset(map(GrantAction, row["actions"])),
+        fields=None if row["fields"] is None else frozenset(row["fields"]),
+        parts=Parts(read_pages(pages or ""), tuple(sections or ())) if is_partial else None,
+        purpose=row["purpose"],
+        not_before=row["not_before"],
+        expires_at=row["expires_at"],
+        max_uses=row["max_uses"],
+        model_use=None if model_use is None else frozenset(map(ModelUse, model_use)),
+    )

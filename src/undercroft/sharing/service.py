@@ -1,0 +1,252 @@
+"""Making, finding and revoking grants."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.errors import NotFoundError, UndercroftError
+from undercroft.kit.ids import IdSource, render_id
+from undercroft.ledger.actions import Action
+from undercroft.ledger.models import GRANT_PREFIX, Act, Outcome, Subject
+from undercroft.ledger.service import MOST_ACTS, Ledger
+from undercroft.sharing.errors import GrantEndedError, WideningError
+from undercroft.sharing.models import (
+    Ending,
+    Grant,
+    Grantee,
+    Resource,
+    ResourceKind,
+    SharedResource,
+    Terms,
+    Way,
+)
+from undercroft.sharing.policy import check_terms, find_widening
+from undercroft.sharing.repository import GrantRepository
+
+RESOURCE_NAMES: Final = {
+    ResourceKind.DOCUMENT: "file",
+    ResourceKind.COLLECTION: "vector store",
+    ResourceKind.RECORD: "record",
+    ResourceKind.RESPONSE: "response",
+}
+"""What errors call them."""
+
+
+class GrantService:
+    """What is shared with whom.
+
+    Args:
+        database: Where grants are.
+        ledger: Where each grant and its end are put on record.
+        ids: Makes their ids.
+    """
+
+    def __init__(self, database: Database, ledger: Ledger, ids: IdSource) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._ids = ids
+        self._repository = GrantRepository()
+
+    async def create(
+        self, scope: Scope, resource: Resource, grantee: Grantee, terms: Terms
+    ) -> Grant:
+        """Share something: as its owner, or on, under a grant that allows that.
+
+        What a re-share does not say it has from the grant that it is made under.
+
+        Raises:
+            NotFoundError: When the principal may see no such thing.
+            InvalidRequestError: When the terms make no sense for it.
+            WideningError: When a re-share would give more than was given.
+            GrantEndedError: When the grant to share it ended at the same time.
+        """
+        check_terms(resource.kind, terms)
+        async with self._refusing(scope, "grant.create", resource) as transaction:
+            return await self.create_in(transaction, scope, resource, grantee, terms)
+
+    async def create_in(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        resource: Resource,
+        grantee: Grantee,
+        terms: Terms,
+    ) -> Grant:
+        """As :meth:`create`, in the transaction of what the grant is a part of, whose refusal the caller records."""
+        shared = await self.get_resource(transaction, resource)
+        parent: Grant | None = None
+        if shared.owner_id != scope.principal_id:
+            parent = await self._choose_parent(transaction, resource, terms)
+            terms = inherit_terms(terms, parent.terms)
+            if not await self._repository.hold_chain(transaction, parent.id):
+                raise GrantEndedError
+        grant_id = self._ids.new()
+        await self._repository.insert_grant(
+            transaction, grant_id, resource, None if parent is None else parent.id, grantee, terms
+        )
+        await self._record(transaction, scope, "grant.create", shared, [grant_id])
+        return await self._get(transaction, scope, grant_id)
+
+    async def get(self, scope: Scope, grant_id: UUID) -> Grant:
+        """A grant that the principal gave, holds, or gave the thing of.
+
+        Raises:
+            NotFoundError: When there is none that they may know of.
+        """
+        async with self._database.transaction(scope) as transaction:
+            return await self._get(transaction, scope, grant_id)
+
+    async def list_of(
+        self, scope: Scope, resource: Resource, *, after: UUID | None = None, limit: int
+    ) -> list[Grant]:
+        """The grants of one thing, the oldest first: all for its owner, else those that the principal gave or holds.
+
+        Raises:
+            NotFoundError: When there is none that they may know of.
+        """
+        async with self._database.transaction(scope) as transaction:
+            shared = await self.get_resource(transaction, resource)
+            is_owner = shared.owner_id == scope.principal_id
+            grants = await self._repository.list_of(
+                transaction, resource, everybodys=is_owner, after=after, limit=limit
+            )
+            if not grants and not is_owner and after is None:
+                raise no_resource(resource)
+            return grants
+
+    async def list_given(
+        self, scope: Scope, *, after: UUID | None = None, limit: int
+    ) -> list[Grant]:
+        """The grants that the principal made, the oldest first."""
+        async with self._database.transaction(scope) as transaction:
+            return await self._repository.list_given(transaction, after=after, limit=limit)
+
+    async def revoke(self, scope: Scope, grant_id: UUID) -> None:
+        """End a grant and whatever was derived from it, from the next statement on. What is over stays as it is.
+
+        Raises:
+            NotFoundError: When the principal neither gave it, nor one that it derives from, nor owns the thing.
+        """
+        async with self._database.transaction(scope) as transaction:
+            grant = await self._get(transaction, scope, grant_id)
+            is_owner = grant.owner_id == scope.principal_id
+            if not is_owner and not await self._repository.has_given(transaction, grant_id):
+                raise _no_grant(grant_id)
+            await self.end(transaction, scope, grant, Ending.REVOKED)
+
+    async def end(
+        self, transaction: Transaction, scope: Scope, grant: Grant, reason: Ending
+    ) -> None:
+        """End a grant in the transaction of what ends it, and put it on record with whatever derived from it."""
+        ended = await self._repository.end_grants(transaction, [grant.id], reason)
+        shared = await self.get_resource(transaction, grant.resource)
+        await self._record(transaction, scope, "grant.revoke", shared, ended)
+
+    async def use(self, transaction: Transaction, way: Way) -> None:
+        """Count one use of what a download or an answer rests on.
+
+        Raises:
+            GrantEndedError: When another had the last use. The transaction has to be rolled back.
+        """
+        counted = [grant.id for grant in way.grants if grant.is_counted]
+        if counted and not await self._repository.use_grants(transaction, counted):
+            raise GrantEndedError
+
+    async def get_resource(self, transaction: Transaction, resource: Resource) -> SharedResource:
+        """Whose a thing of the tenant's is. That the principal may know of it is the caller's to decide.
+
+        Raises:
+            NotFoundError: When it is not there.
+        """
+        shared = await self._repository.find_resource(transaction, resource)
+        if shared is None:
+            raise no_resource(resource)
+        return shared
+
+    async def _choose_parent(
+        self, transaction: Transaction, resource: Resource, terms: Terms
+    ) -> Grant:
+        """The oldest of the caller's grants under which this can be shared on."""
+        own = await self._repository.list_for_sharing(transaction, resource.id)
+        widened: str | None = None
+        for grant in own:
+            widened = find_widening(inherit_terms(terms, grant.terms), grant.terms)
+            if widened is None:
+                return grant
+        if widened is None:
+            raise no_resource(resource)
+        raise WideningError(widened)
+
+    async def _get(self, transaction: Transaction, scope: Scope, grant_id: UUID) -> Grant:
+        grant = await self._repository.find_grant(transaction, grant_id)
+        if grant is None:
+            raise _no_grant(grant_id)
+        if scope.principal_id in {grant.owner_id, grant.grantor_id, grant.grantee.id}:
+            return grant
+        seen = await self._repository.list_of(
+            transaction, grant.resource, everybodys=False, after=None, limit=1000
+        )
+        if all(other.id != grant_id for other in seen) and not await self._repository.has_given(
+            transaction, grant_id
+        ):
+            raise _no_grant(grant_id)
+        return grant
+
+    async def _record(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        action: Action,
+        shared: SharedResource,
+        grant_ids: Sequence[UUID],
+    ) -> None:
+        subject = _subject(shared)
+        acts = [Act(action, subject, shared.owner_id, grant_id=grant_id) for grant_id in grant_ids]
+        for start in range(0, len(acts), MOST_ACTS):
+            await self._ledger.append(transaction, scope, *acts[start : start + MOST_ACTS])
+
+    @asynccontextmanager
+    async def _refusing(
+        self, scope: Scope, action: Action, resource: Resource
+    ) -> AsyncGenerator[Transaction]:
+        """A transaction whose refusal is put on record where the thing is another's."""
+        try:
+            async with self._database.transaction(scope) as transaction:
+                yield transaction
+        except UndercroftError:
+            async with self._database.transaction(scope) as transaction:
+                shared = await self._repository.find_resource(transaction, resource)
+            if shared is not None and shared.owner_id != scope.principal_id:
+                denied = Act(action, _subject(shared), shared.owner_id, outcome=Outcome.DENIED)
+                await self._ledger.append_denial(scope, denied)
+            raise
+
+
+def inherit_terms(terms: Terms, parent: Terms) -> Terms:
+    """Terms with the parent's wherever they say nothing."""
+    return replace(
+        terms,
+        fields=terms.fields if terms.fields is not None else parent.fields,
+        parts=terms.parts if terms.parts is not None else parent.parts,
+        purpose=terms.purpose if terms.purpose is not None else parent.purpose,
+        not_before=terms.not_before if terms.not_before is not None else parent.not_before,
+        expires_at=terms.expires_at if terms.expires_at is not None else parent.expires_at,
+        max_uses=terms.max_uses if terms.max_uses is not None else parent.max_uses,
+        model_use=terms.model_use if terms.model_use is not None else parent.model_use,
+    )
+
+
+def no_resource(resource: Resource) -> NotFoundError:
+    """The error for a thing that the principal may not know of."""
+    return NotFoundError(RESOURCE_NAMES[resource.kind], render_id(resource.kind, resource.id))
+
+
+def _no_grant(grant_id: UUID) -> NotFoundError:
+    return NotFoundError("grant", render_id(GRANT_PREFIX, grant_id))
+
+
+def _subject(shared: SharedResource) -> Subject:
+    return Subject(render_id(shared.resource.kind, shared.resource.id), shared.salt)
