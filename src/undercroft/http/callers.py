@@ -25,4 +25,6 @@ LogReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.LEDGER
 ActingService: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ACT_FOR_USERS))]
 TokenReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.TOKENS_READ))]
 TokenRevoker: TypeAlias = Annotated[Principal, Depends(authorised(Permission.TOKENS_REVOKE))]
+SharingReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_READ))]
+SharingWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_WRITE))]
 Administrator: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]
