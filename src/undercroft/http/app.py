@@ -23,6 +23,7 @@ from undercroft.http.openai import (
     vector_stores,
 )
 from undercroft.http.routes import (
+    accounts,
     audit,
     document_content,
     document_uploads,
@@ -35,6 +36,7 @@ from undercroft.http.routes import (
     record_migrations,
     records,
     schemas,
+    sessions,
     usage,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
@@ -63,7 +65,10 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     models.router,
     uploads.router,
     usage.router,
+    sessions.router,
+    accounts.router,
 )
+PUBLIC_ROUTERS: Final[Sequence[APIRouter]] = (sessions.public_router, accounts.public_router)
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
     chat_completions.router,
@@ -72,13 +77,17 @@ LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
 UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.router)
 
 _DESCRIPTION: Final = (
-    "Paths below `/v1/` need `Authorization: Bearer KEY`. Every answer has `X-Request-Id`. Errors below `/v1/` are "
-    "OpenAI's error object, elsewhere RFC 9457's; the documentation lists their codes. Files, vector stores, uploads, "
-    "responses, chat completions, embeddings and models are objects as OpenAI has them."
+    "Paths below `/v1/` need `Authorization: Bearer KEY`, but for those by which somebody signs in. Every answer has "
+    "`X-Request-Id`. Errors below `/v1/` are OpenAI's error object, elsewhere RFC 9457's; the documentation lists "
+    "their codes. Files, vector stores, uploads, responses, chat completions, embeddings and models are objects as "
+    "OpenAI has them."
 )
 
 _SHORT_BODY: Final = 256 * 1024
 """The largest JSON body where no long text belongs in one: a body costs many times its size once it is parsed."""
+
+_STRANGERS_BODY: Final = 8 * 1024
+"""The largest body that is read of whoever has shown no key."""
 
 
 def create_application(
@@ -132,6 +141,10 @@ def _add_routers(application: FastAPI, settings: Settings) -> None:
     # On each router rather than on the application, whose limit would answer past the middleware below.
     for router in ROUTERS:
         application.include_router(router, max_body_size=min(_SHORT_BODY, settings.max_body_bytes))
+    for router in PUBLIC_ROUTERS:
+        application.include_router(
+            router, max_body_size=min(_STRANGERS_BODY, settings.max_body_bytes)
+        )
     for router in LONG_TEXT_ROUTERS:
         application.include_router(router, max_body_size=settings.max_body_bytes)
     for router in UPLOAD_ROUTERS:

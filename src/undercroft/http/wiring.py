@@ -9,6 +9,7 @@ from typing import Final
 from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.service import ResponseService
+from undercroft.http.account_wiring import open_accounts
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.identity.service import IdentityService
@@ -29,6 +30,7 @@ from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.refusals import RefusalCounts
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.mail.service import MailQueue
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
@@ -94,6 +96,8 @@ async def open_services(
         identity = IdentityService(database, ledger, ids, clock)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
+        mail = MailQueue(keys, queue, ids)
+        people = open_accounts(stack, settings, database, ledger, identity, mail, ids, clock)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
@@ -140,6 +144,10 @@ async def open_services(
             ids=ids,
             clock=clock,
             identity=identity,
+            sessions=people.sessions,
+            accounts=people.accounts,
+            mailing=people.mailing,
+            sign_in=people.sign_in,
             intake=intake,
             uploads=uploads,
             usage=usage,
@@ -168,6 +176,7 @@ async def open_services(
                 ledger,
                 [
                     identity,
+                    people.sessions,
                     documents,
                     uploads,
                     schemas,

@@ -69,7 +69,7 @@ class Permission(StrEnum):
     MEMBERS_WRITE = "members:write"
     """Manage users, services and groups."""
     KEYS = "keys"
-    """List, make and revoke one's own API keys; for admins, a service's."""
+    """List, make and revoke one's own API keys and sessions; for admins, a service's keys."""
     ACT_FOR_USERS = "act_for_users"
     """Exchange a user's token for one with which a service acts for them."""
     ADMINISTER = "administer"
