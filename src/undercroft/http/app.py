@@ -23,11 +23,13 @@ from undercroft.http.openai import (
     vector_stores,
 )
 from undercroft.http.routes import (
+    access,
     accounts,
     audit,
     document_content,
     document_uploads,
     documents,
+    grants,
     jobs,
     ledger,
     legal_holds,
@@ -53,6 +55,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     ledger.router,
     ledger.public_router,
     audit.router,
+    grants.router,
+    access.router,
     schemas.router,
     records.router,
     record_locks.router,

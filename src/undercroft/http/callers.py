@@ -25,4 +25,6 @@ MemberManager: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ME
 KeyHolder: TypeAlias = Annotated[Principal, Depends(authorised(Permission.KEYS))]
 AuditReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.AUDIT_READ))]
 LogReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.LEDGER_READ))]
+SharingReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_READ))]
+SharingWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_WRITE))]
 Administrator: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]

@@ -3,6 +3,7 @@
 from typing import Final, Literal, TypeAlias, get_args
 
 Action: TypeAlias = Literal[
+    "access.read",
     "account.change_password",
     "account.invite",
     "account.request_password",
