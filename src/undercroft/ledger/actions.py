@@ -62,6 +62,8 @@ Action: TypeAlias = Literal[
     "session.reuse",
     "session.revoke",
     "tenant.change_sign_up",
+    "share_link.create",
+    "share_link.redeem",
     "tenant.create",
     "tenant.export",
     "tenant_key.destroy",
