@@ -71,6 +71,12 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "smtp_username",
         "smtp_password",
     ),
+    "Signing in": (
+        "access_token_minutes",
+        "session_idle_days",
+        "session_days",
+        "password_checks",
+    ),
     "Limits": (
         "max_upload_bytes",
         "document_retention_days",

@@ -28,7 +28,15 @@ def extract_examples(markdown: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/api.md", "docs/documents.md", "docs/records.md", "docs/sharing.md", "README.md"]
+    "page",
+    [
+        "docs/api.md",
+        "docs/documents.md",
+        "docs/identity.md",
+        "docs/records.md",
+        "docs/sharing.md",
+        "README.md",
+    ],
 )
 def test_the_examples_of_a_page_run(service: Service, tmp_path: Path, page: str) -> None:
     examples = extract_examples((_ROOT / page).read_text(encoding="utf-8"))
@@ -42,6 +50,7 @@ def test_the_examples_of_a_page_run(service: Service, tmp_path: Path, page: str)
             "OPENAI_BASE_URL": f"{service.url}/v1",
             "OPENAI_API_KEY": service.key,
             "SAMPLES": str(SAMPLES),
+            "OUTBOX": str(service.data_dir / "outbox"),
         },
         cwd=tmp_path,
         capture_output=True,

@@ -13,6 +13,7 @@ import structlog
 
 from undercroft.commands.databases import database_pool, open_any_database
 from undercroft.commands.parent import stop_with_parent
+from undercroft.identity.sessions.service import SessionService
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue
 from undercroft.jobs.worker import Worker
@@ -120,6 +121,10 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     orphans = OrphanSweep(background_database, blobs, clock)
     run_until_closed(stack, Rounds("purge_trash", trash.purge, _PURGE_SECONDS).run())
     run_until_closed(stack, Rounds("sweep_orphans", orphans.sweep, _SWEEP_SECONDS).run())
+    sessions = SessionService(
+        background_database, Ledger(background_database, ids, clock, sequencer.wake), ids
+    )
+    run_until_closed(stack, Rounds("forget_sessions", sessions.forget_ended, _FORGET_SECONDS).run())
     tasks = IndexTasks(
         database,
         blobs,

@@ -9,9 +9,9 @@ from typing import Final
 from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.service import ResponseService
+from undercroft.http.account_wiring import open_accounts
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
-from undercroft.identity.accounts.hashing import PasswordHasher
 from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.groups.service import GroupService
@@ -111,8 +111,7 @@ async def open_services(
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
         mail = MailQueue(keys, queue, ids)
-        hasher = PasswordHasher()
-        stack.callback(hasher.close)
+        people = open_accounts(stack, settings, database, ledger, identity, mail, ids, clock)
         grants = GrantService(database, ledger, ids, identity)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
@@ -163,8 +162,12 @@ async def open_services(
             grants=grants,
             tokens=tokens,
             exchange=ExchangeService(database, ledger, tokens, ids),
+            sessions=people.sessions,
+            accounts=people.accounts,
+            mailing=people.mailing,
+            sign_in=people.sign_in,
             access=AccessService(database, ledger),
-            share_links=ShareLinks(database, grants, ledger, keys, hasher, mail, ids),
+            share_links=ShareLinks(database, grants, ledger, keys, people.hasher, mail, ids),
             members=members,
             groups=groups,
             api_keys=ApiKeyService(database, ledger, members, ids, clock),
@@ -197,6 +200,7 @@ async def open_services(
                 [
                     identity,
                     groups,
+                    people.sessions,
                     documents,
                     uploads,
                     schemas,
