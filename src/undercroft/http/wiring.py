@@ -18,6 +18,7 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
+from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import describe_pending
 from undercroft.kit.settings import Settings
@@ -29,6 +30,8 @@ from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.refusals import RefusalCounts
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.notifications.endpoints import EndpointService
+from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
@@ -94,6 +97,7 @@ async def open_services(
         identity = IdentityService(database, ledger, ids, clock)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
+        webhooks = EndpointService(database, keys, ledger, EgressPolicy.of(settings), ids)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
@@ -159,6 +163,8 @@ async def open_services(
             answers=answers,
             responses=responses,
             jobs=JobService(database),
+            webhooks=webhooks,
+            notifications=Notifications(database, queue, ids),
             ledger=ledger,
             ledger_reader=ledger_reader,
             sequencer=sequencer,
@@ -174,6 +180,7 @@ async def open_services(
                     records,
                     collections,
                     responses,
+                    webhooks,
                 ],
             ),
         )

@@ -61,6 +61,10 @@ Action: TypeAlias = Literal[
     "upload.expire",
     "user.change_role",
     "user.create",
+    "webhook.create",
+    "webhook.delete",
+    "webhook.rotate",
+    "webhook.update",
 ]
 
 ACTIONS: Final[frozenset[str]] = frozenset(get_args(Action))
