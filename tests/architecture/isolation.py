@@ -39,6 +39,10 @@ TENANT_COLUMNS: Final = {"tenants": "id"}
 SECURITY_DEFINERS: Final = {
     "authenticate_api_key": "before a key is known, nothing tells which tenant is asking",
     "authenticate_access_token": "the same before a token is known",
+    "find_session": "before a refresh token is known, nothing tells whose session it is of",
+    "find_tenant_of_code": "the same for a code that was sent by mail",
+    "forget_ended_sessions": "rows of no use any more, of all tenants; how old they are is not the caller's choice",
+    "find_share_link": "before a link's token is known, nothing tells whose tenant it opens",
     "find_tenant": "`keys create` looks its tenant up by name before it has one",
     "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",
     "search_records": "the same for the GIN index over plain fields",

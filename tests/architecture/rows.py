@@ -28,6 +28,23 @@ ROWS: Final = {
         INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash)
         SELECT u.id, u.tenant_id, u.id, 'uk_00000000', sha256(uuid_send(u.id)) FROM users AS u
     """,
+    "open_sign_ups": """
+        INSERT INTO open_sign_ups (tenant_id, admin_id) SELECT u.tenant_id, u.id FROM users AS u
+    """,
+    "passwords": """
+        INSERT INTO passwords (user_id, tenant_id, encoded) SELECT u.id, u.tenant_id, '$argon2id$' FROM users AS u
+    """,
+    "sessions": """
+        INSERT INTO sessions (id, tenant_id, user_id, family_hash, token_hash, expires_at, ends_at)
+        SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), sha256('token'), now(), now() FROM users AS u
+    """,
+    "mail_codes": """
+        INSERT INTO mail_codes (id, tenant_id, user_id, purpose, code_hash, expires_at)
+        SELECT u.id, u.tenant_id, u.id, 'invitation', sha256(uuid_send(u.id)), now() FROM users AS u
+    """,
+    "attempts": """
+        INSERT INTO attempts (tenant_id, subject) SELECT u.tenant_id, sha256('subject') FROM users AS u
+    """,
     "access_tokens": """
         INSERT INTO access_tokens (id, tenant_id, user_id, token_hash, expires_at)
         SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), now() FROM users AS u
@@ -135,6 +152,10 @@ ROWS: Final = {
         INSERT INTO grants (id, tenant_id, document_id, grantor_id, user_id, actions)
         SELECT u.id, u.tenant_id, u.id, u.id, u.id, ARRAY['read'] FROM users AS u
     """,
+    "share_links": """
+        INSERT INTO share_links (id, tenant_id, grant_id, token_hash, is_one_time)
+        SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), false FROM users AS u
+    """,
     "response_passages": """
         INSERT INTO response_passages (
             tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
@@ -159,6 +180,11 @@ FILLED_BY_OTHERS: Final = (
 
 READ_ONLY: Final = frozenset(
     {
+        "open_sign_ups",
+        "passwords",
+        "sessions",
+        "mail_codes",
+        "attempts",
         "tenant_keys",
         "data_keys",
         "lookup_keys",
@@ -168,6 +194,7 @@ READ_ONLY: Final = frozenset(
         "webhook_deliveries",
         "grants",
         "groups",
+        "share_links",
         "group_members",
         "ledger_keys",
         "ledger_pending",

@@ -37,6 +37,8 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.access import AccessService
+from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.holds import LegalHolds
@@ -144,6 +146,8 @@ async def open_services(
             ids=ids,
             clock=clock,
             identity=identity,
+            grants=GrantService(database, ledger, ids, identity),
+            access=AccessService(database, ledger),
             intake=intake,
             uploads=uploads,
             usage=usage,
