@@ -76,6 +76,7 @@ async def test_it_is_tried_again_later_and_not_for_ever(
         waits += await post.waits(scope)
         (delivery,) = await post.deliveries(scope, issued)
         assert (delivery.attempts, delivery.last_status) == (attempt, 503)
+    (delivery,) = await post.deliveries(scope, issued)
     assert (delivery.state, delivery.last_error) == (DeliveryState.FAILED, "refused")
     assert not await post.attempts.run_next(scope)
     assert waits == sorted(waits)

@@ -24,11 +24,13 @@ from undercroft.http.openai import (
 )
 from undercroft.http.routes import (
     access,
+    api_keys,
     audit,
     document_content,
     document_uploads,
     documents,
     grants,
+    groups,
     jobs,
     ledger,
     legal_holds,
@@ -37,7 +39,9 @@ from undercroft.http.routes import (
     record_migrations,
     records,
     schemas,
+    share_links,
     usage,
+    users,
     webhooks,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
@@ -56,6 +60,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     audit.router,
     grants.router,
     access.router,
+    share_links.router,
+    share_links.public_router,
     schemas.router,
     records.router,
     record_locks.router,
@@ -69,6 +75,9 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     uploads.router,
     usage.router,
     webhooks.router,
+    users.router,
+    groups.router,
+    api_keys.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
