@@ -77,6 +77,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "session_days",
         "password_checks",
     ),
+    "Webhooks": ("egress_private_networks", "egress_allow_http", "egress_hosts"),
     "Limits": (
         "max_upload_bytes",
         "document_retention_days",
@@ -216,6 +217,7 @@ def _kind(kind: Any) -> str:  # noqa: ANN401 - as above
         str: "text",
         int: "whole number",
         float: "number",
+        bool: "`true` or `false`",
         Path: "folder",
         SecretStr: "secret",
         AnyHttpUrl: "`http` or `https` URL",

@@ -35,6 +35,7 @@ def extract_examples(markdown: str) -> str:
         "docs/identity.md",
         "docs/records.md",
         "docs/sharing.md",
+        "docs/webhooks.md",
         "README.md",
     ],
 )
@@ -49,6 +50,7 @@ def test_the_examples_of_a_page_run(service: Service, tmp_path: Path, page: str)
             **os.environ,
             "OPENAI_BASE_URL": f"{service.url}/v1",
             "OPENAI_API_KEY": service.key,
+            "ADMIN_API_KEY": service.make_key("examples", "admin@example.org", "admin"),
             "SAMPLES": str(SAMPLES),
             "OUTBOX": str(service.data_dir / "outbox"),
         },

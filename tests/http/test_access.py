@@ -198,6 +198,14 @@ ROUTES: Final = {
     Permission.ADMINISTER: {
         "PUT /v1/documents/{document_id}/legal-hold",
         "DELETE /v1/documents/{document_id}/legal-hold",
+        "POST /v1/webhooks",
+        "GET /v1/webhooks",
+        "GET /v1/webhooks/{webhook_id}",
+        "PATCH /v1/webhooks/{webhook_id}",
+        "DELETE /v1/webhooks/{webhook_id}",
+        "POST /v1/webhooks/{webhook_id}/secret",
+        "GET /v1/webhooks/{webhook_id}/deliveries",
+        "POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
     },
 }
 """What each route asks for. A new route has to be added here."""

@@ -46,6 +46,7 @@ from undercroft.http.routes import (
     share_links,
     usage,
     users,
+    webhooks,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.http.wiring import open_services
@@ -76,6 +77,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     models.router,
     uploads.router,
     usage.router,
+    webhooks.router,
     users.router,
     groups.router,
     api_keys.router,

@@ -37,6 +37,8 @@ from undercroft.ledger.audit import AuditService
 from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.notifications.endpoints import EndpointService
+from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
@@ -98,6 +100,8 @@ class Services:
     answers: Answerer
     responses: ResponseService
     jobs: JobService
+    webhooks: EndpointService
+    notifications: Notifications
     ledger: Ledger
     ledger_reader: LedgerReader
     sequencer: Sequencer

@@ -26,6 +26,7 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
+from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import describe_pending
 from undercroft.kit.settings import Settings
@@ -38,6 +39,8 @@ from undercroft.ledger.refusals import RefusalCounts
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.mail.service import MailQueue
+from undercroft.notifications.endpoints import EndpointService
+from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
@@ -110,6 +113,7 @@ async def open_services(
         tokens = TokenService(database, ledger, kinds)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
+        webhooks = EndpointService(database, keys, ledger, EgressPolicy.of(settings), ids)
         mail = MailQueue(keys, queue, ids)
         people = open_accounts(stack, settings, database, ledger, identity, mail, ids, clock)
         grants = GrantService(database, ledger, ids, identity)
@@ -190,6 +194,8 @@ async def open_services(
             answers=answers,
             responses=responses,
             jobs=JobService(database),
+            webhooks=webhooks,
+            notifications=Notifications(database, queue, ids),
             ledger=ledger,
             ledger_reader=ledger_reader,
             sequencer=sequencer,
@@ -207,6 +213,7 @@ async def open_services(
                     records,
                     collections,
                     responses,
+                    webhooks,
                 ],
             ),
         )
