@@ -23,10 +23,14 @@ from undercroft.http.openai import (
     vector_stores,
 )
 from undercroft.http.routes import (
+    access,
+    api_keys,
     audit,
     document_content,
     document_uploads,
     documents,
+    grants,
+    groups,
     jobs,
     ledger,
     legal_holds,
@@ -35,7 +39,9 @@ from undercroft.http.routes import (
     record_migrations,
     records,
     schemas,
+    share_links,
     usage,
+    users,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.http.wiring import open_services
@@ -51,6 +57,10 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     ledger.router,
     ledger.public_router,
     audit.router,
+    grants.router,
+    access.router,
+    share_links.router,
+    share_links.public_router,
     schemas.router,
     records.router,
     record_locks.router,
@@ -63,6 +73,9 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     models.router,
     uploads.router,
     usage.router,
+    users.router,
+    groups.router,
+    api_keys.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
