@@ -66,6 +66,7 @@ SECURITY_DEFINERS: Final = {
     "advance_ledger": "sequencing: publishes the tree over what was numbered",
     "list_expired_documents": "the purge of the trash goes over every tenant; it answers ids alone",
     "count_kept_bytes": "a trigger: keeps the counts that quotas are held to, which the service may not write",
+    "list_ended_grants": "what runs under grants of every tenant is asked about at once; it answers ids it was given",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }
 """Functions that run with more rights than their caller, each with its reason."""

@@ -30,6 +30,7 @@ from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.watching import WatchedGrants
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
@@ -54,6 +55,7 @@ class Services:
     ids: IdSource
     clock: Clock
     identity: IdentityService
+    watched_grants: WatchedGrants
     intake: Intake
     uploads: UploadService
     usage: UsageService

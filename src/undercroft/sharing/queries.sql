@@ -203,6 +203,12 @@ SELECT e.id FROM end_grants($1::uuid[], $2) AS e (id);
 -- name: use_grants :value
 SELECT use_grants($1::uuid[]);
 
+-- name: hold_grants :value
+SELECT hold_grants($1::uuid[]);
+
+-- name: list_ended_grants :many
+SELECT e.grant_id, e.holder_id FROM list_ended_grants($1::uuid[], $2::uuid[]) AS e;
+
 -- name: has_given :value
 -- Whether the caller gave a grant or one that it derives from.
 SELECT EXISTS (

@@ -25,6 +25,7 @@ from undercroft.sharing.models import (
 )
 from undercroft.sharing.policy import check_terms, find_widening
 from undercroft.sharing.repository import GrantRepository
+from undercroft.sharing.uses import GrantUses
 
 RESOURCE_NAMES: Final = {
     ResourceKind.DOCUMENT: "file",
@@ -49,6 +50,7 @@ class GrantService:
         self._ledger = ledger
         self._ids = ids
         self._repository = GrantRepository()
+        self._uses = GrantUses()
 
     async def create(
         self, scope: Scope, resource: Resource, grantee: Grantee, terms: Terms
@@ -151,9 +153,7 @@ class GrantService:
         Raises:
             GrantEndedError: When another had the last use. The transaction has to be rolled back.
         """
-        counted = [grant.id for grant in way.grants if grant.is_counted]
-        if counted and not await self._repository.use_grants(transaction, counted):
-            raise GrantEndedError
+        await self._uses.count(transaction, way)
 
     async def get_resource(self, transaction: Transaction, resource: Resource) -> SharedResource:
         """Whose a thing of the tenant's is. That the principal may know of it is the caller's to decide.
