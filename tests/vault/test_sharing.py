@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import MakeScope, Member
 from tests.documents import make_documents, make_trash, make_versions
+from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
@@ -97,7 +98,9 @@ async def make_room(
     ann = await make_scope()
     bob = await make_scope(ann.tenant_id)
     made = await documents.import_file(ann, io.BytesIO(b"Once."), "mill.txt", "user_data")
-    grants = GrantService(database, Ledger(database, ids, SystemClock()), ids)
+    ledger = Ledger(database, ids, SystemClock())
+    people = IdentityService(database, ledger, ids, SystemClock())
+    grants = GrantService(database, ledger, ids, people)
     versions = make_versions(documents)
     room = Room(database, documents, versions, make_trash(documents), grants, ann, bob, made.id)
     await room.add_version(ann, CONTENT)

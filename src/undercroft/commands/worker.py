@@ -19,11 +19,13 @@ from undercroft.jobs.worker import Worker
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
+from undercroft.kit.mail.configured import open_mailer
 from undercroft.kit.settings import Settings
 from undercroft.kit.tasks import run_until_closed
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.mail.tasks import MailTasks
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
@@ -43,6 +45,7 @@ READY_LINE: Final = "ready"
 
 _OWN_POOL: Final = 5
 _PURGE_SECONDS: Final = 60.0
+_FORGET_SECONDS: Final = 600.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -136,7 +139,10 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         JobQueue(ids),
         ids,
     )
+    mail = MailTasks(database, keys, open_mailer(settings))
+    run_until_closed(stack, Rounds("forget_mail", mail.forget_overdue, _FORGET_SECONDS).run())
     handlers = {
+        **mail.handlers(),
         **tasks.handlers(settings.worker_concurrency),
         **uploads.handlers(),
         **migrations.handlers(),

@@ -23,10 +23,12 @@ from undercroft.http.openai import (
     vector_stores,
 )
 from undercroft.http.routes import (
+    access,
     audit,
     document_content,
     document_uploads,
     documents,
+    grants,
     jobs,
     ledger,
     legal_holds,
@@ -51,6 +53,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     ledger.router,
     ledger.public_router,
     audit.router,
+    grants.router,
+    access.router,
     schemas.router,
     records.router,
     record_locks.router,

@@ -22,4 +22,6 @@ ResponseWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.R
 ModelUser: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MODELS))]
 AuditReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.AUDIT_READ))]
 LogReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.LEDGER_READ))]
+SharingReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_READ))]
+SharingWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_WRITE))]
 Administrator: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]

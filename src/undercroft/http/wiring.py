@@ -34,6 +34,8 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.access import AccessService
+from undercroft.sharing.service import GrantService
 from undercroft.sharing.watching import WATCH_SECONDS, WatchedGrants
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
@@ -145,6 +147,8 @@ async def open_services(
             clock=clock,
             identity=identity,
             watched_grants=watched_grants,
+            grants=GrantService(database, ledger, ids, identity),
+            access=AccessService(database, ledger),
             intake=intake,
             uploads=uploads,
             usage=usage,

@@ -3,6 +3,13 @@
 from typing import Final, Literal, TypeAlias, get_args
 
 Action: TypeAlias = Literal[
+    "access.read",
+    "account.change_password",
+    "account.invite",
+    "account.request_password",
+    "account.reset_password",
+    "account.set_password",
+    "account.verify",
     "audit.export",
     "audit.read",
     "collection.add_document",
@@ -50,6 +57,13 @@ Action: TypeAlias = Literal[
     "schema.delete",
     "schema.read",
     "schema.update",
+    "session.create",
+    "session.refuse",
+    "session.reuse",
+    "session.revoke",
+    "tenant.change_sign_up",
+    "share_link.create",
+    "share_link.redeem",
     "tenant.create",
     "tenant.export",
     "tenant_key.destroy",

@@ -6,17 +6,21 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+from undercroft.identity.service import IdentityService
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.actions import Action
-from undercroft.ledger.models import GRANT_PREFIX, Act, Outcome, Subject
+from undercroft.ledger.models import GRANT_PREFIX, USER_PREFIX, Act, Outcome, Subject
 from undercroft.ledger.service import MOST_ACTS, Ledger
 from undercroft.sharing.errors import GrantEndedError, WideningError
 from undercroft.sharing.models import (
+    GROUP_PREFIX,
     Ending,
     Grant,
     Grantee,
+    GranteeKind,
+    Invitee,
     Resource,
     ResourceKind,
     SharedResource,
@@ -43,30 +47,33 @@ class GrantService:
         database: Where grants are.
         ledger: Where each grant and its end are put on record.
         ids: Makes their ids.
+        people: Knows users by their address, and makes guests of strangers.
     """
 
-    def __init__(self, database: Database, ledger: Ledger, ids: IdSource) -> None:
+    def __init__(
+        self, database: Database, ledger: Ledger, ids: IdSource, people: IdentityService
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._ids = ids
+        self._people = people
         self._repository = GrantRepository()
         self._uses = GrantUses()
 
     async def create(
-        self, scope: Scope, resource: Resource, grantee: Grantee, terms: Terms
+        self, scope: Scope, resource: Resource, grantee: Grantee | Invitee, terms: Terms
     ) -> Grant:
         """Share something: as its owner, or on, under a grant that allows that.
 
         What a re-share does not say it has from the grant that it is made under.
 
         Raises:
-            NotFoundError: When the principal may see no such thing.
+            NotFoundError: When the principal may see no such thing, or there is no such grantee.
             InvalidRequestError: When the terms make no sense for it.
             WideningError: When a re-share would give more than was given.
             GrantEndedError: When the grant to share it ended at the same time.
         """
-        check_terms(resource.kind, terms)
-        async with self._refusing(scope, "grant.create", resource) as transaction:
+        async with self.refusing(scope, "grant.create", resource) as transaction:
             return await self.create_in(transaction, scope, resource, grantee, terms)
 
     async def create_in(
@@ -74,10 +81,11 @@ class GrantService:
         transaction: Transaction,
         scope: Scope,
         resource: Resource,
-        grantee: Grantee,
+        grantee: Grantee | Invitee,
         terms: Terms,
     ) -> Grant:
         """As :meth:`create`, in the transaction of what the grant is a part of, whose refusal the caller records."""
+        check_terms(resource.kind, terms)
         shared = await self.get_resource(transaction, resource)
         parent: Grant | None = None
         if shared.owner_id != scope.principal_id:
@@ -85,12 +93,13 @@ class GrantService:
             terms = inherit_terms(terms, parent.terms)
             if not await self._repository.hold_chain(transaction, parent.id):
                 raise GrantEndedError
+        known = await self._find_grantee(transaction, scope, grantee)
         grant_id = self._ids.new()
         await self._repository.insert_grant(
-            transaction, grant_id, resource, None if parent is None else parent.id, grantee, terms
+            transaction, grant_id, resource, None if parent is None else parent.id, known, terms
         )
         await self._record(transaction, scope, "grant.create", shared, [grant_id])
-        return await self._get(transaction, scope, grant_id)
+        return await self.get_in(transaction, scope, grant_id)
 
     async def get(self, scope: Scope, grant_id: UUID) -> Grant:
         """A grant that the principal gave, holds, or gave the thing of.
@@ -99,7 +108,7 @@ class GrantService:
             NotFoundError: When there is none that they may know of.
         """
         async with self._database.transaction(scope) as transaction:
-            return await self._get(transaction, scope, grant_id)
+            return await self.get_in(transaction, scope, grant_id)
 
     async def list_of(
         self, scope: Scope, resource: Resource, *, after: UUID | None = None, limit: int
@@ -133,7 +142,7 @@ class GrantService:
             NotFoundError: When the principal neither gave it, nor one that it derives from, nor owns the thing.
         """
         async with self._database.transaction(scope) as transaction:
-            grant = await self._get(transaction, scope, grant_id)
+            grant = await self.get_in(transaction, scope, grant_id)
             is_owner = grant.owner_id == scope.principal_id
             if not is_owner and not await self._repository.has_given(transaction, grant_id):
                 raise _no_grant(grant_id)
@@ -166,6 +175,17 @@ class GrantService:
             raise no_resource(resource)
         return shared
 
+    async def _find_grantee(
+        self, transaction: Transaction, scope: Scope, grantee: Grantee | Invitee
+    ) -> Grantee:
+        if isinstance(grantee, Invitee):
+            user_id = await self._people.find_or_invite(transaction, scope, grantee.email)
+            return Grantee(GranteeKind.USER, user_id)
+        if not await self._repository.has_grantee(transaction, grantee):
+            prefix = USER_PREFIX if grantee.kind is GranteeKind.USER else GROUP_PREFIX
+            raise NotFoundError(grantee.kind, render_id(prefix, grantee.id), param="grantee")
+        return grantee
+
     async def _choose_parent(
         self, transaction: Transaction, resource: Resource, terms: Terms
     ) -> Grant:
@@ -180,18 +200,17 @@ class GrantService:
             raise no_resource(resource)
         raise WideningError(widened)
 
-    async def _get(self, transaction: Transaction, scope: Scope, grant_id: UUID) -> Grant:
+    async def get_in(self, transaction: Transaction, scope: Scope, grant_id: UUID) -> Grant:
+        """As :meth:`get`, in a transaction that does something with it."""
         grant = await self._repository.find_grant(transaction, grant_id)
         if grant is None:
             raise _no_grant(grant_id)
-        if scope.principal_id in {grant.owner_id, grant.grantor_id, grant.grantee.id}:
-            return grant
-        seen = await self._repository.list_of(
-            transaction, grant.resource, everybodys=False, after=None, limit=1000
+        concerns = (
+            scope.principal_id == grant.owner_id
+            or await self._repository.is_held(transaction, grant_id)
+            or await self._repository.has_given(transaction, grant_id)
         )
-        if all(other.id != grant_id for other in seen) and not await self._repository.has_given(
-            transaction, grant_id
-        ):
+        if not concerns:
             raise _no_grant(grant_id)
         return grant
 
@@ -209,10 +228,10 @@ class GrantService:
             await self._ledger.append(transaction, scope, *acts[start : start + MOST_ACTS])
 
     @asynccontextmanager
-    async def _refusing(
+    async def refusing(
         self, scope: Scope, action: Action, resource: Resource
     ) -> AsyncGenerator[Transaction]:
-        """A transaction whose refusal is put on record where the thing is another's."""
+        """A transaction on something, whose refusal is put on record where that is another's."""
         try:
             async with self._database.transaction(scope) as transaction:
                 yield transaction

@@ -1,10 +1,10 @@
 """Grants while something is done under them: kept as they are for a change, counted where their uses are."""
 
 from undercroft.kit.database import Transaction
-from undercroft.sharing.access import grant_ids
 from undercroft.sharing.errors import GrantEndedError
 from undercroft.sharing.models import Way
 from undercroft.sharing.repository import GrantRepository
+from undercroft.sharing.ways import grant_ids
 
 
 class GrantUses:

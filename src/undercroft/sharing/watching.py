@@ -8,10 +8,10 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from undercroft.kit.database import Database, Scope
-from undercroft.sharing.access import grant_ids
 from undercroft.sharing.errors import AccessRevokedError
 from undercroft.sharing.models import Way
 from undercroft.sharing.repository import GrantRepository
+from undercroft.sharing.ways import grant_ids
 
 WATCH_SECONDS: Final = 0.5
 

@@ -16,10 +16,10 @@ from undercroft.kit.ids import render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.sharing.access import EVERY_ACTION, OWNER_ALONE, acts_under, read_access
 from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.models import GrantAction
 from undercroft.sharing.uses import GrantUses
+from undercroft.sharing.ways import EVERY_ACTION, OWNER_ALONE, acts_under, read_access
 from undercroft.vault.errors import BlobMissingError, StaleDocumentError
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey

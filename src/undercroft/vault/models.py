@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from undercroft.sharing.access import Access
+from undercroft.sharing.ways import Access
 
 DOCUMENT_PREFIX: Final = "file-"
 

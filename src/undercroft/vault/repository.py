@@ -9,8 +9,8 @@ from asyncpg import Record
 
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
-from undercroft.sharing.access import OWNER_ALONE
 from undercroft.sharing.models import GrantAction
+from undercroft.sharing.ways import OWNER_ALONE
 from undercroft.vault.models import ExpiredDocument, NewBlob, NewDocument
 
 _QUERIES: Final = load_queries("undercroft.vault")

@@ -11,8 +11,8 @@ from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.sharing.access import EVERY_ACTION, OWNER_ALONE
 from undercroft.sharing.models import GrantAction
+from undercroft.sharing.ways import EVERY_ACTION, OWNER_ALONE
 from undercroft.vault.access import DocumentAccess, no_document, seal_metadata, seal_name
 from undercroft.vault.blobs.contents import BlobContent
 from undercroft.vault.blobs.models import StoredBlob

@@ -13,8 +13,8 @@ from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
-from undercroft.sharing.access import EVERY_ACTION, OWNER_ALONE, acts_under
 from undercroft.sharing.models import GrantAction
+from undercroft.sharing.ways import EVERY_ACTION, OWNER_ALONE, acts_under
 from undercroft.vault.access import DocumentAccess, subject_of
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.intake import Incoming, Intake
