@@ -24,11 +24,13 @@ from undercroft.http.openai import (
 )
 from undercroft.http.routes import (
     access,
+    api_keys,
     audit,
     document_content,
     document_uploads,
     documents,
     grants,
+    groups,
     jobs,
     ledger,
     legal_holds,
@@ -37,7 +39,9 @@ from undercroft.http.routes import (
     record_migrations,
     records,
     schemas,
+    share_links,
     usage,
+    users,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.http.wiring import open_services
@@ -55,6 +59,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     audit.router,
     grants.router,
     access.router,
+    share_links.router,
+    share_links.public_router,
     schemas.router,
     records.router,
     record_locks.router,
@@ -67,6 +73,9 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     models.router,
     uploads.router,
     usage.router,
+    users.router,
+    groups.router,
+    api_keys.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,

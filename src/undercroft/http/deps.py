@@ -14,7 +14,10 @@ from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
+from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.errors import UnauthenticatedError
+from undercroft.identity.groups.service import GroupService
+from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobService
@@ -32,6 +35,7 @@ from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.access import AccessService
+from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.service import GrantService
 from undercroft.sharing.watching import WatchedGrants
 from undercroft.vault.holds import LegalHolds
@@ -61,6 +65,10 @@ class Services:
     watched_grants: WatchedGrants
     grants: GrantService
     access: AccessService
+    share_links: ShareLinks
+    members: MemberService
+    groups: GroupService
+    api_keys: ApiKeyService
     intake: Intake
     uploads: UploadService
     usage: UsageService

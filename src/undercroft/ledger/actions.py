@@ -37,7 +37,14 @@ Action: TypeAlias = Literal[
     "document.version",
     "grant.create",
     "grant.revoke",
+    "group.add_member",
+    "group.create",
+    "group.delete",
+    "group.read",
+    "group.remove_member",
+    "group.update",
     "key.create",
+    "key.read",
     "key.revoke",
     "ledger_key.rotate",
     "permission.use",
@@ -75,6 +82,12 @@ Action: TypeAlias = Literal[
     "upload.expire",
     "user.change_role",
     "user.create",
+    "user.join_group",
+    "user.leave_group",
+    "user.read",
+    "user.reinstate",
+    "user.remove",
+    "user.suspend",
 ]
 
 ACTIONS: Final[frozenset[str]] = frozenset(get_args(Action))
