@@ -99,8 +99,8 @@ UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.rou
 _DESCRIPTION: Final = (
     "Paths below `/v1/` need `Authorization: Bearer KEY`, but for those by which somebody signs in or opens a "
     "share link. Every answer has `X-Request-Id`. Errors below `/v1/` are OpenAI's error object (below `/v1/oauth/` "
-    "RFC 6749's), elsewhere RFC 9457's; the documentation lists their codes. Files, vector stores, uploads, responses, chat "
-    "completions, embeddings and models are objects as OpenAI has them."
+    "RFC 6749's), elsewhere RFC 9457's; the documentation lists their codes. Files, vector stores, uploads, "
+    "responses, chat completions, embeddings and models are objects as OpenAI has them."
 )
 
 _SHORT_BODY: Final = 256 * 1024

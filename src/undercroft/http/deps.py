@@ -45,6 +45,7 @@ from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.access import AccessService
 from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.service import GrantService
+from undercroft.sharing.watching import WatchedGrants
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
@@ -75,6 +76,7 @@ class Services:
     accounts: AccountService
     mailing: Mailing
     sign_in: SignIn
+    watched_grants: WatchedGrants
     grants: GrantService
     access: AccessService
     share_links: ShareLinks

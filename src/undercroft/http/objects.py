@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 Time = Annotated[int, Field(description="Seconds since 1970, in UTC.")]
 
@@ -60,11 +60,28 @@ class DocumentObject(Shown):
     media_type: str
     index_status: Literal["unindexed", "pending", "indexed", "failed"]
     index_error: str | None
-    legal_hold: Annotated[str | None, Field(description="The code of the hold it is under.")]
+    legal_hold: Annotated[
+        str | None, Field(description="The code of the hold it is under, for its owner.")
+    ]
     created_at: Time
     updated_at: Time
     deleted_at: Time | None
     erased_after: Time | None
+
+
+class GlimpsedDocumentObject(Shown):
+    """A document that was shared with the caller for something else than reading it whole."""
+
+    id: str
+    object: Literal["document"]
+    name: str
+    version: int
+    bytes: int
+    media_type: str
+
+
+class SeenDocument(RootModel[DocumentObject | GlimpsedDocumentObject]):
+    """A document as the caller may see it."""
 
 
 class DocumentVersionObject(Shown):

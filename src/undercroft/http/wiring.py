@@ -49,6 +49,7 @@ from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.access import AccessService
 from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.service import GrantService
+from undercroft.sharing.watching import WATCH_SECONDS, WatchedGrants
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.holds import LegalHolds
@@ -71,6 +72,8 @@ from undercroft.vault.versions import VersionService
 
 _SEQUENCER_POOL: Final = 2
 _SETTLE_SECONDS: Final = 10.0
+_WATCH_STATEMENT_SECONDS: Final = 5.0
+"""An answer that takes longer comes too late: then everything is cut."""
 _LONGEST_PENDING_SECONDS: Final = 30.0
 
 
@@ -106,6 +109,7 @@ async def open_services(
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         sequencer = await _run_sequencer(stack, settings, database_url, provider, clock, ids)
         ledger = Ledger(database, ids, clock, sequencer.wake)
+        watched_grants = await _watch_grants(stack, settings, database_url, clock)
         identity = IdentityService(database, ledger, ids, clock)
         members = MemberService(database, ledger, ids)
         groups = GroupService(database, ledger, members, ids)
@@ -163,6 +167,7 @@ async def open_services(
             ids=ids,
             clock=clock,
             identity=identity,
+            watched_grants=watched_grants,
             grants=grants,
             tokens=tokens,
             exchange=ExchangeService(database, ledger, tokens, ids),
@@ -242,6 +247,25 @@ async def _run_sequencer(
     refusals = RefusalCounts(database, Ledger(database, ids, clock, sequencer.wake))
     run_until_closed(stack, Rounds("settle_refusals", refusals.settle, _SETTLE_SECONDS).run())
     return sequencer
+
+
+async def _watch_grants(
+    stack: AsyncExitStack, settings: Settings, database_url: str, clock: Clock
+) -> WatchedGrants:
+    """Cut what runs under grants that end, until ``stack`` closes."""
+    # A connection of its own: a cut must not wait behind requests for one.
+    database = await stack.enter_async_context(
+        Database(
+            database_url,
+            clock=clock,
+            size=1,
+            statement_cache=settings.database_statement_cache,
+            statement_seconds=_WATCH_STATEMENT_SECONDS,
+        )
+    )
+    watched = WatchedGrants(database)
+    run_until_closed(stack, Rounds("watch_grants", watched.check, WATCH_SECONDS).run())
+    return watched
 
 
 async def _ledger_keeps_up(sequencer: Sequencer, clock: Clock) -> str | None:
