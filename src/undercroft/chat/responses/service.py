@@ -125,7 +125,7 @@ class ResponseService:
             if row is None:
                 raise no_response(response_id)
             if row["owner_id"] != scope.principal_id:
-                raise NotGrantedError("delete")
+                raise NotGrantedError([])
             if not await self._repository.delete_response(transaction, response_id):
                 raise no_response(response_id)
             # A source was erased, and the salt with it: committed to under one that is nowhere kept.
