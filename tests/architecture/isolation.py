@@ -65,6 +65,8 @@ SECURITY_DEFINERS: Final = {
     "number_pending_entries": "sequencing: the service may append to what is pending and not to the log",
     "advance_ledger": "sequencing: publishes the tree over what was numbered",
     "list_expired_documents": "the purge of the trash goes over every tenant; it answers ids alone",
+    "list_due_consents": "consents of every tenant end by their time; it answers ids alone",
+    "list_due_erasures": "the same for what notices promised to be erased",
     "count_kept_bytes": "a trigger: keeps the counts that quotas are held to, which the service may not write",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }

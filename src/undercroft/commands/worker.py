@@ -17,6 +17,7 @@ from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue
 from undercroft.jobs.worker import Worker
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
@@ -28,10 +29,15 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
+from undercroft.sharing.consents.notices import NoticeService
+from undercroft.sharing.consents.service import ConsentService
+from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
+from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.orphans import OrphanSweep
+from undercroft.vault.promised import PromisedErasure
 from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
@@ -43,6 +49,7 @@ READY_LINE: Final = "ready"
 
 _OWN_POOL: Final = 5
 _PURGE_SECONDS: Final = 60.0
+_CONSENT_SECONDS: Final = 15.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -107,13 +114,15 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     )
     run_until_closed(stack, sequencer.run())
     blobs, keys = open_blob_store(settings), KeyRing(provider, ids)
+    background_ledger = Ledger(background_database, ids, clock, sequencer.wake)
     trash = Trash(
         background_database,
         blobs,
         keys,
-        Ledger(background_database, ids, clock, sequencer.wake),
+        background_ledger,
         timedelta(days=settings.document_retention_days),
     )
+    _run_consent_rounds(stack, background_database, blobs, keys, background_ledger, ids)
     orphans = OrphanSweep(background_database, blobs, clock)
     run_until_closed(stack, Rounds("purge_trash", trash.purge, _PURGE_SECONDS).run())
     run_until_closed(stack, Rounds("sweep_orphans", orphans.sweep, _SWEEP_SECONDS).run())
@@ -142,3 +151,24 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         **migrations.handlers(),
     }
     return Worker(background_database, handlers, clock=clock, random=random.random)
+
+
+def _run_consent_rounds(
+    stack: AsyncExitStack,
+    database: Database,
+    blobs: BlobStore,
+    keys: KeyRing,
+    ledger: Ledger,
+    ids: IdSource,
+) -> None:
+    """End consents by their time, and erase what was promised to be, until ``stack`` closes."""
+    consents = ConsentService(
+        database,
+        NoticeService(database, keys, ledger, ids),
+        GrantService(database, ledger, ids),
+        ledger,
+        ids,
+    )
+    promised = PromisedErasure(database, blobs, RecordStorage(keys, ids), ledger)
+    run_until_closed(stack, Rounds("expire_consents", consents.expire, _CONSENT_SECONDS).run())
+    run_until_closed(stack, Rounds("keep_promises", promised.erase, _CONSENT_SECONDS).run())

@@ -24,6 +24,9 @@ from undercroft.http.openai import (
 )
 from undercroft.http.routes import (
     audit,
+    consent_notices,
+    consents,
+    data_subjects,
     document_content,
     document_uploads,
     documents,
@@ -58,6 +61,9 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     documents.router,
     document_content.router,
     legal_holds.router,
+    consent_notices.router,
+    consents.router,
+    data_subjects.router,
     vector_stores.router,
     vector_store_files.router,
     models.router,

@@ -30,6 +30,10 @@ from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.consents.notices import NoticeService
+from undercroft.sharing.consents.receipts import ConsentReceipts
+from undercroft.sharing.consents.service import ConsentService
+from undercroft.sharing.consents.subjects import DataSubjects
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
@@ -66,6 +70,10 @@ class Services:
     trash: Trash
     holds: LegalHolds
     receipts: Receipts
+    notices: NoticeService
+    consents: ConsentService
+    consent_receipts: ConsentReceipts
+    data_subjects: DataSubjects
     collections: CollectionService
     search: SearchService
     embedder: Embedder

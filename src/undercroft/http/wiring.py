@@ -34,6 +34,11 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.consents.notices import NoticeService
+from undercroft.sharing.consents.receipts import ConsentReceipts
+from undercroft.sharing.consents.service import ConsentService
+from undercroft.sharing.consents.subjects import DataSubjects
+from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.holds import LegalHolds
@@ -119,6 +124,9 @@ async def open_services(
             ids,
             max_bytes,
         )
+        grants = GrantService(database, ledger, ids)
+        notices = NoticeService(database, keys, ledger, ids)
+        consents = ConsentService(database, notices, grants, ledger, ids)
         index = IndexService(queue)
         versions = VersionService(database, blobs, intake, keys, ledger, index.follow)
         retention = timedelta(days=settings.document_retention_days)
@@ -152,6 +160,10 @@ async def open_services(
             trash=Trash(database, blobs, keys, ledger, retention),
             holds=LegalHolds(database, ledger),
             receipts=Receipts(versions, log_keys),
+            notices=notices,
+            consents=consents,
+            consent_receipts=ConsentReceipts(consents, log_keys),
+            data_subjects=DataSubjects(database, grants, ledger),
             collections=collections,
             search=search,
             embedder=embedder,
@@ -172,6 +184,8 @@ async def open_services(
                     uploads,
                     schemas,
                     records,
+                    notices,
+                    consents,
                     collections,
                     responses,
                 ],

@@ -48,11 +48,12 @@ INSERT INTO grants (
     not_before,
     expires_at,
     max_uses,
-    model_use
+    model_use,
+    consent_id
 )
 VALUES (
     $1, current_tenant(), $2, $3, $4, $5, current_principal(), $6, $7, $8, $9,
-    $10, $11::text::int4multirange, $12, $13, coalesce($14::timestamptz, now()), $15, $16, $17
+    $10, $11::text::int4multirange, $12, $13, coalesce($14::timestamptz, now()), $15, $16, $17, $18
 );
 
 -- name: find_grant :maybe
@@ -80,7 +81,8 @@ SELECT
     g.model_use,
     g.created_at,
     g.ended_at,
-    g.ending
+    g.ending,
+    g.consent_id
 FROM described_grants AS g
 WHERE g.id = $1;
 
@@ -110,7 +112,8 @@ SELECT
     g.model_use,
     g.created_at,
     g.ended_at,
-    g.ending
+    g.ending,
+    g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -146,7 +149,8 @@ SELECT
     g.model_use,
     g.created_at,
     g.ended_at,
-    g.ending
+    g.ending,
+    g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -181,7 +185,8 @@ SELECT
     g.model_use,
     g.created_at,
     g.ended_at,
-    g.ending
+    g.ending,
+    g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -193,6 +198,19 @@ WHERE
     )
 ORDER BY g.id
 LIMIT 20;
+
+-- name: choose_consent :maybe
+SELECT c.subject_id, c.consent_id, c.purpose, c.valid_until FROM choose_consent($1, $2::text[], $3) AS c;
+
+-- name: list_under_consent :many
+SELECT g.id FROM grants AS g
+WHERE g.tenant_id = current_tenant() AND g.consent_id = $1 AND g.ended_at IS NULL
+ORDER BY g.id;
+
+-- name: list_live :many
+SELECT g.id FROM grants AS g
+WHERE g.tenant_id = current_tenant() AND g.resource_id = $1 AND g.ended_at IS NULL
+ORDER BY g.id;
 
 -- name: hold_grant_chain :value
 SELECT hold_grant_chain($1);
