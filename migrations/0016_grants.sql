@@ -182,18 +182,22 @@ AS $$
 $$;
 
 -- The same for a document, which may also be in a collection. The collection's owner and whoever is granted it see what
--- others have put into it, and change only what is the collection's owner's own.
+-- others have put into it, and change only what is the collection's owner's own. What is in the trash is its owner's alone,
+-- and what is sealed nobody searches.
 CREATE FUNCTION ways_to_document(document uuid, wanted text) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, public, pg_temp
 AS $$
     WITH me AS MATERIALIZED (
         SELECT current_grantees() AS grantees
+    ), own AS MATERIALIZED (
+        SELECT d.id, d.owner_id FROM documents AS d
+        WHERE d.id = document AND d.deleted_at IS NULL AND NOT (d.is_sealed AND wanted = 'search')
     ), way AS (
         SELECT jsonb_build_array(describe_grant(g)) AS grants
-        FROM grants AS g
+        FROM own AS d
+        JOIN grants AS g ON g.resource_id = d.id
         WHERE g.tenant_id = current_tenant()
-          AND g.resource_id = document
           AND g.grantee_id = ANY((SELECT me.grantees FROM me)::uuid[])
           AND wanted = ANY(g.actions)
           AND is_live(g)
@@ -201,9 +205,9 @@ AS $$
         SELECT
             CASE WHEN c.owner_id = current_principal() THEN '[]' ELSE jsonb_build_array(describe_grant(cg)) END
             || CASE WHEN m.grant_id IS NULL THEN '[]' ELSE jsonb_build_array(describe_grant(mg)) END
-        FROM collection_documents AS m
+        FROM own AS d
+        JOIN collection_documents AS m ON m.document_id = d.id
         JOIN collections AS c ON c.id = m.collection_id
-        JOIN documents AS d ON d.id = m.document_id
         LEFT JOIN grants AS cg
             ON c.owner_id <> current_principal()
             AND cg.tenant_id = current_tenant()
@@ -213,7 +217,6 @@ AS $$
             AND is_live(cg)
         LEFT JOIN grants AS mg ON mg.id = m.grant_id
         WHERE m.tenant_id = current_tenant()
-          AND m.document_id = document
           AND (c.owner_id = current_principal() OR cg.id IS NOT NULL)
           AND (m.grant_id IS NULL OR is_live(mg) AND wanted = ANY(mg.actions))
           AND (wanted IN ('search', 'read', 'read_parts', 'download', 'comment') OR d.owner_id = c.owner_id)

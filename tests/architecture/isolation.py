@@ -39,6 +39,9 @@ TENANT_COLUMNS: Final = {"tenants": "id"}
 SECURITY_DEFINERS: Final = {
     "authenticate_api_key": "before a key is known, nothing tells which tenant is asking",
     "authenticate_access_token": "the same before a token is known",
+    "find_session": "before a refresh token is known, nothing tells whose session it is of",
+    "find_tenant_of_code": "the same for a code that was sent by mail",
+    "forget_ended_sessions": "rows of no use any more, of all tenants; how old they are is not the caller's choice",
     "find_tenant": "`keys create` looks its tenant up by name before it has one",
     "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",
     "search_records": "the same for the GIN index over plain fields",
@@ -65,8 +68,10 @@ SECURITY_DEFINERS: Final = {
     "number_pending_entries": "sequencing: the service may append to what is pending and not to the log",
     "advance_ledger": "sequencing: publishes the tree over what was numbered",
     "list_expired_documents": "the purge of the trash goes over every tenant; it answers ids alone",
+    "expire_access_requests": "closes what nobody answered, of every tenant; it answers a number",
     "list_due_consents": "consents of every tenant end by their time; it answers ids alone",
     "list_due_erasures": "the same for what notices promised to be erased",
+    "list_overdue_mail": "the sweep of what no job sends any more goes over every tenant; it answers ids alone",
     "count_kept_bytes": "a trigger: keeps the counts that quotas are held to, which the service may not write",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }

@@ -28,6 +28,23 @@ ROWS: Final = {
         INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash)
         SELECT u.id, u.tenant_id, u.id, 'uk_00000000', sha256(uuid_send(u.id)) FROM users AS u
     """,
+    "open_sign_ups": """
+        INSERT INTO open_sign_ups (tenant_id, admin_id) SELECT u.tenant_id, u.id FROM users AS u
+    """,
+    "passwords": """
+        INSERT INTO passwords (user_id, tenant_id, encoded) SELECT u.id, u.tenant_id, '$argon2id$' FROM users AS u
+    """,
+    "sessions": """
+        INSERT INTO sessions (id, tenant_id, user_id, family_hash, token_hash, expires_at, ends_at)
+        SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), sha256('token'), now(), now() FROM users AS u
+    """,
+    "mail_codes": """
+        INSERT INTO mail_codes (id, tenant_id, user_id, purpose, code_hash, expires_at)
+        SELECT u.id, u.tenant_id, u.id, 'invitation', sha256(uuid_send(u.id)), now() FROM users AS u
+    """,
+    "attempts": """
+        INSERT INTO attempts (tenant_id, subject) SELECT u.tenant_id, sha256('subject') FROM users AS u
+    """,
     "access_tokens": """
         INSERT INTO access_tokens (id, tenant_id, user_id, token_hash, expires_at)
         SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), now() FROM users AS u
@@ -60,6 +77,10 @@ ROWS: Final = {
     "upload_parts": """
         INSERT INTO upload_parts (id, tenant_id, owner_id, upload_id, byte_size, data_key_id, stored_name)
         SELECT u.id, u.tenant_id, u.id, u.id, 1, u.id, sha256('name') FROM users AS u
+    """,
+    "outgoing_mail": """
+        INSERT INTO outgoing_mail (id, tenant_id, data_key_id, sealed_message)
+        SELECT u.id, u.tenant_id, u.id, '' FROM users AS u
     """,
     "collections": """
         INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name)
@@ -147,6 +168,14 @@ ROWS: Final = {
         )
         SELECT u.tenant_id, u.id, 1, u.id, 1, 0, 1, 1 FROM users AS u
     """,
+    "access_requests": """
+        INSERT INTO access_requests (id, tenant_id, asker_id, owner_id, document_id, sealed_content)
+        SELECT u.id, u.tenant_id, u.id, u.id, u.id, '' FROM users AS u
+    """,
+    "access_request_counts": """
+        INSERT INTO access_request_counts (tenant_id, asker_id, day)
+        SELECT u.tenant_id, u.id, current_date FROM users AS u
+    """,
 }
 
 FILLED_BY_OTHERS: Final = (
@@ -165,14 +194,22 @@ FILLED_BY_OTHERS: Final = (
 
 READ_ONLY: Final = frozenset(
     {
+        "open_sign_ups",
+        "passwords",
+        "sessions",
+        "mail_codes",
+        "attempts",
         "tenant_keys",
         "data_keys",
         "lookup_keys",
+        "access_requests",
+        "access_request_counts",
         "notices",
         "notice_versions",
         "consents",
         "consent_events",
         "consent_grants",
+        "outgoing_mail",
         "grants",
         "groups",
         "group_members",

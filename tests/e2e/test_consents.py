@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -42,14 +43,16 @@ def open_client(service: Service, key: str) -> httpx.Client:
 
 
 @pytest.fixture
-def people(service: Service, request: pytest.FixtureRequest) -> tuple[httpx.Client, httpx.Client]:
+def people(
+    service: Service, request: pytest.FixtureRequest
+) -> Generator[tuple[httpx.Client, httpx.Client]]:
     """The owner and the data subject."""
-    tenant = f"practice of {request.node.name}"[:200]
-    ann, bob = (
-        open_client(service, service.make_key(tenant, f"{name}@example.org"))
-        for name in ("ann", "bob")
-    )
-    return ann, bob
+    tenant = f"practice of {request.node.name}"[:100]
+    with (
+        open_client(service, service.make_key(tenant, "ann@example.org")) as ann,
+        open_client(service, service.make_key(tenant, "bob@example.org")) as bob,
+    ):
+        yield ann, bob
 
 
 def ask(ann: httpx.Client, *, about: str = "bob@example.org") -> dict[str, Any]:
@@ -67,7 +70,7 @@ def ask(ann: httpx.Client, *, about: str = "bob@example.org") -> dict[str, Any]:
 
 
 def test_consent_is_given_proved_and_taken_back(
-    service: Service, people: tuple[httpx.Client, httpx.Client], tmp_path: Path
+    people: tuple[httpx.Client, httpx.Client], tmp_path: Path
 ) -> None:
     ann, bob = people
     asked = ask(ann)
@@ -83,6 +86,10 @@ def test_consent_is_given_proved_and_taken_back(
     assert ann.get("/consents").json()["data"] == []
     assert len(ann.get("/consents", params={"role": "controller"}).json()["data"]) == 1
 
+    grant = {"resource": asked["resource"], "grantee": {"user": "cem@example.org"}}
+    shared = ann.post("/grants", json={**grant, "actions": ["read"]}).json()
+    assert (shared["consent"], shared["purpose"]) == (asked["id"], "second-opinion")
+
     receipt = tmp_path / "consent.jsonld"
     receipt.write_bytes(bob.get(f"{path}/receipt").content)
     verifier = bob.get("/ledger").json()["verifier_key"]
@@ -97,6 +104,8 @@ def test_consent_is_given_proved_and_taken_back(
 
     withdrawn = bob.post(f"{path}/withdraw").json()
     assert (withdrawn["status"], withdrawn["erasure"]) == ("withdrawn", "pending")
+    refused = ann.post("/grants", json={**grant, "actions": ["read"]})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "consent_required")
     deadline = time.monotonic() + _PATIENCE
     while bob.get(path).json()["erasure"] != "done" and time.monotonic() < deadline:
         time.sleep(0.5)  # the worker's round, which only a clock can tell of
@@ -110,7 +119,7 @@ def test_others_learn_nothing_of_a_consent(
     ann, _ = people
     asked = ask(ann)
     dee = open_client(service, service.make_key("another", "dee@example.org"))
-    for method, path in (
+    paths = (
         ("GET", f"/consents/{asked['id']}"),
         ("GET", f"/consents/{asked['id']}/uses"),
         ("GET", f"/consents/{asked['id']}/receipt"),
@@ -118,8 +127,10 @@ def test_others_learn_nothing_of_a_consent(
         ("GET", f"/consent-notices/{asked['notice']['id']}"),
         ("GET", f"/data-subjects/{asked['resource']}"),
         ("DELETE", f"/data-subjects/{asked['resource']}"),
-    ):
-        assert dee.request(method, path).status_code == 404, path
+    )
+    with dee:
+        for method, path in paths:
+            assert dee.request(method, path).status_code == 404, path
 
 
 @pytest.mark.parametrize(
@@ -162,3 +173,34 @@ def test_a_personal_document_gets_into_no_other_store(
     assert mixed.json()["error"]["code"] == "mixed_data_subjects"
     nobody = ann.put(f"/data-subjects/{store}", json={"subject": "nobody@example.org"})
     assert nobody.json()["error"]["param"] == "subject"
+
+
+def test_access_is_asked_for_and_approved_once(
+    people: tuple[httpx.Client, httpx.Client],
+) -> None:
+    ann, bob = people
+    document = ann.post("/documents", files={"file": ("plan.txt", b"A plan.")}).json()["id"]
+    wish = {"actions": ["read", "search"], "max_uses": 5, "message": "For the meeting."}
+    answers = [
+        bob.post("/access-requests", json={**wish, "resource": resource})
+        for resource in (document, f"file-{'0' * 32}")
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    shapes = [
+        {name: value for name, value in answer.json().items() if name not in {"id", "resource"}}
+        for answer in answers
+    ]
+    assert shapes[0] == shapes[1]
+    assert {bob.get(f"/access-requests/{one.json()['id']}").status_code for one in answers} == {404}
+
+    [asked] = ann.get("/access-requests").json()["data"]
+    assert asked["asked"]["message"] == "For the meeting."
+    path = f"/access-requests/{asked['id']}"
+    wider = ann.post(f"{path}/approve", json={"actions": ["read", "write"]})
+    assert (wider.status_code, wider.json()["error"]["code"]) == (409, "wider_than_asked")
+    approved = ann.post(f"{path}/approve", json={"actions": ["read"]}).json()
+    grant = bob.get(f"/grants/{approved['grant']}").json()
+    assert (grant["actions"], grant["max_uses"]) == (["read"], 5)
+    assert bob.get(path).json()["status"] == "approved"
+    assert ann.post(f"{path}/deny").json()["error"]["code"] == "request_closed"
+    assert ann.post(f"{path}/approve").json()["error"]["code"] == "request_closed"

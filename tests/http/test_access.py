@@ -124,6 +124,8 @@ ROUTES: Final = {
         "GET /v1/models/{model:path}",
     },
     Permission.SHARING_READ: {
+        "GET /v1/access-requests",
+        "GET /v1/access-requests/{request_id}",
         "GET /v1/consent-notices",
         "GET /v1/consent-notices/{notice_id}",
         "GET /v1/consents",
@@ -133,6 +135,9 @@ ROUTES: Final = {
         "GET /v1/data-subjects/{resource}",
     },
     Permission.SHARING_WRITE: {
+        "POST /v1/access-requests",
+        "POST /v1/access-requests/{request_id}/approve",
+        "POST /v1/access-requests/{request_id}/deny",
         "POST /v1/consent-notices",
         "PUT /v1/consent-notices/{notice_id}",
         "POST /v1/consents",

@@ -455,8 +455,8 @@ async def test_every_sealed_column_is_opened(owner: AnyConnection) -> None:
         for row in columns
         if not re.search(rf"\.{row['attname']}\b[^;]*?\bFROM\s+{row['relname']} AS", known)
         and f".{row['attname']}" not in known
-        # A patch that is needed once.
-        and row["relname"] != "record_migrations"
+        # A patch that is needed once, and mail that is gone within hours.
+        and row["relname"] not in {"record_migrations", "outgoing_mail"}
     ] == []
 
 

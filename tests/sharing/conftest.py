@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from tests.conftest import MakeScope, Member
+from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
@@ -149,5 +150,7 @@ async def office(database: Database, make_scope: MakeScope) -> Office:
     ids = IdSource()
     ann = await make_scope()
     others = [await make_scope(ann.tenant_id) for _ in range(3)]
-    grants = GrantService(database, Ledger(database, ids, SystemClock()), ids)
+    ledger = Ledger(database, ids, SystemClock())
+    people = IdentityService(database, ledger, ids, SystemClock())
+    grants = GrantService(database, ledger, ids, people)
     return Office(database, grants, ann, *others)

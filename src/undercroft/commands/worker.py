@@ -13,24 +13,28 @@ import structlog
 
 from undercroft.commands.databases import database_pool, open_any_database
 from undercroft.commands.parent import stop_with_parent
+from undercroft.identity.service import IdentityService
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue
 from undercroft.jobs.worker import Worker
-from undercroft.kit.clock import SystemClock
+from undercroft.kit.clock import Clock, SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.ids import IdSource
+from undercroft.kit.mail.configured import open_mailer
 from undercroft.kit.settings import Settings
 from undercroft.kit.tasks import run_until_closed
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.mail.tasks import MailTasks
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
 from undercroft.sharing.consents.notices import NoticeService
 from undercroft.sharing.consents.service import ConsentService
+from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.protocol import BlobStore
@@ -50,6 +54,7 @@ READY_LINE: Final = "ready"
 _OWN_POOL: Final = 5
 _PURGE_SECONDS: Final = 60.0
 _CONSENT_SECONDS: Final = 15.0
+_FORGET_SECONDS: Final = 600.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -122,7 +127,7 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         background_ledger,
         timedelta(days=settings.document_retention_days),
     )
-    _run_consent_rounds(stack, background_database, blobs, keys, background_ledger, ids)
+    _run_sharing_rounds(stack, background_database, blobs, keys, background_ledger, ids, clock)
     orphans = OrphanSweep(background_database, blobs, clock)
     run_until_closed(stack, Rounds("purge_trash", trash.purge, _PURGE_SECONDS).run())
     run_until_closed(stack, Rounds("sweep_orphans", orphans.sweep, _SWEEP_SECONDS).run())
@@ -145,7 +150,10 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         JobQueue(ids),
         ids,
     )
+    mail = MailTasks(database, keys, open_mailer(settings))
+    run_until_closed(stack, Rounds("forget_mail", mail.forget_overdue, _FORGET_SECONDS).run())
     handlers = {
+        **mail.handlers(),
         **tasks.handlers(settings.worker_concurrency),
         **uploads.handlers(),
         **migrations.handlers(),
@@ -153,22 +161,21 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     return Worker(background_database, handlers, clock=clock, random=random.random)
 
 
-def _run_consent_rounds(
+def _run_sharing_rounds(
     stack: AsyncExitStack,
     database: Database,
     blobs: BlobStore,
     keys: KeyRing,
     ledger: Ledger,
     ids: IdSource,
+    clock: Clock,
 ) -> None:
-    """End consents by their time, and erase what was promised to be, until ``stack`` closes."""
-    consents = ConsentService(
-        database,
-        NoticeService(database, keys, ledger, ids),
-        GrantService(database, ledger, ids),
-        ledger,
-        ids,
-    )
+    """End consents and requests by their time, and erase what was promised to be, until ``stack`` closes."""
+    grants = GrantService(database, ledger, ids, IdentityService(database, ledger, ids, clock))
+    notices = NoticeService(database, keys, ledger, ids)
+    consents = ConsentService(database, notices, grants, ledger, ids)
     promised = PromisedErasure(database, blobs, RecordStorage(keys, ids), ledger)
     run_until_closed(stack, Rounds("expire_consents", consents.expire, _CONSENT_SECONDS).run())
+    requests = AccessRequests(database, grants, keys, ledger, ids, clock)
+    run_until_closed(stack, Rounds("expire_requests", requests.expire, _PURGE_SECONDS).run())
     run_until_closed(stack, Rounds("keep_promises", promised.erase, _CONSENT_SECONDS).run())

@@ -23,6 +23,8 @@ from undercroft.http.openai import (
     vector_stores,
 )
 from undercroft.http.routes import (
+    access,
+    access_requests,
     audit,
     consent_notices,
     consents,
@@ -30,6 +32,7 @@ from undercroft.http.routes import (
     document_content,
     document_uploads,
     documents,
+    grants,
     jobs,
     ledger,
     legal_holds,
@@ -54,6 +57,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     ledger.router,
     ledger.public_router,
     audit.router,
+    grants.router,
+    access.router,
     schemas.router,
     records.router,
     record_locks.router,
@@ -61,6 +66,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     documents.router,
     document_content.router,
     legal_holds.router,
+    access_requests.router,
     consent_notices.router,
     consents.router,
     data_subjects.router,

@@ -1,7 +1,7 @@
 """What routes depend on: the wired services, and the one access check."""
 
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, cast
 
 from fastapi import Depends, Request, Response
@@ -19,6 +19,7 @@ from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobService
 from undercroft.kit.clock import Clock
+from undercroft.kit.database import PURPOSE
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
@@ -30,10 +31,13 @@ from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.access import AccessService
 from undercroft.sharing.consents.notices import NoticeService
 from undercroft.sharing.consents.receipts import ConsentReceipts
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.consents.subjects import DataSubjects
+from undercroft.sharing.requests.service import AccessRequests
+from undercroft.sharing.service import GrantService
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
@@ -58,6 +62,8 @@ class Services:
     ids: IdSource
     clock: Clock
     identity: IdentityService
+    grants: GrantService
+    access: AccessService
     intake: Intake
     uploads: UploadService
     usage: UsageService
@@ -70,6 +76,7 @@ class Services:
     trash: Trash
     holds: LegalHolds
     receipts: Receipts
+    access_requests: AccessRequests
     notices: NoticeService
     consents: ConsentService
     consent_receipts: ConsentReceipts
@@ -86,6 +93,8 @@ class Services:
     sequencer: Sequencer
     audit: AuditService
 
+
+PURPOSE_HEADER: Final = "Undercroft-Purpose"
 
 _QUOTED: Final = 100
 _BEARER: Final = HTTPBearer(auto_error=False, description="An Undercroft API key.")
@@ -117,7 +126,8 @@ class AuthenticatedRoute(APIRoute):
                     "No API key was given. Send it as 'Authorization: Bearer KEY'."
                 )
             services = await get_services(request)
-            request.state.principal = await services.identity.authenticate(credentials.credentials)
+            principal = await services.identity.authenticate(credentials.credentials)
+            request.state.principal = replace(principal, purpose=read_purpose(request))
             self.check_query(request)
             try:
                 return await handle(_strict(request))
@@ -153,6 +163,23 @@ class NativeRoute(AuthenticatedRoute):
             raise InvalidRequestError(
                 f"'{name}' is not a query parameter of this path; {takes}.", param=name
             )
+
+
+def read_purpose(request: Request) -> str | None:
+    """What the caller says that it is for, which some grants ask for.
+
+    Raises:
+        InvalidRequestError: When it is no code, or is said twice.
+    """
+    stated = request.headers.getlist(PURPOSE_HEADER)
+    if not stated:
+        return None
+    if len(stated) > 1 or PURPOSE.fullmatch(stated[0]) is None:
+        raise InvalidRequestError(
+            "State one purpose, a code such as medical.treatment: small letters, digits and _ . : -, at most 64.",
+            param=PURPOSE_HEADER,
+        )
+    return stated[0]
 
 
 def _strict(request: Request) -> StrictRequest:

@@ -34,10 +34,12 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.access import AccessService
 from undercroft.sharing.consents.notices import NoticeService
 from undercroft.sharing.consents.receipts import ConsentReceipts
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.consents.subjects import DataSubjects
+from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
@@ -124,7 +126,7 @@ async def open_services(
             ids,
             max_bytes,
         )
-        grants = GrantService(database, ledger, ids)
+        grants = GrantService(database, ledger, ids, identity)
         notices = NoticeService(database, keys, ledger, ids)
         consents = ConsentService(database, notices, grants, ledger, ids)
         index = IndexService(queue)
@@ -148,6 +150,8 @@ async def open_services(
             ids=ids,
             clock=clock,
             identity=identity,
+            grants=grants,
+            access=AccessService(database, ledger),
             intake=intake,
             uploads=uploads,
             usage=usage,
@@ -160,6 +164,7 @@ async def open_services(
             trash=Trash(database, blobs, keys, ledger, retention),
             holds=LegalHolds(database, ledger),
             receipts=Receipts(versions, log_keys),
+            access_requests=AccessRequests(database, grants, keys, ledger, ids, clock),
             notices=notices,
             consents=consents,
             consent_receipts=ConsentReceipts(consents, log_keys),

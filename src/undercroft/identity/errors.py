@@ -18,3 +18,14 @@ class ForbiddenError(UndercroftError):
             f"This key may not do that; it needs the permission '{permission}'. Ask an admin of your tenant.",
             kind=ErrorKind.FORBIDDEN,
         )
+
+
+class PersonRequiredError(UndercroftError):
+    """An account is its person's own: no service and no narrowed key looks after it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Only the person themselves may do this, with a session, or a key that is not narrowed.",
+            kind=ErrorKind.FORBIDDEN,
+            code="person_required",
+        )

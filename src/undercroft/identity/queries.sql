@@ -15,6 +15,14 @@ INSERT INTO users (id, tenant_id, email, role) VALUES ($1, $2, $3, $4)
 ON CONFLICT (tenant_id, email) DO NOTHING
 RETURNING id, tenant_id, email, role, ledger_salt;
 
+-- name: find_user_id :value
+SELECT id FROM users WHERE tenant_id = current_tenant() AND email = $1;
+
+-- name: insert_guest :maybe
+INSERT INTO users (id, tenant_id, email, role, kind) VALUES ($1, $2, $3, 'member', 'guest')
+ON CONFLICT (tenant_id, email) DO NOTHING
+RETURNING id, tenant_id, email, role, ledger_salt;
+
 -- name: lock_user :one
 -- Of two who change a role at once, the second sees what the first has made of it.
 SELECT id, tenant_id, email, role, ledger_salt FROM users WHERE tenant_id = $1 AND email = $2 FOR NO KEY UPDATE;

@@ -45,6 +45,17 @@ class IdentityRepository:
         row = await _QUERIES.maybe(transaction, "insert_user", user_id, tenant_id, email, role)
         return None if row is None else _read_user(row)
 
+    async def find_user_id(self, transaction: Transaction, email: str) -> UUID | None:
+        """The tenant's user with that e-mail address."""
+        return cast("UUID | None", await _QUERIES.value(transaction, "find_user_id", email))
+
+    async def insert_guest(
+        self, transaction: Transaction, user_id: UUID, tenant_id: UUID, email: str
+    ) -> User | None:
+        """Create a guest; None when the tenant has a user with that e-mail address."""
+        row = await _QUERIES.maybe(transaction, "insert_guest", user_id, tenant_id, email)
+        return None if row is None else _read_user(row)
+
     async def lock_user(self, transaction: Transaction, tenant_id: UUID, email: str) -> User:
         """The tenant's user with that e-mail address, whose role nobody else changes before the transaction ends."""
         return _read_user(await _QUERIES.one(transaction, "lock_user", tenant_id, email))

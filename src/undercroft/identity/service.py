@@ -92,6 +92,11 @@ class IdentityService:
             await self._ledger.append(transaction, principal, refused)
         raise ForbiddenError(permission)
 
+    async def find_tenant_id(self, name: str) -> UUID | None:
+        """The tenant of that name, for whoever has shown nothing yet."""
+        async with self._database.transaction_without_scope() as transaction:
+            return await self._repository.find_tenant(transaction, name)
+
     async def issue_key(
         self,
         tenant_name: str,
@@ -116,10 +121,7 @@ class IdentityService:
             raise InvalidRequestError(
                 "A tenant's name has 1 to 200 printable characters.", param="tenant"
             )
-        # Lowered first: some characters become two.
-        email = email.lower()
-        if _EMAIL.fullmatch(email) is None or not email.isprintable():
-            raise InvalidRequestError(f"{email!r} is not an e-mail address.", param="user")
+        email = _require_email(email)
         scope = await self._provision_tenant(tenant_name)
         key, key_id = make_key(self._entropy), self._ids.new()
         expires_at = None if lifetime is None else self._clock.now() + lifetime
@@ -146,6 +148,25 @@ class IdentityService:
                 raise NotFoundError("API key", prefix)
             acts = [_key_act("key.revoke", key.id, key.user_salt, key.user_id) for key in revoked]
             await self._ledger.append(transaction, scope, *acts)
+
+    async def find_or_invite(self, transaction: Transaction, scope: Scope, email: str) -> UUID:
+        """The tenant's user with that e-mail address: a new guest, if there is none yet.
+
+        Raises:
+            InvalidRequestError: When it is no address.
+        """
+        email = _require_email(email)
+        user_id = await self._repository.find_user_id(transaction, email)
+        if user_id is not None:
+            return user_id
+        guest = await self._repository.insert_guest(
+            transaction, self._ids.new(), scope.tenant_id, email
+        )
+        if guest is None:
+            # Invited by another at the same time: the unique address let one through, and it has committed.
+            return await self.find_or_invite(transaction, scope, email)
+        await self._ledger.append(transaction, scope, _user_act("user.create", guest))
+        return guest.id
 
     async def find_salt(
         self, transaction: Transaction, scope: Scope, reference: str
@@ -212,6 +233,14 @@ def _user_act(action: Action, user: User) -> Act:
 
 def _key_act(action: Action, key_id: UUID, salt: bytes, user_id: UUID) -> Act:
     return Act(action, Subject(render_id(KEY_PREFIX, key_id), salt), user_id)
+
+
+def _require_email(text: str) -> str:
+    # Lowered first: some characters become two.
+    email = text.lower()
+    if _EMAIL.fullmatch(email) is None or not email.isprintable():
+        raise InvalidRequestError(f"{email[:320]!r} is not an e-mail address.", param="user")
+    return email
 
 
 def _is_tenant_name(text: str) -> bool:

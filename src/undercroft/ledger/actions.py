@@ -3,6 +3,15 @@
 from typing import Final, Literal, TypeAlias, get_args
 
 Action: TypeAlias = Literal[
+    "access.read",
+    "account.change_password",
+    "account.invite",
+    "account.request_password",
+    "account.reset_password",
+    "account.set_password",
+    "account.verify",
+    "access_request.approve",
+    "access_request.deny",
     "audit.export",
     "audit.read",
     "collection.add_document",
@@ -62,6 +71,11 @@ Action: TypeAlias = Literal[
     "schema.delete",
     "schema.read",
     "schema.update",
+    "session.create",
+    "session.refuse",
+    "session.reuse",
+    "session.revoke",
+    "tenant.change_sign_up",
     "tenant.create",
     "tenant.export",
     "tenant_key.destroy",

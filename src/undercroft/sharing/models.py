@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+GROUP_PREFIX: Final = "group_"
+
 
 class ResourceKind(StrEnum):
     """What can be shared, by the prefix of its id on the wire."""
@@ -88,6 +90,13 @@ class Grantee:
 
     kind: GranteeKind
     id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Invitee:
+    """Whom a grant is made out to by e-mail address: a user, or else a guest whom it makes."""
+
+    email: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,12 @@ FROM responses AS a
 INNER JOIN data_keys AS k ON a.data_key_id = k.id
 WHERE a.id = $1 AND $2::text = 'response';
 
+-- name: has_group :value
+SELECT EXISTS (SELECT FROM groups AS g WHERE g.tenant_id = current_tenant() AND g.id = $1);
+
+-- name: has_user :value
+SELECT EXISTS (SELECT FROM users AS u WHERE u.tenant_id = current_tenant() AND u.id = $1);
+
 -- name: insert_grant :exec
 INSERT INTO grants (
     id,
@@ -58,62 +64,18 @@ VALUES (
 
 -- name: find_grant :maybe
 SELECT
-    g.id,
-    g.tenant_id,
-    g.document_id,
-    g.collection_id,
-    g.record_id,
-    g.response_id,
-    g.owner_id,
-    g.grantor_id,
-    g.parent_id,
-    g.user_id,
-    g.group_id,
-    g.actions,
-    g.fields,
-    g.pages,
-    g.sections,
-    g.purpose,
-    g.not_before,
-    g.expires_at,
-    g.max_uses,
-    g.uses,
-    g.model_use,
-    g.created_at,
-    g.ended_at,
-    g.ending,
-    g.consent_id
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
+    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
 FROM described_grants AS g
 WHERE g.id = $1;
 
 -- name: list_of :many
 -- The ended ones too. $2: for its owner, who sees everybody's; others see those that they gave or hold.
 SELECT
-    g.id,
-    g.tenant_id,
-    g.document_id,
-    g.collection_id,
-    g.record_id,
-    g.response_id,
-    g.owner_id,
-    g.grantor_id,
-    g.parent_id,
-    g.user_id,
-    g.group_id,
-    g.actions,
-    g.fields,
-    g.pages,
-    g.sections,
-    g.purpose,
-    g.not_before,
-    g.expires_at,
-    g.max_uses,
-    g.uses,
-    g.model_use,
-    g.created_at,
-    g.ended_at,
-    g.ending,
-    g.consent_id
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
+    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -126,31 +88,9 @@ LIMIT $4;
 -- name: list_given :many
 -- What the caller has granted, the ended ones too.
 SELECT
-    g.id,
-    g.tenant_id,
-    g.document_id,
-    g.collection_id,
-    g.record_id,
-    g.response_id,
-    g.owner_id,
-    g.grantor_id,
-    g.parent_id,
-    g.user_id,
-    g.group_id,
-    g.actions,
-    g.fields,
-    g.pages,
-    g.sections,
-    g.purpose,
-    g.not_before,
-    g.expires_at,
-    g.max_uses,
-    g.uses,
-    g.model_use,
-    g.created_at,
-    g.ended_at,
-    g.ending,
-    g.consent_id
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
+    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -162,31 +102,9 @@ LIMIT $2;
 -- name: list_for_sharing :many
 -- The caller's own grants to share a thing on, the oldest first.
 SELECT
-    g.id,
-    g.tenant_id,
-    g.document_id,
-    g.collection_id,
-    g.record_id,
-    g.response_id,
-    g.owner_id,
-    g.grantor_id,
-    g.parent_id,
-    g.user_id,
-    g.group_id,
-    g.actions,
-    g.fields,
-    g.pages,
-    g.sections,
-    g.purpose,
-    g.not_before,
-    g.expires_at,
-    g.max_uses,
-    g.uses,
-    g.model_use,
-    g.created_at,
-    g.ended_at,
-    g.ending,
-    g.consent_id
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
+    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -221,9 +139,174 @@ SELECT e.id FROM end_grants($1::uuid[], $2) AS e (id);
 -- name: use_grants :value
 SELECT use_grants($1::uuid[]);
 
+-- name: is_held :value
+-- Whether a grant is made out to the caller, whether it counts or not.
+SELECT EXISTS (SELECT FROM grants AS g WHERE g.id = $1 AND g.grantee_id = ANY(current_grantees()));
+
 -- name: has_given :value
 -- Whether the caller gave a grant or one that it derives from.
 SELECT EXISTS (
     SELECT FROM grants AS g
     WHERE g.id IN (SELECT c.id FROM list_grant_chain(ARRAY[$1::uuid]) AS c (id)) AND g.grantor_id = current_principal()
 );
+
+-- name: explain_ways :many
+-- In which ways the caller may do each of some things with what is not theirs.
+SELECT
+    a.action,
+    CASE WHEN $2::text = 'document' THEN ways_to_document($1, a.action) ELSE ways_to($1, a.action) END AS ways
+FROM unnest($3::text[]) WITH ORDINALITY AS a (action, place)
+ORDER BY a.place;
+
+-- name: list_chain :many
+-- Some grants, and those that they derive from.
+SELECT
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
+    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+FROM described_grants AS g
+WHERE g.tenant_id = current_tenant() AND g.id IN (SELECT c.id FROM list_grant_chain($1::uuid[]) AS c (id))
+ORDER BY g.id;
+
+-- name: list_visible :many
+-- What the caller may have a way to, by id: theirs, granted to them, and what is in collections that are either. That a
+-- grant counts is looked at afterwards, one by one.
+WITH me AS MATERIALIZED (
+    SELECT current_grantees() AS grantees
+),
+
+granted AS MATERIALIZED (
+    SELECT DISTINCT ON (g.resource_id)
+        g.resource_id,
+        CASE
+            WHEN g.document_id IS NOT NULL THEN 'document'
+            WHEN g.collection_id IS NOT NULL THEN 'collection'
+            WHEN g.record_id IS NOT NULL THEN 'record'
+            ELSE 'response'
+        END AS kind
+    FROM grants AS g
+    WHERE
+        g.tenant_id = current_tenant()
+        AND g.ended_at IS NULL
+        AND g.grantee_id = ANY((SELECT m.grantees FROM me AS m)::uuid[])
+        AND g.resource_id > $1
+    ORDER BY g.resource_id
+    LIMIT $2
+),
+
+contained AS MATERIALIZED (
+    SELECT DISTINCT m.document_id AS resource_id
+    FROM collections AS c
+    INNER JOIN collection_documents AS m ON c.id = m.collection_id
+    WHERE
+        c.tenant_id = current_tenant()
+        AND m.document_id > $1
+        AND (
+            c.owner_id = current_principal()
+            OR c.id IN (
+                SELECT g.collection_id
+                FROM grants AS g
+                WHERE
+                    g.tenant_id = current_tenant()
+                    AND g.ended_at IS NULL
+                    AND g.grantee_id = ANY((SELECT m.grantees FROM me AS m)::uuid[])
+                    AND g.collection_id IS NOT NULL
+            )
+        )
+    ORDER BY m.document_id
+    LIMIT $2
+),
+
+owned AS (
+    (
+        SELECT
+            d.id AS resource_id,
+            'document' AS kind
+        FROM documents AS d
+        WHERE d.tenant_id = current_tenant() AND d.owner_id = current_principal() AND d.id > $1
+        ORDER BY d.id
+        LIMIT $2
+    )
+    UNION ALL
+    (
+        SELECT
+            c.id,
+            'collection'
+        FROM collections AS c
+        WHERE c.tenant_id = current_tenant() AND c.owner_id = current_principal() AND c.id > $1
+        ORDER BY c.id
+        LIMIT $2
+    )
+    UNION ALL
+    (
+        SELECT
+            r.id,
+            'record'
+        FROM records AS r
+        WHERE r.tenant_id = current_tenant() AND r.owner_id = current_principal() AND r.id > $1
+        ORDER BY r.id
+        LIMIT $2
+    )
+    UNION ALL
+    (
+        SELECT
+            a.id,
+            'response'
+        FROM responses AS a
+        WHERE a.tenant_id = current_tenant() AND a.owner_id = current_principal() AND a.id > $1
+        ORDER BY a.id
+        LIMIT $2
+    )
+)
+
+SELECT
+    v.resource_id,
+    v.kind
+FROM (
+    SELECT g.resource_id, g.kind FROM granted AS g
+    UNION
+    SELECT c.resource_id, 'document' FROM contained AS c
+    UNION
+    SELECT o.resource_id, o.kind FROM owned AS o
+) AS v
+ORDER BY v.resource_id
+LIMIT $2;
+
+-- name: list_principals :many
+-- Who of the tenant may have a way to a thing, by id: its owner, and whom a grant of it, or of a collection that holds it,
+-- is made out to, as themselves, by a group or with everyone.
+WITH source AS MATERIALIZED (
+    SELECT $1::uuid AS id
+    UNION ALL
+    SELECT m.collection_id FROM collection_documents AS m WHERE m.tenant_id = current_tenant() AND m.document_id = $1
+),
+
+grantee AS MATERIALIZED (
+    SELECT DISTINCT g.grantee_id AS id
+    FROM source AS s
+    INNER JOIN grants AS g ON s.id = g.resource_id
+    WHERE g.tenant_id = current_tenant() AND g.ended_at IS NULL
+)
+
+SELECT u.id
+FROM users AS u
+WHERE
+    u.tenant_id = current_tenant()
+    AND u.id > $3
+    AND (
+        u.id = $2
+        OR u.id IN (SELECT g.id FROM grantee AS g)
+        OR u.id IN (
+            SELECT m.user_id
+            FROM grantee AS g
+            INNER JOIN group_members AS m ON m.tenant_id = current_tenant() AND g.id = m.group_id
+        )
+        OR (u.kind IN ('person', 'service') AND EXISTS (SELECT FROM grantee AS g WHERE g.id = current_tenant()))
+        OR u.id IN (
+            SELECT c.owner_id
+            FROM source AS s
+            INNER JOIN collections AS c ON s.id = c.id
+        )
+    )
+ORDER BY u.id
+LIMIT $4;

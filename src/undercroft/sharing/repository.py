@@ -21,8 +21,9 @@ from undercroft.sharing.models import (
     ResourceKind,
     SharedResource,
     Terms,
+    Way,
 )
-from undercroft.sharing.policy import read_pages, render_pages
+from undercroft.sharing.policy import read_pages, read_ways, render_pages
 
 _QUERIES: Final = load_queries("undercroft.sharing")
 _COLUMNS: Final = {
@@ -43,6 +44,14 @@ class GrantRepository:
         kind = resource.kind.name.lower()
         row = await _QUERIES.maybe(transaction, "find_resource", resource.id, kind)
         return None if row is None else SharedResource(resource, row["owner_id"], row["salt"])
+
+    async def has_grantee(self, transaction: Transaction, grantee: Grantee) -> bool:
+        """Whether the tenant has such a user or group."""
+        if grantee.kind is GranteeKind.USER:
+            return cast("bool", await _QUERIES.value(transaction, "has_user", grantee.id))
+        if grantee.kind is GranteeKind.GROUP:
+            return cast("bool", await _QUERIES.value(transaction, "has_group", grantee.id))
+        return True
 
     async def insert_grant(
         self,
@@ -144,9 +153,53 @@ class GrantRepository:
         """Count one use of each; False when one has none left, and then the transaction has to be rolled back."""
         return cast("bool", await _QUERIES.value(transaction, "use_grants", list(grant_ids)))
 
+    async def is_held(self, transaction: Transaction, grant_id: UUID) -> bool:
+        """Whether a grant is made out to the caller."""
+        return cast("bool", await _QUERIES.value(transaction, "is_held", grant_id))
+
     async def has_given(self, transaction: Transaction, grant_id: UUID) -> bool:
         """Whether the caller gave a grant or one that it derives from."""
         return cast("bool", await _QUERIES.value(transaction, "has_given", grant_id))
+
+    async def explain_ways(
+        self, transaction: Transaction, resource: Resource
+    ) -> dict[GrantAction, tuple[Way, ...]]:
+        """For each action that the caller may take on what is not theirs, the ways in which they may."""
+        kind = resource.kind.name.lower()
+        rows = await _QUERIES.many(
+            transaction, "explain_ways", resource.id, kind, list(GrantAction)
+        )
+        return {
+            GrantAction(row["action"]): read_ways(row["ways"])
+            for row in rows
+            if row["ways"] is not None
+        }
+
+    async def list_chain(self, transaction: Transaction, grant_ids: Sequence[UUID]) -> list[Grant]:
+        """Some grants, and those that they derive from."""
+        rows = await _QUERIES.many(transaction, "list_chain", list(grant_ids))
+        return [_read_grant(row) for row in rows]
+
+    async def list_visible(
+        self, transaction: Transaction, after: UUID, limit: int
+    ) -> list[Resource]:
+        """What the caller may have a way to, by id."""
+        rows = await _QUERIES.many(transaction, "list_visible", after, limit)
+        return [Resource(ResourceKind[row["kind"].upper()], row["resource_id"]) for row in rows]
+
+    async def list_principals(
+        self,
+        transaction: Transaction,
+        resource_id: UUID,
+        owner_id: UUID,
+        after: UUID,
+        limit: int,
+    ) -> list[UUID]:
+        """Who of the tenant may have a way to a thing, by id."""
+        rows = await _QUERIES.many(
+            transaction, "list_principals", resource_id, owner_id, after, limit
+        )
+        return [row["id"] for row in rows]
 
 
 def _read_grant(row: Record) -> Grant:

@@ -6,17 +6,21 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+from undercroft.identity.service import IdentityService
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.actions import Action
-from undercroft.ledger.models import GRANT_PREFIX, Act, Outcome, Subject
+from undercroft.ledger.models import GRANT_PREFIX, USER_PREFIX, Act, Outcome, Subject
 from undercroft.ledger.service import MOST_ACTS, Ledger
 from undercroft.sharing.errors import ConsentRequiredError, GrantEndedError, WideningError
 from undercroft.sharing.models import (
+    GROUP_PREFIX,
     Ending,
     Grant,
     Grantee,
+    GranteeKind,
+    Invitee,
     Resource,
     ResourceKind,
     SharedResource,
@@ -42,16 +46,20 @@ class GrantService:
         database: Where grants are.
         ledger: Where each grant and its end are put on record.
         ids: Makes their ids.
+        people: Knows users by their address, and makes guests of strangers.
     """
 
-    def __init__(self, database: Database, ledger: Ledger, ids: IdSource) -> None:
+    def __init__(
+        self, database: Database, ledger: Ledger, ids: IdSource, people: IdentityService
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._ids = ids
+        self._people = people
         self._repository = GrantRepository()
 
     async def create(
-        self, scope: Scope, resource: Resource, grantee: Grantee, terms: Terms
+        self, scope: Scope, resource: Resource, grantee: Grantee | Invitee, terms: Terms
     ) -> Grant:
         """Share something: as its owner, or on, under a grant that allows that.
 
@@ -59,13 +67,12 @@ class GrantService:
         does not say, from the consent that it rests on.
 
         Raises:
-            NotFoundError: When the principal may see no such thing.
+            NotFoundError: When the principal may see no such thing, or there is no such grantee.
             InvalidRequestError: When the terms make no sense for it.
             WideningError: When a re-share would give more than was given.
             GrantEndedError: When the grant to share it ended at the same time.
             ConsentRequiredError: When it is personal, and whom it is about has not agreed to that.
         """
-        check_terms(resource.kind, terms)
         async with self._refusing(scope, "grant.create", resource) as transaction:
             return await self.create_in(transaction, scope, resource, grantee, terms)
 
@@ -74,23 +81,25 @@ class GrantService:
         transaction: Transaction,
         scope: Scope,
         resource: Resource,
-        grantee: Grantee,
+        grantee: Grantee | Invitee,
         terms: Terms,
     ) -> Grant:
         """As :meth:`create`, in the transaction of what the grant is a part of, whose refusal the caller records."""
+        check_terms(resource.kind, terms)
         shared = await self.get_resource(transaction, resource)
         parent: Grant | None = None
         if shared.owner_id != scope.principal_id:
             parent = await self._choose_parent(transaction, resource, terms)
             terms = inherit_terms(terms, parent.terms)
-        # Before the grants that it derives from: see the order of locks in migration 0020.
+        # Before the grants that it derives from: see the order of locks in migration 0019.
         terms, consent_id = await self._rest_on_consent(transaction, resource, terms)
         if parent is not None and not await self._repository.hold_chain(transaction, parent.id):
             raise GrantEndedError
+        known = await self._find_grantee(transaction, scope, grantee)
         grant_id = self._ids.new()
         parent_id = None if parent is None else parent.id
         await self._repository.insert_grant(
-            transaction, grant_id, resource, parent_id, grantee, terms, consent_id
+            transaction, grant_id, resource, parent_id, known, terms, consent_id
         )
         await self._record(transaction, scope, "grant.create", shared, [grant_id])
         return await self._get(transaction, scope, grant_id)
@@ -213,6 +222,17 @@ class GrantService:
         expires_at = basis.valid_until if terms.expires_at is None else terms.expires_at
         return replace(terms, purpose=basis.purpose, expires_at=expires_at), basis.consent_id
 
+    async def _find_grantee(
+        self, transaction: Transaction, scope: Scope, grantee: Grantee | Invitee
+    ) -> Grantee:
+        if isinstance(grantee, Invitee):
+            user_id = await self._people.find_or_invite(transaction, scope, grantee.email)
+            return Grantee(GranteeKind.USER, user_id)
+        if not await self._repository.has_grantee(transaction, grantee):
+            prefix = USER_PREFIX if grantee.kind is GranteeKind.USER else GROUP_PREFIX
+            raise NotFoundError(grantee.kind, render_id(prefix, grantee.id), param="grantee")
+        return grantee
+
     async def _choose_parent(
         self, transaction: Transaction, resource: Resource, terms: Terms
     ) -> Grant:
@@ -231,14 +251,12 @@ class GrantService:
         grant = await self._repository.find_grant(transaction, grant_id)
         if grant is None:
             raise _no_grant(grant_id)
-        if scope.principal_id in {grant.owner_id, grant.grantor_id, grant.grantee.id}:
-            return grant
-        seen = await self._repository.list_of(
-            transaction, grant.resource, everybodys=False, after=None, limit=1000
+        concerns = (
+            scope.principal_id == grant.owner_id
+            or await self._repository.is_held(transaction, grant_id)
+            or await self._repository.has_given(transaction, grant_id)
         )
-        if all(other.id != grant_id for other in seen) and not await self._repository.has_given(
-            transaction, grant_id
-        ):
+        if not concerns:
             raise _no_grant(grant_id)
         return grant
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.conftest import MakeScope, Member
 from tests.records import Cabinet, open_cabinet
+from undercroft.identity.service import IdentityService
+from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.sharing.consents.models import (
@@ -186,7 +188,8 @@ async def open_practice(database: Database, folder: Path, make_scope: MakeScope)
     ids = IdSource()
     ann = await make_scope()
     others = [await make_scope(ann.tenant_id) for _ in range(3)]
-    grants = GrantService(database, cabinet.ledger, ids)
+    people = IdentityService(database, cabinet.ledger, ids, SystemClock())
+    grants = GrantService(database, cabinet.ledger, ids, people)
     notices = NoticeService(database, cabinet.keys, cabinet.ledger, ids)
     consents = ConsentService(database, notices, grants, cabinet.ledger, ids)
     subjects = DataSubjects(database, grants, cabinet.ledger)

@@ -20,7 +20,7 @@ from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
-from undercroft.http.resource_ids import require_resource
+from undercroft.http.sharing_views import require_resource
 from undercroft.http.wire import RequestBody, page_of, require_id
 from undercroft.ledger.models import ENTRY_PREFIX
 from undercroft.sharing.consents.receipts import MEDIA_TYPE

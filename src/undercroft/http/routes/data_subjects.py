@@ -10,7 +10,7 @@ from undercroft.http.callers import SharingReader, SharingWriter
 from undercroft.http.consent_views import DataSubjectObject
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
-from undercroft.http.resource_ids import require_resource
+from undercroft.http.sharing_views import require_resource
 from undercroft.http.wire import RequestBody
 from undercroft.ledger.leaves import user_reference
 

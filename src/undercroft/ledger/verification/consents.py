@@ -101,7 +101,7 @@ def _find(members: dict[str, object], place: Sequence[str]) -> object:
     for name in place:
         if not isinstance(value, dict):
             return None
-        value = cast("dict[str, object]", value).get(name)
+        value = value.get(name)
     return value
 
 

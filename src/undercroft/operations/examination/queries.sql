@@ -54,6 +54,7 @@ SELECT
     OR EXISTS (SELECT FROM record_parts AS p WHERE p.data_key_id = k.id)
     OR EXISTS (SELECT FROM uploads AS u WHERE u.data_key_id = k.id)
     OR EXISTS (SELECT FROM upload_parts AS p WHERE p.data_key_id = k.id)
+    OR EXISTS (SELECT FROM outgoing_mail AS m WHERE m.data_key_id = k.id)
     OR EXISTS (SELECT FROM lookup_keys AS l WHERE l.tenant_id = k.tenant_id AND l.data_key_id = k.id) AS is_used
 FROM data_keys AS k
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id

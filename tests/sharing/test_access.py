@@ -1,0 +1,134 @@
+"""Who may do what, and why: the question and its reverses answer what statements decide by."""
+
+from uuid import UUID
+
+import pytest
+
+from tests.conftest import MakeScope, Member
+from tests.sharing.conftest import READ, SHARE, Office
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.errors import NotFoundError
+from undercroft.kit.ids import IdSource
+from undercroft.ledger.service import Ledger
+from undercroft.sharing.access import AccessService
+from undercroft.sharing.models import GrantAction, Grantee, GranteeKind, Resource, Terms
+
+
+@pytest.fixture
+def access(office: Office) -> AccessService:
+    return AccessService(office.database, Ledger(office.database, IdSource(), SystemClock()))
+
+
+async def everybody(access: AccessService, office: Office, resource: Resource) -> list[UUID]:
+    """In pages of one."""
+    found: list[UUID] = []
+    while True:
+        page = await access.list_principals(
+            office.ann,
+            resource,
+            after=found[-1] if found else None,
+            limit=1,
+        )
+        if not page:
+            return found
+        found.append(page[0].principal_id)
+
+
+async def test_a_decision_names_the_chain_of_grants(office: Office, access: AccessService) -> None:
+    document = await office.put_document(office.ann)
+    first = await office.share(office.ann, document, office.bob, SHARE)
+    second = await office.share(office.bob, document, office.cem)
+    explained = await access.explain(office.cem, document)
+    assert set(explained.ways) == {GrantAction.READ}
+    [way] = explained.ways[GrantAction.READ]
+    assert [limits.id for limits in way.grants] == [second.id]
+    assert explained.chains[second.id].parent_id == first.id
+    assert explained.chains[first.id].parent_id is None
+
+
+async def test_an_owner_asks_of_others_and_nobody_else_does(
+    office: Office, access: AccessService
+) -> None:
+    document = await office.put_document(office.ann)
+    await office.share(office.ann, document, office.bob)
+    asked = await access.explain(office.ann, document, office.bob.principal_id)
+    assert set(asked.ways) == {GrantAction.READ}
+    assert not (await access.explain(office.ann, document, office.cem.principal_id)).ways
+    with pytest.raises(NotFoundError):
+        await access.explain(office.bob, document, office.cem.principal_id)
+    with pytest.raises(NotFoundError):
+        await access.explain(office.cem, document)
+
+
+async def test_everybody_who_can_see_something_is_listed(
+    office: Office, access: AccessService, make_scope: MakeScope
+) -> None:
+    document = await office.put_document(office.ann)
+    assert await everybody(access, office, document) == [office.ann.principal_id]
+    await office.share(office.ann, document, office.bob)
+    group_id = await office.make_group(office.cem)
+    await office.grants.create(office.ann, document, Grantee(GranteeKind.GROUP, group_id), READ)
+    collection = await office.put_collection(office.ann)
+    await office.add(office.ann, collection, document)
+    given = await office.share(office.ann, collection, office.dee)
+    people = [office.ann, office.bob, office.cem, office.dee]
+    assert await everybody(access, office, document) == sorted(p.principal_id for p in people)
+    await office.grants.revoke(office.ann, given.id)
+    everyone = Grantee(GranteeKind.TENANT, office.ann.tenant_id)
+    await office.grants.create(office.ann, document, everyone, READ)
+    new = await make_scope(office.ann.tenant_id)
+    assert await everybody(access, office, document) == sorted(
+        p.principal_id for p in [*people, new]
+    )
+    with pytest.raises(NotFoundError):
+        await access.list_principals(office.bob, document, after=None, limit=9)
+
+
+async def test_everything_that_one_can_see_is_listed(office: Office, access: AccessService) -> None:
+    own = await office.put_document(office.bob)
+    lent, hidden = await office.put_document(office.ann), await office.put_document(office.ann)
+    inside, collection = (
+        await office.put_document(office.ann),
+        await office.put_collection(office.ann),
+    )
+    await office.add(office.ann, collection, inside)
+    await office.share(office.ann, lent, office.bob)
+    await office.share(office.ann, collection, office.bob, Terms(frozenset({GrantAction.SEARCH})))
+    ended = await office.share(office.ann, hidden, office.bob)
+    await office.grants.revoke(office.ann, ended.id)
+    found: list[UUID] = []
+    while page := await access.list_resources(
+        office.bob, after=found[-1] if found else None, limit=1
+    ):
+        found.append(page[0].resource.id)
+    assert found == sorted(thing.id for thing in (own, lent, inside, collection))
+
+
+async def test_what_is_in_the_trash_is_its_owners_alone(
+    office: Office, access: AccessService
+) -> None:
+    document = await office.put_document(office.ann)
+    await office.share(office.ann, document, office.bob)
+    trash = "UPDATE documents SET deleted_at = now(), purge_at = now() WHERE id = $1"
+    await office.execute(office.ann, trash, document.id)
+    assert not await office.ways(office.bob, document)
+    with pytest.raises(NotFoundError):
+        await access.explain(office.bob, document)
+
+
+async def test_that_somebody_looked_is_on_record(office: Office, access: AccessService) -> None:
+    document = await office.put_document(office.ann)
+    await access.list_principals(office.ann, document, after=None, limit=9)
+    async with office.database.transaction(office.ann) as transaction:
+        actions = await transaction.fetch("SELECT action FROM ledger_pending")
+    assert [row["action"] for row in actions] == ["access.read"]
+
+
+async def test_another_tenants_things_are_not_there(
+    office: Office, access: AccessService, make_scope: MakeScope
+) -> None:
+    stranger: Member = await make_scope()
+    document = await office.put_document(office.ann)
+    with pytest.raises(NotFoundError):
+        await access.explain(stranger, document)
+    assert await access.list_resources(stranger, after=None, limit=9) == []
