@@ -14,7 +14,10 @@ from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
+from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.errors import UnauthenticatedError
+from undercroft.identity.groups.service import GroupService
+from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobService
@@ -36,6 +39,7 @@ from undercroft.sharing.consents.notices import NoticeService
 from undercroft.sharing.consents.receipts import ConsentReceipts
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.consents.subjects import DataSubjects
+from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
 from undercroft.vault.holds import LegalHolds
@@ -64,6 +68,10 @@ class Services:
     identity: IdentityService
     grants: GrantService
     access: AccessService
+    share_links: ShareLinks
+    members: MemberService
+    groups: GroupService
+    api_keys: ApiKeyService
     intake: Intake
     uploads: UploadService
     usage: UsageService

@@ -11,6 +11,10 @@ from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
+from undercroft.identity.accounts.hashing import PasswordHasher
+from undercroft.identity.api_keys import ApiKeyService
+from undercroft.identity.groups.service import GroupService
+from undercroft.identity.members.service import MemberService
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
@@ -29,6 +33,7 @@ from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.refusals import RefusalCounts
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.mail.service import MailQueue
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
@@ -39,6 +44,7 @@ from undercroft.sharing.consents.notices import NoticeService
 from undercroft.sharing.consents.receipts import ConsentReceipts
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.consents.subjects import DataSubjects
+from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
@@ -99,8 +105,14 @@ async def open_services(
         sequencer = await _run_sequencer(stack, settings, database_url, provider, clock, ids)
         ledger = Ledger(database, ids, clock, sequencer.wake)
         identity = IdentityService(database, ledger, ids, clock)
+        members = MemberService(database, ledger, ids)
+        groups = GroupService(database, ledger, members, ids)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
+        mail = MailQueue(keys, queue, ids)
+        hasher = PasswordHasher()
+        stack.callback(hasher.close)
+        grants = GrantService(database, ledger, ids, identity)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
@@ -152,6 +164,10 @@ async def open_services(
             identity=identity,
             grants=grants,
             access=AccessService(database, ledger),
+            share_links=ShareLinks(database, grants, ledger, keys, hasher, mail, ids),
+            members=members,
+            groups=groups,
+            api_keys=ApiKeyService(database, ledger, members, ids, clock),
             intake=intake,
             uploads=uploads,
             usage=usage,
@@ -185,6 +201,7 @@ async def open_services(
                 ledger,
                 [
                     identity,
+                    groups,
                     documents,
                     uploads,
                     schemas,

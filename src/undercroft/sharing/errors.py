@@ -37,3 +37,14 @@ class ConsentRequiredError(UndercroftError):
             param=term,
             code="consent_required",
         )
+
+
+class LinkHolderError(UndercroftError):
+    """Whoever holds a link shares on by links alone: nobody knows who they are."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Whoever holds a link can make narrower links, and no other grants: POST /v1/share-links.",
+            kind=ErrorKind.FORBIDDEN,
+            code="links_only",
+        )

@@ -163,7 +163,7 @@ ORDER BY a.place;
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
 FROM described_grants AS g
 WHERE g.tenant_id = current_tenant() AND g.id IN (SELECT c.id FROM list_grant_chain($1::uuid[]) AS c (id))
 ORDER BY g.id;

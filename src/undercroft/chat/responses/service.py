@@ -27,11 +27,11 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.refusals import find_target, recording_refusal
 
 REDACTED: Final = "[Removed: a document that this answer was made from can no longer be read.]"
 
