@@ -166,7 +166,7 @@ CHECK (ending IN ('revoked', 'used_up', 'withdrawn', 'left_group', 'unconsented'
 CREATE INDEX grants_by_consent ON grants (tenant_id, consent_id) WHERE consent_id IS NOT NULL;
 
 CREATE OR REPLACE VIEW described_grants WITH (security_invoker = true) AS
-SELECT
+SELECT -- noqa: ST06
     g.id,
     g.tenant_id,
     g.document_id,

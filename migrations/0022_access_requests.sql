@@ -34,12 +34,14 @@ CREATE TABLE access_requests (
     FOREIGN KEY (tenant_id, grant_id) REFERENCES grants (tenant_id, id) ON DELETE CASCADE
 );
 -- One question of one person about one thing: asking again takes the place of what was asked.
-CREATE UNIQUE INDEX access_requests_pending ON access_requests (tenant_id, asker_id, resource_id) WHERE state = 'pending';
+CREATE UNIQUE INDEX access_requests_pending ON access_requests (tenant_id, asker_id, resource_id)
+WHERE state = 'pending';
 CREATE INDEX access_requests_by_owner ON access_requests (tenant_id, owner_id, id);
 CREATE INDEX access_requests_by_asker ON access_requests (tenant_id, asker_id, id);
 CREATE INDEX access_requests_by_expiry ON access_requests (expires_at) WHERE state = 'pending';
 CREATE INDEX access_requests_by_document ON access_requests (tenant_id, document_id) WHERE document_id IS NOT NULL;
-CREATE INDEX access_requests_by_collection ON access_requests (tenant_id, collection_id) WHERE collection_id IS NOT NULL;
+CREATE INDEX access_requests_by_collection ON access_requests (tenant_id, collection_id)
+WHERE collection_id IS NOT NULL;
 CREATE INDEX access_requests_by_record ON access_requests (tenant_id, record_id) WHERE record_id IS NOT NULL;
 CREATE INDEX access_requests_by_response ON access_requests (tenant_id, response_id) WHERE response_id IS NOT NULL;
 CREATE INDEX access_requests_by_grant ON access_requests (tenant_id, grant_id) WHERE grant_id IS NOT NULL;
@@ -107,7 +109,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION expire_access_requests() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION expire_access_requests() TO undercroft_app;
-GRANT SELECT (id, state, expires_at), UPDATE (state, sealed_content, answered_at) ON access_requests TO undercroft_system;
+GRANT SELECT (id, state, expires_at), UPDATE (state, sealed_content, answered_at)
+ON access_requests TO undercroft_system;
 GRANT SELECT (day), DELETE ON access_request_counts TO undercroft_system;
 CREATE POLICY expiry ON access_requests TO undercroft_system USING (true) WITH CHECK (true);
 CREATE POLICY expiry ON access_request_counts TO undercroft_system USING (true);

@@ -96,13 +96,12 @@ def _read_note(members: dict[str, object]) -> Note:
     return Note(f"{HEADER}\n{text}\n", signatures)
 
 
-def _find(members: dict[str, object], place: Sequence[str]) -> object:
-    value: object = members
-    for name in place:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(name)
-    return value
+def _find(value: object, place: Sequence[str]) -> object:
+    if not place:
+        return value
+    if not isinstance(value, dict):
+        return None
+    return _find(cast("dict[str, object]", value).get(place[0]), place[1:])
 
 
 def _text(members: dict[str, object], place: Sequence[str]) -> str:

@@ -27,6 +27,12 @@ WHERE
     r.tenant_id = current_tenant()
     AND r.asker_id = current_principal()
     AND r.resource_id = $1
+    AND CASE $2
+        WHEN 'document' THEN r.document_id
+        WHEN 'collection' THEN r.collection_id
+        WHEN 'record' THEN r.record_id
+        WHEN 'response' THEN r.response_id
+    END = $1
     AND r.state = 'pending';
 
 -- name: insert_request :exec
@@ -69,13 +75,13 @@ SELECT
     r.created_at,
     r.expires_at,
     r.answered_at,
-    CASE WHEN r.state = 'pending' AND r.expires_at <= now() THEN 'expired' ELSE r.state END AS state,
     k.id AS key_id,
     k.wrapped_key,
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
+    t.wrapped_key AS wrapped_tenant_key,
+    CASE WHEN r.state = 'pending' AND r.expires_at <= now() THEN 'expired' ELSE r.state END AS state
 FROM access_requests AS r
 INNER JOIN requestable_things AS x ON r.tenant_id = x.tenant_id AND r.resource_id = x.id
 INNER JOIN data_keys AS k ON x.data_key_id = k.id
@@ -102,13 +108,13 @@ SELECT
     r.created_at,
     r.expires_at,
     r.answered_at,
-    CASE WHEN r.state = 'pending' AND r.expires_at <= now() THEN 'expired' ELSE r.state END AS state,
     k.id AS key_id,
     k.wrapped_key,
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
+    t.wrapped_key AS wrapped_tenant_key,
+    CASE WHEN r.state = 'pending' AND r.expires_at <= now() THEN 'expired' ELSE r.state END AS state
 FROM access_requests AS r
 INNER JOIN requestable_things AS x ON r.tenant_id = x.tenant_id AND r.resource_id = x.id
 INNER JOIN data_keys AS k ON x.data_key_id = k.id

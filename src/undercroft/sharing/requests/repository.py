@@ -27,7 +27,8 @@ class RequestRepository:
 
     async def delete_pending(self, transaction: Transaction, resource: Resource) -> None:
         """Take back what the caller has asked about a thing."""
-        await _QUERIES.execute(transaction, "delete_pending", resource.id)
+        kind = resource.kind.name.lower()
+        await _QUERIES.execute(transaction, "delete_pending", resource.id, kind)
 
     async def insert_request(
         self, transaction: Transaction, request_id: UUID, resource: Resource, sealed: bytes
