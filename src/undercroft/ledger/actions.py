@@ -31,6 +31,7 @@ Action: TypeAlias = Literal[
     "consent.renew",
     "consent.withdraw",
     "document.add_to_collection",
+    "document.answer",
     "document.create",
     "document.delete",
     "document.hold",

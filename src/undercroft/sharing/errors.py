@@ -15,6 +15,17 @@ class WideningError(UndercroftError):
         )
 
 
+class NotGrantedError(UndercroftError):
+    """Something that a caller may see, and not do this with."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__(
+            f"What was shared with you does not include '{action}'; ask its owner for that.",
+            kind=ErrorKind.FORBIDDEN,
+            code="not_granted",
+        )
+
+
 class GrantEndedError(UndercroftError):
     """A grant that ended while it was being used."""
 

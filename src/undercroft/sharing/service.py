@@ -29,6 +29,7 @@ from undercroft.sharing.models import (
 )
 from undercroft.sharing.policy import check_terms, find_widening
 from undercroft.sharing.repository import GrantRepository
+from undercroft.sharing.uses import GrantUses
 
 RESOURCE_NAMES: Final = {
     ResourceKind.DOCUMENT: "file",
@@ -56,6 +57,7 @@ class GrantService:
         self._ledger = ledger
         self._ids = ids
         self._people = people
+        self._uses = GrantUses()
         self._repository = GrantRepository()
 
     async def create(
@@ -193,9 +195,7 @@ class GrantService:
         Raises:
             GrantEndedError: When another had the last use. The transaction has to be rolled back.
         """
-        counted = [grant.id for grant in way.grants if grant.is_counted]
-        if counted and not await self._repository.use_grants(transaction, counted):
-            raise GrantEndedError
+        await self._uses.count(transaction, way)
 
     async def get_resource(self, transaction: Transaction, resource: Resource) -> SharedResource:
         """Whose a thing of the tenant's is. That the principal may know of it is the caller's to decide.
