@@ -86,8 +86,10 @@ def test_consent_is_given_proved_and_taken_back(
     assert ann.get("/consents").json()["data"] == []
     assert len(ann.get("/consents", params={"role": "controller"}).json()["data"]) == 1
 
-    grant = {"resource": asked["resource"], "grantee": {"user": "cem@example.org"}}
-    shared = ann.post("/grants", json={**grant, "actions": ["read"]}).json()
+    grant = {"resource": asked["resource"], "grantee": {"user": "bob@example.org"}}
+    made = ann.post("/grants", json={**grant, "actions": ["read"]})
+    assert made.status_code == 201, made.text
+    shared = made.json()
     assert (shared["consent"], shared["purpose"]) == (asked["id"], "second-opinion")
 
     receipt = tmp_path / "consent.jsonld"
