@@ -148,6 +148,28 @@ ROWS: Final = {
         INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource)
         SELECT u.id, u.tenant_id, u.id, 'completed', u.id, '' FROM users AS u
     """,
+    "notices": """
+        INSERT INTO notices (id, tenant_id, owner_id, data_key_id, purpose)
+        SELECT u.id, u.tenant_id, u.id, u.id, 'care' FROM users AS u
+    """,
+    "notice_versions": """
+        INSERT INTO notice_versions (tenant_id, notice_id, number, sealed_content, validity_days, erases)
+        SELECT u.tenant_id, u.id, 1, '', 1, false FROM users AS u
+    """,
+    "consents": """
+        INSERT INTO consents (
+            id, tenant_id, notice_id, notice_version, purpose, document_id, resource_id, resource_kind, subject_id,
+            controller_id
+        )
+        SELECT u.id, u.tenant_id, u.id, 1, 'care', u.id, u.id, 'document', u.id, u.id FROM users AS u
+    """,
+    "consent_events": """
+        INSERT INTO consent_events (tenant_id, consent_id, number, event, notice_version, entry_id)
+        SELECT u.tenant_id, u.id, 1, 'asked', 1, u.id FROM users AS u
+    """,
+    "consent_grants": """
+        INSERT INTO consent_grants (tenant_id, consent_id, grant_id) SELECT u.tenant_id, u.id, u.id FROM users AS u
+    """,
     "grants": """
         INSERT INTO grants (id, tenant_id, document_id, grantor_id, user_id, actions)
         SELECT u.id, u.tenant_id, u.id, u.id, u.id, ARRAY['read'] FROM users AS u
@@ -161,6 +183,14 @@ ROWS: Final = {
             tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
         )
         SELECT u.tenant_id, u.id, 1, u.id, 1, 0, 1, 1 FROM users AS u
+    """,
+    "access_requests": """
+        INSERT INTO access_requests (id, tenant_id, asker_id, owner_id, document_id, sealed_content)
+        SELECT u.id, u.tenant_id, u.id, u.id, u.id, '' FROM users AS u
+    """,
+    "access_request_counts": """
+        INSERT INTO access_request_counts (tenant_id, asker_id, day)
+        SELECT u.tenant_id, u.id, current_date FROM users AS u
     """,
 }
 
@@ -188,6 +218,13 @@ READ_ONLY: Final = frozenset(
         "tenant_keys",
         "data_keys",
         "lookup_keys",
+        "access_requests",
+        "access_request_counts",
+        "notices",
+        "notice_versions",
+        "consents",
+        "consent_events",
+        "consent_grants",
         "outgoing_mail",
         "webhook_endpoints",
         "webhook_messages",

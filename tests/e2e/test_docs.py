@@ -35,6 +35,7 @@ def extract_examples(markdown: str) -> str:
         "docs/identity.md",
         "docs/records.md",
         "docs/sharing.md",
+        "docs/consent.md",
         "docs/webhooks.md",
         "README.md",
     ],

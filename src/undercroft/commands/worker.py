@@ -14,6 +14,7 @@ import structlog
 
 from undercroft.commands.databases import database_pool, open_any_database
 from undercroft.commands.parent import stop_with_parent
+from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.service import SessionService
 from undercroft.jobs.handler import JobHandler
 from undercroft.jobs.rounds import Rounds
@@ -37,10 +38,16 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
+from undercroft.sharing.consents.notices import NoticeService
+from undercroft.sharing.consents.service import ConsentService
+from undercroft.sharing.requests.service import AccessRequests
+from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
+from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.orphans import OrphanSweep
+from undercroft.vault.promised import PromisedErasure
 from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
@@ -52,6 +59,7 @@ READY_LINE: Final = "ready"
 
 _OWN_POOL: Final = 5
 _PURGE_SECONDS: Final = 60.0
+_CONSENT_SECONDS: Final = 15.0
 _FORGET_SECONDS: Final = 600.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
 
@@ -117,13 +125,15 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     )
     run_until_closed(stack, sequencer.run())
     blobs, keys = open_blob_store(settings), KeyRing(provider, ids)
+    background_ledger = Ledger(background_database, ids, clock, sequencer.wake)
     trash = Trash(
         background_database,
         blobs,
         keys,
-        Ledger(background_database, ids, clock, sequencer.wake),
+        background_ledger,
         timedelta(days=settings.document_retention_days),
     )
+    _run_sharing_rounds(stack, background_database, blobs, keys, background_ledger, ids, clock)
     orphans = OrphanSweep(background_database, blobs, clock)
     run_until_closed(stack, Rounds("purge_trash", trash.purge, _PURGE_SECONDS).run())
     run_until_closed(stack, Rounds("sweep_orphans", orphans.sweep, _SWEEP_SECONDS).run())
@@ -177,3 +187,23 @@ async def _open_messengers(
     run_until_closed(stack, Rounds("forget_mail", mail.forget_overdue, _FORGET_SECONDS).run())
     run_until_closed(stack, Rounds("forget_webhooks", webhooks.forget_old, _FORGET_SECONDS).run())
     return {**mail.handlers(), **webhooks.handlers()}
+
+
+def _run_sharing_rounds(
+    stack: AsyncExitStack,
+    database: Database,
+    blobs: BlobStore,
+    keys: KeyRing,
+    ledger: Ledger,
+    ids: IdSource,
+    clock: Clock,
+) -> None:
+    """End consents and requests by their time, and erase what was promised to be, until ``stack`` closes."""
+    grants = GrantService(database, ledger, ids, IdentityService(database, ledger, ids, clock))
+    notices = NoticeService(database, keys, ledger, ids)
+    consents = ConsentService(database, notices, grants, ledger, ids)
+    promised = PromisedErasure(database, blobs, RecordStorage(keys, ids), ledger)
+    run_until_closed(stack, Rounds("expire_consents", consents.expire, _CONSENT_SECONDS).run())
+    requests = AccessRequests(database, grants, keys, ledger, ids, clock)
+    run_until_closed(stack, Rounds("expire_requests", requests.expire, _PURGE_SECONDS).run())
+    run_until_closed(stack, Rounds("keep_promises", promised.erase, _CONSENT_SECONDS).run())

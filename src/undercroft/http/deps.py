@@ -43,7 +43,12 @@ from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.access import AccessService
+from undercroft.sharing.consents.notices import NoticeService
+from undercroft.sharing.consents.receipts import ConsentReceipts
+from undercroft.sharing.consents.service import ConsentService
+from undercroft.sharing.consents.subjects import DataSubjects
 from undercroft.sharing.links.service import ShareLinks
+from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
 from undercroft.sharing.watching import WatchedGrants
 from undercroft.vault.holds import LegalHolds
@@ -95,6 +100,11 @@ class Services:
     trash: Trash
     holds: LegalHolds
     receipts: Receipts
+    access_requests: AccessRequests
+    notices: NoticeService
+    consents: ConsentService
+    consent_receipts: ConsentReceipts
+    data_subjects: DataSubjects
     collections: CollectionService
     search: SearchService
     embedder: Embedder

@@ -130,6 +130,7 @@ class SchemaObject(Shown):
     plain_fields: list[str]
     sensitive_fields: list[str]
     indexed_fields: list[str]
+    personal_fields: list[str]
     created_at: Time
 
 

@@ -68,6 +68,7 @@ def _render_schema(schema: Schema) -> JsonObject:
         "plain_fields": list(schema.definition.plain_fields),
         "sensitive_fields": list(schema.definition.sensitive_fields),
         "indexed_fields": list(schema.definition.indexed_fields),
+        "personal_fields": list(schema.definition.personal_fields),
         "created_at": int(schema.created_at.timestamp()),
     }
 

@@ -14,6 +14,7 @@ from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import GRANT_PREFIX
+from undercroft.sharing.consents.models import CONSENT_PREFIX
 from undercroft.sharing.models import (
     GROUP_PREFIX,
     Grant,
@@ -113,6 +114,7 @@ class GrantObject(Shown):
     owner: str
     grantor: str
     parent: str | None
+    consent: Annotated[str | None, Field(description="What it rests on, of something personal.")]
     grantee: GranteeObject
     actions: list[ActionName]
     fields: list[str] | None
@@ -125,7 +127,7 @@ class GrantObject(Shown):
     model_use: list[ModelUseName] | None
     created_at: Time
     ended_at: Time | None
-    ending: Literal["revoked", "used_up", "withdrawn", "left_group"] | None
+    ending: Literal["revoked", "used_up", "withdrawn", "left_group", "unconsented"] | None
 
 
 def require_resource(text: str, param: str = "resource") -> Resource:
@@ -196,7 +198,6 @@ def read_terms(body: TermsBody) -> Terms:
 
 def render_grant(grant: Grant) -> dict[str, Any]:
     """A grant as it is shown."""
-    terms = grant.terms
     return {
         "id": render_id(GRANT_PREFIX, grant.id),
         "object": "grant",
@@ -204,7 +205,21 @@ def render_grant(grant: Grant) -> dict[str, Any]:
         "owner": user_reference(grant.owner_id),
         "grantor": user_reference(grant.grantor_id),
         "parent": None if grant.parent_id is None else render_id(GRANT_PREFIX, grant.parent_id),
+        "consent": None
+        if grant.consent_id is None
+        else render_id(CONSENT_PREFIX, grant.consent_id),
         "grantee": _render_grantee(grant.grantee),
+        **render_terms(grant.terms),
+        "uses": grant.uses,
+        "created_at": _render_time(grant.created_at),
+        "ended_at": _render_time(grant.ended_at),
+        "ending": grant.ending,
+    }
+
+
+def render_terms(terms: Terms) -> dict[str, Any]:
+    """What a grant allows, or would."""
+    return {
         "actions": [action for action in GrantAction if action in terms.actions],
         "fields": None if terms.fields is None else sorted(terms.fields),
         "parts": None if terms.parts is None else _render_parts(terms.parts),
@@ -212,13 +227,9 @@ def render_grant(grant: Grant) -> dict[str, Any]:
         "not_before": _render_time(terms.not_before),
         "expires_at": _render_time(terms.expires_at),
         "max_uses": terms.max_uses,
-        "uses": grant.uses,
         "model_use": None
         if terms.model_use is None
         else [use for use in ModelUse if use in terms.model_use],
-        "created_at": _render_time(grant.created_at),
-        "ended_at": _render_time(grant.ended_at),
-        "ending": grant.ending,
     }
 
 

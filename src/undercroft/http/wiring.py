@@ -47,7 +47,12 @@ from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.access import AccessService
+from undercroft.sharing.consents.notices import NoticeService
+from undercroft.sharing.consents.receipts import ConsentReceipts
+from undercroft.sharing.consents.service import ConsentService
+from undercroft.sharing.consents.subjects import DataSubjects
 from undercroft.sharing.links.service import ShareLinks
+from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
 from undercroft.sharing.watching import WATCH_SECONDS, WatchedGrants
 from undercroft.vault.blobs.configured import open_blob_store
@@ -146,6 +151,9 @@ async def open_services(
             ids,
             max_bytes,
         )
+        grants = GrantService(database, ledger, ids, identity)
+        notices = NoticeService(database, keys, ledger, ids)
+        consents = ConsentService(database, notices, grants, ledger, ids)
         index = IndexService(queue)
         versions = VersionService(database, blobs, intake, keys, ledger, index.follow)
         retention = timedelta(days=settings.document_retention_days)
@@ -192,6 +200,11 @@ async def open_services(
             trash=Trash(database, blobs, keys, ledger, retention),
             holds=LegalHolds(database, ledger),
             receipts=Receipts(versions, log_keys),
+            access_requests=AccessRequests(database, grants, keys, ledger, ids, clock),
+            notices=notices,
+            consents=consents,
+            consent_receipts=ConsentReceipts(consents, log_keys),
+            data_subjects=DataSubjects(database, grants, ledger),
             collections=collections,
             search=search,
             embedder=embedder,
@@ -216,6 +229,8 @@ async def open_services(
                     uploads,
                     schemas,
                     records,
+                    notices,
+                    consents,
                     collections,
                     responses,
                     webhooks,

@@ -122,8 +122,10 @@ def encode_leaf(
     return canonical_object(fields)
 
 
-def canonical_object(fields: Mapping[str, str | int]) -> bytes:
-    """RFC 8785 of an object with ASCII names, without fractions: a third of the time that a general encoder takes.
+def canonical_object(fields: Mapping[str, object]) -> bytes:
+    """RFC 8785 of an object, and those in it, with ASCII names, without fractions.
+
+    It takes a third of the time of a general encoder.
 
     Raises:
         UnicodeEncodeError: When a text holds half of a surrogate pair.

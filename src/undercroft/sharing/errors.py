@@ -54,6 +54,19 @@ class GrantEndedError(UndercroftError):
         )
 
 
+class ConsentRequiredError(UndercroftError):
+    """A grant on something personal that no live consent covers."""
+
+    def __init__(self, term: str | None = None) -> None:
+        super().__init__(
+            "This is personal: it is shared only while whom it is about consents, for the purpose and no longer than "
+            "they agreed to. Ask them with POST /v1/consents.",
+            kind=ErrorKind.CONFLICT,
+            param=term,
+            code="consent_required",
+        )
+
+
 class LinkHolderError(UndercroftError):
     """Whoever holds a link shares on by links alone: nobody knows who they are."""
 

@@ -68,6 +68,8 @@ class Ending(StrEnum):
     """The consent that it rested on was."""
     LEFT_GROUP = "left_group"
     """Whoever shared it on left the group that it was shared with."""
+    UNCONSENTED = "unconsented"
+    """The thing became personal, or about somebody else, who has not agreed to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,7 @@ class Grant:
 
     Attributes:
         parent_id: The grant under which it was made; None when the resource's owner made it.
+        consent_id: What a grant of something personal rests on.
     """
 
     id: UUID
@@ -158,6 +161,23 @@ class Grant:
     created_at: datetime
     ended_at: datetime | None
     ending: Ending | None
+    consent_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentBasis:
+    """What a grant of something personal may rest on.
+
+    Attributes:
+        subject_id: Whom the thing is about.
+        consent_id: A live consent of theirs to that purpose; None when there is none.
+        valid_until: Until when it counts. It and ``purpose`` mean nothing without a consent.
+    """
+
+    subject_id: UUID
+    consent_id: UUID | None
+    purpose: str
+    valid_until: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,18 +54,19 @@ INSERT INTO grants (
     not_before,
     expires_at,
     max_uses,
-    model_use
+    model_use,
+    consent_id
 )
 VALUES (
     $1, current_tenant(), $2, $3, $4, $5, current_principal(), $6, $7, $8, $9,
-    $10, $11::text::int4multirange, $12, $13, coalesce($14::timestamptz, now()), $15, $16, $17
+    $10, $11::text::int4multirange, $12, $13, coalesce($14::timestamptz, now()), $15, $16, $17, $18
 );
 
 -- name: find_grant :maybe
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
 FROM described_grants AS g
 WHERE g.id = $1;
 
@@ -74,7 +75,7 @@ WHERE g.id = $1;
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -89,7 +90,7 @@ LIMIT $4;
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -103,7 +104,7 @@ LIMIT $2;
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -115,6 +116,19 @@ WHERE
     )
 ORDER BY g.id
 LIMIT 20;
+
+-- name: choose_consent :maybe
+SELECT c.subject_id, c.consent_id, c.purpose, c.valid_until FROM choose_consent($1, $2::text[], $3) AS c;
+
+-- name: list_under_consent :many
+SELECT g.id FROM grants AS g
+WHERE g.tenant_id = current_tenant() AND g.consent_id = $1 AND g.ended_at IS NULL
+ORDER BY g.id;
+
+-- name: list_live :many
+SELECT g.id FROM grants AS g
+WHERE g.tenant_id = current_tenant() AND g.resource_id = $1 AND g.ended_at IS NULL
+ORDER BY g.id;
 
 -- name: hold_grant_chain :value
 SELECT hold_grant_chain($1);
@@ -155,7 +169,7 @@ ORDER BY a.place;
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
 FROM described_grants AS g
 WHERE g.tenant_id = current_tenant() AND g.id IN (SELECT c.id FROM list_grant_chain($1::uuid[]) AS c (id))
 ORDER BY g.id;

@@ -9,6 +9,7 @@ from asyncpg import Record
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.sharing.models import (
+    ConsentBasis,
     Ending,
     Grant,
     GrantAction,
@@ -60,6 +61,7 @@ class GrantRepository:
         parent_id: UUID | None,
         grantee: Grantee,
         terms: Terms,
+        consent_id: UUID | None,
     ) -> None:
         """Keep a grant of the caller's."""
         parts = terms.parts
@@ -80,7 +82,31 @@ class GrantRepository:
             terms.expires_at,
             terms.max_uses,
             None if terms.model_use is None else sorted(terms.model_use),
+            consent_id,
         )
+
+    async def choose_consent(
+        self, transaction: Transaction, resource_id: UUID, terms: Terms
+    ) -> ConsentBasis | None:
+        """What a grant with these terms may rest on, held until the transaction ends; None when nothing is personal."""
+        fields = None if terms.fields is None else sorted(terms.fields)
+        row = await _QUERIES.maybe(
+            transaction, "choose_consent", resource_id, fields, terms.purpose
+        )
+        if row is None:
+            return None
+        return ConsentBasis(
+            row["subject_id"], row["consent_id"], row["purpose"], row["valid_until"]
+        )
+
+    async def list_under_consent(self, transaction: Transaction, consent_id: UUID) -> list[UUID]:
+        """The grants that rest on a consent and have not ended."""
+        rows = await _QUERIES.many(transaction, "list_under_consent", consent_id)
+        return [row["id"] for row in rows]
+
+    async def list_live(self, transaction: Transaction, resource_id: UUID) -> list[UUID]:
+        """The grants of a thing that have not ended, the oldest first."""
+        return [row["id"] for row in await _QUERIES.many(transaction, "list_live", resource_id)]
 
     async def find_grant(self, transaction: Transaction, grant_id: UUID) -> Grant | None:
         """A grant of the tenant's."""
@@ -206,6 +232,7 @@ def _read_grant(row: Record) -> Grant:
         created_at=row["created_at"],
         ended_at=row["ended_at"],
         ending=None if row["ending"] is None else Ending(row["ending"]),
+        consent_id=row["consent_id"],
     )
 
 

@@ -13,7 +13,7 @@ from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import GRANT_PREFIX, USER_PREFIX, Act, Outcome, Subject
 from undercroft.ledger.service import MOST_ACTS, Ledger
-from undercroft.sharing.errors import GrantEndedError, WideningError
+from undercroft.sharing.errors import ConsentRequiredError, GrantEndedError, WideningError
 from undercroft.sharing.models import (
     GROUP_PREFIX,
     Ending,
@@ -65,13 +65,15 @@ class GrantService:
     ) -> Grant:
         """Share something: as its owner, or on, under a grant that allows that.
 
-        What a re-share does not say it has from the grant that it is made under.
+        What a re-share does not say it has from the grant that it is made under; what a grant of something personal
+        does not say, from the consent that it rests on.
 
         Raises:
             NotFoundError: When the principal may see no such thing, or there is no such grantee.
             InvalidRequestError: When the terms make no sense for it.
             WideningError: When a re-share would give more than was given.
             GrantEndedError: When the grant to share it ended at the same time.
+            ConsentRequiredError: When it is personal, and whom it is about has not agreed to that.
         """
         async with self.refusing(scope, "grant.create", resource) as transaction:
             return await self.create_in(transaction, scope, resource, grantee, terms)
@@ -91,12 +93,15 @@ class GrantService:
         if shared.owner_id != scope.principal_id:
             parent = await self._choose_parent(transaction, resource, terms)
             terms = inherit_terms(terms, parent.terms)
-            if not await self._repository.hold_chain(transaction, parent.id):
-                raise GrantEndedError
+        # Before the grants that it derives from: see the order of locks in migration 0022.
+        terms, consent_id = await self._rest_on_consent(transaction, resource, terms)
+        if parent is not None and not await self._repository.hold_chain(transaction, parent.id):
+            raise GrantEndedError
         known = await self._find_grantee(transaction, scope, grantee)
         grant_id = self._ids.new()
+        parent_id = None if parent is None else parent.id
         await self._repository.insert_grant(
-            transaction, grant_id, resource, None if parent is None else parent.id, known, terms
+            transaction, grant_id, resource, parent_id, known, terms, consent_id
         )
         await self._record(transaction, scope, "grant.create", shared, [grant_id])
         return await self.get_in(transaction, scope, grant_id)
@@ -154,7 +159,35 @@ class GrantService:
         """End a grant in the transaction of what ends it, and put it on record with whatever derived from it."""
         ended = await self._repository.end_grants(transaction, [grant.id], reason)
         shared = await self.get_resource(transaction, grant.resource)
-        await self._record(transaction, scope, "grant.revoke", shared, ended)
+        await self.record_ended(transaction, scope, shared, ended)
+
+    async def end_under_consent(
+        self, transaction: Transaction, scope: Scope, consent_id: UUID
+    ) -> None:
+        """End whatever rests on a consent, in the transaction that takes it back, which holds the consent locked."""
+        grant_ids = await self._repository.list_under_consent(transaction, consent_id)
+        if not grant_ids:
+            return
+        grant = await self._repository.find_grant(transaction, grant_ids[0])
+        if grant is None:
+            return  # erased, and all grants of it with it
+        ended = await self._repository.end_grants(transaction, grant_ids, Ending.WITHDRAWN)
+        shared = await self.get_resource(transaction, grant.resource)
+        await self.record_ended(transaction, scope, shared, ended)
+
+    async def list_live(self, transaction: Transaction, resource: Resource) -> list[UUID]:
+        """The grants of a thing that have not ended."""
+        return await self._repository.list_live(transaction, resource.id)
+
+    async def record_ended(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        shared: SharedResource,
+        grant_ids: Sequence[UUID],
+    ) -> None:
+        """Put on record that grants have ended in this transaction."""
+        await self._record(transaction, scope, "grant.revoke", shared, grant_ids)
 
     async def use(self, transaction: Transaction, way: Way) -> None:
         """Count one use of what a download or an answer rests on.
@@ -174,6 +207,20 @@ class GrantService:
         if shared is None:
             raise no_resource(resource)
         return shared
+
+    async def _rest_on_consent(
+        self, transaction: Transaction, resource: Resource, terms: Terms
+    ) -> tuple[Terms, UUID | None]:
+        """The consent that a grant rests on, None where it takes none; and its terms, completed from there."""
+        basis = await self._repository.choose_consent(transaction, resource.id, terms)
+        if basis is None:
+            return terms, None
+        if basis.consent_id is None:
+            raise ConsentRequiredError("purpose" if terms.purpose is not None else None)
+        if terms.expires_at is not None and terms.expires_at > basis.valid_until:
+            raise ConsentRequiredError("expires_at")
+        expires_at = basis.valid_until if terms.expires_at is None else terms.expires_at
+        return replace(terms, purpose=basis.purpose, expires_at=expires_at), basis.consent_id
 
     async def _find_grantee(
         self, transaction: Transaction, scope: Scope, grantee: Grantee | Invitee
@@ -222,7 +269,7 @@ class GrantService:
         shared: SharedResource,
         grant_ids: Sequence[UUID],
     ) -> None:
-        subject = _subject(shared)
+        subject = subject_of(shared)
         acts = [Act(action, subject, shared.owner_id, grant_id=grant_id) for grant_id in grant_ids]
         for start in range(0, len(acts), MOST_ACTS):
             await self._ledger.append(transaction, scope, *acts[start : start + MOST_ACTS])
@@ -239,7 +286,7 @@ class GrantService:
             async with self._database.transaction(scope) as transaction:
                 shared = await self._repository.find_resource(transaction, resource)
             if shared is not None and shared.owner_id != scope.principal_id:
-                denied = Act(action, _subject(shared), shared.owner_id, outcome=Outcome.DENIED)
+                denied = Act(action, subject_of(shared), shared.owner_id, outcome=Outcome.DENIED)
                 await self._ledger.append_denial(scope, denied)
             raise
 
@@ -267,5 +314,6 @@ def _no_grant(grant_id: UUID) -> NotFoundError:
     return NotFoundError("grant", render_id(GRANT_PREFIX, grant_id))
 
 
-def _subject(shared: SharedResource) -> Subject:
+def subject_of(shared: SharedResource) -> Subject:
+    """How the ledger names a thing that is shared."""
     return Subject(render_id(shared.resource.kind, shared.resource.id), shared.salt)

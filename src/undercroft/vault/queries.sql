@@ -169,6 +169,14 @@ INNER JOIN data_keys AS k ON d.data_key_id = k.id
 WHERE d.id = $1 AND d.owner_id = current_principal() AND d.purge_at <= now() AND d.held_at IS NULL
 FOR UPDATE OF d SKIP LOCKED;
 
+-- name: lock_promised_document :maybe
+-- In the trash or not. Nothing when it was erased or held since it was listed, or when another worker has it.
+SELECT d.current_version, k.salt
+FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+WHERE d.id = $1 AND d.held_at IS NULL
+FOR UPDATE OF d SKIP LOCKED;
+
 -- name: lock_tenant_document :maybe
 -- Whoever's it is: for an admin, who learns whose it is and nothing of what it holds.
 SELECT d.id, d.owner_id, d.data_key_id, d.held_at, d.hold_reason

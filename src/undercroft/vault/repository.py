@@ -161,6 +161,12 @@ class DocumentRepository:
         """Lock a document that is to be purged; None when it no longer is, or another worker has it."""
         return await _QUERIES.maybe(transaction, "lock_expired_document", document_id)
 
+    async def lock_promised_document(
+        self, transaction: Transaction, document_id: UUID
+    ) -> Record | None:
+        """Lock a document that was promised to be erased; None when it is held or gone, or another worker has it."""
+        return await _QUERIES.maybe(transaction, "lock_promised_document", document_id)
+
     async def lock_tenant_document(
         self, transaction: Transaction, document_id: UUID
     ) -> Record | None:

@@ -47,6 +47,7 @@ class SchemaVersion(RequestBody):
     plain_fields: _Pointers = Field(default_factory=list)
     sensitive_fields: _Pointers = Field(default_factory=list)
     indexed_fields: _Pointers = Field(default_factory=list)
+    personal_fields: _Pointers = Field(default_factory=list)
 
     def parsed(self) -> Definition:
         """The same for the service."""
@@ -55,6 +56,7 @@ class SchemaVersion(RequestBody):
             tuple(self.plain_fields),
             tuple(self.sensitive_fields),
             tuple(self.indexed_fields),
+            tuple(self.personal_fields),
         )
 
 

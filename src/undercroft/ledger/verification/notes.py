@@ -127,7 +127,7 @@ def parse_note(data: bytes) -> Note:
     lines = signed[:-1].split("\n")
     if len(lines) > MAX_SIGNATURES:
         raise _malformed(f"it has more than {MAX_SIGNATURES} signatures")
-    return Note(text + "\n", tuple(map(_parse_signature, lines)))
+    return Note(text + "\n", tuple(map(parse_signature, lines)))
 
 
 def parse_checkpoint(data: bytes) -> Checkpoint:
@@ -209,7 +209,12 @@ def parse_hash(text: str) -> bytes | None:
     return value if value is not None and len(value) == HASH_SIZE else None
 
 
-def _parse_signature(line: str) -> Signature:
+def parse_signature(line: str) -> Signature:
+    """Read a line that holds a signature.
+
+    Raises:
+        VerificationError: When it is malformed.
+    """
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
     value = _decode(encoded)

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
+from undercroft.ledger.verification.consents import ConsentReceipt
 from undercroft.ledger.verification.findings import Fault, Problem, Span, quote
 from undercroft.ledger.verification.notes import Checkpoint
 from undercroft.ledger.verification.receipts import Receipt
@@ -27,6 +28,10 @@ WITHOUT_CONTENT: Final = (
     "that a file you have is another one: give it with --content, or compare its SHA-256 yourself"
 )
 ONE_RECEIPT: Final = "what became of the document since: this is the receipt of one version, not the proof of its entry"
+ONE_CONSENT: Final = (
+    "what became of the consent since: this is its receipt as it was then; ask for a newer one, or look up the entries "
+    "that it names"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Report:
     """The result of a verification.
 
     Attributes:
-        kind: What was verified: ``log``, ``bundle``, ``proof`` or ``receipt``.
+        kind: What was verified: ``log``, ``bundle``, ``proof``, ``receipt`` or ``consent_receipt``.
         checkpoint: The one verified against; None when it cannot be read.
         signed_by: The key that signed it; None when no known one did.
         earlier: The earlier checkpoint, when it was given and is good.
@@ -66,7 +71,7 @@ class Report:
     counts: Counter[Fault]
     proved: int
     cannot_exclude: tuple[str, ...]
-    receipt: Receipt | None = None
+    receipt: Receipt | ConsentReceipt | None = None
 
     @property
     def good(self) -> bool:
@@ -161,9 +166,11 @@ def _outline(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
     }
 
 
-def _fields(receipt: Receipt | None) -> dict[str, str | int] | None:
+def _fields(receipt: Receipt | ConsentReceipt | None) -> dict[str, str | int] | None:
     if receipt is None:
         return None
+    if isinstance(receipt, ConsentReceipt):
+        return {"log": receipt.log, **receipt.fields}
     return {
         "log": receipt.log,
         "document": receipt.document,

@@ -1,4 +1,4 @@
-"""Verifies what is at a path: a mirrored log, a bundle, or one proof."""
+"""Verifies what is at a path: a mirrored log, a bundle, one proof, or a receipt."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,13 @@ from undercroft.ledger.verification.bundles import (
     check_proofs,
     find_unproved,
 )
+from undercroft.ledger.verification.consents import (
+    MAX_RECEIPT,
+    ConsentReceipt,
+    check_consent_receipt,
+    parse_consent_receipt,
+)
+from undercroft.ledger.verification.consents import START as CONSENT_START
 from undercroft.ledger.verification.entries import MAX_ENTRY
 from undercroft.ledger.verification.files import (
     Files,
@@ -46,6 +53,7 @@ from undercroft.ledger.verification.receipts import (
 )
 from undercroft.ledger.verification.report import (
     BEFORE,
+    ONE_CONSENT,
     ONE_ENTRY,
     ONE_RECEIPT,
     OTHERS,
@@ -86,14 +94,28 @@ def verify_path(
     if len({key.name for key in keys}) != 1:
         raise VerificationUsageError("the keys are of different logs: give those of one")
     start = b"" if path.is_dir() else _read_start(path)
-    if start == RECEIPT_HEADER:
+    if start in {RECEIPT_HEADER, CONSENT_START}:
         if entry is not None or since is not None:
             raise VerificationUsageError(
                 f"{path} is a receipt: --entry and --since have no meaning for it"
             )
-        return _verify_receipt(path, keys, content)
+        if start == RECEIPT_HEADER:
+            return _verify_receipt(path, keys, content)
     if content is not None:
-        raise VerificationUsageError(f"{path} is not a receipt, so --content has no meaning for it")
+        raise VerificationUsageError(
+            f"{path} is not the receipt of a document, so --content has no meaning for it"
+        )
+    return (
+        _verify_consent_receipt(path, keys)
+        if start == CONSENT_START
+        else _verify_log(path, start, keys, since, entry)
+    )
+
+
+def _verify_log(
+    path: Path, start: bytes, keys: Sequence[VerifierKey], since: Path | None, entry: Path | None
+) -> Report:
+    """A mirror, a bundle or a proof."""
     is_proof = start.startswith(HEADER)
     if is_proof != (entry is not None):
         raise VerificationUsageError(
@@ -120,8 +142,8 @@ def _read_start(path: Path) -> bytes:
             start = file.read(max(len(HEADER), len(RECEIPT_HEADER)))
     except VerificationError as error:
         raise VerificationUsageError(str(error)) from None
-    is_receipt = start.startswith(RECEIPT_HEADER)
-    return RECEIPT_HEADER if is_receipt else start
+    known = (mark for mark in (RECEIPT_HEADER, CONSENT_START) if start.startswith(mark))
+    return next(known, start)
 
 
 def _verify_receipt(path: Path, keys: Sequence[VerifierKey], content: Path | None) -> Report:
@@ -144,6 +166,28 @@ def _verify_receipt(path: Path, keys: Sequence[VerifierKey], content: Path | Non
         counts=findings.counts,
         proved=0,
         cannot_exclude=(*(() if content else (WITHOUT_CONTENT,)), ONE_RECEIPT),
+        receipt=receipt,
+    )
+
+
+def _verify_consent_receipt(path: Path, keys: Sequence[VerifierKey]) -> Report:
+    findings = Findings()
+    receipt: ConsentReceipt | None = None
+    signed_by: VerifierKey | None = None
+    try:
+        receipt = parse_consent_receipt(read_file(path, MAX_RECEIPT, str(path)))
+        signed_by = check_consent_receipt(receipt, keys)
+    except VerificationError as error:
+        findings.take(error.problem)
+    return Report(
+        kind="consent_receipt",
+        checkpoint=None,
+        signed_by=None if signed_by is None else str(signed_by),
+        earlier=None,
+        problems=tuple(findings.problems),
+        counts=findings.counts,
+        proved=0,
+        cannot_exclude=(ONE_CONSENT,),
         receipt=receipt,
     )
 

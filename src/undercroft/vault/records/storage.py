@@ -57,6 +57,22 @@ class RecordStorage:
         """
         await self._keys.hold(transaction)
 
+    async def lock_for_erasure(
+        self, transaction: Transaction, record_id: UUID
+    ) -> tuple[int, bytes] | None:
+        """Lock a record that is to be erased, whoever has it locked; None when it is gone.
+
+        Returns:
+            Its version, and the salt of the ledger's commitments to it.
+        """
+        row = await self._repository.lock_record_for_delete(transaction, record_id)
+        owner = await self._repository.find_record_owner(transaction, record_id)
+        return None if row is None or owner is None else (row.current_version, owner["salt"])
+
+    async def delete(self, transaction: Transaction, record_id: UUID) -> None:
+        """Delete a locked record with its versions, and its keys with them."""
+        await self._repository.delete_record(transaction, record_id)
+
     async def insert(
         self, transaction: Transaction, scope: Scope, schema: Schema, data: Mapping[str, Any]
     ) -> UUID:

@@ -18,12 +18,14 @@ class Definition:
         plain_fields: Kept in the clear besides, and found by what they contain.
         sensitive_fields: Each encrypted under a key of its own.
         indexed_fields: Found by equality, through a keyed digest.
+        personal_fields: Shared only while whom the record is about consents.
     """
 
     schema: Mapping[str, Any]
     plain_fields: tuple[str, ...] = ()
     sensitive_fields: tuple[str, ...] = ()
     indexed_fields: tuple[str, ...] = ()
+    personal_fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

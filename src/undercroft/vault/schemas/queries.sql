@@ -3,8 +3,9 @@ INSERT INTO schemas (id, tenant_id, owner_id, data_key_id, sealed_name)
 VALUES ($1, current_tenant(), current_principal(), $2, $3);
 
 -- name: insert_schema_version :exec
-INSERT INTO schema_versions (tenant_id, schema_id, number, sealed_definition)
-VALUES (current_tenant(), $1, $2, $3);
+-- Which fields are personal stands beside it in the clear: the database decides by it whether a record may be shared.
+INSERT INTO schema_versions (tenant_id, schema_id, number, sealed_definition, personal_fields)
+VALUES (current_tenant(), $1, $2, $3, $4);
 
 -- name: find_schema :maybe
 -- Without a number, the latest version.

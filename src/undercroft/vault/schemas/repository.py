@@ -1,5 +1,6 @@
 """The schemas' statements, one method each."""
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -21,11 +22,21 @@ class SchemaRepository:
         await _QUERIES.execute(transaction, "insert_schema", schema_id, data_key_id, sealed_name)
 
     async def insert_schema_version(
-        self, transaction: Transaction, schema_id: UUID, number: int, sealed_definition: bytes
+        self,
+        transaction: Transaction,
+        schema_id: UUID,
+        number: int,
+        sealed_definition: bytes,
+        personal_fields: Sequence[str],
     ) -> None:
         """Add a version."""
         await _QUERIES.execute(
-            transaction, "insert_schema_version", schema_id, number, sealed_definition
+            transaction,
+            "insert_schema_version",
+            schema_id,
+            number,
+            sealed_definition,
+            list(personal_fields),
         )
 
     async def find_schema(

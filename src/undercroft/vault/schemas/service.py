@@ -270,6 +270,7 @@ class SchemaService:
                 tuple(definition["plain_fields"]),
                 tuple(definition["sensitive_fields"]),
                 tuple(definition["indexed_fields"]),
+                tuple(definition.get("personal_fields", ())),
             ),
             row["created_at"],
             key.salt,
@@ -285,8 +286,9 @@ class SchemaService:
         definition: Definition,
     ) -> None:
         context = _definition_context(scope.tenant_id, schema_id, number)
+        sealed = seal(key.material, _encode(definition), context)
         await self._repository.insert_schema_version(
-            transaction, schema_id, number, seal(key.material, _encode(definition), context)
+            transaction, schema_id, number, sealed, definition.personal_fields
         )
 
     async def _append(
@@ -325,14 +327,16 @@ def subject_of(schema: Schema) -> Subject:
 
 
 def _encode(definition: Definition) -> bytes:
-    return canonical(
-        {
-            "schema": definition.schema,
-            "plain_fields": definition.plain_fields,
-            "sensitive_fields": definition.sensitive_fields,
-            "indexed_fields": definition.indexed_fields,
-        }
-    )
+    fields: dict[str, object] = {
+        "schema": definition.schema,
+        "plain_fields": definition.plain_fields,
+        "sensitive_fields": definition.sensitive_fields,
+        "indexed_fields": definition.indexed_fields,
+    }
+    # Only where there are some: the ledger commits to older versions without them.
+    if definition.personal_fields:
+        fields["personal_fields"] = definition.personal_fields
+    return canonical(fields)
 
 
 def _name_context(scope: Scope, schema_id: UUID) -> bytes:

@@ -106,6 +106,7 @@ def check_definition(definition: Definition) -> SchemaValidator:
         ("plain_fields", definition.plain_fields),
         ("sensitive_fields", definition.sensitive_fields),
         ("indexed_fields", definition.indexed_fields),
+        ("personal_fields", definition.personal_fields),
     ):
         _check_pointers(name, pointers)
     sensitive = definition.sensitive_fields

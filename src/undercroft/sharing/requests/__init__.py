@@ -1,0 +1,1 @@
+"""Access requests: asking the owner of a thing for a grant."""
