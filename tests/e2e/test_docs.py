@@ -32,9 +32,11 @@ def extract_examples(markdown: str) -> str:
     [
         "docs/api.md",
         "docs/documents.md",
+        "docs/identity.md",
         "docs/records.md",
         "docs/sharing.md",
         "docs/consent.md",
+        "docs/webhooks.md",
         "README.md",
     ],
 )
@@ -49,7 +51,9 @@ def test_the_examples_of_a_page_run(service: Service, tmp_path: Path, page: str)
             **os.environ,
             "OPENAI_BASE_URL": f"{service.url}/v1",
             "OPENAI_API_KEY": service.key,
+            "ADMIN_API_KEY": service.make_key("examples", "admin@example.org", "admin"),
             "SAMPLES": str(SAMPLES),
+            "OUTBOX": str(service.data_dir / "outbox"),
         },
         cwd=tmp_path,
         capture_output=True,

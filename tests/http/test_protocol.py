@@ -1,20 +1,14 @@
 """What a connection may cost before anybody knows whose it is."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import TypeAlias
+from collections.abc import AsyncGenerator
 
 import pytest
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from tests.http.server import Connect, serving
 from undercroft.http import protocol
-from undercroft.http.protocol import MAX_HEAD_BYTES, BoundedProtocol
-
-Connect: TypeAlias = Callable[
-    [], Coroutine[None, None, tuple[asyncio.StreamReader, asyncio.StreamWriter]]
-]
+from undercroft.http.protocol import MAX_HEAD_BYTES
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -42,41 +36,6 @@ async def connect() -> AsyncGenerator[Connect]:
     """Opens connections to a server that speaks the protocol."""
     async with serving(echo) as open_connection:
         yield open_connection
-
-
-@asynccontextmanager
-async def serving(application: ASGIApp) -> AsyncGenerator[Connect]:
-    """A server of an application."""
-    config = uvicorn.Config(
-        application,
-        http=BoundedProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-    )
-    config.load()
-    state = uvicorn.Server(config).server_state
-    server = await asyncio.get_running_loop().create_server(
-        lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0
-    )
-    port = server.sockets[0].getsockname()[1]
-    async with server, _closing() as writers:
-
-        async def open_connection() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writers.append(writer)
-            return reader, writer
-
-        yield open_connection
-
-
-@asynccontextmanager
-async def _closing() -> AsyncGenerator[list[asyncio.StreamWriter]]:
-    writers: list[asyncio.StreamWriter] = []
-    yield writers
-    for writer in writers:
-        writer.close()
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:

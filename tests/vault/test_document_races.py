@@ -3,7 +3,7 @@
 import asyncio
 import io
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -20,6 +20,7 @@ from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError, UnavailableError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.sharing.models import GrantAction
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.errors import (
     BlobMissingError,
@@ -383,10 +384,14 @@ async def test_the_version_that_is_put_on_record_is_the_one_that_is_read(
         """Adds a version elsewhere once the document was found here."""
 
         async def find_content(
-            self, transaction: Transaction, document_id: UUID, version: int | None
+            self,
+            transaction: Transaction,
+            document_id: UUID,
+            version: int | None,
+            actions: Sequence[GrantAction],
         ) -> asyncpg.Record | None:
             await add(versions, ann, document_id, b"Another content, of another length.", 1)
-            return await super().find_content(transaction, document_id, version)
+            return await super().find_content(transaction, document_id, version, actions)
 
     documents._repository = Late()
     document, blocks = await documents.read(ann, document_id)

@@ -10,19 +10,28 @@ from undercroft.vault.models import DOCUMENT_PREFIX, Document, DocumentVersion
 
 
 def render_document(document: Document) -> JsonObject:
-    """A document at its current version."""
-    return {
+    """A document at its current version; whoever may not read it sees what it takes to know it by.
+
+    A hold is between its owner and the tenant's admins.
+    """
+    shown = {
         "id": render_id(DOCUMENT_PREFIX, document.id),
         "object": "document",
         "name": document.filename,
-        "metadata": dict(document.metadata),
-        "sealed": document.is_sealed,
         "version": document.version,
         "bytes": document.byte_size,
         "media_type": document.media_type,
+    }
+    if not document.access.is_whole:
+        return shown
+    is_own = document.access.action is None
+    return {
+        **shown,
+        "metadata": dict(document.metadata),
+        "sealed": document.is_sealed,
         "index_status": document.index_state,
         "index_error": document.index_error,
-        "legal_hold": document.hold_reason,
+        "legal_hold": document.hold_reason if is_own else None,
         "created_at": _seconds(document.created_at),
         "updated_at": _seconds(document.updated_at),
         "deleted_at": _seconds(document.deleted_at),

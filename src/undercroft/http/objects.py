@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 Time = Annotated[int, Field(description="Seconds since 1970, in UTC.")]
 
@@ -60,11 +60,28 @@ class DocumentObject(Shown):
     media_type: str
     index_status: Literal["unindexed", "pending", "indexed", "failed"]
     index_error: str | None
-    legal_hold: Annotated[str | None, Field(description="The code of the hold it is under.")]
+    legal_hold: Annotated[
+        str | None, Field(description="The code of the hold it is under, for its owner.")
+    ]
     created_at: Time
     updated_at: Time
     deleted_at: Time | None
     erased_after: Time | None
+
+
+class GlimpsedDocumentObject(Shown):
+    """A document that was shared with the caller for something else than reading it whole."""
+
+    id: str
+    object: Literal["document"]
+    name: str
+    version: int
+    bytes: int
+    media_type: str
+
+
+class SeenDocument(RootModel[DocumentObject | GlimpsedDocumentObject]):
+    """A document as the caller may see it."""
 
 
 class DocumentVersionObject(Shown):
@@ -336,3 +353,33 @@ class UsageObject(Shown):
     object: Literal["usage"]
     user: UsedBytes
     tenant: UsedBytes
+
+
+class IssuedTokenObject(Shown):
+    """A token, as RFC 8693 answers it (section 2.2.1)."""
+
+    access_token: str
+    issued_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"]
+    token_type: Literal["Bearer"]
+    expires_in: Annotated[int, Field(description="Seconds.")]
+    scope: str
+
+
+class ActorClaim(Shown):
+    """Who acts for the subject."""
+
+    sub: str
+
+
+class IntrospectionObject(Shown):
+    """What a token is good for (RFC 7662, section 2.2). Of one that is good for nothing, ``active`` alone."""
+
+    active: bool
+    scope: str = ""
+    sub: Annotated[str, Field(description="Whose rights it carries.")] = ""
+    act: Annotated[ActorClaim | None, Field(description="The service that acts for them.")] = None
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the name of a type
+    iat: int = 0
+    exp: Annotated[int | None, Field(description="Left out for a token that does not expire.")] = (
+        None
+    )

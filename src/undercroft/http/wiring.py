@@ -9,19 +9,24 @@ from typing import Final
 from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.service import ResponseService
+from undercroft.http.account_wiring import open_accounts
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
-from undercroft.identity.accounts.hashing import PasswordHasher
 from undercroft.identity.api_keys import ApiKeyService
+from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.groups.service import GroupService
+from undercroft.identity.keys import ACCESS_TOKEN_PREFIX, API_KEY_PREFIX
 from undercroft.identity.members.service import MemberService
 from undercroft.identity.service import IdentityService
+from undercroft.identity.tokens.kinds import AccessTokens, ApiKeys
+from undercroft.identity.tokens.service import TokenService
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
+from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import describe_pending
 from undercroft.kit.settings import Settings
@@ -34,6 +39,8 @@ from undercroft.ledger.refusals import RefusalCounts
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.mail.service import MailQueue
+from undercroft.notifications.endpoints import EndpointService
+from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
@@ -47,6 +54,7 @@ from undercroft.sharing.consents.subjects import DataSubjects
 from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
+from undercroft.sharing.watching import WATCH_SECONDS, WatchedGrants
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.holds import LegalHolds
@@ -69,6 +77,8 @@ from undercroft.vault.versions import VersionService
 
 _SEQUENCER_POOL: Final = 2
 _SETTLE_SECONDS: Final = 10.0
+_WATCH_STATEMENT_SECONDS: Final = 5.0
+"""An answer that takes longer comes too late: then everything is cut."""
 _LONGEST_PENDING_SECONDS: Final = 30.0
 
 
@@ -104,14 +114,17 @@ async def open_services(
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         sequencer = await _run_sequencer(stack, settings, database_url, provider, clock, ids)
         ledger = Ledger(database, ids, clock, sequencer.wake)
+        watched_grants = await _watch_grants(stack, settings, database_url, clock)
         identity = IdentityService(database, ledger, ids, clock)
         members = MemberService(database, ledger, ids)
         groups = GroupService(database, ledger, members, ids)
+        kinds = {ACCESS_TOKEN_PREFIX: AccessTokens(), API_KEY_PREFIX: ApiKeys()}
+        tokens = TokenService(database, ledger, kinds)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
+        webhooks = EndpointService(database, keys, ledger, EgressPolicy.of(settings), ids)
         mail = MailQueue(keys, queue, ids)
-        hasher = PasswordHasher()
-        stack.callback(hasher.close)
+        people = open_accounts(stack, settings, database, ledger, identity, mail, ids, clock)
         grants = GrantService(database, ledger, ids, identity)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
@@ -162,9 +175,16 @@ async def open_services(
             ids=ids,
             clock=clock,
             identity=identity,
+            watched_grants=watched_grants,
             grants=grants,
+            tokens=tokens,
+            exchange=ExchangeService(database, ledger, tokens, ids),
+            sessions=people.sessions,
+            accounts=people.accounts,
+            mailing=people.mailing,
+            sign_in=people.sign_in,
             access=AccessService(database, ledger),
-            share_links=ShareLinks(database, grants, ledger, keys, hasher, mail, ids),
+            share_links=ShareLinks(database, grants, ledger, keys, people.hasher, mail, ids),
             members=members,
             groups=groups,
             api_keys=ApiKeyService(database, ledger, members, ids, clock),
@@ -192,6 +212,8 @@ async def open_services(
             answers=answers,
             responses=responses,
             jobs=JobService(database),
+            webhooks=webhooks,
+            notifications=Notifications(database, queue, ids),
             ledger=ledger,
             ledger_reader=ledger_reader,
             sequencer=sequencer,
@@ -202,6 +224,7 @@ async def open_services(
                 [
                     identity,
                     groups,
+                    people.sessions,
                     documents,
                     uploads,
                     schemas,
@@ -210,6 +233,7 @@ async def open_services(
                     consents,
                     collections,
                     responses,
+                    webhooks,
                 ],
             ),
         )
@@ -238,6 +262,25 @@ async def _run_sequencer(
     refusals = RefusalCounts(database, Ledger(database, ids, clock, sequencer.wake))
     run_until_closed(stack, Rounds("settle_refusals", refusals.settle, _SETTLE_SECONDS).run())
     return sequencer
+
+
+async def _watch_grants(
+    stack: AsyncExitStack, settings: Settings, database_url: str, clock: Clock
+) -> WatchedGrants:
+    """Cut what runs under grants that end, until ``stack`` closes."""
+    # A connection of its own: a cut must not wait behind requests for one.
+    database = await stack.enter_async_context(
+        Database(
+            database_url,
+            clock=clock,
+            size=1,
+            statement_cache=settings.database_statement_cache,
+            statement_seconds=_WATCH_STATEMENT_SECONDS,
+        )
+    )
+    watched = WatchedGrants(database)
+    run_until_closed(stack, Rounds("watch_grants", watched.check, WATCH_SECONDS).run())
+    return watched
 
 
 async def _ledger_keeps_up(sequencer: Sequencer, clock: Clock) -> str | None:

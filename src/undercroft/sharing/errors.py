@@ -1,6 +1,9 @@
 """Why something cannot be shared, or not any more be seen."""
 
+from collections.abc import Sequence
+
 from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.sharing.models import GrantAction
 
 
 class WideningError(UndercroftError):
@@ -16,13 +19,27 @@ class WideningError(UndercroftError):
 
 
 class NotGrantedError(UndercroftError):
-    """Something that a caller may see, and not do this with."""
+    """What the caller wants to do with a thing that they may see, and may not do that with."""
 
-    def __init__(self, action: str) -> None:
+    def __init__(self, wanted: Sequence[GrantAction]) -> None:
+        allowed = " or ".join(f"'{action}'" for action in wanted)
         super().__init__(
-            f"What was shared with you does not include '{action}'; ask its owner for that.",
+            f"This was not shared with you for that: it needs a grant of {allowed}. Ask its owner for one."
+            if wanted
+            else "Only its owner may do that.",
             kind=ErrorKind.FORBIDDEN,
             code="not_granted",
+        )
+
+
+class AccessRevokedError(UndercroftError):
+    """A grant ended while what rested on it was still under way."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A grant that this rests on has ended; what follows is not yours to see any more.",
+            kind=ErrorKind.FORBIDDEN,
+            code="access_revoked",
         )
 
 

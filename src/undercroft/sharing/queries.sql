@@ -139,6 +139,12 @@ SELECT e.id FROM end_grants($1::uuid[], $2) AS e (id);
 -- name: use_grants :value
 SELECT use_grants($1::uuid[]);
 
+-- name: hold_grants :value
+SELECT hold_grants($1::uuid[]);
+
+-- name: list_ended_grants :many
+SELECT e.grant_id, e.holder_id FROM list_ended_grants($1::uuid[], $2::uuid[]) AS e;
+
 -- name: is_held :value
 -- Whether a grant is made out to the caller, whether it counts or not.
 SELECT EXISTS (SELECT FROM grants AS g WHERE g.id = $1 AND g.grantee_id = ANY(current_grantees()));

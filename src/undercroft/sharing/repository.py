@@ -153,6 +153,22 @@ class GrantRepository:
         """Count one use of each; False when one has none left, and then the transaction has to be rolled back."""
         return cast("bool", await _QUERIES.value(transaction, "use_grants", list(grant_ids)))
 
+    async def hold_grants(self, transaction: Transaction, grant_ids: Sequence[UUID]) -> bool:
+        """Keep grants as they are; False when one of them has ended."""
+        return cast("bool", await _QUERIES.value(transaction, "hold_grants", list(grant_ids)))
+
+    async def list_ended(
+        self, connection: Transaction, pairs: Sequence[tuple[UUID, UUID]]
+    ) -> set[tuple[UUID, UUID]]:
+        """Which of these grants, each with whoever holds it, do not carry any more what runs under them."""
+        rows = await _QUERIES.many(
+            connection,
+            "list_ended_grants",
+            [grant_id for grant_id, _ in pairs],
+            [holder_id for _, holder_id in pairs],
+        )
+        return {(row["grant_id"], row["holder_id"]) for row in rows}
+
     async def is_held(self, transaction: Transaction, grant_id: UUID) -> bool:
         """Whether a grant is made out to the caller."""
         return cast("bool", await _QUERIES.value(transaction, "is_held", grant_id))

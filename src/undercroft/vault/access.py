@@ -1,7 +1,7 @@
 """Documents as rows that are found, locked and put on record: what all of the vault's services do with them."""
 
 import json
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 from uuid import UUID
@@ -17,6 +17,10 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.sharing.errors import NotGrantedError
+from undercroft.sharing.models import GrantAction
+from undercroft.sharing.uses import GrantUses
+from undercroft.sharing.ways import EVERY_ACTION, OWNER_ALONE, acts_under, read_access
 from undercroft.vault.errors import BlobMissingError, StaleDocumentError
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
@@ -31,7 +35,7 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class DocumentAccess:
-    """Finds and locks documents of the principal's.
+    """Finds and locks documents that the principal may see.
 
     Args:
         database: Where they are.
@@ -44,6 +48,7 @@ class DocumentAccess:
         self._keys = keys
         self._ledger = ledger
         self._repository = DocumentRepository()
+        self._uses = GrantUses()
 
     def refusing(
         self, scope: Scope, action: Action, document_id: UUID
@@ -56,6 +61,7 @@ class DocumentAccess:
         self,
         transaction: Transaction,
         document_id: UUID,
+        actions: Sequence[GrantAction] = OWNER_ALONE,
         *,
         is_trashed: bool | None = False,
         even_damaged: bool = False,
@@ -65,14 +71,19 @@ class DocumentAccess:
         Args:
             transaction: Where it is read.
             document_id: Which document.
+            actions: By a grant of any of which another's is found; the first that there is counts.
             is_trashed: In the trash, not in it, or, if None, either.
             even_damaged: Whether one that does not open is answered as :meth:`describe` does.
 
         Raises:
-            NotFoundError: When the principal has no such document.
+            NotFoundError: When the principal may see no such document.
+            NotGrantedError: When they may, and not by one of the actions.
         """
-        row = await self._repository.find_document(transaction, document_id, is_trashed=is_trashed)
+        row = await self._repository.find_document(
+            transaction, document_id, actions, is_trashed=is_trashed
+        )
         if row is None:
+            await self.refuse(transaction, document_id, actions)
             raise no_document(document_id)
         return await (self.describe(row) if even_damaged else self.open(row))
 
@@ -81,33 +92,53 @@ class DocumentAccess:
         transaction: Transaction,
         document_id: UUID,
         expected: Collection[int] | None,
+        actions: Sequence[GrantAction] = OWNER_ALONE,
         *,
         is_trashed: bool | None = False,
         even_damaged: bool = False,
     ) -> Document:
-        """A document that nobody else changes before the transaction ends.
+        """A document that nobody else changes before the transaction ends, under grants that do not end before.
 
         Args:
             transaction: What holds the lock.
             document_id: Which document.
             expected: The revisions that the caller means; None for any.
+            actions: By a grant of any of which another's is found.
             is_trashed: In the trash, not in it, or, if None, either.
             even_damaged: Whether one that does not open is answered as :meth:`describe` does.
 
         Raises:
-            NotFoundError: When the principal has no such document.
+            NotFoundError: When the principal may see no such document.
+            NotGrantedError: When they may, and not by one of the actions.
+            GrantEndedError: When the grant ended meanwhile.
             StaleDocumentError: When it is at another revision.
         """
         revision = await self._repository.lock_document(
-            transaction, document_id, is_trashed=is_trashed
+            transaction, document_id, actions, is_trashed=is_trashed
         )
         if revision is None:
+            await self.refuse(transaction, document_id, actions)
             raise no_document(document_id)
         if expected is not None and revision not in expected:
             raise StaleDocumentError
-        return await self.find(
-            transaction, document_id, is_trashed=is_trashed, even_damaged=even_damaged
+        document = await self.find(
+            transaction, document_id, actions, is_trashed=is_trashed, even_damaged=even_damaged
         )
+        await self._uses.hold(transaction, document.access.way)
+        return document
+
+    async def refuse(
+        self, transaction: Transaction, document_id: UUID, wanted: Sequence[GrantAction]
+    ) -> None:
+        """Tell whoever may see a document, and not do this with it, what they lack.
+
+        Raises:
+            NotGrantedError: When it is so.
+        """
+        others = [action for action in EVERY_ACTION if action not in wanted]
+        row = await self._repository.find_document(transaction, document_id, [*wanted, *others])
+        if row is not None and row["action"] in others:
+            raise NotGrantedError(wanted)
 
     @asynccontextmanager
     async def explaining_missing(
@@ -126,7 +157,7 @@ class DocumentAccess:
         try:
             yield
         except BlobMissingError:
-            await self.find(transaction, document_id)
+            await self.find(transaction, document_id, EVERY_ACTION)
             raise
 
     async def open(self, row: Record) -> Document:
@@ -158,15 +189,24 @@ class DocumentAccess:
     async def record(
         self, transaction: Transaction, scope: Scope, action: Action, document: Document
     ) -> None:
-        """Put on record what the principal did with a document of theirs."""
-        subject = Subject(render_id(DOCUMENT_PREFIX, document.id), document.salt)
-        act = Act(action, subject, scope.principal_id, document.version)
-        await self._ledger.append(transaction, scope, act)
+        """Put on record what the principal did with a document."""
+        act = Act(action, subject_of(document), document.owner_id, document.version)
+        await self._ledger.append(transaction, scope, *acts_under(scope, document.access.way, act))
+
+    async def count_use(self, transaction: Transaction, document: Document) -> None:
+        """Count a download where a grant allows so many.
+
+        Raises:
+            GrantEndedError: When another had the last one. The transaction has to be rolled back.
+        """
+        await self._uses.count(transaction, document.access.way)
 
 
 def _read_document(row: Record, filename: str, metadata: Mapping[str, str]) -> Document:
     return Document(
         id=row["id"],
+        owner_id=row["owner_id"],
+        access=read_access(row["action"], row["ways"]),
         salt=row["salt"],
         filename=filename,
         purpose=row["purpose"],
@@ -186,6 +226,11 @@ def _read_document(row: Record, filename: str, metadata: Mapping[str, str]) -> D
         held_at=row["held_at"],
         hold_reason=row["hold_reason"],
     )
+
+
+def subject_of(document: Document) -> Subject:
+    """How the ledger names a document."""
+    return Subject(render_id(DOCUMENT_PREFIX, document.id), document.salt)
 
 
 def document_name_place(tenant_id: UUID, document_id: UUID) -> bytes:

@@ -93,10 +93,14 @@ class Kept:
 
     Attributes:
         byte_size: Length of the content.
+        bringer_id: Who brought them.
+        owner_id: In whose quota they count.
         is_named: Whether a row that may commit names them.
     """
 
     byte_size: int
+    bringer_id: UUID
+    owner_id: UUID
     is_named: bool = False
 
 
@@ -171,8 +175,21 @@ class Intake:
         )
         return Received(incoming.blob_id, incoming.key, staged, media_type)
 
-    async def record(self, transaction: Transaction, scope: Scope, received: Received) -> UUID:
-        """The row of a content, locked: the owner's own from before, if they have brought it already."""
+    async def record(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        received: Received,
+        owner_id: UUID | None = None,
+    ) -> UUID:
+        """The row of a content, locked: the owner's own from before, if they have it already.
+
+        Args:
+            transaction: Where it is inserted.
+            scope: Who has brought it.
+            received: The content.
+            owner_id: Whose it becomes; None for the principal's own.
+        """
         staged, blob_id, key = received.staged, received.blob_id, received.key
         digest = await self._keys.lookup_digest(transaction, scope, "content", staged.sha256)
         await self._keys.keep(transaction, scope, key)
@@ -181,6 +198,7 @@ class Intake:
             transaction,
             NewBlob(
                 id=blob_id,
+                owner_id=owner_id or scope.principal_id,
                 digest=digest,
                 byte_size=staged.byte_size,
                 media_type=received.media_type,
@@ -205,7 +223,7 @@ class Intake:
             UnavailableError: When the store does not answer.
         """
         await self._blobs.keep(staged, scope.tenant_id)
-        kept = Kept(staged.byte_size)
+        kept = Kept(staged.byte_size, scope.principal_id, scope.principal_id)
         try:
             yield kept
         finally:
@@ -230,7 +248,12 @@ class Intake:
         Raises:
             QuotaExceededError: When they do not fit.
         """
-        await self._usage.settle(transaction, kept.byte_size)
+        await self._usage.settle(
+            transaction,
+            kept.byte_size,
+            kept.owner_id,
+            is_own=kept.owner_id == kept.bringer_id,
+        )
         kept.is_named = True
 
     async def _discard(self, scope: Scope, name: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Documents, as their owner sees them."""
+"""Documents, as their owner and those whom they are shared with see them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
+
+from undercroft.sharing.ways import Access
 
 DOCUMENT_PREFIX: Final = "file-"
 
@@ -25,6 +27,8 @@ class Document:
     """A document at its current version.
 
     Attributes:
+        owner_id: Whose it is.
+        access: How the caller comes to it. Name, content's size and type are shown to whoever comes to it at all.
         salt: What the ledger's commitments to the document are made with.
         byte_size: Length of the content, in bytes.
         media_type: What the content is, by its bytes.
@@ -38,6 +42,8 @@ class Document:
     """
 
     id: UUID
+    owner_id: UUID
+    access: Access
     salt: bytes = field(repr=False)
     filename: str
     purpose: str
@@ -116,6 +122,10 @@ class ExpiredDocument:
     id: UUID
 
     @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
+
+    @property
     def purpose(self) -> None:
         """None: owners need no grant."""
 
@@ -125,12 +135,14 @@ class NewBlob:
     """The row of a content that was received.
 
     Attributes:
+        owner_id: Whose it becomes, whoever brought it.
         digest: Keyed, of the content: what equal contents of one owner are found by.
         byte_size: Length of the content, in bytes.
         stored_name: SHA-256 of the ciphertext.
     """
 
     id: UUID
+    owner_id: UUID
     digest: bytes
     byte_size: int
     media_type: str

@@ -4,7 +4,7 @@
 INSERT INTO blobs (
     id, tenant_id, owner_id, digest, byte_size, media_type, data_key_id, sealed_sha256, stored_name
 )
-VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5, $6, $7)
+VALUES ($1, current_tenant(), $8, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (tenant_id, owner_id, digest) DO UPDATE SET digest = excluded.digest
 RETURNING id;
 
@@ -21,19 +21,24 @@ VALUES (current_tenant(), $1, $2, $3, $4);
 -- version that was current before, and answer nothing.
 SELECT
     d.id,
-    d.revision
+    d.revision,
+    a.action
 FROM documents AS d
+CROSS JOIN LATERAL access_to_document(d, $3::text[]) AS a
 WHERE
     d.id = $1
-    AND d.owner_id = current_principal()
     AND ($2::boolean IS NULL OR (d.deleted_at IS NOT NULL) = $2)
-FOR UPDATE;
+FOR UPDATE OF d;
 
 -- name: find_document :maybe
--- In the trash ($2), not in it, or either where that is NULL.
+-- In the trash ($2), not in it, or either where that is NULL. The caller's own, or one that a grant of one of these
+-- actions ($3) lets them come to.
 SELECT
     d.id,
     d.tenant_id,
+    d.owner_id,
+    a.action,
+    a.ways,
     d.sealed_name,
     d.sealed_metadata,
     d.purpose,
@@ -62,14 +67,17 @@ INNER JOIN data_keys AS k ON d.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 INNER JOIN blobs AS b ON v.blob_id = b.id
+CROSS JOIN LATERAL access_to_document(d, $3::text[]) AS a
 WHERE
     d.id = $1
-    AND d.owner_id = current_principal()
     AND ($2::boolean IS NULL OR (d.deleted_at IS NOT NULL) = $2);
 
 -- name: find_content :maybe
--- A version, where its bytes are, and their key. The current version where none is named.
+-- A version, where its bytes are, and their key. The current version where none is named: earlier ones are their owner's
+-- alone. Others come to it by a grant of one of these actions ($3).
 SELECT
+    a.action,
+    a.ways,
     v.number,
     v.entry_id,
     v.created_at,
@@ -90,9 +98,11 @@ INNER JOIN document_versions AS v ON d.id = v.document_id AND v.number = coalesc
 INNER JOIN blobs AS b ON v.blob_id = b.id
 INNER JOIN data_keys AS k ON b.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-WHERE d.id = $1 AND d.owner_id = current_principal() AND d.deleted_at IS NULL;
+CROSS JOIN LATERAL access_to_document(d, $3::text[]) AS a
+WHERE d.id = $1 AND d.deleted_at IS NULL AND (a.action IS NULL OR v.number = d.current_version);
 
 -- name: list_versions :many
+-- Of another's document the current one alone.
 SELECT
     v.number,
     v.entry_id,
@@ -114,10 +124,11 @@ INNER JOIN document_versions AS v ON d.id = v.document_id
 INNER JOIN blobs AS b ON v.blob_id = b.id
 INNER JOIN data_keys AS k ON b.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+CROSS JOIN LATERAL access_to_document(d, $4::text[]) AS a
 WHERE
     d.id = $1
-    AND d.owner_id = current_principal()
     AND d.deleted_at IS NULL
+    AND (a.action IS NULL OR v.number = d.current_version)
     AND ($2::int IS NULL OR v.number < $2)
 ORDER BY v.number DESC
 LIMIT $3;
@@ -204,9 +215,13 @@ INNER JOIN data_keys AS k ON d.data_key_id = k.id
 WHERE d.id = $1;
 
 -- name: list_documents :many
+-- The caller's own.
 SELECT
     d.id,
     d.tenant_id,
+    d.owner_id,
+    NULL AS action,
+    '[[]]'::jsonb AS ways,
     d.sealed_name,
     d.sealed_metadata,
     d.purpose,

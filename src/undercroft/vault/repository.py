@@ -9,6 +9,8 @@ from asyncpg import Record
 
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
+from undercroft.sharing.models import GrantAction
+from undercroft.sharing.ways import OWNER_ALONE
 from undercroft.vault.models import ExpiredDocument, NewBlob, NewDocument
 
 _QUERIES: Final = load_queries("undercroft.vault")
@@ -29,6 +31,7 @@ class DocumentRepository:
             blob.data_key_id,
             blob.sealed_sha256,
             blob.stored_name,
+            blob.owner_id,
         )
         return cast("UUID", row["id"])
 
@@ -59,29 +62,59 @@ class DocumentRepository:
         )
 
     async def lock_document(
-        self, transaction: Transaction, document_id: UUID, *, is_trashed: bool | None
+        self,
+        transaction: Transaction,
+        document_id: UUID,
+        actions: Sequence[GrantAction] = OWNER_ALONE,
+        *,
+        is_trashed: bool | None,
     ) -> int | None:
-        """Lock a document of the principal's against any other change; its revision."""
-        row = await _QUERIES.maybe(transaction, "lock_document", document_id, is_trashed)
+        """Lock a document that the principal comes to by one of the actions against any other change; its revision."""
+        row = await _QUERIES.maybe(
+            transaction, "lock_document", document_id, is_trashed, list(actions)
+        )
         return None if row is None else row["revision"]
 
     async def find_document(
-        self, transaction: Transaction, document_id: UUID, *, is_trashed: bool | None = False
+        self,
+        transaction: Transaction,
+        document_id: UUID,
+        actions: Sequence[GrantAction] = OWNER_ALONE,
+        *,
+        is_trashed: bool | None = False,
     ) -> Record | None:
-        """A document of the principal's, with its key; in the trash, not in it, or, if None, either."""
-        return await _QUERIES.maybe(transaction, "find_document", document_id, is_trashed)
+        """A document, with its key; in the trash, not in it, or, if None, either.
+
+        The principal's own, or one that they come to by a grant of one of the actions.
+        """
+        return await _QUERIES.maybe(
+            transaction, "find_document", document_id, is_trashed, list(actions)
+        )
 
     async def find_content(
-        self, transaction: Transaction, document_id: UUID, version: int | None
+        self,
+        transaction: Transaction,
+        document_id: UUID,
+        version: int | None,
+        actions: Sequence[GrantAction],
     ) -> Record | None:
-        """A version of the principal's document and where its bytes are, with their key; None for the current one."""
-        return await _QUERIES.maybe(transaction, "find_content", document_id, version)
+        """A version of a document and where its bytes are, with their key; None for the current one."""
+        return await _QUERIES.maybe(
+            transaction, "find_content", document_id, version, list(actions)
+        )
 
     async def list_versions(
-        self, transaction: Transaction, document_id: UUID, before: int | None, limit: int
+        self,
+        transaction: Transaction,
+        document_id: UUID,
+        before: int | None,
+        limit: int,
+        actions: Sequence[GrantAction],
     ) -> list[Record]:
-        """A page of the versions of the principal's document, newest first, as ``find_content`` answers one."""
-        return await _QUERIES.many(transaction, "list_versions", document_id, before, limit)
+        """A page of the versions of a document, newest first, as ``find_content`` answers one."""
+        return await _QUERIES.many(
+            transaction, "list_versions", document_id, before, limit, list(actions)
+        )
 
     async def advance_document(
         self, transaction: Transaction, document_id: UUID, version: int

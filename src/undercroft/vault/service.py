@@ -1,7 +1,7 @@
-"""Documents: taken in once for each content, encrypted, private to whoever brought them."""
+"""Documents: taken in once for each content, encrypted; whoever brought one says who else sees it."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from typing import BinaryIO
+from typing import BinaryIO, Final
 from uuid import UUID
 
 from asyncpg import Record
@@ -11,6 +11,8 @@ from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.sharing.models import GrantAction
+from undercroft.sharing.ways import EVERY_ACTION, OWNER_ALONE
 from undercroft.vault.access import DocumentAccess, no_document, seal_metadata, seal_name
 from undercroft.vault.blobs.contents import BlobContent
 from undercroft.vault.blobs.models import StoredBlob
@@ -21,6 +23,9 @@ from undercroft.vault.intake import Incoming, Intake, Received
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX, Document, DocumentChanges, NewDocument
 from undercroft.vault.repository import DocumentRepository
+
+DOWNLOAD: Final = (GrantAction.DOWNLOAD,)
+WRITE: Final = (GrantAction.WRITE,)
 
 
 class DocumentService:
@@ -132,7 +137,7 @@ class DocumentService:
             NotFoundError: When the principal may see no such document.
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
-            return await self._access.find(transaction, document_id)
+            return await self._access.find(transaction, document_id, EVERY_ACTION)
 
     async def list_documents(
         self,
@@ -157,20 +162,25 @@ class DocumentService:
         return [await self._access.describe(row) for row in rows]
 
     async def read(self, scope: Scope, document_id: UUID) -> tuple[Document, AsyncIterator[bytes]]:
-        """A document and its bytes, found and opened.
+        """A document and its bytes, found and opened: one download.
 
         Raises:
             NotFoundError: When the principal may see no such document.
+            NotGrantedError: When they may, and not download it.
+            GrantEndedError: When another had the last download that a grant allows.
             BlobMissingError: When its bytes are missing.
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
-            document = await self._access.find(transaction, document_id)
+            document = await self._access.find(transaction, document_id, DOWNLOAD)
             # Of the version that was found and is put on record: by now another one may be current.
-            row = await self._repository.find_content(transaction, document_id, document.version)
+            row = await self._repository.find_content(
+                transaction, document_id, document.version, DOWNLOAD
+            )
             if row is None:
                 raise no_document(document_id)
             async with self._access.explaining_missing(transaction, document_id):
                 content = await open_content(self._blobs, self._keys, row)
+            await self._access.count_use(transaction, document)
             await self._access.record(transaction, scope, "document.read", document)
         return document, content.blocks()
 
@@ -187,15 +197,17 @@ class DocumentService:
 
         Raises:
             NotFoundError: When the principal may see no such document.
+            NotGrantedError: When they may, and not change it; sealing is its owner's alone.
             StaleDocumentError: When it is at none of the expected revisions.
             LegalHoldError: When it is under legal hold, and its name or its metadata would be forgotten.
         """
         async with self._access.refusing(scope, "document.update", document_id) as transaction:
             # Against a hold at the same instant: it is placed before this, and seen here, or waits for the result.
-            document = await self._access.lock(transaction, document_id, expected)
+            actions = WRITE if changes.is_sealed is None else OWNER_ALONE
+            document = await self._access.lock(transaction, document_id, expected, actions)
             if document.held_at is not None and changes.forget:
                 raise LegalHoldError
-            row = await self._repository.find_document(transaction, document_id)
+            row = await self._repository.find_document(transaction, document_id, actions)
             if row is None:
                 raise no_document(document_id)
             key = await self._keys.open(row)
@@ -207,9 +219,9 @@ class DocumentService:
                 None if changes.metadata is None else seal_metadata(key, *place, changes.metadata),
                 changes.is_sealed,
             )
-            changed = await self._access.find(transaction, document_id)
+            changed = await self._access.find(transaction, document_id, EVERY_ACTION)
             await self._access.record(
-                transaction, scope, _action_of_change(document, changed), changed
+                transaction, scope, _action_of_change(document, changed), document
             )
         return changed
 

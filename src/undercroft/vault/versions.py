@@ -1,8 +1,8 @@
 """Versions: immutable states of a document, numbered without gaps; the last one is the current one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from asyncpg import Record
@@ -11,15 +11,17 @@ from undercroft.kit.crypto.aead import bind, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
-from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
-from undercroft.vault.access import DocumentAccess
+from undercroft.sharing.models import GrantAction
+from undercroft.sharing.ways import EVERY_ACTION, OWNER_ALONE, acts_under
+from undercroft.vault.access import DocumentAccess, subject_of
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.intake import Incoming, Intake
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX, Document, DocumentVersion
 from undercroft.vault.repository import DocumentRepository
-from undercroft.vault.service import open_content
+from undercroft.vault.service import DOWNLOAD, WRITE, open_content
 
 FollowDocument: TypeAlias = Callable[[Transaction, Scope, UUID], Awaitable[None]]
 """Told, in the transaction that does it, that a document's current version changed: where the document is in a
@@ -30,6 +32,9 @@ Span: TypeAlias = tuple[int, int]
 
 SelectSpan: TypeAlias = Callable[[DocumentVersion], Span | None]
 """Decides which bytes of a version are wanted, once it is known how many there are; None for none of them."""
+
+
+READ: Final = (GrantAction.READ,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,9 @@ class VersionService:
             self._intake.keep(scope, received.staged) as kept,
             self._access.refusing(scope, "document.version", document_id) as transaction,
         ):
-            document = await self._access.lock(transaction, document_id, expected)
-            blob_id = await self._intake.record(transaction, scope, received)
+            document = await self._access.lock(transaction, document_id, expected, WRITE)
+            kept.owner_id = document.owner_id
+            blob_id = await self._intake.record(transaction, scope, received, document.owner_id)
             sha256 = received.staged.sha256
             changed = await self._advance(transaction, scope, document, blob_id, sha256)
             await self._intake.settle(transaction, kept, received, blob_id)
@@ -123,7 +129,7 @@ class VersionService:
         """
         async with self._access.refusing(scope, "document.version", document_id) as transaction:
             document = await self._access.lock(transaction, document_id, expected)
-            version = await self._get(transaction, document_id, number)
+            version = await self._get(transaction, document_id, number, OWNER_ALONE)
             return await self._advance(
                 transaction, scope, document, version.blob_id, version.sha256
             )
@@ -135,7 +141,7 @@ class VersionService:
             NotFoundError: When the principal may see no such document, or it has no such version.
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
-            return await self._get(transaction, document_id, number)
+            return await self._get(transaction, document_id, number, READ)
 
     async def list_versions(
         self, scope: Scope, document_id: UUID, *, before: int | None = None, limit: int
@@ -146,14 +152,16 @@ class VersionService:
             NotFoundError: When the principal may see no such document.
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
-            await self._access.find(transaction, document_id)
-            rows = await self._repository.list_versions(transaction, document_id, before, limit)
+            await self._access.find(transaction, document_id, READ)
+            rows = await self._repository.list_versions(
+                transaction, document_id, before, limit, READ
+            )
         return [await self._open(document_id, row) for row in rows]
 
     async def read(
         self, scope: Scope, document_id: UUID, number: int | None, select: SelectSpan
     ) -> VersionContent:
-        """Bytes of a version; it is put on record that they were read, if any were wanted.
+        """Bytes of a version; if any were wanted it is one download, and put on record.
 
         Args:
             scope: Whose document it is.
@@ -163,20 +171,24 @@ class VersionService:
 
         Raises:
             NotFoundError: When the principal may see no such document, or it has no such version.
+            NotGrantedError: When they may, and not download it.
+            GrantEndedError: When another had the last download that a grant allows.
             BlobMissingError: When its bytes are missing.
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
-            document = await self._access.find(transaction, document_id)
-            row = await self._find(transaction, document_id, number)
+            document = await self._access.find(transaction, document_id, DOWNLOAD)
+            row = await self._find(transaction, document_id, number, DOWNLOAD)
             version = await self._open(document_id, row)
             span = select(version)
             if span is None:
                 return VersionContent(document, version, None, None)
             async with self._access.explaining_missing(transaction, document_id):
                 content = await open_content(self._blobs, self._keys, row)
-            subject = Subject(render_id(DOCUMENT_PREFIX, document_id), document.salt)
-            act = Act("document.read", subject, scope.principal_id, version.number)
-            await self._ledger.append(transaction, scope, act)
+            await self._access.count_use(transaction, document)
+            act = Act("document.read", subject_of(document), document.owner_id, version.number)
+            await self._ledger.append(
+                transaction, scope, *acts_under(scope, document.access.way, act)
+            )
         return VersionContent(document, version, span, content.blocks(*span))
 
     async def _advance(
@@ -188,26 +200,37 @@ class VersionService:
         sha256: bytes,
     ) -> Document:
         number = document.version + 1
-        subject = Subject(render_id(DOCUMENT_PREFIX, document.id), document.salt)
-        act = Act("document.version", subject, scope.principal_id, number, content=sha256)
-        (entry_id,) = await self._ledger.append(transaction, scope, act)
+        subject, owner_id = subject_of(document), document.owner_id
+        act = Act("document.version", subject, owner_id, number, content=sha256)
+        acts = acts_under(scope, document.access.way, act)
+        entry_id, *_ = await self._ledger.append(transaction, scope, *acts)
         await self._repository.insert_document_version(
             transaction, document.id, number, blob_id, entry_id
         )
         await self._repository.advance_document(transaction, document.id, number)
         await self._follow(transaction, scope, document.id)
-        return await self._access.find(transaction, document.id)
+        return await self._access.find(transaction, document.id, EVERY_ACTION)
 
     async def _get(
-        self, transaction: Transaction, document_id: UUID, number: int
+        self,
+        transaction: Transaction,
+        document_id: UUID,
+        number: int,
+        actions: Sequence[GrantAction],
     ) -> DocumentVersion:
-        return await self._open(document_id, await self._find(transaction, document_id, number))
+        row = await self._find(transaction, document_id, number, actions)
+        return await self._open(document_id, row)
 
     async def _find(
-        self, transaction: Transaction, document_id: UUID, number: int | None
+        self,
+        transaction: Transaction,
+        document_id: UUID,
+        number: int | None,
+        actions: Sequence[GrantAction],
     ) -> Record:
-        row = await self._repository.find_content(transaction, document_id, number)
+        row = await self._repository.find_content(transaction, document_id, number, actions)
         if row is None:
+            await self._access.refuse(transaction, document_id, actions)
             raise NotFoundError(
                 f"version {number} of a file", render_id(DOCUMENT_PREFIX, document_id)
             )

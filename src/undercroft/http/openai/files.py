@@ -1,6 +1,5 @@
 """The Files API: documents."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 from uuid import UUID
@@ -12,6 +11,7 @@ from undercroft.http.callers import DocumentReader, DocumentWriter
 from undercroft.http.deps import ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit, Order
+from undercroft.http.revocable import RevocableResponse
 from undercroft.http.upload_form import UploadRoute, incoming_of
 from undercroft.http.wire import JsonObject, StorableText, page_of, require_id
 from undercroft.kit.errors import InvalidRequestError
@@ -94,29 +94,27 @@ async def delete_file(
     response_class=StreamingResponse,
     responses={
         200: {"content": {"application/octet-stream": {}}, "description": "The bytes."},
-        **errors(404, 410),
+        **errors(404, 409, 410),
     },
 )
 async def get_file_content(
     file_id: str, caller: DocumentReader, services: ServicesDependency
 ) -> StreamingResponse:
-    """The document's bytes, as they were uploaded."""
+    """The document's bytes, as they were uploaded. Under a grant they stop when that ends."""
     document, blocks = await services.documents.read(caller, _require_id(file_id))
-    return _download(document, blocks)
-
-
-def _download(document: Document, blocks: AsyncIterator[bytes]) -> StreamingResponse:
     headers = {
         "Content-Length": str(document.byte_size),
         # A stranger's HTML must not run in the origin of this service.
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.filename, safe='')}",
         "X-Content-Type-Options": "nosniff",
     }
-    return StreamingResponse(blocks, media_type="application/octet-stream", headers=headers)
+    way = document.access.way
+    return RevocableResponse(services.watched_grants, caller, way, blocks, headers=headers)
 
 
 def render_file(document: Document) -> JsonObject:
-    """OpenAI's file object."""
+    """OpenAI's file object. How its indexing went is for whoever may read it."""
+    is_whole = document.access.is_whole
     return {
         "id": render_id(DOCUMENT_PREFIX, document.id),
         "object": "file",
@@ -125,8 +123,8 @@ def render_file(document: Document) -> JsonObject:
         "expires_at": None,
         "filename": document.filename,
         "purpose": document.purpose,
-        "status": _STATUS[document.index_state],
-        "status_details": document.index_error,
+        "status": _STATUS[document.index_state] if is_whole else "processed",
+        "status_details": document.index_error if is_whole else None,
     }
 
 

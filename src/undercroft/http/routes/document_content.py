@@ -20,6 +20,7 @@ from undercroft.http.deps import NativeRoute, Services, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.errors import render_error
 from undercroft.http.openai.contract import answers, errors
+from undercroft.http.revocable import RevocableResponse
 from undercroft.http.routes.documents import VersionNumber
 from undercroft.identity.models import Principal
 from undercroft.vault.models import DocumentVersion
@@ -35,7 +36,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         "content": _BYTES,
     },
     **answers(304, "It is what the client has.", "ETag"),
-    **errors(404, 410, 416),
+    **errors(404, 409, 410, 416),
 }
 
 
@@ -54,7 +55,7 @@ async def get_content(
     range_header: Range = None,
     if_range: IfRange = None,
 ) -> Response:
-    """The bytes of the current version, as they were uploaded."""
+    """The bytes of the current version, as they were uploaded. Under a grant they stop when that ends."""
     wanted = _Wanted(request, if_none_match, range_header, if_range)
     return await wanted.answer(caller, services, require_document_id(document_id), None)
 
@@ -139,8 +140,9 @@ class _Wanted:
         status = 200 if self._chosen(found.version) is None else 206
         if status == 206:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-        return StreamingResponse(
-            found.blocks, status, headers=headers, media_type="application/octet-stream"
+        way = found.document.access.way
+        return RevocableResponse(
+            services.watched_grants, caller, way, found.blocks, status, headers
         )
 
     def _select(self, version: DocumentVersion) -> Span | None:

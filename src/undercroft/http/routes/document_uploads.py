@@ -10,7 +10,7 @@ from undercroft.http.callers import DocumentWriter
 from undercroft.http.conditional import IfMatch, require_revisions
 from undercroft.http.deps import ServicesDependency
 from undercroft.http.document_views import require_document_id
-from undercroft.http.objects import DocumentObject
+from undercroft.http.objects import DocumentObject, SeenDocument
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.files import clean_filename
 from undercroft.http.routes.documents import answer_made
@@ -62,10 +62,10 @@ async def create_document(
     "/v1/documents/{document_id}/versions",
     summary="Add a version",
     status_code=201,
-    response_model=DocumentObject,
+    response_model=SeenDocument,
     responses={
         **answers(201, "The document at its new version.", "ETag", "Location"),
-        **errors(404, 410, 412, 415, 428),
+        **errors(404, 409, 410, 412, 415, 428),
     },
 )
 async def create_version(

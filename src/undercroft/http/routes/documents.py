@@ -17,7 +17,13 @@ from undercroft.http.conditional import (
 )
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import render_document, render_version, require_document_id
-from undercroft.http.objects import DocumentObject, DocumentVersionObject, ErasedDocument, Page
+from undercroft.http.objects import (
+    DocumentObject,
+    DocumentVersionObject,
+    ErasedDocument,
+    Page,
+    SeenDocument,
+)
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.files import clean_filename
 from undercroft.http.openai.paging import After, Limit, Order
@@ -85,7 +91,7 @@ async def list_documents(
 @router.get(
     "/v1/documents/{document_id}",
     summary="Get a document",
-    response_model=DocumentObject,
+    response_model=SeenDocument,
     responses={
         **answers(200, "The document.", "ETag"),
         **answers(304, "It is as the client has it.", "ETag"),
@@ -109,7 +115,7 @@ async def get_document(
 @router.patch(
     "/v1/documents/{document_id}",
     summary="Change a document",
-    response_model=DocumentObject,
+    response_model=SeenDocument,
     responses={**CHANGED, **errors(404, 409, 410, 412, 428)},
 )
 async def update_document(

@@ -23,6 +23,7 @@ from undercroft.retrieval.search.models import Leg, Proposals, SearchQuery, Sear
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.sharing.errors import NotGrantedError
+from undercroft.sharing.models import GrantAction
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.recording import acts_under
 from undercroft.vault.keys.service import KeyRing
@@ -99,7 +100,7 @@ class SearchService:
             row = found[collection_id]
             ways = read_ways(row["ways"])
             if not ways:
-                raise NotGrantedError("search")
+                raise NotGrantedError([GrantAction.SEARCH])
             subject = Subject(reference, row["salt"])
             acts += acts_under(
                 scope, "collection.search", subject, row["owner_id"], choose_way(ways)

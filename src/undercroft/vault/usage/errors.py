@@ -5,6 +5,17 @@ from typing import Literal
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
 
+class OwnerQuotaExceededError(UndercroftError):
+    """There is no room for a content with whoever owns what it was brought for. How full it is is not said."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no room for this in the quota of the document's owner. Ask them to make some.",
+            kind=ErrorKind.TOO_LARGE,
+            code="quota_exceeded",
+        )
+
+
 class QuotaExceededError(UndercroftError):
     """There is no room for the content.
 

@@ -7,4 +7,4 @@ SELECT
     coalesce((SELECT t.byte_size FROM tenant_usage AS t WHERE t.tenant_id = current_tenant()), 0) AS tenant_bytes;
 
 -- name: settle_usage :one
-SELECT user_bytes, tenant_bytes FROM settle_usage();
+SELECT user_bytes, tenant_bytes FROM settle_usage($1);

@@ -1,6 +1,7 @@
 """The statements of usage, one method each."""
 
 from typing import Final
+from uuid import UUID
 
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
@@ -17,7 +18,7 @@ class UsageRepository:
         row = await _QUERIES.one(transaction, "get_usage")
         return Usage(row["tenant_bytes"], row["user_bytes"])
 
-    async def settle_usage(self, transaction: Transaction) -> Usage:
+    async def settle_usage(self, transaction: Transaction, owner_id: UUID) -> Usage:
         """What will be kept when this transaction, which has kept something, ends; others wait for it from now on."""
-        row = await _QUERIES.one(transaction, "settle_usage")
+        row = await _QUERIES.one(transaction, "settle_usage", owner_id)
         return Usage(row["tenant_bytes"], row["user_bytes"])

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from typing import TypeAlias
+from uuid import UUID
 
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.vault.usage.errors import QuotaExceededError
+from undercroft.vault.usage.errors import OwnerQuotaExceededError, QuotaExceededError
 from undercroft.vault.usage.models import Quotas, Usage
 from undercroft.vault.usage.repository import UsageRepository
 
@@ -54,7 +55,9 @@ class UsageService:
 
         return require
 
-    async def settle(self, transaction: Transaction, byte_size: int) -> None:
+    async def settle(
+        self, transaction: Transaction, byte_size: int, owner_id: UUID, *, is_own: bool
+    ) -> None:
         """Refuse what does not fit: the last statement of a transaction that keeps a content.
 
         It holds up the tenant's other transactions that keep or delete contents until this one ends, so that two which
@@ -63,14 +66,21 @@ class UsageService:
         Args:
             transaction: Has inserted the content's row.
             byte_size: How large the content is.
+            owner_id: Whose it is.
+            is_own: Whether that is whoever brought it.
 
         Raises:
             QuotaExceededError: When the content does not fit.
+            OwnerQuotaExceededError: When it does not fit, and is another's.
         """
         if self.quotas == Quotas():
             # Counted all the same, when the transaction ends.
             return
-        self._require(await self._repository.settle_usage(transaction), byte_size)
+        usage = await self._repository.settle_usage(transaction, owner_id)
+        quota = self.quotas.user_bytes
+        if not is_own and quota is not None and usage.user_bytes > quota:
+            raise OwnerQuotaExceededError
+        self._require(usage, byte_size)
 
     def _require(self, usage: Usage, added: int) -> None:
         """Refuse a usage that is over a quota; the message tells what it was before ``added`` bytes came."""

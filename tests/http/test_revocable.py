@@ -1,0 +1,69 @@
+"""A download under a grant ends with it, before its declared length, though the client reads nothing."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from uuid import UUID
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from tests.conftest import Member
+from tests.http.server import serving
+from undercroft.http.revocable import RevocableResponse
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database
+from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.sharing.models import GrantLimits, Way
+from undercroft.sharing.watching import WatchedGrants
+
+LENGTH = 64 * 1024 * 1024
+"""More than every buffer on the way holds."""
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+UNKNOWN = Way((GrantLimits(UUID(int=1)),))
+"""Under a grant that has gone."""
+
+
+@pytest.fixture
+async def watched(database_urls: DatabaseUrls) -> AsyncGenerator[WatchedGrants]:
+    async with Database(database_urls.service, clock=SystemClock(), size=1) as database:
+        yield WatchedGrants(database)
+
+
+async def blocks() -> AsyncIterator[bytes]:
+    for _ in range(LENGTH // 65536):
+        yield bytes(65536)
+
+
+async def received(watched: WatchedGrants, caller: Member, way: Way) -> int:
+    """How much comes of a body whose grants are looked at once it has begun."""
+    ended = asyncio.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {"Content-Length": str(LENGTH)}
+        response = RevocableResponse(watched, caller, way, blocks(), headers=headers)
+        try:
+            await response(scope, receive, send)
+        finally:
+            ended.set()
+
+    async with asyncio.timeout(60), serving(application) as connect:
+        reader, writer = await connect()
+        writer.write(REQUEST)
+        await reader.readuntil(b"\r\n\r\n")
+        if await watched.check():
+            # Before the client has read any of it: the server waits for no reader to be cut.
+            await ended.wait()
+        count = 0
+        while count < LENGTH and (block := await reader.read(1 << 20)):
+            count += len(block)
+        return count
+
+
+async def test_it_ends_with_its_grant_before_its_length(watched: WatchedGrants) -> None:
+    caller = Member(UUID(int=2), UUID(int=3), "bob@example.org")
+    assert await received(watched, caller, UNKNOWN) < LENGTH
+
+
+async def test_an_owners_is_sent_whole(watched: WatchedGrants) -> None:
+    caller = Member(UUID(int=2), UUID(int=3), "ann@example.org")
+    assert await received(watched, caller, Way()) == LENGTH
