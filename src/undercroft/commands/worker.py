@@ -59,8 +59,8 @@ READY_LINE: Final = "ready"
 
 _OWN_POOL: Final = 5
 _PURGE_SECONDS: Final = 60.0
-_CONSENT_SECONDS: Final = 15.0
 _FORGET_SECONDS: Final = 600.0
+_CONSENT_SECONDS: Final = 15.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
 
 _log = structlog.stdlib.get_logger(__name__)

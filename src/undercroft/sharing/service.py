@@ -93,7 +93,7 @@ class GrantService:
         if shared.owner_id != scope.principal_id:
             parent = await self._choose_parent(transaction, resource, terms)
             terms = inherit_terms(terms, parent.terms)
-        # Before the grants that it derives from: see the order of locks in migration 0022.
+        # Before the grants that it derives from: see the order of locks in migration 0025.
         terms, consent_id = await self._rest_on_consent(transaction, resource, terms)
         if parent is not None and not await self._repository.hold_chain(transaction, parent.id):
             raise GrantEndedError
