@@ -150,6 +150,19 @@ async def test_a_success_begins_the_accounts_counts_anew_and_gives_the_address_o
         assert await wait_of(attempts, tenant, ANN, elsewhere(1)) == 0
 
 
+async def test_who_signs_in_to_their_own_account_does_not_get_more_guesses_at_others(
+    database: Database, attempts: Attempts, tenant: Visitor, owner: AnyConnection
+) -> None:
+    for number in range(ADDRESS.free - 1):
+        await wait_of(attempts, tenant, f"{number}@example.org", HOME)
+    assert await wait_of(attempts, tenant, ANN, HOME) == 0
+    await forgive(database, attempts, tenant, HOME)
+    assert await wait_of(attempts, tenant, "bob@example.org", HOME) > 0
+    await pass_time(owner)
+    assert await wait_of(attempts, tenant, "bob@example.org", HOME) == 0
+    assert await wait_of(attempts, tenant, "cat@example.org", HOME) > 0
+
+
 async def test_after_a_day_the_count_begins_anew(
     attempts: Attempts, tenant: Visitor, owner: AnyConnection
 ) -> None:
