@@ -21,6 +21,7 @@ Action: TypeAlias = Literal[
     "collection.update",
     "collection.update_document",
     "document.add_to_collection",
+    "document.answer",
     "document.create",
     "document.delete",
     "document.hold",
