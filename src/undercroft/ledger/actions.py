@@ -69,13 +69,15 @@ Action: TypeAlias = Literal[
     "session.refuse",
     "session.reuse",
     "session.revoke",
-    "tenant.change_sign_up",
     "share_link.create",
     "share_link.redeem",
+    "tenant.change_sign_up",
     "tenant.create",
     "tenant.export",
     "tenant_key.destroy",
     "tenant_key.rotate",
+    "token.exchange",
+    "token.revoke",
     "upload.add_part",
     "upload.cancel",
     "upload.complete",
@@ -89,6 +91,10 @@ Action: TypeAlias = Literal[
     "user.reinstate",
     "user.remove",
     "user.suspend",
+    "webhook.create",
+    "webhook.delete",
+    "webhook.rotate",
+    "webhook.update",
 ]
 
 ACTIONS: Final[frozenset[str]] = frozenset(get_args(Action))

@@ -36,7 +36,7 @@ _REASONS: Final = {
     422: "The request cannot be carried out.",
     423: "Somebody else has locked the object; see Retry-After.",
     428: "If-Match is missing.",
-    429: "The model's server takes no more requests now; see Retry-After.",
+    429: "There were too many attempts, or the model's server takes no more requests now; see Retry-After.",
     502: "The model's server failed.",
     503: "The service is busy or starting; see Retry-After.",
     504: "It took too long.",
@@ -73,6 +73,19 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in sorted({*_ALWAYS, *statuses})
     }
+
+
+class OAuthErrorBody(BaseModel):
+    """What every error of the OAuth endpoints answers (RFC 6749, section 5.2)."""
+
+    error: str
+    error_description: str
+
+
+def oauth_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """As :func:`errors`, on the OAuth endpoints."""
+    documented = errors(*statuses)
+    return {status: {**error, "model": OAuthErrorBody} for status, error in documented.items()}
 
 
 def answers(status: int, description: str, *headers: str) -> dict[int | str, dict[str, Any]]:
