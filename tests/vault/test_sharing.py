@@ -120,7 +120,7 @@ async def details(room: Room) -> None:
     """Whoever may do anything with it knows of it; only who may read it sees all."""
     document = await room.documents.get(room.bob, room.document_id)
     if not document.access.is_whole:
-        raise NotGrantedError((GrantAction.READ,))
+        raise NotGrantedError(GrantAction.READ)
 
 
 OPERATIONS: dict[str, tuple[Callable[[Room], Awaitable[object]], GrantAction | None]] = {

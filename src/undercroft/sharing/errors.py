@@ -1,9 +1,6 @@
 """Why something cannot be shared, or not any more be seen."""
 
-from collections.abc import Sequence
-
 from undercroft.kit.errors import ErrorKind, UndercroftError
-from undercroft.sharing.models import GrantAction
 
 
 class WideningError(UndercroftError):
@@ -21,7 +18,7 @@ class WideningError(UndercroftError):
 class NotGrantedError(UndercroftError):
     """What the caller wants to do with a thing that they may see, and may not do that with."""
 
-    def __init__(self, wanted: Sequence[GrantAction]) -> None:
+    def __init__(self, *wanted: str) -> None:
         allowed = " or ".join(f"'{action}'" for action in wanted)
         super().__init__(
             f"This was not shared with you for that: it needs a grant of {allowed}. Ask its owner for one."

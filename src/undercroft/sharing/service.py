@@ -57,7 +57,6 @@ class GrantService:
         self._ledger = ledger
         self._ids = ids
         self._people = people
-        self._uses = GrantUses()
         self._repository = GrantRepository()
 
     async def create(

@@ -138,7 +138,7 @@ class DocumentAccess:
         others = [action for action in EVERY_ACTION if action not in wanted]
         row = await self._repository.find_document(transaction, document_id, [*wanted, *others])
         if row is not None and row["action"] in others:
-            raise NotGrantedError(wanted)
+            raise NotGrantedError(*wanted)
 
     @asynccontextmanager
     async def explaining_missing(
