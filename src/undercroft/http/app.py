@@ -33,6 +33,7 @@ from undercroft.http.routes import (
     ledger,
     legal_holds,
     operations,
+    provenance,
     record_locks,
     record_migrations,
     records,
@@ -67,6 +68,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     models.router,
     uploads.router,
     usage.router,
+    provenance.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,

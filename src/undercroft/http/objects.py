@@ -262,6 +262,54 @@ class OpenedAuditEntryObject(AuditEntryObject):
     openings: dict[str, Opening]
 
 
+class PassageStatement(Shown):
+    """What the ledger commits to of a passage."""
+
+    document: str
+    version: int
+    start: Annotated[int, Field(description="Of its first character in the extracted text.")]
+    end: int
+    number: int
+    score: str
+    grants: Annotated[str, Field(description="Those it was released under, or nothing.")]
+    text_sha256: str
+
+
+class PassageOpening(Shown):
+    """What opens a passage's commitment: SHA-256(salt || statement as RFC 8785 spells it)."""
+
+    salt: str
+    statement: PassageStatement
+
+
+class ProvenancePassage(Shown):
+    """A passage that an answer was made from."""
+
+    number: int
+    commitment: str
+    opening: PassageOpening | None
+
+
+class ProvedEntry(Shown):
+    """An entry of the ledger with its proof."""
+
+    id: str
+    action: str
+    canonical: str
+    openings: dict[str, Opening]
+    proof: Annotated[str, Field(description="As tlog-proof@v1.")]
+
+
+class ProvenanceObject(Shown):
+    """Where an answer comes from, as `undercroft verify` takes it."""
+
+    format: Literal["undercroft-provenance@v1"]
+    response: str
+    model: str
+    passages: list[ProvenancePassage]
+    entries: list[ProvedEntry]
+
+
 class LedgerObject(Shown):
     """A tenant's log."""
 

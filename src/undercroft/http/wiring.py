@@ -8,6 +8,7 @@ from typing import Final
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.configured import open_models
+from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
@@ -162,6 +163,7 @@ async def open_services(
             models=models,
             answers=answers,
             responses=responses,
+            provenance=ProvenanceService(database, keys, ledger, ledger_reader),
             jobs=JobService(database),
             ledger=ledger,
             ledger_reader=ledger_reader,

@@ -3,13 +3,24 @@ INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_reso
 VALUES ($1, current_tenant(), current_principal(), 'in_progress', $2, $3);
 
 -- name: insert_response_passages :exec
--- Nothing for a response that was deleted meanwhile; the lock keeps one that is there until this commits.
+-- Nothing for a response that was deleted meanwhile; the lock keeps one that is there until this commits. The ids of a
+-- passage's grants and entries come as text: an array of arrays of unequal lengths is none.
 WITH response AS (
     SELECT id FROM responses WHERE id = $1 AND owner_id = current_principal() FOR KEY SHARE
 )
 
 INSERT INTO response_passages (
-    tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
+    tenant_id,
+    response_id,
+    number,
+    document_id,
+    document_version,
+    start_offset,
+    end_offset,
+    score,
+    grant_ids,
+    entry_ids,
+    sealed_statement
 )
 SELECT
     current_tenant(),
@@ -19,11 +30,51 @@ SELECT
     p.document_version,
     p.start_offset,
     p.end_offset,
-    p.score
+    p.score,
+    p.grant_ids::uuid[],
+    p.entry_ids::uuid[],
+    p.sealed_statement
 FROM response
-CROSS JOIN unnest($2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[], $7::real[]) AS p (
-    number, document_id, document_version, start_offset, end_offset, score
-);
+CROSS JOIN
+    unnest(
+        $2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[], $7::real[], $8::text[], $9::text[], $10::bytea[]
+    ) AS p (
+        number,
+        document_id,
+        document_version,
+        start_offset,
+        end_offset,
+        score,
+        grant_ids,
+        entry_ids,
+        sealed_statement
+    );
+
+-- name: set_answer_entry :exec
+UPDATE responses SET answer_entry_id = $2 WHERE id = $1 AND owner_id = current_principal();
+
+-- name: list_provenance :many
+-- What a response was made from, each with the ways in which the caller may read that now, and what opens the ledger's
+-- commitments to its document.
+SELECT
+    p.number,
+    p.entry_ids,
+    p.grant_ids,
+    p.sealed_statement,
+    p.document_id,
+    k.salt AS document_salt,
+    CASE
+        WHEN d.owner_id = current_principal() THEN '[[]]'::jsonb
+        WHEN d.current_version = p.document_version THEN
+            coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)
+            || coalesce(ways_to_document(d.id, 'read'), '[]'::jsonb)
+        ELSE '[]'::jsonb
+    END AS ways
+FROM response_passages AS p
+LEFT JOIN documents AS d ON p.document_id = d.id AND d.deleted_at IS NULL AND NOT d.is_sealed
+LEFT JOIN data_keys AS k ON d.data_key_id = k.id
+WHERE p.response_id = $1
+ORDER BY p.number;
 
 -- name: finish_response :exec
 -- Only from in_progress: a response that was deleted or finished meanwhile stays as it is. One whose source was erased
@@ -41,6 +92,7 @@ SELECT
     r.tenant_id,
     r.owner_id,
     r.sealed_resource,
+    r.answer_entry_id,
     reached.ways,
     k.id AS key_id,
     k.wrapped_key,

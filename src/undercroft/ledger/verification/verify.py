@@ -1,8 +1,14 @@
-"""Verifies what is at a path: a mirrored log, a bundle, or one proof."""
+"""Verifies what is at a path: a mirrored log, a bundle, one proof, one receipt or where one answer comes from."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from undercroft.ledger.verification.answers import (
+    MAX_ANSWER,
+    START,
+    ProvedAnswer,
+    check_answer,
+)
 from undercroft.ledger.verification.bundles import (
     LOG_FOLDER,
     MANIFEST,
@@ -46,6 +52,7 @@ from undercroft.ledger.verification.receipts import (
 )
 from undercroft.ledger.verification.report import (
     BEFORE,
+    ONE_ANSWER,
     ONE_ENTRY,
     ONE_RECEIPT,
     OTHERS,
@@ -70,7 +77,7 @@ def verify_path(
     entry: Path | None = None,
     content: Path | None = None,
 ) -> Report:
-    """Verify a log's mirror (a folder), a bundle (a folder or a tar archive), a proof or a receipt.
+    """Verify a log's mirror (a folder), a bundle (a folder or a tar archive), a proof, a receipt or a provenance.
 
     Args:
         path: What to verify.
@@ -92,6 +99,12 @@ def verify_path(
                 f"{path} is a receipt: --entry and --since have no meaning for it"
             )
         return _verify_receipt(path, keys, content)
+    if start == START:
+        if entry is not None or since is not None or content is not None:
+            raise VerificationUsageError(
+                f"{path} says where an answer comes from: --entry, --since and --content have no meaning for it"
+            )
+        return _verify_answer(path, keys)
     if content is not None:
         raise VerificationUsageError(f"{path} is not a receipt, so --content has no meaning for it")
     is_proof = start.startswith(HEADER)
@@ -121,7 +134,7 @@ def _read_start(path: Path) -> bytes:
     except VerificationError as error:
         raise VerificationUsageError(str(error)) from None
     is_receipt = start.startswith(RECEIPT_HEADER)
-    return RECEIPT_HEADER if is_receipt else start
+    return RECEIPT_HEADER if is_receipt else START if start.startswith(START) else start
 
 
 def _verify_receipt(path: Path, keys: Sequence[VerifierKey], content: Path | None) -> Report:
@@ -145,6 +158,26 @@ def _verify_receipt(path: Path, keys: Sequence[VerifierKey], content: Path | Non
         proved=0,
         cannot_exclude=(*(() if content else (WITHOUT_CONTENT,)), ONE_RECEIPT),
         receipt=receipt,
+    )
+
+
+def _verify_answer(path: Path, keys: Sequence[VerifierKey]) -> Report:
+    findings = Findings()
+    answer: ProvedAnswer | None = None
+    try:
+        answer = check_answer(read_file(path, MAX_ANSWER, str(path)), keys)
+    except VerificationError as error:
+        findings.take(error.problem)
+    return Report(
+        kind="provenance",
+        checkpoint=None if answer is None else answer.checkpoint,
+        signed_by=None if answer is None else str(answer.signed_by),
+        earlier=None,
+        problems=tuple(findings.problems),
+        counts=findings.counts,
+        proved=0 if answer is None else answer.entries,
+        cannot_exclude=(WITHOUT_EARLIER, ONE_ANSWER, OTHERS, BEFORE),
+        answer=answer,
     )
 
 
