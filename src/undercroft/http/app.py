@@ -38,6 +38,7 @@ from undercroft.http.routes import (
     record_migrations,
     records,
     schemas,
+    search,
     usage,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
@@ -69,6 +70,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     uploads.router,
     usage.router,
     provenance.router,
+    search.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,

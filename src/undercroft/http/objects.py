@@ -262,6 +262,30 @@ class OpenedAuditEntryObject(AuditEntryObject):
     openings: dict[str, Opening]
 
 
+class SearchResult(Shown):
+    """A passage that was found."""
+
+    document: str
+    version: int
+    filename: str
+    text: str
+    score: Annotated[float, Field(description="In (0, 1], made of ranks alone.")]
+    start: int
+    end: int
+    page: int | None
+    page_end: int | None
+    headings: list[str]
+    grants: Annotated[list[str], Field(description="Under which it is shown; none for one's own.")]
+
+
+class SearchResults(Shown):
+    """Passages, best first."""
+
+    object: Literal["search.results"]
+    data: list[SearchResult]
+    degraded: Annotated[list[str], Field(description="Legs that could not be asked.")]
+
+
 class PassageStatement(Shown):
     """What the ledger commits to of a passage."""
 

@@ -212,6 +212,6 @@ class ProvenanceService:
 
 
 def _may_open(passage: Record, *, is_asker: bool) -> bool:
-    """Whether its reader may know which passage it is. Who asked knows it already, and has to have a way to it still."""
+    """Whether its reader may know which passage it is. Who asked did, and has to have a way to it still."""
     ways = read_ways(passage["ways"])
     return any(is_asker or is_whole(way) for way in ways)

@@ -1,7 +1,8 @@
 """What the ledger commits to of an answer: which passages of which document versions it was made from. Pure.
 
-Each passage has a statement and a salt of its own, and the ledger's entry commits to the list of their commitments. So a
-reader who may see some of the documents can be shown those, with proof, and nothing of the others but that they are there.
+Each passage has a statement and a salt of its own, and the ledger's entry commits to the list of their commitments. So
+a reader who may see some of the documents can be shown those, with proof, and nothing of the others but that they are
+there.
 """
 
 import hmac

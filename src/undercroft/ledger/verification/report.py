@@ -27,7 +27,9 @@ ONE_ENTRY: Final = "anything about the other entries of the log: this is the pro
 WITHOUT_CONTENT: Final = (
     "that a file you have is another one: give it with --content, or compare its SHA-256 yourself"
 )
-ONE_ANSWER: Final = "that the model was told more than these passages, or wrote the answer you were shown: its text is not proved"
+ONE_ANSWER: Final = (
+    "that the model was told more than these passages: the text of the answer is not proved"
+)
 ONE_RECEIPT: Final = "what became of the document since: this is the receipt of one version, not the proof of its entry"
 
 

@@ -93,20 +93,30 @@ def verify_path(
     if len({key.name for key in keys}) != 1:
         raise VerificationUsageError("the keys are of different logs: give those of one")
     start = b"" if path.is_dir() else _read_start(path)
-    if start == RECEIPT_HEADER:
+    if start in {RECEIPT_HEADER, START}:
         if entry is not None or since is not None:
             raise VerificationUsageError(
-                f"{path} is a receipt: --entry and --since have no meaning for it"
+                f"{path} is a receipt or a provenance: --entry and --since have no meaning for it"
             )
-        return _verify_receipt(path, keys, content)
-    if start == START:
-        if entry is not None or since is not None or content is not None:
-            raise VerificationUsageError(
-                f"{path} says where an answer comes from: --entry, --since and --content have no meaning for it"
-            )
-        return _verify_answer(path, keys)
-    if content is not None:
+    elif content is not None:
         raise VerificationUsageError(f"{path} is not a receipt, so --content has no meaning for it")
+    if start == RECEIPT_HEADER:
+        return _verify_receipt(path, keys, content)
+    return (
+        _verify_answer(path, keys, content)
+        if start == START
+        else _verify_log(path, keys, since, entry, start)
+    )
+
+
+def _verify_log(
+    path: Path,
+    keys: Sequence[VerifierKey],
+    since: Path | None,
+    entry: Path | None,
+    start: bytes,
+) -> Report:
+    """A log, a bundle, or the proof of an entry."""
     is_proof = start.startswith(HEADER)
     if is_proof != (entry is not None):
         raise VerificationUsageError(
@@ -161,7 +171,9 @@ def _verify_receipt(path: Path, keys: Sequence[VerifierKey], content: Path | Non
     )
 
 
-def _verify_answer(path: Path, keys: Sequence[VerifierKey]) -> Report:
+def _verify_answer(path: Path, keys: Sequence[VerifierKey], content: Path | None) -> Report:
+    if content is not None:
+        raise VerificationUsageError(f"{path} is not a receipt, so --content has no meaning for it")
     findings = Findings()
     answer: ProvedAnswer | None = None
     try:
