@@ -24,4 +24,7 @@ AuditReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.AUDI
 LogReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.LEDGER_READ))]
 SharingReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_READ))]
 SharingWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_WRITE))]
+MemberReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_READ))]
+MemberWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_WRITE))]
+KeyHolder: TypeAlias = Annotated[Principal, Depends(authorised(Permission.KEYS))]
 Administrator: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]

@@ -15,7 +15,10 @@ from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
+from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.errors import UnauthenticatedError
+from undercroft.identity.groups.service import GroupService
+from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobService
@@ -33,6 +36,7 @@ from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.access import AccessService
+from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.service import GrantService
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
@@ -60,6 +64,10 @@ class Services:
     identity: IdentityService
     grants: GrantService
     access: AccessService
+    share_links: ShareLinks
+    members: MemberService
+    groups: GroupService
+    api_keys: ApiKeyService
     intake: Intake
     uploads: UploadService
     usage: UsageService

@@ -12,6 +12,10 @@ from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
+from undercroft.identity.accounts.hashing import PasswordHasher
+from undercroft.identity.api_keys import ApiKeyService
+from undercroft.identity.groups.service import GroupService
+from undercroft.identity.members.service import MemberService
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
@@ -30,13 +34,16 @@ from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.refusals import RefusalCounts
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.mail.service import MailQueue
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.access import AccessService
+from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.service import GrantService
+from undercroft.sharing.watching import WATCH_SECONDS, WatchedGrants
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
 from undercroft.vault.holds import LegalHolds
@@ -95,8 +102,14 @@ async def open_services(
         sequencer = await _run_sequencer(stack, settings, database_url, provider, clock, ids)
         ledger = Ledger(database, ids, clock, sequencer.wake)
         identity = IdentityService(database, ledger, ids, clock)
+        members = MemberService(database, ledger, ids)
+        groups = GroupService(database, ledger, members, ids)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
+        mail = MailQueue(keys, queue, ids)
+        hasher = PasswordHasher()
+        stack.callback(hasher.close)
+        grants = GrantService(database, ledger, ids, identity)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
@@ -127,7 +140,9 @@ async def open_services(
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ledger, ids, index)
         search = SearchService(database, keys, ledger, embedder)
-        answers = Answerer(search, models)
+        watched = WatchedGrants(database)
+        run_until_closed(stack, Rounds("cut_streams", watched.look, WATCH_SECONDS).run())
+        answers = Answerer(search, models, watched)
         responses = ResponseService(database, keys, ledger, answers, ids, clock)
 
         checks = {
@@ -143,8 +158,12 @@ async def open_services(
             ids=ids,
             clock=clock,
             identity=identity,
-            grants=GrantService(database, ledger, ids, identity),
+            grants=grants,
             access=AccessService(database, ledger),
+            share_links=ShareLinks(database, grants, ledger, keys, hasher, mail, ids),
+            members=members,
+            groups=groups,
+            api_keys=ApiKeyService(database, ledger, members, ids, clock),
             intake=intake,
             uploads=uploads,
             usage=usage,
@@ -174,6 +193,7 @@ async def open_services(
                 ledger,
                 [
                     identity,
+                    groups,
                     documents,
                     uploads,
                     schemas,

@@ -7,14 +7,42 @@ from undercroft.identity.models import Kind, Permission, Principal, Role
 _ADMINS_ALONE: Final = frozenset({Permission.MEMBERS_WRITE, Permission.ADMINISTER})
 _NOT_FOR_GUESTS: Final = frozenset({Permission.LEDGER_READ})
 """A log tells how much the tenant does, and when: not for somebody who was invited to one thing of it."""
+_FOR_LINKS: Final = frozenset(
+    {
+        Permission.DOCUMENTS_READ,
+        Permission.COLLECTIONS_READ,
+        Permission.RECORDS_READ,
+        Permission.SEARCH,
+        Permission.RESPONSES_READ,
+        Permission.RESPONSES_WRITE,
+        Permission.SHARING_READ,
+        Permission.SHARING_WRITE,
+    }
+)
+"""Nobody knows who holds a link: they see, search and ask about what it was made for, and can make a narrower one."""
 _NAMED_ALONE: Final = frozenset({Permission.ACT_FOR_USERS})
 """What a credential carries only when its scopes name it."""
 _NEVER_FOR_ANOTHER: Final = frozenset({Permission.KEYS})
 """What a service cannot do for a user: a key would outlive the token with which it acts for them."""
 
+_FOR_LINKS: Final = frozenset(
+    {
+        Permission.DOCUMENTS_READ,
+        Permission.COLLECTIONS_READ,
+        Permission.RECORDS_READ,
+        Permission.SEARCH,
+        Permission.RESPONSES_READ,
+        Permission.SHARING_READ,
+        Permission.SHARING_WRITE,
+    }
+)
+"""Whoever holds a link reads what it is for, and may make a narrower link. They own nothing."""
+
 
 def permissions_of(kind: Kind, role: Role) -> frozenset[Permission]:
     """All that a user of this kind and role may be allowed."""
+    if kind is Kind.LINK:
+        return _FOR_LINKS
     permissions = frozenset(Permission)
     if role is not Role.ADMIN:
         permissions -= _ADMINS_ALONE

@@ -35,3 +35,25 @@ class GrantEndedError(UndercroftError):
             kind=ErrorKind.CONFLICT,
             code="grant_ended",
         )
+
+
+class LinkHolderError(UndercroftError):
+    """Whoever holds a link shares on by links alone: nobody knows who they are."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Whoever holds a link can make narrower links, and no other grants: POST /v1/share-links.",
+            kind=ErrorKind.FORBIDDEN,
+            code="links_only",
+        )
+
+
+class AccessRevokedError(UndercroftError):
+    """A grant that ended while something under it was running."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A grant that this rests on has ended, so it was cut off here; ask for another grant.",
+            kind=ErrorKind.FORBIDDEN,
+            code="access_revoked",
+        )

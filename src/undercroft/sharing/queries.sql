@@ -296,3 +296,9 @@ WHERE
     )
 ORDER BY u.id
 LIMIT $4;
+
+-- name: list_lost_grants :many
+SELECT
+    l.grant_id,
+    l.holder_id
+FROM list_lost_grants($1::uuid[], $2::uuid[]) AS l;

@@ -131,6 +131,14 @@ class GrantRepository:
         """Whether a grant is made out to the caller."""
         return cast("bool", await _QUERIES.value(transaction, "is_held", grant_id))
 
+    async def list_lost(
+        self, transaction: Transaction, pairs: Sequence[tuple[UUID, UUID]]
+    ) -> set[tuple[UUID, UUID]]:
+        """Of the grants with their holders those that do not count any more, whoever's they are."""
+        grants, holders = [grant for grant, _ in pairs], [holder for _, holder in pairs]
+        rows = await _QUERIES.many(transaction, "list_lost_grants", grants, holders)
+        return {(row["grant_id"], row["holder_id"]) for row in rows}
+
     async def has_given(self, transaction: Transaction, grant_id: UUID) -> bool:
         """Whether the caller gave a grant or one that it derives from."""
         return cast("bool", await _QUERIES.value(transaction, "has_given", grant_id))

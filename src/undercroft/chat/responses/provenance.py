@@ -21,6 +21,7 @@ from undercroft.chat.responses.statements import (
 )
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.ids import render_id
+from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.leaves import derive_salt, grant_reference
 from undercroft.ledger.models import ENTRY_PREFIX, Act, Subject
 from undercroft.ledger.reading import LedgerReader
@@ -31,7 +32,6 @@ from undercroft.sharing.recording import acts_under
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
-from undercroft.vault.refusals import find_target, recording_refusal
 
 FORMAT: Final = "undercroft-provenance@v1"
 

@@ -32,6 +32,7 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import NotGrantedError
@@ -39,7 +40,6 @@ from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.recording import acts_under
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.refusals import find_target, recording_refusal
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -10,6 +10,7 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import find_target, recording_refusal, refusals_recorded
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.records.errors import UnknownFieldError, no_record
@@ -28,7 +29,6 @@ from undercroft.vault.records.reading import RecordReading
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import digest_version
 from undercroft.vault.records.storage import RecordStorage, check_plain, subject_of
-from undercroft.vault.refusals import find_target, recording_refusal, refusals_recorded
 from undercroft.vault.schemas.json_text import check_json
 from undercroft.vault.schemas.models import Schema
 from undercroft.vault.schemas.service import SchemaService

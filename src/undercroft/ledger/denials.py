@@ -29,10 +29,10 @@ _REFUSALS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What somebody wanted to act on, and whose it is."""
+    """What somebody wanted to act on, and whose it is: None for what is the tenant's."""
 
     subject: Subject
-    owner_id: UUID
+    owner_id: UUID | None
 
 
 FindTarget: TypeAlias = Callable[[Transaction], Awaitable[Target | None]]
