@@ -25,19 +25,6 @@ _NAMED_ALONE: Final = frozenset({Permission.ACT_FOR_USERS})
 _NEVER_FOR_ANOTHER: Final = frozenset({Permission.KEYS})
 """What a service cannot do for a user: a key would outlive the token with which it acts for them."""
 
-_FOR_LINKS: Final = frozenset(
-    {
-        Permission.DOCUMENTS_READ,
-        Permission.COLLECTIONS_READ,
-        Permission.RECORDS_READ,
-        Permission.SEARCH,
-        Permission.RESPONSES_READ,
-        Permission.SHARING_READ,
-        Permission.SHARING_WRITE,
-    }
-)
-"""Whoever holds a link reads what it is for, and may make a narrower link. They own nothing."""
-
 
 def permissions_of(kind: Kind, role: Role) -> frozenset[Permission]:
     """All that a user of this kind and role may be allowed."""
