@@ -94,10 +94,14 @@ async def _until(lost: asyncio.Event, events: AsyncGenerator[_Event]) -> AsyncGe
                 return
             yield event
     finally:
-        tasks = [task for task in (step, waiting) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        if step is not None:
+            step.cancel()
+            await asyncio.wait({step})
+            # Looked at, so that what it raised is not told as never retrieved.
+            if not step.cancelled():
+                step.exception()
 
 
 async def _next(events: AsyncGenerator[_Event]) -> _Event:
