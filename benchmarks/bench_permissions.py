@@ -155,17 +155,27 @@ def render(vector: Sequence[float]) -> str:
 async def search_once(database: Database, caller: Member, query: SearchQuery, seed: int) -> float:
     """Milliseconds of both legs and the statement that authorises and reads."""
     legs = SearchRepository()
-    vector = np.random.default_rng(seed).normal(size=_DIMENSIONS).astype(np.float32)
+    vector = np.random.default_rng(seed).normal(size=_DIMENSIONS)
+    vector /= np.linalg.norm(vector)
     started = time.perf_counter()
     async with database.transaction(caller) as transaction:
-        where = {"document_ids": query.document_ids, "is_everywhere": query.is_everywhere}
         near = await legs.search_vector(
-            transaction, query.collection_ids, _MODEL, vector / np.linalg.norm(vector),
-            exact_limit=20_000, limit=_CANDIDATES, **where,
-        )  # fmt: skip
+            transaction,
+            query.collection_ids,
+            _MODEL,
+            vector.astype(np.float32),
+            exact_limit=20_000,
+            limit=_CANDIDATES,
+            is_everywhere=query.is_everywhere,
+        )
         words = await legs.search_lexical(
-            transaction, query.collection_ids, query.text, candidate_limit=20_000, limit=_CANDIDATES, **where
-        )  # fmt: skip
+            transaction,
+            query.collection_ids,
+            query.text,
+            candidate_limit=20_000,
+            limit=_CANDIDATES,
+            is_everywhere=query.is_everywhere,
+        )
         chunk_ids = list(dict.fromkeys((*near, *words)))
         await legs.list_partly_shared(transaction, chunk_ids)
         assert await legs.list_passages(transaction, query, chunk_ids[:_SHOWN])

@@ -8,9 +8,10 @@ from undercroft.chat.responses.models import RESPONSE_PREFIX
 from undercroft.http.callers import AuditReader, ResponseReader
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
-from undercroft.http.objects import AuditEntryObject, Page, ProvenanceObject
+from undercroft.http.objects import AuditEntryObject, Page
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
+from undercroft.http.provenance_views import ProvenanceObject
 from undercroft.http.routes.audit import render_entry
 from undercroft.http.wire import page_of, require_id
 from undercroft.kit.ids import render_id

@@ -8,9 +8,9 @@ from pydantic import Field
 from undercroft.http.callers import Searcher
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
-from undercroft.http.objects import SearchResults
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.vector_stores import require_collection_id
+from undercroft.http.provenance_views import SearchResults
 from undercroft.http.wire import JsonObject, RequestBody
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
