@@ -45,6 +45,7 @@ class Member:
     def __init__(self, ids: IdSource) -> None:
         self.tenant_id = ids.new()
         self.principal_id = ids.new()
+        self.actor_id = None
         self.purpose = None
 
 

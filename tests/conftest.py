@@ -32,6 +32,7 @@ class Member:
     tenant_id: UUID
     principal_id: UUID
     email: str
+    actor_id: UUID | None = None
     purpose: str | None = None
 
 

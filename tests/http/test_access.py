@@ -70,6 +70,9 @@ ROUTES: Final = {
         "POST /v1/uploads/{upload_id}/complete",
         "POST /v1/uploads/{upload_id}/parts",
     },
+    Permission.TOKENS_READ: {"POST /v1/oauth/introspect"},
+    Permission.TOKENS_REVOKE: {"POST /v1/oauth/revoke"},
+    Permission.ACT_FOR_USERS: {"POST /v1/oauth/token"},
     Permission.COLLECTIONS_READ: {
         "GET /v1/vector_stores",
         "GET /v1/vector_stores/{vector_store_id}",

@@ -5,8 +5,17 @@ from collections.abc import AsyncGenerator
 import asyncpg
 import pytest
 
+from tests.conftest import MakeScope
+from tests.identity.credentials import Desk
+from undercroft.kit.database import Database
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
+
+
+@pytest.fixture
+def desk(database: Database, make_scope: MakeScope) -> Desk:
+    """Issues credentials."""
+    return Desk(database, make_scope)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import MakeScope, Member
 from undercroft.identity.errors import ForbiddenError, UnauthenticatedError
 from undercroft.identity.keys import hash_key, make_access_token
-from undercroft.identity.models import Kind, Permission, Principal, Role
+from undercroft.identity.models import Permission, Principal, Role
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
@@ -30,18 +30,16 @@ async def keep(
     database: Database,
     holder: Member,
     *,
-    actor: Member | None = None,
     scopes: list[str] | None = None,
     lifetime: timedelta = HOUR,
 ) -> None:
     async with database.transaction(holder) as transaction:
         await transaction.execute(
-            "INSERT INTO access_tokens (id, tenant_id, user_id, actor_id, token_hash, scopes, expires_at)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO access_tokens (id, tenant_id, user_id, token_hash, scopes, expires_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6)",
             TOKEN_ID,
             holder.tenant_id,
             holder.principal_id,
-            actor and actor.principal_id,
             hash_key(TOKEN),
             scopes,
             datetime.now(UTC) + lifetime,
@@ -76,19 +74,6 @@ async def test_it_carries_what_it_is_scoped_to_and_never_more_than_its_user_may(
             await identity.require(principal, beyond)
 
 
-async def test_a_service_acts_for_a_user(
-    identity: IdentityService, database: Database, make_scope: MakeScope
-) -> None:
-    ann = await make_scope()
-    service = await make_scope(ann.tenant_id)
-    make_service = "UPDATE users SET kind = 'service', email = NULL, name = 'robot' WHERE id = $1"
-    await run(database, ann, make_service, service.principal_id)
-    await keep(database, ann, actor=service)
-    principal = await identity.authenticate(TOKEN)
-    assert (principal.user_id, principal.actor_id) == (ann.principal_id, service.principal_id)
-    assert principal.kind is Kind.PERSON
-
-
 async def test_an_ended_one_is_unknown(
     identity: IdentityService, database: Database, make_scope: MakeScope
 ) -> None:
@@ -97,20 +82,18 @@ async def test_an_ended_one_is_unknown(
         await identity.authenticate(TOKEN)
 
 
-@pytest.mark.parametrize("ending", ["revoked", "user", "actor"])
-async def test_it_ends_with_its_revocation_and_with_whoever_it_stands_for(
+@pytest.mark.parametrize("ending", ["revoked", "suspended"])
+async def test_it_ends_with_its_revocation_and_with_its_user(
     identity: IdentityService, database: Database, make_scope: MakeScope, ending: str
 ) -> None:
     ann = await make_scope()
-    service = await make_scope(ann.tenant_id)
-    await keep(database, ann, actor=service)
+    await keep(database, ann)
     await identity.authenticate(TOKEN)
     if ending == "revoked":
         await run(database, ann, "UPDATE access_tokens SET revoked_at = now()")
     else:
-        suspended = ann if ending == "user" else service
         suspend = "UPDATE users SET suspended_at = now() WHERE id = $1"
-        await run(database, ann, suspend, suspended.principal_id)
+        await run(database, ann, suspend, ann.principal_id)
     with pytest.raises(UnauthenticatedError):
         await identity.authenticate(TOKEN)
 

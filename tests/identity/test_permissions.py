@@ -20,7 +20,11 @@ from undercroft.ledger.models import AuditFilter, Outcome
 
 PAGE = Path(__file__).parents[2] / "docs" / "identity.md"
 ADMINS = {Permission.MEMBERS_WRITE, Permission.ADMINISTER}
-EVERYBODY = set(Permission) - ADMINS - {Permission.ACT_FOR_USERS, Permission.LEDGER_READ}
+EVERYBODY = (
+    set(Permission)
+    - ADMINS
+    - {Permission.ACT_FOR_USERS, Permission.LEDGER_READ, Permission.TOKENS_READ}
+)
 
 
 def principal(

@@ -12,6 +12,7 @@ from undercroft import __version__
 from undercroft.http.errors import install_error_handlers
 from undercroft.http.health import ReadinessCheck
 from undercroft.http.middleware import Admission, BodyPace, PlainErrors, RequestLog
+from undercroft.http.oauth_forms import LARGEST_FORM
 from undercroft.http.openai import (
     chat_completions,
     embeddings,
@@ -34,6 +35,7 @@ from undercroft.http.routes import (
     jobs,
     ledger,
     legal_holds,
+    oauth,
     operations,
     provenance,
     record_locks,
@@ -90,8 +92,8 @@ UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.rou
 
 _DESCRIPTION: Final = (
     "Paths below `/v1/` need `Authorization: Bearer KEY`. Every answer has `X-Request-Id`. Errors below `/v1/` are "
-    "OpenAI's error object, elsewhere RFC 9457's; the documentation lists their codes. Files, vector stores, uploads, "
-    "responses, chat completions, embeddings and models are objects as OpenAI has them."
+    "OpenAI's error object (below `/v1/oauth/` RFC 6749's), elsewhere RFC 9457's; the documentation lists their codes. "
+    "Files, vector stores, uploads, responses, chat completions, embeddings and models are objects as OpenAI has them."
 )
 
 _SHORT_BODY: Final = 256 * 1024
@@ -153,6 +155,7 @@ def _add_routers(application: FastAPI, settings: Settings) -> None:
         application.include_router(router, max_body_size=settings.max_body_bytes)
     for router in UPLOAD_ROUTERS:
         application.include_router(router, max_body_size=settings.max_upload_bytes + FORM_OVERHEAD)
+    application.include_router(oauth.router, max_body_size=LARGEST_FORM)
     application.include_router(
         uploads.parts_router,
         max_body_size=min(LARGEST_PART, settings.max_upload_bytes) + FORM_OVERHEAD,

@@ -17,10 +17,12 @@ from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
 from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.errors import UnauthenticatedError
+from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.groups.service import GroupService
 from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
+from undercroft.identity.tokens.service import TokenService
 from undercroft.jobs.service import JobService
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import PURPOSE
@@ -62,6 +64,8 @@ class Services:
     ids: IdSource
     clock: Clock
     identity: IdentityService
+    tokens: TokenService
+    exchange: ExchangeService
     grants: GrantService
     access: AccessService
     share_links: ShareLinks

@@ -1,4 +1,4 @@
-"""Every error of the service, rendered: OpenAI's error object on its faces, problem+json elsewhere.
+"""Every error of the service, rendered: OpenAI's error object on its faces, OAuth's on its, problem+json elsewhere.
 
 ``docs/errors.md`` has a section for each kind, which a problem's ``type`` points to.
 """
@@ -21,6 +21,7 @@ from undercroft.kit.errors import STATUS, ErrorKind, UnavailableError, Undercrof
 from undercroft.kit.sql import NoRowError
 
 OPENAI_ROOT: Final = "/v1/"
+OAUTH_ROOT: Final = "/v1/oauth/"
 _DOCUMENTATION: Final = "urn:undercroft:errors#"
 _SOURCES: Final = {"body", "query", "path", "header"}
 _FIELD: Final = re.compile(r"[a-z_][a-z0-9_]*|\d+")
@@ -60,6 +61,20 @@ _OPENAI_TYPE: Final[dict[ErrorKind, str]] = {
     ErrorKind.TIMED_OUT: "server_error",
     ErrorKind.INTERNAL: "server_error",
 }
+
+_OAUTH_CODE: Final[dict[ErrorKind, str]] = {
+    ErrorKind.UNAUTHENTICATED: "invalid_client",
+    ErrorKind.FORBIDDEN: "insufficient_scope",
+    ErrorKind.RATE_LIMITED: "temporarily_unavailable",
+    ErrorKind.UNAVAILABLE: "temporarily_unavailable",
+    ErrorKind.TIMED_OUT: "temporarily_unavailable",
+    ErrorKind.INTERNAL: "server_error",
+}
+_OAUTH_CODES: Final = frozenset(
+    {"unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target"}
+)
+"""Finer codes that RFC 6749 (section 5.2) and RFC 8693 (section 2.2.2) have names for."""
+_NOT_IN_A_DESCRIPTION: Final = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 _NO_ROOM: Final = "The service has run out of room; try again when its operator has made some."
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
@@ -110,6 +125,15 @@ def openai_error(error: UndercroftError) -> dict[str, Any]:
     }
 
 
+def oauth_error(error: UndercroftError) -> dict[str, str]:
+    """The error object of RFC 6749, section 5.2, whose description holds printable ASCII without quotes."""
+    code = error.code if error.code in _OAUTH_CODES else None
+    return {
+        "error": code or _OAUTH_CODE.get(error.kind, "invalid_request"),
+        "error_description": _NOT_IN_A_DESCRIPTION.sub("?", error.message.replace('"', "'")),
+    }
+
+
 def render_error(path: str, error: UndercroftError) -> JSONResponse:
     """The response for an error on the face that ``path`` belongs to."""
     headers: dict[str, str] = {}
@@ -121,6 +145,9 @@ def render_error(path: str, error: UndercroftError) -> JSONResponse:
         headers["Connection"] = (
             "close"  # the rest of the body would be taken for the next request's place
         )
+    if path.startswith(OAUTH_ROOT):
+        headers["Cache-Control"] = "no-store"
+        return JSONResponse(oauth_error(error), error.status, headers)
     if path.startswith(OPENAI_ROOT):
         return JSONResponse({"error": openai_error(error)}, error.status, headers)
     problem = {

@@ -335,3 +335,33 @@ class UsageObject(Shown):
     object: Literal["usage"]
     user: UsedBytes
     tenant: UsedBytes
+
+
+class IssuedTokenObject(Shown):
+    """A token, as RFC 8693 answers it (section 2.2.1)."""
+
+    access_token: str
+    issued_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"]
+    token_type: Literal["Bearer"]
+    expires_in: Annotated[int, Field(description="Seconds.")]
+    scope: str
+
+
+class ActorClaim(Shown):
+    """Who acts for the subject."""
+
+    sub: str
+
+
+class IntrospectionObject(Shown):
+    """What a token is good for (RFC 7662, section 2.2). Of one that is good for nothing, ``active`` alone."""
+
+    active: bool
+    scope: str = ""
+    sub: Annotated[str, Field(description="Whose rights it carries.")] = ""
+    act: Annotated[ActorClaim | None, Field(description="The service that acts for them.")] = None
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the name of a type
+    iat: int = 0
+    exp: Annotated[int | None, Field(description="Left out for a token that does not expire.")] = (
+        None
+    )

@@ -14,9 +14,13 @@ from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.identity.accounts.hashing import PasswordHasher
 from undercroft.identity.api_keys import ApiKeyService
+from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.groups.service import GroupService
+from undercroft.identity.keys import ACCESS_TOKEN_PREFIX, API_KEY_PREFIX
 from undercroft.identity.members.service import MemberService
 from undercroft.identity.service import IdentityService
+from undercroft.identity.tokens.kinds import AccessTokens, ApiKeys
+from undercroft.identity.tokens.service import TokenService
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock
@@ -104,6 +108,8 @@ async def open_services(
         identity = IdentityService(database, ledger, ids, clock)
         members = MemberService(database, ledger, ids)
         groups = GroupService(database, ledger, members, ids)
+        kinds = {ACCESS_TOKEN_PREFIX: AccessTokens(), API_KEY_PREFIX: ApiKeys()}
+        tokens = TokenService(database, ledger, kinds)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
         mail = MailQueue(keys, queue, ids)
@@ -159,6 +165,8 @@ async def open_services(
             clock=clock,
             identity=identity,
             grants=grants,
+            tokens=tokens,
+            exchange=ExchangeService(database, ledger, tokens, ids),
             access=AccessService(database, ledger),
             share_links=ShareLinks(database, grants, ledger, keys, hasher, mail, ids),
             members=members,

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+API_KEY_PREFIX: Final = "uk_"
+ACCESS_TOKEN_PREFIX: Final = "ut_"  # noqa: S105 - what every token begins with
 _FORMAT: Final = re.compile(r"uk_[0-9a-z]{8}_[0-9A-Za-z_-]{43}")
 _TOKEN_FORMAT: Final = re.compile(r"ut_[0-9A-Za-z_-]{43}")
 

@@ -71,6 +71,10 @@ class Permission(StrEnum):
     """Manage users, services and groups."""
     KEYS = "keys"
     """List, make and revoke one's own API keys; for admins, a service's."""
+    TOKENS_READ = "tokens:read"
+    """Ask whether a token is valid, and what it is good for."""
+    TOKENS_REVOKE = "tokens:revoke"
+    """Revoke a token that one holds."""
     ACT_FOR_USERS = "act_for_users"
     """Exchange a user's token for one with which a service acts for them."""
     ADMINISTER = "administer"
@@ -121,6 +125,10 @@ class UserScope:
 
     tenant_id: UUID
     principal_id: UUID
+
+    @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
 
     @property
     def purpose(self) -> None:

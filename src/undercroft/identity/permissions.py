@@ -5,6 +5,8 @@ from typing import Final
 from undercroft.identity.models import Kind, Permission, Principal, Role
 
 _ADMINS_ALONE: Final = frozenset({Permission.MEMBERS_WRITE, Permission.ADMINISTER})
+_NOT_FOR_MEMBERS: Final = frozenset({Permission.TOKENS_READ})
+"""It says whose a token is: for the programs that are shown one, and for admins."""
 _NOT_FOR_GUESTS: Final = frozenset({Permission.LEDGER_READ})
 """A log tells how much the tenant does, and when: not for somebody who was invited to one thing of it."""
 _FOR_LINKS: Final = frozenset(
@@ -33,6 +35,8 @@ def permissions_of(kind: Kind, role: Role) -> frozenset[Permission]:
     permissions = frozenset(Permission)
     if role is not Role.ADMIN:
         permissions -= _ADMINS_ALONE
+    if kind is not Kind.SERVICE and role is not Role.ADMIN:
+        permissions -= _NOT_FOR_MEMBERS
     if kind is Kind.GUEST:
         permissions -= _NOT_FOR_GUESTS
     if kind is not Kind.SERVICE:

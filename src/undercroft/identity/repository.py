@@ -30,14 +30,14 @@ class IdentityRepository:
     async def find_key_holder(self, connection: AnyConnection, key_hash: bytes) -> Principal | None:
         """The principal behind a valid API key; marks the key as used."""
         row = await _QUERIES.maybe(connection, "authenticate_api_key", key_hash)
-        return None if row is None else _read_principal(row)
+        return None if row is None else read_principal(row)
 
     async def find_token_holder(
         self, connection: AnyConnection, token_hash: bytes
     ) -> Principal | None:
         """The principal behind a valid access token."""
         row = await _QUERIES.maybe(connection, "authenticate_access_token", token_hash)
-        return None if row is None else _read_principal(row)
+        return None if row is None else read_principal(row)
 
     async def find_tenant(self, transaction: Transaction, name: str) -> UUID | None:
         """The id of the tenant with that name."""
@@ -138,7 +138,8 @@ class IdentityRepository:
         return [RevokedKey(row["id"], row["user_id"], row["ledger_salt"]) for row in rows]
 
 
-def _read_principal(row: Record) -> Principal:
+def read_principal(row: Record) -> Principal:
+    """Who a credential makes of its bearer."""
     scopes: list[str] | None = row["scopes"]
     return Principal(
         tenant_id=row["tenant_id"],

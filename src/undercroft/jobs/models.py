@@ -79,6 +79,10 @@ class Claim:
     max_attempts: int
 
     @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
+
+    @property
     def purpose(self) -> None:
         """None: owners need no grant."""
 

@@ -48,7 +48,12 @@ class Scope(Protocol):
 
     @property
     def principal_id(self) -> UUID:
-        """Who acts."""
+        """Whose rights they act with."""
+        ...
+
+    @property
+    def actor_id(self) -> UUID | None:
+        """The service that acts for the principal, where one does."""
         ...
 
     @property

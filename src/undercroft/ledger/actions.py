@@ -77,6 +77,8 @@ Action: TypeAlias = Literal[
     "tenant.export",
     "tenant_key.destroy",
     "tenant_key.rotate",
+    "token.exchange",
+    "token.revoke",
     "upload.add_part",
     "upload.cancel",
     "upload.complete",

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from undercroft.kit.database import PURPOSE
+from undercroft.kit.database import PURPOSE, Scope
 from undercroft.ledger.actions import ACTIONS, Action
 
 ENTRY_PREFIX: Final = "entry_"
@@ -110,6 +110,11 @@ class NewEntry:
     leaf: bytes
 
 
+def actor_of(scope: Scope) -> UUID:
+    """Who acts in a scope, as the ledger names them: the service, where one acts for the principal."""
+    return scope.principal_id if scope.actor_id is None else scope.actor_id
+
+
 @dataclass(frozen=True, slots=True)
 class LogScope:
     """The scope in which a tenant's log is numbered and its keys are read: nobody acts."""
@@ -120,6 +125,10 @@ class LogScope:
     def principal_id(self) -> UUID:
         """Nobody."""
         return UUID(int=0)
+
+    @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
 
     @property
     def purpose(self) -> None:
@@ -138,6 +147,10 @@ class OperatorScope:
         return OPERATOR_ID
 
     @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
+
+    @property
     def purpose(self) -> None:
         """None: operators read under no grant."""
 
@@ -148,6 +161,10 @@ class ActorScope:
 
     tenant_id: UUID
     principal_id: UUID
+
+    @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
 
     @property
     def purpose(self) -> None:

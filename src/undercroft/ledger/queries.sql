@@ -118,7 +118,7 @@ LIMIT $9;
 
 -- name: list_visible_entries :many
 -- Refusals are for the owner and for admins: to whoever was refused, what is not theirs is not there, here either.
--- For $10: what was done with what they own, then what they did with what they do not.
+-- For $10: what was done with what they own, then what they did with what they do not, then what was done for them with it.
 (
     SELECT
         id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id,
@@ -146,6 +146,21 @@ UNION ALL
     ORDER BY occurred_at DESC, position DESC
     LIMIT $9
 )
+UNION ALL
+(
+    SELECT
+        id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id,
+        purpose, trace, refusals
+    FROM ledger_entries
+    WHERE tenant_id = $1 AND on_behalf_of = $10 AND actor_id <> $10
+      AND owner_id IS DISTINCT FROM $10 AND outcome = 'allowed'
+      AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
+      AND ($4::text IS NULL OR action = $4)
+      AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
+      AND ($7::timestamptz IS NULL OR (occurred_at, position) < ($7, $8::bigint))
+    ORDER BY occurred_at DESC, position DESC
+    LIMIT $9
+)
 ORDER BY occurred_at DESC, position DESC
 LIMIT $9;
 
@@ -154,10 +169,12 @@ SELECT
     id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose,
     trace, refusals, leaf
 FROM ledger_entries
-WHERE tenant_id = $1 AND id = $2 AND ($3::uuid IS NULL OR owner_id = $3 OR (actor_id = $3 AND outcome = 'allowed'));
+WHERE tenant_id = $1 AND id = $2
+  AND ($3::uuid IS NULL OR owner_id = $3 OR ($3 IN (actor_id, on_behalf_of) AND outcome = 'allowed'));
 
 -- name: is_pending :value
 SELECT EXISTS (
     SELECT FROM ledger_pending
-    WHERE tenant_id = $1 AND id = $2 AND ($3::uuid IS NULL OR owner_id = $3 OR (actor_id = $3 AND outcome = 'allowed'))
+    WHERE tenant_id = $1 AND id = $2
+      AND ($3::uuid IS NULL OR owner_id = $3 OR ($3 IN (actor_id, on_behalf_of) AND outcome = 'allowed'))
 );

@@ -21,6 +21,7 @@ from undercroft.ledger.models import (
     PendingEntries,
     PendingLogs,
     StoredKey,
+    actor_of,
 )
 
 _QUERIES: Final = load_queries("undercroft.ledger")
@@ -30,13 +31,13 @@ class LedgerRepository:
     """A tenant's log, in transactions of its tenant; what takes no scope crosses tenants through a function."""
 
     async def insert_entry(self, connection: AnyConnection, scope: Scope, entry: NewEntry) -> None:
-        """Append one entry, by the scope's principal: what nearly every transaction does."""
+        """Append one entry, by who acts in the scope: what nearly every transaction does."""
         act = entry.act
         await _QUERIES.execute(
             connection,
             "insert_entry",
             scope.tenant_id,
-            scope.principal_id,
+            actor_of(scope),
             entry.trace,
             entry.id,
             entry.occurred_at,
@@ -55,13 +56,13 @@ class LedgerRepository:
     async def insert_entries(
         self, connection: AnyConnection, scope: Scope, entries: Sequence[NewEntry]
     ) -> None:
-        """Append entries, all by the scope's principal."""
+        """Append entries, all by who acts in the scope."""
         acts = [entry.act for entry in entries]
         await _QUERIES.execute(
             connection,
             "insert_entries",
             scope.tenant_id,
-            scope.principal_id,
+            actor_of(scope),
             [entry.trace for entry in entries],
             [entry.id for entry in entries],
             [entry.occurred_at for entry in entries],

@@ -1,6 +1,7 @@
 """Appending to the ledger, in the transaction of what is appended: neither exists without the other."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -12,7 +13,14 @@ from undercroft.kit.ids import IdSource, render_id
 from undercroft.kit.lru import LruCache
 from undercroft.kit.sql import NoRowError
 from undercroft.ledger.leaves import encode_leaf
-from undercroft.ledger.models import OPERATOR_ID, TENANT_PREFIX, Act, NewEntry, Subject
+from undercroft.ledger.models import (
+    OPERATOR_ID,
+    TENANT_PREFIX,
+    Act,
+    NewEntry,
+    Subject,
+    actor_of,
+)
 from undercroft.ledger.repository import LedgerRepository
 
 MOST_ACTS: Final = 1000
@@ -50,6 +58,8 @@ class Ledger:
     async def append(self, transaction: Transaction, scope: Scope, *acts: Act) -> list[UUID]:
         """Append acts of the scope's principal in the caller's own transaction, in one statement.
 
+        Where a service acts for the principal, the acts are the service's, on behalf of the principal.
+
         Args:
             transaction: Opened for ``scope``.
             scope: The tenant, and who acted.
@@ -66,7 +76,9 @@ class Ledger:
             raise ValueError(f"{len(acts)} acts are too many for one call")
         if not acts:
             return []
-        actor_id, served = scope.principal_id, current_trace()
+        actor_id, served = actor_of(scope), current_trace()
+        if scope.actor_id is not None:
+            acts = tuple(replace(act, on_behalf_of=scope.principal_id) for act in acts)
         log_id = await self._find_log(transaction, scope.tenant_id)
         users = {actor_id, *(act.on_behalf_of for act in acts if act.on_behalf_of is not None)}
         salts = await self._find_salts(transaction, scope.tenant_id, users - {OPERATOR_ID})

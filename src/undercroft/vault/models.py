@@ -116,6 +116,10 @@ class ExpiredDocument:
     id: UUID
 
     @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
+
+    @property
     def purpose(self) -> None:
         """None: owners need no grant."""
 

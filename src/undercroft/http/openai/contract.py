@@ -75,6 +75,19 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+class OAuthErrorBody(BaseModel):
+    """What every error of the OAuth endpoints answers (RFC 6749, section 5.2)."""
+
+    error: str
+    error_description: str
+
+
+def oauth_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """As :func:`errors`, on the OAuth endpoints."""
+    documented = errors(*statuses)
+    return {status: {**error, "model": OAuthErrorBody} for status, error in documented.items()}
+
+
 def answers(status: int, description: str, *headers: str) -> dict[int | str, dict[str, Any]]:
     """The good answer that an operation documents.
 

@@ -63,6 +63,10 @@ class Visitor:
         return UUID(int=0)
 
     @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
+
+    @property
     def purpose(self) -> None:
         """None: it reads nothing under a grant."""
 
@@ -90,6 +94,10 @@ class Account:
     def principal_id(self) -> UUID:
         """The user: an account is the scope of what its person does with it."""
         return self.id
+
+    @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
 
     @property
     def purpose(self) -> None:

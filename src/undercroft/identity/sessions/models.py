@@ -80,6 +80,10 @@ class SessionOwner:
         return self.user_id
 
     @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
+
+    @property
     def purpose(self) -> None:
         """None: it reads nothing under a grant."""
 

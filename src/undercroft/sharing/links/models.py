@@ -106,6 +106,10 @@ class LinkScope:
     principal_id: UUID
 
     @property
+    def actor_id(self) -> None:
+        """None: nobody acts for a link's holder."""
+
+    @property
     def purpose(self) -> None:
         """None: nothing of what is shared is read in it."""
 
