@@ -16,6 +16,7 @@ from uuid import UUID
 
 import asyncpg
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.report import header, publish, summary
 from tests.conftest import Member
@@ -152,18 +153,23 @@ def render(vector: Sequence[float]) -> str:
     return "[" + ",".join(f"{value:.4f}" for value in vector) + "]"
 
 
+def draw(number: int) -> npt.NDArray[np.float32]:
+    """A direction; the same for the same number."""
+    vector = np.random.default_rng(number).normal(size=_DIMENSIONS)
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
 async def search_once(database: Database, caller: Member, query: SearchQuery, seed: int) -> float:
     """Milliseconds of both legs and the statement that authorises and reads."""
     legs = SearchRepository()
-    vector = np.random.default_rng(seed).normal(size=_DIMENSIONS)
-    vector /= np.linalg.norm(vector)
+    vector = draw(seed)
     started = time.perf_counter()
     async with database.transaction(caller) as transaction:
         near = await legs.search_vector(
             transaction,
             query.collection_ids,
             _MODEL,
-            vector.astype(np.float32),
+            vector,
             exact_limit=20_000,
             limit=_CANDIDATES,
             is_everywhere=query.is_everywhere,
@@ -218,8 +224,7 @@ async def measure_recall(database: Database, documents: int, rounds: int) -> dic
         found: dict[str, int] = {"as_served": 0, "index_alone": 0}
         wanted = 0
         for turn in range(rounds):
-            vector = np.random.default_rng(1000 + turn).normal(size=_DIMENSIONS).astype(np.float32)
-            vector /= np.linalg.norm(vector)
+            vector = draw(1000 + turn)
             async with database.transaction(caller) as transaction:
                 exact, served, index = [
                     list(
