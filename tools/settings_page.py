@@ -71,6 +71,13 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "smtp_username",
         "smtp_password",
     ),
+    "Signing in": (
+        "access_token_minutes",
+        "session_idle_days",
+        "session_days",
+        "password_checks",
+    ),
+    "Webhooks": ("egress_private_networks", "egress_allow_http", "egress_hosts"),
     "Limits": (
         "max_upload_bytes",
         "document_retention_days",
@@ -210,6 +217,7 @@ def _kind(kind: Any) -> str:  # noqa: ANN401 - as above
         str: "text",
         int: "whole number",
         float: "number",
+        bool: "`true` or `false`",
         Path: "folder",
         SecretStr: "secret",
         AnyHttpUrl: "`http` or `https` URL",

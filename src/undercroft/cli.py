@@ -10,7 +10,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from undercroft import __version__
-from undercroft.commands.administration import encryption, jobs, keys, ledger
+from undercroft.commands.administration import encryption, jobs, keys, ledger, users
 from undercroft.commands.operations import operations
 from undercroft.commands.running import DataDir, set_up
 from undercroft.commands.running import run as run_command
@@ -51,6 +51,7 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
 )
 application.add_typer(keys, name="keys")
+application.add_typer(users, name="users")
 application.add_typer(jobs, name="jobs")
 application.add_typer(ledger, name="ledger")
 application.add_typer(encryption, name="encryption")

@@ -71,6 +71,7 @@ SECURITY_DEFINERS: Final = {
     "advance_ledger": "sequencing: publishes the tree over what was numbered",
     "list_expired_documents": "the purge of the trash goes over every tenant; it answers ids alone",
     "list_overdue_mail": "the sweep of what no job sends any more goes over every tenant; it answers ids alone",
+    "prune_webhook_messages": "maintenance over all tenants; how long messages are kept is not the caller's choice",
     "count_kept_bytes": "a trigger: keeps the counts that quotas are held to, which the service may not write",
     "keep_an_admin": "a trigger: locks the tenant's row, which the service may not change",
     "delete_finished_jobs": "a trigger: jobs of a user who is removed, which the service may not delete",

@@ -82,6 +82,18 @@ ROWS: Final = {
         INSERT INTO outgoing_mail (id, tenant_id, data_key_id, sealed_message)
         SELECT u.id, u.tenant_id, u.id, '' FROM users AS u
     """,
+    "webhook_endpoints": """
+        INSERT INTO webhook_endpoints (id, tenant_id, owner_id, slot, data_key_id, sealed_target, event_types)
+        SELECT u.id, u.tenant_id, u.id, 1, u.id, '', '{grant.created}' FROM users AS u
+    """,
+    "webhook_messages": """
+        INSERT INTO webhook_messages (id, tenant_id, event_type, payload)
+        SELECT u.id, u.tenant_id, 'grant.created', '{}' FROM users AS u
+    """,
+    "webhook_deliveries": """
+        INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, message_id, next_attempt_at)
+        SELECT u.id, u.tenant_id, u.id, u.id, now() FROM users AS u
+    """,
     "collections": """
         INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name)
         SELECT u.id, u.tenant_id, u.id, u.id, '' FROM users AS u
@@ -177,6 +189,9 @@ READ_ONLY: Final = frozenset(
         "data_keys",
         "lookup_keys",
         "outgoing_mail",
+        "webhook_endpoints",
+        "webhook_messages",
+        "webhook_deliveries",
         "grants",
         "groups",
         "share_links",

@@ -28,7 +28,16 @@ def extract_examples(markdown: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/api.md", "docs/documents.md", "docs/records.md", "docs/sharing.md", "README.md"]
+    "page",
+    [
+        "docs/api.md",
+        "docs/documents.md",
+        "docs/identity.md",
+        "docs/records.md",
+        "docs/sharing.md",
+        "docs/webhooks.md",
+        "README.md",
+    ],
 )
 def test_the_examples_of_a_page_run(service: Service, tmp_path: Path, page: str) -> None:
     examples = extract_examples((_ROOT / page).read_text(encoding="utf-8"))
@@ -41,7 +50,9 @@ def test_the_examples_of_a_page_run(service: Service, tmp_path: Path, page: str)
             **os.environ,
             "OPENAI_BASE_URL": f"{service.url}/v1",
             "OPENAI_API_KEY": service.key,
+            "ADMIN_API_KEY": service.make_key("examples", "admin@example.org", "admin"),
             "SAMPLES": str(SAMPLES),
+            "OUTBOX": str(service.data_dir / "outbox"),
         },
         cwd=tmp_path,
         capture_output=True,

@@ -19,6 +19,9 @@ NATIVE = (
     "/v1/users",
     "/v1/services",
     "/v1/groups",
+    "/v1/sessions",
+    "/v1/account",
+    "/v1/sign-up",
 )
 
 

@@ -91,7 +91,16 @@ def test_a_secret_is_redacted_wherever_it_is(
     assert "[redacted]" in stream.getvalue()
 
 
-@pytest.mark.parametrize("secret", [_KEY, "sk-" + "0123456789abcdef" * 2])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        _KEY,
+        "ut_" + "A-z_9abc" * 5 + "xyz",
+        "ur_" + "A-z_9" * 13,
+        "uc_" + "A-z_9abc" * 5 + "xyz",
+        "sk-" + "0123456789abcdef" * 2,
+    ],
+)
 def test_a_key_is_redacted_within_a_text_and_a_traceback(stream: io.StringIO, secret: str) -> None:
     error = ValueError(f"refused {secret}")
     structlog.get_logger("undercroft.test").error("failed", reason=f"{secret}.", exc_info=error)

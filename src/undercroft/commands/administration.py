@@ -11,8 +11,10 @@ from undercroft.identity.models import Role
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.kit.settings import Settings
+from undercroft.ledger.models import USER_PREFIX
 
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
+users = typer.Typer(help="Users of a tenant.", no_args_is_help=True)
 jobs = typer.Typer(help="Background jobs that were given up.", no_args_is_help=True)
 ledger = typer.Typer(help="Logs of what was done.", no_args_is_help=True)
 encryption = typer.Typer(help="Keys of what is kept.", no_args_is_help=True)
@@ -56,6 +58,84 @@ def keys_revoke(
 
     run(revoke, set_up(data_dir=data_dir))
     typer.echo(f"Revoked {prefix}: the next request with it is refused.")
+
+
+@keys.command("list")
+def keys_list(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
+    user: Annotated[
+        str | None, typer.Option(help="Only this user's: an e-mail address, or user_...")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List API keys by their visible part, with whose they are. No secret is kept, so none is shown."""
+    from undercroft.commands.users import list_keys
+
+    async def show(settings: Settings) -> None:
+        for held in await list_keys(settings, tenant, user):
+            key = held.key
+            scopes = "all" if key.scopes is None else ",".join(sorted(key.scopes))
+            ended = next(
+                (
+                    f"{word} {moment:%Y-%m-%d}"
+                    for word, moment in (("revoked", key.revoked_at), ("expires", key.expires_at))
+                    if moment is not None
+                ),
+                "never expires",
+            )
+            typer.echo(f"{key.prefix}  {held.holder}  {scopes}  {ended}")
+
+    run(show, set_up(data_dir=data_dir))
+
+
+@users.command("list")
+def users_list(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")], data_dir: DataDir = None
+) -> None:
+    """List a tenant's users."""
+    from undercroft.commands.users import list_users
+
+    async def show(settings: Settings) -> None:
+        for member in await list_users(settings, tenant):
+            state = "" if member.suspended_at is None else "  suspended"
+            shown = render_id(USER_PREFIX, member.id)
+            typer.echo(
+                f"{shown}  {member.email or member.name}  {member.kind}  {member.role}{state}"
+            )
+
+    run(show, set_up(data_dir=data_dir))
+
+
+@users.command("suspend")
+def users_suspend(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
+    user: Annotated[str, typer.Option(help="An e-mail address, or user_...")],
+    data_dir: DataDir = None,
+) -> None:
+    """Let a user do nothing from now on."""
+    from undercroft.commands.users import suspend_user
+
+    async def suspend(settings: Settings) -> None:
+        await suspend_user(settings, tenant, user)
+
+    run(suspend, set_up(data_dir=data_dir))
+    typer.echo(f"Suspended {user}: the next request is refused.")
+
+
+@users.command("reinstate")
+def users_reinstate(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
+    user: Annotated[str, typer.Option(help="An e-mail address, or user_...")],
+    data_dir: DataDir = None,
+) -> None:
+    """Let a suspended user act again."""
+    from undercroft.commands.users import reinstate_user
+
+    async def reinstate(settings: Settings) -> None:
+        await reinstate_user(settings, tenant, user)
+
+    run(reinstate, set_up(data_dir=data_dir))
+    typer.echo(f"Reinstated {user}.")
 
 
 @jobs.command("dead")

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Final
@@ -13,11 +14,15 @@ import structlog
 
 from undercroft.commands.databases import database_pool, open_any_database
 from undercroft.commands.parent import stop_with_parent
+from undercroft.identity.sessions.service import SessionService
+from undercroft.jobs.handler import JobHandler
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue
 from undercroft.jobs.worker import Worker
-from undercroft.kit.clock import SystemClock
-from undercroft.kit.egress import open_client
+from undercroft.kit.clock import Clock, SystemClock
+from undercroft.kit.database import Database
+from undercroft.kit.egress import open_client, open_guarded_client
+from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.ids import IdSource
 from undercroft.kit.mail.configured import open_mailer
 from undercroft.kit.settings import Settings
@@ -26,6 +31,8 @@ from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.mail.tasks import MailTasks
+from undercroft.notifications.sender import WebhookSender
+from undercroft.notifications.tasks import WebhookTasks
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
@@ -120,6 +127,10 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     orphans = OrphanSweep(background_database, blobs, clock)
     run_until_closed(stack, Rounds("purge_trash", trash.purge, _PURGE_SECONDS).run())
     run_until_closed(stack, Rounds("sweep_orphans", orphans.sweep, _SWEEP_SECONDS).run())
+    sessions = SessionService(
+        background_database, Ledger(background_database, ids, clock, sequencer.wake), ids
+    )
+    run_until_closed(stack, Rounds("forget_sessions", sessions.forget_ended, _FORGET_SECONDS).run())
     tasks = IndexTasks(
         database,
         blobs,
@@ -139,12 +150,30 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         JobQueue(ids),
         ids,
     )
-    mail = MailTasks(database, keys, open_mailer(settings))
-    run_until_closed(stack, Rounds("forget_mail", mail.forget_overdue, _FORGET_SECONDS).run())
     handlers = {
-        **mail.handlers(),
+        **await _open_messengers(stack, settings, database, keys, ledger, ids, clock),
         **tasks.handlers(settings.worker_concurrency),
         **uploads.handlers(),
         **migrations.handlers(),
     }
     return Worker(background_database, handlers, clock=clock, random=random.random)
+
+
+async def _open_messengers(
+    stack: AsyncExitStack,
+    settings: Settings,
+    database: Database,
+    keys: KeyRing,
+    ledger: Ledger,
+    ids: IdSource,
+    clock: Clock,
+) -> Mapping[str, JobHandler]:
+    """What sends mail and webhooks, and forgets both in time."""
+    mail = MailTasks(database, keys, open_mailer(settings))
+    client = await stack.enter_async_context(open_guarded_client(EgressPolicy.of(settings)))
+    webhooks = WebhookTasks(
+        database, keys, WebhookSender(client), JobQueue(ids), ledger, clock, random.random
+    )
+    run_until_closed(stack, Rounds("forget_mail", mail.forget_overdue, _FORGET_SECONDS).run())
+    run_until_closed(stack, Rounds("forget_webhooks", webhooks.forget_old, _FORGET_SECONDS).run())
+    return {**mail.handlers(), **webhooks.handlers()}

@@ -25,6 +25,7 @@ from undercroft.http.openai import (
 )
 from undercroft.http.routes import (
     access,
+    accounts,
     api_keys,
     audit,
     document_content,
@@ -43,9 +44,11 @@ from undercroft.http.routes import (
     records,
     schemas,
     search,
+    sessions,
     share_links,
     usage,
     users,
+    webhooks,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.http.wiring import open_services
@@ -64,7 +67,6 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     grants.router,
     access.router,
     share_links.router,
-    share_links.public_router,
     schemas.router,
     records.router,
     record_locks.router,
@@ -79,9 +81,17 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     usage.router,
     provenance.router,
     search.router,
+    webhooks.router,
     users.router,
     groups.router,
     api_keys.router,
+    sessions.router,
+    accounts.router,
+)
+PUBLIC_ROUTERS: Final[Sequence[APIRouter]] = (
+    sessions.public_router,
+    accounts.public_router,
+    share_links.public_router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
@@ -91,13 +101,17 @@ LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
 UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.router)
 
 _DESCRIPTION: Final = (
-    "Paths below `/v1/` need `Authorization: Bearer KEY`. Every answer has `X-Request-Id`. Errors below `/v1/` are "
-    "OpenAI's error object (below `/v1/oauth/` RFC 6749's), elsewhere RFC 9457's; the documentation lists their codes. "
-    "Files, vector stores, uploads, responses, chat completions, embeddings and models are objects as OpenAI has them."
+    "Paths below `/v1/` need `Authorization: Bearer KEY`, but for those by which somebody signs in or opens a "
+    "share link. Every answer has `X-Request-Id`. Errors below `/v1/` are OpenAI's error object (below `/v1/oauth/` "
+    "RFC 6749's), elsewhere RFC 9457's; the documentation lists their codes. Files, vector stores, uploads, responses, chat "
+    "completions, embeddings and models are objects as OpenAI has them."
 )
 
 _SHORT_BODY: Final = 256 * 1024
 """The largest JSON body where no long text belongs in one: a body costs many times its size once it is parsed."""
+
+_STRANGERS_BODY: Final = 8 * 1024
+"""The largest body that is read of whoever has shown no key."""
 
 
 def create_application(
@@ -151,6 +165,10 @@ def _add_routers(application: FastAPI, settings: Settings) -> None:
     # On each router rather than on the application, whose limit would answer past the middleware below.
     for router in ROUTERS:
         application.include_router(router, max_body_size=min(_SHORT_BODY, settings.max_body_bytes))
+    for router in PUBLIC_ROUTERS:
+        application.include_router(
+            router, max_body_size=min(_STRANGERS_BODY, settings.max_body_bytes)
+        )
     for router in LONG_TEXT_ROUTERS:
         application.include_router(router, max_body_size=settings.max_body_bytes)
     for router in UPLOAD_ROUTERS:

@@ -15,6 +15,9 @@ from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
+from undercroft.identity.accounts.mailing import Mailing
+from undercroft.identity.accounts.service import AccountService
+from undercroft.identity.accounts.sign_in import SignIn
 from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.errors import UnauthenticatedError
 from undercroft.identity.exchange.service import ExchangeService
@@ -22,6 +25,7 @@ from undercroft.identity.groups.service import GroupService
 from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
+from undercroft.identity.sessions.service import SessionService
 from undercroft.identity.tokens.service import TokenService
 from undercroft.jobs.service import JobService
 from undercroft.kit.clock import Clock
@@ -34,6 +38,8 @@ from undercroft.ledger.audit import AuditService
 from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.notifications.endpoints import EndpointService
+from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
@@ -66,6 +72,10 @@ class Services:
     identity: IdentityService
     tokens: TokenService
     exchange: ExchangeService
+    sessions: SessionService
+    accounts: AccountService
+    mailing: Mailing
+    sign_in: SignIn
     grants: GrantService
     access: AccessService
     share_links: ShareLinks
@@ -92,6 +102,8 @@ class Services:
     responses: ResponseService
     provenance: ProvenanceService
     jobs: JobService
+    webhooks: EndpointService
+    notifications: Notifications
     ledger: Ledger
     ledger_reader: LedgerReader
     sequencer: Sequencer
@@ -101,7 +113,9 @@ class Services:
 PURPOSE_HEADER: Final = "Undercroft-Purpose"
 
 _QUOTED: Final = 100
-_BEARER: Final = HTTPBearer(auto_error=False, description="An Undercroft API key.")
+_BEARER: Final = HTTPBearer(
+    auto_error=False, description="An Undercroft API key, or an access token."
+)
 
 
 async def get_services(request: Request) -> Services:
@@ -133,13 +147,7 @@ class AuthenticatedRoute(APIRoute):
             principal = await services.identity.authenticate(credentials.credentials)
             request.state.principal = replace(principal, purpose=read_purpose(request))
             self.check_query(request)
-            try:
-                return await handle(_strict(request))
-            except HTTPException as error:
-                # The framework calls whatever ends the reading of a body a malformed one.
-                if isinstance(error.__cause__, UndercroftError | OSError):
-                    raise error.__cause__ from None
-                raise
+            return await _read_and_handle(handle, request)
 
         return authenticate
 
@@ -159,14 +167,44 @@ class NativeRoute(AuthenticatedRoute):
         Raises:
             InvalidRequestError: When there is one.
         """
-        known = {field.alias for field in self.dependant.query_params}
-        unknown = sorted(set(request.query_params) - known)
-        if unknown:
-            name = unknown[0][:_QUOTED].encode("ascii", "backslashreplace").decode()
-            takes = f"those are: {', '.join(sorted(known))}" if known else "it takes none"
-            raise InvalidRequestError(
-                f"'{name}' is not a query parameter of this path; {takes}.", param=name
-            )
+        _refuse_unknown_parameters(self, request)
+
+
+class PublicRoute(APIRoute):
+    """A native route for whoever has no key yet; its router bounds what is read of a body."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The framework's handler, with bodies and query parameters read as strictly as elsewhere."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            _refuse_unknown_parameters(self, request)
+            return await _read_and_handle(handle, request)
+
+        return answer
+
+
+def _refuse_unknown_parameters(route: APIRoute, request: Request) -> None:
+    known = {field.alias for field in route.dependant.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        name = unknown[0][:_QUOTED].encode("ascii", "backslashreplace").decode()
+        takes = f"those are: {', '.join(sorted(known))}" if known else "it takes none"
+        raise InvalidRequestError(
+            f"'{name}' is not a query parameter of this path; {takes}.", param=name
+        )
+
+
+async def _read_and_handle(
+    handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request
+) -> Response:
+    try:
+        return await handle(_strict(request))
+    except HTTPException as error:
+        # The framework calls whatever ends the reading of a body a malformed one.
+        if isinstance(error.__cause__, UndercroftError | OSError):
+            raise error.__cause__ from None
+        raise
 
 
 def read_purpose(request: Request) -> str | None:

@@ -10,9 +10,9 @@ from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
+from undercroft.http.account_wiring import open_accounts
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
-from undercroft.identity.accounts.hashing import PasswordHasher
 from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.groups.service import GroupService
@@ -27,6 +27,7 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
+from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import describe_pending
 from undercroft.kit.settings import Settings
@@ -39,6 +40,8 @@ from undercroft.ledger.refusals import RefusalCounts
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.mail.service import MailQueue
+from undercroft.notifications.endpoints import EndpointService
+from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
@@ -112,9 +115,9 @@ async def open_services(
         tokens = TokenService(database, ledger, kinds)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
+        webhooks = EndpointService(database, keys, ledger, EgressPolicy.of(settings), ids)
         mail = MailQueue(keys, queue, ids)
-        hasher = PasswordHasher()
-        stack.callback(hasher.close)
+        people = open_accounts(stack, settings, database, ledger, identity, mail, ids, clock)
         grants = GrantService(database, ledger, ids, identity)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
@@ -167,8 +170,12 @@ async def open_services(
             grants=grants,
             tokens=tokens,
             exchange=ExchangeService(database, ledger, tokens, ids),
+            sessions=people.sessions,
+            accounts=people.accounts,
+            mailing=people.mailing,
+            sign_in=people.sign_in,
             access=AccessService(database, ledger),
-            share_links=ShareLinks(database, grants, ledger, keys, hasher, mail, ids),
+            share_links=ShareLinks(database, grants, ledger, keys, people.hasher, mail, ids),
             members=members,
             groups=groups,
             api_keys=ApiKeyService(database, ledger, members, ids, clock),
@@ -192,6 +199,8 @@ async def open_services(
             responses=responses,
             provenance=ProvenanceService(database, keys, ledger, ledger_reader),
             jobs=JobService(database),
+            webhooks=webhooks,
+            notifications=Notifications(database, queue, ids),
             ledger=ledger,
             ledger_reader=ledger_reader,
             sequencer=sequencer,
@@ -202,12 +211,14 @@ async def open_services(
                 [
                     identity,
                     groups,
+                    people.sessions,
                     documents,
                     uploads,
                     schemas,
                     records,
                     collections,
                     responses,
+                    webhooks,
                 ],
             ),
         )

@@ -70,7 +70,7 @@ class Permission(StrEnum):
     MEMBERS_WRITE = "members:write"
     """Manage users, services and groups."""
     KEYS = "keys"
-    """List, make and revoke one's own API keys; for admins, a service's."""
+    """List, make and revoke one's own API keys and sessions; for admins, a service's keys."""
     TOKENS_READ = "tokens:read"
     """Ask whether a token is valid, and what it is good for."""
     TOKENS_REVOKE = "tokens:revoke"

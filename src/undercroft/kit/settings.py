@@ -32,7 +32,9 @@ from pydantic_settings import (
 )
 
 from undercroft.kit.crypto.providers.kms_key import check_arn, check_arns, check_endpoint
+from undercroft.kit.egress_policy import EgressSettings
 from undercroft.kit.mail.settings import MailSettings
+from undercroft.kit.session_settings import SessionSettings
 
 MEBIBYTE: Final = 1024 * 1024
 CONFIG_VARIABLE: Final = "UNDERCROFT_CONFIG"
@@ -74,7 +76,7 @@ _BUCKET_URL: Final = re.compile(
 _CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
-class Settings(MailSettings):
+class Settings(MailSettings, SessionSettings, EgressSettings):
     """The service's settings. ``docs/settings.md`` is generated from these fields and held to them by a test."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(

@@ -70,9 +70,9 @@ Action: TypeAlias = Literal[
     "session.refuse",
     "session.reuse",
     "session.revoke",
-    "tenant.change_sign_up",
     "share_link.create",
     "share_link.redeem",
+    "tenant.change_sign_up",
     "tenant.create",
     "tenant.export",
     "tenant_key.destroy",
@@ -92,6 +92,10 @@ Action: TypeAlias = Literal[
     "user.reinstate",
     "user.remove",
     "user.suspend",
+    "webhook.create",
+    "webhook.delete",
+    "webhook.rotate",
+    "webhook.update",
 ]
 
 ACTIONS: Final[frozenset[str]] = frozenset(get_args(Action))

@@ -36,7 +36,11 @@ def derive_salt(salt: bytes, entry_id: UUID, field: str) -> bytes:
     With the subject's own, one opened entry would name its subject in every other. A derived salt opens one field and
     tells nothing of the rest; and once the subject's salt is destroyed, none can be derived.
     """
-    return hmac.digest(salt, f"{render_id(ENTRY_PREFIX, entry_id)}/{field}".encode(), "sha256")
+    return _derive_salt(salt, render_id(ENTRY_PREFIX, entry_id), field)
+
+
+def _derive_salt(salt: bytes, entry: str, field: str) -> bytes:
+    return hmac.digest(salt, f"{entry}/{field}".encode(), "sha256")
 
 
 def user_reference(user_id: UUID) -> str:
@@ -83,15 +87,16 @@ def encode_leaf(
     """
 
     def committed(field: str, salt: bytes, value: bytes) -> str:
-        return commit(derive_salt(salt, entry_id, field), value)
+        return commit(_derive_salt(salt, entry, field), value)
 
+    entry = render_id(ENTRY_PREFIX, entry_id)
     salt = act.resource.salt
     fields: dict[str, str | int] = {
         "action": act.action,
         "actor": OPERATOR
         if actor_id == OPERATOR_ID
         else committed("actor", user_salts[actor_id], user_reference(actor_id).encode()),
-        "id": render_id(ENTRY_PREFIX, entry_id),
+        "id": entry,
         "log": log_id.hex,
         "outcome": act.outcome.value,
         "resource": committed("resource", salt, act.resource.reference.encode()),

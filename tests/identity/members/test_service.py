@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import MakeScope, Member
-from tests.identity.members.conftest import Audit
+from tests.identity.conftest import Audit
 from tests.rows import insert_collection
 from undercroft.identity.errors import GuestAdminError, LastAdminError, UnauthenticatedError
 from undercroft.identity.members.errors import (

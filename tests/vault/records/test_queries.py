@@ -82,6 +82,23 @@ async def seeded(
     return ann, schema_id
 
 
+async def test_reading_goes_through_no_other_record_where_there_are_no_statistics(
+    database: Database, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await seed(database, ann)
+    async with database.transaction(ann) as transaction:
+        ids = await REPOSITORY.list_all_record_ids(transaction, None, 16)
+        await transaction.execute("SELECT pg_stat_force_next_flush()")
+    before = await scans(database)
+    async with database.transaction(ann) as transaction:
+        assert len(await REPOSITORY.list_parts(transaction, [Wanted(key) for key in ids])) == 16
+        await transaction.execute("SELECT pg_stat_force_next_flush()")
+    after = await scans(database)
+    read = {name for name in after if after[name] > before[name]}
+    assert {name for name in read if name.startswith("records")} == {"records_pkey"}
+
+
 async def test_reading_and_searching_use_indexes(
     seeded: tuple[Member, UUID], database: Database
 ) -> None:

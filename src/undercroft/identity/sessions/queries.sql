@@ -54,6 +54,11 @@ WHERE
 ORDER BY s.id
 LIMIT $4;
 
+-- name: find_session :maybe
+SELECT s.id, s.user_agent, s.created_at, s.refreshed_at, s.expires_at
+FROM sessions AS s
+WHERE s.user_id = $1 AND s.tenant_id = $2 AND s.id = $3 AND s.ended_at IS NULL AND s.expires_at > now();
+
 -- name: end_session :many
 UPDATE sessions SET ended_at = now(), end_reason = $4
 WHERE tenant_id = $1 AND user_id = $2 AND id = $3 AND ended_at IS NULL AND expires_at > now()

@@ -118,6 +118,15 @@ class SessionRepository:
         )
         return [_read_session(row, current) for row in rows]
 
+    async def find_session(
+        self, transaction: Transaction, scope: Scope, current: UUID | None, session_id: UUID
+    ) -> Session | None:
+        """One of the principal's sessions that has not ended."""
+        row = await _QUERIES.maybe(
+            transaction, "find_session", scope.principal_id, scope.tenant_id, session_id
+        )
+        return None if row is None else _read_session(row, current)
+
     async def end_session(
         self, transaction: Transaction, scope: Scope, session_id: UUID, reason: EndReason
     ) -> Sequence[UUID]:

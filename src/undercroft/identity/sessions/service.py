@@ -127,6 +127,23 @@ class SessionService:
                 transaction, principal, current, after, limit
             )
 
+    async def get_session(self, principal: Principal, session_id: UUID) -> Session:
+        """One of the caller's sessions.
+
+        Raises:
+            PersonRequiredError: When the caller is no person, or narrowed.
+            NotFoundError: When the caller has no such session, or it has ended.
+        """
+        require_person(principal)
+        async with self._database.transaction(principal) as transaction:
+            current = await self.find_current(transaction, principal)
+            session = await self._repository.find_session(
+                transaction, principal, current, session_id
+            )
+        if session is None:
+            raise NotFoundError("session", render_id(SESSION_PREFIX, session_id))
+        return session
+
     async def end_session(self, principal: Principal, session_id: UUID) -> None:
         """Sign out: from the next statement on, no token of the session is good.
 

@@ -1,7 +1,6 @@
 """Single values, encrypted and bound to the place where they are stored (AES-256-GCM, NIST SP 800-38D)."""
 
 import os
-import struct
 from typing import Final
 from uuid import UUID
 
@@ -39,10 +38,14 @@ def bind(tenant_id: UUID, table: str, row_id: UUID, column: str, version: int = 
         column: The column, or the part of a column.
         version: The row's version, or the value's number in its row.
     """
-    names = b"".join(
-        struct.pack(">H", len(name)) + name for name in (table.encode(), column.encode())
+    table_name, column_name = table.encode(), column.encode()
+    return b"".join(
+        (
+            *(tenant_id.bytes, row_id.bytes, version.to_bytes(8)),
+            *(len(table_name).to_bytes(2), table_name),
+            *(len(column_name).to_bytes(2), column_name),
+        )
     )
-    return tenant_id.bytes + row_id.bytes + struct.pack(">Q", version) + names
 
 
 def seal(key: bytes, plaintext: bytes, context: bytes) -> bytes:

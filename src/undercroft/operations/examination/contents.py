@@ -83,6 +83,9 @@ class ContentExamination:
             transaction, repository.list_sealed_responses, "responses", "resource"
         )
         await self._open_sealed(transaction, repository.list_sealed_uploads, "uploads", "name")
+        await self._open_sealed(
+            transaction, repository.list_sealed_webhooks, "webhook_endpoints", "sealed_target"
+        )
         await RecordExamination(self._opening).run(transaction)
         count = await self._read_blobs(transaction)
         await self._check_commitments(transaction)

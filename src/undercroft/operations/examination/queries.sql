@@ -55,6 +55,7 @@ SELECT
     OR EXISTS (SELECT FROM uploads AS u WHERE u.data_key_id = k.id)
     OR EXISTS (SELECT FROM upload_parts AS p WHERE p.data_key_id = k.id)
     OR EXISTS (SELECT FROM outgoing_mail AS m WHERE m.data_key_id = k.id)
+    OR EXISTS (SELECT FROM webhook_endpoints AS w WHERE w.data_key_id = k.id)
     OR EXISTS (SELECT FROM lookup_keys AS l WHERE l.tenant_id = k.tenant_id AND l.data_key_id = k.id) AS is_used
 FROM data_keys AS k
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
@@ -128,6 +129,23 @@ INNER JOIN data_keys AS k ON u.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE u.tenant_id = current_tenant() AND u.id > $1
 ORDER BY u.id
+LIMIT $2;
+
+-- name: list_sealed_webhooks :many
+SELECT
+    w.id,
+    w.sealed_target AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM webhook_endpoints AS w
+INNER JOIN data_keys AS k ON w.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE w.tenant_id = current_tenant() AND w.id > $1
+ORDER BY w.id
 LIMIT $2;
 
 -- name: list_sealed_metadata :many

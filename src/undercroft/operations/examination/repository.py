@@ -77,6 +77,12 @@ class ExaminationRepository:
         """Names of uploads."""
         return await _QUERIES.many(transaction, "list_sealed_uploads", after, limit)
 
+    async def list_sealed_webhooks(
+        self, transaction: Transaction, after: UUID, limit: int
+    ) -> list[Record]:
+        """Webhooks after ``after``, with their sealed targets."""
+        return await _QUERIES.many(transaction, "list_sealed_webhooks", after, limit)
+
     async def list_sealed_metadata(
         self, transaction: Transaction, after: UUID, limit: int
     ) -> list[Record]:

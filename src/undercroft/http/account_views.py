@@ -1,0 +1,115 @@
+"""Accounts and sessions as the wire shows them."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from fastapi import Request
+
+from undercroft.http.objects import Shown, Time
+from undercroft.http.wire import JsonObject, require_id
+from undercroft.identity.accounts.models import Account, Client
+from undercroft.identity.sessions.models import SESSION_PREFIX, Session, SessionTokens
+from undercroft.kit.ids import render_id
+from undercroft.ledger.models import USER_PREFIX
+
+
+class SessionObject(Shown):
+    """Where somebody is signed in."""
+
+    id: str
+    object: Literal["session"]
+    user_agent: str | None
+    current: bool
+    created_at: Time
+    refreshed_at: Time
+    expires_at: Time
+
+
+class SessionTokensObject(Shown):
+    """What a client keeps of a session. The tokens are shown this once."""
+
+    object: Literal["session.tokens"]
+    session: str
+    token_type: Literal["Bearer"]
+    access_token: str
+    access_expires_at: Time
+    refresh_token: str
+    refresh_expires_at: Time
+
+
+class AccountObject(Shown):
+    """Who the caller is."""
+
+    object: Literal["account"]
+    user: str
+    tenant: str
+    email: str
+    email_verified: bool
+    kind: Literal["person", "guest"]
+    role: Literal["admin", "member"]
+
+
+class SignUpObject(Shown):
+    """Whether people may make accounts by themselves."""
+
+    object: Literal["sign_up"]
+    open: bool
+
+
+def client_of(request: Request) -> Client:
+    """Who sends a request, as far as anybody knows: behind a trusted proxy, whom that names."""
+    address = None if request.client is None else request.client.host
+    return Client(address, request.headers.get("user-agent"))
+
+
+def require_session_id(text: str) -> UUID:
+    """A session's id.
+
+    Raises:
+        NotFoundError: When it cannot be one.
+    """
+    return require_id(SESSION_PREFIX, "session", text)
+
+
+def render_session(session: Session) -> JsonObject:
+    """One session."""
+    return {
+        "id": render_id(SESSION_PREFIX, session.id),
+        "object": "session",
+        "user_agent": session.user_agent,
+        "current": session.is_current,
+        "created_at": _seconds(session.created_at),
+        "refreshed_at": _seconds(session.refreshed_at),
+        "expires_at": _seconds(session.expires_at),
+    }
+
+
+def render_tokens(tokens: SessionTokens) -> JsonObject:
+    """A session's tokens."""
+    return {
+        "object": "session.tokens",
+        "session": render_id(SESSION_PREFIX, tokens.session_id),
+        "token_type": "Bearer",
+        "access_token": tokens.access_token,
+        "access_expires_at": _seconds(tokens.access_expires_at),
+        "refresh_token": tokens.refresh_token,
+        "refresh_expires_at": _seconds(tokens.refresh_expires_at),
+    }
+
+
+def render_account(account: Account) -> JsonObject:
+    """The caller's account."""
+    return {
+        "object": "account",
+        "user": render_id(USER_PREFIX, account.id),
+        "tenant": account.tenant_name,
+        "email": account.email,
+        "email_verified": account.is_verified,
+        "kind": account.kind,
+        "role": account.role,
+    }
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
