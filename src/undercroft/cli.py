@@ -200,7 +200,7 @@ def verify(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A mirrored log, an export (.tar or folder), a .tlog-proof or a receipt."
+            help="A mirrored log, an export (.tar or folder), a .tlog-proof, a receipt or a provenance."
         ),
     ],
     key: Annotated[

@@ -24,6 +24,7 @@ from undercroft.chat.providers.protocol import FinishReason, Message, Role, Text
 from undercroft.chat.providers.registry import ModelNotFoundError, ModelRegistry
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
+from undercroft.sharing.watching import WatchedGrants
 
 RENT = "The monthly rent is £1,250.00 and is due on the first day of each month."
 DEPOSIT = "The deposit of £2,500.00 is held by Maria Lopez."
@@ -33,7 +34,7 @@ ASKED = "How much is the monthly rent?"
 
 def answerer(shelf: Shelf, model: ScriptedModel) -> Answerer:
     registry = ModelRegistry([model, ExtractiveProvider()], default_model=SCRIPTED)
-    return Answerer(shelf.search, registry)
+    return Answerer(shelf.search, registry, WatchedGrants(shelf.database))
 
 
 def question(

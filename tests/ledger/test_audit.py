@@ -111,10 +111,12 @@ async def test_filters_and_pages(
     assert await found(ALL) == [2, 1, 3, 2, 1]
     assert await found(AuditFilter(resource=f"file-{1:032x}")) == [1, 1]
     assert await found(AuditFilter(actor_id=other.principal_id)) == [2, 1]
-    assert await found(AuditFilter(action="document.read")) == [3, 2, 1]
+    assert await found(AuditFilter(actions=frozenset({"document.read"}))) == [3, 2, 1]
     assert await found(AuditFilter(since=middle)) == [2, 1]
     assert await found(AuditFilter(until=middle)) == [3, 2, 1]
-    assert await found(AuditFilter(f"file-{1:032x}", other.principal_id, "document.update")) == [1]
+    assert await found(
+        AuditFilter(f"file-{1:032x}", other.principal_id, frozenset({"document.update"}))
+    ) == [1]
     assert await found(AuditFilter(since=middle + timedelta(days=1))) == []
 
     pages: list[int] = []

@@ -20,6 +20,7 @@ from undercroft.sharing.models import (
     Way,
 )
 from undercroft.sharing.repository import GrantRepository
+from undercroft.sharing.uses import GrantUses
 
 
 async def test_a_grant_that_is_revoked_while_it_is_shared_on_takes_the_new_one_along(
@@ -77,10 +78,10 @@ async def test_of_two_who_want_the_last_use_one_gets_it(office: Office) -> None:
 
     async def use() -> None:
         async with office.database.transaction(office.bob) as transaction:
-            await office.grants.use(transaction, way)
+            await GrantUses().count(transaction, way)
 
     async with office.database.transaction(office.bob) as transaction:
-        await office.grants.use(transaction, way)
+        await GrantUses().count(transaction, way)
         second = asyncio.create_task(use())
         await until_blocked(office.database)
     with pytest.raises(GrantEndedError):
@@ -98,7 +99,7 @@ async def test_uses_are_counted_along_the_chain(office: Office) -> None:
     for person in (office.cem, office.dee):
         [way] = await office.ways(person, document)
         async with office.database.transaction(person) as transaction:
-            await office.grants.use(transaction, way)
+            await GrantUses().count(transaction, way)
     assert (await office.grants.get(office.ann, first.id)).ending is Ending.USED_UP
     for person in (office.bob, office.cem, office.dee):
         assert not await office.ways(person, document)

@@ -30,8 +30,9 @@ from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.kit.database import Scope
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.retrieval.search.service import SearchService
-from undercroft.sharing.models import ModelUse
+from undercroft.sharing.models import ModelUse, Way
 from undercroft.sharing.policy import allowed_model_use
+from undercroft.sharing.watching import WatchedGrants
 
 _DEFAULT_CONTEXT: Final = 8192
 _DEFAULT_ANSWER: Final = 512
@@ -104,9 +105,10 @@ AnswerEvent: TypeAlias = Searched | TextDelta | Citation | Answered
 class Answerer:
     """Answers questions."""
 
-    def __init__(self, search: SearchService, models: ModelRegistry) -> None:
+    def __init__(self, search: SearchService, models: ModelRegistry, grants: WatchedGrants) -> None:
         self._search = search
         self._models = models
+        self._grants = grants
 
     @property
     def default_model(self) -> str:
@@ -129,18 +131,22 @@ class Answerer:
 
         Raises:
             UndercroftError: When a collection is unknown, nothing can be searched or no model answers.
+            AccessRevokedError: When a grant that the answer rests on ends before the answer does.
         """
         passages = _NO_PASSAGES
+        ways: list[Way] = []
         if question.search is not None:
             searched = await self._find(scope, question, question.search)
             yield searched
             passages = searched.passages
+            ways = [found.way for found in searched.found]
             # Weighing sentences takes tens of milliseconds of processor time: not on the event loop.
             if not await asyncio.to_thread(_may_answer, question, passages):
                 yield TextDelta(REFUSAL)
                 yield Answered(FinishReason.STOP, _refusal_usage(question))
                 return
-        async with aclosing(self._generate(question, passages)) as events:
+        generated = self._generate(question, passages)
+        async with aclosing(self._grants.guard(scope, ways, generated)) as events:
             async for event in events:
                 yield event
 

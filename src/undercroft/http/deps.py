@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.registry import ModelRegistry
+from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
@@ -111,6 +112,7 @@ class Services:
     models: ModelRegistry
     answers: Answerer
     responses: ResponseService
+    provenance: ProvenanceService
     jobs: JobService
     webhooks: EndpointService
     notifications: Notifications

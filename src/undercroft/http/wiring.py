@@ -8,6 +8,7 @@ from typing import Final
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.configured import open_models
+from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.account_wiring import open_accounts
 from undercroft.http.deps import Services
@@ -159,7 +160,7 @@ async def open_services(
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ledger, ids, index)
         search = SearchService(database, keys, ledger, embedder)
-        answers = Answerer(search, models)
+        answers = Answerer(search, models, watched_grants)
         responses = ResponseService(database, keys, ledger, answers, ids, clock)
 
         checks = {
@@ -211,6 +212,7 @@ async def open_services(
             models=models,
             answers=answers,
             responses=responses,
+            provenance=ProvenanceService(database, keys, ledger, ledger_reader),
             jobs=JobService(database),
             webhooks=webhooks,
             notifications=Notifications(database, queue, ids),

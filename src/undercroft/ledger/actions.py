@@ -72,6 +72,7 @@ Action: TypeAlias = Literal[
     "record.search",
     "record.unlock",
     "record.update",
+    "response.answer",
     "response.create",
     "response.delete",
     "response.read",

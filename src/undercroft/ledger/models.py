@@ -311,7 +311,7 @@ class AuditFilter:
 
     resource: str | None = None
     actor_id: UUID | None = None
-    action: str | None = None
+    actions: frozenset[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
 

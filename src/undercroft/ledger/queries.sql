@@ -110,7 +110,7 @@ SELECT
     trace, refusals
 FROM ledger_entries
 WHERE tenant_id = $1
-  AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3) AND ($4::text IS NULL OR action = $4)
+  AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3) AND ($4::text[] IS NULL OR action = ANY($4))
   AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
   AND ($7::timestamptz IS NULL OR (occurred_at, position) < ($7, $8::bigint))
 ORDER BY occurred_at DESC, position DESC
@@ -126,7 +126,7 @@ LIMIT $9;
     FROM ledger_entries
     WHERE tenant_id = $1 AND owner_id = $10
       AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
-      AND ($4::text IS NULL OR action = $4)
+      AND ($4::text[] IS NULL OR action = ANY($4))
       AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
       AND ($7::timestamptz IS NULL OR (occurred_at, position) < ($7, $8::bigint))
     ORDER BY occurred_at DESC, position DESC
@@ -140,7 +140,7 @@ UNION ALL
     FROM ledger_entries
     WHERE tenant_id = $1 AND actor_id = $10 AND owner_id IS DISTINCT FROM $10 AND outcome = 'allowed'
       AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
-      AND ($4::text IS NULL OR action = $4)
+      AND ($4::text[] IS NULL OR action = ANY($4))
       AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
       AND ($7::timestamptz IS NULL OR (occurred_at, position) < ($7, $8::bigint))
     ORDER BY occurred_at DESC, position DESC

@@ -260,7 +260,7 @@ class LedgerRepository:
             tenant_id,
             wanted.resource,
             wanted.actor_id,
-            wanted.action,
+            None if wanted.actions is None else sorted(wanted.actions),
             wanted.since,
             wanted.until,
             None if after is None else after.occurred_at,

@@ -25,11 +25,9 @@ from undercroft.sharing.models import (
     ResourceKind,
     SharedResource,
     Terms,
-    Way,
 )
 from undercroft.sharing.policy import check_terms, find_widening
 from undercroft.sharing.repository import GrantRepository
-from undercroft.sharing.uses import GrantUses
 
 RESOURCE_NAMES: Final = {
     ResourceKind.DOCUMENT: "file",
@@ -187,14 +185,6 @@ class GrantService:
     ) -> None:
         """Put on record that grants have ended in this transaction."""
         await self._record(transaction, scope, "grant.revoke", shared, grant_ids)
-
-    async def use(self, transaction: Transaction, way: Way) -> None:
-        """Count one use of what a download or an answer rests on.
-
-        Raises:
-            GrantEndedError: When another had the last use. The transaction has to be rolled back.
-        """
-        await self._uses.count(transaction, way)
 
     async def get_resource(self, transaction: Transaction, resource: Resource) -> SharedResource:
         """Whose a thing of the tenant's is. That the principal may know of it is the caller's to decide.

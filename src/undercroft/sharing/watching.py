@@ -1,10 +1,10 @@
 """Cuts what is under way when a grant that it rests on ends: one question for all of it, twice a second."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from undercroft.kit.database import Database, Scope
@@ -14,6 +14,8 @@ from undercroft.sharing.repository import GrantRepository
 from undercroft.sharing.ways import grant_ids
 
 WATCH_SECONDS: Final = 0.5
+
+_Event = TypeVar("_Event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,21 @@ class WatchedGrants:
                 raise AccessRevokedError from None
             raise
 
+    async def guard(
+        self, scope: Scope, ways: Iterable[Way], events: AsyncGenerator[_Event]
+    ) -> AsyncGenerator[_Event]:
+        """The events for as long as every grant of the ways counts for the scope's principal.
+
+        Raises:
+            AccessRevokedError: When one of them has ended. What makes the events is cancelled then.
+        """
+        way = Way(tuple(grant for one in ways for grant in one.grants))
+        lost = asyncio.Event()
+        async with aclosing(events):
+            with self.register(scope, way, lost.set):
+                async for event in _until(lost, events):
+                    yield event
+
     async def check(self) -> int:
         """Cut what rests on a grant that has ended; how much that was.
 
@@ -97,3 +114,33 @@ class WatchedGrants:
             self._running.discard(one)
             one.cut()
         return len(still)
+
+
+async def _until(lost: asyncio.Event, events: AsyncGenerator[_Event]) -> AsyncGenerator[_Event]:
+    """The events until it is lost; also while the next one is waited for, which may take long."""
+    waiting = asyncio.ensure_future(lost.wait())
+    step: asyncio.Task[_Event] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(_next(events))
+            await asyncio.wait({step, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if lost.is_set():
+                raise AccessRevokedError
+            try:
+                event = step.result()
+            except StopAsyncIteration:
+                return
+            yield event
+    finally:
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        if step is not None:
+            step.cancel()
+            await asyncio.wait({step})
+            # Looked at, so that what it raised is not told as never retrieved.
+            if not step.cancelled():
+                step.exception()
+
+
+async def _next(events: AsyncGenerator[_Event]) -> _Event:
+    return await anext(events)

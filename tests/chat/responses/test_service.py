@@ -34,6 +34,7 @@ from undercroft.kit.ids import IdSource, parse_id
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.watching import WatchedGrants
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -65,7 +66,8 @@ async def responses(database: Database, tmp_path: Path) -> ResponseService:
     keys = KeyRing(await KeyFile.open(tmp_path / "provider.key"), IdSource())
     ledger = Ledger(database, IdSource(), SystemClock())
     registry = ModelRegistry([ScriptedProvider()], default_model="whole")
-    answers = Answerer(SearchService(database, keys, ledger, SilentEmbedder()), registry)
+    search = SearchService(database, keys, ledger, SilentEmbedder())
+    answers = Answerer(search, registry, WatchedGrants(database))
     return ResponseService(database, keys, ledger, answers, IdSource(), SystemClock())
 
 

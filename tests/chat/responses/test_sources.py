@@ -21,14 +21,18 @@ from undercroft.chat.responses.service import ResponseService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
+from undercroft.sharing.watching import WatchedGrants
 
 RENT = "The monthly rent is £1,250.00 and is due on the first day of each month."
 ASKED = "How much is the monthly rent?"
 ANSWER = ("The monthly rent ", "is £1,250.00.")
 
 
-def service(shelf: Shelf, model: ScriptedModel) -> ResponseService:
-    answers = Answerer(shelf.search, ModelRegistry([model], default_model=SCRIPTED))
+def service(
+    shelf: Shelf, model: ScriptedModel, watched: WatchedGrants | None = None
+) -> ResponseService:
+    registry = ModelRegistry([model], default_model=SCRIPTED)
+    answers = Answerer(shelf.search, registry, watched or WatchedGrants(shelf.database))
     return ResponseService(
         shelf.stepped, shelf.keys, shelf.ledger, answers, IdSource(), SystemClock()
     )

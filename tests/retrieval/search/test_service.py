@@ -163,7 +163,7 @@ async def test_another_users_collection_does_not_exist(
                 transaction, [collection_id], "clock", candidate_limit=100, limit=10
             )
             assert not await repository.list_passages(
-                transaction, [collection_id], list(range(1, 100))
+                transaction, SearchQuery([collection_id], "clock", 10), list(range(1, 100))
             )
 
 
@@ -172,7 +172,7 @@ async def test_a_document_that_goes_between_proposal_and_reading_is_not_released
 ) -> None:
     ann = await make_scope()
     collection_id, documents = await library.fill(ann, TEXTS)
-    repository = SearchRepository()
+    repository, query = SearchRepository(), SearchQuery([collection_id], "clock ferry", 10)
     async with library.database.transaction(ann) as transaction:
         proposed = await repository.search_lexical(
             transaction, [collection_id], "clock ferry", candidate_limit=100, limit=10
@@ -180,11 +180,11 @@ async def test_a_document_that_goes_between_proposal_and_reading_is_not_released
     assert len(proposed) == 2
     await library.collections.remove(ann, collection_id, documents["clock.txt"])
     async with library.database.transaction(ann) as transaction:
-        rows = await repository.list_passages(transaction, [collection_id], proposed)
+        rows = await repository.list_passages(transaction, query, proposed)
     assert [row["document_id"] for row in rows] == [documents["boat.txt"]]
     await library.documents.delete(ann, documents["boat.txt"])
     async with library.database.transaction(ann) as transaction:
-        assert not await repository.list_passages(transaction, [collection_id], proposed)
+        assert not await repository.list_passages(transaction, query, proposed)
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,49 @@ async def test_a_grant_that_ends_between_the_legs_and_the_reading_ends_it(
     await grants_of(shelf).revoke(ann, lent["clock.txt"].id)
     async with shelf.database.transaction(bob) as transaction:
         rows = await shelf.search._reader._repository.list_passages(
-            transaction, (papers,), proposals.chunk_ids
+            transaction, query, proposals.chunk_ids
         )
     assert documents["clock.txt"] not in {row["document_id"] for row in rows}
+
+
+async def everywhere(shelf: Shelf, scope: Member, text: str = ASKED) -> set[str]:
+    query = SearchQuery((), text, 10, is_everywhere=True)
+    return names((await shelf.search.search(scope, query)).passages)
+
+
+@pytest.mark.parametrize("listed", [2_000, 0], ids=["listed", "asked for one by one"])
+async def test_everything_is_what_is_ones_own_granted_or_in_a_collection_and_nothing_else(
+    shelf: Shelf, make_scope: MakeScope, monkeypatch: pytest.MonkeyPatch, listed: int
+) -> None:
+    monkeypatch.setattr("undercroft.retrieval.search.repository._LISTED_CONTENTS", listed)
+    ann = await make_scope()
+    bob, cem = await make_scope(ann.tenant_id), await make_scope(ann.tenant_id)
+    await shelf.fill(bob, {"own.txt": "The town clock is mine, said Bob."})
+    _, documents = await shelf.fill(ann, TEXTS)
+    papers, _ = await shelf.fill(cem, {"cems.txt": "The town clock strikes thirteen."})
+    assert await everywhere(shelf, bob) == {"own.txt"}
+    lent = await share(shelf, ann, ResourceKind.DOCUMENT, documents["clock.txt"], bob)
+    given = await share(shelf, cem, ResourceKind.COLLECTION, papers, bob)
+    assert await everywhere(shelf, bob) == {"own.txt", "clock.txt", "cems.txt"}
+    await grants_of(shelf).revoke(cem, given.id)
+    await grants_of(shelf).revoke(ann, lent.id)
+    assert await everywhere(shelf, bob) == {"own.txt"}
+
+
+async def test_a_document_that_is_shared_is_searched_by_itself(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    _, documents = await shelf.fill(ann, TEXTS)
+    clock = documents["clock.txt"]
+    query = SearchQuery((), ASKED, 10, document_ids=(clock,))
+    with pytest.raises(NotFoundError):
+        await shelf.search.search(bob, query)
+    lent = await share(shelf, ann, ResourceKind.DOCUMENT, clock, bob)
+    assert names((await shelf.search.search(bob, query)).passages) == {"clock.txt"}
+    await grants_of(shelf).revoke(ann, lent.id)
+    await share(shelf, ann, ResourceKind.DOCUMENT, clock, bob, Terms(frozenset({GrantAction.READ})))
+    with pytest.raises(UndercroftError) as refused:
+        await shelf.search.search(bob, query)
+    assert refused.value.code == "not_granted"

@@ -12,3 +12,15 @@ class SourceErasedError(UndercroftError):
             kind=ErrorKind.GONE,
             code="source_erased",
         )
+
+
+class NoProvenanceError(UndercroftError):
+    """An answer of which it was not recorded where it comes from."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Of this answer it is not on record where it comes from: it is older than that, or its search did not end. "
+            "Ask again.",
+            kind=ErrorKind.CONFLICT,
+            code="no_provenance",
+        )

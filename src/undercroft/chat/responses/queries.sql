@@ -3,13 +3,24 @@ INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_reso
 VALUES ($1, current_tenant(), current_principal(), 'in_progress', $2, $3);
 
 -- name: insert_response_passages :exec
--- Nothing for a response that was deleted meanwhile; the lock keeps one that is there until this commits.
+-- Nothing for a response that was deleted meanwhile; the lock keeps one that is there until this commits. The ids of a
+-- passage's grants and entries come as text: an array of arrays of unequal lengths is none.
 WITH response AS (
     SELECT id FROM responses WHERE id = $1 AND owner_id = current_principal() FOR KEY SHARE
 )
 
 INSERT INTO response_passages (
-    tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
+    tenant_id,
+    response_id,
+    number,
+    document_id,
+    document_version,
+    start_offset,
+    end_offset,
+    score,
+    grant_ids,
+    entry_ids,
+    sealed_statement
 )
 SELECT
     current_tenant(),
@@ -19,11 +30,51 @@ SELECT
     p.document_version,
     p.start_offset,
     p.end_offset,
-    p.score
+    p.score,
+    p.grant_ids::uuid[],
+    p.entry_ids::uuid[],
+    p.sealed_statement
 FROM response
-CROSS JOIN unnest($2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[], $7::real[]) AS p (
-    number, document_id, document_version, start_offset, end_offset, score
-);
+CROSS JOIN
+    unnest(
+        $2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[], $7::real[], $8::text[], $9::text[], $10::bytea[]
+    ) AS p (
+        number,
+        document_id,
+        document_version,
+        start_offset,
+        end_offset,
+        score,
+        grant_ids,
+        entry_ids,
+        sealed_statement
+    );
+
+-- name: set_answer_entry :exec
+UPDATE responses SET answer_entry_id = $2 WHERE id = $1 AND owner_id = current_principal();
+
+-- name: list_provenance :many
+-- What a response was made from, each with the ways in which the caller may read that now, and what opens the ledger's
+-- commitments to its document.
+SELECT
+    p.number,
+    p.entry_ids,
+    p.grant_ids,
+    p.sealed_statement,
+    p.document_id,
+    k.salt AS document_salt,
+    CASE
+        WHEN d.owner_id = current_principal() THEN '[[]]'::jsonb
+        WHEN d.current_version = p.document_version THEN
+            coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)
+            || coalesce(ways_to_document(d.id, 'read'), '[]'::jsonb)
+        ELSE '[]'::jsonb
+    END AS ways
+FROM response_passages AS p
+LEFT JOIN documents AS d ON p.document_id = d.id AND d.deleted_at IS NULL AND NOT d.is_sealed
+LEFT JOIN data_keys AS k ON d.data_key_id = k.id
+WHERE p.response_id = $1
+ORDER BY p.number;
 
 -- name: finish_response :exec
 -- Only from in_progress: a response that was deleted or finished meanwhile stays as it is. One whose source was erased
@@ -36,12 +87,26 @@ WHERE id = $1 AND owner_id = current_principal() AND status = 'in_progress';
 -- With every way in which the caller may read it, and for each document version that it was made from those in which they
 -- may read that: decided in the snapshot in which the response is read. Of versions older than the current one only the
 -- document's owner reads anything.
+WITH seen AS MATERIALIZED (
+    SELECT
+        r.id,
+        r.tenant_id,
+        r.owner_id,
+        r.sealed_resource,
+        r.answer_entry_id,
+        r.data_key_id,
+        CASE WHEN r.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(r.id, 'read') END AS ways
+    FROM responses AS r
+    WHERE r.id = $1
+)
+
 SELECT
     r.id,
     r.tenant_id,
     r.owner_id,
     r.sealed_resource,
-    reached.ways,
+    r.answer_entry_id,
+    r.ways,
     k.id AS key_id,
     k.wrapped_key,
     k.salt,
@@ -66,20 +131,41 @@ SELECT
         ) AS s
         LEFT JOIN documents AS d ON s.document_id = d.id AND d.deleted_at IS NULL AND NOT d.is_sealed
     ) AS source_ways
-FROM responses AS r
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN r.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(r.id, 'read') END AS ways
-) AS reached
+FROM seen AS r
 LEFT JOIN data_keys AS k ON r.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-WHERE r.id = $1 AND reached.ways IS NOT NULL;
+WHERE r.ways IS NOT NULL;
 
 -- name: list_shared_passages :many
 -- What a response was made from and is not the caller's, with the text that says in which section it stands; NULL where
 -- that is no more indexed.
+WITH source AS MATERIALIZED (
+    SELECT
+        p.number,
+        p.start_offset,
+        p.end_offset,
+        d.id,
+        d.current_version,
+        coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)
+        || coalesce(ways_to_document(d.id, 'read'), '[]'::jsonb) AS ways
+    FROM response_passages AS p
+    LEFT JOIN documents AS d
+        ON p.document_id = d.id AND p.document_version = d.current_version AND d.deleted_at IS NULL AND NOT d.is_sealed
+    WHERE
+        p.response_id = $1
+        AND NOT EXISTS (
+            SELECT FROM documents AS own
+            WHERE
+                own.id = p.document_id
+                AND own.owner_id = current_principal()
+                AND own.deleted_at IS NULL
+                AND NOT own.is_sealed
+        )
+)
+
 SELECT
-    p.number,
-    reached.ways,
+    s.number,
+    s.ways,
     ch.tenant_id,
     ch.blob_id,
     ch.ordinal,
@@ -92,33 +178,16 @@ SELECT
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key
-FROM response_passages AS p
-LEFT JOIN documents AS d
-    ON p.document_id = d.id AND p.document_version = d.current_version AND d.deleted_at IS NULL AND NOT d.is_sealed
-LEFT JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+FROM source AS s
+LEFT JOIN document_versions AS v ON s.id = v.document_id AND s.current_version = v.number
 LEFT JOIN chunks AS ch
     ON v.tenant_id = ch.tenant_id
     AND v.blob_id = ch.blob_id
-    AND p.start_offset = ch.start_offset
-    AND p.end_offset = ch.end_offset
+    AND s.start_offset = ch.start_offset
+    AND s.end_offset = ch.end_offset
 LEFT JOIN blobs AS b ON ch.blob_id = b.id
 LEFT JOIN data_keys AS k ON b.data_key_id = k.id
-LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-CROSS JOIN LATERAL (
-    SELECT
-        coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)
-        || coalesce(ways_to_document(d.id, 'read'), '[]'::jsonb) AS ways
-) AS reached
-WHERE
-    p.response_id = $1
-    AND NOT EXISTS (
-        SELECT FROM documents AS own
-        WHERE
-            own.id = p.document_id
-            AND own.owner_id = current_principal()
-            AND own.deleted_at IS NULL
-            AND NOT own.is_sealed
-    );
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id;
 
 -- name: find_response_owner :maybe
 -- Of any of the tenant's responses whose sources are not erased, to put on record who was refused it.

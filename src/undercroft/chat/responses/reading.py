@@ -43,7 +43,7 @@ class SourceCheck:
         sources = [read_ways(ways) for ways in row["source_ways"]]
         if not all(sources):
             return False
-        if all(any(map(_is_whole, ways)) for ways in sources):
+        if all(any(map(is_whole, ways)) for ways in sources):
             return True
         passages = await self._repository.list_shared_passages(transaction, row["id"])
         return all([await self._may_see(passage) for passage in passages])
@@ -51,7 +51,7 @@ class SourceCheck:
     async def _may_see(self, row: Record) -> bool:
         """Where it stands is not known of what is no more indexed, or does not open."""
         ways = read_ways(row["ways"])
-        if any(map(_is_whole, ways)):
+        if any(map(is_whole, ways)):
             return True
         if row["sealed_text"] is None:
             return False
@@ -64,7 +64,8 @@ class SourceCheck:
         return bool(ways_to_place(ways, place_of(passage, row["page_start"], row["page_end"])))
 
 
-def _is_whole(way: Way) -> bool:
+def is_whole(way: Way) -> bool:
+    """Whether it shows all of a document."""
     return all(grant.parts is None for grant in way.grants)
 
 

@@ -1,6 +1,6 @@
 """The responses' statements, one method each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -23,7 +23,11 @@ class ResponseRepository:
         await _QUERIES.execute(transaction, "insert_response", response_id, data_key_id, sealed)
 
     async def insert_passages(
-        self, transaction: Transaction, response_id: UUID, passages: Sequence[FoundPassage]
+        self,
+        transaction: Transaction,
+        response_id: UUID,
+        passages: Sequence[FoundPassage],
+        sealed_statements: Sequence[bytes],
     ) -> None:
         """Record what a response is made from, if it is still there; passages are numbered from 1 in their order."""
         await _QUERIES.execute(
@@ -36,7 +40,20 @@ class ResponseRepository:
             [passage.start for passage in passages],
             [passage.end for passage in passages],
             [passage.score for passage in passages],
+            [_array(grant.id for grant in passage.way.grants) for passage in passages],
+            [_array(passage.entry_ids) for passage in passages],
+            sealed_statements,
         )
+
+    async def set_answer_entry(
+        self, transaction: Transaction, response_id: UUID, entry_id: UUID
+    ) -> None:
+        """Record which entry of the ledger commits to what a response is made from, if it is still there."""
+        await _QUERIES.execute(transaction, "set_answer_entry", response_id, entry_id)
+
+    async def list_provenance(self, transaction: Transaction, response_id: UUID) -> list[Record]:
+        """What a response was made from, in order, with the principal's ways to it."""
+        return await _QUERIES.many(transaction, "list_provenance", response_id)
 
     async def finish_response(
         self, transaction: Transaction, response_id: UUID, status: str, sealed: bytes
@@ -63,3 +80,8 @@ class ResponseRepository:
     async def delete_response(self, transaction: Transaction, response_id: UUID) -> bool:
         """Delete a response; False when there is none."""
         return await _QUERIES.value(transaction, "delete_response", response_id) is not None
+
+
+def _array(ids: Iterable[UUID]) -> str:
+    """An array of ids as PostgreSQL writes it."""
+    return "{" + ",".join(map(str, ids)) + "}"

@@ -18,6 +18,7 @@ from undercroft.chat.responses.models import (
     ResponseRequest,
     WireObject,
 )
+from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.reading import (
     SourceCheck,
     no_response,
@@ -62,6 +63,7 @@ class ResponseService:
         self._ids = ids
         self._clock = clock
         self._sources = SourceCheck(keys)
+        self._recorder = AnswerRecorder(ledger)
         self._repository = ResponseRepository()
 
     async def stream(self, scope: Scope, request: ResponseRequest) -> AsyncGenerator[WireObject]:
@@ -125,7 +127,7 @@ class ResponseService:
             if row is None:
                 raise no_response(response_id)
             if row["owner_id"] != scope.principal_id:
-                raise NotGrantedError([])
+                raise NotGrantedError
             if not await self._repository.delete_response(transaction, response_id):
                 raise no_response(response_id)
             # A source was erased, and the salt with it: committed to under one that is nowhere kept.
@@ -167,8 +169,12 @@ class ResponseService:
                 await self._append(
                     transaction, scope, "response.create", events.response_id, key.salt
                 )
+                if request.question.search is None:
+                    await self._recorder.record(
+                        transaction, scope, key, events.response_id, request.question.model, ()
+                    )
         try:
-            async with aclosing(self._make(scope, request, events)) as made:
+            async with aclosing(self._make(scope, request, key, events)) as made:
                 async for event in made:
                     if event["type"] in TERMINAL_EVENTS:
                         await self._keep_end(scope, request, key, events)
@@ -185,7 +191,7 @@ class ResponseService:
             raise
 
     async def _make(
-        self, scope: Scope, request: ResponseRequest, events: ResponseEvents
+        self, scope: Scope, request: ResponseRequest, key: DataKey, events: ResponseEvents
     ) -> AsyncGenerator[WireObject]:
         searching = events.start_search() if request.question.search is not None else ()
         for event in chain(events.begin(), searching):
@@ -194,7 +200,7 @@ class ResponseService:
             async with aclosing(self._answers.answer(scope, request.question)) as answer:
                 async for step in answer:
                     if isinstance(step, Searched):
-                        await self._record(scope, request, events, step)
+                        await self._record(scope, request, key, events, step)
                     for event in self._events_of(events, step):
                         yield event
         except UndercroftError as error:
@@ -219,13 +225,23 @@ class ResponseService:
                 return list(events.complete(reason, usage, self._clock.now()))
 
     async def _record(
-        self, scope: Scope, request: ResponseRequest, events: ResponseEvents, searched: Searched
+        self,
+        scope: Scope,
+        request: ResponseRequest,
+        key: DataKey,
+        events: ResponseEvents,
+        searched: Searched,
     ) -> None:
         """Before a word of a passage is sent: a kept response can always be traced to its sources."""
         if request.store:
             async with self._database.transaction(scope) as transaction:
-                await self._repository.insert_passages(
-                    transaction, events.response_id, searched.found
+                await self._recorder.record(
+                    transaction,
+                    scope,
+                    key,
+                    events.response_id,
+                    request.question.model,
+                    searched.found,
                 )
 
     async def _keep_end(

@@ -107,7 +107,7 @@ async def list_audit(
         after=None if after is None else require_id(ENTRY_PREFIX, "entry", after, "after"),
         limit=limit + 1,
     )
-    return page_of([_render(entry) for entry in entries], limit)
+    return page_of([render_entry(entry) for entry in entries], limit)
 
 
 @router.get(
@@ -165,7 +165,7 @@ async def get_audit_entry(
         for opening in opened.openings
     }
     return {
-        **_render(opened.entry),
+        **render_entry(opened.entry),
         "canonical": opened.leaf.decode(),
         "openings": openings,
     }
@@ -206,10 +206,12 @@ def _filter(
     actor_id = OPERATOR_ID if actor == OPERATOR else parse_id(USER_PREFIX, actor or "")
     if actor is not None and actor_id is None:
         return None
-    return AuditFilter(resource, actor_id, action, since, until)
+    actions = None if action is None else frozenset({action})
+    return AuditFilter(resource, actor_id, actions, since, until)
 
 
-def _render(entry: AuditEntry) -> JsonObject:
+def render_entry(entry: AuditEntry) -> JsonObject:
+    """An entry as people read it."""
     entry_id = render_id(ENTRY_PREFIX, entry.id)
     return {
         "id": entry_id,
@@ -242,13 +244,13 @@ async def _no_pages() -> AsyncIterator[Sequence[AuditEntry]]:
 
 async def _write_lines(pages: AsyncIterator[Sequence[AuditEntry]]) -> AsyncIterator[bytes]:
     async for page in pages:
-        yield "".join(f"{json.dumps(_render(entry))}\n" for entry in page).encode()
+        yield "".join(f"{json.dumps(render_entry(entry))}\n" for entry in page).encode()
 
 
 async def _write_csv(pages: AsyncIterator[Sequence[AuditEntry]]) -> AsyncIterator[bytes]:
     yield _csv_rows([_FIELDS])
     async for page in pages:
-        rendered = (_render(entry) for entry in page)
+        rendered = (render_entry(entry) for entry in page)
         yield _csv_rows([[_cell(row[field]) for field in _FIELDS] for row in rendered])
 
 

@@ -36,6 +36,7 @@ class Fault(StrEnum):
     MALFORMED_PROOF = "malformed_proof"
     NOT_INCLUDED = "not_included"
     MALFORMED_RECEIPT = "malformed_receipt"
+    MALFORMED_PROVENANCE = "malformed_provenance"
     MALFORMED_ARCHIVE = "malformed_archive"
     MALFORMED_MANIFEST = "malformed_manifest"
     UNLISTED_FILE = "unlisted_file"

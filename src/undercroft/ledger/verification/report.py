@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
+from undercroft.ledger.verification.answers import ProvedAnswer
 from undercroft.ledger.verification.consents import ConsentReceipt
 from undercroft.ledger.verification.findings import Fault, Problem, Span, quote
 from undercroft.ledger.verification.notes import Checkpoint
@@ -26,6 +27,9 @@ ONE_ENTRY: Final = "anything about the other entries of the log: this is the pro
 
 WITHOUT_CONTENT: Final = (
     "that a file you have is another one: give it with --content, or compare its SHA-256 yourself"
+)
+ONE_ANSWER: Final = (
+    "that the model was told more than these passages: the text of the answer is not proved"
 )
 ONE_RECEIPT: Final = "what became of the document since: this is the receipt of one version, not the proof of its entry"
 ONE_CONSENT: Final = (
@@ -52,7 +56,7 @@ class Report:
     """The result of a verification.
 
     Attributes:
-        kind: What was verified: ``log``, ``bundle``, ``proof``, ``receipt`` or ``consent_receipt``.
+        kind: What was verified: ``log``, ``bundle``, ``proof``, ``receipt``, ``consent_receipt`` or ``provenance``.
         checkpoint: The one verified against; None when it cannot be read.
         signed_by: The key that signed it; None when no known one did.
         earlier: The earlier checkpoint, when it was given and is good.
@@ -61,6 +65,7 @@ class Report:
         proved: How many single entries have a good proof.
         cannot_exclude: What may be wrong all the same.
         receipt: What was signed, when it is a receipt that can be read.
+        answer: What was proved of an answer.
     """
 
     kind: str
@@ -72,6 +77,7 @@ class Report:
     proved: int
     cannot_exclude: tuple[str, ...]
     receipt: Receipt | ConsentReceipt | None = None
+    answer: ProvedAnswer | None = None
 
     @property
     def good(self) -> bool:
@@ -107,6 +113,7 @@ class Report:
                 "proved": self.proved,
                 "cannot_exclude": list(self.cannot_exclude),
                 "receipt": _fields(self.receipt),
+                "answer": _answer(self.answer),
             },
             indent=2,
         )
@@ -147,6 +154,17 @@ class Report:
             )
             lines.append(f"Receipt, {by}:")
             lines += [f"  {name} {value}" for name, value in (_fields(self.receipt) or {}).items()]
+        if self.answer is not None:
+            shown = len(self.answer.opened)
+            lines.append(
+                f"Answer {self.answer.response} of {quote(self.answer.model)}, made from "
+                f"{self.answer.passages} passages; {shown} of them are shown:"
+            )
+            lines += [
+                f"  {said['number']}: {said['document']}, version {said['version']}, characters "
+                f"{said['start']} to {said['end']}, under {said['grants'] or 'no grant'}"
+                for said in self.answer.opened
+            ]
         if self.proved:
             lines.append(f"Single entries proved: {self.proved}.")
         if self.earlier is not None and self.good and self.earlier.compared:
@@ -179,6 +197,17 @@ def _fields(receipt: Receipt | ConsentReceipt | None) -> dict[str, str | int] | 
         "sha256": receipt.sha256,
         "time": receipt.time,
         "entry": receipt.entry,
+    }
+
+
+def _answer(answer: ProvedAnswer | None) -> dict[str, Any] | None:
+    if answer is None:
+        return None
+    return {
+        "response": answer.response,
+        "model": answer.model,
+        "passages": answer.passages,
+        "opened": [dict(said) for said in answer.opened],
     }
 
 

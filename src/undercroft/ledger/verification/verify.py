@@ -1,8 +1,14 @@
-"""Verifies what is at a path: a mirrored log, a bundle, one proof, or a receipt."""
+"""Verifies what is at a path: a mirrored log, a bundle, one proof, a receipt or where one answer comes from."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from undercroft.ledger.verification.answers import (
+    MAX_ANSWER,
+    START,
+    ProvedAnswer,
+    check_answer,
+)
 from undercroft.ledger.verification.bundles import (
     LOG_FOLDER,
     MANIFEST,
@@ -53,6 +59,7 @@ from undercroft.ledger.verification.receipts import (
 )
 from undercroft.ledger.verification.report import (
     BEFORE,
+    ONE_ANSWER,
     ONE_CONSENT,
     ONE_ENTRY,
     ONE_RECEIPT,
@@ -78,7 +85,7 @@ def verify_path(
     entry: Path | None = None,
     content: Path | None = None,
 ) -> Report:
-    """Verify a log's mirror (a folder), a bundle (a folder or a tar archive), a proof or a receipt.
+    """Verify a log's mirror (a folder), a bundle (a folder or a tar archive), a proof, a receipt or a provenance.
 
     Args:
         path: What to verify.
@@ -94,10 +101,10 @@ def verify_path(
     if len({key.name for key in keys}) != 1:
         raise VerificationUsageError("the keys are of different logs: give those of one")
     start = b"" if path.is_dir() else _read_start(path)
-    if start in {RECEIPT_HEADER, CONSENT_START}:
+    if start in {RECEIPT_HEADER, CONSENT_START, START}:
         if entry is not None or since is not None:
             raise VerificationUsageError(
-                f"{path} is a receipt: --entry and --since have no meaning for it"
+                f"{path} is a receipt or a provenance: --entry and --since have no meaning for it"
             )
         if start == RECEIPT_HEADER:
             return _verify_receipt(path, keys, content)
@@ -105,9 +112,11 @@ def verify_path(
         raise VerificationUsageError(
             f"{path} is not the receipt of a document, so --content has no meaning for it"
         )
+    if start == CONSENT_START:
+        return _verify_consent_receipt(path, keys)
     return (
-        _verify_consent_receipt(path, keys)
-        if start == CONSENT_START
+        _verify_answer(path, keys)
+        if start == START
         else _verify_log(path, start, keys, since, entry)
     )
 
@@ -142,7 +151,7 @@ def _read_start(path: Path) -> bytes:
             start = file.read(max(len(HEADER), len(RECEIPT_HEADER)))
     except VerificationError as error:
         raise VerificationUsageError(str(error)) from None
-    known = (mark for mark in (RECEIPT_HEADER, CONSENT_START) if start.startswith(mark))
+    known = (mark for mark in (RECEIPT_HEADER, CONSENT_START, START) if start.startswith(mark))
     return next(known, start)
 
 
@@ -189,6 +198,26 @@ def _verify_consent_receipt(path: Path, keys: Sequence[VerifierKey]) -> Report:
         proved=0,
         cannot_exclude=(ONE_CONSENT,),
         receipt=receipt,
+    )
+
+
+def _verify_answer(path: Path, keys: Sequence[VerifierKey]) -> Report:
+    findings = Findings()
+    answer: ProvedAnswer | None = None
+    try:
+        answer = check_answer(read_file(path, MAX_ANSWER, str(path)), keys)
+    except VerificationError as error:
+        findings.take(error.problem)
+    return Report(
+        kind="provenance",
+        checkpoint=None if answer is None else answer.checkpoint,
+        signed_by=None if answer is None else str(answer.signed_by),
+        earlier=None,
+        problems=tuple(findings.problems),
+        counts=findings.counts,
+        proved=0 if answer is None else answer.entries,
+        cannot_exclude=(WITHOUT_EARLIER, ONE_ANSWER, OTHERS, BEFORE),
+        answer=answer,
     )
 
 

@@ -21,7 +21,7 @@ class Leg(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """A question to one or more collections.
+    """A question to collections and single documents.
 
     Attributes:
         text: In a person's words.
@@ -29,6 +29,8 @@ class SearchQuery:
         legs: Which legs propose; all of them unless something is measured.
         model_use: What a model is going to do with the passages; nothing where only a person sees them. What may not be
             used so is not found, and what is found counts as one use of the grants that it rests on.
+        document_ids: Documents that are searched whether they are in one of the collections or not.
+        is_everywhere: Whether all is searched that the principal may search, whatever else is named.
     """
 
     collection_ids: Sequence[UUID]
@@ -36,6 +38,8 @@ class SearchQuery:
     limit: int
     legs: frozenset[Leg] = frozenset(Leg)
     model_use: frozenset[ModelUse] = frozenset()
+    document_ids: Sequence[UUID] = ()
+    is_everywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

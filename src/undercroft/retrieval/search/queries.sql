@@ -1,22 +1,45 @@
 -- name: search_lexical :many
-SELECT chunk_id, score FROM search_lexical($1::uuid[], $2, $3, $4);
+SELECT chunk_id, score FROM search_lexical($1::uuid[], $2::uuid[], $3, $4, $5, $6, $7);
 
 -- name: search_vector :many
-SELECT chunk_id, score FROM search_vector($1::uuid[], $2, $3::text::halfvec, $4, $5);
+SELECT chunk_id, score FROM search_vector($1::uuid[], $2::uuid[], $3, $4, $5::text::halfvec, $6, $7, $8);
 
 -- name: list_collections :many
 -- Those of the collections that the caller may see, and by which ways search; NULL where they only may read what is in it.
+WITH seen AS MATERIALIZED (
+    SELECT
+        c.id,
+        c.owner_id,
+        c.data_key_id,
+        CASE WHEN c.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(c.id, 'search') END AS ways
+    FROM collections AS c
+    WHERE c.id = ANY($1::uuid[])
+)
+
 SELECT
-    c.id,
-    c.owner_id,
+    s.id,
+    s.owner_id,
     k.salt,
-    reached.ways
-FROM collections AS c
-INNER JOIN data_keys AS k ON c.data_key_id = k.id
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN c.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(c.id, 'search') END AS ways
-) AS reached
-WHERE c.id = ANY($1::uuid[]) AND (reached.ways IS NOT NULL OR ways_to(c.id, 'read') IS NOT NULL);
+    s.ways
+FROM seen AS s
+INNER JOIN data_keys AS k ON s.data_key_id = k.id
+WHERE s.ways IS NOT NULL OR ways_to(s.id, 'read') IS NOT NULL;
+
+-- name: list_documents :many
+-- Those of the documents that the caller may see, and by which ways search; NULL where they may only read them.
+WITH seen AS MATERIALIZED (
+    SELECT
+        d.id,
+        CASE WHEN d.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to_document(d.id, 'search') END AS ways
+    FROM documents AS d
+    WHERE d.id = ANY($1::uuid[]) AND d.deleted_at IS NULL
+)
+
+SELECT
+    s.id,
+    s.ways
+FROM seen AS s
+WHERE s.ways IS NOT NULL OR ways_to_document(s.id, 'read') IS NOT NULL;
 
 -- name: list_partly_shared :many
 -- Of the proposed passages those of which some are shared and some are not. It decides no access: it is for the ranks,
@@ -84,14 +107,26 @@ WITH opened AS MATERIALIZED (
         d.current_version,
         d.data_key_id,
         v.blob_id,
-        m.attributes
+        coalesce(m.attributes, '{}'::jsonb) AS attributes
     FROM chunks AS hc
     INNER JOIN document_versions AS v ON hc.tenant_id = v.tenant_id AND hc.blob_id = v.blob_id
     INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
-    INNER JOIN collection_documents AS m ON d.id = m.document_id
-    INNER JOIN opened AS o ON m.collection_id = o.id
-    WHERE hc.id = ANY($2::bigint[]) AND d.deleted_at IS NULL AND NOT d.is_sealed
-    ORDER BY d.id, m.collection_id
+    -- Asked for each document, however many a collection has.
+    LEFT JOIN LATERAL (
+        SELECT
+            cd.collection_id,
+            cd.attributes
+        FROM collection_documents AS cd
+        WHERE cd.document_id = d.id AND cd.collection_id IN (SELECT o.id FROM opened AS o)
+        ORDER BY cd.collection_id
+        LIMIT 1
+    ) AS m ON true
+    WHERE
+        hc.id = ANY($2::bigint[])
+        AND d.deleted_at IS NULL
+        AND NOT d.is_sealed
+        AND (m.collection_id IS NOT NULL OR d.id = ANY($3::uuid[]) OR $4)
+    ORDER BY d.id
 ), reached AS MATERIALIZED (
     SELECT
         h.id,

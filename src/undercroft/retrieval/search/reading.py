@@ -127,7 +127,7 @@ class PassageReader:
         start, size = 0, query.limit
         while start < len(candidates) and len(found) < query.limit:
             rows = await self._repository.list_passages(
-                transaction, query.collection_ids, candidates[start : start + size]
+                transaction, query, candidates[start : start + size]
             )
             for row in rows:
                 chunk_id = row["chunk_id"]

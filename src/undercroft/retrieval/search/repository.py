@@ -11,8 +11,11 @@ from asyncpg import Record
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.retrieval.halfvec import render_vector
+from undercroft.retrieval.search.models import SearchQuery
 
 _QUERIES: Final = load_queries("undercroft.retrieval.search")
+_LISTED_CONTENTS: Final = 2_000
+"""Up to how many contents are listed when all is searched; beyond that each candidate is asked for."""
 
 
 class SearchRepository:
@@ -26,10 +29,20 @@ class SearchRepository:
         *,
         candidate_limit: int,
         limit: int,
+        document_ids: Sequence[UUID] = (),
+        is_everywhere: bool = False,
     ) -> list[int]:
         """Chunks with any word of ``text``, best BM25 first."""
         rows = await _QUERIES.many(
-            transaction, "search_lexical", collection_ids, text, candidate_limit, limit
+            transaction,
+            "search_lexical",
+            collection_ids,
+            document_ids,
+            is_everywhere,
+            text,
+            candidate_limit,
+            _LISTED_CONTENTS,
+            limit,
         )
         return [row["chunk_id"] for row in rows]
 
@@ -42,15 +55,20 @@ class SearchRepository:
         *,
         exact_limit: int,
         limit: int,
+        document_ids: Sequence[UUID] = (),
+        is_everywhere: bool = False,
     ) -> dict[int, float]:
         """Chunks near ``vector``, nearest first, with their cosine similarity; none for an unregistered model."""
         rows = await _QUERIES.many(
             transaction,
             "search_vector",
             collection_ids,
+            document_ids,
+            is_everywhere,
             model_name,
             render_vector(vector),
             exact_limit,
+            _LISTED_CONTENTS,
             limit,
         )
         # With HNSW's relaxed order rows may come slightly out of order.
@@ -63,6 +81,12 @@ class SearchRepository:
         """Those of the collections that the principal may see, with the ways by which they may be searched."""
         return await _QUERIES.many(transaction, "list_collections", collection_ids)
 
+    async def list_documents(
+        self, transaction: Transaction, document_ids: Sequence[UUID]
+    ) -> list[Record]:
+        """Those of the documents that the principal may see, with the ways by which they may be searched."""
+        return await _QUERIES.many(transaction, "list_documents", document_ids)
+
     async def list_partly_shared(
         self, transaction: Transaction, chunk_ids: Sequence[int]
     ) -> list[Record]:
@@ -70,7 +94,14 @@ class SearchRepository:
         return await _QUERIES.many(transaction, "list_partly_shared", chunk_ids)
 
     async def list_passages(
-        self, transaction: Transaction, collection_ids: Sequence[UUID], chunk_ids: Sequence[int]
+        self, transaction: Transaction, query: SearchQuery, chunk_ids: Sequence[int]
     ) -> list[Record]:
-        """The chunks that the principal may search through the collections, in the order of ``chunk_ids``."""
-        return await _QUERIES.many(transaction, "list_passages", collection_ids, chunk_ids)
+        """The chunks that the principal may search where the query says, in the order of ``chunk_ids``."""
+        return await _QUERIES.many(
+            transaction,
+            "list_passages",
+            query.collection_ids,
+            chunk_ids,
+            query.document_ids,
+            query.is_everywhere,
+        )

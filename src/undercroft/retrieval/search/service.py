@@ -26,6 +26,7 @@ from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.models import GrantAction
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.recording import acts_under
+from undercroft.vault.access import no_document
 from undercroft.vault.keys.service import KeyRing
 
 _CANDIDATES: Final = 300
@@ -67,7 +68,7 @@ class SearchService:
         When the embedder cannot answer, the lexical leg answers alone and the result says so.
 
         Raises:
-            NotFoundError: When the principal may see no such collection.
+            NotFoundError: When the principal may see no such collection or document.
             NotGrantedError: When they may see it and not search it.
             GrantEndedError: When another had the last use of a grant that a model's passages rest on.
             UnavailableError: When no leg could be asked.
@@ -76,15 +77,29 @@ class SearchService:
         is_degraded = proposals.similarities is None
         if is_degraded and Leg.LEXICAL not in query.legs:
             raise UnavailableError("The embedding model does not answer; try again.")
-        async with self._refusing(scope, query.collection_ids) as transaction:
+        refusing = self._refusing(scope, query.collection_ids, query.document_ids)
+        async with refusing as transaction:
             searched = await self._require_collections(transaction, scope, query.collection_ids)
+            await self._require_documents(transaction, query.document_ids)
             passages = await self._reader.release(transaction, scope, query, proposals, searched)
         return SearchResult(passages, frozenset({Leg.VECTOR}) if is_degraded else frozenset())
 
     def _refusing(
-        self, scope: Scope, collection_ids: Sequence[UUID]
+        self, scope: Scope, collection_ids: Sequence[UUID], document_ids: Sequence[UUID] = ()
     ) -> AbstractAsyncContextManager[Transaction]:
-        return self._journal.refusing(scope, "collection.search", collection_ids)
+        action = "collection.search" if collection_ids else "document.search"
+        return self._journal.refusing(scope, action, collection_ids, document_ids)
+
+    async def _require_documents(
+        self, transaction: Transaction, document_ids: Sequence[UUID]
+    ) -> None:
+        rows = await self._repository.list_documents(transaction, document_ids)
+        ways = {row["id"]: row["ways"] for row in rows}
+        for document_id in document_ids:
+            if document_id not in ways:
+                raise no_document(document_id)
+            if ways[document_id] is None:
+                raise NotGrantedError("search")
 
     async def _require_collections(
         self, transaction: Transaction, scope: Scope, collection_ids: Sequence[UUID]
@@ -100,7 +115,7 @@ class SearchService:
             row = found[collection_id]
             ways = read_ways(row["ways"])
             if not ways:
-                raise NotGrantedError([GrantAction.SEARCH])
+                raise NotGrantedError(GrantAction.SEARCH)
             subject = Subject(reference, row["salt"])
             acts += acts_under(
                 scope, "collection.search", subject, row["owner_id"], choose_way(ways)
@@ -128,6 +143,8 @@ class SearchService:
                 query.text,
                 candidate_limit=_LEXICAL_BOUND,
                 limit=_CANDIDATES,
+                document_ids=query.document_ids,
+                is_everywhere=query.is_everywhere,
             )
 
     async def _search_vector(self, scope: Scope, query: SearchQuery) -> dict[int, float] | None:
@@ -148,4 +165,6 @@ class SearchService:
                 vectors[0],
                 exact_limit=_EXACT_LIMIT,
                 limit=_CANDIDATES,
+                document_ids=query.document_ids,
+                is_everywhere=query.is_everywhere,
             )

@@ -217,6 +217,10 @@ class DueConsent:
     principal_id: UUID
 
     @property
+    def actor_id(self) -> None:
+        """None: nobody acts for anybody."""
+
+    @property
     def purpose(self) -> None:
         """None: nothing is read under a grant."""
 
@@ -228,6 +232,10 @@ class DueErasure:
     tenant_id: UUID
     resource: Resource
     principal_id: UUID
+
+    @property
+    def actor_id(self) -> None:
+        """None: nobody acts for anybody."""
 
     @property
     def purpose(self) -> None:

@@ -1,0 +1,79 @@
+"""What is answered to a search over everything, and to who asks where an answer comes from."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from undercroft.http.objects import Opening, Shown
+
+
+class SearchResult(Shown):
+    """A passage that was found."""
+
+    document: str
+    version: int
+    filename: str
+    text: str
+    score: Annotated[float, Field(description="In (0, 1], made of ranks alone.")]
+    start: int
+    end: int
+    page: int | None
+    page_end: int | None
+    headings: list[str]
+    grants: Annotated[list[str], Field(description="Under which it is shown; none for one's own.")]
+
+
+class SearchResults(Shown):
+    """Passages, best first."""
+
+    object: Literal["search.results"]
+    data: list[SearchResult]
+    degraded: Annotated[list[str], Field(description="Legs that could not be asked.")]
+
+
+class PassageStatement(Shown):
+    """What the ledger commits to of a passage."""
+
+    document: str
+    version: int
+    start: Annotated[int, Field(description="Of its first character in the extracted text.")]
+    end: int
+    number: int
+    score: str
+    grants: Annotated[str, Field(description="Those it was released under, or nothing.")]
+    text_sha256: str
+
+
+class PassageOpening(Shown):
+    """What opens a passage's commitment: SHA-256(salt || statement as RFC 8785 spells it)."""
+
+    salt: str
+    statement: PassageStatement
+
+
+class ProvenancePassage(Shown):
+    """A passage that an answer was made from."""
+
+    number: int
+    commitment: str
+    opening: PassageOpening | None
+
+
+class ProvedEntry(Shown):
+    """An entry of the ledger with its proof."""
+
+    id: str
+    action: str
+    canonical: str
+    openings: dict[str, Opening]
+    proof: Annotated[str, Field(description="As tlog-proof@v1.")]
+
+
+class ProvenanceObject(Shown):
+    """Where an answer comes from, as `undercroft verify` takes it."""
+
+    format: Literal["undercroft-provenance@v1"]
+    response: str
+    model: str
+    passages: list[ProvenancePassage]
+    entries: list[ProvedEntry]

@@ -1,0 +1,73 @@
+"""Search over all that the caller may search, or over some of it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from undercroft.http.callers import Searcher
+from undercroft.http.deps import NativeRoute, ServicesDependency
+from undercroft.http.document_views import require_document_id
+from undercroft.http.openai.contract import errors
+from undercroft.http.openai.vector_stores import require_collection_id
+from undercroft.http.provenance_views import SearchResults
+from undercroft.http.wire import JsonObject, RequestBody
+from undercroft.kit.errors import InvalidRequestError
+from undercroft.kit.ids import render_id
+from undercroft.ledger.leaves import grant_reference
+from undercroft.retrieval.search.models import FoundPassage, SearchQuery
+from undercroft.vault.models import DOCUMENT_PREFIX
+
+router = APIRouter(tags=["search"], route_class=NativeRoute)
+
+
+class Search(RequestBody):
+    """What is searched, and where."""
+
+    query: Annotated[str, Field(min_length=1, max_length=4096)]
+    collections: Annotated[list[str], Field(max_length=20)] | None = None
+    documents: Annotated[list[str], Field(max_length=100)] | None = None
+    limit: Annotated[int, Field(ge=1, le=50)] = 10
+
+
+@router.post(
+    "/v1/search", summary="Search", response_model=SearchResults, responses=errors(403, 404, 410)
+)
+async def search(body: Search, caller: Searcher, services: ServicesDependency) -> dict[str, Any]:
+    """The best passages of these collections and documents; with neither, of all that the caller may search.
+
+    Scores are made of ranks alone, among what the caller may see.
+    """
+    if not body.query.strip():
+        raise InvalidRequestError("The query is empty.", param="query")
+    collections = [require_collection_id(text) for text in body.collections or ()]
+    documents = [require_document_id(text) for text in body.documents or ()]
+    query = SearchQuery(
+        tuple(dict.fromkeys(collections)),
+        body.query,
+        body.limit,
+        document_ids=tuple(dict.fromkeys(documents)),
+        is_everywhere=body.collections is None and body.documents is None,
+    )
+    result = await services.search.search(caller, query)
+    return {
+        "object": "search.results",
+        "data": [_render(passage) for passage in result.passages],
+        "degraded": sorted(result.degraded),
+    }
+
+
+def _render(passage: FoundPassage) -> JsonObject:
+    return {
+        "document": render_id(DOCUMENT_PREFIX, passage.document_id),
+        "version": passage.document_version,
+        "filename": passage.filename,
+        "text": passage.text,
+        "score": passage.score,
+        "start": passage.start,
+        "end": passage.end,
+        "page": passage.page_start,
+        "page_end": passage.page_end,
+        "headings": list(passage.headings),
+        "grants": [grant_reference(grant.id) for grant in passage.way.grants],
+    }

@@ -1,0 +1,81 @@
+"""What a search must not tell of what its asker may not see: by scores, by places, by errors, by what is missing."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.conftest import MakeScope
+from tests.retrieval.search.test_shared import (
+    ANSWERING,
+    ASKED,
+    SEARCH,
+    TEXTS,
+    add_under,
+    find,
+    share,
+)
+from tests.shelf import Shelf
+from undercroft.kit.errors import UndercroftError
+from undercroft.kit.ids import IdSource
+from undercroft.retrieval.search.models import SearchQuery
+from undercroft.sharing.models import ModelUse, ResourceKind
+
+
+async def test_what_others_keep_does_not_show_in_scores(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    """Term statistics are the tenant's; scores are made of ranks."""
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    mine, _ = await shelf.fill(bob, TEXTS)
+    before = await find(shelf, bob, mine)
+    await shelf.fill(ann, {f"{n}.txt": f"Clock {n}: the town repaired a clock." for n in range(9)})
+    after = await find(shelf, bob, mine)
+    assert [(each.chunk_id, each.score) for each in after] == [
+        (each.chunk_id, each.score) for each in before
+    ]
+    query = SearchQuery((), ASKED, 10, is_everywhere=True)
+    everything = (await shelf.search.search(bob, query)).passages
+    assert [(each.chunk_id, each.score) for each in everything] == [
+        (each.chunk_id, each.score) for each in before
+    ]
+
+
+async def test_what_is_not_there_and_what_is_anothers_are_refused_in_the_same_words(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    collection, documents = await shelf.fill(ann, {"clock.txt": TEXTS["clock.txt"]})
+    missing, document = IdSource().new(), documents["clock.txt"]
+
+    async def refusal(query: SearchQuery) -> tuple[object, ...]:
+        with pytest.raises(UndercroftError) as refused:
+            await shelf.search.search(bob, query)
+        error = refused.value
+        words = error.message
+        for each in (missing, document, collection):
+            words = words.replace(each.hex, "ID")
+        return error.kind, error.code, error.param, words
+
+    assert await refusal(SearchQuery((missing,), ASKED, 5)) == await refusal(
+        SearchQuery((collection,), ASKED, 5)
+    )
+    absent = SearchQuery((), ASKED, 5, document_ids=(missing,))
+    assert await refusal(absent) == await refusal(replace(absent, document_ids=(document,)))
+
+
+async def test_what_a_model_may_not_see_takes_no_place_in_an_answer(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    _, documents = await shelf.fill(ann, TEXTS)
+    papers = (await shelf.collections.create(bob, "papers", {})).id
+    for name, model_use in (("clock.txt", frozenset[ModelUse]()), ("boat.txt", None)):
+        terms = replace(SEARCH, model_use=model_use)
+        lent = await share(shelf, ann, ResourceKind.DOCUMENT, documents[name], bob, terms)
+        await add_under(shelf, bob, papers, lent)
+    assert len(await find(shelf, bob, papers)) == 2
+    found = await find(shelf, bob, papers, limit=1, use=ANSWERING)
+    assert [passage.filename for passage in found] == ["boat.txt"]
