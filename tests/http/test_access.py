@@ -121,6 +121,7 @@ ROUTES: Final = {
     },
     Permission.RESPONSES_READ: {
         "GET /v1/responses/{response_id}",
+        "GET /v1/responses/{response_id}/provenance",
     },
     Permission.RESPONSES_WRITE: {
         "POST /v1/chat/completions",
@@ -209,6 +210,7 @@ ROUTES: Final = {
         "GET /v1/audit/export",
         "GET /v1/audit/{entry_id}",
         "GET /v1/audit/{entry_id}/proof",
+        "GET /v1/documents/{document_id}/uses",
     },
     Permission.LEDGER_READ: {
         "GET /ledger/{log}/tile/entries/{path:path}",

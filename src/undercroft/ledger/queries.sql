@@ -155,7 +155,7 @@ UNION ALL
     WHERE tenant_id = $1 AND on_behalf_of = $10 AND actor_id <> $10
       AND owner_id IS DISTINCT FROM $10 AND outcome = 'allowed'
       AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
-      AND ($4::text IS NULL OR action = $4)
+      AND ($4::text[] IS NULL OR action = ANY($4))
       AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
       AND ($7::timestamptz IS NULL OR (occurred_at, position) < ($7, $8::bigint))
     ORDER BY occurred_at DESC, position DESC
