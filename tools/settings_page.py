@@ -71,6 +71,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "smtp_username",
         "smtp_password",
     ),
+    "Webhooks": ("egress_private_networks", "egress_allow_http", "egress_hosts"),
     "Limits": (
         "max_upload_bytes",
         "document_retention_days",
@@ -210,6 +211,7 @@ def _kind(kind: Any) -> str:  # noqa: ANN401 - as above
         str: "text",
         int: "whole number",
         float: "number",
+        bool: "`true` or `false`",
         Path: "folder",
         SecretStr: "secret",
         AnyHttpUrl: "`http` or `https` URL",

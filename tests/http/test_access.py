@@ -142,6 +142,9 @@ ROUTES: Final = {
     Permission.ADMINISTER: {
         "PUT /v1/documents/{document_id}/legal-hold",
         "DELETE /v1/documents/{document_id}/legal-hold",
+        "POST /v1/issuers",
+        "GET /v1/issuers",
+        "DELETE /v1/issuers/{issuer_id}",
     },
 }
 """What each route asks for. A new route has to be added here."""

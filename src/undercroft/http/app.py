@@ -30,6 +30,7 @@ from undercroft.http.routes import (
     document_uploads,
     documents,
     grants,
+    issuers,
     jobs,
     ledger,
     legal_holds,
@@ -51,6 +52,7 @@ from undercroft.vault.uploads.models import LARGEST_PART
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     operations.router,
+    issuers.router,
     jobs.router,
     ledger.router,
     ledger.public_router,

@@ -16,6 +16,7 @@ from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
 from undercroft.identity.errors import UnauthenticatedError
 from undercroft.identity.exchange.service import ExchangeService
+from undercroft.identity.issuers.service import IssuerService
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.identity.tokens.service import TokenService
@@ -61,6 +62,7 @@ class Services:
     identity: IdentityService
     tokens: TokenService
     exchange: ExchangeService
+    issuers: IssuerService
     grants: GrantService
     access: AccessService
     intake: Intake

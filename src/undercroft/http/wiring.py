@@ -12,6 +12,8 @@ from undercroft.chat.responses.service import ResponseService
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.identity.exchange.service import ExchangeService
+from undercroft.identity.issuers.fetching import IssuerKeys
+from undercroft.identity.issuers.service import IssuerService
 from undercroft.identity.keys import ACCESS_TOKEN_PREFIX, API_KEY_PREFIX
 from undercroft.identity.service import IdentityService
 from undercroft.identity.tokens.kinds import AccessTokens, ApiKeys
@@ -21,7 +23,8 @@ from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database
-from undercroft.kit.egress import open_client
+from undercroft.kit.egress import open_client, open_guarded_client
+from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import describe_pending
 from undercroft.kit.settings import Settings
@@ -97,7 +100,11 @@ async def open_services(
         log_keys = LogKeys(database, provider, settings.ledger_origin)
         sequencer = await _run_sequencer(stack, settings, database_url, provider, clock, ids)
         ledger = Ledger(database, ids, clock, sequencer.wake)
-        identity = IdentityService(database, ledger, ids, clock)
+        outgoing = await stack.enter_async_context(open_guarded_client(EgressPolicy.of(settings)))
+        issuer_keys = IssuerKeys(outgoing, clock)
+        stack.push_async_callback(issuer_keys.close)
+        issuers = IssuerService(database, ledger, issuer_keys, ids, clock)
+        identity = IdentityService(database, ledger, ids, clock, outside=issuers)
         kinds = {ACCESS_TOKEN_PREFIX: AccessTokens(), API_KEY_PREFIX: ApiKeys()}
         tokens = TokenService(database, ledger, kinds)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
@@ -149,6 +156,7 @@ async def open_services(
             clock=clock,
             identity=identity,
             tokens=tokens,
+            issuers=issuers,
             exchange=ExchangeService(database, ledger, tokens, ids),
             grants=GrantService(database, ledger, ids, identity),
             access=AccessService(database, ledger),

@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 
 from undercroft.kit.crypto.providers.kms_key import check_arn, check_arns, check_endpoint
+from undercroft.kit.egress_policy import EgressSettings
 from undercroft.kit.mail.settings import MailSettings
 
 MEBIBYTE: Final = 1024 * 1024
@@ -74,7 +75,7 @@ _BUCKET_URL: Final = re.compile(
 _CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
-class Settings(MailSettings):
+class Settings(MailSettings, EgressSettings):
     """The service's settings. ``docs/settings.md`` is generated from these fields and held to them by a test."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
