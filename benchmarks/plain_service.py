@@ -3,7 +3,7 @@
 The floor of ``bench_records.py``: the same route, framework, access check, pool and row-level security.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,8 +15,9 @@ from undercroft import cli
 from undercroft.commands import serve
 from undercroft.http.app import create_application
 from undercroft.http.health import ReadinessCheck
+from undercroft.kit.batches import Batches
 from undercroft.kit.database import Database, Scope
-from undercroft.kit.errors import NotFoundError
+from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.kit.settings import Settings
 from undercroft.vault.records.models import Record
 from undercroft.vault.records.service import RecordService
@@ -33,7 +34,11 @@ ALTER TABLE plain_records FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON plain_records TO undercroft_app USING (tenant_id = (SELECT current_tenant()));
 GRANT SELECT ON plain_records TO undercroft_app;
 """
-_READ = "SELECT id, owner_id, data, created_at FROM plain_records WHERE id = $1 AND owner_id = current_principal()"
+_READ = """
+SELECT id, owner_id, data, created_at FROM plain_records WHERE id = ANY($1::uuid[]) AND owner_id = current_principal()
+"""
+
+_LARGEST_BATCH = 16
 
 
 class PlainRecords(RecordService):
@@ -41,17 +46,25 @@ class PlainRecords(RecordService):
 
     def __init__(self, database: Database) -> None:
         self._plain = database
+        self._batches: Batches[Scope, UUID, Record] = Batches(self._read_batch, _LARGEST_BATCH)
 
     async def get(self, scope: Scope, record_id: UUID, version: int | None = None) -> Record:
         del version  # it has one
+        return await self._batches.ask(scope, record_id)
+
+    async def _read_batch(
+        self, scope: Scope, wanted: Sequence[UUID]
+    ) -> list[Record | UndercroftError]:
         async with self._plain.transaction(scope) as transaction:
-            row = await transaction.fetchrow(_READ, record_id)
-        if row is None:
-            raise NotFoundError("record", str(record_id))
-        return Record(
-            *(row["id"], row["owner_id"], row["id"], 1, 1, 1, row["data"]),
-            *(row["created_at"], row["created_at"], {}),
-        )
+            rows = await transaction.fetch(_READ, wanted)
+        found = {
+            row["id"]: Record(
+                *(row["id"], row["owner_id"], row["id"], 1, 1, 1, row["data"]),
+                *(row["created_at"], row["created_at"], {}),
+            )
+            for row in rows
+        }
+        return [found.get(key) or NotFoundError("record", str(key)) for key in wanted]
 
 
 def create_plain_application(

@@ -44,6 +44,7 @@ SECURITY_DEFINERS: Final = {
     "forget_ended_sessions": "rows of no use any more, of all tenants; how old they are is not the caller's choice",
     "find_issuers": "before a token is checked, its issuer and audience name the registration to check it by",
     "authenticate_issued": "the same: a token that was checked names its user",
+    "find_share_link": "before a link's token is known, nothing tells whose tenant it opens",
     "find_tenant": "`keys create` looks its tenant up by name before it has one",
     "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",
     "search_records": "the same for the GIN index over plain fields",
@@ -72,6 +73,8 @@ SECURITY_DEFINERS: Final = {
     "list_expired_documents": "the purge of the trash goes over every tenant; it answers ids alone",
     "list_overdue_mail": "the sweep of what no job sends any more goes over every tenant; it answers ids alone",
     "count_kept_bytes": "a trigger: keeps the counts that quotas are held to, which the service may not write",
+    "keep_an_admin": "a trigger: locks the tenant's row, which the service may not change",
+    "delete_finished_jobs": "a trigger: jobs of a user who is removed, which the service may not delete",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }
 """Functions that run with more rights than their caller, each with its reason."""

@@ -153,6 +153,10 @@ ROWS: Final = {
         INSERT INTO grants (id, tenant_id, document_id, grantor_id, user_id, actions)
         SELECT u.id, u.tenant_id, u.id, u.id, u.id, ARRAY['read'] FROM users AS u
     """,
+    "share_links": """
+        INSERT INTO share_links (id, tenant_id, grant_id, token_hash, is_one_time)
+        SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), false FROM users AS u
+    """,
     "response_passages": """
         INSERT INTO response_passages (
             tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
@@ -190,6 +194,7 @@ READ_ONLY: Final = frozenset(
         "outgoing_mail",
         "grants",
         "groups",
+        "share_links",
         "group_members",
         "ledger_keys",
         "ledger_pending",

@@ -28,7 +28,7 @@ def extract_examples(markdown: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/api.md", "docs/documents.md", "docs/records.md", "README.md"]
+    "page", ["docs/api.md", "docs/documents.md", "docs/records.md", "docs/sharing.md", "README.md"]
 )
 def test_the_examples_of_a_page_run(service: Service, tmp_path: Path, page: str) -> None:
     examples = extract_examples((_ROOT / page).read_text(encoding="utf-8"))

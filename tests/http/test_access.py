@@ -24,6 +24,7 @@ OPEN: Final = {
     "/metrics",
     "/openapi.json",
     "/ledger/{log}/checkpoint",
+    "/v1/share-links/redeem",
 }
 _CHECK: Final = authorised(Permission.ADMINISTER).__code__
 """Every access check is made of this code, whatever the permission."""
@@ -126,6 +127,19 @@ ROUTES: Final = {
         "GET /v1/models",
         "GET /v1/models/{model:path}",
     },
+    Permission.SHARING_READ: {
+        "GET /v1/grants",
+        "GET /v1/grants/{grant_id}",
+        "GET /v1/share-links",
+        "POST /v1/access/check",
+        "GET /v1/access/principals",
+        "GET /v1/access/resources",
+    },
+    Permission.SHARING_WRITE: {
+        "POST /v1/grants",
+        "DELETE /v1/grants/{grant_id}",
+        "POST /v1/share-links",
+    },
     Permission.AUDIT_READ: {
         "GET /v1/audit",
         "GET /v1/audit/export",
@@ -138,6 +152,33 @@ ROUTES: Final = {
         "GET /v1/ledger",
         "GET /v1/ledger/consistency",
         "GET /v1/ledger/inclusion",
+    },
+    Permission.MEMBERS_READ: {
+        "GET /v1/groups",
+        "GET /v1/groups/{group_id}",
+        "GET /v1/groups/{group_id}/members",
+        "GET /v1/groups/{group_id}/members/{user_id}",
+        "GET /v1/users",
+        "GET /v1/users/{user_id}",
+    },
+    Permission.MEMBERS_WRITE: {
+        "POST /v1/groups",
+        "PATCH /v1/groups/{group_id}",
+        "DELETE /v1/groups/{group_id}",
+        "POST /v1/groups/{group_id}/members",
+        "DELETE /v1/groups/{group_id}/members/{user_id}",
+        "POST /v1/services",
+        "POST /v1/users",
+        "PATCH /v1/users/{user_id}",
+        "DELETE /v1/users/{user_id}",
+        "POST /v1/users/{user_id}/reinstate",
+        "POST /v1/users/{user_id}/suspend",
+    },
+    Permission.KEYS: {
+        "GET /v1/users/{user_id}/keys",
+        "POST /v1/users/{user_id}/keys",
+        "GET /v1/users/{user_id}/keys/{key_id}",
+        "DELETE /v1/users/{user_id}/keys/{key_id}",
     },
     Permission.ADMINISTER: {
         "PUT /v1/documents/{document_id}/legal-hold",

@@ -16,6 +16,9 @@ NATIVE = (
     "/v1/ledger",
     "/v1/jobs",
     "/v1/usage",
+    "/v1/users",
+    "/v1/services",
+    "/v1/groups",
 )
 
 

@@ -38,18 +38,18 @@ async def audit(database: Database, tenant_id: UUID, viewer: UUID | None) -> lis
 async def test_tenants_users_roles_and_keys_are_the_operators_acts(
     identity: IdentityService, database: Database
 ) -> None:
-    ann = (await identity.issue_key("acme", "ann@example.org", Role.ADMIN, None)).principal
-    again = await identity.issue_key("acme", "ann@example.org", Role.ADMIN, None)
-    await identity.issue_key("acme", "ann@example.org", Role.MEMBER, None)
+    ann = (await identity.issue_key("acme", "ann@example.org", Role.MEMBER, None)).principal
+    again = await identity.issue_key("acme", "ann@example.org", Role.MEMBER, None)
+    await identity.issue_key("acme", "ann@example.org", Role.ADMIN, None)
     await identity.issue_key("acme", "ann@example.org", None, None)
     await identity.revoke_key("acme", again.secret[:11])
     entries = await audit(database, ann.tenant_id, None)
     assert [(entry.action, entry.purpose) for entry in entries] == [
         ("tenant.create", None),
-        ("user.create", "admin"),
+        ("user.create", "member"),
         ("key.create", None),
         ("key.create", None),
-        ("user.change_role", "member"),
+        ("user.change_role", "admin"),
         ("key.create", None),
         ("key.create", None),
         ("key.revoke", None),

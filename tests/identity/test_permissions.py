@@ -42,6 +42,12 @@ def test_what_each_kind_and_role_may_be_allowed() -> None:
     assert permissions_of(Kind.PERSON, Role.ADMIN) == set(Permission) - {Permission.ACT_FOR_USERS}
     assert permissions_of(Kind.SERVICE, Role.ADMIN) == set(Permission)
     assert permissions_of(Kind.SERVICE, Role.MEMBER) == set(Permission) - ADMINS
+    writing = {asked for asked in Permission if asked.endswith(":write")}
+    assert permissions_of(Kind.LINK, Role.MEMBER) & writing == {
+        Permission.RESPONSES_WRITE,
+        Permission.SHARING_WRITE,
+    }
+    assert permissions_of(Kind.LINK, Role.MEMBER) < EVERYBODY - {Permission.KEYS}
 
 
 @pytest.mark.parametrize("permission", Permission)

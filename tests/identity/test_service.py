@@ -5,7 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from undercroft.identity.errors import ForbiddenError, UnauthenticatedError
+from undercroft.identity.errors import (
+    ForbiddenError,
+    GuestAdminError,
+    LastAdminError,
+    UnauthenticatedError,
+)
 from undercroft.identity.models import Permission, Role
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
@@ -64,8 +69,27 @@ async def test_a_role_is_kept_unless_one_is_given(identity: IdentityService) -> 
     assert (
         await identity.issue_key("acme", "ann@example.org", None, None)
     ).principal.role == "admin"
+    await identity.issue_key("acme", "bob@example.org", Role.ADMIN, None)
     demoted = await identity.issue_key("acme", "ann@example.org", Role.MEMBER, None)
     assert demoted.principal.role == "member"
+
+
+async def test_an_operator_does_not_demote_the_last_admin(identity: IdentityService) -> None:
+    issued = await identity.issue_key("acme", "ann@example.org", Role.ADMIN, None)
+    with pytest.raises(LastAdminError):
+        await identity.issue_key("acme", "ann@example.org", Role.MEMBER, None)
+    assert (await identity.authenticate(issued.secret)).role == "admin"
+
+
+async def test_an_operator_does_not_make_a_guest_an_admin(
+    identity: IdentityService, database: Database
+) -> None:
+    guest = (await identity.issue_key("acme", "ann@example.org", None, None)).principal
+    async with database.transaction(guest) as transaction:
+        await transaction.execute("UPDATE users SET kind = 'guest'")
+    with pytest.raises(GuestAdminError):
+        await identity.issue_key("acme", "ann@example.org", Role.ADMIN, None)
+    assert (await identity.issue_key("acme", "ann@example.org")).principal.kind == "guest"
 
 
 @pytest.mark.parametrize("email", ["", "ann", "a b@example.org", "ann@", "ann@exa\nmple.org"])

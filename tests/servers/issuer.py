@@ -41,6 +41,7 @@ class Server:
         return web.json_response({"issuer": issuer, "jwks_uri": f"{url}/keys"})
 
     async def list_keys(self, request: web.Request) -> web.StreamResponse:
+        del request
         self._calls["keys"] += 1
         match self._behaviour:
             case "hang":

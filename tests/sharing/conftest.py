@@ -127,8 +127,9 @@ class Office:
                 owner.tenant_id,
             )
             await transaction.execute(
-                "INSERT INTO data_keys (id, tenant_id, tenant_key_id, wrapped_key, salt) VALUES"
-                " ($1, $2, $2, decode(repeat('00', 60), 'hex'), decode(repeat('00', 32), 'hex'))",
+                "INSERT INTO data_keys (id, tenant_id, tenant_key_id, wrapped_key, salt)"
+                " SELECT $1, $2, k.id, decode(repeat('00', 60), 'hex'), decode(repeat('00', 32), 'hex')"
+                " FROM tenant_keys AS k WHERE k.is_current",
                 resource_id,
                 owner.tenant_id,
             )

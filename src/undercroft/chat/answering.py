@@ -30,6 +30,8 @@ from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.kit.database import Scope
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.retrieval.search.service import SearchService
+from undercroft.sharing.models import ModelUse
+from undercroft.sharing.policy import allowed_model_use
 
 _DEFAULT_CONTEXT: Final = 8192
 _DEFAULT_ANSWER: Final = 512
@@ -143,11 +145,20 @@ class Answerer:
                 yield event
 
     async def _find(self, scope: Scope, question: Question, search: FileSearch) -> Searched:
-        query = SearchQuery(search.collection_ids, question.text, search.limit)
+        use = await self._model_use(question)
+        query = SearchQuery(search.collection_ids, question.text, search.limit, model_use=use)
         result = await self._search.search(scope, query)
         found = tuple(passage for passage in result.passages if passage.score >= search.threshold)
         passages = tuple(_numbered(number, passage) for number, passage in enumerate(found, 1))
         return Searched(question.text, found, passages)
+
+    async def _model_use(self, question: Question) -> frozenset[ModelUse]:
+        """What the model that is asked first will do with passages; the registry asks no other to do more."""
+        if question.model == EXTRACTIVE:
+            return frozenset({ModelUse.QUOTE})
+        if await self._models.find_location(question.model) == "local":
+            return frozenset({ModelUse.SUMMARISE})
+        return frozenset({ModelUse.SUMMARISE, ModelUse.EXTERNAL})
 
     async def _generate(
         self, question: Question, passages: tuple[Passage, ...]
@@ -163,6 +174,7 @@ class Answerer:
             temperature=question.temperature,
             top_p=question.top_p,
             stop=question.stop,
+            is_confined=any(not passage.may_leave for passage in prompt.passages),
         )
         finished = Finished(FinishReason.STOP, Usage(0, 0))
         async with aclosing(self._models.generate(request)) as events:
@@ -223,6 +235,8 @@ def _numbered(number: int, passage: FoundPassage) -> Passage:
         score=passage.score,
         similarity=passage.similarity,
         later_headings=passage.later_headings,
+        may_quote=ModelUse.QUOTE in allowed_model_use(passage.way),
+        may_leave=ModelUse.EXTERNAL in allowed_model_use(passage.way),
     )
 
 

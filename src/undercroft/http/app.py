@@ -25,11 +25,13 @@ from undercroft.http.openai import (
 )
 from undercroft.http.routes import (
     access,
+    api_keys,
     audit,
     document_content,
     document_uploads,
     documents,
     grants,
+    groups,
     issuers,
     jobs,
     ledger,
@@ -40,7 +42,9 @@ from undercroft.http.routes import (
     record_migrations,
     records,
     schemas,
+    share_links,
     usage,
+    users,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.http.wiring import open_services
@@ -59,6 +63,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     audit.router,
     grants.router,
     access.router,
+    share_links.router,
+    share_links.public_router,
     schemas.router,
     records.router,
     record_locks.router,
@@ -71,6 +77,9 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     models.router,
     uploads.router,
     usage.router,
+    users.router,
+    groups.router,
+    api_keys.router,
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,

@@ -27,4 +27,7 @@ TokenReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.TOKE
 TokenRevoker: TypeAlias = Annotated[Principal, Depends(authorised(Permission.TOKENS_REVOKE))]
 SharingReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_READ))]
 SharingWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_WRITE))]
+MemberReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_READ))]
+MemberWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_WRITE))]
+KeyHolder: TypeAlias = Annotated[Principal, Depends(authorised(Permission.KEYS))]
 Administrator: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]

@@ -14,9 +14,12 @@ from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
+from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.errors import UnauthenticatedError
 from undercroft.identity.exchange.service import ExchangeService
+from undercroft.identity.groups.service import GroupService
 from undercroft.identity.issuers.service import IssuerService
+from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.identity.tokens.service import TokenService
@@ -35,6 +38,7 @@ from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.access import AccessService
+from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.service import GrantService
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
@@ -65,6 +69,10 @@ class Services:
     issuers: IssuerService
     grants: GrantService
     access: AccessService
+    share_links: ShareLinks
+    members: MemberService
+    groups: GroupService
+    api_keys: ApiKeyService
     intake: Intake
     uploads: UploadService
     usage: UsageService

@@ -41,7 +41,9 @@ class Deleted(Shown):
     """What was deleted."""
 
     id: str
-    object: Literal["record.deleted", "schema.deleted"]
+    object: Literal[
+        "group.deleted", "group.member.deleted", "record.deleted", "schema.deleted", "user.deleted"
+    ]
     deleted: Literal[True]
 
 

@@ -11,10 +11,14 @@ from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
+from undercroft.identity.accounts.hashing import PasswordHasher
+from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.exchange.service import ExchangeService
+from undercroft.identity.groups.service import GroupService
 from undercroft.identity.issuers.fetching import IssuerKeys
 from undercroft.identity.issuers.service import IssuerService
 from undercroft.identity.keys import ACCESS_TOKEN_PREFIX, API_KEY_PREFIX
+from undercroft.identity.members.service import MemberService
 from undercroft.identity.service import IdentityService
 from undercroft.identity.tokens.kinds import AccessTokens, ApiKeys
 from undercroft.identity.tokens.service import TokenService
@@ -36,12 +40,14 @@ from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.refusals import RefusalCounts
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.mail.service import MailQueue
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.access import AccessService
+from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.service import GrantService
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
@@ -107,8 +113,14 @@ async def open_services(
         identity = IdentityService(database, ledger, ids, clock, outside=issuers)
         kinds = {ACCESS_TOKEN_PREFIX: AccessTokens(), API_KEY_PREFIX: ApiKeys()}
         tokens = TokenService(database, ledger, kinds)
+        members = MemberService(database, ledger, ids)
+        groups = GroupService(database, ledger, members, ids)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
+        mail = MailQueue(keys, queue, ids)
+        hasher = PasswordHasher()
+        stack.callback(hasher.close)
+        grants = GrantService(database, ledger, ids, identity)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
@@ -158,8 +170,12 @@ async def open_services(
             tokens=tokens,
             issuers=issuers,
             exchange=ExchangeService(database, ledger, tokens, ids),
-            grants=GrantService(database, ledger, ids, identity),
+            grants=grants,
             access=AccessService(database, ledger),
+            share_links=ShareLinks(database, grants, ledger, keys, hasher, mail, ids),
+            members=members,
+            groups=groups,
+            api_keys=ApiKeyService(database, ledger, members, ids, clock),
             intake=intake,
             uploads=uploads,
             usage=usage,
@@ -188,6 +204,7 @@ async def open_services(
                 ledger,
                 [
                     identity,
+                    groups,
                     documents,
                     uploads,
                     schemas,

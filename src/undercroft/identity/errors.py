@@ -1,5 +1,7 @@
 """What identity refuses."""
 
+from collections.abc import Iterable
+
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
 
@@ -28,4 +30,62 @@ class PersonRequiredError(UndercroftError):
             "Only the person themselves may do this, with a session, or a key that is not narrowed.",
             kind=ErrorKind.FORBIDDEN,
             code="person_required",
+        )
+
+
+class LastAdminError(UndercroftError):
+    """Nobody would be left to administer the tenant."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is the last admin of the tenant who can act. Make somebody else an admin first.",
+            kind=ErrorKind.CONFLICT,
+            code="last_admin",
+        )
+
+
+class GuestAdminError(UndercroftError):
+    """Somebody from outside would administer the tenant."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A guest cannot be an admin. Invite them as a person.",
+            kind=ErrorKind.INVALID_REQUEST,
+            param="role",
+        )
+
+
+class NotYourKeyError(UndercroftError):
+    """Whoever makes a key for a person could act as them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Only a person can make keys for themselves. An admin makes them for services.",
+            kind=ErrorKind.FORBIDDEN,
+            code="not_your_key",
+        )
+
+
+class WiderKeyError(UndercroftError):
+    """The new key would carry more than the credential that makes it."""
+
+    def __init__(self, beyond: Iterable[str]) -> None:
+        named = ", ".join(sorted(beyond))
+        super().__init__(
+            f"Your own credential does not carry {named}: a key that it makes cannot either. Name scopes that it "
+            "carries, or use one that carries more.",
+            kind=ErrorKind.FORBIDDEN,
+            param="scopes",
+            code="wider_than_yours",
+        )
+
+
+class TooManyKeysError(UndercroftError):
+    """The user has as many keys as one can have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"This user has {most} keys that can be used. Revoke one that is not needed first.",
+            kind=ErrorKind.CONFLICT,
+            code="too_many_keys",
         )

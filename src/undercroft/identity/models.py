@@ -1,6 +1,7 @@
 """Tenants' users, their keys, and the principal that a request acts as."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -113,6 +114,7 @@ class User:
     id: UUID
     tenant_id: UUID
     email: str
+    kind: Kind
     role: Role
     ledger_salt: bytes = field(repr=False)
 
@@ -131,6 +133,37 @@ class UserScope:
     @property
     def purpose(self) -> None:
         """None: operators read under no grant."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key as people see it: never its secret.
+
+    Attributes:
+        prefix: The part of it that may be shown.
+        scopes: What of its user's rights it carries; None for all.
+    """
+
+    id: UUID
+    user_id: UUID
+    prefix: str
+    scopes: frozenset[str] | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """An API key with whose it is, for the operator.
+
+    Attributes:
+        holder: The user's address, or the service's name.
+    """
+
+    key: ApiKey
+    holder: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,19 @@ _NOT_FOR_MEMBERS: Final = frozenset({Permission.TOKENS_READ})
 """It says whose a token is: for the programs that are shown one, and for admins."""
 _NOT_FOR_GUESTS: Final = frozenset({Permission.LEDGER_READ})
 """A log tells how much the tenant does, and when: not for somebody who was invited to one thing of it."""
+_FOR_LINKS: Final = frozenset(
+    {
+        Permission.DOCUMENTS_READ,
+        Permission.COLLECTIONS_READ,
+        Permission.RECORDS_READ,
+        Permission.SEARCH,
+        Permission.RESPONSES_READ,
+        Permission.RESPONSES_WRITE,
+        Permission.SHARING_READ,
+        Permission.SHARING_WRITE,
+    }
+)
+"""Nobody knows who holds a link: they see, search and ask about what it was made for, and can make a narrower one."""
 _NAMED_ALONE: Final = frozenset({Permission.ACT_FOR_USERS})
 """What a credential carries only when its scopes name it."""
 _NEVER_FOR_ANOTHER: Final = frozenset({Permission.KEYS})
@@ -17,6 +30,8 @@ _NEVER_FOR_ANOTHER: Final = frozenset({Permission.KEYS})
 
 def permissions_of(kind: Kind, role: Role) -> frozenset[Permission]:
     """All that a user of this kind and role may be allowed."""
+    if kind is Kind.LINK:
+        return _FOR_LINKS
     permissions = frozenset(Permission)
     if role is not Role.ADMIN:
         permissions -= _ADMINS_ALONE

@@ -7,7 +7,16 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.identity.keys import NewKey
-from undercroft.identity.models import Kind, Permission, Principal, RevokedKey, Role, User
+from undercroft.identity.models import (
+    ApiKey,
+    HeldKey,
+    Kind,
+    Permission,
+    Principal,
+    RevokedKey,
+    Role,
+    User,
+)
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import AnyConnection, load_queries
 
@@ -72,21 +81,56 @@ class IdentityRepository:
         self,
         transaction: Transaction,
         key_id: UUID,
-        user: User,
+        user_id: UUID,
         key: NewKey,
         expires_at: datetime | None,
+        scopes: frozenset[Permission] | None = None,
     ) -> None:
         """Store the hash of a key."""
         await _QUERIES.execute(
             transaction,
             "insert_api_key",
             key_id,
-            user.tenant_id,
-            user.id,
+            user_id,
             key.prefix,
             key.key_hash,
             expires_at,
+            None if scopes is None else sorted(scopes),
         )
+
+    async def count_living_keys(self, transaction: Transaction, user_id: UUID) -> int:
+        """How many keys of a user can be used."""
+        return int(await _QUERIES.value(transaction, "count_living_keys", user_id))
+
+    async def find_api_key(
+        self, transaction: Transaction, user_id: UUID, key_id: UUID
+    ) -> ApiKey | None:
+        """A key of a user's."""
+        row = await _QUERIES.maybe(transaction, "find_api_key", user_id, key_id)
+        return None if row is None else _read_key(row)
+
+    async def list_api_keys(
+        self, transaction: Transaction, user_id: UUID, after: UUID | None, limit: int
+    ) -> list[ApiKey]:
+        """A user's keys, the oldest first, from after the given one."""
+        rows = await _QUERIES.many(transaction, "list_api_keys", user_id, after, limit)
+        return [_read_key(row) for row in rows]
+
+    async def list_held_keys(
+        self,
+        transaction: Transaction,
+        user_id: UUID | None,
+        after: ApiKey | None,
+        limit: int,
+    ) -> list[HeldKey]:
+        """The tenant's keys, or one user's, each user's together, from after the given one."""
+        place = (None, None) if after is None else (after.user_id, after.id)
+        rows = await _QUERIES.many(transaction, "list_held_keys", user_id, *place, limit)
+        return [HeldKey(_read_key(row), row["holder"]) for row in rows]
+
+    async def revoke_api_key(self, transaction: Transaction, key_id: UUID) -> bool:
+        """Revoke a key; False when it was revoked before."""
+        return await _QUERIES.value(transaction, "revoke_api_key", key_id) is not None
 
     async def revoke_api_keys(self, transaction: Transaction, prefix: str) -> list[RevokedKey]:
         """Revoke the tenant's keys with that visible prefix; empty when there is none."""
@@ -109,5 +153,26 @@ def read_principal(row: Record) -> Principal:
     )
 
 
+def _read_key(row: Record) -> ApiKey:
+    scopes: list[str] | None = row["scopes"]
+    return ApiKey(
+        row["id"],
+        row["user_id"],
+        row["prefix"],
+        None if scopes is None else frozenset(scopes),
+        row["created_at"],
+        row["expires_at"],
+        row["revoked_at"],
+        row["last_used_at"],
+    )
+
+
 def _read_user(row: Record) -> User:
-    return User(row["id"], row["tenant_id"], row["email"], Role(row["role"]), row["ledger_salt"])
+    return User(
+        row["id"],
+        row["tenant_id"],
+        row["email"],
+        Kind(row["kind"]),
+        Role(row["role"]),
+        row["ledger_salt"],
+    )

@@ -1,17 +1,26 @@
 """Authentication, the one access check, and the operator's provisioning of keys."""
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Protocol
 from uuid import UUID
 
-from undercroft.identity.errors import ForbiddenError, UnauthenticatedError
+from asyncpg import RestrictViolationError
+
+from undercroft.identity.addresses import parse_address
+from undercroft.identity.api_keys import key_act
+from undercroft.identity.errors import (
+    ForbiddenError,
+    GuestAdminError,
+    LastAdminError,
+    UnauthenticatedError,
+)
 from undercroft.identity.keys import hash_key, is_access_token, is_well_formed, make_key
 from undercroft.identity.models import (
     KEY_PREFIX,
+    Kind,
     Permission,
     Principal,
     Role,
@@ -22,13 +31,12 @@ from undercroft.identity.repository import IdentityRepository
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
-from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.ids import IdSource, parse_id
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import Target, recording_refusal
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import Act, OperatorScope, Outcome, Subject
 from undercroft.ledger.service import Ledger
-
-_EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 
 
 class OutsideTokens(Protocol):
@@ -128,21 +136,31 @@ class IdentityService:
 
         Raises:
             InvalidRequestError: When the name or the address is malformed.
+            LastAdminError: When the role would leave the tenant without an admin.
+            GuestAdminError: When a guest would be one.
         """
         if not _is_tenant_name(tenant_name):
             raise InvalidRequestError(
                 "A tenant's name has 1 to 200 printable characters.", param="tenant"
             )
-        email = _require_email(email)
+        email = parse_address(email, "user")
         scope = await self._provision_tenant(tenant_name)
         key, key_id = make_key(self._entropy), self._ids.new()
         expires_at = None if lifetime is None else self._clock.now() + lifetime
-        async with self._database.transaction(scope) as transaction:
+
+        async def find_user(transaction: Transaction) -> Target:
+            user = await self._repository.lock_user(transaction, scope.tenant_id, email)
+            return Target(Subject(user_reference(user.id), user.ledger_salt), user.id)
+
+        async with recording_refusal(
+            self._database, self._ledger, scope, "user.change_role", find_user
+        ) as transaction:
             user = await self._provision_user(transaction, scope, email, role)
-            await self._repository.insert_api_key(transaction, key_id, user, key, expires_at)
-            act = _key_act("key.create", key_id, user.ledger_salt, user.id)
+            await self._repository.insert_api_key(transaction, key_id, user.id, key, expires_at)
+            act = key_act("key.create", key_id, user.ledger_salt, user.id)
             await self._ledger.append(transaction, scope, act)
-        return IssuedKey(key.secret, Principal(user.tenant_id, user.id, key_id, user.role))
+        principal = Principal(user.tenant_id, user.id, key_id, user.role, user.kind)
+        return IssuedKey(key.secret, principal)
 
     async def revoke_key(self, tenant_name: str, prefix: str) -> None:
         """Revoke a key by its visible prefix, from the next request on.
@@ -158,7 +176,7 @@ class IdentityService:
             revoked = await self._repository.revoke_api_keys(transaction, prefix)
             if not revoked:
                 raise NotFoundError("API key", prefix)
-            acts = [_key_act("key.revoke", key.id, key.user_salt, key.user_id) for key in revoked]
+            acts = [key_act("key.revoke", key.id, key.user_salt, key.user_id) for key in revoked]
             await self._ledger.append(transaction, scope, *acts)
 
     async def find_or_invite(self, transaction: Transaction, scope: Scope, email: str) -> UUID:
@@ -167,7 +185,7 @@ class IdentityService:
         Raises:
             InvalidRequestError: When it is no address.
         """
-        email = _require_email(email)
+        email = parse_address(email, "grantee.user")
         user_id = await self._repository.find_user_id(transaction, email)
         if user_id is not None:
             return user_id
@@ -216,7 +234,12 @@ class IdentityService:
         user = await self._repository.lock_user(transaction, scope.tenant_id, email)
         if role is None or role is user.role:
             return user
-        await self._repository.update_role(transaction, user.id, role)
+        if user.kind is Kind.GUEST:
+            raise GuestAdminError
+        try:
+            await self._repository.update_role(transaction, user.id, role)
+        except RestrictViolationError as error:
+            raise LastAdminError from error
         user = replace(user, role=role)
         await self._ledger.append(transaction, scope, _user_act("user.change_role", user))
         return user
@@ -241,18 +264,6 @@ def _user_act(action: Action, user: User) -> Act:
     subject = Subject(user_reference(user.id), user.ledger_salt)
     # The role that was given is what it was done for.
     return Act(action, subject, user.id, purpose=user.role)
-
-
-def _key_act(action: Action, key_id: UUID, salt: bytes, user_id: UUID) -> Act:
-    return Act(action, Subject(render_id(KEY_PREFIX, key_id), salt), user_id)
-
-
-def _require_email(text: str) -> str:
-    # Lowered first: some characters become two.
-    email = text.lower()
-    if _EMAIL.fullmatch(email) is None or not email.isprintable():
-        raise InvalidRequestError(f"{email[:320]!r} is not an e-mail address.", param="user")
-    return email
 
 
 def _is_tenant_name(text: str) -> bool:

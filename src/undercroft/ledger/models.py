@@ -66,6 +66,7 @@ class Act:
         on_behalf_of: The user for whom the actor acted.
         content: SHA-256 of the plaintext that was read or written; the ledger gets a salted commitment to it.
         refusals: How many refusals this stands for, beyond those with entries of their own.
+        trace: Number of the request that it was done for, where that is not the one being served.
     """
 
     action: Action
@@ -78,6 +79,7 @@ class Act:
     on_behalf_of: UUID | None = None
     content: bytes | None = None
     refusals: int | None = None
+    trace: str | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -97,12 +99,14 @@ class NewEntry:
     """An act that is ready to be appended.
 
     Attributes:
+        trace: Number of the request, or None.
         leaf: The canonical bytes that go into the tree.
     """
 
     id: UUID
     occurred_at: datetime
     act: Act
+    trace: str | None
     leaf: bytes
 
 

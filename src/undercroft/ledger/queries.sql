@@ -14,11 +14,14 @@ INSERT INTO ledger_pending (
 )
 SELECT
     $1, n.id, n.occurred_at, $2, n.owner_id, n.on_behalf_of, n.action, n.resource, n.version, n.outcome, n.grant_id,
-    n.purpose, $3, n.refusals, n.leaf
+    n.purpose, n.trace, n.refusals, n.leaf
 FROM unnest(
-    $4::uuid[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::int[], $11::text[],
+    $3::text[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::int[], $11::text[],
     $12::uuid[], $13::text[], $14::bigint[], $15::bytea[]
-) AS n (id, occurred_at, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose, refusals, leaf);
+) AS n (
+    trace, id, occurred_at, owner_id, on_behalf_of, action, resource, version, outcome, grant_id, purpose, refusals,
+    leaf
+);
 
 -- name: list_refusals :many
 SELECT tenant_id, actor_id, action, owner_id FROM list_refusals($1);

@@ -30,9 +30,7 @@ _QUERIES: Final = load_queries("undercroft.ledger")
 class LedgerRepository:
     """A tenant's log, in transactions of its tenant; what takes no scope crosses tenants through a function."""
 
-    async def insert_entry(
-        self, connection: AnyConnection, scope: Scope, trace: str | None, entry: NewEntry
-    ) -> None:
+    async def insert_entry(self, connection: AnyConnection, scope: Scope, entry: NewEntry) -> None:
         """Append one entry, by who acts in the scope: what nearly every transaction does."""
         act = entry.act
         await _QUERIES.execute(
@@ -40,7 +38,7 @@ class LedgerRepository:
             "insert_entry",
             scope.tenant_id,
             actor_of(scope),
-            trace,
+            entry.trace,
             entry.id,
             entry.occurred_at,
             act.owner_id,
@@ -56,11 +54,7 @@ class LedgerRepository:
         )
 
     async def insert_entries(
-        self,
-        connection: AnyConnection,
-        scope: Scope,
-        trace: str | None,
-        entries: Sequence[NewEntry],
+        self, connection: AnyConnection, scope: Scope, entries: Sequence[NewEntry]
     ) -> None:
         """Append entries, all by who acts in the scope."""
         acts = [entry.act for entry in entries]
@@ -69,7 +63,7 @@ class LedgerRepository:
             "insert_entries",
             scope.tenant_id,
             actor_of(scope),
-            trace,
+            [entry.trace for entry in entries],
             [entry.id for entry in entries],
             [entry.occurred_at for entry in entries],
             [act.owner_id for act in acts],

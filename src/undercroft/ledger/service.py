@@ -76,7 +76,7 @@ class Ledger:
             raise ValueError(f"{len(acts)} acts are too many for one call")
         if not acts:
             return []
-        actor_id, trace = actor_of(scope), _trace()
+        actor_id, served = actor_of(scope), current_trace()
         if scope.actor_id is not None:
             acts = tuple(replace(act, on_behalf_of=scope.principal_id) for act in acts)
         log_id = await self._find_log(transaction, scope.tenant_id)
@@ -85,13 +85,13 @@ class Ledger:
         moment = self._clock.now()
         entries: list[NewEntry] = []
         for act in acts:
-            entry_id = self._ids.new()
+            entry_id, trace = self._ids.new(), act.trace or served
             leaf = encode_leaf(entry_id, log_id, moment, actor_id, act, salts, trace)
-            entries.append(NewEntry(entry_id, moment, act, leaf))
+            entries.append(NewEntry(entry_id, moment, act, trace, leaf))
         if len(entries) == 1:
-            await self._repository.insert_entry(transaction, scope, trace, entries[0])
+            await self._repository.insert_entry(transaction, scope, entries[0])
         else:
-            await self._repository.insert_entries(transaction, scope, trace, entries)
+            await self._repository.insert_entries(transaction, scope, entries)
         self._wake()
         return [entry.id for entry in entries]
 
@@ -131,7 +131,7 @@ class Ledger:
         return found | {user_id: salt for user_id, salt in salts.items() if salt is not None}
 
 
-def _trace() -> str | None:
+def current_trace() -> str | None:
     """The number of the request that is being served, which its log lines carry as well."""
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     return request_id if isinstance(request_id, str) else None

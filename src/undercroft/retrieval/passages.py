@@ -6,6 +6,7 @@ from uuid import UUID
 
 from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.retrieval.chunking import LaterHeadings
+from undercroft.sharing.policy import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +52,9 @@ def open_passage(key: bytes, place: PassagePlace, sealed: bytes) -> PassageText:
     """
     text, headings, later = json.loads(unseal(key, sealed, place.context))
     return PassageText(text, tuple(headings), tuple((at, tuple(path)) for at, path in later))
+
+
+def place_of(passage: PassageText, page_start: int | None, page_end: int | None) -> Place:
+    """Where in its document it stands. One that runs on into another section stands in what is above both."""
+    headings = set(passage.headings).intersection(*(path for _, path in passage.later_headings))
+    return Place(page_start, page_end, tuple(headings))

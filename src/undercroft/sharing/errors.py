@@ -15,6 +15,17 @@ class WideningError(UndercroftError):
         )
 
 
+class NotGrantedError(UndercroftError):
+    """Something that a caller may see, and not do this with."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__(
+            f"What was shared with you does not include '{action}'; ask its owner for that.",
+            kind=ErrorKind.FORBIDDEN,
+            code="not_granted",
+        )
+
+
 class GrantEndedError(UndercroftError):
     """A grant that ended while it was being used."""
 
@@ -23,4 +34,15 @@ class GrantEndedError(UndercroftError):
             "The grant that this rests on has just ended; ask for another.",
             kind=ErrorKind.CONFLICT,
             code="grant_ended",
+        )
+
+
+class LinkHolderError(UndercroftError):
+    """Whoever holds a link shares on by links alone: nobody knows who they are."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Whoever holds a link can make narrower links, and no other grants: POST /v1/share-links.",
+            kind=ErrorKind.FORBIDDEN,
+            code="links_only",
         )

@@ -182,7 +182,10 @@ class Way:
     grants: Sequence[GrantLimits] = ()
 
 
-OWNED: Final = (Way(),)
+OWN: Final = Way()
+"""The way of an owner."""
+
+OWNED: Final = (OWN,)
 """The ways of an owner."""
 
 

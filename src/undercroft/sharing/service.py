@@ -29,6 +29,7 @@ from undercroft.sharing.models import (
 )
 from undercroft.sharing.policy import check_terms, find_widening
 from undercroft.sharing.repository import GrantRepository
+from undercroft.sharing.uses import GrantUses
 
 RESOURCE_NAMES: Final = {
     ResourceKind.DOCUMENT: "file",
@@ -56,6 +57,7 @@ class GrantService:
         self._ledger = ledger
         self._ids = ids
         self._people = people
+        self._uses = GrantUses()
         self._repository = GrantRepository()
 
     async def create(
@@ -71,7 +73,7 @@ class GrantService:
             WideningError: When a re-share would give more than was given.
             GrantEndedError: When the grant to share it ended at the same time.
         """
-        async with self._refusing(scope, "grant.create", resource) as transaction:
+        async with self.refusing(scope, "grant.create", resource) as transaction:
             return await self.create_in(transaction, scope, resource, grantee, terms)
 
     async def create_in(
@@ -97,7 +99,7 @@ class GrantService:
             transaction, grant_id, resource, None if parent is None else parent.id, known, terms
         )
         await self._record(transaction, scope, "grant.create", shared, [grant_id])
-        return await self._get(transaction, scope, grant_id)
+        return await self.get_in(transaction, scope, grant_id)
 
     async def get(self, scope: Scope, grant_id: UUID) -> Grant:
         """A grant that the principal gave, holds, or gave the thing of.
@@ -106,7 +108,7 @@ class GrantService:
             NotFoundError: When there is none that they may know of.
         """
         async with self._database.transaction(scope) as transaction:
-            return await self._get(transaction, scope, grant_id)
+            return await self.get_in(transaction, scope, grant_id)
 
     async def list_of(
         self, scope: Scope, resource: Resource, *, after: UUID | None = None, limit: int
@@ -140,7 +142,7 @@ class GrantService:
             NotFoundError: When the principal neither gave it, nor one that it derives from, nor owns the thing.
         """
         async with self._database.transaction(scope) as transaction:
-            grant = await self._get(transaction, scope, grant_id)
+            grant = await self.get_in(transaction, scope, grant_id)
             is_owner = grant.owner_id == scope.principal_id
             if not is_owner and not await self._repository.has_given(transaction, grant_id):
                 raise _no_grant(grant_id)
@@ -160,9 +162,7 @@ class GrantService:
         Raises:
             GrantEndedError: When another had the last use. The transaction has to be rolled back.
         """
-        counted = [grant.id for grant in way.grants if grant.is_counted]
-        if counted and not await self._repository.use_grants(transaction, counted):
-            raise GrantEndedError
+        await self._uses.count(transaction, way)
 
     async def get_resource(self, transaction: Transaction, resource: Resource) -> SharedResource:
         """Whose a thing of the tenant's is. That the principal may know of it is the caller's to decide.
@@ -200,7 +200,8 @@ class GrantService:
             raise no_resource(resource)
         raise WideningError(widened)
 
-    async def _get(self, transaction: Transaction, scope: Scope, grant_id: UUID) -> Grant:
+    async def get_in(self, transaction: Transaction, scope: Scope, grant_id: UUID) -> Grant:
+        """As :meth:`get`, in a transaction that does something with it."""
         grant = await self._repository.find_grant(transaction, grant_id)
         if grant is None:
             raise _no_grant(grant_id)
@@ -227,10 +228,10 @@ class GrantService:
             await self._ledger.append(transaction, scope, *acts[start : start + MOST_ACTS])
 
     @asynccontextmanager
-    async def _refusing(
+    async def refusing(
         self, scope: Scope, action: Action, resource: Resource
     ) -> AsyncGenerator[Transaction]:
-        """A transaction whose refusal is put on record where the thing is another's."""
+        """A transaction on something, whose refusal is put on record where that is another's."""
         try:
             async with self._database.transaction(scope) as transaction:
                 yield transaction

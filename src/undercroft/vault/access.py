@@ -14,6 +14,7 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.errors import BlobMissingError, StaleDocumentError
@@ -21,7 +22,6 @@ from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX, Document, IndexState
-from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.repository import DocumentRepository
 
 UNREADABLE: Final = "(unreadable)"

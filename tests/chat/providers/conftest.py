@@ -16,6 +16,7 @@ from undercroft.chat.providers.protocol import (
     Finished,
     GenerationEvent,
     GenerationRequest,
+    Location,
     Message,
     ModelProvider,
     Role,
@@ -63,13 +64,18 @@ MakeUpstream = Callable[..., OpenAiCompatibleProvider]
 @pytest.fixture
 def make_upstream(session: aiohttp.ClientSession, pauses: Pauses) -> MakeUpstream:
     def make(
-        base_url: str, *, name: str = "fake", key: str = KEY, budgets: Budgets | None = None
+        base_url: str,
+        *,
+        name: str = "fake",
+        key: str = KEY,
+        location: Location = "external",
+        budgets: Budgets | None = None,
     ) -> OpenAiCompatibleProvider:
         return OpenAiCompatibleProvider(
             name=name,
             base_url=base_url,
             key=SecretStr(key),
-            location="external",
+            location=location,
             session=session,
             random=lambda: 0.5,
             budgets=budgets,

@@ -1,4 +1,5 @@
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -108,3 +109,22 @@ async def test_choosing_does_not_ask_for_lists_each_time(
         await answer((await registry.resolve("echo"))[0], ask("echo", "Hello."))
 
     assert (await model_server.seen()).listings == 1
+
+
+async def test_what_may_not_leave_is_sent_to_no_external_server_even_when_the_local_one_fails(
+    model_server: ModelServer, make_upstream: MakeUpstream
+) -> None:
+    with running_model_server() as dying:
+        local = make_upstream(dying.base_url, name="local", location="local", budgets=ONCE)
+        outside = make_upstream(model_server.base_url, name="outside", location="external")
+        registry = ModelRegistry([local, outside], default_model="echo")
+        assert await registry.find_location("echo") == "local"
+    confined = replace(ask("echo", "Hello."), is_confined=True)
+    with pytest.raises(UndercroftError):
+        await collect(registry.generate(confined), [])
+    assert (await model_server.seen()).requests == 0
+    only = ModelRegistry([outside], default_model="echo")
+    assert await only.find_location("echo") == "external"
+    with pytest.raises(UnavailableError):
+        await collect(only.generate(confined), [])
+    assert (await model_server.seen()).requests == 0

@@ -11,7 +11,7 @@ from tests.conftest import MakeScope, Member
 from tests.documents import make_trash
 from tests.shelf import Shelf
 from undercroft.chat.responses.errors import SourceErasedError
-from undercroft.chat.responses.service import REDACTED
+from undercroft.chat.responses.reading import REDACTED
 from undercroft.kit.database import Transaction
 from undercroft.retrieval.collections.errors import DocumentSealedError
 from undercroft.retrieval.search.models import SearchQuery

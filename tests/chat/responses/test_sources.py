@@ -16,7 +16,8 @@ from undercroft.chat.answering import Answerer, FileSearch, Question
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.models import ResponseRequest
-from undercroft.chat.responses.service import REDACTED, ResponseService
+from undercroft.chat.responses.reading import REDACTED
+from undercroft.chat.responses.service import ResponseService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
@@ -109,6 +110,9 @@ async def test_a_response_is_redacted_once_one_of_its_sources_cannot_be_read(
         async with shelf.database.transaction(ann) as transaction:
             await transaction.execute(
                 "UPDATE documents SET owner_id = $1 WHERE id = $2", colleague.principal_id, lost
+            )
+            await transaction.execute(
+                "DELETE FROM collection_documents WHERE document_id = $1", lost
             )
     shown = await responses.get(ann, id_of(made))
     assert shown["id"] == made["id"]

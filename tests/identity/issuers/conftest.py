@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import AsyncGenerator, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -70,8 +70,7 @@ class Outside:
         return f"https://api.example/tenant_{self.admin.tenant_id.hex}"
 
     def registration(self, **changes: Any) -> Registration:  # noqa: ANN401 - its fields
-        given = {"url": self.server.url, "audience": self.audience, "algorithms": ("ES256",)}
-        return Registration(**{**given, **changes})
+        return replace(Registration(self.server.url, self.audience, ("ES256",)), **changes)
 
     def claims(self, **changes: object) -> dict[str, object]:
         now = int(self.clock.now().timestamp())

@@ -10,6 +10,7 @@ from tests.rows import insert_key
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.vault.records.models import Wanted
 from undercroft.vault.records.repository import RecordRepository
 
 REPOSITORY = RecordRepository()
@@ -101,8 +102,8 @@ async def test_reading_and_searching_use_indexes(
         ids = await REPOSITORY.list_record_ids(transaction, schema_id, None, 20)
         assert len(await REPOSITORY.list_all_record_ids(transaction, ids[-1], 20)) == 20
         assert len(await REPOSITORY.list_to_migrate(transaction, schema_id, 2, ids[-1], 20)) == 20
-        assert len(await REPOSITORY.list_parts(transaction, ids[0], None)) == 1
-        assert len(await REPOSITORY.list_parts_of(transaction, ids)) == 20
+        assert len(await REPOSITORY.list_parts(transaction, [Wanted(ids[0])])) == 1
+        assert len(await REPOSITORY.list_parts(transaction, [Wanted(key) for key in ids])) == 20
         assert len(await REPOSITORY.list_sizes(transaction, ids)) == 20
         assert len(await REPOSITORY.list_versions(transaction, ids[0], 0, 20)) == 1
         assert await REPOSITORY.find_record_owner(transaction, ids[0]) is not None

@@ -61,6 +61,8 @@ class Passage:
         similarity: Cosine similarity of question and passage, -1 to 1; None where the vector leg did not
             propose it.
         later_headings: Where in its text further sections begin, and the headings above those.
+        may_quote: Whether a citation may repeat its words.
+        may_leave: Whether models of other companies may be sent it.
     """
 
     number: int
@@ -75,6 +77,8 @@ class Passage:
     score: float
     similarity: float | None = None
     later_headings: LaterHeadings = ()
+    may_quote: bool = True
+    may_leave: bool = True
 
     def headings_at(self, offset: int) -> tuple[str, ...]:
         """The headings above a place in its text, given in characters from its beginning."""
@@ -95,6 +99,8 @@ class GenerationRequest:
         temperature: 0 asks for the most likely text; None for the provider's default.
         top_p: Nucleus sampling; None for the provider's default.
         stop: Texts that end the generation. They are not part of the output.
+        is_confined: Whether the prompt shows what must not leave the operator's machines: then no external provider is
+            asked, not even when the local ones fail.
 
     Raises:
         InvalidRequestError: A number is out of its range, or a stop string is empty or too long.
@@ -108,6 +114,7 @@ class GenerationRequest:
     temperature: float | None = None
     top_p: float | None = None
     stop: tuple[str, ...] = ()
+    is_confined: bool = False
 
     def __post_init__(self) -> None:
         if self.max_output_tokens is not None and self.max_output_tokens < 1:

@@ -11,6 +11,7 @@ import structlog
 from undercroft.chat.providers.protocol import (
     GenerationEvent,
     GenerationRequest,
+    Location,
     ModelInfo,
     ModelProvider,
 )
@@ -141,6 +142,14 @@ class ModelRegistry:
         offered = self._offered.get(first.name, ())
         return next((info.context_tokens for info in offered if info.id == model), None)
 
+    async def find_location(self, model: str) -> Location:
+        """Where whoever is asked first runs.
+
+        Raises:
+            UndercroftError: As :meth:`resolve`.
+        """
+        return (await self.resolve(model))[0].location
+
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         """Streams from the first provider of the request's model that begins to answer.
 
@@ -149,7 +158,7 @@ class ModelRegistry:
         Raises:
             UndercroftError: Nobody offers the model, or the last provider failed.
         """
-        *others, last = await self.resolve(request.model)
+        *others, last = await self._resolve_for(request)
         for provider in others:
             started = False
             try:
@@ -166,6 +175,20 @@ class ModelRegistry:
         async with contextlib.aclosing(last.generate(request)) as events:
             async for event in events:
                 yield event
+
+    async def _resolve_for(self, request: GenerationRequest) -> tuple[ModelProvider, ...]:
+        offering = await self.resolve(request.model)
+        if not request.is_confined:
+            return offering
+        local = tuple(provider for provider in offering if provider.location == "local")
+        if not local:
+            raise UnavailableError(
+                "The model does not run on this service's own machines now, and what was shared may not leave them. "
+                "Try again later, or ask a local model.",
+                retry_after=10,
+                code="model_provider_unavailable",
+            )
+        return local
 
     async def close(self) -> None:
         """Closes every provider."""

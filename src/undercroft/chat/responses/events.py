@@ -257,7 +257,10 @@ class ResponseEvents:
 
 
 def render_citation(citation: Citation, passage: Passage) -> WireObject:
-    """A ``file_citation`` annotation. ``index`` is where in the answer the citation stands."""
+    """A ``file_citation`` annotation. ``index`` is where in the answer the citation stands.
+
+    What was shared for summaries alone is cited without its words.
+    """
     return {
         "type": "file_citation",
         "file_id": render_id(DOCUMENT_PREFIX, citation.document_id),
@@ -265,7 +268,7 @@ def render_citation(citation: Citation, passage: Passage) -> WireObject:
         "index": citation.answer_end,
         "undercroft": {
             "number": citation.number,
-            "quote": citation.quote,
+            "quote": citation.quote if passage.may_quote else None,
             "start": citation.document_start,
             "end": citation.document_end,
             "page": passage.page_start,

@@ -33,33 +33,92 @@ SET status = $2, sealed_resource = CASE WHEN data_key_id IS NULL THEN ''::bytea 
 WHERE id = $1 AND owner_id = current_principal() AND status = 'in_progress';
 
 -- name: find_response :maybe
+-- With every way in which the caller may read it, and for each document version that it was made from those in which they
+-- may read that: decided in the snapshot in which the response is read. Of versions older than the current one only the
+-- document's owner reads anything.
 SELECT
     r.id,
     r.tenant_id,
+    r.owner_id,
     r.sealed_resource,
+    reached.ways,
     k.id AS key_id,
     k.wrapped_key,
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key,
-    NOT EXISTS (
-        SELECT FROM response_passages AS p
-        WHERE
-            p.response_id = r.id
-            AND NOT EXISTS (
-                SELECT FROM documents AS d
-                WHERE
-                    d.id = p.document_id
-                    AND d.owner_id = current_principal()
-                    AND d.deleted_at IS NULL
-                    AND NOT d.is_sealed
-            )
-    ) AS is_readable
+    ARRAY(
+        SELECT
+            CASE
+                WHEN d.owner_id = current_principal() THEN '[[]]'::jsonb
+                WHEN d.current_version = s.document_version THEN
+                    coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)
+                    || coalesce(ways_to_document(d.id, 'read'), '[]'::jsonb)
+                ELSE '[]'::jsonb
+            END
+        FROM (
+            SELECT DISTINCT
+                p.document_id,
+                p.document_version
+            FROM response_passages AS p
+            WHERE p.response_id = r.id
+        ) AS s
+        LEFT JOIN documents AS d ON s.document_id = d.id AND d.deleted_at IS NULL AND NOT d.is_sealed
+    ) AS source_ways
 FROM responses AS r
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN r.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(r.id, 'read') END AS ways
+) AS reached
 LEFT JOIN data_keys AS k ON r.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-WHERE r.id = $1 AND r.owner_id = current_principal();
+WHERE r.id = $1 AND reached.ways IS NOT NULL;
+
+-- name: list_shared_passages :many
+-- What a response was made from and is not the caller's, with the text that says in which section it stands; NULL where
+-- that is no more indexed.
+SELECT
+    p.number,
+    reached.ways,
+    ch.tenant_id,
+    ch.blob_id,
+    ch.ordinal,
+    ch.sealed_text,
+    ch.page_start,
+    ch.page_end,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM response_passages AS p
+LEFT JOIN documents AS d
+    ON p.document_id = d.id AND p.document_version = d.current_version AND d.deleted_at IS NULL AND NOT d.is_sealed
+LEFT JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+LEFT JOIN chunks AS ch
+    ON v.tenant_id = ch.tenant_id
+    AND v.blob_id = ch.blob_id
+    AND p.start_offset = ch.start_offset
+    AND p.end_offset = ch.end_offset
+LEFT JOIN blobs AS b ON ch.blob_id = b.id
+LEFT JOIN data_keys AS k ON b.data_key_id = k.id
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)
+        || coalesce(ways_to_document(d.id, 'read'), '[]'::jsonb) AS ways
+) AS reached
+WHERE
+    p.response_id = $1
+    AND NOT EXISTS (
+        SELECT FROM documents AS own
+        WHERE
+            own.id = p.document_id
+            AND own.owner_id = current_principal()
+            AND own.deleted_at IS NULL
+            AND NOT own.is_sealed
+    );
 
 -- name: find_response_owner :maybe
 -- Of any of the tenant's responses whose sources are not erased, to put on record who was refused it.

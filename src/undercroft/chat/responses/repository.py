@@ -45,8 +45,14 @@ class ResponseRepository:
         await _QUERIES.execute(transaction, "finish_response", response_id, status, sealed)
 
     async def find_response(self, transaction: Transaction, response_id: UUID) -> Record | None:
-        """A response of the principal's, with its key."""
+        """A response that the principal may read, with its key and the ways to what it was made from."""
         return await _QUERIES.maybe(transaction, "find_response", response_id)
+
+    async def list_shared_passages(
+        self, transaction: Transaction, response_id: UUID
+    ) -> list[Record]:
+        """The passages of others that a response was made from, as far as they are still indexed."""
+        return await _QUERIES.many(transaction, "list_shared_passages", response_id)
 
     async def find_response_owner(
         self, transaction: Transaction, response_id: UUID

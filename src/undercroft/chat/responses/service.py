@@ -1,11 +1,9 @@
 """Makes responses event by event, keeps them, and shows them again as far as their sources may still be read."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
 from itertools import chain
-from typing import Final
 from uuid import UUID
 
 import structlog
@@ -20,20 +18,27 @@ from undercroft.chat.responses.models import (
     ResponseRequest,
     WireObject,
 )
+from undercroft.chat.responses.reading import (
+    SourceCheck,
+    no_response,
+    open_resource,
+    redact,
+    seal_resource,
+)
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.kit.clock import Clock
-from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import NotFoundError, UndercroftError
+from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.sharing.errors import NotGrantedError
+from undercroft.sharing.policy import choose_way, read_ways
+from undercroft.sharing.recording import acts_under
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.refusals import find_target, recording_refusal
-
-REDACTED: Final = "[Removed: a document that this answer was made from can no longer be read.]"
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -56,6 +61,7 @@ class ResponseService:
         self._answers = answers
         self._ids = ids
         self._clock = clock
+        self._sources = SourceCheck(keys)
         self._repository = ResponseRepository()
 
     async def stream(self, scope: Scope, request: ResponseRequest) -> AsyncGenerator[WireObject]:
@@ -86,7 +92,7 @@ class ResponseService:
         return events.resource
 
     async def get(self, scope: Scope, response_id: UUID) -> WireObject:
-        """A kept response, its content removed when one of its sources can no longer be read.
+        """A kept response, its content removed when one of its sources may not or no more be read by the principal.
 
         Raises:
             NotFoundError: When the principal may see no such response.
@@ -95,24 +101,33 @@ class ResponseService:
         async with self._refusing(scope, "response.read", response_id) as transaction:
             row = await self._repository.find_response(transaction, response_id)
             if row is None:
-                raise _no_response(response_id)
+                raise no_response(response_id)
             if row["key_id"] is None:
                 raise SourceErasedError
-            await self._append(transaction, scope, "response.read", response_id, row["salt"])
+            is_readable = await self._sources.may_read(transaction, row)
+            subject = Subject(render_id(RESPONSE_PREFIX, response_id), row["salt"])
+            way = choose_way(read_ways(row["ways"]))
+            acts = acts_under(scope, "response.read", subject, row["owner_id"], way)
+            await self._ledger.append(transaction, scope, *acts)
         key = await self._keys.open(row)
-        resource = _open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
-        return resource if row["is_readable"] else _redacted(resource)
+        resource = open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
+        return resource if is_readable else redact(resource)
 
     async def delete(self, scope: Scope, response_id: UUID) -> None:
         """Delete a kept response.
 
         Raises:
             NotFoundError: When the principal may see no such response.
+            NotGrantedError: When it is shared with them: it is its owner's to delete.
         """
         async with self._refusing(scope, "response.delete", response_id) as transaction:
             row = await self._repository.find_response(transaction, response_id)
-            if row is None or not await self._repository.delete_response(transaction, response_id):
-                raise _no_response(response_id)
+            if row is None:
+                raise no_response(response_id)
+            if row["owner_id"] != scope.principal_id:
+                raise NotGrantedError("delete")
+            if not await self._repository.delete_response(transaction, response_id):
+                raise no_response(response_id)
             # A source was erased, and the salt with it: committed to under one that is nowhere kept.
             salt = row["salt"] or self._keys.generate().salt
             await self._append(transaction, scope, "response.delete", response_id, salt)
@@ -121,12 +136,12 @@ class ResponseService:
         self, transaction: Transaction, scope: Scope, reference: str
     ) -> bytes | None:
         """What opens the ledger's commitments to a response, for its owner alone; None when it is gone."""
-        del scope  # the transaction's own
         response_id = parse_id(RESPONSE_PREFIX, reference)
         if response_id is None:
             return None
         row = await self._repository.find_response(transaction, response_id)
-        return None if row is None else row["salt"]
+        is_own = row is not None and row["owner_id"] == scope.principal_id
+        return row["salt"] if row is not None and is_own else None
 
     async def _begin(self, scope: Scope, request: ResponseRequest) -> ResponseEvents:
         await self._answers.check(scope, request.question)
@@ -147,7 +162,7 @@ class ResponseService:
             async with self._database.transaction(scope) as transaction:
                 await self._keys.keep(transaction, scope, key)
                 await self._repository.insert_response(
-                    transaction, events.response_id, key.id, _sealed(key, scope, events)
+                    transaction, events.response_id, key.id, self._sealed(key, scope, events)
                 )
                 await self._append(
                     transaction, scope, "response.create", events.response_id, key.salt
@@ -234,8 +249,11 @@ class ResponseService:
                     transaction,
                     events.response_id,
                     events.resource["status"],
-                    _sealed(key, scope, events),
+                    self._sealed(key, scope, events),
                 )
+
+    def _sealed(self, key: DataKey, scope: Scope, events: ResponseEvents) -> bytes:
+        return seal_resource(key, scope.tenant_id, events.response_id, events.resource)
 
     def _refusing(
         self, scope: Scope, action: Action, response_id: UUID
@@ -253,33 +271,3 @@ class ResponseService:
     ) -> None:
         subject = Subject(render_id(RESPONSE_PREFIX, response_id), salt)
         await self._ledger.append(transaction, scope, Act(action, subject, scope.principal_id))
-
-
-def _no_response(response_id: UUID) -> NotFoundError:
-    return NotFoundError("response", render_id(RESPONSE_PREFIX, response_id))
-
-
-def _place(tenant_id: UUID, response_id: UUID) -> bytes:
-    return bind(tenant_id, "responses", response_id, "resource")
-
-
-def _sealed(key: DataKey, scope: Scope, events: ResponseEvents) -> bytes:
-    plain = json.dumps(events.resource, ensure_ascii=False, separators=(",", ":"))
-    return seal(key.material, plain.encode(), _place(scope.tenant_id, events.response_id))
-
-
-def _open_resource(key: DataKey, tenant_id: UUID, response_id: UUID, sealed: bytes) -> WireObject:
-    resource: WireObject = json.loads(unseal(key.material, sealed, _place(tenant_id, response_id)))
-    return resource
-
-
-def _redacted(resource: WireObject) -> WireObject:
-    output: list[WireObject] = []
-    for item in resource["output"]:
-        if item["type"] == "file_search_call":
-            output.append({**item, "results": None})
-            continue
-        parts: list[WireObject] = item["content"]
-        content = [{**part, "text": REDACTED, "annotations": list[WireObject]()} for part in parts]
-        output.append({**item, "content": content})
-    return {**resource, "output": output}

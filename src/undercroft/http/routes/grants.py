@@ -22,6 +22,8 @@ from undercroft.http.sharing_views import (
     require_resource,
 )
 from undercroft.http.wire import page_of
+from undercroft.identity.models import Kind
+from undercroft.sharing.errors import LinkHolderError
 
 router = APIRouter(tags=["sharing"], route_class=NativeRoute)
 
@@ -46,6 +48,8 @@ async def create_grant(
     body: CreateGrant, caller: SharingWriter, services: ServicesDependency, response: Response
 ) -> dict[str, Any]:
     """Share what is yours, or, under a grant to share, another's: as it was shared with you, or more narrowly."""
+    if caller.kind is Kind.LINK:
+        raise LinkHolderError
     resource = require_resource(body.resource)
     grantee = read_grantee(body.grantee, caller.tenant_id)
     grant = render_grant(await services.grants.create(caller, resource, grantee, read_terms(body)))

@@ -7,12 +7,12 @@ from uuid import UUID
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.ids import render_id
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import Target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.collections.repository import CollectionRepository
 from undercroft.vault.models import DOCUMENT_PREFIX
-from undercroft.vault.refusals import Target, recording_refusal
 
 
 class CollectionJournal:

@@ -1,11 +1,13 @@
 """Questions to collections, and the passages that answer them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
 from undercroft.retrieval.chunking import LaterHeadings
+from undercroft.retrieval.ranking import reciprocal_rank_fusion
+from undercroft.sharing.models import OWN, ModelUse, Way
 
 
 class Leg(StrEnum):
@@ -25,12 +27,15 @@ class SearchQuery:
         text: In a person's words.
         limit: The most passages in the answer.
         legs: Which legs propose; all of them unless something is measured.
+        model_use: What a model is going to do with the passages; nothing where only a person sees them. What may not be
+            used so is not found, and what is found counts as one use of the grants that it rests on.
     """
 
     collection_ids: Sequence[UUID]
     text: str
     limit: int
     legs: frozenset[Leg] = frozenset(Leg)
+    model_use: frozenset[ModelUse] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class FoundPassage:
         end: Offset after its last character.
         headings: The titles above its beginning, outermost first.
         later_headings: Where in its text further sections begin, and the titles above those.
+        way: What it was released under; no grants for what is the principal's own.
+        entry_ids: Of the ledger's entries of that.
     """
 
     chunk_id: int
@@ -60,6 +67,34 @@ class FoundPassage:
     score: float
     similarity: float | None
     later_headings: LaterHeadings = ()
+    way: Way = OWN
+    entry_ids: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """What the legs propose: ids alone, which say nothing of who may see what.
+
+    Attributes:
+        lexical: Best first.
+        similarities: Nearest first, with the cosine similarity to the query; None when the leg could not be asked.
+    """
+
+    lexical: Sequence[int]
+    similarities: Mapping[int, float] | None
+
+    @property
+    def chunk_ids(self) -> list[int]:
+        """Each once."""
+        return list(dict.fromkeys((*self.lexical, *(self.similarities or ()))))
+
+    def rank(self, hidden: Set[int]) -> dict[int, float]:
+        """Those that are not hidden with their fused scores, best first, as if the hidden were not there."""
+        rankings = [
+            [chunk_id for chunk_id in leg if chunk_id not in hidden]
+            for leg in (self.lexical, self.similarities or ())
+        ]
+        return dict(reciprocal_rank_fusion([ranking for ranking in rankings if ranking]))
 
 
 @dataclass(frozen=True, slots=True)

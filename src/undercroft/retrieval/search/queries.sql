@@ -4,17 +4,102 @@ SELECT chunk_id, score FROM search_lexical($1::uuid[], $2, $3, $4);
 -- name: search_vector :many
 SELECT chunk_id, score FROM search_vector($1::uuid[], $2, $3::text::halfvec, $4, $5);
 
--- name: list_collection_salts :many
-SELECT c.id, k.salt
+-- name: list_collections :many
+-- Those of the collections that the caller may see, and by which ways search; NULL where they only may read what is in it.
+SELECT
+    c.id,
+    c.owner_id,
+    k.salt,
+    reached.ways
 FROM collections AS c
 INNER JOIN data_keys AS k ON c.data_key_id = k.id
-WHERE c.id = ANY($1::uuid[]) AND c.owner_id = current_principal();
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN c.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(c.id, 'search') END AS ways
+) AS reached
+WHERE c.id = ANY($1::uuid[]) AND (reached.ways IS NOT NULL OR ways_to(c.id, 'read') IS NOT NULL);
+
+-- name: list_partly_shared :many
+-- Of the proposed passages those of which some are shared and some are not. It decides no access: it is for the ranks,
+-- which must not tell how many better passages there are that the caller may not see.
+WITH partly AS MATERIALIZED (
+    SELECT
+        d.id,
+        v.blob_id,
+        ways_to_document(d.id, 'search') AS ways
+    FROM documents AS d
+    INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+    WHERE
+        d.owner_id <> current_principal()
+        AND d.id IN (
+            SELECT sv.document_id
+            FROM chunks AS sc
+            INNER JOIN document_versions AS sv ON sc.tenant_id = sv.tenant_id AND sc.blob_id = sv.blob_id
+            WHERE sc.id = ANY($1::bigint[])
+        )
+        AND EXISTS (
+            SELECT FROM grants AS g
+            WHERE
+                g.tenant_id = d.tenant_id
+                AND g.resource_id = d.id
+                AND num_nonnulls(g.pages, g.sections) > 0
+                AND g.ended_at IS NULL
+        )
+)
+
+SELECT
+    ch.id AS chunk_id,
+    ch.tenant_id,
+    ch.blob_id,
+    ch.ordinal,
+    ch.sealed_text,
+    ch.page_start,
+    ch.page_end,
+    p.ways,
+    bk.id AS key_id,
+    bk.wrapped_key,
+    bk.salt,
+    bt.id AS tenant_key_id,
+    bt.tenant_id AS key_tenant_id,
+    bt.wrapped_key AS wrapped_tenant_key
+FROM chunks AS ch
+INNER JOIN partly AS p ON ch.blob_id = p.blob_id
+INNER JOIN blobs AS b ON ch.blob_id = b.id
+INNER JOIN data_keys AS bk ON b.data_key_id = bk.id
+INNER JOIN tenant_keys AS bt ON bk.tenant_key_id = bt.id
+WHERE ch.id = ANY($1::bigint[]) AND p.ways IS NOT NULL;
 
 -- name: list_passages :many
 -- Authorises and reads in one snapshot: what the legs proposed is only a list of ids, and a document that was deleted,
--- moved or taken away since is not in the answer.
-SELECT DISTINCT ON (proposed.place)
-    proposed.place,
+-- moved, taken away or is no more shared since is not in the answer. Each document with every way in which the caller may
+-- search it. Two documents of the same content answer the same passage twice.
+WITH opened AS MATERIALIZED (
+    SELECT c.id
+    FROM collections AS c
+    WHERE c.id = ANY($1::uuid[]) AND (c.owner_id = current_principal() OR ways_to(c.id, 'search') IS NOT NULL)
+), held AS MATERIALIZED (
+    SELECT DISTINCT ON (d.id)
+        d.id,
+        d.owner_id,
+        d.sealed_name,
+        d.current_version,
+        d.data_key_id,
+        v.blob_id,
+        m.attributes
+    FROM chunks AS hc
+    INNER JOIN document_versions AS v ON hc.tenant_id = v.tenant_id AND hc.blob_id = v.blob_id
+    INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
+    INNER JOIN collection_documents AS m ON d.id = m.document_id
+    INNER JOIN opened AS o ON m.collection_id = o.id
+    WHERE hc.id = ANY($2::bigint[]) AND d.deleted_at IS NULL AND NOT d.is_sealed
+    ORDER BY d.id, m.collection_id
+), reached AS MATERIALIZED (
+    SELECT
+        h.id,
+        CASE WHEN h.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to_document(h.id, 'search') END AS ways
+    FROM held AS h
+)
+
+SELECT
     ch.id AS chunk_id,
     ch.tenant_id,
     ch.blob_id,
@@ -25,9 +110,11 @@ SELECT DISTINCT ON (proposed.place)
     ch.page_start,
     ch.page_end,
     d.id AS document_id,
+    d.owner_id,
     d.sealed_name,
     d.current_version,
-    m.attributes,
+    d.attributes,
+    r.ways,
     bk.id AS key_id,
     bk.wrapped_key,
     bk.salt,
@@ -45,16 +132,9 @@ INNER JOIN chunks AS ch ON proposed.chunk_id = ch.id
 INNER JOIN blobs AS b ON ch.blob_id = b.id
 INNER JOIN data_keys AS bk ON b.data_key_id = bk.id
 INNER JOIN tenant_keys AS bt ON bk.tenant_key_id = bt.id
-INNER JOIN document_versions AS v ON ch.tenant_id = v.tenant_id AND ch.blob_id = v.blob_id
-INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
+INNER JOIN held AS d ON ch.blob_id = d.blob_id
+INNER JOIN reached AS r ON d.id = r.id
 INNER JOIN data_keys AS dk ON d.data_key_id = dk.id
 INNER JOIN tenant_keys AS dt ON dk.tenant_key_id = dt.id
-INNER JOIN collection_documents AS m ON d.id = m.document_id
-INNER JOIN collections AS c ON m.collection_id = c.id
-WHERE
-    c.id = ANY($1::uuid[])
-    AND c.owner_id = current_principal()
-    AND d.owner_id = current_principal()
-    AND d.deleted_at IS NULL
-    AND NOT d.is_sealed
+WHERE r.ways IS NOT NULL
 ORDER BY proposed.place, d.id;

@@ -57,15 +57,20 @@ class SearchRepository:
         nearest = sorted(rows, key=lambda row: (-row["score"], row["chunk_id"]))
         return {row["chunk_id"]: row["score"] for row in nearest}
 
-    async def list_collection_salts(
+    async def list_collections(
         self, transaction: Transaction, collection_ids: Sequence[UUID]
-    ) -> dict[UUID, bytes]:
-        """Those of the collections that the principal may search, with the salts of the ledger's commitments."""
-        rows = await _QUERIES.many(transaction, "list_collection_salts", collection_ids)
-        return {row["id"]: row["salt"] for row in rows}
+    ) -> list[Record]:
+        """Those of the collections that the principal may see, with the ways by which they may be searched."""
+        return await _QUERIES.many(transaction, "list_collections", collection_ids)
+
+    async def list_partly_shared(
+        self, transaction: Transaction, chunk_ids: Sequence[int]
+    ) -> list[Record]:
+        """Those of the chunks whose documents are shared in parts."""
+        return await _QUERIES.many(transaction, "list_partly_shared", chunk_ids)
 
     async def list_passages(
         self, transaction: Transaction, collection_ids: Sequence[UUID], chunk_ids: Sequence[int]
     ) -> list[Record]:
-        """The chunks that the principal may read through the collections, in the order of ``chunk_ids``."""
+        """The chunks that the principal may search through the collections, in the order of ``chunk_ids``."""
         return await _QUERIES.many(transaction, "list_passages", collection_ids, chunk_ids)

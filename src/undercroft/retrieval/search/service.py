@@ -10,26 +10,21 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from asyncpg import Record
 
-from undercroft.kit.crypto.aead import DecryptionError, unseal
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError, UnavailableError, UndercroftError
 from undercroft.kit.ids import render_id
-from undercroft.ledger.models import Act
+from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.retrieval.collections.journal import (
-    CollectionJournal,
-    collection_act,
-    document_act,
-)
+from undercroft.retrieval.collections.journal import CollectionJournal
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
-from undercroft.retrieval.passages import PassagePlace, PassageText, open_passage
-from undercroft.retrieval.ranking import reciprocal_rank_fusion
-from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery, SearchResult
+from undercroft.retrieval.search.models import Leg, Proposals, SearchQuery, SearchResult
+from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
-from undercroft.vault.access import document_name_place
+from undercroft.sharing.errors import NotGrantedError
+from undercroft.sharing.policy import choose_way, read_ways
+from undercroft.sharing.recording import acts_under
 from undercroft.vault.keys.service import KeyRing
 
 _CANDIDATES: Final = 300
@@ -50,9 +45,9 @@ class SearchService:
         self, database: Database, keys: KeyRing, ledger: Ledger, embedder: Embedder
     ) -> None:
         self._database = database
-        self._keys = keys
         self._journal = CollectionJournal(database, ledger)
         self._embedder = embedder
+        self._reader = PassageReader(keys, ledger)
         self._repository = SearchRepository()
 
     async def require_collections(self, scope: Scope, collection_ids: Sequence[UUID]) -> None:
@@ -60,9 +55,10 @@ class SearchService:
 
         Raises:
             NotFoundError: When the principal may see no such collection.
+            NotGrantedError: When they may see it and not search it.
         """
         async with self._refusing(scope, collection_ids) as transaction:
-            await self._require_collections(transaction, collection_ids)
+            await self._require_collections(transaction, scope, collection_ids)
 
     async def search(self, scope: Scope, query: SearchQuery) -> SearchResult:
         """The best passages for a question.
@@ -71,17 +67,18 @@ class SearchService:
 
         Raises:
             NotFoundError: When the principal may see no such collection.
+            NotGrantedError: When they may see it and not search it.
+            GrantEndedError: When another had the last use of a grant that a model's passages rest on.
             UnavailableError: When no leg could be asked.
         """
-        lexical, vector = await self._ask_legs(scope, query)
-        degraded = frozenset({Leg.VECTOR}) if vector is None else frozenset[Leg]()
-        if vector is None and Leg.LEXICAL not in query.legs:
+        proposals = await self._ask_legs(scope, query)
+        is_degraded = proposals.similarities is None
+        if is_degraded and Leg.LEXICAL not in query.legs:
             raise UnavailableError("The embedding model does not answer; try again.")
-        similarities = vector or {}
-        rankings = [ranking for ranking in (lexical, list(similarities)) if ranking]
-        fused = reciprocal_rank_fusion(rankings)
-        passages = await self._read(scope, query, fused, similarities)
-        return SearchResult(passages, degraded)
+        async with self._refusing(scope, query.collection_ids) as transaction:
+            searched = await self._require_collections(transaction, scope, query.collection_ids)
+            passages = await self._reader.release(transaction, scope, query, proposals, searched)
+        return SearchResult(passages, frozenset({Leg.VECTOR}) if is_degraded else frozenset())
 
     def _refusing(
         self, scope: Scope, collection_ids: Sequence[UUID]
@@ -89,23 +86,32 @@ class SearchService:
         return self._journal.refusing(scope, "collection.search", collection_ids)
 
     async def _require_collections(
-        self, transaction: Transaction, collection_ids: Sequence[UUID]
-    ) -> dict[UUID, bytes]:
-        """The collections with their salts."""
-        salts = await self._repository.list_collection_salts(transaction, collection_ids)
+        self, transaction: Transaction, scope: Scope, collection_ids: Sequence[UUID]
+    ) -> list[Act]:
+        """That each of them is searched, as the ledger has it: one that finds nothing tells something as well."""
+        rows = await self._repository.list_collections(transaction, collection_ids)
+        found = {row["id"]: row for row in rows}
+        acts: list[Act] = []
         for collection_id in collection_ids:
-            if collection_id not in salts:
-                raise NotFoundError("vector store", render_id(COLLECTION_PREFIX, collection_id))
-        return salts
+            reference = render_id(COLLECTION_PREFIX, collection_id)
+            if collection_id not in found:
+                raise NotFoundError("vector store", reference)
+            row = found[collection_id]
+            ways = read_ways(row["ways"])
+            if not ways:
+                raise NotGrantedError("search")
+            subject = Subject(reference, row["salt"])
+            acts += acts_under(
+                scope, "collection.search", subject, row["owner_id"], choose_way(ways)
+            )
+        return acts
 
-    async def _ask_legs(
-        self, scope: Scope, query: SearchQuery
-    ) -> tuple[list[int], dict[int, float] | None]:
+    async def _ask_legs(self, scope: Scope, query: SearchQuery) -> Proposals:
         """Both at once; when one fails, the other ends before the failure is told."""
         lexical = asyncio.ensure_future(self._search_lexical(scope, query))
         vector = asyncio.ensure_future(self._search_vector(scope, query))
         try:
-            return await asyncio.gather(lexical, vector)
+            return Proposals(*await asyncio.gather(lexical, vector))
         finally:
             for leg in (lexical, vector):
                 leg.cancel()
@@ -142,74 +148,3 @@ class SearchService:
                 exact_limit=_EXACT_LIMIT,
                 limit=_CANDIDATES,
             )
-
-    async def _read(
-        self,
-        scope: Scope,
-        query: SearchQuery,
-        fused: Sequence[tuple[int, float]],
-        similarities: dict[int, float],
-    ) -> list[FoundPassage]:
-        scores = dict(fused[: 2 * _CANDIDATES])
-        async with self._refusing(scope, query.collection_ids) as transaction:
-            salts = await self._require_collections(transaction, query.collection_ids)
-            rows = await self._repository.list_passages(
-                transaction, query.collection_ids, list(scores)[: query.limit]
-            )
-            # In the transaction that read them: no passage is released of which the ledger does not know.
-            # A search that finds nothing tells something as well.
-            searched = [
-                collection_act(scope, "collection.search", collection_id, salt)
-                for collection_id, salt in salts.items()
-            ]
-            await self._journal.record(transaction, scope, *searched, *_acts(scope, rows))
-        found: list[FoundPassage] = []
-        for row in rows:
-            chunk_id = row["chunk_id"]
-            try:
-                found.append(await self._open(row, scores[chunk_id], similarities.get(chunk_id)))
-            except DecryptionError:
-                # One damaged passage must not keep the others from whoever searches.
-                _log.error(
-                    "passage_damaged", chunk_id=chunk_id, document_id=str(row["document_id"])
-                )
-        return found
-
-    async def _open(self, row: Record, score: float, similarity: float | None) -> FoundPassage:
-        key = await self._keys.open(row)
-        place = PassagePlace(row["tenant_id"], row["blob_id"], row["ordinal"])
-        passage = open_passage(key.material, place, row["sealed_text"])
-        name_key = await self._keys.open(row, "name_")
-        name_place = document_name_place(row["tenant_id"], row["document_id"])
-        filename = unseal(name_key.material, row["sealed_name"], name_place).decode()
-        return _passage(row, passage, filename, score, similarity)
-
-
-def _acts(scope: Scope, rows: Sequence[Record]) -> list[Act]:
-    """One act for each document version that passages are read from."""
-    read = {(row["document_id"], row["current_version"]): row["name_salt"] for row in rows}
-    return [
-        document_act(scope, "document.search", document_id, salt, version)
-        for (document_id, version), salt in read.items()
-    ]
-
-
-def _passage(
-    row: Record, passage: PassageText, filename: str, score: float, similarity: float | None
-) -> FoundPassage:
-    return FoundPassage(
-        chunk_id=row["chunk_id"],
-        document_id=row["document_id"],
-        document_version=row["current_version"],
-        filename=filename,
-        attributes=row["attributes"],
-        text=passage.text,
-        start=row["start_offset"],
-        end=row["end_offset"],
-        page_start=row["page_start"],
-        page_end=row["page_end"],
-        headings=passage.headings,
-        score=score,
-        similarity=similarity,
-        later_headings=passage.later_headings,
-    )

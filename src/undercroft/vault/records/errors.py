@@ -1,8 +1,21 @@
 """What records refuse."""
 
 from math import ceil
+from uuid import UUID
 
-from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
+from undercroft.kit.errors import (
+    ErrorKind,
+    InvalidRequestError,
+    NotFoundError,
+    UndercroftError,
+)
+from undercroft.kit.ids import render_id
+from undercroft.vault.records.models import RECORD_PREFIX
+
+
+def no_record(record_id: UUID) -> NotFoundError:
+    """What is answered for a record that is not there, or is another's."""
+    return NotFoundError("record", render_id(RECORD_PREFIX, record_id))
 
 
 class RecordTooLargeError(UndercroftError):

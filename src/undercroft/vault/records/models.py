@@ -40,6 +40,20 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A version of a record that somebody wants to read.
+
+    Attributes:
+        version: Its number; None for the latest.
+        trace: Number of the request that it is read for, where that is not the one being served.
+    """
+
+    record_id: UUID
+    version: int | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DamagedRecord:
     """A record whose latest version does not open: it was altered, moved or cut short. Its row can still be read."""
 

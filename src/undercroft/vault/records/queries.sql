@@ -20,9 +20,10 @@ FROM unnest($2::bytea[]) AS d (digest);
 DELETE FROM record_digests WHERE record_id = $1;
 
 -- name: list_parts :many
--- One version of one record, whoever in the tenant owns it: the latest unless a number is given. A row for each part, with
--- its keys, so that reading a record is one statement.
+-- Versions of some of the principal's records: the latest where no number is given. A row for each part, with its keys, so
+-- that reading records is one statement; one without any for a version that has lost its parts.
 SELECT
+    w.place,
     r.id,
     r.owner_id,
     r.schema_id,
@@ -39,13 +40,14 @@ SELECT
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key
-FROM records AS r
-INNER JOIN record_versions AS v ON r.id = v.record_id AND coalesce($2::int, r.current_version) = v.number
-INNER JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
-INNER JOIN data_keys AS k ON p.data_key_id = k.id
-INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-WHERE r.id = $1
-ORDER BY p.number;
+FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS w (record_id, version, place)
+INNER JOIN records AS r ON w.record_id = r.id
+INNER JOIN record_versions AS v ON r.id = v.record_id AND coalesce(w.version, r.current_version) = v.number
+LEFT JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
+LEFT JOIN data_keys AS k ON p.data_key_id = k.id
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE r.owner_id = current_principal()
+ORDER BY w.place, p.number;
 
 -- name: find_record_owner :maybe
 -- Whose record it is, and the salt of the ledger's commitments to it.
@@ -55,33 +57,6 @@ SELECT
 FROM records AS r
 INNER JOIN data_keys AS k ON r.data_key_id = k.id
 WHERE r.id = $1;
-
--- name: list_parts_of :many
--- The latest versions of some of the principal's records; one that has lost its parts has a row without any.
-SELECT
-    r.id,
-    r.owner_id,
-    r.schema_id,
-    r.current_version,
-    r.created_at,
-    v.number AS version,
-    v.schema_version,
-    v.created_at AS updated_at,
-    p.number AS part,
-    p.sealed,
-    k.id AS key_id,
-    k.wrapped_key,
-    k.salt,
-    t.id AS tenant_key_id,
-    t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
-FROM records AS r
-INNER JOIN record_versions AS v ON r.id = v.record_id AND r.current_version = v.number
-LEFT JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
-LEFT JOIN data_keys AS k ON p.data_key_id = k.id
-LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-WHERE r.id = ANY($1::uuid[]) AND r.owner_id = current_principal()
-ORDER BY r.id, p.number;
 
 -- name: list_sizes :many
 -- How long the latest versions of some records are.

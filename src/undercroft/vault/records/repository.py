@@ -9,7 +9,7 @@ from asyncpg import Record as Row
 
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
-from undercroft.vault.records.models import LockedRow, Part, RecordVersion
+from undercroft.vault.records.models import LockedRow, Part, RecordVersion, Wanted
 
 _QUERIES: Final = load_queries("undercroft.vault.records")
 
@@ -68,21 +68,18 @@ class RecordRepository:
         """Make a record findable by no digest."""
         await _QUERIES.execute(transaction, "delete_digests", record_id)
 
-    async def list_parts(
-        self, transaction: Transaction, record_id: UUID, version: int | None
-    ) -> list[Row]:
-        """The parts of one version of one record of the tenant's, with their keys; none when there is none."""
-        return await _QUERIES.many(transaction, "list_parts", record_id, version)
+    async def list_parts(self, transaction: Transaction, wanted: Sequence[Wanted]) -> list[Row]:
+        """The parts of versions of some of the principal's records, with their keys, version by version."""
+        return await _QUERIES.many(
+            transaction,
+            "list_parts",
+            [one.record_id for one in wanted],
+            [one.version for one in wanted],
+        )
 
     async def find_record_owner(self, transaction: Transaction, record_id: UUID) -> Row | None:
         """Whose record of the tenant's it is, and its salt."""
         return await _QUERIES.maybe(transaction, "find_record_owner", record_id)
-
-    async def list_parts_of(
-        self, transaction: Transaction, record_ids: Sequence[UUID]
-    ) -> list[Row]:
-        """The parts of the latest versions of some of the principal's records, record by record."""
-        return await _QUERIES.many(transaction, "list_parts_of", record_ids)
 
     async def list_sizes(
         self, transaction: Transaction, record_ids: Sequence[UUID]

@@ -7,12 +7,13 @@ from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
+from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import find_target, recording_refusal, refusals_recorded
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.vault.records.errors import UnknownFieldError
+from undercroft.vault.records.errors import UnknownFieldError, no_record
 from undercroft.vault.records.models import (
     RECORD_PREFIX,
     Condition,
@@ -24,10 +25,10 @@ from undercroft.vault.records.models import (
     RecordVersion,
 )
 from undercroft.vault.records.preconditions import check_precondition
+from undercroft.vault.records.reading import RecordReading
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import digest_version
 from undercroft.vault.records.storage import RecordStorage, check_plain, subject_of
-from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.schemas.json_text import check_json
 from undercroft.vault.schemas.models import Schema
 from undercroft.vault.schemas.service import SchemaService
@@ -48,6 +49,7 @@ class RecordService:
         self._schemas = schemas
         self._ledger = ledger
         self._repository = RecordRepository()
+        self._reading = RecordReading(database, storage, ledger)
 
     async def create(self, scope: Scope, schema_id: UUID, data: Mapping[str, Any]) -> Record:
         """Make a record under the latest version of a schema.
@@ -62,7 +64,7 @@ class RecordService:
             schema = await self._schemas.read(transaction, schema_id)
             (await self._schemas.validator(schema)).check(data)
             record_id = await self._storage.insert(transaction, scope, schema, data)
-            record = await self._get(transaction, scope, record_id)
+            record = await self._get(transaction, record_id)
             await self._append_change(transaction, scope, "record.create", record)
         return record
 
@@ -74,10 +76,9 @@ class RecordService:
             KeyDestroyedError: When the tenant's key was destroyed.
             DecryptionError: When what is stored was altered, moved or left out.
         """
-        async with self.refusing(scope, "record.read", record_id) as transaction:
-            record = await self._get(transaction, scope, record_id, version)
-            await self._append(transaction, scope, "record.read", record)
-        return record
+        find = find_target(RECORD_PREFIX, record_id, self._repository.find_record_owner)
+        async with refusals_recorded(self._database, self._ledger, scope, "record.read", find):
+            return await self._reading.read(scope, record_id, version)
 
     async def list_records(
         self, scope: Scope, schema_id: UUID | None, after: UUID | None, limit: int
@@ -159,13 +160,13 @@ class RecordService:
             await self._storage.begin_write(transaction)
             row = await self._repository.lock_record(transaction, record_id)
             check_precondition(owned(scope, record_id, row), precondition)
-            record = await self._get(transaction, scope, record_id)
+            record = await self._get(transaction, record_id)
             schema = await self._schemas.read(transaction, record.schema_id, record.schema_version)
             # A large patch takes too long for the event loop.
             data = await asyncio.to_thread(lambda: require_object(change(record.data)))
             (await self._schemas.validator(schema)).check(data)
             await self._storage.rewrite(transaction, scope, record, schema, data)
-            record = await self._get(transaction, scope, record_id)
+            record = await self._get(transaction, record_id)
             await self._append_change(transaction, scope, "record.update", record)
         return record
 
@@ -221,11 +222,9 @@ class RecordService:
         find = find_target(RECORD_PREFIX, record_id, self._repository.find_record_owner)
         return recording_refusal(self._database, self._ledger, scope, action, find)
 
-    async def _get(
-        self, transaction: Transaction, scope: Scope, record_id: UUID, version: int | None = None
-    ) -> Record:
-        record = await self._storage.read(transaction, record_id, version)
-        if record is None or record.owner_id != scope.principal_id:
+    async def _get(self, transaction: Transaction, record_id: UUID) -> Record:
+        record = await self._storage.read(transaction, record_id)
+        if record is None:
             raise no_record(record_id)
         return record
 
@@ -306,8 +305,3 @@ def require_object(value: object) -> dict[str, Any]:
     data = cast("dict[str, Any]", value)
     check_json(data)
     return data
-
-
-def no_record(record_id: UUID) -> NotFoundError:
-    """What is answered for a record that is not there, or is another's."""
-    return NotFoundError("record", render_id(RECORD_PREFIX, record_id))

@@ -16,11 +16,11 @@ from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.kit.lru import LruCache
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.schemas.errors import NotSchemaAdminError, SchemaInUseError, StaleVersionError
 from undercroft.vault.schemas.fitting import count_fitting
 from undercroft.vault.schemas.json_text import canonical, load_canonical

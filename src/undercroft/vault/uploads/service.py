@@ -15,12 +15,12 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
+from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.errors import BlobMissingError, TooLargeError
 from undercroft.vault.intake import Incoming, Intake, Received
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.refusals import find_target, recording_refusal
 from undercroft.vault.service import DocumentService
 from undercroft.vault.uploads.errors import (
     ChecksumMismatchError,

@@ -29,10 +29,10 @@ _REFUSALS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What somebody wanted to act on, and whose it is."""
+    """What somebody wanted to act on, and whose it is: None for what is the tenant's."""
 
     subject: Subject
-    owner_id: UUID
+    owner_id: UUID | None
 
 
 FindTarget: TypeAlias = Callable[[Transaction], Awaitable[Target | None]]
@@ -58,7 +58,19 @@ def find_target(prefix: str, object_id: UUID, find_owner: FindOwner) -> FindTarg
 async def recording_refusal(
     database: Database, ledger: Ledger, scope: Scope, action: Action, find: FindTarget
 ) -> AsyncGenerator[Transaction]:
-    """A transaction on one thing. When it is refused, that is put on record by a transaction of its own.
+    """A transaction on one thing, whose refusal is put on record: see :func:`refusals_recorded`."""
+    async with (
+        refusals_recorded(database, ledger, scope, action, find),
+        database.transaction(scope) as transaction,
+    ):
+        yield transaction
+
+
+@asynccontextmanager
+async def refusals_recorded(
+    database: Database, ledger: Ledger, scope: Scope, action: Action, find: FindTarget
+) -> AsyncGenerator[None]:
+    """Where one thing is acted on. When that is refused, it is put on record by a transaction of its own.
 
     "Not found" is a refusal where the thing is another's. Of one's own it is true, and no refusal.
 
@@ -70,8 +82,7 @@ async def recording_refusal(
         find: Finds what it is tried on.
     """
     try:
-        async with database.transaction(scope) as transaction:
-            yield transaction
+        yield
     except UndercroftError as error:
         if error.kind in _REFUSALS:
             async with database.transaction(scope) as transaction:

@@ -1,0 +1,1 @@
+"""Share links: a grant for whoever holds a token."""
