@@ -42,6 +42,8 @@ SECURITY_DEFINERS: Final = {
     "find_session": "before a refresh token is known, nothing tells whose session it is of",
     "find_tenant_of_code": "the same for a code that was sent by mail",
     "forget_ended_sessions": "rows of no use any more, of all tenants; how old they are is not the caller's choice",
+    "find_issuers": "before a token is checked, its issuer and audience name the registration to check it by",
+    "authenticate_issued": "the same: a token that was checked names its user",
     "find_share_link": "before a link's token is known, nothing tells whose tenant it opens",
     "find_tenant": "`keys create` looks its tenant up by name before it has one",
     "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",

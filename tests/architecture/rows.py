@@ -55,6 +55,19 @@ ROWS: Final = {
     "group_members": """
         INSERT INTO group_members (tenant_id, group_id, user_id) SELECT u.tenant_id, u.id, u.id FROM users AS u
     """,
+    "issuers": """
+        INSERT INTO issuers (
+            id, tenant_id, url, audience, algorithms, subject_claim, creates_users, trusts_addresses
+        )
+        SELECT
+            u.id, u.tenant_id, 'https://issuer.example', 'tenant_' || replace(u.tenant_id::text, '-', ''), '{ES256}',
+            'sub', true, false
+        FROM users AS u
+    """,
+    "issuer_users": """
+        INSERT INTO issuer_users (tenant_id, issuer, subject, user_id)
+        SELECT u.tenant_id, 'https://issuer.example', 'ann', u.id FROM users AS u
+    """,
     "blobs": """
         INSERT INTO blobs (
             id, tenant_id, owner_id, digest, byte_size, media_type, data_key_id, sealed_sha256, stored_name
@@ -216,6 +229,8 @@ READ_ONLY: Final = frozenset(
         "mail_codes",
         "attempts",
         "tenant_keys",
+        "issuers",
+        "issuer_users",
         "data_keys",
         "lookup_keys",
         "access_requests",

@@ -230,6 +230,9 @@ ROUTES: Final = {
         "POST /v1/webhooks/{webhook_id}/secret",
         "GET /v1/webhooks/{webhook_id}/deliveries",
         "POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
+        "POST /v1/issuers",
+        "GET /v1/issuers",
+        "DELETE /v1/issuers/{issuer_id}",
     },
 }
 """What each route asks for. A new route has to be added here."""

@@ -54,11 +54,14 @@ class Desk:
         return await self._make_scope(tenant_id, role=role)
 
     async def service(self, tenant_id: UUID, *, role: str = "member") -> Member:
-        service = await self._make_scope(tenant_id, role=role)
+        service = Member(tenant_id, self.ids.new(), "")
         await self.run(
             service,
-            "UPDATE users SET kind = 'service', email = NULL, name = 'robot' WHERE id = $1",
+            "INSERT INTO users (id, tenant_id, role, kind, name) VALUES ($1, $2, $3, 'service', $4)",
             service.principal_id,
+            tenant_id,
+            role,
+            f"robot {service.principal_id.hex}",
         )
         return service
 

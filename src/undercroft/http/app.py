@@ -37,6 +37,7 @@ from undercroft.http.routes import (
     documents,
     grants,
     groups,
+    issuers,
     jobs,
     ledger,
     legal_holds,
@@ -64,6 +65,7 @@ from undercroft.vault.uploads.models import LARGEST_PART
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     operations.router,
+    issuers.router,
     jobs.router,
     ledger.router,
     ledger.public_router,

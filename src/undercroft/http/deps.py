@@ -22,6 +22,7 @@ from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.errors import UnauthenticatedError
 from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.groups.service import GroupService
+from undercroft.identity.issuers.service import IssuerService
 from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Permission, Principal
 from undercroft.identity.service import IdentityService
@@ -83,6 +84,7 @@ class Services:
     mailing: Mailing
     sign_in: SignIn
     watched_grants: WatchedGrants
+    issuers: IssuerService
     grants: GrantService
     access: AccessService
     share_links: ShareLinks

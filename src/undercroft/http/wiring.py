@@ -10,17 +10,9 @@ from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
-from undercroft.http.account_wiring import open_accounts
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
-from undercroft.identity.api_keys import ApiKeyService
-from undercroft.identity.exchange.service import ExchangeService
-from undercroft.identity.groups.service import GroupService
-from undercroft.identity.keys import ACCESS_TOKEN_PREFIX, API_KEY_PREFIX
-from undercroft.identity.members.service import MemberService
-from undercroft.identity.service import IdentityService
-from undercroft.identity.tokens.kinds import AccessTokens, ApiKeys
-from undercroft.identity.tokens.service import TokenService
+from undercroft.http.identity_wiring import open_identity
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock
@@ -116,17 +108,12 @@ async def open_services(
         sequencer = await _run_sequencer(stack, settings, database_url, provider, clock, ids)
         ledger = Ledger(database, ids, clock, sequencer.wake)
         watched_grants = await _watch_grants(stack, settings, database_url, clock)
-        identity = IdentityService(database, ledger, ids, clock)
-        members = MemberService(database, ledger, ids)
-        groups = GroupService(database, ledger, members, ids)
-        kinds = {ACCESS_TOKEN_PREFIX: AccessTokens(), API_KEY_PREFIX: ApiKeys()}
-        tokens = TokenService(database, ledger, kinds)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
         queue = JobQueue(ids)
         webhooks = EndpointService(database, keys, ledger, EgressPolicy.of(settings), ids)
         mail = MailQueue(keys, queue, ids)
-        people = open_accounts(stack, settings, database, ledger, identity, mail, ids, clock)
-        grants = GrantService(database, ledger, ids, identity)
+        people = await open_identity(stack, settings, database, ledger, mail, ids, clock)
+        grants = GrantService(database, ledger, ids, people.identity)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
         await staging.sweep(clock.now())
@@ -175,20 +162,21 @@ async def open_services(
             readiness=Readiness(checks),
             ids=ids,
             clock=clock,
-            identity=identity,
+            identity=people.identity,
             watched_grants=watched_grants,
             grants=grants,
-            tokens=tokens,
-            exchange=ExchangeService(database, ledger, tokens, ids),
+            tokens=people.tokens,
+            issuers=people.issuers,
+            exchange=people.exchange,
             sessions=people.sessions,
             accounts=people.accounts,
             mailing=people.mailing,
             sign_in=people.sign_in,
             access=AccessService(database, ledger),
             share_links=ShareLinks(database, grants, ledger, keys, people.hasher, mail, ids),
-            members=members,
-            groups=groups,
-            api_keys=ApiKeyService(database, ledger, members, ids, clock),
+            members=people.members,
+            groups=people.groups,
+            api_keys=people.api_keys,
             intake=intake,
             uploads=uploads,
             usage=usage,
@@ -224,8 +212,8 @@ async def open_services(
                 ledger_reader,
                 ledger,
                 [
-                    identity,
-                    groups,
+                    people.identity,
+                    people.groups,
                     people.sessions,
                     documents,
                     uploads,

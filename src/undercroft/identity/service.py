@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Protocol
 from uuid import UUID
 
 from asyncpg import RestrictViolationError
@@ -38,6 +39,14 @@ from undercroft.ledger.models import Act, OperatorScope, Outcome, Subject
 from undercroft.ledger.service import Ledger
 
 
+class OutsideTokens(Protocol):
+    """Knows tokens that are not of our own issue."""
+
+    async def authenticate(self, token: str) -> Principal:
+        """The principal behind one; raises UnauthenticatedError when there is none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
     """A new key and whose it is. ``secret`` is shown once and not stored."""
@@ -56,7 +65,9 @@ class IdentityService:
         ids: IdSource,
         clock: Clock,
         entropy: Callable[[int], bytes] = os.urandom,
+        outside: OutsideTokens | None = None,
     ) -> None:
+        self._outside = outside
         self._database = database
         self._ledger = ledger
         self._ids = ids
@@ -65,7 +76,7 @@ class IdentityService:
         self._repository = IdentityRepository()
 
     async def authenticate(self, secret: str) -> Principal:
-        """The principal behind an API key or an access token.
+        """The principal behind an API key, an access token or a registered issuer's token.
 
         Raises:
             UnauthenticatedError: When it is unknown, expired or revoked, or its user suspended.
@@ -74,6 +85,8 @@ class IdentityService:
             find = self._repository.find_key_holder
         elif is_access_token(secret):
             find = self._repository.find_token_holder
+        elif self._outside is not None:
+            return await self._outside.authenticate(secret)
         else:
             raise UnauthenticatedError
         async with self._database.statement_without_scope() as connection:

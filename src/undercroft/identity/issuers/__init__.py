@@ -1,0 +1,1 @@
+"""Issuers of tokens from outside (OpenID Connect), registered by a tenant's admins."""

@@ -1,0 +1,36 @@
+"""What issuers and their tokens are refused for."""
+
+from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
+
+
+class IssuerUnreachableError(UnavailableError):
+    """The keys of an issuer cannot be had now, and those that were had are too old or lack the one that is needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The issuer of this token does not answer, so it cannot be checked; try again.",
+            retry_after=10,
+            code="issuer_unreachable",
+        )
+
+
+class IssuerExistsError(UndercroftError):
+    """The tenant has registered this issuer for this audience."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This issuer is registered for this audience. Delete that registration first.",
+            kind=ErrorKind.CONFLICT,
+            code="issuer_exists",
+        )
+
+
+class TooManyIssuersError(UndercroftError):
+    """The tenant has as many as it may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"A tenant has at most {most} issuers. Delete one first.",
+            kind=ErrorKind.CONFLICT,
+            code="too_many_issuers",
+        )

@@ -1,0 +1,73 @@
+"""A registered issuer, and what a token of one says."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+ISSUER_PREFIX: Final = "issuer_"
+
+ALGORITHMS: Final = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA"),
+)
+"""Those that can be pinned: signatures by private keys alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What an admin says of an issuer.
+
+    Attributes:
+        url: Its identifier, which its tokens have as ``iss`` in just this spelling.
+        audience: What its tokens for this tenant have as ``aud``; ends with the tenant's id.
+        algorithms: The only ones that its tokens may be signed with.
+        subject_claim: The claim that names a user.
+        creates_users: Whether somebody who is not known yet becomes a member of the tenant.
+        trusts_addresses: Whether a verified address in a token names the tenant's user with that address.
+    """
+
+    url: str
+    audience: str
+    algorithms: tuple[str, ...]
+    subject_claim: str = "sub"
+    creates_users: bool = True
+    trusts_addresses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """A registration as it is kept."""
+
+    id: UUID
+    tenant_id: UUID
+    registration: Registration
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerScope:
+    """The scope in which somebody who comes by an issuer becomes a user: theirs already."""
+
+    tenant_id: UUID
+    principal_id: UUID
+
+    @property
+    def actor_id(self) -> None:
+        """None: nobody acts for them."""
+
+    @property
+    def purpose(self) -> None:
+        """None: nothing is read under a grant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token that was checked says of its bearer.
+
+    Attributes:
+        address: Their e-mail address, where the issuer has verified it.
+    """
+
+    subject: str
+    address: str | None
