@@ -116,7 +116,17 @@ ROUTES: Final = {
         "DELETE /v1/schemas/{schema_id}",
         "POST /v1/schemas/{schema_id}/migrations",
     },
+    Permission.ACT_FOR_USERS: {
+        "POST /v1/oauth/token",
+    },
+    Permission.TOKENS_READ: {
+        "POST /v1/oauth/introspect",
+    },
+    Permission.TOKENS_REVOKE: {
+        "POST /v1/oauth/revoke",
+    },
     Permission.SEARCH: {
+        "POST /v1/search",
         "POST /v1/vector_stores/{vector_store_id}/search",
     },
     Permission.RESPONSES_READ: {

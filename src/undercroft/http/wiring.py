@@ -139,7 +139,6 @@ async def open_services(
             ids,
             max_bytes,
         )
-        grants = GrantService(database, ledger, ids, identity)
         notices = NoticeService(database, keys, ledger, ids)
         consents = ConsentService(database, notices, grants, ledger, ids)
         index = IndexService(queue)
