@@ -8,9 +8,11 @@ CREATE TABLE issuers (
     tenant_id uuid NOT NULL REFERENCES tenants (id),
     url text NOT NULL CHECK (char_length(url) BETWEEN 9 AND 500),
     audience text NOT NULL CHECK (char_length(audience) <= 500),
-    algorithms text [] NOT NULL CHECK (
+    algorithms text[] NOT NULL CHECK (
         cardinality(algorithms) BETWEEN 1 AND 10
-        AND algorithms <@ ARRAY['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
+        AND algorithms <@ ARRAY[
+            'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'
+        ]
     ),
     subject_claim text NOT NULL CHECK (char_length(subject_claim) BETWEEN 1 AND 100),
     creates_users boolean NOT NULL,
@@ -64,9 +66,9 @@ GRANT SELECT, INSERT, UPDATE (creates_users), DELETE ON issuers TO undercroft_ap
 GRANT SELECT, INSERT, DELETE ON issuer_users TO undercroft_app;
 
 -- Before its signature is checked, a token says by whom and for whom it was issued; that names the registration to check it by.
-CREATE FUNCTION find_issuers(presented_url text, presented_audiences text [])
+CREATE FUNCTION find_issuers(presented_url text, presented_audiences text[])
 RETURNS TABLE (
-    id uuid, tenant_id uuid, url text, audience text, algorithms text [], subject_claim text, creates_users boolean,
+    id uuid, tenant_id uuid, url text, audience text, algorithms text[], subject_claim text, creates_users boolean,
     trusts_addresses boolean, created_at timestamptz
 )
 LANGUAGE sql STABLE SECURITY DEFINER
@@ -82,12 +84,12 @@ $$;
 -- Who a token that was checked makes of its bearer, while the registration that it was checked by stands.
 CREATE FUNCTION authenticate_issued(presented_issuer uuid, presented_subject text)
 RETURNS TABLE (
-    credential_id uuid, tenant_id uuid, user_id uuid, actor_id uuid, kind text, role text, scopes text []
+    credential_id uuid, tenant_id uuid, user_id uuid, actor_id uuid, kind text, role text, scopes text[]
 )
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
-    SELECT i.id, i.tenant_id, u.id, NULL::uuid, u.kind, u.role, NULL::text []
+    SELECT i.id, i.tenant_id, u.id, NULL::uuid, u.kind, u.role, NULL::text[]
     FROM issuers AS i
     JOIN issuer_users AS m ON m.tenant_id = i.tenant_id AND m.issuer = i.url AND m.subject = presented_subject
     JOIN users AS u ON u.tenant_id = m.tenant_id AND u.id = m.user_id
@@ -95,8 +97,8 @@ AS $$
 $$;
 
 GRANT CREATE ON SCHEMA public TO undercroft_system;
-REVOKE ALL ON FUNCTION find_issuers(text, text []), authenticate_issued(uuid, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION find_issuers(text, text []), authenticate_issued(uuid, text) TO undercroft_app;
-ALTER FUNCTION find_issuers(text, text []) OWNER TO undercroft_system;
+REVOKE ALL ON FUNCTION find_issuers(text, text[]), authenticate_issued(uuid, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_issuers(text, text[]), authenticate_issued(uuid, text) TO undercroft_app;
+ALTER FUNCTION find_issuers(text, text[]) OWNER TO undercroft_system;
 ALTER FUNCTION authenticate_issued(uuid, text) OWNER TO undercroft_system;
 REVOKE CREATE ON SCHEMA public FROM undercroft_system;

@@ -110,7 +110,8 @@ SELECT
     trace, refusals
 FROM ledger_entries
 WHERE tenant_id = $1
-  AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3) AND ($4::text[] IS NULL OR action = ANY($4))
+  AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
+  AND ($4::text[] IS NULL OR action = ANY($4))
   AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
   AND ($7::timestamptz IS NULL OR (occurred_at, position) < ($7, $8::bigint))
 ORDER BY occurred_at DESC, position DESC

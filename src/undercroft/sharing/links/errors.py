@@ -15,12 +15,29 @@ class LinkNotFoundError(UndercroftError):
 
 
 class LinkRefusedError(UndercroftError):
-    """The passcode or the code is missing or wrong."""
+    """What the link asks for besides its token is missing or wrong."""
 
-    def __init__(self, what: str) -> None:
+
+class WrongPasscodeError(LinkRefusedError):
+    """The passcode is."""
+
+    def __init__(self) -> None:
         super().__init__(
-            f"The {what} is missing or wrong. After ten wrong ones the link opens for nobody any more.",
+            "The passcode is missing or wrong. After ten wrong ones the link opens for nobody any more.",
             kind=ErrorKind.FORBIDDEN,
-            param=what,
-            code=f"wrong_{what}",
+            param="passcode",
+            code="wrong_passcode",
+        )
+
+
+class WrongLinkCodeError(LinkRefusedError):
+    """The code from the mail is."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The code is wrong or too old; redeem the link without one to get another. "
+            "After ten wrong ones the link opens for nobody any more.",
+            kind=ErrorKind.FORBIDDEN,
+            param="code",
+            code="wrong_code",
         )

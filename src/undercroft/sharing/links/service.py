@@ -4,7 +4,7 @@ import hmac
 import os
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
+from typing import Final, NoReturn
 from uuid import UUID
 
 from asyncpg import Record
@@ -22,7 +22,12 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.mail.service import MailQueue
-from undercroft.sharing.links.errors import LinkNotFoundError, LinkRefusedError
+from undercroft.sharing.links.errors import (
+    LinkNotFoundError,
+    LinkRefusedError,
+    WrongLinkCodeError,
+    WrongPasscodeError,
+)
 from undercroft.sharing.links.models import (
     LINK_ACTIONS,
     CodeSent,
@@ -136,12 +141,12 @@ class ShareLinks:
             if is_guarded and not await self._repository.take_failure(transaction, link.id):
                 raise LinkNotFoundError
         if link.passcode is not None and not await self._is_passcode(passcode, link.passcode):
-            await self._refuse(scope, link, "passcode")
+            await self._refuse(scope, link, WrongPasscodeError())
         if link.has_step_up:
             if code is None:
                 return await self._send_code(scope, link, row)
             if not _is_code(code, link):
-                await self._refuse(scope, link, "code")
+                await self._refuse(scope, link, WrongLinkCodeError())
         return await self._redeem(scope)
 
     async def _find(self, token: str) -> LinkScope:
@@ -193,7 +198,9 @@ class ShareLinks:
             await self._mail.send(transaction, scope, _letter(email, code))
         return CodeSent(link.id)
 
-    async def _refuse(self, scope: LinkScope, link: StoredLink, what: str) -> None:
+    async def _refuse(
+        self, scope: LinkScope, link: StoredLink, error: LinkRefusedError
+    ) -> NoReturn:
         async with self._database.transaction(scope) as transaction:
             grant = await self._grants.get_in(transaction, scope, link.grant_id)
             shared = await self._grants.get_resource(transaction, grant.resource)
@@ -206,7 +213,7 @@ class ShareLinks:
             grant_id=link.grant_id,
         )
         await self._ledger.append_denial(scope, denied)
-        raise LinkRefusedError(what)
+        raise error
 
     async def _record(
         self,
