@@ -45,7 +45,7 @@ CREATE TABLE grants (
     -- Whoever may see a part of a document may not see the whole of it.
     CHECK (num_nonnulls(pages, sections) = 0 OR NOT actions && ARRAY['read', 'download', 'write']),
     CHECK (fields IS NULL OR NOT actions && ARRAY['write']),
-    CHECK (expires_at > not_before),
+    CONSTRAINT grants_end_after_they_begin CHECK (expires_at > not_before),
     CHECK (uses <= max_uses),
     CHECK ((ended_at IS NULL) = (ending IS NULL)),
     FOREIGN KEY (tenant_id, document_id) REFERENCES documents (tenant_id, id) ON DELETE CASCADE,

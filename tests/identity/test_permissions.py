@@ -43,7 +43,8 @@ def test_what_each_kind_and_role_may_be_allowed() -> None:
     assert permissions_of(Kind.SERVICE, Role.ADMIN) == set(Permission)
     assert permissions_of(Kind.SERVICE, Role.MEMBER) == set(Permission) - ADMINS
     writing = {asked for asked in Permission if asked.endswith(":write")}
-    assert permissions_of(Kind.LINK, Role.MEMBER) & writing == {Permission.SHARING_WRITE}
+    asking = {Permission.SHARING_WRITE, Permission.RESPONSES_WRITE}
+    assert permissions_of(Kind.LINK, Role.MEMBER) & writing == asking
     assert permissions_of(Kind.LINK, Role.MEMBER) < EVERYBODY - {Permission.KEYS}
 
 

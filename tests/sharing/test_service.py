@@ -14,6 +14,7 @@ from undercroft.sharing.models import (
     GrantAction,
     Grantee,
     GranteeKind,
+    Invitee,
     ModelUse,
     PageRange,
     Parts,
@@ -55,6 +56,18 @@ async def test_a_group_and_the_tenant_can_be_granted_and_guests_are_not_the_tena
     assert not await office.ways(office.cem, document)
     assert await office.ways(office.cem, other)
     assert not await office.ways(office.dee, other)
+
+
+async def test_a_strangers_address_makes_a_guest_once(office: Office) -> None:
+    document = await office.put_document(office.ann)
+    grants = [
+        await office.grants.create(office.ann, document, Invitee("New@elsewhere.example"), READ)
+        for _ in range(2)
+    ]
+    assert grants[0].grantee == grants[1].grantee
+    async with office.database.transaction(office.ann) as transaction:
+        kind = "SELECT kind FROM users WHERE email = 'new@elsewhere.example'"
+        assert await transaction.fetchval(kind) == "guest"
 
 
 async def test_another_tenants_people_have_no_way(office: Office, make_scope: MakeScope) -> None:

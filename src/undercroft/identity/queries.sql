@@ -21,7 +21,7 @@ SELECT id FROM users WHERE tenant_id = current_tenant() AND email = $1;
 -- name: insert_guest :maybe
 INSERT INTO users (id, tenant_id, email, role, kind) VALUES ($1, $2, $3, 'member', 'guest')
 ON CONFLICT (tenant_id, email) DO NOTHING
-RETURNING id, tenant_id, email, role, ledger_salt;
+RETURNING id, tenant_id, email, kind, role, ledger_salt;
 
 -- name: lock_user :one
 -- Of two who change a role at once, the second sees what the first has made of it.

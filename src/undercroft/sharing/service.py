@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+from asyncpg import CheckViolationError
+
 from undercroft.identity.service import IdentityService
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import NotFoundError, UndercroftError
+from undercroft.kit.errors import InvalidRequestError, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import GRANT_PREFIX, USER_PREFIX, Act, Outcome, Subject
@@ -97,9 +99,17 @@ class GrantService:
         known = await self._find_grantee(transaction, scope, grantee)
         grant_id = self._ids.new()
         parent_id = None if parent is None else parent.id
-        await self._repository.insert_grant(
-            transaction, grant_id, resource, parent_id, known, terms, consent_id
-        )
+        try:
+            await self._repository.insert_grant(
+                transaction, grant_id, resource, parent_id, known, terms, consent_id
+            )
+        except CheckViolationError as error:
+            # The beginning may be now, which is the database's to say.
+            if error.constraint_name != "grants_end_after_they_begin":
+                raise
+            raise InvalidRequestError(
+                "It would end before it begins.", param="expires_at"
+            ) from None
         await self._record(transaction, scope, "grant.create", shared, [grant_id])
         return await self.get_in(transaction, scope, grant_id)
 

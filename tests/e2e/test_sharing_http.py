@@ -1,0 +1,158 @@
+"""Sharing over HTTP: somebody from outside, a purpose, a link, a search under a grant, and the end of each."""
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from tests.e2e.conftest import Service
+
+pytestmark = pytest.mark.xdist_group("service")
+
+TEXT = b"The orchard gate is locked with the iron key from the pantry."
+TENANT = "orchard"
+
+
+def connect(service: Service, key: str) -> httpx.Client:
+    return httpx.Client(
+        base_url=service.url, headers={"Authorization": f"Bearer {key}"}, timeout=60
+    )
+
+
+@pytest.fixture
+def ann(service: Service) -> Generator[httpx.Client]:
+    with connect(service, service.make_key(TENANT, "ann@orchard.example")) as client:
+        yield client
+
+
+def upload(client: httpx.Client) -> str:
+    answer = client.post("/v1/documents", files={"file": ("gate.txt", TEXT, "text/plain")})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def grant(client: httpx.Client, resource: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - a body
+    made = client.post("/v1/grants", json={"resource": resource, **fields})
+    assert made.status_code == 201, made.text
+    shown: dict[str, Any] = made.json()
+    assert made.headers["Location"] == f"/v1/grants/{shown['id']}"
+    return shown
+
+
+def test_a_stranger_becomes_a_guest_who_sees_what_they_were_granted(
+    service: Service, ann: httpx.Client
+) -> None:
+    document, other = upload(ann), upload(ann)
+    guest_address = "guest@elsewhere.example"
+    made = grant(ann, document, grantee={"user": guest_address}, actions=["read", "download"])
+    with connect(service, service.make_key(TENANT, guest_address)) as guest:
+        assert guest.get(f"/v1/documents/{document}").json()["name"] == "gate.txt"
+        assert guest.get(f"/v1/documents/{document}/content").content == TEXT
+        assert guest.get(f"/v1/documents/{other}").status_code == 404
+        refused = guest.patch(
+            f"/v1/documents/{document}", json={"name": "mine"}, headers={"If-Match": "*"}
+        )
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_granted")
+        decision = guest.post(
+            "/v1/access/check", json={"resource": document, "action": "download"}
+        ).json()
+        assert decision["allowed"]
+        assert decision["because"][0]["chains"][0][0]["id"] == made["id"]
+        assert ann.delete(f"/v1/grants/{made['id']}").status_code == 204
+        assert guest.get(f"/v1/documents/{document}").status_code == 404
+        assert guest.get("/v1/access/resources").json()["data"] == []
+    seen = ann.get("/v1/access/principals", params={"resource": document}).json()["data"]
+    assert [entry["owner"] for entry in seen] == [True]
+
+
+def test_a_purpose_has_to_be_stated(service: Service, ann: httpx.Client) -> None:
+    document = upload(ann)
+    bob_address = "bob@orchard.example"
+    with connect(service, service.make_key(TENANT, bob_address)) as bob:
+        grant(ann, document, grantee={"user": bob_address}, actions=["download"], purpose="audit")
+        path = f"/v1/documents/{document}/content"
+        assert bob.get(path).status_code == 404
+        assert bob.get(path, headers={"Undercroft-Purpose": "sales"}).status_code == 404
+        assert bob.get(path, headers={"Undercroft-Purpose": "audit"}).status_code == 200
+        wrong = bob.get(path, headers={"Undercroft-Purpose": "To have a look"})
+        assert wrong.status_code == 400
+    for _ in range(100):
+        entries = ann.get("/v1/audit", params={"resource": document}).json()["data"]
+        if "audit" in {entry["purpose"] for entry in entries}:
+            break
+        time.sleep(0.1)  # another process numbers entries; only it knows when
+    else:
+        pytest.fail("the purpose is not in the audit")
+
+
+def test_a_link_opens_what_it_was_made_for_until_it_is_revoked(
+    service: Service, ann: httpx.Client
+) -> None:
+    document = upload(ann)
+    made = ann.post(
+        "/v1/share-links",
+        json={
+            "resource": document,
+            "actions": ["read", "download", "share"],
+            "passcode": "under the third stone",
+            "expires_at": int(time.time()) + 600,
+        },
+    )
+    assert made.status_code == 201, made.text
+    link = made.json()
+    with httpx.Client(base_url=service.url, timeout=60) as anybody:
+        wrong = anybody.post("/v1/share-links/redeem", json={"token": link["token"]})
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (403, "wrong_passcode")
+        redeemed = anybody.post(
+            "/v1/share-links/redeem",
+            json={"token": link["token"], "passcode": "under the third stone"},
+        )
+        assert redeemed.status_code == 200, redeemed.text
+        unknown = anybody.post("/v1/share-links/redeem", json={"token": "ul_" + "x" * 43})
+        assert unknown.status_code == 404
+    with connect(service, redeemed.json()["access_token"]) as holder:
+        assert holder.get(f"/v1/documents/{document}/content").content == TEXT
+        assert holder.post("/v1/documents", files={"file": ("a.txt", b"x")}).status_code == 403
+        narrower = holder.post("/v1/share-links", json={"resource": document, "actions": ["read"]})
+        assert narrower.status_code == 201, narrower.text
+        direct = holder.post(
+            "/v1/grants",
+            json={
+                "resource": document,
+                "grantee": {"user": "else@orchard.example"},
+                "actions": ["read"],
+            },
+        )
+        assert (direct.status_code, direct.json()["error"]["code"]) == (403, "links_only")
+        assert ann.delete(f"/v1/grants/{link['grant']['id']}").status_code == 204
+        assert holder.get(f"/v1/documents/{document}").status_code == 401
+    logged = (service.data_dir.parent / f"{service.data_dir.name}.log").read_text()
+    for secret in (link["token"], redeemed.json()["access_token"], "under the third stone"):
+        assert secret not in logged
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"grantee": {}, "actions": ["read"]},
+        {"grantee": {"user": "no address"}, "actions": ["read"]},
+        {"grantee": {"user": "a@b.example", "tenant": True}, "actions": ["read"]},
+        {"grantee": {"tenant": True}, "actions": []},
+        {"grantee": {"tenant": True}, "actions": ["own"]},
+        {"grantee": {"tenant": True}, "actions": ["read"], "fields": ["/a"]},
+        {"grantee": {"tenant": True}, "actions": ["read"], "parts": {"pages": ["1"]}},
+        {"grantee": {"tenant": True}, "actions": ["search"], "parts": {"pages": ["3-1"]}},
+        {"grantee": {"tenant": True}, "actions": ["search"], "parts": {}},
+        {"grantee": {"tenant": True}, "actions": ["read"], "expires_at": 1},
+        {"grantee": {"tenant": True}, "actions": ["read"], "max_uses": 0},
+        {"grantee": {"tenant": True}, "actions": ["read"], "purpose": "Any Thing"},
+        {"grantee": {"tenant": True}, "actions": ["read"], "unknown": 1},
+    ],
+)
+def test_hostile_terms_are_refused(ann: httpx.Client, body: dict[str, Any]) -> None:
+    document = upload(ann)
+    refused = ann.post("/v1/grants", json={"resource": document, **body})
+    assert refused.status_code in {400, 422}, refused.text
+    assert ann.get("/v1/grants", params={"resource": document}).json()["data"] == []
