@@ -1,0 +1,423 @@
+"""Every route against every kind of principal, as ``access_matrix.py`` has it."""
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, Final
+
+import httpx2 as httpx
+import pytest
+
+from tests.e2e.access_matrix import ACTIONS, PRINCIPALS, TABLE, UNMET, Outcome, expect
+from tests.e2e.conftest import Service
+from tests.e2e.test_accounts_http import await_code
+from tests.e2e.test_consents import NOTICE
+from tests.e2e.test_oauth import API_KEY, GRANT, make_service_key
+from tests.http.test_access import checks_by_route
+from undercroft.http.app import create_application
+from undercroft.identity.models import Permission, Role
+from undercroft.identity.service import IdentityService
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database
+from undercroft.kit.ids import IdSource
+from undercroft.kit.postgres.server import running_urls
+from undercroft.kit.settings import Settings
+from undercroft.ledger.service import Ledger
+
+pytestmark = pytest.mark.xdist_group("service")
+
+TENANT: Final = "matrix"
+PASSWORD: Final = "a quiet stair to the cellar"
+_STATUSES: Final = {
+    401: Outcome.UNAUTHENTICATED,
+    403: Outcome.FORBIDDEN,
+    404: Outcome.HIDDEN,
+}
+
+
+def address(name: str) -> str:
+    """Somebody's mail address."""
+    return f"{re.sub('[^a-z]+', '-', name)}@matrix.example"
+
+
+def made(answer: httpx.Response) -> dict[str, Any]:
+    """What was made."""
+    assert answer.is_success, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+class World:
+    """A tenant with one of each thing, and somebody of every kind."""
+
+    def __init__(self, service: Service, stack: ExitStack) -> None:
+        self.service = service
+        self._stack = stack
+        self.clients: dict[str, httpx.Client] = {}
+        self.things: dict[str, str] = {}
+
+    def connect(self, name: str, key: str | None) -> httpx.Client:
+        """Somebody's client."""
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        client = httpx.Client(base_url=self.service.url, headers=headers, timeout=60)
+        self.clients[name] = self._stack.enter_context(client)
+        return client
+
+    def build(self) -> None:
+        """Make everything."""
+        self.connect_people()
+        self.make_things()
+        self.share()
+        self.make_sharing()
+        self.end_what_ends()
+
+    # People -----------------------------------------------------------------------------------------------------------
+
+    def connect_people(self) -> None:
+        keys = asyncio.run(self.issue_keys())
+        self.owner_key, colleague_key = keys["owner"], keys["colleague"]
+        for name, key in keys.items():
+            self.connect(name, key)
+        owner, admin = self.clients["owner"], self.clients["admin"]
+        self.connect("no key", None)
+        self.connect("unknown key", "uk_" + "a" * 43)
+        users = {
+            each["email"]: each["id"]
+            for each in made(admin.get("/v1/users", params={"limit": 100}))["data"]
+        }
+        self.things["user_id"] = users[address("owner")]
+        self.things["colleague_id"] = users[address("colleague")]
+        for name, body in {
+            "owner, key for models alone": {"scopes": ["models"]},
+            "expired key": {"expires_in": 3600},
+        }.items():
+            key = made(owner.post(f"/v1/users/{self.things['user_id']}/keys", json=body))
+            self.connect(name, key["secret"])
+            self.things["expired_key_id" if "expired" in name else "key_id"] = key["id"]
+        scopes = sorted(str(permission) for permission in Permission)
+        robot_key = make_service_key(self.service, self.owner_key, scopes)
+        robot = self.connect("service", robot_key)
+        for name, key in {"owner": self.owner_key, "colleague": colleague_key}.items():
+            form = {"grant_type": GRANT, "subject_token": key, "subject_token_type": API_KEY}
+            token = made(robot.post("/v1/oauth/token", data=form))
+            self.connect(f"service for the {name}", token["access_token"])
+
+    async def issue_keys(self) -> dict[str, str]:
+        """Keys as the command line makes them, without a process for each."""
+        async with self.identity() as (identity, database):
+            members = [name for name in PRINCIPALS if name.startswith(("grantee", "whose"))]
+            keys: dict[str, str] = {}
+            for name in ("admin", "owner", "colleague", "guest", *members):
+                role = Role.ADMIN if name == "admin" else Role.MEMBER
+                keys[name] = (await identity.issue_key(TENANT, address(name), role)).secret
+            for name, role in {"member": Role.MEMBER, "admin": Role.ADMIN}.items():
+                issued = await identity.issue_key(f"other {TENANT}", f"{name}@other.example", role)
+                keys[f"{name} of another tenant"] = issued.secret
+            guest = await identity.authenticate(keys["guest"])
+            self.things["tenant_id"] = f"tenant_{guest.tenant_id.hex}"
+            async with database.transaction(guest) as transaction:
+                await transaction.execute(
+                    "UPDATE users SET kind = 'guest' WHERE id = $1", guest.user_id
+                )
+            return keys
+
+    @asynccontextmanager
+    async def identity(self) -> AsyncGenerator[tuple[IdentityService, Database]]:
+        """Whoever runs the service, at its database."""
+        urls = running_urls(self.service.data_dir)
+        assert urls is not None
+        clock, ids = SystemClock(), IdSource()
+        async with Database(urls.migration, clock=clock, size=2) as database:
+            yield IdentityService(database, Ledger(database, ids, clock), ids, clock), database
+
+    # Things -----------------------------------------------------------------------------------------------------------
+
+    def make(self, parameter: str) -> str:
+        """A thing that a call may use up."""
+        owner, admin, things = self.clients["owner"], self.clients["admin"], self.things
+        makers: Mapping[str, Callable[[], httpx.Response]] = {
+            "document_id": lambda: owner.post("/v1/documents", files=file),
+            "file_id": self._put_file,
+            "personal_id": lambda: owner.post("/v1/documents", files=file),
+            "upload_id": lambda: owner.post(
+                "/v1/uploads",
+                json={
+                    "filename": "a.txt",
+                    "purpose": "user_data",
+                    "bytes": 1,
+                    "mime_type": "text/plain",
+                },
+            ),
+            "vector_store_id": lambda: owner.post("/v1/vector_stores", json={}),
+            "schema_id": lambda: owner.post("/v1/schemas", json={"name": "any", "schema": {}}),
+            "record_id": lambda: owner.post(
+                "/v1/records", json={"schema": things["schema_id"], "data": {}}
+            ),
+            "migration_id": lambda: owner.post(
+                f"/v1/schemas/{things['schema_id']}/migrations", json={}
+            ),
+            "response_id": lambda: owner.post(
+                "/v1/responses", json={"model": "extractive", "input": "When?"}
+            ),
+            "grant_id": lambda: self.grant(things["document_id"], "grantee, read", ["read"]),
+            "named_id": self._name_subject,
+            "key_id": lambda: owner.post(
+                f"/v1/users/{things['user_id']}/keys", json={"scopes": ["models"]}
+            ),
+            "session_id": self._sign_in,
+            "group_id": lambda: admin.post("/v1/groups", json={"name": "the cellar"}),
+            "member_id": self._add_member,
+            "webhook_id": lambda: admin.post(
+                "/v1/webhooks",
+                json={"url": "https://hooks.example.org/a", "events": ["grant.created"]},
+            ),
+            "issuer_id": self._register_issuer,
+            "notice_id": lambda: owner.post(
+                "/v1/consent-notices", json={**NOTICE, "erases": False}
+            ),
+        }
+        file = {"file": ("bell.txt", b"The bell rings at six.", "text/plain")}
+        return str(made(makers[parameter]())["id"])
+
+    def _put_file(self) -> httpx.Response:
+        file = self.make("document_id")
+        store = self.things["vector_store_id"]
+        added = self.clients["owner"].post(
+            f"/v1/vector_stores/{store}/files", json={"file_id": file}
+        )
+        assert added.is_success, added.text
+        return self.clients["owner"].get(f"/v1/documents/{file}")
+
+    def _name_subject(self) -> httpx.Response:
+        document = self.make("document_id")
+        named = self.clients["owner"].put(
+            f"/v1/data-subjects/{document}", json={"subject": address("colleague")}
+        )
+        assert named.is_success, named.text
+        return self.clients["owner"].get(f"/v1/documents/{document}")
+
+    def _sign_in(self) -> httpx.Response:
+        credentials = {"tenant": TENANT, "email": address("owner"), "password": PASSWORD}
+        session = made(self.clients["no key"].post("/v1/sessions", json=credentials))
+        headers = {"Authorization": f"Bearer {session['access_token']}"}
+        listed = made(self.clients["no key"].get("/v1/sessions", headers=headers))["data"]
+        (current,) = [each["id"] for each in listed if each["current"]]
+        return self.clients["owner"].get(f"/v1/sessions/{current}")
+
+    def _add_member(self) -> httpx.Response:
+        admin, owner = self.clients["admin"], self.things["user_id"]
+        path = f"/v1/groups/{self.things['group_id']}/members"
+        admin.post(path, json={"user": owner})
+        return admin.get(f"/v1/users/{owner}")
+
+    def _register_issuer(self) -> httpx.Response:
+        name = os.urandom(8).hex()
+        return self.clients["admin"].post(
+            "/v1/issuers",
+            json={
+                "issuer": f"https://{name}.example.org",
+                "audience": f"https://{name}.example.org/{self.things['tenant_id']}",
+                "algorithms": ["RS256"],
+            },
+        )
+
+    def make_things(self) -> None:
+        owner, things = self.clients["owner"], self.things
+        things |= {"number": "1", "model": "extractive", "path": "000.p/1", "level": "0"}
+        things["password"] = PASSWORD
+        for parameter in (
+            *("document_id", "vector_store_id", "schema_id", "record_id", "migration_id"),
+            *("upload_id", "response_id", "webhook_id", "issuer_id", "notice_id", "group_id"),
+        ):
+            things[parameter] = self.make(parameter)
+        things["file_id"] = things["document_id"]
+        store = things["vector_store_id"]
+        body = {"file_id": things["document_id"]}
+        made(owner.post(f"/v1/vector_stores/{store}/files", json=body))
+        things["held_id"] = self.make("document_id")
+        things["colleague_address"] = address("colleague")
+        things["personal_id"] = things["named_id"] = self.make("named_id")
+        things["log"] = made(owner.get("/v1/ledger"))["id"]
+        things["job_id"] = made(owner.get("/v1/jobs"))["data"][0]["id"]
+        things["member_id"] = things["user_id"]
+        made(
+            self.clients["admin"].post(
+                f"/v1/groups/{things['group_id']}/members", json={"user": things["colleague_id"]}
+            )
+        )
+        me = {"tenant": TENANT, "email": address("owner")}
+        assert owner.post("/v1/account/password/request", json=me).is_success
+        code = await_code(self.service, address("owner"))
+        chosen = {"code": code, "password": PASSWORD}
+        assert owner.post("/v1/account/password/code", json=chosen).is_success
+        things["session_id"] = self.make("session_id")
+        things["entry_id"] = self._await_entry()
+
+    def _await_entry(self) -> str:
+        """An entry of the owner's audit."""
+        for _ in range(300):
+            entries = made(self.clients["owner"].get("/v1/audit"))["data"]
+            if entries:
+                return str(entries[0]["id"])
+            time.sleep(0.1)  # another process numbers entries; only it knows when
+        raise AssertionError("the audit is empty")
+
+    # Sharing ----------------------------------------------------------------------------------------------------------
+
+    def grant(
+        self,
+        resource: str,
+        name: str,
+        actions: list[str],
+        **terms: Any,  # noqa: ANN401 - a body
+    ) -> httpx.Response:
+        """Share something with somebody."""
+        body = {"resource": resource, "grantee": {"user": address(name)}, "actions": actions}
+        return self.clients["owner"].post("/v1/grants", json={**body, **terms})
+
+    def share(self) -> None:
+        things = self.things
+        shared = [
+            (things["document_id"], ACTIONS),
+            (things["vector_store_id"], ACTIONS - {"read_parts"}),
+            (things["record_id"], ACTIONS - {"read_parts", "download"}),
+            (things["response_id"], frozenset({"read", "share"})),
+        ]
+        self.expiring: list[str] = []
+        for resource, actions in shared:
+            for action in sorted(actions):
+                is_part = action == "read_parts" and resource == things["document_id"]
+                parts = {"parts": {"pages": ["1"]}} if is_part else {}
+                grant = made(self.grant(resource, f"grantee, {action}", [action], **parts))
+                if (resource, action) == (things["document_id"], "read"):
+                    things["grant_id"] = grant["id"]
+            ended = made(self.grant(resource, "whose grants were revoked", sorted(actions)))
+            assert self.clients["owner"].delete(f"/v1/grants/{ended['id']}").is_success
+            terms = {"expires_at": int(time.time()) + 3600}
+            ended = made(
+                self.grant(resource, "whose grants have expired", sorted(actions), **terms)
+            )
+            self.expiring.append(ended["id"])
+
+    def open_link(self, name: str, **terms: Any) -> httpx.Client:  # noqa: ANN401 - a body
+        body = {"resource": self.things["document_id"], "actions": ["read", "download"], **terms}
+        link = made(self.clients["owner"].post("/v1/share-links", json=body))
+        redeemed = self.clients["no key"].post(
+            "/v1/share-links/redeem", json={"token": link["token"]}
+        )
+        return self.connect(name, made(redeemed)["access_token"])
+
+    def make_sharing(self) -> None:
+        owner, colleague, things = self.clients["owner"], self.clients["colleague"], self.things
+        self.open_link("link to read and download")
+        spent = self.open_link("link whose uses are spent", max_uses=1)
+        assert spent.get(f"/v1/documents/{things['document_id']}/content").is_success
+        asked = {"resource": things["document_id"], "actions": ["read"]}
+        things["request_id"] = made(colleague.post("/v1/access-requests", json=asked))["id"]
+        made(owner.post(f"/v1/access-requests/{things['request_id']}/deny"))
+        consent = made(
+            owner.post(
+                "/v1/consents",
+                json={"notice": things["notice_id"], "resource": things["personal_id"]},
+            )
+        )
+        things["consent_id"] = consent["id"]
+        path = f"/v1/consents/{consent['id']}"
+        made(colleague.post(f"{path}/give", json={"notice_version": 1}))
+        things["delivery_id"] = "delivery_" + "0" * 32
+
+    def end_what_ends(self) -> None:
+        """Let time pass for what expires."""
+
+        async def end() -> None:
+            async with self.identity() as (identity, database):
+                scope = await identity.authenticate(self.owner_key)
+                async with database.transaction(scope) as transaction:
+                    ended = await transaction.execute(
+                        "UPDATE grants SET not_before = now() - interval '2 h',"
+                        " expires_at = now() - interval '1 h'"
+                        " WHERE expires_at > now() AND user_id IN (SELECT id FROM users WHERE email = $1)",
+                        address("whose grants have expired"),
+                    )
+                    assert ended == f"UPDATE {len(self.expiring)}"
+                    await transaction.execute(
+                        "UPDATE api_keys SET created_at = now() - interval '2 h',"
+                        " expires_at = now() - interval '1 h' WHERE expires_at > now()"
+                    )
+
+        asyncio.run(end())
+
+    # Asking -----------------------------------------------------------------------------------------------------------
+
+    def ask(self, route: str, name: str, things: Mapping[str, str]) -> Outcome:
+        """What the service answers somebody."""
+        method, path = route.split(" ")
+        rule = TABLE[route]
+        named = {**things} | {to: things[of] for to, of in rule.things.items()}
+        url = re.sub(r"{(\w+)(:path)?}", lambda match: named[match[1]], path)
+        answer = self.clients[name].request(method, url, **fill(rule.send, things))
+        assert answer.status_code < 500, f"{name}: {answer.text}"
+        return _STATUSES.get(answer.status_code, Outcome.ALLOWED)
+
+
+def fill(value: Any, things: Mapping[str, str]) -> Any:  # noqa: ANN401 - of a request
+    """A request with the ids of things in the place of their names."""
+    if isinstance(value, str):
+        if value == "{notice}":
+            return {key: part for key, part in NOTICE.items() if key != "purpose"}
+        return re.sub(r"^{(\w+)}$", lambda match: things[match[1]], value)
+    if isinstance(value, Mapping):
+        return {key: fill(part, things) for key, part in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return [fill(part, things) for part in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+@pytest.fixture(scope="module")
+def world(service: Service) -> Generator[World]:
+    with ExitStack() as stack:
+        built = World(service, stack)
+        built.build()
+        yield built
+
+
+async def _running() -> str | None:
+    return None
+
+
+def test_every_route_is_in_the_table() -> None:
+    application = create_application(Settings(), "postgresql://nobody@127.0.0.1/none", _running)
+    assert set(TABLE) == set(checks_by_route(application))
+
+
+def compare(world: World, route: str, names: frozenset[str]) -> None:
+    """Ask as everybody who is named, and hold the answers against the table."""
+    rule, answers, expected = TABLE[route], dict[str, Outcome](), dict[str, Outcome]()
+    for name in sorted(names):
+        expected[name] = expect(route, PRINCIPALS[name])
+        things = dict(world.things)
+        if rule.spends is not None and expected[name] is Outcome.ALLOWED:
+            things[rule.spends] = world.make(rule.spends)
+        answers[name] = world.ask(route, name, things)
+    assert answers == expected
+
+
+@pytest.mark.parametrize("route", sorted(TABLE))
+def test_a_route_answers_everybody_as_the_table_has_it(world: World, route: str) -> None:
+    unmet, _ = UNMET.get(route, (frozenset[str](), ""))
+    compare(world, route, frozenset(PRINCIPALS) - unmet)
+
+
+@pytest.mark.parametrize(
+    ("route", "name"),
+    [
+        pytest.param(route, name, marks=pytest.mark.xfail(strict=True, reason=reason))
+        for route, (names, reason) in UNMET.items()
+        for name in sorted(names)
+    ],
+)
+def test_what_is_promised_and_not_so_yet(world: World, route: str, name: str) -> None:
+    compare(world, route, frozenset({name}))
