@@ -110,6 +110,16 @@ def test_metadata_that_is_none_is_refused(ann: httpx.Client, metadata: str) -> N
     assert answer.json()["error"]["param"] == "metadata"
 
 
+@pytest.mark.parametrize("kind", ["documents", "files"])
+def test_a_strangers_page_does_not_run_in_a_browser(ann: httpx.Client, kind: str) -> None:
+    files = {"file": ("page.html", b"<p>Hello.</p><script>alert(1)</script>")}
+    made = ann.post(f"/v1/{kind}", files=files, data={"purpose": "user_data"})
+    answer = ann.get(f"/v1/{kind}/{made.json()['id']}/content")
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 def test_a_name_cannot_pretend_to_be_another(ann: httpx.Client) -> None:
     made = ann.post("/v1/documents", files={"file": ("plan.txt", b"the plan")})
     path = f"/v1/documents/{made.json()['id']}"

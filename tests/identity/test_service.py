@@ -17,6 +17,7 @@ from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.sql import AnyConnection
 from undercroft.ledger.service import Ledger
 
 
@@ -24,6 +25,11 @@ from undercroft.ledger.service import Ledger
 def identity(database: Database) -> IdentityService:
     ids, clock = IdSource(), SystemClock()
     return IdentityService(database, Ledger(database, ids, clock), ids, clock)
+
+
+async def test_a_new_database_has_no_user_and_no_key(owner: AnyConnection) -> None:
+    for table in ("tenants", "users", "api_keys"):
+        assert await owner.fetchval(f"SELECT count(*) FROM {table}") == 0, table
 
 
 async def test_a_key_is_its_users_until_it_is_revoked(identity: IdentityService) -> None:

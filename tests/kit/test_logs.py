@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Generator
 from contextlib import redirect_stderr
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
@@ -48,6 +49,13 @@ def test_an_event_is_one_json_object_a_line(stream: io.StringIO) -> None:
         "pages": 3,
         "request_id": "r1",
     }
+
+
+def test_the_time_of_an_event_is_in_utc(stream: io.StringIO) -> None:
+    structlog.get_logger("undercroft.test").info("ready")
+    written = datetime.fromisoformat(str(_line(stream)["timestamp"]))
+    assert written.utcoffset() == timedelta()
+    assert abs(datetime.now(UTC) - written) < timedelta(minutes=1)
 
 
 def test_other_libraries_go_through_the_same_pipeline(stream: io.StringIO) -> None:
@@ -98,6 +106,8 @@ def test_a_secret_is_redacted_wherever_it_is(
         "ut_" + "A-z_9abc" * 5 + "xyz",
         "ur_" + "A-z_9" * 13,
         "uc_" + "A-z_9abc" * 5 + "xyz",
+        "ul_" + "A-z_9abc" * 5 + "xyz",
+        "whsec_" + "A+z/9abc" * 5 + "xyw=",
         "sk-" + "0123456789abcdef" * 2,
     ],
 )

@@ -239,7 +239,8 @@ async def test_a_missing_or_a_strange_file_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize(
-    ("pattern", "old", "new"), [("backup.json", b"\n", b" \n"), ("rows/????_users.copy", b"@", b"A")]
+    ("pattern", "old", "new"),
+    [("backup.json", b"\n", b" \n"), ("rows/????_users.copy", b"@", b"A")],
 )
 async def test_what_is_changed_after_it_was_checked_is_refused(
     filled: Filled, empty: House, tmp_path: Path, pattern: str, old: bytes, new: bytes

@@ -41,7 +41,8 @@ async def test_an_answer_is_recorded_as_made_read_and_deleted(
         assert await responses.find_salt(transaction, ann, made["id"]) is not None
     await responses.delete(ann, id_of(made))
     assert await acts(shelf.database, ann) == [
-        (f"response.{what}", made["id"], "allowed") for what in ("create", "read", "delete")
+        (f"response.{what}", made["id"], "allowed")
+        for what in ("create", "answer", "read", "delete")
     ]
 
 
@@ -59,7 +60,7 @@ async def test_refusals_are_recorded_and_what_is_not_there_is_not(
         ):
             with pytest.raises(NotFoundError):
                 await attempt(other, response_id)
-    assert (await acts(shelf.database, ann))[1:] == [
+    assert (await acts(shelf.database, ann))[2:] == [
         (f"response.{what}", made["id"], "denied") for what in ("read", "delete")
     ]
     assert await acts(shelf.database, stranger) == []
@@ -77,6 +78,7 @@ async def test_an_answer_without_its_sources_is_deleted_on_record(
     await responses.delete(ann, id_of(made))
     assert [action for action, _, _ in await acts(shelf.database, ann)] == [
         "response.create",
+        "response.answer",
         "response.delete",
     ]
 

@@ -56,6 +56,8 @@ SELECT
     OR EXISTS (SELECT FROM upload_parts AS p WHERE p.data_key_id = k.id)
     OR EXISTS (SELECT FROM outgoing_mail AS m WHERE m.data_key_id = k.id)
     OR EXISTS (SELECT FROM webhook_endpoints AS w WHERE w.data_key_id = k.id)
+    OR EXISTS (SELECT FROM share_links AS h WHERE h.data_key_id = k.id)
+    OR EXISTS (SELECT FROM notices AS n WHERE n.data_key_id = k.id)
     OR EXISTS (SELECT FROM lookup_keys AS l WHERE l.tenant_id = k.tenant_id AND l.data_key_id = k.id) AS is_used
 FROM data_keys AS k
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
