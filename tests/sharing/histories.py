@@ -23,6 +23,7 @@ async def _share_on(twin: Twin) -> None:
     assert await twin.share("ann", "plan", "bob", every)
     assert await twin.share("bob", "plan", "cem", Offer(frozenset({"read", "share"}), ends=3))
     assert not await twin.share("cem", "plan", "dee", Offer(frozenset({"read", "write"})))
+    assert not await twin.share("bob", "plan", "dee", Offer(frozenset({"read"}), begins=6))
     assert not await twin.share("cem", "bill", "dee", Offer(frozenset({"read"})))
     await twin.share("ann", "plan", EVERYONE, Offer(frozenset({"comment"})))
     await twin.share("ann", "bill", "dee", Offer(frozenset({"comment"}), begins=1))

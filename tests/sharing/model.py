@@ -137,8 +137,12 @@ class Model:
 
     def may_share(self, giver: str, thing: str, offer: Offer, purpose: str | None) -> bool:
         """Whether the grant would be made."""
-        is_owner = self.owners[thing] == giver
-        return is_owner or self.choose_parent(giver, thing, offer, purpose) is not None
+        if self.owners[thing] != giver:
+            parent = self.choose_parent(giver, thing, offer, purpose)
+            if parent is None:
+                return False
+            offer = offer.under(self.grants[parent].offer)
+        return (offer.begins or 0) < (offer.ends or FOREVER)
 
     def share(
         self, grant: UUID, giver: str, thing: str, receiver: str, offer: Offer, purpose: str | None

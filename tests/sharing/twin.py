@@ -10,7 +10,7 @@ from tests.conftest import Member, scope_maker
 from tests.sharing.conftest import Office, open_office
 from tests.sharing.model import EVERYONE, Given, Model, Offer, Placement
 from undercroft.kit.database import Database
-from undercroft.kit.errors import NotFoundError
+from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.sharing.errors import GrantEndedError, WideningError
 from undercroft.sharing.models import (
     GrantAction,
@@ -66,7 +66,7 @@ class Twin:
         is_allowed = self.model.may_share(giver, thing, offer, purpose)
         try:
             grant = await self.grant(giver, thing, receiver, offer, purpose)
-        except (NotFoundError, WideningError, GrantEndedError):
+        except (NotFoundError, WideningError, GrantEndedError, InvalidRequestError):
             assert not is_allowed, f"{giver} may share {thing} with {receiver}: {offer}"
             return None
         assert is_allowed, f"{giver} must not share {thing} with {receiver}: {offer}"
