@@ -69,6 +69,11 @@ async def database(database_urls: DatabaseUrls) -> AsyncGenerator[Database]:
 @pytest.fixture
 def make_scope(database: Database) -> MakeScope:
     """Makes tenants and users in this test's database."""
+    return scope_maker(database)
+
+
+def scope_maker(database: Database) -> MakeScope:
+    """Makes tenants and users in a database."""
     ids = IdSource()
 
     async def make(tenant_id: UUID | None = None, *, role: str = "member") -> Member:

@@ -148,6 +148,11 @@ def to(member: Member) -> Grantee:
 @pytest.fixture
 async def office(database: Database, make_scope: MakeScope) -> Office:
     """Four people of one tenant."""
+    return await open_office(database, make_scope)
+
+
+async def open_office(database: Database, make_scope: MakeScope) -> Office:
+    """Four people of a new tenant."""
     ids = IdSource()
     ann = await make_scope()
     others = [await make_scope(ann.tenant_id) for _ in range(3)]

@@ -1,0 +1,153 @@
+"""Random operations at once, each client over a connection of its own: nobody sees what had been taken back."""
+
+import asyncio
+import os
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+from uuid import UUID
+
+import pytest
+
+from tests.sharing.model import EVERYONE, Offer
+from tests.sharing.twin import ACTIONS, DOCUMENTS, GROUPS, PEOPLE, PURPOSES, Twin, Ways, open_twin
+from undercroft.kit.database import Database
+from undercroft.kit.errors import NotFoundError
+from undercroft.sharing.errors import GrantEndedError, WideningError
+
+SEEDS: Final = int(os.environ.get("UNDERCROFT_TEST_SHARING_SEEDS", "2"))
+BATCHES: Final = 3
+CLIENTS: Final = 6
+CALLS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What somebody was let do, and what had been taken back before they asked."""
+
+    person: str
+    purpose: str | None
+    gone: frozenset[UUID]
+    ways: Ways
+
+
+class Crowd:
+    """Clients that do things in the database at the same time; the model learns of it afterwards, from the rows."""
+
+    def __init__(self, twin: Twin, random: Random) -> None:
+        self._twin = twin
+        self._random = random
+        self._gone: set[UUID] = set()
+        self._used: list[tuple[UUID, ...]] = []
+        self._readings: list[Reading] = []
+
+    async def run(self) -> None:
+        """One batch: everybody at once, then hold what they saw and what is left against the model."""
+        await self._prepare()
+        asking = [(person, purpose) for person in PEOPLE for purpose in PURPOSES]
+        before = {one: await self._twin.ways(*one) for one in asking}
+        self._gone |= {one for one, given in self._twin.model.grants.items() if given.is_ended}
+        self._readings = []
+        await asyncio.gather(*(self._act(Random(self._random.random())) for _ in range(CLIENTS)))
+        # The order in which things happened was the database's to choose: so the rows say it.
+        self._twin.model = await self._twin.read_model()
+        await self._twin.check()
+        self._check_rows()
+        for reading in self._readings:
+            self._check_reading(reading, before[reading.person, reading.purpose])
+
+    async def _prepare(self) -> None:
+        """Something to take back: grants with few uses, shared on, to groups, and in stores."""
+        twin, random = self._twin, self._random
+        for group in GROUPS:
+            for person in PEOPLE:
+                if (group, person) not in twin.model.members:
+                    await twin.join(group, person)
+        every = frozenset(ACTIONS)
+        for thing in twin.things:
+            owner = twin.model.owners[thing]
+            purpose, max_uses = random.choice(PURPOSES), random.choice((None, 2))
+            receiver = random.choice((*PEOPLE, *GROUPS))
+            await twin.share(owner, thing, receiver, Offer(every, purpose, max_uses=max_uses))
+            await twin.share("bob", thing, random.choice(PEOPLE), Offer(every), purpose)
+            await twin.share("cem", thing, random.choice(PEOPLE), Offer(every), purpose)
+        for store, owner in (("shelf", "ann"), ("drawer", "bob")):
+            for document in DOCUMENTS:
+                if (store, document) not in twin.model.placed:
+                    await twin.place(owner, store, document)
+        await twin.check()
+
+    async def _act(self, random: Random) -> None:
+        twin, model = self._twin, self._twin.model
+        for _ in range(CALLS):
+            person, purpose = random.choice(PEOPLE), random.choice(PURPOSES)
+            match random.randrange(5):
+                case 0:
+                    await self._share(random, person, purpose)
+                case 1:
+                    await self._revoke(person, random.choice(list(model.grants)))
+                case 2:
+                    document = random.choice(DOCUMENTS)
+                    if model.owners[document] != person:
+                        way = await twin.download(person, document, purpose)
+                        self._used.append(() if way is None else way)
+                case 3:
+                    await twin.expel(random.choice(GROUPS), person)
+                case _:
+                    gone = frozenset(self._gone)
+                    ways = await twin.ways(person, purpose)
+                    self._readings.append(Reading(person, purpose, gone, ways))
+
+    async def _share(self, random: Random, giver: str, purpose: str | None) -> None:
+        thing, receiver = random.choice(list(self._twin.things)), random.choice((*PEOPLE, EVERYONE))
+        actions = frozenset(random.sample(ACTIONS, 2)) | {"read"}
+        offer = self._twin.complete(giver, thing, Offer(actions))
+        try:
+            await self._twin.grant(giver, thing, receiver, offer, purpose)
+        except (NotFoundError, WideningError, GrantEndedError):
+            return
+
+    async def _revoke(self, person: str, grant: UUID) -> None:
+        try:
+            await self._twin.office.grants.revoke(self._twin.people[person], grant)
+        except NotFoundError:
+            return
+        self._gone.add(grant)
+
+    def _check_rows(self) -> None:
+        """What no order of the operations could have left behind."""
+        model = self._twin.model
+        uses = Counter(
+            one for way in self._used for one in set[UUID]().union(*map(model.chain, way))
+        )
+        for one, given in model.grants.items():
+            if self._gone & model.chain(one):
+                assert given.is_ended, "what derives from it outlives a grant that was revoked"
+            if given.parent is not None and model.grants[given.parent].is_ended:
+                assert given.is_ended, "it outlives its parent"
+            if given.offer.max_uses is not None:
+                assert given.uses == uses[one] <= given.offer.max_uses
+                assert given.is_ended or given.uses < given.offer.max_uses
+            if given.parent is not None and not given.is_ended:
+                receiver = model.grants[given.parent].receiver
+                assert receiver not in GROUPS or (receiver, given.giver) in model.members
+
+    def _check_reading(self, reading: Reading, before: Ways) -> None:
+        """Nothing taken back before it began was seen, and what counted before and after was."""
+        model = self._twin.model
+        for (thing, action), ways in reading.ways.items():
+            for way in ways:
+                for grant in way:
+                    assert not reading.gone & model.chain(grant), "revoked before the read began"
+            after = model.ways(reading.person, thing, action, reading.purpose)
+            assert ways >= before[thing, action] & after, "refused, and allowed all along"
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_what_was_taken_back_is_gone_for_every_connection(
+    database: Database, seed: int
+) -> None:
+    crowd = Crowd(await open_twin(database), Random(seed))
+    for _ in range(BATCHES):
+        await crowd.run()

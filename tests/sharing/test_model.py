@@ -1,0 +1,188 @@
+"""Random histories of grants, groups, uses, time and reads, held against a small pure model of what sharing means."""
+
+import asyncio
+import os
+from functools import partial
+from typing import Final, cast
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.database_server import fresh_database
+from tests.sharing.histories import MUTANTS, Mutant, tour
+from tests.sharing.model import EVERYONE, Offer
+from tests.sharing.twin import ACTIONS, DOCUMENTS, GROUPS, PEOPLE, PURPOSES, STORES, Twin, open_twin
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database
+from undercroft.kit.postgres.server import DatabaseUrls
+
+EXAMPLES: Final = int(os.environ.get("UNDERCROFT_TEST_SHARING_HISTORIES", "5"))
+STEPS: Final = 25
+MOST_GRANTS: Final = 18
+"""Somebody's grants to share one thing are looked through up to twenty."""
+
+people = st.sampled_from(PEOPLE)
+documents = st.sampled_from(DOCUMENTS)
+purposes = st.sampled_from(PURPOSES)
+offers = st.builds(
+    Offer,
+    st.frozensets(st.sampled_from(ACTIONS), min_size=1).map(lambda actions: actions | {"read"}),
+    purpose=purposes,
+    ends=st.none() | st.integers(7, 9),
+    max_uses=st.none() | st.integers(1, 2),
+)
+receivers = st.sampled_from((*PEOPLE, *GROUPS, EVERYONE))
+
+
+class SharingMachine(RuleBasedStateMachine):
+    """What anybody does next, in any order.
+
+    Args:
+        runner: The event loop, on which the database was opened.
+    """
+
+    def __init__(self, runner: asyncio.Runner, database: Database) -> None:
+        super().__init__()
+        self._runner = runner
+        self.twin: Twin = runner.run(open_twin(database))
+
+    @precondition(lambda self: len(self.twin.model.grants) < MOST_GRANTS)
+    @rule(
+        giver=people,
+        thing=st.sampled_from((*DOCUMENTS, *STORES)),
+        receiver=receivers,
+        offer=offers,
+        purpose=purposes,
+        begins=st.none() | st.integers(0, 2),
+        ends=st.none() | st.integers(1, 3),
+    )
+    def share(
+        self,
+        giver: str,
+        thing: str,
+        receiver: str,
+        offer: Offer,
+        purpose: str | None,
+        begins: int | None,
+        ends: int | None,
+    ) -> None:
+        """Grant something, by its owner or on, rightly or not."""
+        hour = self.twin.model.hour
+        timed = Offer(
+            offer.actions,
+            offer.purpose,
+            None if begins is None else hour + begins,
+            None if ends is None else hour + (begins or 0) + ends,
+            offer.max_uses,
+        )
+        self._runner.run(self.twin.share(giver, thing, receiver, timed, purpose))
+
+    @precondition(lambda self: self.twin.model.grants)
+    @rule(person=people, place=st.integers(0, MOST_GRANTS))
+    def revoke(self, person: str, place: int) -> None:
+        """End a grant, rightly or not."""
+        grants = list(self.twin.model.grants)
+        self._runner.run(self.twin.revoke(person, grants[place % len(grants)]))
+
+    @rule(person=people, document=documents, purpose=purposes)
+    def use(self, person: str, document: str, purpose: str | None) -> None:
+        """Download what is another's."""
+        if self.twin.model.owners[document] != person:
+            self._runner.run(self.twin.use(person, document, purpose))
+
+    @rule(
+        store=st.sampled_from(STORES), document=documents, purpose=purposes, is_lent=st.booleans()
+    )
+    def place(self, store: str, document: str, purpose: str | None, is_lent: bool) -> None:
+        """Put a document into a store: as the store's owner, or as the document's."""
+        if (store, document) not in self.twin.model.placed:
+            owner = self.twin.model.owners[store if is_lent else document]
+            self._runner.run(self.twin.place(owner, store, document, purpose))
+
+    @rule(group=st.sampled_from(GROUPS), person=people)
+    def join_or_leave(self, group: str, person: str) -> None:
+        """Bring somebody into a group, or take them out of it."""
+        is_in = (group, person) in self.twin.model.members
+        self._runner.run((self.twin.leave if is_in else self.twin.join)(group, person))
+
+    @rule(document=documents)
+    def trash(self, document: str) -> None:
+        """Move a document to the trash, or back."""
+        self._runner.run(self.twin.trash(document))
+
+    @rule()
+    def pass_hour(self) -> None:
+        """Let grants begin and end."""
+        self._runner.run(self.twin.pass_hour())
+
+    @invariant()
+    def agree(self) -> None:
+        """Nobody may do what the model forbids, and everybody what it allows."""
+        self._runner.run(self.twin.check())
+
+
+async def _open(urls: DatabaseUrls, *statements: str) -> None:
+    """Let the tests move time, and replace functions, which the service's login may not."""
+    owner = await asyncpg.connect(urls.migration)
+    try:
+        for statement in (
+            "GRANT UPDATE (not_before, expires_at) ON grants TO undercroft_app",
+            *statements,
+        ):
+            await owner.execute(statement)
+    finally:
+        await owner.close()
+
+
+def test_random_histories_agree_with_the_model(database_server: DatabaseUrls) -> None:
+    with asyncio.Runner() as runner:
+        copies = fresh_database(database_server)
+        urls = runner.run(copies.__aenter__())
+        try:
+            runner.run(_open(urls))
+            database = runner.run(Database(urls.service, clock=SystemClock(), size=2).__aenter__())
+            try:
+                run_state_machine_as_test(
+                    cast("type[SharingMachine]", partial(SharingMachine, runner, database)),
+                    settings=settings(
+                        max_examples=EXAMPLES,
+                        stateful_step_count=STEPS,
+                        deadline=None,
+                        database=None,
+                        # A history that fails is short enough to be read as it is; each smaller one costs a second.
+                        phases=(Phase.generate,),
+                        suppress_health_check=(HealthCheck.too_slow,),
+                    ),
+                )
+            finally:
+                runner.run(database.__aexit__(None, None, None))
+        finally:
+            runner.run(copies.__aexit__(None, None, None))
+
+
+async def test_the_tour_agrees_with_the_model(
+    database: Database, database_urls: DatabaseUrls
+) -> None:
+    await _open(database_urls)
+    await tour(await open_twin(database))
+
+
+@pytest.mark.parametrize(
+    "mutant", MUTANTS, ids=lambda mutant: f"{mutant.function}: {mutant.clause}"
+)
+async def test_a_broken_policy_is_caught(
+    database: Database, database_urls: DatabaseUrls, mutant: Mutant
+) -> None:
+    await _open(database_urls, mutant.statement)
+    twin = await open_twin(database)
+    with pytest.raises(AssertionError):
+        await tour(twin)
