@@ -32,6 +32,15 @@ OPENED_ALONE: Final = {
     "uploads.sealed_name",
 }
 """What is needed for an hour at most: opened by what needs it."""
+NOT_EXAMINED: Final = {
+    "access_requests.sealed_content",
+    "notice_versions.sealed_content",
+    "outgoing_mail.sealed_message",
+    "response_passages.sealed_statement",
+    "share_links.sealed_email",
+    "webhook_endpoints.sealed_target",
+}
+"""What fsck does not open: only what needs it notices that it was moved."""
 UNREADABLE: Final = {Fault.VALUE_UNREADABLE, Fault.FILE_ALTERED, Fault.INDEX_INCOMPLETE}
 
 
@@ -42,7 +51,7 @@ async def test_no_sealed_column_is_forgotten(owner: AnyConnection) -> None:
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND NOT a.attisdropped"
         " AND (a.attname LIKE 'sealed%' OR a.attname = 'stored_name')"
     )
-    assert {row["name"] for row in columns} == EXAMINED.keys() | OPENED_ALONE
+    assert {row["name"] for row in columns} == (EXAMINED.keys() | OPENED_ALONE | NOT_EXAMINED)
 
 
 async def test_what_another_row_holds_does_not_open(

@@ -158,6 +158,8 @@ def test_random_histories_agree_with_the_model(database_server: DatabaseUrls) ->
                         stateful_step_count=STEPS,
                         deadline=None,
                         database=None,
+                        # A suite that fails must fail again; more histories are others.
+                        derandomize=True,
                         # A history that fails is short enough to be read as it is; each smaller one costs a second.
                         phases=(Phase.generate,),
                         suppress_health_check=(HealthCheck.too_slow,),

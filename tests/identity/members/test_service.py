@@ -238,14 +238,24 @@ async def test_suspending_revokes_the_tokens_of_who_acts_and_of_who_is_acted_for
     holders["another's"] = (bob, None)
     ids = IdSource()
     async with database.transaction(ann) as transaction:
+        for someone in (bob, carol):
+            await transaction.execute(
+                "INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash)"
+                " VALUES ($1, $2, $1, 'uk_00000000', sha256(uuid_send($1)))",
+                someone.principal_id,
+                ann.tenant_id,
+            )
         for name, (user, actor) in holders.items():
             await transaction.execute(
-                "INSERT INTO access_tokens (id, tenant_id, user_id, actor_id, token_hash, expires_at)"
-                " VALUES ($1, $2, $3, $4, sha256($5::text::bytea), now() + interval '1 hour')",
+                "INSERT INTO access_tokens (id, tenant_id, user_id, actor_id, subject_key_id, actor_key_id, scopes,"
+                " token_hash, expires_at) VALUES ($1, $2, $3, $4, $5, $4, $6, sha256($7::text::bytea),"
+                " now() + interval '1 hour')",
                 ids.new(),
                 ann.tenant_id,
                 user.principal_id,
                 actor and actor.principal_id,
+                actor and user.principal_id,
+                actor and ["search"],
                 name,
             )
     await members.suspend(ann, carol.principal_id)
