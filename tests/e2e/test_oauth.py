@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Generator
+from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
 
@@ -147,7 +148,9 @@ def test_the_audit_of_the_user_shows_both(service: Service, robot: str, user: st
     issued = send(service, robot, "token", {**GOOD, "subject_token": user}).json()
     bearer = issued["access_token"]
     assert get(service, bearer, "/v1/documents/file-" + "0" * 32).status_code == 404
-    entries = get(service, user, "/v1/audit?action=token.exchange").json()["data"]
+    deadline = monotonic() + 30
+    while not (entries := get(service, user, "/v1/audit?action=token.exchange").json()["data"]):
+        assert monotonic() < deadline, "the exchange has no number yet"
     asked = send(service, robot, "introspect", {"token": bearer}).json()
     assert entries[0]["actor"] == asked["act"]["sub"]
     assert entries[0]["on_behalf_of"] == entries[0]["owner"] == asked["sub"]
