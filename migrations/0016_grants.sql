@@ -36,7 +36,9 @@ CREATE TABLE grants (
     model_use text[] CHECK (model_use <@ ARRAY['quote', 'summarise', 'external']),
     created_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
-    ending text CHECK (ending IN ('revoked', 'used_up', 'withdrawn', 'left_group')),
+    ending text CHECK (ending IN ('revoked', 'used_up', 'withdrawn', 'left_group', 'unconsented')),
+    -- What a grant of something personal rests on (migration 0025).
+    consent_id uuid,
     UNIQUE (tenant_id, id),
     CHECK (num_nonnulls(document_id, collection_id, record_id, response_id) = 1),
     CHECK (num_nonnulls(user_id, group_id) <= 1),
@@ -102,6 +104,7 @@ SELECT
     g.created_at,
     g.ended_at,
     g.ending,
+    g.consent_id,
     g.pages::text AS pages,
     coalesce(d.owner_id, c.owner_id, r.owner_id, a.owner_id) AS owner_id
 FROM grants AS g

@@ -157,48 +157,8 @@ ON consents TO undercroft_app;
 
 -- What a grant rests on -------------------------------------------------------------------------------------------------
 
-ALTER TABLE grants
-ADD COLUMN consent_id uuid,
-ADD FOREIGN KEY (tenant_id, consent_id) REFERENCES consents (tenant_id, id),
-DROP CONSTRAINT grants_ending_check,
-ADD CONSTRAINT grants_ending_check
-CHECK (ending IN ('revoked', 'used_up', 'withdrawn', 'left_group', 'unconsented'));
+ALTER TABLE grants ADD FOREIGN KEY (tenant_id, consent_id) REFERENCES consents (tenant_id, id);
 CREATE INDEX grants_by_consent ON grants (tenant_id, consent_id) WHERE consent_id IS NOT NULL;
-
-CREATE OR REPLACE VIEW described_grants WITH (security_invoker = true) AS
-SELECT -- noqa: ST06
-    g.id,
-    g.tenant_id,
-    g.document_id,
-    g.collection_id,
-    g.record_id,
-    g.response_id,
-    g.resource_id,
-    g.grantor_id,
-    g.parent_id,
-    g.user_id,
-    g.group_id,
-    g.grantee_id,
-    g.actions,
-    g.fields,
-    g.sections,
-    g.purpose,
-    g.not_before,
-    g.expires_at,
-    g.max_uses,
-    g.uses,
-    g.model_use,
-    g.created_at,
-    g.ended_at,
-    g.ending,
-    g.pages::text AS pages,
-    coalesce(d.owner_id, c.owner_id, r.owner_id, a.owner_id) AS owner_id,
-    g.consent_id
-FROM grants AS g
-LEFT JOIN documents AS d ON g.document_id = d.id
-LEFT JOIN collections AS c ON g.collection_id = c.id
-LEFT JOIN records AS r ON g.record_id = r.id
-LEFT JOIN responses AS a ON g.response_id = a.id;
 
 -- Whether a JSON Pointer of one list is, or lies above or below, one of the other.
 CREATE FUNCTION pointers_overlap(ones text[], others text[]) RETURNS boolean

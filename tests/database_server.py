@@ -72,7 +72,8 @@ async def fresh_database(server: DatabaseUrls) -> AsyncGenerator[DatabaseUrls]:
             )
         finally:
             await _wait_until_unused(owner, name)
-            await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            # Without FORCE: that may not end an autovacuum of a superuser's, which this ends by itself.
+            await owner.execute(f"DROP DATABASE {name}")
     finally:
         await owner.close()
 
@@ -93,7 +94,9 @@ async def _wait_until_unused(owner: AnyConnection, name: str) -> None:
     """A killed client's backend takes a moment to notice; the owner may not end those of the service's login."""
     for _ in range(1500):
         if not await owner.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1", name
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = $1 AND backend_type = 'client backend'",
+            name,
         ):
             return
         await asyncio.sleep(0.02)

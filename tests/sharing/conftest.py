@@ -11,6 +11,7 @@ from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
+from undercroft.ledger.models import LogScope
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import (
     Grant,
@@ -96,6 +97,14 @@ class Office:
         """One statement in a transaction of its own."""
         async with self.database.transaction(scope) as transaction:
             await transaction.execute(statement, *arguments)
+
+    async def denials(self) -> list[tuple[UUID, str]]:
+        """Who was refused what, in order."""
+        async with self.database.transaction(LogScope(self.ann.tenant_id)) as transaction:
+            rows = await transaction.fetch(
+                "SELECT actor_id, action FROM ledger_pending WHERE outcome = 'denied' ORDER BY xid, ordinal"
+            )
+        return [(row["actor_id"], row["action"]) for row in rows]
 
     async def make_group(self, *members: Member) -> UUID:
         """A group of these people."""

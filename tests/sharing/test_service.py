@@ -132,6 +132,14 @@ async def test_a_grant_is_revoked_by_its_giver_the_owner_and_who_it_derives_from
         assert not await office.ways(office.dee, document)
 
 
+async def test_whoever_may_not_revoke_a_grant_is_put_on_record(office: Office) -> None:
+    document = await office.put_document(office.ann)
+    grant = await office.share(office.ann, document, office.bob)
+    with pytest.raises(NotFoundError):
+        await office.grants.revoke(office.cem, grant.id)
+    assert await office.denials() == [(office.cem.principal_id, "grant.revoke")]
+
+
 @pytest.mark.parametrize(
     ("given", "wanted", "widened"),
     [

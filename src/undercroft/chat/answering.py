@@ -228,6 +228,7 @@ def _may_answer(question: Question, passages: tuple[Passage, ...]) -> bool:
 
 
 def _numbered(number: int, passage: FoundPassage) -> Passage:
+    allowed = allowed_model_use(passage.way)
     return Passage(
         number=number,
         document_id=passage.document_id,
@@ -241,8 +242,8 @@ def _numbered(number: int, passage: FoundPassage) -> Passage:
         score=passage.score,
         similarity=passage.similarity,
         later_headings=passage.later_headings,
-        may_quote=ModelUse.QUOTE in allowed_model_use(passage.way),
-        may_leave=ModelUse.EXTERNAL in allowed_model_use(passage.way),
+        may_quote=ModelUse.QUOTE in allowed,
+        may_leave=ModelUse.EXTERNAL in allowed,
     )
 
 

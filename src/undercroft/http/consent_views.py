@@ -1,13 +1,12 @@
 """Notices and consents as the routes show them."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from undercroft.http.objects import Shown, Time
-from undercroft.http.sharing_views import render_resource
+from undercroft.http.sharing_views import render_resource, render_time
 from undercroft.http.wire import JsonObject, require_id
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import grant_reference, user_reference
@@ -18,8 +17,8 @@ from undercroft.sharing.consents.models import (
     ConsentRecord,
     Notice,
     Use,
-    describe_content,
 )
+from undercroft.sharing.consents.notices import notice_document
 
 
 class PartyObject(Shown):
@@ -147,12 +146,8 @@ def render_notice(notice: Notice) -> JsonObject:
         "latest_version": notice.latest,
         "owner": user_reference(notice.owner_id),
         "sha256": notice.digest.hex(),
-        **describe_content(notice.content),
-        "purpose": notice.purpose,
-        "validity_days": notice.terms.validity_days,
-        "retention_days": notice.terms.retention_days,
-        "erases": notice.terms.erases,
-        "created_at": int(notice.created_at.timestamp()),
+        **notice_document(notice.purpose, notice.content, notice.terms),
+        "created_at": render_time(notice.created_at),
     }
 
 
@@ -168,17 +163,17 @@ def render_consent(record: ConsentRecord) -> JsonObject:
         "controller": user_reference(consent.controller_id),
         "purpose": consent.purpose,
         "notice": render_notice(record.notice),
-        "asked_at": _seconds(consent.asked_at),
-        "given_at": _seconds(consent.given_at),
-        "valid_until": _seconds(consent.valid_until),
-        "retain_until": _seconds(consent.retain_until),
-        "ended_at": _seconds(consent.ended_at),
+        "asked_at": render_time(consent.asked_at),
+        "given_at": render_time(consent.given_at),
+        "valid_until": render_time(consent.valid_until),
+        "retain_until": render_time(consent.retain_until),
+        "ended_at": render_time(consent.ended_at),
         "erasure": consent.erasure.value,
         "events": [
             {
                 "event": event.kind.value,
                 "notice_version": event.notice_version,
-                "time": _seconds(event.occurred_at),
+                "time": render_time(event.occurred_at),
                 "entry": render_id(ENTRY_PREFIX, event.entry_id),
             }
             for event in record.events
@@ -193,7 +188,7 @@ def render_use(use: Use) -> JsonObject:
     return {
         "id": render_id(ENTRY_PREFIX, use.id),
         "object": "consent.use",
-        "time": _seconds(use.occurred_at),
+        "time": render_time(use.occurred_at),
         "actor": user_reference(use.actor_id),
         "action": use.action,
         "resource": use.resource,
@@ -201,7 +196,3 @@ def render_use(use: Use) -> JsonObject:
         "grant": grant_reference(use.grant_id),
         "purpose": use.purpose,
     }
-
-
-def _seconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp())

@@ -1,6 +1,5 @@
 """Access requests as the routes show them."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from undercroft.http.sharing_views import (
     PartsObject,
     render_resource,
     render_terms,
+    render_time,
 )
 from undercroft.http.wire import require_id
 from undercroft.kit.ids import render_id
@@ -81,11 +81,7 @@ def render_request(request: AccessRequest) -> dict[str, Any]:
         "asker": user_reference(request.asker_id),
         "asked": None if wish is None else {**render_terms(wish.terms), "message": wish.message},
         "grant": None if request.grant_id is None else grant_reference(request.grant_id),
-        "created_at": _seconds(request.created_at),
-        "expires_at": _seconds(request.expires_at),
-        "answered_at": None if request.answered_at is None else _seconds(request.answered_at),
+        "created_at": render_time(request.created_at),
+        "expires_at": render_time(request.expires_at),
+        "answered_at": render_time(request.answered_at),
     }
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())

@@ -211,8 +211,8 @@ def render_grant(grant: Grant) -> dict[str, Any]:
         "grantee": _render_grantee(grant.grantee),
         **render_terms(grant.terms),
         "uses": grant.uses,
-        "created_at": _render_time(grant.created_at),
-        "ended_at": _render_time(grant.ended_at),
+        "created_at": render_time(grant.created_at),
+        "ended_at": render_time(grant.ended_at),
         "ending": grant.ending,
     }
 
@@ -224,13 +224,18 @@ def render_terms(terms: Terms) -> dict[str, Any]:
         "fields": None if terms.fields is None else sorted(terms.fields),
         "parts": None if terms.parts is None else _render_parts(terms.parts),
         "purpose": terms.purpose,
-        "not_before": _render_time(terms.not_before),
-        "expires_at": _render_time(terms.expires_at),
+        "not_before": render_time(terms.not_before),
+        "expires_at": render_time(terms.expires_at),
         "max_uses": terms.max_uses,
         "model_use": None
         if terms.model_use is None
         else [use for use in ModelUse if use in terms.model_use],
     }
+
+
+def render_time(moment: datetime | None) -> int | None:
+    """Seconds since 1970."""
+    return None if moment is None else int(moment.timestamp())
 
 
 def _read_parts(body: PartsBody) -> Parts:
@@ -266,7 +271,3 @@ def _render_grantee(grantee: Grantee) -> dict[str, str | bool]:
 
 def _read_time(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def _render_time(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp())

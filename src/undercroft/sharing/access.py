@@ -6,12 +6,11 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.kit.database import Database, Scope, Transaction, set_scope
-from undercroft.kit.ids import render_id
-from undercroft.ledger.models import Act, ActorScope, Subject
+from undercroft.ledger.models import Act, ActorScope
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import OWNED, Grant, GrantAction, Resource, Way
 from undercroft.sharing.repository import GrantRepository
-from undercroft.sharing.service import no_resource
+from undercroft.sharing.service import no_resource, subject_of
 
 _START: Final = UUID(int=0)
 
@@ -76,8 +75,7 @@ class AccessService:
             shared = await self._repository.find_resource(transaction, resource)
             if shared is None or shared.owner_id != scope.principal_id:
                 raise no_resource(resource)
-            subject = Subject(render_id(resource.kind, resource.id), shared.salt)
-            act = Act("access.read", subject, shared.owner_id)
+            act = Act("access.read", subject_of(shared), shared.owner_id)
             await self._ledger.append(transaction, scope, act)
             last = after or _START
             while len(found) < limit:

@@ -1,7 +1,7 @@
 """Making, finding and revoking grants."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -10,10 +10,11 @@ from asyncpg import CheckViolationError
 
 from undercroft.identity.service import IdentityService
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import InvalidRequestError, NotFoundError, UndercroftError
+from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.actions import Action
-from undercroft.ledger.models import GRANT_PREFIX, USER_PREFIX, Act, Outcome, Subject
+from undercroft.ledger.denials import Target, recording_refusal
+from undercroft.ledger.models import GRANT_PREFIX, USER_PREFIX, Act, Subject
 from undercroft.ledger.service import MOST_ACTS, Ledger
 from undercroft.sharing.errors import ConsentRequiredError, GrantEndedError, WideningError
 from undercroft.sharing.models import (
@@ -153,7 +154,7 @@ class GrantService:
         Raises:
             NotFoundError: When the principal neither gave it, nor one that it derives from, nor owns the thing.
         """
-        async with self._database.transaction(scope) as transaction:
+        async with self._refusing_of(scope, "grant.revoke", grant_id) as transaction:
             grant = await self.get_in(transaction, scope, grant_id)
             is_owner = grant.owner_id == scope.principal_id
             if not is_owner and not await self._repository.has_given(transaction, grant_id):
@@ -273,21 +274,30 @@ class GrantService:
         for start in range(0, len(acts), MOST_ACTS):
             await self._ledger.append(transaction, scope, *acts[start : start + MOST_ACTS])
 
-    @asynccontextmanager
-    async def refusing(
+    def refusing(
         self, scope: Scope, action: Action, resource: Resource
-    ) -> AsyncGenerator[Transaction]:
-        """A transaction on something, whose refusal is put on record where that is another's."""
-        try:
-            async with self._database.transaction(scope) as transaction:
-                yield transaction
-        except UndercroftError:
-            async with self._database.transaction(scope) as transaction:
-                shared = await self._repository.find_resource(transaction, resource)
-            if shared is not None and shared.owner_id != scope.principal_id:
-                denied = Act(action, subject_of(shared), shared.owner_id, outcome=Outcome.DENIED)
-                await self._ledger.append_denial(scope, denied)
-            raise
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction on something, whose refusal is put on record."""
+
+        async def find(transaction: Transaction) -> Target | None:
+            shared = await self._repository.find_resource(transaction, resource)
+            return None if shared is None else Target(subject_of(shared), shared.owner_id)
+
+        return recording_refusal(self._database, self._ledger, scope, action, find)
+
+    def _refusing_of(
+        self, scope: Scope, action: Action, grant_id: UUID
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """As :meth:`refusing`, on what a grant is of."""
+
+        async def find(transaction: Transaction) -> Target | None:
+            grant = await self._repository.find_grant(transaction, grant_id)
+            if grant is None:
+                return None
+            shared = await self.get_resource(transaction, grant.resource)
+            return Target(subject_of(shared), shared.owner_id)
+
+        return recording_refusal(self._database, self._ledger, scope, action, find)
 
 
 def inherit_terms(terms: Terms, parent: Terms) -> Terms:

@@ -29,6 +29,15 @@ from undercroft.ledger.verification.verify import verify_path
 from undercroft.sharing.models import GrantAction, ResourceKind, Terms
 
 READ = Terms(frozenset({GrantAction.READ}))
+HALF_A_PAIR = json.dumps(
+    {
+        "format": "undercroft-provenance@v1",
+        "response": f"resp_{7:032x}",
+        "model": "m",
+        "passages": [],
+        "entries": [{"canonical": "\ud800", "proof": ""}],
+    }
+)
 Bundle = dict[str, Any]
 
 
@@ -133,7 +142,14 @@ async def test_nothing_in_it_can_be_changed(
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "{}", '{"format":1,"format":1}', "[" * 100_000, '{"format":"undercroft-provenance@v1"}'],
+    [
+        "{",
+        "{}",
+        '{"format":1,"format":1}',
+        "[" * 100_000,
+        '{"format":"undercroft-provenance@v1"}',
+        HALF_A_PAIR,
+    ],
 )
 async def test_a_hostile_bundle_is_malformed(
     shelf: Shelf, make_scope: MakeScope, tmp_path: Path, text: str

@@ -28,7 +28,7 @@ from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.search.models import FoundPassage
 from undercroft.sharing.policy import choose_way, read_ways
-from undercroft.sharing.recording import acts_under
+from undercroft.sharing.ways import acts_under
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
@@ -124,8 +124,8 @@ class ProvenanceService:
             passages = await self._repository.list_provenance(transaction, response_id)
             subject = Subject(render_id(RESPONSE_PREFIX, response_id), row["salt"])
             way = choose_way(read_ways(row["ways"]))
-            acts = acts_under(scope, "response.read", subject, row["owner_id"], way)
-            await self._ledger.append(transaction, scope, *acts)
+            act = Act("response.read", subject, row["owner_id"])
+            await self._ledger.append(transaction, scope, *acts_under(scope, way, act))
         return await self._bundle(scope, row, passages)
 
     async def _bundle(self, scope: Scope, row: Record, passages: Sequence[Record]) -> WireObject:

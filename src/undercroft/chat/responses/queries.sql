@@ -59,7 +59,6 @@ UPDATE responses SET answer_entry_id = $2 WHERE id = $1 AND owner_id = current_p
 SELECT
     p.number,
     p.entry_ids,
-    p.grant_ids,
     p.sealed_statement,
     p.document_id,
     k.salt AS document_salt,

@@ -37,7 +37,7 @@ from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.policy import choose_way, read_ways
-from undercroft.sharing.recording import acts_under
+from undercroft.sharing.ways import acts_under
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 
@@ -109,8 +109,8 @@ class ResponseService:
             is_readable = await self._sources.may_read(transaction, row)
             subject = Subject(render_id(RESPONSE_PREFIX, response_id), row["salt"])
             way = choose_way(read_ways(row["ways"]))
-            acts = acts_under(scope, "response.read", subject, row["owner_id"], way)
-            await self._ledger.append(transaction, scope, *acts)
+            act = Act("response.read", subject, row["owner_id"])
+            await self._ledger.append(transaction, scope, *acts_under(scope, way, act))
         key = await self._keys.open(row)
         resource = open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
         return resource if is_readable else redact(resource)
@@ -142,8 +142,9 @@ class ResponseService:
         if response_id is None:
             return None
         row = await self._repository.find_response(transaction, response_id)
-        is_own = row is not None and row["owner_id"] == scope.principal_id
-        return row["salt"] if row is not None and is_own else None
+        if row is None or row["owner_id"] != scope.principal_id:
+            return None
+        return row["salt"]
 
     async def _begin(self, scope: Scope, request: ResponseRequest) -> ResponseEvents:
         await self._answers.check(scope, request.question)

@@ -162,6 +162,8 @@ def _parse(data: bytes) -> Mapping[str, object]:
         raise _malformed("it is too long")
     try:
         value: object = json.loads(data.decode(), object_pairs_hook=_unique)
+        # An escape can write half of a surrogate pair, which no text that is hashed can hold.
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise _malformed("it is not JSON in UTF-8, or a name stands in it twice") from None
     if not isinstance(value, dict):

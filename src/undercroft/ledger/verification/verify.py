@@ -114,11 +114,9 @@ def verify_path(
         )
     if start == CONSENT_START:
         return _verify_consent_receipt(path, keys)
-    return (
-        _verify_answer(path, keys)
-        if start == START
-        else _verify_log(path, start, keys, since, entry)
-    )
+    if start == START:
+        return _verify_answer(path, keys)
+    return _verify_log(path, start, keys, since, entry)
 
 
 def _verify_log(

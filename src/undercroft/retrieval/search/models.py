@@ -1,4 +1,4 @@
-"""Questions to collections, and the passages that answer them."""
+"""Questions to collections and documents, and the passages that answer them."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass

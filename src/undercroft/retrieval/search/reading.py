@@ -27,8 +27,8 @@ from undercroft.sharing.policy import (
     read_ways,
     ways_to_place,
 )
-from undercroft.sharing.recording import acts_under
 from undercroft.sharing.uses import GrantUses
+from undercroft.sharing.ways import acts_under
 from undercroft.vault.access import document_name_place
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
@@ -80,14 +80,9 @@ class PassageReader:
         acts: dict[tuple[UUID, Way], list[Act]] = {}
         for passage, row in found:
             subject = Subject(render_id(DOCUMENT_PREFIX, passage.document_id), row["name_salt"])
-            acts[passage.document_id, passage.way] = acts_under(
-                scope,
-                "document.answer" if query.model_use else "document.search",
-                subject,
-                row["owner_id"],
-                passage.way,
-                version=passage.document_version,
-            )
+            action = "document.answer" if query.model_use else "document.search"
+            act = Act(action, subject, row["owner_id"], passage.document_version)
+            acts[passage.document_id, passage.way] = acts_under(scope, passage.way, act)
         entry_ids = iter(
             await self._ledger.append(
                 transaction, scope, *searched, *(act for each in acts.values() for act in each)

@@ -25,7 +25,7 @@ from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.models import GrantAction
 from undercroft.sharing.policy import choose_way, read_ways
-from undercroft.sharing.recording import acts_under
+from undercroft.sharing.ways import acts_under
 from undercroft.vault.access import no_document
 from undercroft.vault.keys.service import KeyRing
 
@@ -99,7 +99,7 @@ class SearchService:
             if document_id not in ways:
                 raise no_document(document_id)
             if ways[document_id] is None:
-                raise NotGrantedError("search")
+                raise NotGrantedError(GrantAction.SEARCH)
 
     async def _require_collections(
         self, transaction: Transaction, scope: Scope, collection_ids: Sequence[UUID]
@@ -117,9 +117,8 @@ class SearchService:
             if not ways:
                 raise NotGrantedError(GrantAction.SEARCH)
             subject = Subject(reference, row["salt"])
-            acts += acts_under(
-                scope, "collection.search", subject, row["owner_id"], choose_way(ways)
-            )
+            act = Act("collection.search", subject, row["owner_id"])
+            acts += acts_under(scope, choose_way(ways), act)
         return acts
 
     async def _ask_legs(self, scope: Scope, query: SearchQuery) -> Proposals:

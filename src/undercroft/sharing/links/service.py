@@ -16,10 +16,10 @@ from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.crypto.row_keys import RowKeys
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import InvalidRequestError
-from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.ids import IdSource
 from undercroft.kit.mail.message import Message
 from undercroft.ledger.actions import Action
-from undercroft.ledger.models import Act, Outcome, Subject
+from undercroft.ledger.models import Act, Outcome
 from undercroft.ledger.service import Ledger
 from undercroft.mail.service import MailQueue
 from undercroft.sharing.links.errors import (
@@ -45,7 +45,7 @@ from undercroft.sharing.links.models import (
 )
 from undercroft.sharing.links.repository import LinkRepository
 from undercroft.sharing.models import Grantee, GranteeKind, Resource
-from undercroft.sharing.service import GrantService
+from undercroft.sharing.service import GrantService, subject_of
 
 _TOKEN_LIFETIME: Final = timedelta(hours=1)
 _CODE_LIFETIME: Final = timedelta(minutes=10)
@@ -204,10 +204,9 @@ class ShareLinks:
         async with self._database.transaction(scope) as transaction:
             grant = await self._grants.get_in(transaction, scope, link.grant_id)
             shared = await self._grants.get_resource(transaction, grant.resource)
-        subject = Subject(render_id(grant.resource.kind, grant.resource.id), shared.salt)
         denied = Act(
             "share_link.redeem",
-            subject,
+            subject_of(shared),
             shared.owner_id,
             outcome=Outcome.DENIED,
             grant_id=link.grant_id,
@@ -224,8 +223,7 @@ class ShareLinks:
         grant_id: UUID,
     ) -> None:
         shared = await self._grants.get_resource(transaction, resource)
-        subject = Subject(render_id(resource.kind, resource.id), shared.salt)
-        act = Act(action, subject, shared.owner_id, grant_id=grant_id)
+        act = Act(action, subject_of(shared), shared.owner_id, grant_id=grant_id)
         await self._ledger.append(transaction, scope, act)
 
     async def _seal(
