@@ -106,14 +106,14 @@ async def test_reading_and_searching_use_indexes(
     before = await scans(database)
     async with database.transaction(ann) as transaction:
         by_city = await REPOSITORY.search_record_ids(
-            transaction, schema_id, {"/city": "city 7"}, [], None, 100
+            transaction, schema_id, {"/city": "city 7"}, [], ["/city"], None, 100
         )
         assert len(by_city) == 25
         digest = await transaction.fetchval(
             "SELECT digest FROM record_digests WHERE record_id = $1", by_city[3]
         )
         both = await REPOSITORY.search_record_ids(
-            transaction, schema_id, {"/city": "city 7"}, [digest], None, 100
+            transaction, schema_id, {"/city": "city 7"}, [digest], ["/city"], None, 100
         )
         assert both == [by_city[3]]
         ids = await REPOSITORY.list_record_ids(transaction, schema_id, None, 20)
