@@ -264,7 +264,7 @@ def test_writing_alone_replaces_and_shows_nothing(ann: httpx.Client, bob: httpx.
     assert made(ann.get(path))["data"] == {"name": "a"}
 
 
-def test_a_purpose_a_group_and_a_link_count_as_for_documents(
+def test_a_purpose_everyone_and_a_link_count_as_for_documents(
     service: Service, ann: httpx.Client, bob: httpx.Client
 ) -> None:
     _, record = put_record(ann)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -34,6 +34,7 @@ from undercroft.sharing.uses import GrantUses
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.records.models import Record, Wanted
+from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.records.storage import RecordStorage
 
@@ -237,3 +238,88 @@ async def test_the_revoked_find_nothing_between_looking_and_reading(room: Room) 
         assert page.records == []
         page = await room.cabinet.storage.read_page(transaction, ids, 20, ["/name"])
         assert [record.id for record in page.records] == ids
+
+
+async def test_how_many_make_a_page_does_not_tell_how_long_hidden_fields_are(room: Room) -> None:
+    """Six that show one field each: a page ends where six of the largest would, whatever the rest of them holds."""
+    cabinet, schema_id = room.cabinet, room.record.schema_id
+    resource, found = room.record.id, list[int]()
+    grantee = Grantee(GranteeKind.USER, room.bob.principal_id)
+    terms = Terms(frozenset({GrantAction.SEARCH, GrantAction.READ}), fields=frozenset({"/city"}))
+    for padding in ("", "x" * 200_000):
+        data = {**ANN, "health": {"notes": padding}}
+        first = resource
+        for _ in range(6):
+            resource = (await cabinet.records.create(room.ann, schema_id, data)).id
+            await room.grants.create(
+                room.ann, Resource(ResourceKind.RECORD, resource), grantee, terms
+            )
+        page = await cabinet.records.list_records(room.bob, schema_id, first, 6)
+        found.append(len(page.records))
+        assert page.has_more
+        resource = (await cabinet.records.create(room.ann, schema_id, ANN)).id
+    assert found == [4, 4]
+
+
+async def test_the_database_finds_nothing_by_a_field_that_no_grant_to_search_covers(
+    room: Room,
+) -> None:
+    """Not even for the page to leave out: that there was something would show in whether there is more."""
+    cabinet, schema_id = room.cabinet, room.record.schema_id
+    await room.share(READ)
+    await room.share(frozenset({GrantAction.SEARCH}), "/name")
+
+    async def find(*fields: str) -> list[UUID]:
+        async with cabinet.database.transaction(room.bob) as transaction:
+            plain = {field: "Ulm" for field in fields if field == "/city"}
+            values = {"/name": "Ann", "/email": ANN["email"]}
+            digests = [
+                await cabinet.storage.digest(transaction, room.bob, schema_id, field, values[field])
+                for field in fields
+                if field in values
+            ]
+            return await RecordRepository().search_record_ids(
+                transaction, schema_id, plain, digests, fields, None, 10
+            )
+
+    assert await find("/name") == [room.record.id]
+    for fields in (["/city"], ["/email"], ["/name", "/city"], ["/name", "/email"]):
+        assert await find(*fields) == []
+    await room.share(frozenset({GrantAction.SEARCH}), "/city")
+    assert await find("/name", "/city") == [room.record.id]
+    assert await find("/email") == []
+
+
+@pytest.mark.parametrize("action", [GrantAction.READ, GrantAction.SEARCH, GrantAction.WRITE])
+async def test_records_are_decided_about_as_everything_that_is_shared(
+    room: Room, action: GrantAction
+) -> None:
+    """What ``POST /v1/access/check`` answers from is what a reading is allowed by."""
+    grants = [
+        await room.share(frozenset({action}), "/name"),
+        await room.share(frozenset({action})),
+        await room.share(frozenset({GrantAction.COMMENT})),
+    ]
+    await room.grants.revoke(room.ann, grants[1].id)
+    async with room.cabinet.database.transaction(room.bob) as transaction:
+        ways = await transaction.fetchval("SELECT ways_to($1, $2)", room.record.id, action)
+        of_record = await transaction.fetchval(
+            "SELECT ways_to_record($1, 1, $2)", room.record.id, [action]
+        )
+        assert of_record == {str(action): ways}
+        assert [[each["id"] for each in way] for way in ways] == [[str(grants[0].id)]]
+
+
+async def test_readings_at_once_for_two_purposes_are_not_one_batch(room: Room) -> None:
+    grantee = Grantee(GranteeKind.USER, room.bob.principal_id)
+    resource = Resource(ResourceKind.RECORD, room.record.id)
+    await room.grants.create(room.ann, resource, grantee, Terms(READ, purpose="audit"))
+    records = room.cabinet.records
+    found = await asyncio.gather(
+        *(
+            records.get(replace(room.bob, purpose=purpose), room.record.id)
+            for purpose in ("audit", None, "sales", "audit")
+        ),
+        return_exceptions=True,
+    )
+    assert [isinstance(record, Record) for record in found] == [True, False, False, True]

@@ -227,7 +227,7 @@ async def list_record_versions(
     "/v1/records/{record_id}",
     summary="Replace a record",
     response_model=RecordObject,
-    responses={**_RECORD, **errors(404, 410, 412, 415, 423, 428)},
+    responses={**_RECORD, **errors(404, 409, 410, 412, 415, 423, 428)},
     openapi_extra=documented_model(ReplaceRecord),
 )
 async def replace_record(
@@ -251,7 +251,7 @@ async def replace_record(
     "/v1/records/{record_id}",
     summary="Patch a record",
     response_model=RecordObject,
-    responses={**_RECORD, **errors(404, 410, 412, 415, 423, 428)},
+    responses={**_RECORD, **errors(404, 409, 410, 412, 415, 423, 428)},
     openapi_extra=documented_body((MERGE_PATCH, {"type": "object"}), (JSON_PATCH, _OPERATIONS)),
 )
 async def patch_record(
