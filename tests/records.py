@@ -17,10 +17,11 @@ from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.records.changes import Change
 from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.models import DamagedRecord, Precondition, Record
-from undercroft.vault.records.service import Change, RecordService
+from undercroft.vault.records.service import RecordService
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.models import Definition, Schema
 from undercroft.vault.schemas.service import SchemaService

@@ -143,6 +143,7 @@ _PERMISSIONS: Final = {
 }
 _OWNER: Final = frozenset({"owner"})
 _ADMIN: Final = frozenset({"admin"})
+_OF_RECORDS: Final = ACTIONS - {"read_parts", "download"}
 _OF_THE_TENANT: Final = frozenset(who.acts_as for who in PRINCIPALS.values()) - {"outsider"}
 
 EVERYBODY: Final = Rule()
@@ -163,6 +164,11 @@ _SEARCH: Final = {
 def of_document(action: str, **request: Any) -> Rule:  # noqa: ANN401 - of a request
     """For its owner, and for whoever has the action; whoever has any knows of it."""
     return Rule(_OWNER, action, ACTIONS, send=request, is_of_document=True)
+
+
+def of_record(action: str, **request: Any) -> Rule:  # noqa: ANN401 - of a request
+    """The same for a record, of which fewer actions are granted."""
+    return Rule(_OWNER, action, _OF_RECORDS, send=request)
 
 
 def own(**request: Any) -> Rule:  # noqa: ANN401 - of a request
@@ -259,16 +265,19 @@ _RECORDS: Final = {
     "GET /v1/schemas/{schema_id}/migrations/{migration_id}": OWNER,
     "GET /v1/records": EVERYBODY,
     "POST /v1/records": Rule(_OF_THE_TENANT, send={"json": {"schema": "{schema_id}", "data": {}}}),
-    "GET /v1/records/{record_id}": OWNER,
-    "PUT /v1/records/{record_id}": own(json={"data": {}}, **STALE),
-    "PATCH /v1/records/{record_id}": own(
+    "GET /v1/records/{record_id}": of_record("read"),
+    "PUT /v1/records/{record_id}": of_record("write", json={"data": {}}, **STALE),
+    "PATCH /v1/records/{record_id}": of_record(
+        "write",
         content=b"{}",
         headers={"If-Match": '"999999"', "Content-Type": "application/merge-patch+json"},
     ),
-    "DELETE /v1/records/{record_id}": own(**STALE),
-    "GET /v1/records/{record_id}/versions": OWNER,
-    "POST /v1/records/{record_id}/lock": Rule(_OWNER, send={"json": {}}, spends="record_id"),
-    "DELETE /v1/records/{record_id}/lock": own(headers={"Lock-Token": "a"}),
+    "DELETE /v1/records/{record_id}": of_record("own", **STALE),
+    "GET /v1/records/{record_id}/versions": of_record("read"),
+    "POST /v1/records/{record_id}/lock": Rule(
+        _OWNER, seen=_OF_RECORDS, send={"json": {}}, spends="record_id"
+    ),
+    "DELETE /v1/records/{record_id}/lock": of_record("own", headers={"Lock-Token": "a"}),
 }
 _MODELS: Final = {
     "GET /v1/models": EVERYBODY,

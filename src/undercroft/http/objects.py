@@ -156,7 +156,7 @@ class DamagedSchemaObject(Shown):
 
 
 class RecordObject(Shown):
-    """A version of a record."""
+    """A version of a record. ``fields`` is there where the caller sees only what is below these pointers."""
 
     id: str
     object: Literal["record"]
@@ -166,6 +166,7 @@ class RecordObject(Shown):
     latest_version: int
     owner: str
     data: dict[str, Any]
+    fields: list[str] | None = None
     created_at: Time
     updated_at: Time
 

@@ -45,6 +45,7 @@ def record_headers(record: Record) -> dict[str, str]:
 
 
 def _render_record(record: Record) -> JsonObject:
+    shown = {} if record.fields is None else {"fields": sorted(record.fields)}
     return {
         "id": render_id(RECORD_PREFIX, record.id),
         "object": "record",
@@ -56,7 +57,7 @@ def _render_record(record: Record) -> JsonObject:
         "data": record.data,
         "created_at": int(record.created_at.timestamp()),
         "updated_at": int(record.updated_at.timestamp()),
-    }
+    } | shown
 
 
 def _describe_record(record: Record | DamagedRecord) -> JsonObject:

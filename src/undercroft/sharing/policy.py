@@ -180,8 +180,6 @@ def check_terms(kind: ResourceKind, terms: Terms) -> None:
         raise _invalid(f"'{impossible[0]}' is nothing that can be done with it.", "actions")
     if terms.fields is not None and kind is not ResourceKind.RECORD:
         raise _invalid("Only records have fields; leave 'fields' out.", "fields")
-    if terms.fields is not None and GrantAction.WRITE in terms.actions:
-        raise _invalid("Whoever writes a record writes all of it; leave 'fields' out.", "fields")
     if terms.parts is not None:
         if kind is not ResourceKind.DOCUMENT:
             raise _invalid("Only documents have pages and sections; leave 'parts' out.", "parts")

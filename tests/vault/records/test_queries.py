@@ -10,6 +10,7 @@ from tests.rows import insert_key
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.vault.records.access import FIND
 from undercroft.vault.records.models import Wanted
 from undercroft.vault.records.repository import RecordRepository
 
@@ -106,14 +107,14 @@ async def test_reading_and_searching_use_indexes(
     before = await scans(database)
     async with database.transaction(ann) as transaction:
         by_city = await REPOSITORY.search_record_ids(
-            transaction, schema_id, {"/city": "city 7"}, [], None, 100
+            transaction, schema_id, {"/city": "city 7"}, [], ["/city"], None, 100
         )
         assert len(by_city) == 25
         digest = await transaction.fetchval(
             "SELECT digest FROM record_digests WHERE record_id = $1", by_city[3]
         )
         both = await REPOSITORY.search_record_ids(
-            transaction, schema_id, {"/city": "city 7"}, [digest], None, 100
+            transaction, schema_id, {"/city": "city 7"}, [digest], ["/city"], None, 100
         )
         assert both == [by_city[3]]
         ids = await REPOSITORY.list_record_ids(transaction, schema_id, None, 20)
@@ -132,3 +133,44 @@ async def test_reading_and_searching_use_indexes(
     assert [table for table in TABLES if read[table]] == []
     assert read["records_by_plain_field"] == 1
     assert read["record_digests_by_digest"] >= 1
+
+
+async def test_finding_and_reading_what_is_shared_use_indexes(
+    seeded: tuple[Member, UUID],
+    database: Database,
+    database_urls: DatabaseUrls,
+    make_scope: MakeScope,
+) -> None:
+    """With 5,000 grants for the reader, of one owner's records."""
+    ann, schema_id = seeded
+    bob = await make_scope(ann.tenant_id)
+    async with database.transaction(ann) as transaction:
+        await transaction.execute(
+            "INSERT INTO grants (id, tenant_id, record_id, grantor_id, user_id, actions)"
+            " SELECT gen_random_uuid(), r.tenant_id, r.id, r.owner_id, $1, '{search,read}'"
+            " FROM records AS r WHERE r.owner_id = current_principal()",
+            bob.principal_id,
+        )
+    owner = await asyncpg.connect(database_urls.migration)
+    try:
+        await owner.execute("ANALYZE grants")
+    finally:
+        await owner.close()
+    before = await scans(database)
+    async with database.transaction(bob) as transaction:
+        ids = await REPOSITORY.list_all_record_ids(transaction, None, 20)
+        assert await REPOSITORY.list_record_ids(transaction, schema_id, ids[9], 10) == ids[10:]
+        found = await REPOSITORY.search_record_ids(
+            transaction, schema_id, {"/city": "city 7"}, [], ["/city"], None, 100
+        )
+        assert len(found) == 25
+        wanted = [Wanted(key) for key in ids]
+        assert len(await REPOSITORY.list_parts(transaction, wanted, FIND)) == 20
+        assert len(await REPOSITORY.list_sizes(transaction, ids)) == 20
+        assert len(await REPOSITORY.list_versions(transaction, ids[0], 0, 20)) == 1
+        assert await REPOSITORY.may_read(transaction, ids[0])
+        assert await REPOSITORY.list_refused(transaction, ids, None) == set(ids)
+        await transaction.execute("SELECT pg_stat_force_next_flush()")
+    after = await scans(database)
+    for name in (*TABLES, "grants"):
+        assert after[name] == before[name], f"{name} was read from end to end"

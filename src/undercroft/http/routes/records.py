@@ -49,13 +49,13 @@ from undercroft.http.schema_views import (
 )
 from undercroft.http.wire import RequestBody, StorableText
 from undercroft.kit.ids import render_id
+from undercroft.vault.records.changes import Change
 from undercroft.vault.records.models import (
     RECORD_PREFIX,
     Condition,
     Precondition,
 )
 from undercroft.vault.records.patches import apply_merge_patch, apply_patch, check_patch
-from undercroft.vault.records.service import Change
 
 router = APIRouter(tags=["records"], route_class=NativeRoute)
 
@@ -141,7 +141,7 @@ async def list_records(
     limit: Limit = 20,
     after: After = None,
 ) -> Response:
-    """The caller's records, oldest first; large ones make a page shorter than the limit."""
+    """The caller's records and those that they may search, oldest first; large ones make a page short."""
     page = await services.records.list_records(
         caller,
         None if schema is None else require_schema_id(schema, "schema"),
@@ -161,7 +161,10 @@ async def list_records(
 async def search_records(
     schema_id: str, request: Request, caller: RecordReader, services: ServicesDependency
 ) -> Response:
-    """The caller's records with these values, oldest first; large ones make a page short. By POST: logs keep paths."""
+    """Records with these values, oldest first: the caller's, and those that they may search by these fields.
+
+    Large ones make a page shorter than the limit. By POST, as logs keep paths.
+    """
     body = await read_model(request, SearchRecords)
     page = await services.records.search(
         caller,
@@ -192,7 +195,8 @@ async def get_record(
 ) -> Response:
     """The latest version of a record, or another."""
     record = await services.records.get(caller, require_record_id(record_id), version)
-    if is_known(revision_tag(record.version), if_none_match):
+    # What a kept copy shows of another's record may be less than its reader sees by now, at the same version.
+    if record.fields is None and is_known(revision_tag(record.version), if_none_match):
         return Response(status_code=304, headers=record_headers(record))
     return answer_record(record)
 
@@ -223,7 +227,7 @@ async def list_record_versions(
     "/v1/records/{record_id}",
     summary="Replace a record",
     response_model=RecordObject,
-    responses={**_RECORD, **errors(404, 410, 412, 415, 423, 428)},
+    responses={**_RECORD, **errors(404, 409, 410, 412, 415, 423, 428)},
     openapi_extra=documented_model(ReplaceRecord),
 )
 async def replace_record(
@@ -237,8 +241,8 @@ async def replace_record(
     """Put other data in a record's place, as its next version."""
     precondition = Precondition(require_revisions(if_match), lock_token)
     body = await read_model(request, ReplaceRecord)
-    record = await services.records.update(
-        caller, require_record_id(record_id), precondition, lambda _: body.data
+    record = await services.records.replace(
+        caller, require_record_id(record_id), precondition, body.data
     )
     return answer_record(record)
 
@@ -247,7 +251,7 @@ async def replace_record(
     "/v1/records/{record_id}",
     summary="Patch a record",
     response_model=RecordObject,
-    responses={**_RECORD, **errors(404, 410, 412, 415, 423, 428)},
+    responses={**_RECORD, **errors(404, 409, 410, 412, 415, 423, 428)},
     openapi_extra=documented_body((MERGE_PATCH, {"type": "object"}), (JSON_PATCH, _OPERATIONS)),
 )
 async def patch_record(

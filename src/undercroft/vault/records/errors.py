@@ -42,6 +42,18 @@ class PlainFieldTooLargeError(UndercroftError):
         )
 
 
+class FieldNotGrantedError(UndercroftError):
+    """A change of a field that none of the caller's grants to change the record covers."""
+
+    def __init__(self, pointer: str) -> None:
+        super().__init__(
+            "Only some fields were shared with you for writing, and this is none of them: leave it out.",
+            kind=ErrorKind.FORBIDDEN,
+            param=pointer[:200] or None,
+            code="not_granted",
+        )
+
+
 class LockLostError(UndercroftError):
     """The caller's lock has ended."""
 

@@ -12,7 +12,7 @@ from undercroft.ledger.service import Ledger
 from undercroft.vault.records.models import Lock
 from undercroft.vault.records.preconditions import check_lease, digest_token
 from undercroft.vault.records.repository import RecordRepository
-from undercroft.vault.records.service import RecordService, owned
+from undercroft.vault.records.service import RecordService
 
 LONGEST_LEASE: Final = 300
 """Seconds. A holder who needs longer renews."""
@@ -62,7 +62,8 @@ class RecordLocks:
         """
         async with self._records.refusing(scope, "record.unlock", record_id) as transaction:
             row = await self._repository.lock_record(transaction, record_id)
-            check_lease(owned(scope, record_id, row), token)
+            row = await self._records.require_own(transaction, scope, record_id, row)
+            check_lease(row, token)
             await self._repository.clear_lock(transaction, record_id)
             await self._append(transaction, scope, "record.unlock", record_id)
 
@@ -70,7 +71,8 @@ class RecordLocks:
         async with self._records.refusing(scope, "record.lock", record_id) as transaction:
             # The row stays locked until the commit: of two who find no lease, the second sees the first one's.
             row = await self._repository.lock_record(transaction, record_id)
-            check_lease(owned(scope, record_id, row), token)
+            row = await self._records.require_own(transaction, scope, record_id, row)
+            check_lease(row, token)
             held = token or self._make_token()
             expires_at = await self._repository.set_lock(
                 transaction, record_id, digest_token(held), seconds

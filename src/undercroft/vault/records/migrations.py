@@ -15,6 +15,7 @@ from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
+from undercroft.vault.records.changes import require_object
 from undercroft.vault.records.models import (
     MIGRATION_PREFIX,
     DamagedRecord,
@@ -27,7 +28,6 @@ from undercroft.vault.records.patches import Operation, apply_patch
 from undercroft.vault.records.preconditions import check_lease
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import digest_version
-from undercroft.vault.records.service import require_object
 from undercroft.vault.records.storage import RecordStorage, check_plain, check_size, subject_of
 from undercroft.vault.schemas.json_text import canonical, load_canonical
 from undercroft.vault.schemas.models import Schema

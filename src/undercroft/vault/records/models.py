@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from undercroft.vault.keys.models import DataKey
+from undercroft.vault.records.access import OWN, RecordAccess
 
 RECORD_PREFIX: Final = "rec_"
 MIGRATION_PREFIX: Final = "migration_"
@@ -20,6 +21,8 @@ class Record:
         version: The version read, from 1; ``latest`` is the newest there is.
         created_at: When the record was made; ``updated_at`` is when this version was.
         keys: The record's key under ``""``, and those of its sensitive fields under their pointers.
+        access: How the caller came to it.
+        fields: The pointers below which it is shown; None for all of it.
     """
 
     id: UUID
@@ -32,6 +35,8 @@ class Record:
     created_at: datetime
     updated_at: datetime
     keys: Mapping[str, DataKey] = field(repr=False)
+    access: RecordAccess = OWN
+    fields: frozenset[str] | None = None
 
     @property
     def key(self) -> DataKey:

@@ -20,18 +20,39 @@ FROM unnest($2::bytea[]) AS d (digest);
 DELETE FROM record_digests WHERE record_id = $1;
 
 -- name: list_parts :many
--- Versions of some of the principal's records: the latest where no number is given. A row for each part, with its keys, so
--- that reading records is one statement; one without any for a version that has lost its parts.
+-- Versions of records: the latest where no number is given. A row for each part, with its keys, so that reading records is
+-- one statement; one without any for a version that has lost its parts. The principal's own, of which nothing is asked, and
+-- those that a grant of the first of these actions ($3) lets them come to.
+WITH admitted AS MATERIALIZED (
+    SELECT
+        w.place,
+        r.id,
+        r.owner_id,
+        r.schema_id,
+        r.current_version,
+        r.created_at,
+        v.number AS version,
+        v.schema_version,
+        v.created_at AS updated_at,
+        r.owner_id = current_principal() AS is_own,
+        CASE WHEN r.owner_id <> current_principal() THEN ways_to_record(r.id, v.number, $3::text[]) END AS ways
+    FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS w (record_id, version, place)
+    INNER JOIN records AS r ON w.record_id = r.id
+    INNER JOIN record_versions AS v ON r.id = v.record_id AND coalesce(w.version, r.current_version) = v.number
+)
+
 SELECT
-    w.place,
-    r.id,
-    r.owner_id,
-    r.schema_id,
-    r.current_version,
-    r.created_at,
-    v.number AS version,
-    v.schema_version,
-    v.created_at AS updated_at,
+    a.place,
+    a.id,
+    a.owner_id,
+    a.schema_id,
+    a.current_version,
+    a.created_at,
+    a.version,
+    a.schema_version,
+    a.updated_at,
+    a.is_own,
+    a.ways,
     p.number AS part,
     p.sealed,
     k.id AS key_id,
@@ -40,15 +61,26 @@ SELECT
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key
-FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS w (record_id, version, place)
-INNER JOIN records AS r ON w.record_id = r.id
-INNER JOIN record_versions AS v ON r.id = v.record_id AND coalesce(w.version, r.current_version) = v.number
-LEFT JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
+FROM admitted AS a
+LEFT JOIN record_parts AS p ON a.id = p.record_id AND a.version = p.version
 LEFT JOIN data_keys AS k ON p.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
--- No equality: where there are no statistics yet, the planner would go through all that the principal owns to find these.
-WHERE r.owner_id IS NOT DISTINCT FROM (SELECT current_principal())
-ORDER BY w.place, p.number;
+WHERE a.is_own OR a.ways IS NOT NULL
+ORDER BY a.place, p.number;
+
+-- name: list_refused :many
+-- Those of some records of others that the caller has grants of, and none of the wanted action ($2).
+SELECT r.id
+FROM records AS r
+INNER JOIN grants AS g ON r.id = g.resource_id
+WHERE
+    r.id = ANY($1::uuid[])
+    AND r.owner_id <> current_principal()
+    AND g.tenant_id = current_tenant()
+    AND g.grantee_id = ANY((SELECT current_grantees())::uuid[])
+    AND is_live(g)
+GROUP BY r.id
+HAVING NOT bool_or(coalesce($2::text, '') = ANY(g.actions));
 
 -- name: find_record_owner :maybe
 -- Whose record it is, and the salt of the ledger's commitments to it.
@@ -60,41 +92,89 @@ INNER JOIN data_keys AS k ON r.data_key_id = k.id
 WHERE r.id = $1;
 
 -- name: list_sizes :many
--- How long the latest versions of some records are.
+-- How long the latest versions of some records are, of which the caller may read all.
 SELECT r.id, sum(octet_length(p.sealed))::bigint AS byte_size
 FROM records AS r
 INNER JOIN record_parts AS p ON r.id = p.record_id AND r.current_version = p.version
-WHERE r.id = ANY($1::uuid[]) AND r.owner_id = current_principal()
+WHERE
+    r.id = ANY($1::uuid[])
+    AND CASE
+        WHEN r.owner_id = current_principal() THEN true
+        ELSE ways_to_record(r.id, r.current_version, '{read}') @? '$.read[*][*] ? (!exists(@.fields))'
+    END
 GROUP BY r.id;
 
 -- name: list_record_ids :many
-SELECT r.id
-FROM records AS r
-WHERE
-    r.tenant_id = current_tenant()
-    AND r.owner_id = current_principal()
-    AND r.schema_id = $1
-    AND ($2::uuid IS NULL OR r.id > $2)
-ORDER BY r.id
+-- The principal's own, and those that they may find.
+SELECT found.id
+FROM (
+    (
+        SELECT r.id
+        FROM records AS r
+        WHERE
+            r.tenant_id = current_tenant()
+            AND r.owner_id = current_principal()
+            AND r.schema_id = $1
+            AND ($2::uuid IS NULL OR r.id > $2)
+        ORDER BY r.id
+        LIMIT $3
+    )
+    UNION ALL
+    SELECT s.id FROM list_shared_records($1, '{}', '{}', '{}', $2, $3::int) AS s (id)
+) AS found
+ORDER BY found.id
 LIMIT $3;
 
 -- name: list_all_record_ids :many
-SELECT r.id
-FROM records AS r
-WHERE
-    r.tenant_id = current_tenant()
-    AND r.owner_id = current_principal()
-    AND ($1::uuid IS NULL OR r.id > $1)
-ORDER BY r.id
+SELECT found.id
+FROM (
+    (
+        SELECT r.id
+        FROM records AS r
+        WHERE
+            r.tenant_id = current_tenant()
+            AND r.owner_id = current_principal()
+            AND ($1::uuid IS NULL OR r.id > $1)
+        ORDER BY r.id
+        LIMIT $2
+    )
+    UNION ALL
+    SELECT s.id FROM list_shared_records(NULL, '{}', '{}', '{}', $1, $2::int) AS s (id)
+) AS found
+ORDER BY found.id
 LIMIT $2;
 
 -- name: search_record_ids :many
-SELECT s.id FROM search_records($1, $2, $3, $4, $5) AS s (id);
+SELECT found.id
+FROM (
+    SELECT o.id FROM search_records($1, $2, $3, $5, $6::int) AS o (id)
+    UNION ALL
+    SELECT s.id FROM list_shared_records($1, $2, $3, $4, $5, $6::int) AS s (id)
+) AS found
+ORDER BY found.id
+LIMIT $6;
+
+-- name: may_read :value
+SELECT r.owner_id = current_principal() OR ways_to_record(r.id, r.current_version, '{read}') IS NOT NULL
+FROM records AS r
+WHERE r.id = $1;
 
 -- name: list_versions :many
+WITH admitted AS MATERIALIZED (
+    SELECT r.id
+    FROM records AS r
+    WHERE
+        r.id = $1
+        AND CASE
+            WHEN r.owner_id = current_principal() THEN true
+            ELSE ways_to_record(r.id, r.current_version, '{read}') IS NOT NULL
+        END
+)
+
 SELECT v.number, v.schema_version, v.author_id, v.created_at
-FROM record_versions AS v
-WHERE v.record_id = $1 AND v.number > $2
+FROM admitted AS a
+INNER JOIN record_versions AS v ON a.id = v.record_id
+WHERE v.number > $2
 ORDER BY v.number
 LIMIT $3;
 

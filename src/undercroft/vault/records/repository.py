@@ -9,6 +9,8 @@ from asyncpg import Record as Row
 
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
+from undercroft.sharing.models import GrantAction
+from undercroft.vault.records.access import OWNER_ALONE
 from undercroft.vault.records.models import LockedRow, Part, RecordVersion, Wanted
 
 _QUERIES: Final = load_queries("undercroft.vault.records")
@@ -68,14 +70,30 @@ class RecordRepository:
         """Make a record findable by no digest."""
         await _QUERIES.execute(transaction, "delete_digests", record_id)
 
-    async def list_parts(self, transaction: Transaction, wanted: Sequence[Wanted]) -> list[Row]:
-        """The parts of versions of some of the principal's records, with their keys, version by version."""
+    async def list_parts(
+        self,
+        transaction: Transaction,
+        wanted: Sequence[Wanted],
+        actions: Sequence[GrantAction] = OWNER_ALONE,
+    ) -> list[Row]:
+        """The parts of versions of some records, with their keys, version by version.
+
+        The principal's own, and those that a grant of the first of the actions lets them come to.
+        """
         return await _QUERIES.many(
             transaction,
             "list_parts",
             [one.record_id for one in wanted],
             [one.version for one in wanted],
+            list(actions),
         )
+
+    async def list_refused(
+        self, transaction: Transaction, record_ids: Sequence[UUID], action: GrantAction | None
+    ) -> set[UUID]:
+        """Which of some records of others the principal knows of by a grant, without one of that action."""
+        rows = await _QUERIES.many(transaction, "list_refused", record_ids, action)
+        return {row["id"] for row in rows}
 
     async def find_record_owner(self, transaction: Transaction, record_id: UUID) -> Row | None:
         """Whose record of the tenant's it is, and its salt."""
@@ -84,21 +102,21 @@ class RecordRepository:
     async def list_sizes(
         self, transaction: Transaction, record_ids: Sequence[UUID]
     ) -> dict[UUID, int]:
-        """How many bytes the latest versions of some of the principal's records have."""
+        """How many bytes the latest versions of those records have of which the principal may read all."""
         rows = await _QUERIES.many(transaction, "list_sizes", record_ids)
         return {row["id"]: row["byte_size"] for row in rows}
 
     async def list_record_ids(
         self, transaction: Transaction, schema_id: UUID, after: UUID | None, limit: int
     ) -> list[UUID]:
-        """The principal's records of a schema, oldest first."""
+        """The records of a schema that are the principal's or that they may find, oldest first."""
         rows = await _QUERIES.many(transaction, "list_record_ids", schema_id, after, limit)
         return [row["id"] for row in rows]
 
     async def list_all_record_ids(
         self, transaction: Transaction, after: UUID | None, limit: int
     ) -> list[UUID]:
-        """The principal's records, oldest first."""
+        """The records that are the principal's or that they may find, oldest first."""
         rows = await _QUERIES.many(transaction, "list_all_record_ids", after, limit)
         return [row["id"] for row in rows]
 
@@ -108,24 +126,32 @@ class RecordRepository:
         schema_id: UUID,
         plain: Mapping[str, Any],
         digests: Sequence[bytes],
+        fields: Sequence[str],
         after: UUID | None,
         limit: int,
     ) -> list[UUID]:
-        """The principal's records of a schema that hold all of these values, oldest first."""
+        """The records of a schema that hold all of these values, oldest first.
+
+        The principal's, and those that they may find by all of the fields whose values these are.
+        """
         rows = await _QUERIES.many(
-            transaction, "search_record_ids", schema_id, plain, digests, after, limit
+            transaction, "search_record_ids", schema_id, plain, digests, fields, after, limit
         )
         return [row["id"] for row in rows]
 
     async def list_versions(
         self, transaction: Transaction, record_id: UUID, after: int, limit: int
     ) -> list[RecordVersion]:
-        """Which versions a record has, in their order."""
+        """Which versions a record has that the principal may read, in their order."""
         rows = await _QUERIES.many(transaction, "list_versions", record_id, after, limit)
         return [
             RecordVersion(row["number"], row["schema_version"], row["author_id"], row["created_at"])
             for row in rows
         ]
+
+    async def may_read(self, transaction: Transaction, record_id: UUID) -> bool:
+        """Whether the principal may read a record."""
+        return bool(await _QUERIES.value(transaction, "may_read", record_id))
 
     async def lock_record(self, transaction: Transaction, record_id: UUID) -> LockedRow | None:
         """Keep others from writing a record of the tenant's until the transaction ends."""

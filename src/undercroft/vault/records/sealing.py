@@ -69,18 +69,45 @@ def open_version(
         DecryptionError: When a part was altered, moved or left out.
     """
     (record_key, sealed), *rest = parts
-    content = load_canonical(unseal(record_key.material, sealed, _context(place, RECORD_KEY)))
+    data, names = open_remainder(place, record_key, sealed, len(rest))
+    fields = dict(zip(names, rest, strict=True))
+    restore_fields(data, open_fields(place, fields))
+    return data, {RECORD_KEY: record_key} | {name: key for name, (key, _) in fields.items()}
+
+
+def open_remainder(
+    place: tuple[UUID, UUID, int], key: DataKey, sealed: bytes, count: int
+) -> tuple[dict[str, Any], list[str]]:
+    """The data of a version without its sensitive fields, and the names of those, in the order of their parts.
+
+    Args:
+        place: Of the version: tenant, record and number.
+        key: The record's.
+        sealed: Part 0.
+        count: How many other parts there are.
+
+    Raises:
+        DecryptionError: When the part was altered or moved, or another was left out.
+    """
+    content = load_canonical(unseal(key.material, sealed, _context(place, RECORD_KEY)))
     names: list[str] = content["fields"]
-    if len(names) != len(rest):
+    if len(names) != count:
         raise DecryptionError
-    data: dict[str, Any] = content["data"]
-    keys = {RECORD_KEY: record_key}
-    fields: dict[str, Any] = {}
-    for name, (key, sealed_field) in zip(names, rest, strict=True):
-        fields[name] = load_canonical(unseal(key.material, sealed_field, _context(place, name)))
-        keys[name] = key
-    restore_fields(data, fields)
-    return data, keys
+    return content["data"], names
+
+
+def open_fields(
+    place: tuple[UUID, UUID, int], parts: Mapping[str, tuple[DataKey, bytes]]
+) -> dict[str, Any]:
+    """The values of sensitive fields of a version, from their parts, by their pointers.
+
+    Raises:
+        DecryptionError: When a part was altered or moved.
+    """
+    return {
+        name: load_canonical(unseal(key.material, sealed, _context(place, name)))
+        for name, (key, sealed) in parts.items()
+    }
 
 
 def _context(place: tuple[UUID, UUID, int], field: str) -> bytes:

@@ -1,23 +1,27 @@
 """Records: checked against their schema, encrypted, versioned, private to whoever made them."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 from uuid import UUID
 
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import find_target, recording_refusal, refusals_recorded
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.sharing.errors import NotGrantedError
+from undercroft.sharing.models import GrantAction
+from undercroft.sharing.uses import GrantUses
+from undercroft.vault.records.access import OWNER_ALONE, WRITE
+from undercroft.vault.records.changes import Change, apply_change
 from undercroft.vault.records.errors import UnknownFieldError, no_record
 from undercroft.vault.records.models import (
     RECORD_PREFIX,
     Condition,
-    DamagedRecord,
     LockedRow,
     Precondition,
     Record,
@@ -28,14 +32,10 @@ from undercroft.vault.records.preconditions import check_precondition
 from undercroft.vault.records.reading import RecordReading
 from undercroft.vault.records.repository import RecordRepository
 from undercroft.vault.records.sealing import digest_version
-from undercroft.vault.records.storage import RecordStorage, check_plain, subject_of
-from undercroft.vault.schemas.json_text import check_json
+from undercroft.vault.records.storage import RecordStorage, check_plain, show, subject_of
 from undercroft.vault.schemas.models import Schema
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.schemas.service import subject_of as schema_subject
-
-Change: TypeAlias = Callable[[Mapping[str, Any]], object]
-"""Makes a record's new data from its present data, which it leaves as it is."""
 
 
 class RecordService:
@@ -49,6 +49,7 @@ class RecordService:
         self._schemas = schemas
         self._ledger = ledger
         self._repository = RecordRepository()
+        self._uses = GrantUses()
         self._reading = RecordReading(database, storage, ledger)
 
     async def create(self, scope: Scope, schema_id: UUID, data: Mapping[str, Any]) -> Record:
@@ -69,10 +70,11 @@ class RecordService:
         return record
 
     async def get(self, scope: Scope, record_id: UUID, version: int | None = None) -> Record:
-        """A version of a record, the latest unless a number is given.
+        """What the principal may read of a version of a record, the latest unless a number is given.
 
         Raises:
             NotFoundError: When the principal may see no such record, or it has no such version.
+            NotGrantedError: When they know of it and may not read it.
             KeyDestroyedError: When the tenant's key was destroyed.
             DecryptionError: When what is stored was altered, moved or left out.
         """
@@ -83,7 +85,7 @@ class RecordService:
     async def list_records(
         self, scope: Scope, schema_id: UUID | None, after: UUID | None, limit: int
     ) -> RecordPage:
-        """A page of the principal's records, oldest first; of one schema, if it is given.
+        """A page of the records that are the principal's or that they may find, oldest first; of one schema, if given.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
@@ -97,7 +99,7 @@ class RecordService:
                     transaction, schema_id, after, limit + 1
                 )
             page = await self._storage.read_page(transaction, ids, limit)
-            await self._append(transaction, scope, "record.read", *_opened(page.records))
+            await self._append_page(transaction, scope, page)
         return page
 
     async def search(
@@ -108,7 +110,10 @@ class RecordService:
         after: UUID | None,
         limit: int,
     ) -> RecordPage:
-        """A page of the principal's records whose latest versions meet all conditions, oldest first.
+        """A page of the records whose latest versions meet all conditions, oldest first.
+
+        They are the principal's, or ones that they may find by the fields of all conditions: of other fields nothing
+        shows in what is found.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
@@ -118,14 +123,15 @@ class RecordService:
         async with self._database.transaction(scope) as transaction:
             schema = await self._schemas.read(transaction, schema_id)
             plain, digests = await self._split(transaction, scope, schema, conditions)
+            fields = [condition.field for condition in conditions]
             ids = await self._repository.search_record_ids(
-                transaction, schema_id, plain, digests, after, limit + 1
+                transaction, schema_id, plain, digests, fields, after, limit + 1
             )
-            page = await self._storage.read_page(transaction, ids, limit)
+            page = await self._storage.read_page(transaction, ids, limit, fields)
             # A search that finds nothing tells something as well.
             asked = Act("record.search", schema_subject(schema), schema.owner_id, schema.version)
             await self._ledger.append(transaction, scope, asked)
-            await self._append(transaction, scope, "record.read", *_opened(page.records))
+            await self._append_page(transaction, scope, page)
         return page
 
     async def list_versions(
@@ -135,20 +141,44 @@ class RecordService:
 
         Raises:
             NotFoundError: When the principal may see no such record.
+            NotGrantedError: When they know of it and may not read it.
         """
         async with self.refusing(scope, "record.read", record_id) as transaction:
-            owner = await self._repository.find_record_owner(transaction, record_id)
-            if owner is None or owner["owner_id"] != scope.principal_id:
-                raise no_record(record_id)
-            return await self._repository.list_versions(transaction, record_id, after, limit)
+            versions = await self._repository.list_versions(transaction, record_id, after, limit)
+            if not versions and not await self._repository.may_read(transaction, record_id):
+                raise await self.refusal(transaction, record_id, GrantAction.READ)
+            return versions
+
+    async def replace(
+        self,
+        scope: Scope,
+        record_id: UUID,
+        precondition: Precondition,
+        data: Mapping[str, Any],
+    ) -> Record:
+        """Put other data in the place of all that the principal may change, as the next version.
+
+        Raises:
+            FieldNotGrantedError: When the data sets what the principal may not change.
+            UndercroftError: As of :meth:`update`.
+        """
+        return await self._change(scope, record_id, precondition, lambda _: data, is_patch=False)
 
     async def update(
         self, scope: Scope, record_id: UUID, precondition: Precondition, change: Change
     ) -> Record:
         """Add a version, under the version of the schema that the record is at.
 
+        The change is shown what the principal may both read and change, and touches nothing else.
+
+        Returns:
+            What the principal may read of it.
+
         Raises:
             NotFoundError: When the principal may see no such record.
+            NotGrantedError: When they know of it and may not change it, or not without reading it.
+            FieldNotGrantedError: When the change sets what they may not change.
+            GrantEndedError: When what let them ended meanwhile.
             StaleVersionError: When it is at a version that the change was not made from.
             RecordLockedError: When somebody else has locked it.
             LockLostError: When the writer's lock has ended.
@@ -156,18 +186,52 @@ class RecordService:
             InvalidRequestError: When the new data is no object, or is nested too deep.
             RecordTooLargeError: When it is over the limit.
         """
+        return await self._change(scope, record_id, precondition, change, is_patch=True)
+
+    async def _change(
+        self,
+        scope: Scope,
+        record_id: UUID,
+        precondition: Precondition,
+        change: Change,
+        *,
+        is_patch: bool,
+    ) -> Record:
         async with self.refusing(scope, "record.update", record_id) as transaction:
             await self._storage.begin_write(transaction)
-            row = await self._repository.lock_record(transaction, record_id)
-            check_precondition(owned(scope, record_id, row), precondition)
-            record = await self._get(transaction, record_id)
+            record = await self._lock_to_change(transaction, scope, record_id, precondition)
+            fields = record.access.changeable(is_patch=is_patch)
+            if fields is not None and not fields:
+                raise NotGrantedError("read")
             schema = await self._schemas.read(transaction, record.schema_id, record.schema_version)
             # A large patch takes too long for the event loop.
-            data = await asyncio.to_thread(lambda: require_object(change(record.data)))
+            data = await asyncio.to_thread(apply_change, record.data, change, fields)
             (await self._schemas.validator(schema)).check(data)
             await self._storage.rewrite(transaction, scope, record, schema, data)
-            record = await self._get(transaction, record_id)
-            await self._append_change(transaction, scope, "record.update", record)
+            changed = await self._get(transaction, record_id, WRITE)
+            await self._append_change(transaction, scope, "record.update", changed)
+        return show(changed)
+
+    async def _lock_to_change(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        record_id: UUID,
+        precondition: Precondition,
+    ) -> Record:
+        """All of a record, which nobody else changes, and under grants that do not end, before the transaction does."""
+        row = await self._repository.lock_record(transaction, record_id)
+        if row is None:
+            raise no_record(record_id)
+        if row.owner_id == scope.principal_id:
+            check_precondition(row, precondition)
+            return await self._get(transaction, record_id)
+        record = await self._storage.read(transaction, record_id, WRITE)
+        if record is None:
+            raise await self.refusal(transaction, record_id, GrantAction.WRITE)
+        # The record was locked before the grants, as by whoever marks it as personal or withdraws their consent.
+        await self._uses.hold(transaction, record.access.way(*WRITE))
+        check_precondition(row, precondition)
         return record
 
     async def delete(self, scope: Scope, record_id: UUID, precondition: Precondition) -> None:
@@ -175,13 +239,15 @@ class RecordService:
 
         Raises:
             NotFoundError: When the principal may see no such record.
+            NotGrantedError: When it is not theirs, and they know of it.
             StaleVersionError: When it is at a version that the caller has not read.
             RecordLockedError: When somebody else has locked it.
             LockLostError: When the caller's lock has ended.
         """
         async with self.refusing(scope, "record.delete", record_id) as transaction:
             await self._storage.begin_write(transaction)
-            row = owned(
+            row = await self.require_own(
+                transaction,
                 scope,
                 record_id,
                 await self._repository.lock_record_for_delete(transaction, record_id),
@@ -222,8 +288,37 @@ class RecordService:
         find = find_target(RECORD_PREFIX, record_id, self._repository.find_record_owner)
         return recording_refusal(self._database, self._ledger, scope, action, find)
 
-    async def _get(self, transaction: Transaction, record_id: UUID) -> Record:
-        record = await self._storage.read(transaction, record_id)
+    async def refusal(
+        self, transaction: Transaction, record_id: UUID, wanted: GrantAction | None
+    ) -> UndercroftError:
+        """What is answered whoever may not do something with a record; None for what its owner alone may.
+
+        That there is such a record is known to whoever has any grant of it.
+        """
+        if await self._repository.list_refused(transaction, [record_id], wanted):
+            return NotGrantedError() if wanted is None else NotGrantedError(wanted)
+        return no_record(record_id)
+
+    async def require_own(
+        self, transaction: Transaction, scope: Scope, record_id: UUID, row: LockedRow | None
+    ) -> LockedRow:
+        """A record's locked row, when it is the principal's.
+
+        Raises:
+            NotFoundError: When it is not there, or another's.
+            NotGrantedError: When it is another's, and they know of it.
+        """
+        if row is None or row.owner_id != scope.principal_id:
+            raise await self.refusal(transaction, record_id, None)
+        return row
+
+    async def _get(
+        self,
+        transaction: Transaction,
+        record_id: UUID,
+        actions: Sequence[GrantAction] = OWNER_ALONE,
+    ) -> Record:
+        record = await self._storage.read(transaction, record_id, actions)
         if record is None:
             raise no_record(record_id)
         return record
@@ -252,12 +347,10 @@ class RecordService:
         check_plain(plain)
         return plain, digests
 
-    async def _append(
-        self, transaction: Transaction, scope: Scope, action: Action, *records: Record
-    ) -> None:
-        acts = [
-            Act(action, subject_of(record), record.owner_id, record.version) for record in records
-        ]
+    async def _append_page(self, transaction: Transaction, scope: Scope, page: RecordPage) -> None:
+        """What was read; of what is another's, that it was found as well. Of a damaged one nobody learns anything."""
+        opened = [record for record in page.records if isinstance(record, Record)]
+        acts = [act for record in opened for act in _page_acts(scope, record)]
         await self._ledger.append(transaction, scope, *acts)
 
     async def _append_change(
@@ -270,38 +363,16 @@ class RecordService:
             record.version,
             content=digest_version(record.schema_id, record.schema_version, record.data),
         )
-        await self._ledger.append(transaction, scope, act)
+        acts = record.access.acts(scope, GrantAction.WRITE, act)
+        await self._ledger.append(transaction, scope, *acts)
 
 
-def _opened(records: Sequence[Record | DamagedRecord]) -> list[Record]:
-    """Those that were read: of a damaged one nobody learns anything."""
-    return [record for record in records if isinstance(record, Record)]
+def _page_acts(scope: Scope, record: Record) -> list[Act]:
+    acts = record.access.acts(scope, GrantAction.READ, _act_on("record.read", record))
+    if record.access.ways is None:
+        return acts
+    return record.access.acts(scope, GrantAction.SEARCH, _act_on("record.search", record)) + acts
 
 
-def owned(scope: Scope, record_id: UUID, row: LockedRow | None) -> LockedRow:
-    """A record's locked row, when it is the principal's.
-
-    Raises:
-        NotFoundError: When it is not, or is not there.
-    """
-    if row is None or row.owner_id != scope.principal_id:
-        raise no_record(record_id)
-    return row
-
-
-def require_object(value: object) -> dict[str, Any]:
-    """What a change made, when a record can be that.
-
-    Raises:
-        UndercroftError: Of kind UNPROCESSABLE, when it is no object.
-        InvalidRequestError: When it is nested too deep or holds too many values.
-    """
-    if not isinstance(value, dict):
-        raise UndercroftError(
-            "A record's data is a JSON object; the patch would make something else of it.",
-            kind=ErrorKind.UNPROCESSABLE,
-            code="not_an_object",
-        )
-    data = cast("dict[str, Any]", value)
-    check_json(data)
-    return data
+def _act_on(action: Action, record: Record) -> Act:
+    return Act(action, subject_of(record), record.owner_id, record.version)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final, cast
 from uuid import UUID
@@ -14,8 +15,16 @@ from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import Subject
+from undercroft.sharing.models import GrantAction
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.records.access import (
+    FIND,
+    OWNER_ALONE,
+    READ,
+    read_record_access,
+    shows_some,
+)
 from undercroft.vault.records.errors import PlainFieldTooLargeError, RecordTooLargeError
 from undercroft.vault.records.models import (
     RECORD_PREFIX,
@@ -25,11 +34,22 @@ from undercroft.vault.records.models import (
     Wanted,
 )
 from undercroft.vault.records.repository import RecordRepository
-from undercroft.vault.records.sealing import RECORD_KEY, open_version, seal_version
+from undercroft.vault.records.sealing import (
+    RECORD_KEY,
+    open_fields,
+    open_remainder,
+    open_version,
+    seal_version,
+)
 from undercroft.vault.schemas.fitting import count_fitting
 from undercroft.vault.schemas.json_text import canonical
 from undercroft.vault.schemas.models import Schema
-from undercroft.vault.schemas.pointers import read_fields, without_fields
+from undercroft.vault.schemas.pointers import (
+    read_fields,
+    restore_fields,
+    select_fields,
+    without_fields,
+)
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
@@ -121,29 +141,35 @@ class RecordStorage:
         )
 
     async def read(
-        self, transaction: Transaction, record_id: UUID, version: int | None = None
+        self,
+        transaction: Transaction,
+        record_id: UUID,
+        actions: Sequence[GrantAction] = OWNER_ALONE,
     ) -> Record | None:
-        """A version of a record of the principal's: the latest unless a number is given.
+        """The latest version of a record: all of it, as the next version is made from all of it.
+
+        Args:
+            transaction: Where it is read.
+            record_id: Which record.
+            actions: By a grant of the first of which another's is read; the ways of the others come with it.
 
         Raises:
             KeyDestroyedError: When the tenant's key was destroyed.
             KeyUnavailableError: When the provider does not answer.
             DecryptionError: When what is stored was altered, moved or left out.
         """
-        (found,) = await self.read_each(transaction, [Wanted(record_id, version)])
-        if isinstance(found, UndercroftError):
-            raise found
-        return found
+        rows = await self._repository.list_parts(transaction, [Wanted(record_id)], actions)
+        return await self._open(rows) if rows else None
 
     async def read_each(
         self, transaction: Transaction, wanted: Sequence[Wanted]
     ) -> list[Record | UndercroftError | None]:
-        """Versions of records of the principal's, in the order in which they are wanted.
+        """What the principal may read of versions of records, in the order in which they are wanted.
 
         Returns:
             Each one; why it does not open, which is no reason for the others; None for what is not there.
         """
-        rows = await self._repository.list_parts(transaction, wanted)
+        rows = await self._repository.list_parts(transaction, wanted, READ)
         parts = {place: list(own) for place, own in groupby(rows, key=_place)}
         return [
             await self._open_or_error(parts[place]) if place in parts else None
@@ -151,24 +177,39 @@ class RecordStorage:
         ]
 
     async def read_page(
-        self, transaction: Transaction, record_ids: Sequence[UUID], limit: int
+        self,
+        transaction: Transaction,
+        record_ids: Sequence[UUID],
+        limit: int,
+        found_by: Sequence[str] = (),
     ) -> RecordPage:
-        """The latest versions of the first of the principal's records, no more than the limit and than make a page.
+        """The latest versions of the first of some records, no more than the limit and than make a page.
 
         Args:
             transaction: Where they are read.
-            record_ids: In their order. Those beyond the limit only tell that there are more.
+            record_ids: The principal's own, and what they may find, in their order. Those beyond the limit only tell
+                that there are more.
             limit: The most records.
+            found_by: By which fields they were found: here it is asked again whether the principal may.
 
         Raises:
             KeyDestroyedError: When the tenant's key was destroyed.
             KeyUnavailableError: When the provider does not answer.
         """
         sizes = await self._repository.list_sizes(transaction, record_ids[:limit])
-        # One that was deleted since it was listed has no size and takes no room.
-        fitting = record_ids[: count_fitting(sizes.get(key, 0) for key in record_ids[:limit])]
-        rows = await self._repository.list_parts(transaction, [Wanted(key) for key in fitting])
-        records = [await self._describe(list(parts)) for _, parts in groupby(rows, key=_place)]
+        # What is seen in part counts as the largest: how many make a page must not tell how long what is hidden is.
+        fitting = record_ids[
+            : count_fitting(sizes.get(key, LARGEST_DATA) for key in record_ids[:limit])
+        ]
+        rows = await self._repository.list_parts(
+            transaction, [Wanted(key) for key in fitting], FIND
+        )
+        found = [list(parts) for _, parts in groupby(rows, key=_place)]
+        records = [
+            await self._describe(parts)
+            for parts in found
+            if read_record_access(parts[0]["ways"]).may_find_by(found_by)
+        ]
         return RecordPage(records, len(fitting) < len(record_ids))
 
     async def digest(
@@ -214,14 +255,14 @@ class RecordStorage:
             # One is no matter; of sixteen in a row the event loop would wait for all.
             await asyncio.sleep(0)
         try:
-            return await self._open(rows)
+            return await self._open_shown(rows)
         except UndercroftError as error:
             return error
 
     async def _describe(self, rows: Sequence[Row]) -> Record | DamagedRecord:
         """One that does not open must not hide the others."""
         try:
-            return await self._open(rows)
+            return await self._open_shown(rows)
         except DecryptionError:
             row = rows[0]
             _log.error("record_damaged", record_id=str(row["id"]), version=row["version"])
@@ -240,19 +281,59 @@ class RecordStorage:
         if row["part"] != 0:
             raise DecryptionError
         parts = [(await self._keys.open(part), part["sealed"]) for part in rows]
-        data, keys = open_version((row["key_tenant_id"], row["id"], row["version"]), parts)
-        return Record(
-            id=row["id"],
-            owner_id=row["owner_id"],
-            schema_id=row["schema_id"],
-            schema_version=row["schema_version"],
-            version=row["version"],
-            latest=row["current_version"],
-            data=data,
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-            keys=keys,
-        )
+        data, keys = open_version(_place_of(row), parts)
+        return _read_record(row, data, keys)
+
+    async def _open_shown(self, rows: Sequence[Row]) -> Record:
+        """What the caller may read of a version, and no part decrypted that they may not."""
+        row = rows[0]
+        fields = read_record_access(row["ways"]).fields(GrantAction.READ)
+        if fields is None:
+            return await self._open(rows)
+        if row["part"] != 0:
+            raise DecryptionError
+        keys = {RECORD_KEY: await self._keys.open(row)}
+        data: dict[str, Any] = {}
+        if fields:
+            data, names = open_remainder(
+                _place_of(row), keys[RECORD_KEY], row["sealed"], len(rows) - 1
+            )
+            parts = {
+                name: (await self._keys.open(part), part["sealed"])
+                for name, part in zip(names, rows[1:], strict=True)
+                if shows_some(fields, name)
+            }
+            restore_fields(data, open_fields(_place_of(row), parts))
+        return show(_read_record(row, data, keys))
+
+
+def show(record: Record) -> Record:
+    """A record as far as the caller may read it."""
+    fields = record.access.fields(GrantAction.READ)
+    if fields is None:
+        return record
+    return replace(record, data=select_fields(record.data, fields), fields=fields)
+
+
+def _read_record(row: Row, data: Mapping[str, Any], keys: Mapping[str, DataKey]) -> Record:
+    return Record(
+        id=row["id"],
+        owner_id=row["owner_id"],
+        schema_id=row["schema_id"],
+        schema_version=row["schema_version"],
+        version=row["version"],
+        latest=row["current_version"],
+        data=data,
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        keys=keys,
+        access=read_record_access(row["ways"]),
+    )
+
+
+def _place_of(row: Row) -> tuple[UUID, UUID, int]:
+    """What a version's parts are bound to."""
+    return row["key_tenant_id"], row["id"], row["version"]
 
 
 def _place(row: Row) -> int:

@@ -57,6 +57,25 @@ def without_fields(data: Mapping[str, Any], pointers: Iterable[str]) -> dict[str
     return remainder
 
 
+def select_fields(data: Mapping[str, Any], pointers: Iterable[str]) -> dict[str, Any]:
+    """Only those fields of the data that are there, each in its place."""
+    pointers = list(pointers)
+    # One inside of another comes with it.
+    outermost = [
+        pointer
+        for pointer in pointers
+        if not any(is_within(pointer, other) for other in pointers if other != pointer)
+    ]
+    selected: dict[str, Any] = {}
+    for pointer, value in read_fields(data, outermost).items():
+        *path, name = split_pointer(pointer)
+        parent = selected
+        for token in path:
+            parent = parent.setdefault(token, {})
+        parent[name] = value
+    return selected
+
+
 def restore_fields(remainder: dict[str, Any], fields: Mapping[str, Any]) -> None:
     """Put fields back that :func:`without_fields` took: their parents are still there."""
     for pointer, value in fields.items():

@@ -1,0 +1,85 @@
+"""How a caller comes to a record, and what of it they see and change. The database has decided; these are pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from undercroft.kit.database import Scope
+from undercroft.ledger.models import Act
+from undercroft.sharing.models import GrantAction, GrantLimits, Way
+from undercroft.sharing.policy import (
+    allowed_fields,
+    common_fields,
+    covers_pointer,
+    read_ways,
+    ways_to_record,
+)
+from undercroft.sharing.ways import acts_under
+from undercroft.vault.schemas.pointers import is_within
+
+OWNER_ALONE: Final[Sequence[GrantAction]] = ()
+READ: Final = (GrantAction.READ,)
+FIND: Final = (GrantAction.SEARCH, GrantAction.READ)
+"""Being found takes `search`, and being shown `read`. The first is what it takes at all, as in the next."""
+WRITE: Final = (GrantAction.WRITE, GrantAction.READ)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAccess:
+    """By which grants a caller comes to a record.
+
+    Attributes:
+        ways: For each action asked for that there is; None for an owner, who may do everything.
+    """
+
+    ways: Mapping[GrantAction, Sequence[Way]] | None
+
+    def fields(self, action: GrantAction) -> frozenset[str] | None:
+        """The pointers below which they may do it; None for the whole record."""
+        if self.ways is None:
+            return None
+        fields = allowed_fields(self.ways.get(action, ()))
+        return None if fields is None or "" in fields else fields
+
+    def may_find_by(self, pointers: Sequence[str]) -> bool:
+        """Whether what they may search covers these fields."""
+        fields = self.fields(GrantAction.SEARCH)
+        return all(covers_pointer(fields, pointer) for pointer in pointers)
+
+    def changeable(self, *, is_patch: bool) -> frozenset[str] | None:
+        """The pointers below which they may change it. A patch is made from what is there: it takes reading as well."""
+        fields = self.fields(GrantAction.WRITE)
+        return common_fields(fields, self.fields(GrantAction.READ)) if is_patch else fields
+
+    def way(self, *actions: GrantAction) -> Way:
+        """All that an act rests on: one grant where that covers the record, else each that shows some of it."""
+        grants: dict[GrantLimits, None] = {}
+        for action in actions:
+            for way in ways_to_record((self.ways or {}).get(action, ())):
+                grants |= dict.fromkeys(way.grants)
+        return Way(tuple(grants))
+
+    def acts(self, scope: Scope, action: GrantAction, act: Act) -> list[Act]:
+        """An act as it goes on record; nothing, where no grant let the caller do it."""
+        if self.ways is not None and action not in self.ways:
+            return []
+        return acts_under(scope, self.way(action), act)
+
+
+OWN: Final = RecordAccess(None)
+
+
+def read_record_access(
+    ways: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]] | None,
+) -> RecordAccess:
+    """What ``ways_to_record`` answers; NULL of what is the caller's own."""
+    if ways is None:
+        return OWN
+    return RecordAccess({GrantAction(action): read_ways(each) for action, each in ways.items()})
+
+
+def shows_some(fields: frozenset[str] | None, pointer: str) -> bool:
+    """Whether something of a field is to be seen: it, what it lies in, or what lies in it."""
+    return covers_pointer(fields, pointer) or any(
+        is_within(field, pointer) for field in fields or ()
+    )
