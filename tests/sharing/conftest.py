@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.conftest import MakeScope, Member
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.models import LogScope
@@ -25,6 +27,7 @@ from undercroft.sharing.models import (
 )
 from undercroft.sharing.policy import read_ways
 from undercroft.sharing.service import GrantService
+from undercroft.vault.keys.service import KeyRing
 
 READ = Terms(frozenset({GrantAction.READ}))
 SHARE = Terms(frozenset({GrantAction.READ, GrantAction.SHARE}))
@@ -35,6 +38,8 @@ class Office:
     """Ann owns things; Bob, Cem and Dee are her colleagues."""
 
     database: Database
+    keys: KeyRing
+    ledger: Ledger
     grants: GrantService
     ann: Member
     bob: Member
@@ -63,11 +68,11 @@ class Office:
             owner,
             ResourceKind.DOCUMENT,
             "INSERT INTO blobs (id, tenant_id, owner_id, digest, byte_size, media_type, data_key_id, sealed_sha256,"
-            " stored_name) VALUES ($1, $2, $3, sha256(uuid_send($1)), 1, 'text/plain', $1, '', sha256(uuid_send($1)))",
+            " stored_name) VALUES ($1, $2, $3, sha256(uuid_send($1)), 1, 'text/plain', $4, '', sha256(uuid_send($1)))",
             "INSERT INTO documents (id, tenant_id, owner_id, purpose, data_key_id, sealed_name)"
-            " VALUES ($1, $2, $3, 'user_data', $1, '')",
+            " VALUES ($1, $2, $3, 'user_data', $4, '')",
             "INSERT INTO document_versions (tenant_id, document_id, number, blob_id, entry_id)"
-            " SELECT $2, $1, 1, $1, $3",
+            " SELECT $2, $1, 1, $1, $3 WHERE $4::uuid IS NOT NULL",
         )
 
     async def put_collection(self, owner: Member) -> Resource:
@@ -75,7 +80,7 @@ class Office:
         return await self._put(
             owner,
             ResourceKind.COLLECTION,
-            "INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name) VALUES ($1, $2, $3, $1, '')",
+            "INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name) VALUES ($1, $2, $3, $4, '')",
         )
 
     async def add(
@@ -130,21 +135,10 @@ class Office:
     async def _put(self, owner: Member, kind: ResourceKind, *statements: str) -> Resource:
         resource_id = IdSource().new()
         async with self.database.transaction(owner) as transaction:
-            await transaction.execute(
-                "INSERT INTO tenant_keys (id, tenant_id, number, wrapped_key, is_current)"
-                " SELECT $1, $1, 1, decode(repeat('00', 60), 'hex'), true ON CONFLICT DO NOTHING",
-                owner.tenant_id,
-            )
-            await transaction.execute(
-                "INSERT INTO data_keys (id, tenant_id, tenant_key_id, wrapped_key, salt)"
-                " SELECT $1, $2, k.id, decode(repeat('00', 60), 'hex'), decode(repeat('00', 32), 'hex')"
-                " FROM tenant_keys AS k WHERE k.is_current",
-                resource_id,
-                owner.tenant_id,
-            )
+            key = await self.keys.create(transaction, owner)
             for statement in statements:
                 await transaction.execute(
-                    statement, resource_id, owner.tenant_id, owner.principal_id
+                    statement, resource_id, owner.tenant_id, owner.principal_id, key.id
                 )
         return Resource(kind, resource_id)
 
@@ -155,17 +149,18 @@ def to(member: Member) -> Grantee:
 
 
 @pytest.fixture
-async def office(database: Database, make_scope: MakeScope) -> Office:
+async def office(database: Database, tmp_path: Path, make_scope: MakeScope) -> Office:
     """Four people of one tenant."""
-    return await open_office(database, make_scope)
+    return await open_office(database, tmp_path, make_scope)
 
 
-async def open_office(database: Database, make_scope: MakeScope) -> Office:
+async def open_office(database: Database, folder: Path, make_scope: MakeScope) -> Office:
     """Four people of a new tenant."""
     ids = IdSource()
     ann = await make_scope()
     others = [await make_scope(ann.tenant_id) for _ in range(3)]
+    keys = KeyRing(await KeyFile.open(folder / "provider.key"), ids)
     ledger = Ledger(database, ids, SystemClock())
     people = IdentityService(database, ledger, ids, SystemClock())
     grants = GrantService(database, ledger, ids, people)
-    return Office(database, grants, ann, *others)
+    return Office(database, keys, ledger, grants, ann, *others)

@@ -1,12 +1,18 @@
 """A history that touches each clause of the policy, and the policy with one of them broken."""
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import UUID
 
 from tests.sharing.model import EVERYONE, Offer
-from tests.sharing.twin import Twin
+from tests.sharing.twin import ANSWER_HOURS, Twin
+from undercroft.kit.database import Scope
 from undercroft.kit.migrations import load_migrations, migrations_folder
+from undercroft.sharing.consents.models import ConsentEventKind, ConsentState
+from undercroft.sharing.consents.service import ConsentService
+from undercroft.sharing.models import Terms
 
 
 async def tour(twin: Twin) -> None:
@@ -16,6 +22,9 @@ async def tour(twin: Twin) -> None:
     await _leave_a_group(twin)
     await _use_up(twin)
     await _expire_and_revoke(twin)
+    await _agree(twin)
+    await _mark(twin)
+    await _ask(twin)
 
 
 async def _share_on(twin: Twin) -> None:
@@ -29,7 +38,7 @@ async def _share_on(twin: Twin) -> None:
     await twin.share("ann", "bill", "dee", Offer(frozenset({"comment"}), begins=1))
     await twin.share("ann", "bill", "cem", Offer(frozenset({"write"}), purpose="audit"))
     await twin.check()
-    await twin.pass_hour()
+    await twin.pass_hours()
     await twin.trash("plan")
     await twin.check()
     await twin.trash("plan")
@@ -78,7 +87,7 @@ async def _use_up(twin: Twin) -> None:
 
 async def _expire_and_revoke(twin: Twin) -> None:
     for _ in range(4):
-        await twin.pass_hour()
+        await twin.pass_hours()
         await twin.check()
     root = await twin.share("ann", "plan", "bob", Offer(frozenset({"read", "share"})))
     assert root
@@ -86,6 +95,93 @@ async def _expire_and_revoke(twin: Twin) -> None:
     await twin.share("cem", "plan", "dee", Offer(frozenset({"read"})))
     await twin.check()
     await twin.revoke("ann", root)
+    await twin.check()
+
+
+async def _agree(twin: Twin) -> None:
+    every = Offer(frozenset({"read", "share"}))
+    assert not await twin.mark("bill", "cem")
+    for thing in ("shelf", "drawer", "bill"):
+        assert await twin.mark(thing, "cem")
+    assert not await twin.share("ann", "bill", "bob", every)
+    asked = await twin.ask_consent("bill", "audit")
+    assert asked
+    assert not await twin.share("ann", "bill", "bob", every)
+    await twin.answer("ann", asked, "given")
+    await twin.answer("cem", asked, "given")
+    await twin.answer("cem", asked, "given")
+    assert not await twin.share("ann", "bill", "bob", replace(every, purpose="care"))
+    late = twin.model.hour + 30
+    assert not await twin.share("ann", "bill", "bob", replace(every, ends=late))
+    assert await twin.share("ann", "bill", "bob", every)
+    assert await twin.share("bob", "bill", "dee", Offer(frozenset({"read"})), "audit")
+    await twin.check()
+    await twin.answer("cem", asked, "withdrawn")
+    await twin.check()
+    assert not await twin.share("ann", "bill", "bob", every)
+    await twin.answer("cem", asked, "renewed")
+    await twin.answer("cem", asked, "withdrawn")
+    again = await twin.agree("bill", "cem", "audit")
+    assert again
+    assert await twin.share("ann", "bill", "bob", every)
+    await twin.pass_hours(24)
+    await twin.check()
+    assert not await twin.share("ann", "bill", "bob", every)
+    await twin.expire()
+    await twin.check()
+    await twin.answer("cem", again, "renewed")
+    assert await twin.share("ann", "bill", "bob", every)
+    refused = await twin.ask_consent("bill", "care")
+    assert refused
+    await twin.answer("cem", refused, "refused")
+    await twin.answer("cem", refused, "given")
+    await twin.check()
+
+
+async def _mark(twin: Twin) -> None:
+    await twin.mark("plan", None)
+    assert await twin.share("ann", "plan", "bob", Offer(frozenset({"read", "share"})))
+    await twin.place("ann", "shelf", "plan")
+    assert not await twin.mark("plan", "bob")
+    await twin.mark("plan", "cem")
+    await twin.check()
+    assert not await twin.share("ann", "plan", "dee", Offer(frozenset({"read"})))
+    assert not await twin.mark("shelf", "bob")
+    await twin.mark("plan", None)
+    await twin.check()
+
+
+async def _ask(twin: Twin) -> None:
+    await twin.mark("plan", None)
+    wish = Offer(frozenset({"read", "comment"}), purpose="audit")
+    assert await twin.ask_access("cem", "plan", wish)
+    first = await twin.ask_access("cem", "plan", wish)
+    assert first
+    await twin.check()
+    await twin.approve("cem", first, wish)
+    for wider in (replace(wish, actions=wish.actions | {"write"}), replace(wish, purpose="care")):
+        assert not await twin.approve("ann", first, wider)
+    soon = twin.model.hour + 2
+    less = Offer(frozenset({"read"}), ends=soon, max_uses=1)
+    assert await twin.approve("ann", first, less)
+    await twin.check()
+    assert not await twin.approve("ann", first, less)
+    await twin.deny("ann", first)
+    second = await twin.ask_access("dee", "plan", wish)
+    assert second
+    await twin.deny("dee", second)
+    await twin.deny("ann", second)
+    assert not await twin.approve("ann", second, less)
+    await twin.check()
+    third = await twin.ask_access("dee", "bill", replace(wish, purpose="care"))
+    assert third
+    assert not await twin.approve("ann", third, less)
+    fourth = await twin.ask_access("dee", "plan", wish)
+    assert fourth
+    await twin.pass_hours(ANSWER_HOURS)
+    await twin.check()
+    assert not await twin.approve("ann", fourth, wish)
+    await twin.expire()
     await twin.check()
 
 
@@ -160,3 +256,95 @@ MUTANTS: Final = (
     Mutant("end_grants_of_former_member", "AND m.added_by = old.user_id", "AND false"),
 )
 """The locks are not among them: what only a race shows is tested by stepping connections, in ``test_races.py``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """What consents and requests hold to, broken: in functions of the database, and in what a service calls."""
+
+    name: str
+    mutants: tuple[Mutant, ...] = ()
+    patches: tuple[tuple[str, Callable[..., Any]], ...] = ()
+
+
+async def _nothing(*_: object, **__: object) -> None:
+    """A step that is left out."""
+
+
+def _as_asked(narrowed: Terms, asked: Terms) -> Terms:
+    """What was asked for, whatever the owner wants to grant of it."""
+    del narrowed
+    return asked
+
+
+async def _renewed_by_force(
+    self: ConsentService, scope: Scope, consent_id: UUID, notice_version: int
+) -> None:
+    every = set(ConsentState)
+    async with self._changing(scope, consent_id, every) as (transaction, _):
+        await self._repository.give_consent(transaction, consent_id, notice_version)
+        await self._record(transaction, scope, consent_id, ConsentEventKind.RENEWED)
+
+
+def _both(name: str, clause: str) -> Breach:
+    """A consent is chosen by one function, and another one holds each grant to it: broken in both."""
+    functions = ("choose_consent", "require_consent")
+    return Breach(name, tuple(Mutant(one, clause, "") for one in functions))
+
+
+_CONSENTS: Final = "undercroft.sharing.consents"
+_REQUESTS: Final = "undercroft.sharing.requests"
+BREACHES: Final = (
+    _both("what is not given carries", "AND c.state = 'given'"),
+    _both("what has expired carries", "AND c.valid_until > statement_timestamp()"),
+    Breach(
+        "another purpose carries",
+        (
+            Mutant(
+                "choose_consent",
+                "AND (wanted_purpose IS NULL OR c.purpose = wanted_purpose)",
+                "",
+            ),
+        ),
+    ),
+    Breach(
+        "what is personal takes no consent",
+        (Mutant("data_subject_of", "d.data_subject_id FROM", "NULL FROM"),),
+    ),
+    Breach(
+        "what becomes personal stays shared",
+        (Mutant("end_unconsented_grants", "g.ended_at IS NULL", "false"),),
+    ),
+    Breach(
+        "stores mix people",
+        (Mutant("require_one_data_subject", "IF is_mixed THEN", "IF false THEN"),),
+    ),
+    Breach(
+        "withdrawal ends no grant",
+        patches=(("undercroft.sharing.service.GrantService.end_under_consent", _nothing),),
+    ),
+    Breach(
+        "what was withdrawn is renewed",
+        patches=((f"{_CONSENTS}.service.ConsentService.renew", _renewed_by_force),),
+    ),
+    Breach(
+        "more is granted than asked for",
+        patches=((f"{_REQUESTS}.service.find_widening", lambda *_: None),),
+    ),
+    Breach(
+        "narrowing is ignored",
+        patches=((f"{_REQUESTS}.service.inherit_terms", _as_asked),),
+    ),
+    Breach(
+        "an approval leaves the request open",
+        patches=((f"{_REQUESTS}.repository.RequestRepository.approve_request", _nothing),),
+    ),
+    Breach(
+        "a denial leaves the request open",
+        patches=((f"{_REQUESTS}.repository.RequestRepository.deny_request", _nothing),),
+    ),
+    Breach(
+        "asking again leaves the first question",
+        patches=((f"{_REQUESTS}.repository.RequestRepository.delete_pending", _nothing),),
+    ),
+)

@@ -1,10 +1,10 @@
 """What sharing means, without a database: small enough to be read and believed, and the rest is held against it.
 
-Things, people and groups are names; a grant is known by its id. Time is an hour that :meth:`Model.pass_hour` moves.
+Things, people and groups are names; a grant is known by its id. Time is an hour that :meth:`Model.pass_hours` moves.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
@@ -60,6 +60,7 @@ class Given:
     receiver: str
     offer: Offer
     parent: UUID | None
+    consent: UUID | None = None
     uses: int = 0
     is_ended: bool = False
 
@@ -73,6 +74,37 @@ class Placement:
 
 
 @dataclass(slots=True)
+class Consent:
+    """What somebody was asked to agree to, and what became of it, event by event.
+
+    Attributes:
+        until: The first hour in which it counts no more.
+    """
+
+    thing: str
+    subject: str
+    purpose: str
+    events: list[str]
+    until: int = 0
+
+    @property
+    def is_given(self) -> bool:
+        """Whether yes was the last word."""
+        return self.events[-1] in {"given", "renewed"}
+
+
+@dataclass(slots=True)
+class Request:
+    """What somebody asked to be granted."""
+
+    asker: str
+    thing: str
+    offer: Offer
+    until: int
+    answer: str | None = None
+
+
+@dataclass(slots=True)
 class Model:
     """A tenant.
 
@@ -82,6 +114,9 @@ class Model:
         outsiders: Who is not part of everyone: guests, and people of other tenants.
         members: Groups and who is in them.
         placed: Vector stores and the documents in them.
+        subjects: Whom what is personal is about.
+        consents: What was asked and agreed to, what was agreed to last at the end.
+        requests: What was asked of whose thing, by the request's id.
     """
 
     owners: dict[str, str]
@@ -93,6 +128,9 @@ class Model:
         default_factory=dict[tuple[str, str], Placement]
     )
     trashed: set[str] = field(default_factory=set[str])
+    subjects: dict[str, str] = field(default_factory=dict[str, str])
+    consents: dict[UUID, Consent] = field(default_factory=dict[UUID, Consent])
+    requests: dict[UUID, Request] = field(default_factory=dict[UUID, Request])
     hour: int = 0
 
     def ways(
@@ -142,21 +180,122 @@ class Model:
             if parent is None:
                 return False
             offer = offer.under(self.grants[parent].offer)
+        if thing in self.subjects:
+            consent = self.choose_consent(thing, offer.purpose)
+            if consent is None or (offer.ends or 0) > self.consents[consent].until:
+                return False
+            offer = self.rest(offer, consent)
         return (offer.begins or 0) < (offer.ends or FOREVER)
 
     def share(
         self, grant: UUID, giver: str, thing: str, receiver: str, offer: Offer, purpose: str | None
     ) -> None:
         """Make a grant that may be made."""
-        parent = None
+        parent = consent = None
         if self.owners[thing] != giver:
             parent = self.choose_parent(giver, thing, offer, purpose)
             assert parent is not None
             offer = offer.under(self.grants[parent].offer)
-        self.grants[grant] = Given(thing, giver, receiver, offer, parent)
+        if thing in self.subjects:
+            consent = self.choose_consent(thing, offer.purpose)
+            assert consent is not None
+            offer = self.rest(offer, consent)
+        self.grants[grant] = Given(thing, giver, receiver, offer, parent, consent)
 
-    def may_place(self, adder: str, document: str, purpose: str | None) -> bool:
+    def choose_consent(self, thing: str, purpose: str | None) -> UUID | None:
+        """What whom a thing is about agreed to last of what still counts, for a purpose or for any."""
+        agreed = [
+            one
+            for one, consent in self.consents.items()
+            if (consent.thing, consent.subject) == (thing, self.subjects[thing])
+            and consent.is_given
+            and self.hour < consent.until
+            and purpose in (None, consent.purpose)
+        ]
+        return agreed[-1] if agreed else None
+
+    def rest(self, offer: Offer, consent: UUID) -> Offer:
+        """The same, with what it does not say as it was agreed to."""
+        agreed = self.consents[consent]
+        return replace(offer, purpose=agreed.purpose, ends=offer.ends or agreed.until)
+
+    def may_mark(self, thing: str, subject: str | None) -> bool:
+        """Whether a thing may be about somebody: not when a store would show what is about another."""
+        if thing in self.trashed:
+            return False
+        subjects = {**self.subjects, thing: subject}
+        unconsented = self._derived(self._unconsented(thing, subject))
+        return all(
+            subjects.get(document) in (None, subjects.get(store))
+            for (store, document), placement in self.placed.items()
+            if thing in (store, document) and placement.grant not in unconsented
+        )
+
+    def mark(self, thing: str, subject: str | None) -> None:
+        """Say whom a thing is about: what they did not agree to ends."""
+        self.end(self._unconsented(thing, subject))
+        self.subjects.pop(thing, None)
+        if subject is not None:
+            self.subjects[thing] = subject
+
+    def answer(self, consent: UUID, event: str, validity: int) -> None:
+        """Do what may be done with a consent."""
+        agreed = self.consents[consent]
+        agreed.events.append(event)
+        if agreed.is_given:
+            agreed.until = self.hour + validity
+            self.consents[consent] = self.consents.pop(consent)
+        if event == "withdrawn":
+            self.end([one for one, given in self.grants.items() if given.consent == consent])
+
+    def may_answer(self, person: str, consent: UUID, event: str) -> bool:
+        """Whether that is the subject's to say now."""
+        agreed = self.consents[consent]
+        follows = {
+            "asked": {"given", "refused"},
+            "given": {"renewed", "withdrawn"},
+            "renewed": {"renewed", "withdrawn"},
+            "expired": {"renewed"},
+        }
+        return person == agreed.subject and event in follows.get(agreed.events[-1], set())
+
+    def expire(self) -> None:
+        """What a worker does about consents and requests whose time is over."""
+        for agreed in self.consents.values():
+            if agreed.is_given and agreed.until <= self.hour:
+                agreed.events.append("expired")
+        for asked in self.requests.values():
+            if asked.answer is None and asked.until <= self.hour:
+                asked.answer = "expired"
+
+    def ask_for_access(self, request: UUID, asked: Request) -> None:
+        """Keep a question, in the place of what the same person asked about the same thing."""
+        for other, before in list(self.requests.items()):
+            same = (before.asker, before.thing) == (asked.asker, asked.thing)
+            if same and before.answer is None:
+                del self.requests[other]
+        if asked.thing not in self.trashed:
+            self.requests[request] = asked
+
+    def may_answer_request(self, person: str, request: UUID) -> bool:
+        """Whether an answer is theirs to give, and there is none."""
+        asked = self.requests[request]
+        is_open = asked.answer is None and self.hour < asked.until
+        return is_open and self.owners[asked.thing] == person and asked.thing not in self.trashed
+
+    def may_approve(self, person: str, request: UUID, offer: Offer) -> bool:
+        """Whether that may be granted: what was asked for, or less."""
+        asked = self.requests[request]
+        return (
+            self.may_answer_request(person, request)
+            and offer.under(asked.offer).is_within(asked.offer)
+            and self.may_share(person, asked.thing, offer.under(asked.offer), None)
+        )
+
+    def may_place(self, adder: str, store: str, document: str, purpose: str | None) -> bool:
         """Whether somebody may put a document into a store that they may fill."""
+        if self.subjects.get(document) not in (None, self.subjects.get(store)):
+            return False
         is_owner = self.owners[document] == adder
         return is_owner or bool(self._counting(adder, document, "share", purpose))
 
@@ -174,10 +313,8 @@ class Model:
 
     def end(self, grants: Iterable[UUID]) -> None:
         """End grants and whatever derives from them."""
-        roots = set(grants)
-        for grant, given in self.grants.items():
-            if roots & self.chain(grant):
-                given.is_ended = True
+        for grant in self._derived(grants):
+            self.grants[grant].is_ended = True
         for place, placement in list(self.placed.items()):
             if placement.grant is not None and self.grants[placement.grant].is_ended:
                 del self.placed[place]
@@ -208,9 +345,9 @@ class Model:
             if placement.grant in of_group and placement.adder == person:
                 del self.placed[place]
 
-    def pass_hour(self) -> None:
+    def pass_hours(self, hours: int) -> None:
         """Let time pass."""
-        self.hour += 1
+        self.hour += hours
 
     def chain(self, grant: UUID) -> set[UUID]:
         """A grant and those that it derives from."""
@@ -230,6 +367,21 @@ class Model:
             and self._is_for(given.receiver, person)
             and self._allows(grant, action, purpose)
         ]
+
+    def _unconsented(self, thing: str, subject: str | None) -> list[UUID]:
+        """What would rest on nobody's consent, or on another's, were a thing about somebody."""
+        return [
+            one
+            for one, given in self.grants.items()
+            if given.thing == thing
+            and not given.is_ended
+            and subject is not None
+            and (given.consent is None or self.consents[given.consent].subject != subject)
+        ]
+
+    def _derived(self, grants: Iterable[UUID]) -> set[UUID]:
+        roots = set(grants)
+        return {grant for grant in self.grants if roots & self.chain(grant)}
 
     def _is_for(self, receiver: str, person: str) -> bool:
         if receiver == EVERYONE:

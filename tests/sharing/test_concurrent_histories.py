@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Final
 from uuid import UUID
@@ -146,8 +147,8 @@ class Crowd:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_what_was_taken_back_is_gone_for_every_connection(
-    database: Database, seed: int
+    database: Database, tmp_path: Path, seed: int
 ) -> None:
-    crowd = Crowd(await open_twin(database), Random(seed))
+    crowd = Crowd(await open_twin(database, tmp_path), Random(seed))
     for _ in range(BATCHES):
         await crowd.run()

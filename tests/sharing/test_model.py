@@ -1,8 +1,10 @@
-"""Random histories of grants, groups, uses, time and reads, held against a small pure model of what sharing means."""
+"""Random histories of grants, consents, requests, groups, uses, time and reads, held against a small pure model."""
 
 import asyncio
 import os
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Final, cast
 
 import asyncpg
@@ -18,19 +20,33 @@ from hypothesis.stateful import (
 )
 
 from tests.database_server import fresh_database
-from tests.sharing.histories import MUTANTS, Mutant, tour
+from tests.sharing.histories import BREACHES, MUTANTS, Breach, Mutant, tour
 from tests.sharing.model import EVERYONE, Offer
-from tests.sharing.twin import ACTIONS, DOCUMENTS, GROUPS, PEOPLE, PURPOSES, STORES, Twin, open_twin
+from tests.sharing.twin import (
+    ACTIONS,
+    ANSWER_HOURS,
+    CONSENT_PURPOSES,
+    DOCUMENTS,
+    GROUPS,
+    PEOPLE,
+    PURPOSES,
+    STORES,
+    VALIDITY,
+    Twin,
+    open_twin,
+)
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.postgres.server import DatabaseUrls
 
 EXAMPLES: Final = int(os.environ.get("UNDERCROFT_TEST_SHARING_HISTORIES", "5"))
-STEPS: Final = 25
+STEPS: Final = 40
+ANSWERS: Final = ("given", "refused", "renewed", "withdrawn")
 MOST_GRANTS: Final = 18
 """Somebody's grants to share one thing are looked through up to twenty."""
 
 people = st.sampled_from(PEOPLE)
+things = st.sampled_from((*DOCUMENTS, *STORES))
 documents = st.sampled_from(DOCUMENTS)
 purposes = st.sampled_from(PURPOSES)
 offers = st.builds(
@@ -48,12 +64,13 @@ class SharingMachine(RuleBasedStateMachine):
 
     Args:
         runner: The event loop, on which the database was opened.
+        folder: Where the key file is.
     """
 
-    def __init__(self, runner: asyncio.Runner, database: Database) -> None:
+    def __init__(self, runner: asyncio.Runner, database: Database, folder: Path) -> None:
         super().__init__()
         self._runner = runner
-        self.twin: Twin = runner.run(open_twin(database))
+        self.twin: Twin = runner.run(open_twin(database, folder))
 
     @precondition(lambda self: len(self.twin.model.grants) < MOST_GRANTS)
     @rule(
@@ -119,13 +136,77 @@ class SharingMachine(RuleBasedStateMachine):
         """Move a document to the trash, or back."""
         self._runner.run(self.twin.trash(document))
 
+    @rule(hours=st.sampled_from((1, 1, 1, VALIDITY, ANSWER_HOURS)))
+    def pass_hours(self, hours: int) -> None:
+        """Let grants begin and end, consents end, and questions be over."""
+        self._runner.run(self.twin.pass_hours(hours))
+
     @rule()
-    def pass_hour(self) -> None:
-        """Let grants begin and end."""
-        self._runner.run(self.twin.pass_hour())
+    def expire(self) -> None:
+        """The worker's round."""
+        self._runner.run(self.twin.expire())
+
+    @rule(thing=things, subject=people, purpose=st.sampled_from(CONSENT_PURPOSES))
+    def agree(self, thing: str, subject: str, purpose: str) -> None:
+        """Make something personal, ask, and agree."""
+        self._runner.run(self.twin.agree(thing, subject, purpose))
+
+    @rule(thing=things, subject=st.none() | people)
+    def mark(self, thing: str, subject: str | None) -> None:
+        """Say that it is about somebody, or nobody."""
+        self._runner.run(self.twin.mark(thing, subject))
+
+    @rule(thing=things, purpose=st.sampled_from(CONSENT_PURPOSES))
+    def ask_consent(self, thing: str, purpose: str) -> None:
+        """Ask whom it is about, if it is about anybody."""
+        self._runner.run(self.twin.ask_consent(thing, purpose))
+
+    @precondition(lambda self: self.twin.model.consents)
+    @rule(place=st.integers(0, 20), event=st.sampled_from(ANSWERS), is_subject=st.booleans())
+    def answer(self, place: int, event: str, is_subject: bool) -> None:
+        """Give, refuse, renew or withdraw, in or out of turn, as its subject or as another."""
+        consents = self.twin.model.consents
+        consent = sorted(consents)[place % len(consents)]
+        subject = consents[consent].subject
+        person = subject if is_subject else PEOPLE[PEOPLE.index(subject) - 1]
+        self._runner.run(self.twin.answer(person, consent, event))
+
+    @rule(person=people, thing=things, offer=offers)
+    def ask_access(self, person: str, thing: str, offer: Offer) -> None:
+        """Ask for a grant of what is another's."""
+        if self.twin.model.owners[thing] != person:
+            self._runner.run(self.twin.ask_access(person, thing, offer))
+
+    @precondition(
+        lambda self: self.twin.model.requests and len(self.twin.model.grants) < MOST_GRANTS
+    )
+    @rule(
+        place=st.integers(0, 20),
+        is_owner=st.booleans(),
+        is_yes=st.booleans(),
+        offer=st.none() | offers,
+        ends=st.none() | st.integers(1, 30),
+    )
+    def answer_request(
+        self, place: int, is_owner: bool, is_yes: bool, offer: Offer | None, ends: int | None
+    ) -> None:
+        """Grant what is asked for, or another thing; or say no. As its owner, or as another."""
+        model = self.twin.model
+        request = sorted(model.requests)[place % len(model.requests)]
+        asked = model.requests[request]
+        person = model.owners[asked.thing] if is_owner else asked.asker
+        if not is_yes:
+            self._runner.run(self.twin.deny(person, request))
+            return
+        wanted = replace(
+            asked.offer if offer is None else offer,
+            begins=None,
+            ends=None if ends is None else model.hour + ends,
+        )
+        self._runner.run(self.twin.approve(person, request, wanted))
 
     @invariant()
-    def agree(self) -> None:
+    def compare(self) -> None:
         """Nobody may do what the model forbids, and everybody what it allows."""
         self._runner.run(self.twin.check())
 
@@ -136,6 +217,7 @@ async def _open(urls: DatabaseUrls, *statements: str) -> None:
     try:
         for statement in (
             "GRANT UPDATE (not_before, expires_at) ON grants TO undercroft_app",
+            "GRANT UPDATE (created_at, expires_at) ON access_requests TO undercroft_app",
             *statements,
         ):
             await owner.execute(statement)
@@ -143,7 +225,9 @@ async def _open(urls: DatabaseUrls, *statements: str) -> None:
         await owner.close()
 
 
-def test_random_histories_agree_with_the_model(database_server: DatabaseUrls) -> None:
+def test_random_histories_agree_with_the_model(
+    database_server: DatabaseUrls, tmp_path: Path
+) -> None:
     with asyncio.Runner() as runner:
         copies = fresh_database(database_server)
         urls = runner.run(copies.__aenter__())
@@ -152,7 +236,9 @@ def test_random_histories_agree_with_the_model(database_server: DatabaseUrls) ->
             database = runner.run(Database(urls.service, clock=SystemClock(), size=2).__aenter__())
             try:
                 run_state_machine_as_test(
-                    cast("type[SharingMachine]", partial(SharingMachine, runner, database)),
+                    cast(
+                        "type[SharingMachine]", partial(SharingMachine, runner, database, tmp_path)
+                    ),
                     settings=settings(
                         max_examples=EXAMPLES,
                         stateful_step_count=STEPS,
@@ -172,19 +258,35 @@ def test_random_histories_agree_with_the_model(database_server: DatabaseUrls) ->
 
 
 async def test_the_tour_agrees_with_the_model(
-    database: Database, database_urls: DatabaseUrls
+    database: Database, database_urls: DatabaseUrls, tmp_path: Path
 ) -> None:
     await _open(database_urls)
-    await tour(await open_twin(database))
+    await tour(await open_twin(database, tmp_path))
 
 
 @pytest.mark.parametrize(
     "mutant", MUTANTS, ids=lambda mutant: f"{mutant.function}: {mutant.clause}"
 )
 async def test_a_broken_policy_is_caught(
-    database: Database, database_urls: DatabaseUrls, mutant: Mutant
+    database: Database, database_urls: DatabaseUrls, tmp_path: Path, mutant: Mutant
 ) -> None:
     await _open(database_urls, mutant.statement)
-    twin = await open_twin(database)
+    twin = await open_twin(database, tmp_path)
+    with pytest.raises(AssertionError):
+        await tour(twin)
+
+
+@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.name)
+async def test_broken_consents_and_requests_are_caught(
+    database: Database,
+    database_urls: DatabaseUrls,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    breach: Breach,
+) -> None:
+    await _open(database_urls, *(mutant.statement for mutant in breach.mutants))
+    twin = await open_twin(database, tmp_path)
+    for target, replacement in breach.patches:
+        monkeypatch.setattr(target, replacement)
     with pytest.raises(AssertionError):
         await tour(twin)

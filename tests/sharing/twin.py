@@ -3,15 +3,30 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from asyncpg import RestrictViolationError
+
 from tests.conftest import Member, scope_maker
 from tests.sharing.conftest import Office, open_office
-from tests.sharing.model import EVERYONE, Given, Model, Offer, Placement
-from undercroft.kit.database import Database
+from tests.sharing.consents.conftest import CONTENT
+from tests.sharing.model import EVERYONE, Consent, Given, Model, Offer, Placement, Request
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
-from undercroft.sharing.errors import GrantEndedError, WideningError
+from undercroft.kit.ids import IdSource
+from undercroft.sharing.consents.errors import (
+    ConsentStateError,
+    MixedSubjectsError,
+    NotPersonalError,
+)
+from undercroft.sharing.consents.models import NoticeTerms
+from undercroft.sharing.consents.notices import NoticeService
+from undercroft.sharing.consents.service import ConsentService
+from undercroft.sharing.consents.subjects import DataSubjects
+from undercroft.sharing.errors import ConsentRequiredError, GrantEndedError, WideningError
 from undercroft.sharing.models import (
     GrantAction,
     Grantee,
@@ -22,6 +37,9 @@ from undercroft.sharing.models import (
 )
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.repository import GrantRepository
+from undercroft.sharing.requests.errors import RequestClosedError, WiderThanAskedError
+from undercroft.sharing.requests.models import Wish
+from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.uses import GrantUses
 
 PEOPLE: Final = ("ann", "bob", "cem", "dee")
@@ -34,7 +52,25 @@ STORES: Final = ("shelf", "drawer")
 GROUPS: Final = ("board", "staff")
 HOUR: Final = timedelta(hours=1)
 PURPOSES: Final = (None, "audit")
+CONSENT_PURPOSES: Final = ("audit", "care")
+VALIDITY: Final = 24
+"""Hours for which a consent counts."""
+ANSWER_HOURS: Final = 30 * 24
+"""After which a request is over."""
+TERMS: Final = NoticeTerms(validity_days=1, retention_days=None, erases=False)
+REFUSALS: Final = (
+    NotFoundError,
+    WideningError,
+    GrantEndedError,
+    InvalidRequestError,
+    ConsentRequiredError,
+)
 ACTIONS: Final = ("search", "read", "download", "comment", "write", "share")
+_TIMES: Final = (
+    "UPDATE grants SET not_before = not_before - $1::interval, expires_at = expires_at - $1::interval",
+    "UPDATE consents SET given_at = given_at - $1::interval, valid_until = valid_until - $1::interval",
+    "UPDATE access_requests SET created_at = created_at - $1::interval, expires_at = expires_at - $1::interval",
+)
 _WAYS: Final = (
     "SELECT CASE WHEN q.is_document THEN ways_to_document(q.id, q.action) ELSE ways_to(q.id, q.action) END AS ways"
     " FROM unnest($1::uuid[], $2::text[], $3::boolean[]) WITH ORDINALITY AS q (id, action, is_document, place)"
@@ -55,6 +91,11 @@ class Twin:
     things: dict[str, Resource]
     groups: dict[str, UUID]
     epoch: datetime
+    consents: ConsentService
+    subjects: DataSubjects
+    requests: AccessRequests
+    notices: dict[tuple[str, str], UUID]
+    """By whose and for which purpose."""
 
     # What people do ---------------------------------------------------------------------------------------------------
 
@@ -66,7 +107,7 @@ class Twin:
         is_allowed = self.model.may_share(giver, thing, offer, purpose)
         try:
             grant = await self.grant(giver, thing, receiver, offer, purpose)
-        except (NotFoundError, WideningError, GrantEndedError, InvalidRequestError):
+        except REFUSALS:
             assert not is_allowed, f"{giver} may share {thing} with {receiver}: {offer}"
             return None
         assert is_allowed, f"{giver} must not share {thing} with {receiver}: {offer}"
@@ -94,7 +135,7 @@ class Twin:
         self, person: str, store: str, document: str, purpose: str | None = None
     ) -> None:
         """Put a document into a store that it is not in, and that is known to be theirs to fill."""
-        may = self.model.may_place(person, document, purpose)
+        may = self.model.may_place(person, store, document, purpose)
         placed = await self.put(person, store, document, purpose)
         assert placed == may, f"{person} places {document} in {store}"
         if placed:
@@ -116,14 +157,11 @@ class Twin:
         await self.expel(group, person)
         self.model.leave(group, person)
 
-    async def pass_hour(self) -> None:
-        """Time is what grants say of it: instead of waiting, each begins and ends an hour earlier."""
-        await self.office.execute(
-            self.office.ann,
-            "UPDATE grants SET not_before = not_before - $1::interval, expires_at = expires_at - $1::interval",
-            HOUR,
-        )
-        self.model.pass_hour()
+    async def pass_hours(self, hours: int = 1) -> None:
+        """Time is what the rows say of it: instead of waiting, each begins and ends earlier."""
+        for statement in _TIMES:
+            await self.office.execute(self.office.ann, statement, hours * HOUR)
+        self.model.pass_hours(hours)
 
     async def trash(self, document: str) -> None:
         """Move a document to the trash, or back."""
@@ -137,6 +175,102 @@ class Twin:
         )
         self.model.trashed ^= {document}
 
+    async def mark(self, thing: str, subject: str | None) -> bool:
+        """Its owner says whom a thing is about, or that it is about nobody."""
+        may = self.model.may_mark(thing, subject)
+        owner, resource = self.people[self.model.owners[thing]], self.things[thing]
+        try:
+            if subject is None:
+                await self.subjects.unmark(owner, resource)
+            else:
+                await self.subjects.mark(owner, resource, self.people[subject].email)
+        except (MixedSubjectsError, NotFoundError):
+            assert not may, f"{thing} may be about {subject}"
+            return False
+        assert may, f"{thing} must not be about {subject}"
+        self.model.mark(thing, subject)
+        return True
+
+    async def ask_consent(self, thing: str, purpose: str) -> UUID | None:
+        """Its owner asks whom a thing is about."""
+        may = thing in self.model.subjects and thing not in self.model.trashed
+        owner = self.model.owners[thing]
+        try:
+            asked = await self.consents.ask(
+                self.people[owner], self.notices[owner, purpose], self.things[thing]
+            )
+        except (NotPersonalError, NotFoundError):
+            assert not may, f"{owner} may ask for consent to {thing}"
+            return None
+        assert may, f"{owner} must not ask for consent to {thing}"
+        consent = Consent(thing, self.model.subjects[thing], purpose, ["asked"])
+        self.model.consents[asked.consent.id] = consent
+        return asked.consent.id
+
+    async def answer(self, person: str, consent: UUID, event: str) -> None:
+        """Somebody, rightly or not, gives, refuses, renews or withdraws a consent."""
+        may = self.model.may_answer(person, consent, event)
+        try:
+            await self.say(person, consent, event)
+        except (NotFoundError, ConsentStateError):
+            assert not may, f"{person} may have {consent} {event}"
+            return
+        assert may, f"{person} must not have {consent} {event}"
+        self.model.answer(consent, event, VALIDITY)
+
+    async def agree(self, thing: str, subject: str, purpose: str) -> UUID | None:
+        """Mark a thing, ask whom it is about, and have them agree."""
+        if self.model.subjects.get(thing) != subject and not await self.mark(thing, subject):
+            return None
+        consent = await self.ask_consent(thing, purpose)
+        if consent is not None:
+            await self.answer(subject, consent, "given")
+        return consent
+
+    async def expire(self) -> None:
+        """The worker's round."""
+        await self.consents.expire()
+        await self.requests.expire()
+        self.model.expire()
+
+    async def ask_access(self, person: str, thing: str, offer: Offer) -> UUID | None:
+        """Ask for a grant of another's thing, which says nothing of time: what is sealed, time does not move."""
+        wish = Wish(self._terms(replace(offer, begins=None, ends=None)), None)
+        asked = Request(
+            person, thing, replace(offer, begins=None, ends=None), self.model.hour + ANSWER_HOURS
+        )
+        request = await self.requests.ask(self.people[person], self.things[thing], wish)
+        self.model.ask_for_access(request, asked)
+        return request if request in self.model.requests else None
+
+    async def approve(self, person: str, request: UUID, offer: Offer) -> UUID | None:
+        """Grant what was asked for or another thing, rightly or not."""
+        asked = self.model.requests[request]
+        offer = self.complete(self.model.owners[asked.thing], asked.thing, offer)
+        may = self.model.may_approve(person, request, offer)
+        try:
+            approved = await self.requests.approve(self.people[person], request, self._terms(offer))
+        except (*REFUSALS, RequestClosedError, WiderThanAskedError):
+            assert not may, f"{person} may approve {request} with {offer}"
+            return None
+        assert may, f"{person} must not approve {request} with {offer}"
+        assert approved.grant_id is not None
+        asked.answer = "approved"
+        granted = offer.under(asked.offer)
+        self.model.share(approved.grant_id, person, asked.thing, asked.asker, granted, None)
+        return approved.grant_id
+
+    async def deny(self, person: str, request: UUID) -> None:
+        """Say no, rightly or not."""
+        may = self.model.may_answer_request(person, request)
+        try:
+            await self.requests.deny(self.people[person], request)
+        except (NotFoundError, RequestClosedError):
+            assert not may, f"{person} may deny {request}"
+            return
+        assert may, f"{person} must not deny {request}"
+        self.model.requests[request].answer = "denied"
+
     # In the database alone --------------------------------------------------------------------------------------------
 
     async def grant(
@@ -144,15 +278,22 @@ class Twin:
     ) -> UUID:
         """Have the service make a grant."""
         scope = replace(self.people[giver], purpose=purpose)
-        terms = Terms(
-            frozenset(map(GrantAction, offer.actions)),
-            purpose=offer.purpose,
-            not_before=self._instant(offer.begins),
-            expires_at=self._instant(offer.ends),
-            max_uses=offer.max_uses,
-        )
+        terms = self._terms(offer)
         resource, grantee = self.things[thing], self._grantee(receiver)
         return (await self.office.grants.create(scope, resource, grantee, terms)).id
+
+    async def say(self, person: str, consent: UUID, event: str) -> None:
+        """Have the service do it."""
+        scope = self.people[person]
+        match event:
+            case "given":
+                await self.consents.give(scope, consent, 1)
+            case "renewed":
+                await self.consents.renew(scope, consent, 1)
+            case "refused":
+                await self.consents.refuse(scope, consent)
+            case _:
+                await self.consents.withdraw(scope, consent)
 
     async def download(
         self, person: str, document: str, purpose: str | None
@@ -173,23 +314,31 @@ class Twin:
     async def put(self, person: str, store: str, document: str, purpose: str | None) -> bool:
         """Put a document into a store, as the vault does: under a grant to share it when it is another's."""
         scope = replace(self.people[person], purpose=purpose)
-        grants = GrantRepository()
-        async with self.office.database.transaction(scope) as transaction:
-            under: UUID | None = None
-            if self.model.owners[document] != person:
-                held = await grants.list_for_sharing(transaction, self.things[document].id)
-                if not held or not await grants.hold_chain(transaction, held[0].id):
-                    return False
-                under = held[0].id
-            await transaction.execute(
-                "INSERT INTO collection_documents (tenant_id, collection_id, document_id, added_by, grant_id)"
-                " VALUES ($1, $2, $3, $4, $5)",
-                scope.tenant_id,
-                self.things[store].id,
-                self.things[document].id,
-                scope.principal_id,
-                under,
-            )
+        try:
+            async with self.office.database.transaction(scope) as transaction:
+                return await self._put_under(transaction, scope, store, document)
+        except RestrictViolationError:
+            return False  # it is about somebody whom the store is not about
+
+    async def _put_under(
+        self, transaction: Transaction, scope: Scope, store: str, document: str
+    ) -> bool:
+        under: UUID | None = None
+        if self.people[self.model.owners[document]].principal_id != scope.principal_id:
+            grants = GrantRepository()
+            held = await grants.list_for_sharing(transaction, self.things[document].id)
+            if not held or not await grants.hold_chain(transaction, held[0].id):
+                return False
+            under = held[0].id
+        await transaction.execute(
+            "INSERT INTO collection_documents (tenant_id, collection_id, document_id, added_by, grant_id)"
+            " VALUES ($1, $2, $3, $4, $5)",
+            scope.tenant_id,
+            self.things[store].id,
+            self.things[document].id,
+            scope.principal_id,
+            under,
+        )
         return True
 
     async def expel(self, group: str, person: str) -> None:
@@ -240,6 +389,37 @@ class Twin:
             place: placement.grant for place, placement in self.model.placed.items()
         }
 
+        await self._check_consents()
+        await self._check_requests()
+
+    async def _check_consents(self) -> None:
+        async with self.office.database.transaction(self.office.ann) as transaction:
+            rows = await transaction.fetch(
+                "SELECT e.consent_id, array_agg(e.event ORDER BY e.number) AS events"
+                " FROM consent_events AS e GROUP BY e.consent_id"
+            )
+            rest = await transaction.fetch("SELECT id, consent_id FROM grants")
+        kept = {one: consent.events for one, consent in self.model.consents.items()}
+        assert {row["consent_id"]: row["events"] for row in rows} == kept
+        resting = {one: given.consent for one, given in self.model.grants.items()}
+        assert {row["id"]: row["consent_id"] for row in rest} == resting
+
+    async def _check_requests(self) -> None:
+        """Its owner sees every request, and who asked those that were answered."""
+        for person in PEOPLE:
+            for is_asked in (True, False):
+                seen = await self.requests.list_requests(
+                    self.people[person], asked=is_asked, limit=100
+                )
+                expected = {
+                    one: asked.answer or ("pending" if self.model.hour < asked.until else "expired")
+                    for one, asked in self.model.requests.items()
+                    if person == (asked.asker if is_asked else self.model.owners[asked.thing])
+                    and (asked.answer in {"approved", "denied"} or not is_asked)
+                    and asked.thing not in self.model.trashed
+                }
+                assert {one.id: one.state.value for one in seen} == expected
+
     async def read_grants(self) -> dict[UUID, tuple[bool, int]]:
         """Which grants have ended, and how often each was used."""
         async with self.office.database.transaction(self.office.ann) as transaction:
@@ -268,7 +448,7 @@ class Twin:
         async with self.office.database.transaction(self.office.ann) as transaction:
             grants = await transaction.fetch(
                 "SELECT id, resource_id, grantor_id, grantee_id, actions, purpose, not_before, expires_at, max_uses,"
-                " parent_id, uses, ended_at FROM grants ORDER BY id"
+                " parent_id, consent_id, uses, ended_at FROM grants ORDER BY id"
             )
             members = await transaction.fetch("SELECT group_id, user_id FROM group_members")
             placed = await transaction.fetch(
@@ -287,6 +467,7 @@ class Twin:
                     row["max_uses"],
                 ),
                 row["parent_id"],
+                row["consent_id"],
                 row["uses"],
                 row["ended_at"] is not None,
             )
@@ -306,6 +487,15 @@ class Twin:
             return replace(offer, begins=self.model.hour)
         return offer
 
+    def _terms(self, offer: Offer) -> Terms:
+        return Terms(
+            frozenset(map(GrantAction, offer.actions)),
+            purpose=offer.purpose,
+            not_before=self._instant(offer.begins),
+            expires_at=self._instant(offer.ends),
+            max_uses=offer.max_uses,
+        )
+
     def _instant(self, hour: int | None) -> datetime | None:
         return None if hour is None else self.epoch + (hour - self.model.hour) * HOUR
 
@@ -320,11 +510,11 @@ class Twin:
         return Grantee(GranteeKind.USER, self.people[receiver].principal_id)
 
 
-async def open_twin(database: Database) -> Twin:
+async def open_twin(database: Database, folder: Path) -> Twin:
     """A new tenant: two documents and a store of Ann's, a store of Bob's, two empty groups, and nothing shared."""
     epoch = datetime.now(UTC)
     make_scope = scope_maker(database)
-    office = await open_office(database, make_scope)
+    office = await open_office(database, folder, make_scope)
     everybody = (office.ann, office.bob, office.cem, office.dee, await make_scope())
     names: list[str] = [*PEOPLE, STRANGER]
     people: dict[str, Member] = dict(zip(names, everybody, strict=True))
@@ -336,7 +526,25 @@ async def open_twin(database: Database) -> Twin:
     groups = {name: await office.make_group() for name in GROUPS}
     owners = {"plan": "ann", "bill": "ann", "shelf": "ann", "drawer": "bob"}
     model = Model(owners, frozenset(DOCUMENTS), frozenset({"dee", STRANGER}))
-    return Twin(office, model, people, things, groups, epoch)
+    ledger, keys, ids = office.ledger, office.keys, IdSource()
+    notices = NoticeService(database, keys, ledger, ids)
+    published = {
+        (owner, purpose): (await notices.create(people[owner], purpose, CONTENT, TERMS)).id
+        for owner in sorted(set(owners.values()))
+        for purpose in CONSENT_PURPOSES
+    }
+    return Twin(
+        office,
+        model,
+        people,
+        things,
+        groups,
+        epoch,
+        ConsentService(database, notices, office.grants, ledger, ids),
+        DataSubjects(database, office.grants, ledger),
+        AccessRequests(database, office.grants, keys, ledger, ids, SystemClock()),
+        published,
+    )
 
 
 def _ids(way: Way) -> tuple[UUID, ...]:
