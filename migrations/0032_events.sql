@@ -262,6 +262,32 @@ CREATE TRIGGER tell AFTER INSERT ON users FOR EACH ROW WHEN (new.kind <> 'link')
 CREATE TRIGGER tell_of_removal AFTER DELETE ON users
 FOR EACH ROW WHEN (old.kind <> 'link') EXECUTE FUNCTION tell_of_user();
 
+-- Documents --------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tell_of_document() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    document documents := CASE tg_op WHEN 'DELETE' THEN old ELSE new END;
+BEGIN
+    PERFORM note_event(
+        document.tenant_id,
+        CASE
+            WHEN tg_op = 'INSERT' THEN 'document.created'
+            WHEN tg_op = 'DELETE' THEN 'document.erased'
+            WHEN document.deleted_at IS NULL THEN 'document.restored'
+            ELSE 'document.deleted'
+        END,
+        jsonb_build_object('document', document.id, 'owner', document.owner_id)
+    );
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER tell AFTER INSERT OR DELETE ON documents FOR EACH ROW EXECUTE FUNCTION tell_of_document();
+CREATE TRIGGER tell_of_trash AFTER UPDATE OF deleted_at ON documents
+FOR EACH ROW WHEN ((old.deleted_at IS NULL) <> (new.deleted_at IS NULL)) EXECUTE FUNCTION tell_of_document();
+
 -- What workers look for, over all tenants: ids alone -----------------------------------------------------------------------
 
 CREATE FUNCTION list_tenants_with_events(row_limit int) RETURNS SETOF uuid
@@ -300,8 +326,8 @@ $$;
 
 REVOKE ALL ON FUNCTION
     note_event(uuid, text, jsonb), owe_letter(uuid, uuid, uuid, text), describe_granted(grants), tell_of_grant(),
-    tell_of_access_request(), tell_of_share_link(), tell_of_consent(), tell_of_user(), announce_access_requests(int),
-    list_tenants_with_events(int), list_owed_letters(int), forget_letters(int)
+    tell_of_access_request(), tell_of_share_link(), tell_of_consent(), tell_of_user(), tell_of_document(),
+    announce_access_requests(int), list_tenants_with_events(int), list_owed_letters(int), forget_letters(int)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     announce_access_requests(int), list_tenants_with_events(int), list_owed_letters(int), forget_letters(int)
@@ -317,7 +343,7 @@ DECLARE
 BEGIN
     FOREACH signature IN ARRAY ARRAY[
         'tell_of_grant()', 'tell_of_access_request()', 'tell_of_share_link()', 'tell_of_consent()', 'tell_of_user()',
-        'announce_access_requests(int)', 'list_tenants_with_events(int)', 'list_owed_letters(int)', 'forget_letters(int)'
+        'tell_of_document()', 'announce_access_requests(int)', 'list_tenants_with_events(int)', 'list_owed_letters(int)', 'forget_letters(int)'
     ] LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO undercroft_system', signature);
     END LOOP;

@@ -130,6 +130,25 @@ async def test_two_workers_send_one_letter(mailroom: Mailroom) -> None:
     assert sum(counts) == 1
 
 
+async def test_a_worker_that_looked_too_early_does_not_write_again(
+    mailroom: Mailroom, post: Post
+) -> None:
+    practice = mailroom.practice
+    await mailroom.requests.ask(practice.cem, await practice.put_document(), WISH)
+    await mailroom.requests.announce()
+    gate = post.stepped.step(1)
+    late = asyncio.create_task(mailroom.letters.send_owed())
+    await gate.wait_until_reached()
+    early = Letters(practice.database, mailroom.letters._mail)
+    assert await early.send_owed() == 1
+    await mailroom.requests.ask(practice.dee, await practice.put_document(), WISH)
+    await mailroom.requests.announce()
+    gate.open()
+    assert await late == 0
+    await mailroom.age("61 minutes")
+    assert await mailroom.letters.send_owed() == 1
+
+
 async def test_consent_is_asked_and_its_end_told(mailroom: Mailroom) -> None:
     practice = mailroom.practice
     consent = (await practice.ask(await practice.put_document(about=practice.bob))).consent

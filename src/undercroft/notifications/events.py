@@ -23,6 +23,10 @@ EventType: TypeAlias = Literal[
     "consent.refused",
     "consent.renewed",
     "consent.withdrawn",
+    "document.created",
+    "document.deleted",
+    "document.erased",
+    "document.restored",
     "grant.created",
     "grant.revoked",
     "grant.used_up",
@@ -42,6 +46,7 @@ class Fact(StrEnum):
 
     ACCESS_REQUEST = "request_"
     CONSENT = "consent_"
+    DOCUMENT = "file-"
     GRANT = "grant_"
     SHARE_LINK = "link_"
     USER = "user_"
@@ -62,6 +67,7 @@ _RESOURCES: Final = {
 _GRANTED: Final = {"grant": Fact.GRANT, "resource": Fact.RESOURCE, "grantor": Fact.USER}
 _ANSWERED: Final = {"access_request": Fact.ACCESS_REQUEST, "owner": Fact.USER}
 _CONSENTED: Final = {"consent": Fact.CONSENT, "subject": Fact.USER, "controller": Fact.USER}
+_KEPT: Final = {"document": Fact.DOCUMENT, "owner": Fact.USER}
 _LINKED: Final = {"share_link": Fact.SHARE_LINK, "grant": Fact.GRANT}
 
 
@@ -88,6 +94,10 @@ EVENTS: Final[Mapping[EventType, EventSchema]] = {
     "consent.refused": EventSchema("The person has said no", _CONSENTED),
     "consent.renewed": EventSchema("The person has agreed anew", _CONSENTED),
     "consent.withdrawn": EventSchema("The person has taken it back", _CONSENTED),
+    "document.created": EventSchema("A file was uploaded; it may not be searchable yet", _KEPT),
+    "document.deleted": EventSchema("It was put into the trash", _KEPT),
+    "document.erased": EventSchema("It is gone for good, with its grants", _KEPT),
+    "document.restored": EventSchema("It was taken out of the trash", _KEPT),
     "grant.created": EventSchema(
         "Somebody may do something with a thing", {**_GRANTED, "expires_at": Fact.MOMENT}
     ),
