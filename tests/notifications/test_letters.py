@@ -23,6 +23,7 @@ from undercroft.notifications.models import LetterKind
 from undercroft.sharing.models import Invitee
 from undercroft.sharing.requests.models import Wish
 from undercroft.sharing.requests.service import AccessRequests
+from undercroft.vault.keys.repository import RotationRepository
 
 WISH = Wish(READ, "May I read the findings?")
 
@@ -189,6 +190,18 @@ async def test_whoever_is_suspended_gets_none(mailroom: Mailroom) -> None:
     await mailroom.requests.ask(practice.cem, await practice.put_document(), WISH)
     await suspend(practice, practice.ann)
     assert await mailroom.subjects() == []
+
+
+async def test_a_tenant_whose_key_was_destroyed_writes_to_nobody(mailroom: Mailroom) -> None:
+    practice = mailroom.practice
+    await mailroom.requests.ask(practice.cem, await practice.put_document(), WISH)
+    await mailroom.requests.announce()
+    async with practice.database.transaction(practice.ann) as transaction:
+        assert await RotationRepository().destroy_tenant_keys(transaction) == 1
+    assert await mailroom.letters.send_owed() == 0
+    async with practice.database.transaction(practice.ann) as transaction:
+        # Settled, so that it is not tried for ever.
+        assert await transaction.fetchval("SELECT count(*) FROM letters WHERE sent_at IS NULL") == 0
 
 
 async def suspend(practice: Practice, member: Member) -> None:

@@ -82,7 +82,7 @@ class Letters:
                 sent += await self._send(ActorScope(tenant_id, recipient_id), kind)
             except DATABASE_GONE:
                 raise
-            # Whatever one letter meets, such as a tenant whose key is gone, must not keep the others for ever.
+            # Whatever one letter meets must not keep the others for ever.
             except Exception as error:  # noqa: BLE001
                 _log.error("letter_not_sent", recipient_id=str(recipient_id), exc_info=error)
         return sent

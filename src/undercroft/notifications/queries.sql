@@ -224,10 +224,17 @@ SELECT EXISTS (
 );
 
 -- name: find_recipient :maybe
-SELECT u.email, t.name AS tenant_name
+-- Nobody once the tenant's key was destroyed: nothing could be sealed any more, and nothing is left to write about.
+SELECT
+    u.email,
+    t.name AS tenant_name
 FROM users AS u
 INNER JOIN tenants AS t ON u.tenant_id = t.id
-WHERE u.id = $1 AND u.email IS NOT NULL AND u.suspended_at IS NULL;
+WHERE
+    u.id = $1 AND u.email IS NOT NULL AND u.suspended_at IS NULL
+    AND NOT EXISTS (
+        SELECT FROM tenant_keys AS k WHERE k.tenant_id = u.tenant_id AND k.is_current AND k.wrapped_key IS NULL
+    );
 
 -- name: mark_letters_sent :exec
 UPDATE letters SET sent_at = now() WHERE id = ANY($1::bigint[]);
