@@ -205,9 +205,14 @@ ROWS: Final = {
         INSERT INTO access_request_counts (tenant_id, asker_id, day)
         SELECT u.tenant_id, u.id, current_date FROM users AS u
     """,
+    # Only triggers write here: whoever asked is told of the answer.
+    "letters": """
+        UPDATE access_requests SET state = 'denied', sealed_content = NULL, answered_at = now()
+    """,
 }
 
 FILLED_BY_OTHERS: Final = (
+    "pending_events",
     "tenants",
     "users",
     "term_statistics",
@@ -241,6 +246,7 @@ READ_ONLY: Final = frozenset(
         "consent_events",
         "consent_grants",
         "outgoing_mail",
+        "letters",
         "webhook_endpoints",
         "webhook_messages",
         "webhook_deliveries",

@@ -23,9 +23,10 @@ from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.ledger.service import Ledger
 from undercroft.notifications.endpoints import EndpointService, IssuedSecret
-from undercroft.notifications.models import Delivery, EventType
+from undercroft.notifications.events import EventType, Payload
+from undercroft.notifications.models import Delivery
 from undercroft.notifications.sender import WebhookSender
-from undercroft.notifications.service import Notifications, Payload
+from undercroft.notifications.service import Notifications
 from undercroft.notifications.tasks import WebhookTasks
 from undercroft.vault.keys.service import KeyRing
 

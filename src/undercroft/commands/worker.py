@@ -31,8 +31,12 @@ from undercroft.kit.tasks import run_until_closed
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.mail.service import MailQueue
 from undercroft.mail.tasks import MailTasks
+from undercroft.notifications.letters import Letters
+from undercroft.notifications.relay import EventRelay
 from undercroft.notifications.sender import WebhookSender
+from undercroft.notifications.service import Notifications
 from undercroft.notifications.tasks import WebhookTasks
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.tasks import IndexTasks
@@ -61,6 +65,7 @@ _OWN_POOL: Final = 5
 _PURGE_SECONDS: Final = 60.0
 _FORGET_SECONDS: Final = 600.0
 _CONSENT_SECONDS: Final = 15.0
+_TELL_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -134,6 +139,7 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         timedelta(days=settings.document_retention_days),
     )
     _run_sharing_rounds(stack, background_database, blobs, keys, background_ledger, ids, clock)
+    _run_telling_rounds(stack, background_database, keys, ids)
     orphans = OrphanSweep(background_database, blobs, clock)
     run_until_closed(stack, Rounds("purge_trash", trash.purge, _PURGE_SECONDS).run())
     run_until_closed(stack, Rounds("sweep_orphans", orphans.sweep, _SWEEP_SECONDS).run())
@@ -206,4 +212,17 @@ def _run_sharing_rounds(
     run_until_closed(stack, Rounds("expire_consents", consents.expire, _CONSENT_SECONDS).run())
     requests = AccessRequests(database, grants, keys, ledger, ids, clock)
     run_until_closed(stack, Rounds("expire_requests", requests.expire, _PURGE_SECONDS).run())
+    run_until_closed(stack, Rounds("announce_requests", requests.announce, _TELL_SECONDS).run())
     run_until_closed(stack, Rounds("keep_promises", promised.erase, _CONSENT_SECONDS).run())
+
+
+def _run_telling_rounds(
+    stack: AsyncExitStack, database: Database, keys: KeyRing, ids: IdSource
+) -> None:
+    """Tell programs and people what has happened, until ``stack`` closes."""
+    queue = JobQueue(ids)
+    relay = EventRelay(database, Notifications(database, queue, ids))
+    letters = Letters(database, MailQueue(keys, queue, ids))
+    run_until_closed(stack, Rounds("relay_events", relay.relay, _TELL_SECONDS).run())
+    run_until_closed(stack, Rounds("send_letters", letters.send_owed, _TELL_SECONDS).run())
+    run_until_closed(stack, Rounds("forget_letters", letters.forget, _FORGET_SECONDS).run())

@@ -18,9 +18,9 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.notifications.errors import StaleEndpointError, TooManyEndpointsError
+from undercroft.notifications.events import EVENT_TYPES
 from undercroft.notifications.models import (
     ENDPOINT_PREFIX,
-    EVENT_TYPES,
     Endpoint,
     EndpointState,
     Target,

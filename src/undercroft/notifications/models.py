@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final
 from uuid import UUID
 
 from undercroft.kit.crypto.aead import bind, seal, unseal
@@ -18,18 +18,6 @@ MOST_ENDPOINTS: Final = 20
 """Of one tenant: the table has as many slots."""
 MOST_WAITING: Final = 10_000
 """Deliveries that may wait for one endpoint."""
-
-EventType: TypeAlias = Literal[
-    "access_request.approved",
-    "access_request.created",
-    "access_request.denied",
-    "consent.given",
-    "consent.withdrawn",
-    "grant.created",
-    "grant.revoked",
-    "share_link.redeemed",
-]
-EVENT_TYPES: Final[frozenset[str]] = frozenset(get_args(EventType))
 
 
 class EndpointState(StrEnum):
@@ -50,6 +38,17 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     FAILED = "failed"
     """No attempt is to come."""
+
+
+class LetterKind(StrEnum):
+    """What a person is written to about."""
+
+    ACCESS_ASKED = "access_asked"
+    ACCESS_ANSWERED = "access_answered"
+    CONSENT_ASKED = "consent_asked"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
+    SHARED = "shared"
+    """Something was shared with a guest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,8 @@ ORDER BY e.id
 FOR KEY SHARE OF e;
 
 -- name: insert_message :exec
-INSERT INTO webhook_messages (id, tenant_id, event_type, payload) VALUES ($1, current_tenant(), $2, $3);
+INSERT INTO webhook_messages (id, tenant_id, event_type, payload, created_at)
+VALUES ($1, current_tenant(), $2, $3, coalesce($4::timestamptz, now()));
 
 -- name: insert_delivery :exec
 INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, message_id, next_attempt_at)
@@ -186,3 +187,57 @@ WHERE d.id = $1;
 
 -- name: prune_messages :value
 SELECT prune_webhook_messages($1);
+
+-- name: list_tenants_with_events :many
+SELECT t.tenant_id FROM list_tenants_with_events($1) AS t (tenant_id);
+
+-- name: take_events :many
+-- Of two workers at once each takes what the other has not.
+DELETE FROM pending_events AS e
+USING (
+    SELECT p.id FROM pending_events AS p
+    WHERE p.tenant_id = current_tenant()
+    ORDER BY p.id
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+) AS oldest
+WHERE e.id = oldest.id
+RETURNING e.id, e.event_type, e.facts, e.happened_at;
+
+-- name: list_owed_letters :many
+SELECT o.tenant_id, o.recipient_id, o.kind FROM list_owed_letters($1) AS o;
+
+-- name: lock_owed_letters :many
+-- Of two workers the second waits, finds what the first has sent to be sent, and by the next statement that it is too early
+-- for what was owed since.
+SELECT l.id FROM letters AS l
+WHERE l.tenant_id = current_tenant() AND l.recipient_id = $1 AND l.kind = $2 AND l.sent_at IS NULL
+ORDER BY l.id
+FOR NO KEY UPDATE;
+
+-- name: is_letter_paused :value
+SELECT EXISTS (
+    SELECT FROM letters AS l
+    WHERE
+        l.tenant_id = current_tenant() AND l.recipient_id = $1 AND l.kind = $2
+        AND l.sent_at > now() - interval '1 hour'
+);
+
+-- name: find_recipient :maybe
+-- Nobody once the tenant's key was destroyed: nothing could be sealed any more, and nothing is left to write about.
+SELECT
+    u.email,
+    t.name AS tenant_name
+FROM users AS u
+INNER JOIN tenants AS t ON u.tenant_id = t.id
+WHERE
+    u.id = $1 AND u.email IS NOT NULL AND u.suspended_at IS NULL
+    AND NOT EXISTS (
+        SELECT FROM tenant_keys AS k WHERE k.tenant_id = u.tenant_id AND k.is_current AND k.wrapped_key IS NULL
+    );
+
+-- name: mark_letters_sent :exec
+UPDATE letters SET sent_at = now() WHERE id = ANY($1::bigint[]);
+
+-- name: forget_letters :value
+SELECT forget_letters($1);

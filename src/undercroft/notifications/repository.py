@@ -16,6 +16,7 @@ from undercroft.notifications.models import (
     Delivery,
     DeliveryState,
     EndpointState,
+    LetterKind,
 )
 
 _QUERIES: Final = load_queries("undercroft.notifications")
@@ -114,9 +115,12 @@ class DeliveryRepository:
         message_id: UUID,
         event_type: str,
         payload: Mapping[str, Any],
+        happened_at: datetime | None,
     ) -> None:
-        """Keep what happened."""
-        await _QUERIES.execute(transaction, "insert_message", message_id, event_type, payload)
+        """Keep what happened, now if not said when."""
+        await _QUERIES.execute(
+            transaction, "insert_message", message_id, event_type, payload, happened_at
+        )
 
     async def insert_delivery(
         self, transaction: Transaction, delivery_id: UUID, endpoint_id: UUID, message_id: UUID
@@ -211,6 +215,55 @@ class DeliveryRepository:
     async def prune_messages(self, connection: AnyConnection, limit: int) -> int:
         """Delete every tenant's messages of more than thirty days ago; how many there were."""
         return int(await _QUERIES.value(connection, "prune_messages", limit))
+
+
+class EventRepository:
+    """Reads what was noted and not told yet."""
+
+    async def list_tenants(self, connection: AnyConnection, limit: int) -> list[UUID]:
+        """Tenants in which something is to be told."""
+        rows = await _QUERIES.many(connection, "list_tenants_with_events", limit)
+        return [row["tenant_id"] for row in rows]
+
+    async def take_events(self, transaction: Transaction, limit: int) -> list[Record]:
+        """The tenant's oldest, each taken by one worker alone, and back in line if that fails."""
+        return await _QUERIES.many(transaction, "take_events", limit)
+
+
+class LetterRepository:
+    """Reads and writes letters that are owed to people."""
+
+    async def list_owed(
+        self, connection: AnyConnection, limit: int
+    ) -> list[tuple[UUID, UUID, LetterKind]]:
+        """To whom one is owed, of every tenant: tenant, recipient, kind."""
+        rows = await _QUERIES.many(connection, "list_owed_letters", limit)
+        return [(row["tenant_id"], row["recipient_id"], LetterKind(row["kind"])) for row in rows]
+
+    async def lock_owed(
+        self, transaction: Transaction, recipient_id: UUID, kind: LetterKind
+    ) -> list[int]:
+        """What is owed to somebody, kept from other workers."""
+        rows = await _QUERIES.many(transaction, "lock_owed_letters", recipient_id, kind)
+        return [row["id"] for row in rows]
+
+    async def is_paused(
+        self, transaction: Transaction, recipient_id: UUID, kind: LetterKind
+    ) -> bool:
+        """Whether such a letter has gone to them within the hour."""
+        return bool(await _QUERIES.value(transaction, "is_letter_paused", recipient_id, kind))
+
+    async def find_recipient(self, transaction: Transaction, user_id: UUID) -> Record | None:
+        """The address of somebody who can be written to, with the tenant's name."""
+        return await _QUERIES.maybe(transaction, "find_recipient", user_id)
+
+    async def mark_sent(self, transaction: Transaction, letter_ids: Sequence[int]) -> None:
+        """Note that what was owed is in the mail."""
+        await _QUERIES.execute(transaction, "mark_letters_sent", letter_ids)
+
+    async def forget(self, connection: AnyConnection, limit: int) -> int:
+        """Delete every tenant's of more than a day ago; how many there were."""
+        return int(await _QUERIES.value(connection, "forget_letters", limit))
 
 
 def _delivery(row: Record) -> Delivery:

@@ -1,8 +1,9 @@
 """Publishing an event in the transaction that causes it, and sending a delivery again."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from undercroft.jobs.service import JobQueue
@@ -11,20 +12,16 @@ from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import ActorScope
 from undercroft.notifications.errors import DeliveryPendingError, EndpointDisabledError
+from undercroft.notifications.events import EVENT_TYPES, EventType, Payload
 from undercroft.notifications.models import (
     DELIVER_JOB,
     DELIVERY_PREFIX,
     ENDPOINT_PREFIX,
-    EVENT_TYPES,
     Delivery,
     DeliveryState,
     EndpointState,
-    EventType,
 )
 from undercroft.notifications.repository import DeliveryRepository, EndpointRepository
-
-Payload: TypeAlias = Mapping[str, str | int | bool | None]
-"""What an event says: ids, codes, numbers and times."""
 
 _MOST_FIELDS: Final = 20
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -48,7 +45,12 @@ class Notifications:
         self._deliveries = DeliveryRepository()
 
     async def publish(
-        self, transaction: Transaction, scope: Scope, event_type: EventType, payload: Payload
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        event_type: EventType,
+        payload: Payload,
+        happened_at: datetime | None = None,
     ) -> None:
         """Tell every endpoint that takes such events, if and only if the caller's transaction commits.
 
@@ -60,6 +62,7 @@ class Notifications:
             event_type: What happened.
             payload: To what: ids, codes, numbers and times. Never content, a name or an address: receivers are no
                 principals, and what they have is not erased.
+            happened_at: When; None for now.
 
         Raises:
             ValueError: When the event is not one of ours, or the payload holds anything else.
@@ -69,7 +72,9 @@ class Notifications:
         if not subscribed:
             return
         message_id = self._ids.new()
-        await self._deliveries.insert_message(transaction, message_id, event_type, payload)
+        await self._deliveries.insert_message(
+            transaction, message_id, event_type, payload, happened_at
+        )
         for endpoint in subscribed:
             delivery_id, endpoint_id = self._ids.new(), endpoint["id"]
             if endpoint["is_full"]:

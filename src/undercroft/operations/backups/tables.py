@@ -22,6 +22,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "pgqueuer_statistics": "the queue",
     "webhook_messages": "the queue: what is still to be told then is out of date",
     "webhook_deliveries": "the queue",
+    "pending_events": "the queue",
+    "letters": "the queue",
     "schema_migrations": "compared, not copied",
     "embedding_models": "registered by `undercroft migrate`",
 }

@@ -137,3 +137,6 @@ UPDATE access_requests SET state = 'denied', sealed_content = NULL, answered_at 
 
 -- name: expire_requests :value
 SELECT expire_access_requests();
+
+-- name: announce_requests :value
+SELECT announce_access_requests($1);

@@ -71,3 +71,7 @@ class RequestRepository:
     async def expire_requests(self, transaction: Transaction) -> int:
         """Close what nobody has answered in time, of every tenant."""
         return cast("int", await _QUERIES.value(transaction, "expire_requests"))
+
+    async def announce_requests(self, transaction: Transaction, limit: int) -> int:
+        """Tell of what was asked since the last time, in every tenant."""
+        return cast("int", await _QUERIES.value(transaction, "announce_requests", limit))

@@ -37,6 +37,7 @@ from undercroft.sharing.service import GrantService, inherit_terms, subject_of
 
 MOST_A_DAY: Final = 100
 """The most that one person asks for; the database holds to it as well."""
+_BATCH: Final = 1000
 
 
 class AccessRequests:
@@ -170,6 +171,14 @@ class AccessRequests:
         """Close what nobody has answered in time, whoever's it is; how many there were."""
         async with self._database.transaction_without_scope() as transaction:
             return await self._repository.expire_requests(transaction)
+
+    async def announce(self) -> int:
+        """Have owners and webhooks told of what was asked since the last time, whoever's it is; how much that was.
+
+        Not while it is asked: of what is not there nothing is told, and how long asking takes would show it.
+        """
+        async with self._database.transaction_without_scope() as transaction:
+            return await self._repository.announce_requests(transaction, _BATCH)
 
     def _check_time(self, terms: Terms) -> None:
         if terms.expires_at is not None and terms.expires_at <= self._clock.now():
