@@ -143,7 +143,9 @@ async def test_withdrawal_ends_what_rests_on_it_and_what_derives_from_that(
         await practice.share(document, practice.cem)
     with pytest.raises(ConsentStateError):
         await practice.consents.withdraw(practice.bob, given.consent.id)
-    assert (await practice.actions())[-3:] == ["grant.revoke", "grant.revoke", "consent.withdraw"]
+    *_, ended, ended_too, withdrawal, refusal = await practice.actions()
+    assert (ended, ended_too, withdrawal) == ("grant.revoke", "grant.revoke", "consent.withdraw")
+    assert refusal == "grant.create"
 
 
 async def test_all_can_be_withdrawn_at_once_and_others_consents_stay(practice: Practice) -> None:
