@@ -208,7 +208,7 @@ _DOCUMENTS: Final = {
     "HEAD /v1/documents/{document_id}/versions/{number}/content": of_document("download"),
     "GET /v1/documents/{document_id}/versions/{number}/receipt": of_document("read"),
     "POST /v1/documents/{document_id}/versions/{number}/restore": of_document("own", **STALE),
-    "GET /v1/documents/{document_id}/uses": OWNER,
+    "GET /v1/documents/{document_id}/uses": of_document("own"),
     "PUT /v1/documents/{document_id}/legal-hold": Rule(
         _ADMIN, send={"json": {"reason": "a"}}, things={"document_id": "held_id"}
     ),
@@ -445,19 +445,3 @@ TABLE: Final[Mapping[str, Rule]] = (
     | _PUBLIC
     | _LEDGER
 )
-
-UNMET: Final[Mapping[str, tuple[frozenset[str], str]]] = {
-    "POST /v1/uploads/{upload_id}/parts": (
-        frozenset({"link whose uses are spent", "link to read and download"}),
-        "the upload is looked for before the permission",
-    ),
-    "GET /v1/account": (
-        frozenset({"service for the owner", "service for the colleague", "service"}),
-        "docs/identity.md has it for people alone",
-    ),
-    "GET /v1/documents/{document_id}/uses": (
-        frozenset(f"grantee, {action}" for action in ACTIONS),
-        "whoever has a grant is answered; docs/sharing.md has it for the owner",
-    ),
-}
-"""Where the service does something else than is promised, for whom, and what. Held to be so until it is mended."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx2 as httpx
 import pytest
 
-from tests.e2e.access_matrix import ACTIONS, PRINCIPALS, TABLE, UNMET, Outcome, expect
+from tests.e2e.access_matrix import ACTIONS, PRINCIPALS, TABLE, Outcome, expect
 from tests.e2e.conftest import Service
 from tests.e2e.test_accounts_http import await_code
 from tests.e2e.test_consents import NOTICE
@@ -393,10 +393,10 @@ def test_every_route_is_in_the_table() -> None:
     assert set(TABLE) == set(checks_by_route(application))
 
 
-def compare(world: World, route: str, names: frozenset[str]) -> None:
-    """Ask as everybody who is named, and hold the answers against the table."""
+def compare(world: World, route: str) -> None:
+    """Ask as everybody, and hold the answers against the table."""
     rule, answers, expected = TABLE[route], dict[str, Outcome](), dict[str, Outcome]()
-    for name in sorted(names):
+    for name in sorted(PRINCIPALS):
         expected[name] = expect(route, PRINCIPALS[name])
         things = dict(world.things)
         if rule.spends is not None and expected[name] is Outcome.ALLOWED:
@@ -407,17 +407,4 @@ def compare(world: World, route: str, names: frozenset[str]) -> None:
 
 @pytest.mark.parametrize("route", sorted(TABLE))
 def test_a_route_answers_everybody_as_the_table_has_it(world: World, route: str) -> None:
-    unmet, _ = UNMET.get(route, (frozenset[str](), ""))
-    compare(world, route, frozenset(PRINCIPALS) - unmet)
-
-
-@pytest.mark.parametrize(
-    ("route", "name"),
-    [
-        pytest.param(route, name, marks=pytest.mark.xfail(strict=True, reason=reason))
-        for route, (names, reason) in UNMET.items()
-        for name in sorted(names)
-    ],
-)
-def test_what_is_promised_and_not_so_yet(world: World, route: str, name: str) -> None:
-    compare(world, route, frozenset({name}))
+    compare(world, route)

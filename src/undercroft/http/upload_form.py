@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope
 
 from undercroft.http.deps import AuthenticatedRoute, Services, get_services
 from undercroft.http.json_bodies import StrictRequest
-from undercroft.identity.models import Principal
+from undercroft.identity.models import Permission, Principal
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.vault.intake import Incoming
 from undercroft.vault.usage.service import RequireRoom
@@ -62,8 +62,14 @@ class UploadRoute(AuthenticatedRoute):
         """The framework's handler, given a request that puts files where they belong."""
         handle = super().get_route_handler()
 
+        async def admit(request: Request, services: Services, principal: Principal) -> Admission:
+            # Once more than the route's own check, which comes after the body: before that nothing is looked up for
+            # somebody, or written, who may not upload.
+            await services.identity.require(principal, Permission.DOCUMENTS_WRITE)
+            return await self.admit(request, services, principal)
+
         async def receive_file(request: Request) -> Response:
-            upload = _UploadRequest(request.scope, request.receive, self.admit)
+            upload = _UploadRequest(request.scope, request.receive, admit)
             try:
                 return await handle(upload)
             finally:

@@ -139,6 +139,16 @@ class DocumentService:
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
             return await self._access.find(transaction, document_id, EVERY_ACTION)
 
+    async def get_own(self, scope: Scope, document_id: UUID) -> Document:
+        """A document of the principal's own.
+
+        Raises:
+            NotFoundError: When the principal may see no such document.
+            NotGrantedError: When they may, and it is another's.
+        """
+        async with self._access.refusing(scope, "document.read", document_id) as transaction:
+            return await self._access.find(transaction, document_id, OWNER_ALONE)
+
     async def list_documents(
         self,
         scope: Scope,

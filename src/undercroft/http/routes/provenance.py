@@ -56,9 +56,9 @@ async def list_uses(
 ) -> dict[str, Any]:
     """Each answer, search and download of it, the newest first: by whom, under which grant, what for.
 
-    Its owner sees everybody's, others their own.
+    For its owner alone.
     """
-    document = await services.documents.get(caller, require_document_id(document_id))
+    document = await services.documents.get_own(caller, require_document_id(document_id))
     entries = await services.audit.list_entries(
         caller,
         caller.user_id,

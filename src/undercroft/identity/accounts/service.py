@@ -62,8 +62,9 @@ class AccountService:
         """The caller's own account.
 
         Raises:
-            NotFoundError: When the caller has no address, as services have none.
+            PersonRequiredError: When the caller is no person, or narrowed.
         """
+        require_person(principal)
         async with self._database.transaction(principal) as transaction:
             return await self._get(transaction, principal, principal.user_id)
 
@@ -79,7 +80,6 @@ class AccountService:
             TooManyAttemptsError: When it was too often.
             UnavailableError: When too many people are signing in at this moment.
         """
-        require_person(principal)
         account = await self.get_account(principal)
         check_password(new, account.email, account.tenant_name)
         async with self._hasher.place() as place:
@@ -134,7 +134,6 @@ class AccountService:
         Raises:
             PersonRequiredError: When the caller is no person, or narrowed.
         """
-        require_person(principal)
         account = await self.get_account(principal)
         if account.is_verified:
             return
@@ -168,7 +167,6 @@ class AccountService:
             AlreadyAcceptedError: When the user has a password.
             InvalidMessageError: When no mail can be sent to the user's address.
         """
-        require_person(admin)
         inviter = await self.get_account(admin)
         async with self._database.transaction(admin) as transaction:
             is_active = await self._repository.lock_active_user(
