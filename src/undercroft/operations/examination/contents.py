@@ -20,6 +20,7 @@ from undercroft.operations.examination.findings import Fault, Findings
 from undercroft.operations.examination.opening import Opening
 from undercroft.operations.examination.records import RecordExamination
 from undercroft.operations.examination.repository import ExaminationRepository
+from undercroft.operations.examination.values.examination import ValueExamination
 from undercroft.vault.blobs.models import blob_context
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.errors import BlobMissingError
@@ -86,6 +87,7 @@ class ContentExamination:
         await self._open_sealed(
             transaction, repository.list_sealed_webhooks, "webhook_endpoints", "sealed_target"
         )
+        await ValueExamination(self._opening).run(transaction)
         await RecordExamination(self._opening).run(transaction)
         count = await self._read_blobs(transaction)
         await self._check_commitments(transaction)

@@ -1,0 +1,120 @@
+-- All of these run in the scope of one tenant, and say so themselves, as those of the examination do.
+
+-- name: list_sealed_mail :many
+SELECT
+    m.id,
+    0 AS number,
+    m.sealed_message AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM outgoing_mail AS m
+INNER JOIN data_keys AS k ON m.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE m.tenant_id = current_tenant() AND (m.id, 0) > ($1::uuid, $2::int)
+ORDER BY m.id
+LIMIT $3;
+
+-- name: list_sealed_links :many
+SELECT
+    h.id,
+    0 AS number,
+    h.sealed_email AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM share_links AS h
+INNER JOIN data_keys AS k ON h.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE h.tenant_id = current_tenant() AND (h.id, 0) > ($1::uuid, $2::int)
+ORDER BY h.id
+LIMIT $3;
+
+-- name: list_sealed_requests :many
+-- Each under the key of what is asked for.
+SELECT
+    q.id,
+    0 AS number,
+    q.sealed_content AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM access_requests AS q
+LEFT JOIN documents AS d ON q.document_id = d.id
+LEFT JOIN collections AS c ON q.collection_id = c.id
+LEFT JOIN records AS o ON q.record_id = o.id
+LEFT JOIN responses AS r ON q.response_id = r.id
+INNER JOIN data_keys AS k ON coalesce(d.data_key_id, c.data_key_id, o.data_key_id, r.data_key_id) = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE q.tenant_id = current_tenant() AND (q.id, 0) > ($1::uuid, $2::int) AND q.sealed_content IS NOT NULL
+ORDER BY q.id
+LIMIT $3;
+
+-- name: list_sealed_notices :many
+SELECT
+    v.notice_id AS id,
+    v.number,
+    v.sealed_content AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM notice_versions AS v
+INNER JOIN notices AS n ON v.notice_id = n.id
+INNER JOIN data_keys AS k ON n.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE v.tenant_id = current_tenant() AND (v.notice_id, v.number) > ($1::uuid, $2::int)
+ORDER BY v.notice_id, v.number
+LIMIT $3;
+
+-- name: list_sealed_statements :many
+SELECT
+    p.response_id AS id,
+    p.number,
+    p.sealed_statement AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM response_passages AS p
+INNER JOIN responses AS r ON p.response_id = r.id
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE
+    p.tenant_id = current_tenant()
+    AND (p.response_id, p.number) > ($1::uuid, $2::int)
+    AND p.sealed_statement IS NOT NULL
+ORDER BY p.response_id, p.number
+LIMIT $3;
+
+-- name: list_sealed_patches :many
+SELECT
+    g.id,
+    0 AS number,
+    g.sealed_patch AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM record_migrations AS g
+INNER JOIN schemas AS s ON g.schema_id = s.id
+INNER JOIN data_keys AS k ON s.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE g.tenant_id = current_tenant() AND (g.id, 0) > ($1::uuid, $2::int)
+ORDER BY g.id
+LIMIT $3;

@@ -1,0 +1,155 @@
+"""One of each sealed value that is neither a document's nor a record's."""
+
+import os
+from uuid import UUID
+
+from tests.operations.conftest import Filled, insert_response
+from undercroft.kit.crypto.aead import bind, seal
+from undercroft.kit.database import Transaction
+from undercroft.kit.ids import IdSource
+from undercroft.vault.keys.models import DataKey
+
+_SEALED = b'{"sealed":true}'
+
+
+async def insert_values(filled: Filled, number: int) -> None:
+    """Insert them; the ``number``-th of their kind."""
+    ann, keys = filled.ann, filled.shelf.keys
+    response_id = await insert_response(filled.shelf, ann)
+    async with filled.shelf.database.transaction(ann) as transaction:
+        own = await keys.create(transaction, ann)
+        link = await keys.create(transaction, ann)
+        notice = await keys.create(transaction, ann)
+        endpoint = await keys.create(transaction, ann)
+        await _insert_mail(transaction, ann.tenant_id, own)
+        await _insert_endpoint(transaction, filled, endpoint, number)
+        await _insert_notice(transaction, filled, notice)
+        document_id = list(filled.documents.values())[number]
+        await _insert_link(transaction, filled, document_id, link)
+        await _insert_request(transaction, filled, document_id)
+        await _insert_statement(transaction, filled, response_id, document_id)
+
+
+async def _insert_mail(transaction: Transaction, tenant_id: UUID, key: DataKey) -> None:
+    mail_id = IdSource().new()
+    place = bind(tenant_id, "outgoing_mail", mail_id, "sealed_message")
+    await transaction.execute(
+        "INSERT INTO outgoing_mail (id, tenant_id, data_key_id, sealed_message) VALUES ($1, $2, $3, $4)",
+        mail_id,
+        tenant_id,
+        key.id,
+        seal(key.material, _SEALED, place),
+    )
+
+
+async def _insert_endpoint(
+    transaction: Transaction, filled: Filled, key: DataKey, slot: int
+) -> None:
+    endpoint_id, ann = IdSource().new(), filled.ann
+    place = bind(ann.tenant_id, "webhook_endpoints", endpoint_id, "sealed_target")
+    await transaction.execute(
+        "INSERT INTO webhook_endpoints (id, tenant_id, owner_id, slot, data_key_id, sealed_target, event_types)"
+        " VALUES ($1, $2, $3, $4, $5, $6, '{grant.created}')",
+        endpoint_id,
+        ann.tenant_id,
+        ann.principal_id,
+        slot,
+        key.id,
+        seal(key.material, _SEALED, place),
+    )
+
+
+async def _insert_notice(transaction: Transaction, filled: Filled, key: DataKey) -> None:
+    notice_id, ann = IdSource().new(), filled.ann
+    place = bind(ann.tenant_id, "notice_versions", notice_id, "sealed_content", 1)
+    await transaction.execute(
+        "INSERT INTO notices (id, tenant_id, owner_id, data_key_id, purpose) VALUES ($1, $2, $3, $4, 'research')",
+        notice_id,
+        ann.tenant_id,
+        ann.principal_id,
+        key.id,
+    )
+    await transaction.execute(
+        "INSERT INTO notice_versions (tenant_id, notice_id, number, sealed_content, validity_days, erases)"
+        " VALUES ($1, $2, 1, $3, 30, false)",
+        ann.tenant_id,
+        notice_id,
+        seal(key.material, _SEALED, place),
+    )
+
+
+async def _insert_link(
+    transaction: Transaction, filled: Filled, document_id: UUID, key: DataKey
+) -> None:
+    link_id, grant_id, ann = IdSource().new(), IdSource().new(), filled.ann
+    await transaction.execute(
+        "INSERT INTO users (id, tenant_id, role, kind) VALUES ($1, $2, 'member', 'link')",
+        link_id,
+        ann.tenant_id,
+    )
+    await transaction.execute(
+        "INSERT INTO grants (id, tenant_id, document_id, grantor_id, user_id, actions)"
+        " VALUES ($1, $2, $3, $4, $5, '{read}')",
+        grant_id,
+        ann.tenant_id,
+        document_id,
+        ann.principal_id,
+        link_id,
+    )
+    await transaction.execute(
+        "INSERT INTO share_links (id, tenant_id, grant_id, token_hash, data_key_id, sealed_email, is_one_time)"
+        " VALUES ($1, $2, $3, $4, $5, $6, false)",
+        link_id,
+        ann.tenant_id,
+        grant_id,
+        os.urandom(32),
+        key.id,
+        seal(key.material, _SEALED, bind(ann.tenant_id, "share_links", link_id, "email")),
+    )
+
+
+async def _insert_request(transaction: Transaction, filled: Filled, document_id: UUID) -> None:
+    """Under the key of the document that is asked for."""
+    request_id, ann = IdSource().new(), filled.ann
+    row = await transaction.fetchrow(
+        "SELECT k.id AS key_id, k.wrapped_key, k.salt, t.id AS tenant_key_id, t.tenant_id AS key_tenant_id,"
+        " t.wrapped_key AS wrapped_tenant_key FROM documents AS d JOIN data_keys AS k ON d.data_key_id = k.id"
+        " JOIN tenant_keys AS t ON k.tenant_key_id = t.id WHERE d.id = $1",
+        document_id,
+    )
+    assert row is not None
+    key = await filled.shelf.keys.open(row)
+    place = bind(ann.tenant_id, "access_requests", request_id, "sealed_content")
+    await transaction.execute(
+        "INSERT INTO access_requests (id, tenant_id, asker_id, owner_id, document_id, sealed_content)"
+        " VALUES ($1, $2, $3, $3, $4, $5)",
+        request_id,
+        ann.tenant_id,
+        ann.principal_id,
+        document_id,
+        seal(key.material, _SEALED, place),
+    )
+
+
+async def _insert_statement(
+    transaction: Transaction, filled: Filled, response_id: UUID, document_id: UUID
+) -> None:
+    """Under the key of the response."""
+    ann = filled.ann
+    row = await transaction.fetchrow(
+        "SELECT k.id AS key_id, k.wrapped_key, k.salt, t.id AS tenant_key_id, t.tenant_id AS key_tenant_id,"
+        " t.wrapped_key AS wrapped_tenant_key FROM responses AS r JOIN data_keys AS k ON r.data_key_id = k.id"
+        " JOIN tenant_keys AS t ON k.tenant_key_id = t.id WHERE r.id = $1",
+        response_id,
+    )
+    assert row is not None
+    key = await filled.shelf.keys.open(row)
+    place = bind(ann.tenant_id, "response_passages", response_id, "statement", 1)
+    await transaction.execute(
+        "INSERT INTO response_passages (tenant_id, response_id, number, document_id, document_version,"
+        " start_offset, end_offset, score, sealed_statement) VALUES ($1, $2, 1, $3, 1, 0, 1, 1, $4)",
+        ann.tenant_id,
+        response_id,
+        document_id,
+        seal(key.material, _SEALED, place),
+    )
