@@ -177,6 +177,39 @@ async def test_what_cannot_be_asked_about_is_cut(office: Office, watched: Watche
         assert cuts == [True]
 
 
+class InterruptedDatabase(Database):
+    """Its session is ended under its first statement."""
+
+    is_interrupted = False
+
+    @asynccontextmanager
+    async def statement_without_scope(self) -> AsyncGenerator[PooledConnection]:
+        async with super().statement_without_scope() as connection:
+            if not self.is_interrupted:
+                self.is_interrupted = True
+                await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            yield connection
+
+
+async def test_one_interruption_cuts_only_what_has_ended(
+    office: Office, database_urls: DatabaseUrls
+) -> None:
+    documents = [await office.put_document(office.ann) for _ in range(2)]
+    ended, _ = [await office.share(office.ann, document, office.bob) for document in documents]
+    ways = [await only_way(office, office.bob, document) for document in documents]
+    await office.grants.revoke(office.ann, ended.id)
+    cuts: list[int] = []
+    async with InterruptedDatabase(database_urls.service, clock=SystemClock(), size=1) as database:
+        watched = WatchedGrants(database)
+        with (
+            watched.register(office.bob, ways[0], lambda: cuts.append(0)),
+            watched.register(office.bob, ways[1], lambda: cuts.append(1)),
+        ):
+            assert await watched.check() == 1
+        assert database.is_interrupted
+    assert cuts == [0]
+
+
 async def test_work_is_cut_whatever_it_waits_for_and_told_why(
     office: Office, watched: WatchedGrants
 ) -> None:
