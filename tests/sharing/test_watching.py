@@ -14,6 +14,7 @@ from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import PooledConnection
+from undercroft.ledger.models import LogScope
 from undercroft.sharing.errors import AccessRevokedError
 from undercroft.sharing.models import Grantee, GranteeKind, Resource, Way
 from undercroft.sharing.uses import GrantUses
@@ -78,6 +79,52 @@ async def test_the_last_use_runs_to_its_end(office: Office, watched: WatchedGran
         await GrantUses().count(transaction, way)
     assert not await office.ways(office.bob, document)
     assert not await is_cut(watched, office.bob, way)
+
+
+@pytest.mark.parametrize("revoked", ["given", "derived"])
+async def test_revoking_after_the_last_use_cuts_it_and_goes_on_record(
+    office: Office, watched: WatchedGrants, revoked: str
+) -> None:
+    document = await office.put_document(office.ann)
+    given = await office.share(office.ann, document, office.bob, replace(SHARE, max_uses=1))
+    derived = await office.share(office.bob, document, office.cem)
+    way = await only_way(office, office.cem, document)
+    async with office.database.transaction(office.cem) as transaction:
+        await GrantUses().count(transaction, way)
+    assert not await is_cut(watched, office.cem, way)
+    before = await revocations(office)
+    ends = given if revoked == "given" else derived
+    await office.grants.revoke(office.ann, ends.id)
+    assert await is_cut(watched, office.cem, way)
+    recorded = await revocations(office)
+    assert recorded == before + (2 if revoked == "given" else 1)
+    await office.grants.revoke(office.ann, ends.id)
+    assert await revocations(office) == recorded
+
+
+async def revocations(office: Office) -> int:
+    """How many of the tenant are on record."""
+    async with office.database.transaction(LogScope(office.ann.tenant_id)) as transaction:
+        return int(
+            await transaction.fetchval(
+                "SELECT count(*) FROM ledger_pending WHERE action = 'grant.revoke' AND outcome <> 'denied'"
+            )
+        )
+
+
+async def test_whoever_is_suspended_is_cut_and_the_others_are_not(
+    office: Office, watched: WatchedGrants
+) -> None:
+    document = await office.put_document(office.ann)
+    ways = {}
+    for person in (office.bob, office.cem):
+        await office.share(office.ann, document, person)
+        ways[person] = await only_way(office, person, document)
+    await office.execute(
+        office.ann, "UPDATE users SET suspended_at = now() WHERE id = $1", office.bob.principal_id
+    )
+    assert await is_cut(watched, office.bob, ways[office.bob])
+    assert not await is_cut(watched, office.cem, ways[office.cem])
 
 
 async def test_whoever_leaves_the_group_is_cut_and_the_others_are_not(
@@ -175,6 +222,39 @@ async def test_what_cannot_be_asked_about_is_cut(office: Office, watched: Watche
         with suppress(Exception):
             await watched.check()
         assert cuts == [True]
+
+
+class InterruptedDatabase(Database):
+    """Its session is ended under its first statement."""
+
+    is_interrupted = False
+
+    @asynccontextmanager
+    async def statement_without_scope(self) -> AsyncGenerator[PooledConnection]:
+        async with super().statement_without_scope() as connection:
+            if not self.is_interrupted:
+                self.is_interrupted = True
+                await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            yield connection
+
+
+async def test_one_interruption_cuts_only_what_has_ended(
+    office: Office, database_urls: DatabaseUrls
+) -> None:
+    documents = [await office.put_document(office.ann) for _ in range(2)]
+    ended, _ = [await office.share(office.ann, document, office.bob) for document in documents]
+    ways = [await only_way(office, office.bob, document) for document in documents]
+    await office.grants.revoke(office.ann, ended.id)
+    cuts: list[int] = []
+    async with InterruptedDatabase(database_urls.service, clock=SystemClock(), size=1) as database:
+        watched = WatchedGrants(database)
+        with (
+            watched.register(office.bob, ways[0], lambda: cuts.append(0)),
+            watched.register(office.bob, ways[1], lambda: cuts.append(1)),
+        ):
+            assert await watched.check() == 1
+        assert database.is_interrupted
+    assert cuts == [0]
 
 
 async def test_work_is_cut_whatever_it_waits_for_and_told_why(

@@ -1,7 +1,7 @@
 """Cuts what is under way when a grant that it rests on ends: one question for all of it, twice a second."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
@@ -14,6 +14,8 @@ from undercroft.sharing.repository import GrantRepository
 from undercroft.sharing.ways import grant_ids
 
 WATCH_SECONDS: Final = 0.5
+_RETRY_SECONDS: Final = 0.25
+"""The pause before asking again: with the round's own, still within the second in which a revocation has to cut."""
 
 _Event = TypeVar("_Event")
 
@@ -92,21 +94,34 @@ class WatchedGrants:
     async def check(self) -> int:
         """Cut what rests on a grant that has ended; how much that was.
 
-        What cannot be asked about is cut, too: nobody would learn of a revocation.
+        What cannot be asked about twice is cut, too: nobody would learn of a revocation.
         """
         running = list(self._running)
         pairs = {(grant_id, one.holder_id) for one in running for grant_id in one.grant_ids}
         if not pairs:
             return 0
         try:
-            async with self._database.statement_without_scope() as connection:
-                ended = await self._repository.list_ended(connection, sorted(pairs))
+            ended = await self._ask_twice(sorted(pairs))
         except BaseException:
             self._cut(running)
             raise
         return self._cut(
             [one for one in running if any((key, one.holder_id) in ended for key in one.grant_ids)]
         )
+
+    async def _ask_twice(self, pairs: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+        try:
+            return await self._ask(pairs)
+        except TimeoutError:
+            raise  # its second is over
+        # Whatever it was, a session that was ended or a restart: the second failure is told.
+        except Exception:  # noqa: BLE001
+            await asyncio.sleep(_RETRY_SECONDS)
+        return await self._ask(pairs)
+
+    async def _ask(self, pairs: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+        async with self._database.statement_without_scope() as connection:
+            return await self._repository.list_ended(connection, pairs)
 
     def _cut(self, ended: list[_Running]) -> int:
         still = [one for one in ended if one in self._running]
