@@ -26,7 +26,8 @@ def await_code(service: Service, to: str, number: int = 1) -> str:
         mails = (
             [read_mail(path) for path in sorted(outbox.glob("*.eml"))] if outbox.exists() else []
         )
-        texts = [text for recipient, text in mails if recipient == to]
+        # Letters of what happened, which hold no code, go to the same folder.
+        texts = [text for recipient, text in mails if recipient == to and "uc_" in text]
         if len(texts) >= number:
             (code,) = re.findall(r"uc_[0-9A-Za-z_-]{43}", texts[number - 1])
             return str(code)
