@@ -37,6 +37,8 @@ CREATE TABLE grants (
     created_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
     ending text CHECK (ending IN ('revoked', 'used_up', 'withdrawn', 'left_group', 'unconsented')),
+    -- When a grant that was used up was ended all the same, for what its last use still did.
+    cut_at timestamptz CONSTRAINT grants_are_cut_after_their_last_use CHECK (cut_at IS NULL OR ending = 'used_up'),
     -- What a grant of something personal rests on (migration 0025).
     consent_id uuid,
     UNIQUE (tenant_id, id),
@@ -46,7 +48,6 @@ CREATE TABLE grants (
     CHECK (num_nonnulls(pages, sections) = 0 OR document_id IS NOT NULL),
     -- Whoever may see a part of a document may not see the whole of it.
     CHECK (num_nonnulls(pages, sections) = 0 OR NOT actions && ARRAY['read', 'download', 'write']),
-    CHECK (fields IS NULL OR NOT actions && ARRAY['write']),
     CONSTRAINT grants_end_after_they_begin CHECK (expires_at > not_before),
     CHECK (uses <= max_uses),
     CHECK ((ended_at IS NULL) = (ending IS NULL)),
@@ -75,7 +76,7 @@ ALTER TABLE grants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE grants FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON grants TO undercroft_app
 USING (tenant_id = (SELECT current_tenant())) WITH CHECK (tenant_id = (SELECT current_tenant()));
-GRANT SELECT, INSERT, UPDATE (uses, ended_at, ending), DELETE ON grants TO undercroft_app;
+GRANT SELECT, INSERT, UPDATE (uses, ended_at, ending, cut_at), DELETE ON grants TO undercroft_app;
 
 -- A grant as it is answered, with whose the resource is.
 CREATE VIEW described_grants WITH (security_invoker = true) AS
@@ -245,7 +246,7 @@ AS $$
 $$;
 
 -- Ends grants and whatever derives from them: grants made under them, and documents put into collections by them. Answers
--- what has ended.
+-- what has ended; what was used up ends once more, unless that is the reason again, as its last use may still run.
 CREATE FUNCTION end_grants(grant_ids uuid[], reason text) RETURNS SETOF uuid
 LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp
@@ -257,6 +258,7 @@ BEGIN
     -- the next statement, with a snapshot of its own, sees what they made; or they wait, and find that it has ended.
     PERFORM FROM grants AS g
     WHERE g.tenant_id = current_tenant() AND g.id = ANY(grant_ids) ORDER BY g.id FOR NO KEY UPDATE;
+    -- Those that have ended are locked too: the last use may have been taken while this waited (use_grants).
     gone := ARRAY(
         WITH RECURSIVE derived AS (
             SELECT g.id FROM grants AS g WHERE g.tenant_id = current_tenant() AND g.id = ANY(grant_ids)
@@ -264,13 +266,17 @@ BEGIN
             SELECT c.id FROM derived AS p JOIN grants AS c ON c.tenant_id = current_tenant() AND c.parent_id = p.id
         )
         SELECT g.id FROM grants AS g
-        WHERE g.tenant_id = current_tenant() AND g.id IN (SELECT d.id FROM derived AS d) AND g.ended_at IS NULL
+        WHERE g.tenant_id = current_tenant() AND g.id IN (SELECT d.id FROM derived AS d)
         ORDER BY g.id FOR NO KEY UPDATE
     );
     DELETE FROM collection_documents AS m WHERE m.tenant_id = current_tenant() AND m.grant_id = ANY(gone);
     RETURN QUERY
-    UPDATE grants AS g SET ended_at = clock_timestamp(), ending = reason
-    WHERE g.tenant_id = current_tenant() AND g.id = ANY(gone) AND g.ended_at IS NULL
+    UPDATE grants AS g SET
+        ended_at = coalesce(g.ended_at, clock_timestamp()),
+        ending = coalesce(g.ending, reason),
+        cut_at = CASE WHEN g.ended_at IS NOT NULL THEN clock_timestamp() END
+    WHERE g.tenant_id = current_tenant() AND g.id = ANY(gone)
+      AND (g.ended_at IS NULL OR g.ending = 'used_up' AND g.cut_at IS NULL AND reason <> 'used_up')
     RETURNING g.id;
 END
 $$;

@@ -36,8 +36,8 @@ END
 $$;
 
 -- Which of these grants do not carry any more what runs under them, for whom: over, out of time, gone with what they were
--- of, or made out to a group that the holder has left, unless a document is in a collection by it. Having been used up is
--- no reason: that is the last use. Purposes do not change while something runs.
+-- of, of somebody who is suspended, or made out to a group that the holder has left, unless a document is in a collection by
+-- it. Having been used up is no reason: that is the last use. Purposes do not change while something runs.
 CREATE FUNCTION list_ended_grants(grant_ids uuid[], holder_ids uuid[])
 RETURNS TABLE (grant_id uuid, holder_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER
@@ -48,7 +48,9 @@ AS $$
     LEFT JOIN grants AS g ON g.id = u.grant_id
     WHERE g.id IS NULL
        OR g.ending <> 'used_up'
+       OR g.cut_at IS NOT NULL
        OR g.expires_at <= statement_timestamp()
+       OR EXISTS (SELECT FROM users AS h WHERE h.id = u.holder_id AND h.suspended_at IS NOT NULL)
        OR g.group_id IS NOT NULL
           AND NOT EXISTS (
               SELECT FROM group_members AS m
@@ -58,7 +60,7 @@ AS $$
               SELECT FROM collection_documents AS c WHERE c.tenant_id = g.tenant_id AND c.grant_id = g.id
           )
 $$;
-GRANT SELECT (id, tenant_id, group_id, ending, expires_at) ON grants TO undercroft_system;
+GRANT SELECT (id, tenant_id, group_id, ending, cut_at, expires_at) ON grants TO undercroft_system;
 GRANT SELECT ON group_members TO undercroft_system;
 GRANT SELECT (tenant_id, grant_id) ON collection_documents TO undercroft_system;
 CREATE POLICY watch ON grants FOR SELECT TO undercroft_system USING (true);

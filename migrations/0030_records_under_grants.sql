@@ -1,18 +1,5 @@
 -- Records under grants: what of a record a caller comes to who does not own it, and which records they find.
 
--- A grant of some fields may let them be changed as well: a change under it touches nothing else.
-DO $$
-DECLARE
-    old_check name := (
-        SELECT c.conname FROM pg_constraint AS c
-        WHERE c.conrelid = 'grants'::regclass AND c.contype = 'c'
-          AND pg_get_constraintdef(c.oid) LIKE '%fields IS NULL%' AND pg_get_constraintdef(c.oid) LIKE '%write%'
-    );
-BEGIN
-    EXECUTE format('ALTER TABLE grants DROP CONSTRAINT %I', old_check);
-END
-$$;
-
 -- By which grants the caller, who is not its owner, comes to a version of a record: {action: ways} of the wanted actions that
 -- there are; NULL without the first of them. An earlier version may hold fields that were personal then and are not now: of
 -- those only a grant that rests on a consent shows anything.

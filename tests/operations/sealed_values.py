@@ -111,14 +111,7 @@ async def _insert_link(
 async def _insert_request(transaction: Transaction, filled: Filled, document_id: UUID) -> None:
     """Under the key of the document that is asked for."""
     request_id, ann = IdSource().new(), filled.ann
-    row = await transaction.fetchrow(
-        "SELECT k.id AS key_id, k.wrapped_key, k.salt, t.id AS tenant_key_id, t.tenant_id AS key_tenant_id,"
-        " t.wrapped_key AS wrapped_tenant_key FROM documents AS d JOIN data_keys AS k ON d.data_key_id = k.id"
-        " JOIN tenant_keys AS t ON k.tenant_key_id = t.id WHERE d.id = $1",
-        document_id,
-    )
-    assert row is not None
-    key = await filled.shelf.keys.open(row)
+    key = await _open_key(transaction, filled, "documents", document_id)
     place = bind(ann.tenant_id, "access_requests", request_id, "sealed_content")
     await transaction.execute(
         "INSERT INTO access_requests (id, tenant_id, asker_id, owner_id, document_id, sealed_content)"
@@ -136,14 +129,7 @@ async def _insert_statement(
 ) -> None:
     """Under the key of the response."""
     ann = filled.ann
-    row = await transaction.fetchrow(
-        "SELECT k.id AS key_id, k.wrapped_key, k.salt, t.id AS tenant_key_id, t.tenant_id AS key_tenant_id,"
-        " t.wrapped_key AS wrapped_tenant_key FROM responses AS r JOIN data_keys AS k ON r.data_key_id = k.id"
-        " JOIN tenant_keys AS t ON k.tenant_key_id = t.id WHERE r.id = $1",
-        response_id,
-    )
-    assert row is not None
-    key = await filled.shelf.keys.open(row)
+    key = await _open_key(transaction, filled, "responses", response_id)
     place = bind(ann.tenant_id, "response_passages", response_id, "statement", 1)
     await transaction.execute(
         "INSERT INTO response_passages (tenant_id, response_id, number, document_id, document_version,"
@@ -153,3 +139,14 @@ async def _insert_statement(
         document_id,
         seal(key.material, _SEALED, place),
     )
+
+
+async def _open_key(transaction: Transaction, filled: Filled, table: str, row_id: UUID) -> DataKey:
+    row = await transaction.fetchrow(
+        "SELECT k.id AS key_id, k.wrapped_key, k.salt, t.id AS tenant_key_id, t.tenant_id AS key_tenant_id,"
+        f" t.wrapped_key AS wrapped_tenant_key FROM {table} AS o JOIN data_keys AS k ON o.data_key_id = k.id"
+        " JOIN tenant_keys AS t ON k.tenant_key_id = t.id WHERE o.id = $1",
+        row_id,
+    )
+    assert row is not None
+    return await filled.shelf.keys.open(row)

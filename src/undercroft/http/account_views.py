@@ -1,13 +1,12 @@
 """Accounts and sessions as the wire shows them."""
 
-from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from fastapi import Request
 
 from undercroft.http.objects import Shown, Time
-from undercroft.http.wire import JsonObject, require_id
+from undercroft.http.wire import JsonObject, render_time, require_id
 from undercroft.identity.accounts.models import Account, Client
 from undercroft.identity.sessions.models import SESSION_PREFIX, Session, SessionTokens
 from undercroft.kit.ids import render_id
@@ -79,9 +78,9 @@ def render_session(session: Session) -> JsonObject:
         "object": "session",
         "user_agent": session.user_agent,
         "current": session.is_current,
-        "created_at": _seconds(session.created_at),
-        "refreshed_at": _seconds(session.refreshed_at),
-        "expires_at": _seconds(session.expires_at),
+        "created_at": render_time(session.created_at),
+        "refreshed_at": render_time(session.refreshed_at),
+        "expires_at": render_time(session.expires_at),
     }
 
 
@@ -92,9 +91,9 @@ def render_tokens(tokens: SessionTokens) -> JsonObject:
         "session": render_id(SESSION_PREFIX, tokens.session_id),
         "token_type": "Bearer",
         "access_token": tokens.access_token,
-        "access_expires_at": _seconds(tokens.access_expires_at),
+        "access_expires_at": render_time(tokens.access_expires_at),
         "refresh_token": tokens.refresh_token,
-        "refresh_expires_at": _seconds(tokens.refresh_expires_at),
+        "refresh_expires_at": render_time(tokens.refresh_expires_at),
     }
 
 
@@ -109,7 +108,3 @@ def render_account(account: Account) -> JsonObject:
         "kind": account.kind,
         "role": account.role,
     }
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())

@@ -6,8 +6,8 @@ from uuid import UUID
 from pydantic import Field
 
 from undercroft.http.objects import Shown, Time
-from undercroft.http.sharing_views import render_resource, render_time
-from undercroft.http.wire import JsonObject, require_id
+from undercroft.http.sharing_views import render_resource
+from undercroft.http.wire import JsonObject, render_time, require_id
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import grant_reference, user_reference
 from undercroft.ledger.models import ENTRY_PREFIX

@@ -1,9 +1,8 @@
 """Documents and versions as the native routes show them."""
 
-from datetime import datetime
 from uuid import UUID
 
-from undercroft.http.wire import JsonObject, require_id
+from undercroft.http.wire import JsonObject, render_time, require_id
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import ENTRY_PREFIX
 from undercroft.vault.models import DOCUMENT_PREFIX, Document, DocumentVersion
@@ -32,10 +31,10 @@ def render_document(document: Document) -> JsonObject:
         "index_status": document.index_state,
         "index_error": document.index_error,
         "legal_hold": document.hold_reason if is_own else None,
-        "created_at": _seconds(document.created_at),
-        "updated_at": _seconds(document.updated_at),
-        "deleted_at": _seconds(document.deleted_at),
-        "erased_after": _seconds(document.purge_at),
+        "created_at": render_time(document.created_at),
+        "updated_at": render_time(document.updated_at),
+        "deleted_at": render_time(document.deleted_at),
+        "erased_after": render_time(document.purge_at),
     }
 
 
@@ -50,7 +49,7 @@ def render_version(version: DocumentVersion) -> JsonObject:
         "media_type": version.media_type,
         "sha256": version.sha256.hex(),
         "entry": None if version.entry_id is None else render_id(ENTRY_PREFIX, version.entry_id),
-        "created_at": _seconds(version.created_at),
+        "created_at": render_time(version.created_at),
     }
 
 
@@ -61,7 +60,3 @@ def require_document_id(text: str) -> UUID:
         NotFoundError: When it cannot be one.
     """
     return require_id(DOCUMENT_PREFIX, "file", text)
-
-
-def _seconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp())

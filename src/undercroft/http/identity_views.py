@@ -1,12 +1,11 @@
 """Users, groups and keys as the native routes show them."""
 
-from datetime import datetime
 from uuid import UUID
 
 from starlette.responses import JSONResponse, Response
 
 from undercroft.http.conditional import is_known, revision_tag
-from undercroft.http.wire import JsonObject, require_id
+from undercroft.http.wire import JsonObject, render_time, require_id
 from undercroft.identity.groups.models import GROUP_PREFIX, Group, GroupMember
 from undercroft.identity.members.models import Member
 from undercroft.identity.models import KEY_PREFIX, ApiKey, Principal, Role
@@ -56,8 +55,8 @@ def render_user(member: Member) -> JsonObject:
         "email": member.email,
         "name": member.name,
         "role": member.role,
-        "suspended_at": _seconds(member.suspended_at),
-        "created_at": _seconds(member.created_at),
+        "suspended_at": render_time(member.suspended_at),
+        "created_at": render_time(member.created_at),
     }
 
 
@@ -77,7 +76,7 @@ def render_group(group: Group) -> JsonObject:
         "id": render_id(GROUP_PREFIX, group.id),
         "object": "group",
         "name": group.name,
-        "created_at": _seconds(group.created_at),
+        "created_at": render_time(group.created_at),
     }
 
 
@@ -101,7 +100,7 @@ def render_group_member(group_id: str, member: GroupMember) -> JsonObject:
         "kind": member.kind,
         "email": member.email,
         "name": member.name,
-        "added_at": _seconds(member.added_at),
+        "added_at": render_time(member.added_at),
     }
 
 
@@ -113,10 +112,10 @@ def render_key(key: ApiKey) -> JsonObject:
         "user": user_reference(key.user_id),
         "prefix": key.prefix,
         "scopes": None if key.scopes is None else sorted(key.scopes),
-        "created_at": _seconds(key.created_at),
-        "expires_at": _seconds(key.expires_at),
-        "revoked_at": _seconds(key.revoked_at),
-        "last_used_at": _seconds(key.last_used_at),
+        "created_at": render_time(key.created_at),
+        "expires_at": render_time(key.expires_at),
+        "revoked_at": render_time(key.revoked_at),
+        "last_used_at": render_time(key.last_used_at),
     }
 
 
@@ -130,7 +129,3 @@ def _answer(shown: JsonObject, revision: int, if_none_match: str | None) -> Resp
 
 def _created(shown: JsonObject, revision: int, place: str) -> Response:
     return JSONResponse(shown, 201, {"ETag": revision_tag(revision), "Location": place})
-
-
-def _seconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp())

@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from undercroft.http.conditional import revision_tag
 from undercroft.http.schema_views import damage
-from undercroft.http.wire import JsonObject, page_of, require_id
+from undercroft.http.wire import JsonObject, page_of, render_time, require_id
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import user_reference
 from undercroft.vault.records.models import (
@@ -55,8 +55,8 @@ def _render_record(record: Record) -> JsonObject:
         "latest_version": record.latest,
         "owner": user_reference(record.owner_id),
         "data": record.data,
-        "created_at": int(record.created_at.timestamp()),
-        "updated_at": int(record.updated_at.timestamp()),
+        "created_at": render_time(record.created_at),
+        "updated_at": render_time(record.updated_at),
     } | shown
 
 
@@ -74,8 +74,8 @@ def _describe_record(record: Record | DamagedRecord) -> JsonObject:
         "owner": user_reference(record.owner_id),
         "data": None,
         "error": damage(),
-        "created_at": int(record.created_at.timestamp()),
-        "updated_at": int(record.updated_at.timestamp()),
+        "created_at": render_time(record.created_at),
+        "updated_at": render_time(record.updated_at),
     }
 
 
@@ -87,5 +87,5 @@ def render_record_version(record_id: str, version: RecordVersion) -> JsonObject:
         "version": version.version,
         "schema_version": version.schema_version,
         "author": user_reference(version.author_id),
-        "created_at": int(version.created_at.timestamp()),
+        "created_at": render_time(version.created_at),
     }

@@ -12,9 +12,8 @@ from undercroft.http.sharing_views import (
     PartsObject,
     render_resource,
     render_terms,
-    render_time,
 )
-from undercroft.http.wire import require_id
+from undercroft.http.wire import render_time, require_id
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import grant_reference, user_reference
 from undercroft.sharing.requests.models import REQUEST_PREFIX, AccessRequest

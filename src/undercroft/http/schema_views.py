@@ -8,7 +8,7 @@ from fastapi import Query
 from starlette.responses import JSONResponse, Response
 
 from undercroft.http.conditional import revision_tag
-from undercroft.http.wire import JsonObject, require_id
+from undercroft.http.wire import JsonObject, render_time, require_id
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import user_reference
@@ -69,7 +69,7 @@ def _render_schema(schema: Schema) -> JsonObject:
         "sensitive_fields": list(schema.definition.sensitive_fields),
         "indexed_fields": list(schema.definition.indexed_fields),
         "personal_fields": list(schema.definition.personal_fields),
-        "created_at": int(schema.created_at.timestamp()),
+        "created_at": render_time(schema.created_at),
     }
 
 
@@ -86,5 +86,5 @@ def describe_schema(schema: Schema | DamagedSchema) -> JsonObject:
         "owner": user_reference(schema.owner_id),
         "schema": None,
         "error": damage(),
-        "created_at": int(schema.created_at.timestamp()),
+        "created_at": render_time(schema.created_at),
     }

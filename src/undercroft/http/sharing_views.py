@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from undercroft.http.objects import Shown, Time
-from undercroft.http.wire import RequestBody, require_id
+from undercroft.http.wire import RequestBody, render_time, require_id
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.ledger.leaves import user_reference
@@ -231,11 +231,6 @@ def render_terms(terms: Terms) -> dict[str, Any]:
         if terms.model_use is None
         else [use for use in ModelUse if use in terms.model_use],
     }
-
-
-def render_time(moment: datetime | None) -> int | None:
-    """Seconds since 1970."""
-    return None if moment is None else int(moment.timestamp())
 
 
 def _read_parts(body: PartsBody) -> Parts:

@@ -1,13 +1,12 @@
 """Webhooks and their deliveries as the API shows them."""
 
-from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from undercroft.http.objects import Shown
-from undercroft.http.wire import require_id
+from undercroft.http.wire import render_time, require_id
 from undercroft.kit.ids import render_id
 from undercroft.notifications.models import (
     DELIVERY_PREFIX,
@@ -64,8 +63,8 @@ def describe_webhook(endpoint: Endpoint) -> dict[str, Any]:
         "url": endpoint.url,
         "events": list(endpoint.event_types),
         "state": endpoint.state,
-        "former_secret_until": _seconds(endpoint.former_secret_until),
-        "created_at": _seconds(endpoint.created_at),
+        "former_secret_until": render_time(endpoint.former_secret_until),
+        "created_at": render_time(endpoint.created_at),
     }
 
 
@@ -80,9 +79,9 @@ def describe_delivery(delivery: Delivery) -> dict[str, Any]:
         "attempts": delivery.attempts,
         "last_status": delivery.last_status,
         "last_error": delivery.last_error,
-        "last_attempt_at": _seconds(delivery.last_attempt_at),
-        "next_attempt_at": _seconds(delivery.next_attempt_at),
-        "created_at": _seconds(delivery.created_at),
+        "last_attempt_at": render_time(delivery.last_attempt_at),
+        "next_attempt_at": render_time(delivery.next_attempt_at),
+        "created_at": render_time(delivery.created_at),
     }
 
 
@@ -102,7 +101,3 @@ def require_delivery_id(text: str) -> UUID:
         NotFoundError: When it cannot be one.
     """
     return require_id(DELIVERY_PREFIX, "delivery", text)
-
-
-def _seconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp())

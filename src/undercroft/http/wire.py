@@ -1,7 +1,8 @@
 """What every request body and response body shares."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final, TypeAlias, cast
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, cast, overload
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
@@ -108,6 +109,15 @@ def require_id(prefix: str, what: str, text: str, param: str | None = None) -> U
     if value is None:
         raise NotFoundError(what, text[:100].encode("ascii", "replace").decode(), param=param)
     return value
+
+
+@overload
+def render_time(moment: datetime) -> int: ...
+@overload
+def render_time(moment: None) -> None: ...
+def render_time(moment: datetime | None) -> int | None:
+    """A time as every object shows it: in seconds since 1970, in UTC."""
+    return None if moment is None else int(moment.timestamp())
 
 
 def page_of(items: Sequence[JsonObject], limit: int) -> JsonObject:

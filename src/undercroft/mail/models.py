@@ -19,7 +19,7 @@ def seal_message(key: bytes, message: Message, tenant_id: UUID, mail_id: UUID) -
         "headers": dict(message.headers),
     }
     plaintext = json.dumps(content, ensure_ascii=False).encode()
-    return seal(key, plaintext, _context(tenant_id, mail_id))
+    return seal(key, plaintext, message_place(tenant_id, mail_id))
 
 
 def open_message(key: bytes, sealed: bytes, tenant_id: UUID, mail_id: UUID) -> Message:
@@ -28,8 +28,9 @@ def open_message(key: bytes, sealed: bytes, tenant_id: UUID, mail_id: UUID) -> M
     Raises:
         DecryptionError: When it was altered, or moved from another row.
     """
-    return Message(**json.loads(unseal(key, sealed, _context(tenant_id, mail_id))))
+    return Message(**json.loads(unseal(key, sealed, message_place(tenant_id, mail_id))))
 
 
-def _context(tenant_id: UUID, mail_id: UUID) -> bytes:
+def message_place(tenant_id: UUID, mail_id: UUID) -> bytes:
+    """What a sealed message is bound to."""
     return bind(tenant_id, "outgoing_mail", mail_id, "sealed_message")

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 from uuid import UUID
 
 from undercroft.kit.ids import render_id
+from undercroft.ledger.models import GRANT_PREFIX, USER_PREFIX
 
 EventType: TypeAlias = Literal[
     "access_request.approved",
@@ -47,9 +48,9 @@ class Fact(StrEnum):
     ACCESS_REQUEST = "request_"
     CONSENT = "consent_"
     DOCUMENT = "file-"
-    GRANT = "grant_"
+    GRANT = GRANT_PREFIX
     SHARE_LINK = "link_"
-    USER = "user_"
+    USER = USER_PREFIX
     RESOURCE = "resource"
     """The id of whatever kind of thing it is."""
     CODE = "code"
@@ -59,7 +60,7 @@ class Fact(StrEnum):
 
 
 _RESOURCES: Final = {
-    "document": "file-",
+    "document": Fact.DOCUMENT,
     "collection": "vs_",
     "record": "rec_",
     "response": "resp_",

@@ -71,7 +71,7 @@ def seal_statement(
     key: DataKey, tenant_id: UUID, response_id: UUID, number: int, statement: bytes
 ) -> bytes:
     """A statement under the response's key."""
-    return seal(key.material, statement, _place(tenant_id, response_id, number))
+    return seal(key.material, statement, statement_place(tenant_id, response_id, number))
 
 
 def open_statement(
@@ -82,8 +82,9 @@ def open_statement(
     Raises:
         DecryptionError: When it is not what was kept.
     """
-    return unseal(key.material, sealed, _place(tenant_id, response_id, number))
+    return unseal(key.material, sealed, statement_place(tenant_id, response_id, number))
 
 
-def _place(tenant_id: UUID, response_id: UUID, number: int) -> bytes:
+def statement_place(tenant_id: UUID, response_id: UUID, number: int) -> bytes:
+    """What a sealed statement is bound to: the passage of the answer that has this number."""
     return bind(tenant_id, "response_passages", response_id, "statement", number)

@@ -25,7 +25,7 @@ from undercroft.http.openai.inputs import (
     require_question,
 )
 from undercroft.http.sse import EventStreamResponse, encode_event
-from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody
+from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, render_time
 from undercroft.identity.models import Principal
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import render_id
@@ -196,7 +196,7 @@ async def create_chat_completion(
     await services.answers.check(caller, question)
     completion = _Completion(
         render_id("chatcmpl-", services.ids.new()),
-        int(services.clock.now().timestamp()),
+        render_time(services.clock.now()),
         question.model,
     )
     if not body.stream:

@@ -13,7 +13,7 @@ from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.revocable import RevocableResponse
 from undercroft.http.upload_form import UploadRoute, incoming_of
-from undercroft.http.wire import JsonObject, StorableText, page_of, require_id
+from undercroft.http.wire import JsonObject, StorableText, page_of, render_time, require_id
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
 from undercroft.vault.models import DOCUMENT_PREFIX, Document, IndexState
@@ -119,7 +119,7 @@ def render_file(document: Document) -> JsonObject:
         "id": render_id(DOCUMENT_PREFIX, document.id),
         "object": "file",
         "bytes": document.byte_size,
-        "created_at": int(document.created_at.timestamp()),
+        "created_at": render_time(document.created_at),
         "expires_at": None,
         "filename": document.filename,
         "purpose": document.purpose,

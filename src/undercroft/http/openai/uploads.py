@@ -11,7 +11,7 @@ from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependenc
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.files import Purpose, clean_filename, render_file
 from undercroft.http.upload_form import Admission, UploadRoute, incoming_of, require_room
-from undercroft.http.wire import JsonObject, RequestBody, require_id
+from undercroft.http.wire import JsonObject, RequestBody, render_time, require_id
 from undercroft.identity.models import Principal
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.vault.uploads.errors import UnknownPartError
@@ -76,7 +76,7 @@ async def add_part(
     return {
         "id": render_id(PART_PREFIX, part.id),
         "object": "upload.part",
-        "created_at": int(part.created_at.timestamp()),
+        "created_at": render_time(part.created_at),
         "upload_id": upload_id,
     }
 
@@ -111,8 +111,8 @@ def _render(upload: Upload) -> JsonObject:
         "id": render_id(UPLOAD_PREFIX, upload.id),
         "object": "upload",
         "bytes": upload.byte_size,
-        "created_at": int(upload.created_at.timestamp()),
-        "expires_at": int(upload.expires_at.timestamp()),
+        "created_at": render_time(upload.created_at),
+        "expires_at": render_time(upload.expires_at),
         "filename": upload.filename,
         "purpose": upload.purpose,
         "status": upload.state,

@@ -11,7 +11,14 @@ from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Before, Limit, Order
 from undercroft.http.openai.vector_stores import ChunkingStrategy, require_collection_id
-from undercroft.http.wire import Attributes, JsonObject, RequestBody, page_of, require_id
+from undercroft.http.wire import (
+    Attributes,
+    JsonObject,
+    RequestBody,
+    page_of,
+    render_time,
+    require_id,
+)
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX, Member, MemberStatus, Page
 from undercroft.vault.models import DOCUMENT_PREFIX
@@ -153,7 +160,7 @@ def _render(member: Member) -> JsonObject:
     return {
         "id": render_id(DOCUMENT_PREFIX, member.document_id),
         "object": "vector_store.file",
-        "created_at": int(member.added_at.timestamp()),
+        "created_at": render_time(member.added_at),
         "vector_store_id": render_id(COLLECTION_PREFIX, member.collection_id),
         "status": member.status,
         "last_error": error,

@@ -11,7 +11,15 @@ from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.inputs import RankingOptions
 from undercroft.http.openai.paging import After, Before, Limit, Order
-from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, page_of, require_id
+from undercroft.http.wire import (
+    JsonObject,
+    Metadata,
+    OnlyFalse,
+    RequestBody,
+    page_of,
+    render_time,
+    require_id,
+)
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX, Collection, Page
@@ -174,8 +182,8 @@ def render_collection(collection: Collection) -> JsonObject:
     return {
         "id": render_id(COLLECTION_PREFIX, collection.id),
         "object": "vector_store",
-        "created_at": int(collection.created_at.timestamp()),
-        "last_active_at": int(collection.last_active_at.timestamp()),
+        "created_at": render_time(collection.created_at),
+        "last_active_at": render_time(collection.last_active_at),
         "name": collection.name,
         "metadata": dict(collection.metadata),
         "usage_bytes": collection.byte_size,

@@ -12,7 +12,7 @@ from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import IssuerObject, Page
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
-from undercroft.http.wire import JsonObject, RequestBody, page_of, require_id
+from undercroft.http.wire import JsonObject, RequestBody, page_of, render_time, require_id
 from undercroft.identity.issuers.models import ISSUER_PREFIX, Issuer, Registration
 from undercroft.kit.ids import render_id
 
@@ -104,5 +104,5 @@ def _render(issuer: Issuer) -> JsonObject:
         "subject_claim": registration.subject_claim,
         "creates_users": registration.creates_users,
         "trusts_addresses": registration.trusts_addresses,
-        "created_at": int(issuer.created_at.timestamp()),
+        "created_at": render_time(issuer.created_at),
     }

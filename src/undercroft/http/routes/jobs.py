@@ -10,7 +10,7 @@ from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.objects import JobObject, Page
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Limit
-from undercroft.http.wire import JsonObject, page_of, require_id
+from undercroft.http.wire import JsonObject, page_of, render_time, require_id
 from undercroft.jobs.models import Job, JobState
 from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.ids import render_id
@@ -59,8 +59,8 @@ def _render(job: Job) -> JsonObject:
         "max_attempts": job.max_attempts,
         "progress": {"done": job.progress_done, "total": job.progress_total},
         "error": error,
-        "created_at": int(job.created_at.timestamp()),
-        "finished_at": None if job.finished_at is None else int(job.finished_at.timestamp()),
+        "created_at": render_time(job.created_at),
+        "finished_at": render_time(job.finished_at),
     }
 
 

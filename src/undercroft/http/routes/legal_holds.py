@@ -11,7 +11,7 @@ from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.objects import LegalHoldObject
 from undercroft.http.openai.contract import errors
-from undercroft.http.wire import RequestBody
+from undercroft.http.wire import RequestBody, render_time
 from undercroft.kit.ids import render_id
 from undercroft.vault.models import DOCUMENT_PREFIX
 
@@ -45,7 +45,7 @@ async def place_legal_hold(
         "object": "legal_hold",
         "document": render_id(DOCUMENT_PREFIX, hold.document_id),
         "reason": hold.reason,
-        "placed_at": int(hold.placed_at.timestamp()),
+        "placed_at": render_time(hold.placed_at),
     }
 
 

@@ -13,7 +13,7 @@ from undercroft.http.json_bodies import documented_body
 from undercroft.http.oauth_forms import FORM, OAuthForm, read_form
 from undercroft.http.objects import IntrospectionObject, IssuedTokenObject
 from undercroft.http.openai.contract import oauth_errors
-from undercroft.http.wire import JsonObject
+from undercroft.http.wire import JsonObject, render_time
 from undercroft.identity.keys import is_access_token, is_well_formed
 from undercroft.identity.models import Permission
 from undercroft.identity.permissions import is_allowed
@@ -169,10 +169,10 @@ def _describe(token: LiveToken) -> JsonObject:
         "scope": " ".join(scopes),
         "sub": user_reference(principal.user_id),
         "token_type": "Bearer",
-        "iat": int(token.issued_at.timestamp()),
+        "iat": render_time(token.issued_at),
     }
     if token.expires_at is not None:
-        described["exp"] = int(token.expires_at.timestamp())
+        described["exp"] = render_time(token.expires_at)
     if principal.actor_id is not None:
         described["act"] = {"sub": user_reference(principal.actor_id)}
     return described

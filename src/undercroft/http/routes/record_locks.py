@@ -12,7 +12,7 @@ from undercroft.http.objects import RecordLockObject, ReleasedLock
 from undercroft.http.openai.contract import errors
 from undercroft.http.record_views import require_record_id
 from undercroft.http.routes.records import LockToken
-from undercroft.http.wire import JsonObject, RequestBody
+from undercroft.http.wire import JsonObject, RequestBody, render_time
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.vault.records.locks import LONGEST_LEASE
 from undercroft.vault.records.models import Lock
@@ -72,5 +72,5 @@ def _render(lock: Lock) -> JsonObject:
     return {
         "object": "record.lock",
         "token": lock.token,
-        "expires_at": int(lock.expires_at.timestamp()),
+        "expires_at": render_time(lock.expires_at),
     }

@@ -12,7 +12,7 @@ from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import DryRunObject, MigrationObject
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.schema_views import LARGEST_VERSION, require_schema_id
-from undercroft.http.wire import JsonObject, RequestBody, require_id
+from undercroft.http.wire import JsonObject, RequestBody, render_time, require_id
 from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.ids import render_id
 from undercroft.vault.records.models import MIGRATION_PREFIX, RECORD_PREFIX, DryRun, Migration
@@ -98,6 +98,6 @@ def _render(migration: Migration) -> JsonObject:
         "failed": migration.failed,
         "failed_records": [render_id(RECORD_PREFIX, key) for key in migration.failed_record_ids],
         "job": None if job is None else render_id(JOB_PREFIX, job),
-        "created_at": int(migration.created_at.timestamp()),
-        "finished_at": None if finished is None else int(finished.timestamp()),
+        "created_at": render_time(migration.created_at),
+        "finished_at": render_time(finished),
     }

@@ -18,7 +18,7 @@ from undercroft.http.sharing_views import (
     render_grant,
     require_resource,
 )
-from undercroft.http.wire import RequestBody, page_of, require_id
+from undercroft.http.wire import RequestBody, page_of, render_time, require_id
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import GRANT_PREFIX
 from undercroft.sharing.links.models import LINK_PREFIX, CodeSent, LinkTerms, ShareLink
@@ -153,7 +153,7 @@ async def redeem_share_link(
         "grant": render_id(GRANT_PREFIX, redeemed.grant_id),
         "access_token": redeemed.access_token,
         "token_type": "Bearer",
-        "expires_at": int(redeemed.expires_at.timestamp()),
+        "expires_at": render_time(redeemed.expires_at),
     }
 
 
@@ -166,5 +166,5 @@ def _render(link: ShareLink) -> dict[str, Any]:
         "redemptions": link.redemptions,
         "passcode": link.has_passcode,
         "step_up": link.has_step_up,
-        "created_at": int(link.created_at.timestamp()),
+        "created_at": render_time(link.created_at),
     }

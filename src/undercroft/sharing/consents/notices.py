@@ -129,7 +129,7 @@ class NoticeService:
         terms: NoticeTerms,
     ) -> None:
         plain = canonical_object(describe_content(content))
-        sealed = seal(key.material, plain, _place(scope.tenant_id, notice_id, number))
+        sealed = seal(key.material, plain, notice_place(scope.tenant_id, notice_id, number))
         await self._repository.insert_notice_version(transaction, notice_id, number, sealed, terms)
 
     async def _record(
@@ -143,7 +143,7 @@ class NoticeService:
 
     async def _open(self, row: Record) -> Notice:
         key = await self._keys.open(row)
-        place = _place(row["key_tenant_id"], row["id"], row["number"])
+        place = notice_place(row["key_tenant_id"], row["id"], row["number"])
         content = _read_content(json.loads(unseal(key.material, row["sealed_content"], place)))
         terms = NoticeTerms(row["validity_days"], row["retention_days"], row["erases"])
         return Notice(
@@ -192,5 +192,6 @@ def _read_content(value: Mapping[str, Any]) -> NoticeContent:
     )
 
 
-def _place(tenant_id: UUID, notice_id: UUID, number: int) -> bytes:
+def notice_place(tenant_id: UUID, notice_id: UUID, number: int) -> bytes:
+    """What the sealed text of a version of a notice is bound to."""
     return bind(tenant_id, "notice_versions", notice_id, "sealed_content", number)

@@ -189,7 +189,8 @@ class ShareLinks:
         code = make_code(self._entropy)
         code_hash = hash_code(code, link.id)
         key = await self._keys.open(row)
-        email = unseal(key.material, row["sealed_email"], _place(scope)).decode()
+        place = address_place(scope.tenant_id, scope.principal_id)
+        email = unseal(key.material, row["sealed_email"], place).decode()
         async with self._database.transaction(scope) as transaction:
             if not await self._repository.keep_code(
                 transaction, link.id, code_hash, _CODE_LIFETIME
@@ -232,7 +233,7 @@ class ShareLinks:
         if email is None:
             return None, None
         key = await self._keys.create(transaction, scope)
-        place = _place(LinkScope(scope.tenant_id, link_id))
+        place = address_place(scope.tenant_id, link_id)
         return key.id, seal(key.material, email.encode(), place)
 
     async def _hash(self, passcode: str) -> str:
@@ -261,5 +262,6 @@ def _letter(email: str, code: str) -> Message:
     return Message(email, "The code for your link", text)
 
 
-def _place(scope: LinkScope) -> bytes:
-    return bind(scope.tenant_id, "share_links", scope.principal_id, "email")
+def address_place(tenant_id: UUID, link_id: UUID) -> bytes:
+    """What the sealed address is bound to that a link's codes are sent to."""
+    return bind(tenant_id, "share_links", link_id, "email")

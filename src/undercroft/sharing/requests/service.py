@@ -100,7 +100,7 @@ class AccessRequests:
                 raise InvalidRequestError("This is yours: you need not ask.", param="resource")
             else:
                 material = (await self._keys.open(thing)).material
-            sealed = seal(material, encode_wish(wish), _place(scope.tenant_id, request_id))
+            sealed = seal(material, encode_wish(wish), request_place(scope.tenant_id, request_id))
             await self._repository.delete_pending(transaction, resource)
             await self._repository.insert_request(transaction, request_id, resource, sealed)
         return request_id
@@ -210,7 +210,7 @@ class AccessRequests:
         wish: Wish | None = None
         if row["sealed_content"] is not None and row["owner_id"] == scope.principal_id:
             key = await self._keys.open(row)
-            place = _place(row["key_tenant_id"], row["id"])
+            place = request_place(row["key_tenant_id"], row["id"])
             wish = decode_wish(unseal(key.material, row["sealed_content"], place))
         kind = next(kind for kind in ResourceKind if row[f"{kind.name.lower()}_id"] is not None)
         return AccessRequest(
@@ -239,7 +239,8 @@ class AccessRequests:
         await self._ledger.append(transaction, scope, act)
 
 
-def _place(tenant_id: UUID, request_id: UUID) -> bytes:
+def request_place(tenant_id: UUID, request_id: UUID) -> bytes:
+    """What the sealed content of a request is bound to."""
     return bind(tenant_id, "access_requests", request_id, "sealed_content")
 
 

@@ -17,7 +17,6 @@ from undercroft.sharing.policy import (
 from undercroft.sharing.ways import acts_under
 from undercroft.vault.schemas.pointers import is_within
 
-OWNER_ALONE: Final[Sequence[GrantAction]] = ()
 READ: Final = (GrantAction.READ,)
 FIND: Final = (GrantAction.SEARCH, GrantAction.READ)
 """Being found takes `search`, and being shown `read`. The first is what it takes at all, as in the next."""

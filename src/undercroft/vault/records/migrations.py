@@ -129,7 +129,7 @@ class RecordMigrations:
             schema = await self._schemas.read(transaction, schema_id, to_version)
             key = await self._schemas.key(transaction, schema_id)
             sealed = seal(
-                key.material, canonical(operations), _patch_context(scope.tenant_id, migration_id)
+                key.material, canonical(operations), patch_place(scope.tenant_id, migration_id)
             )
             await self._repository.insert_migration(
                 transaction, migration_id, schema_id, schema.version, sealed
@@ -252,7 +252,7 @@ class RecordMigrations:
         self, transaction: Transaction, scope: Scope, row: Row
     ) -> Sequence[Operation]:
         key = await self._schemas.key(transaction, row["schema_id"])
-        context = _patch_context(scope.tenant_id, row["id"])
+        context = patch_place(scope.tenant_id, row["id"])
         operations: Sequence[Operation] = load_canonical(
             unseal(key.material, row["sealed_patch"], context)
         )
@@ -269,7 +269,8 @@ def _is_of_the_record(error: UndercroftError) -> bool:
     return error.kind in _OF_THE_RECORD or isinstance(error, DecryptionError)
 
 
-def _patch_context(tenant_id: UUID, migration_id: UUID) -> bytes:
+def patch_place(tenant_id: UUID, migration_id: UUID) -> bytes:
+    """What a migration's sealed patch is bound to."""
     return bind(tenant_id, "record_migrations", migration_id, "sealed_patch")
 
 

@@ -70,7 +70,11 @@ class RecordReading:
             ]
             refused = await self._list_refused(transaction, missing)
         return [
-            (NotGrantedError("read") if asked.record_id in refused else no_record(asked.record_id))
+            (
+                NotGrantedError(GrantAction.READ)
+                if asked.record_id in refused
+                else no_record(asked.record_id)
+            )
             if record is None
             else record
             for asked, record in zip(wanted, found, strict=True)

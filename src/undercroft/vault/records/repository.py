@@ -10,7 +10,7 @@ from asyncpg import Record as Row
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.sharing.models import GrantAction
-from undercroft.vault.records.access import OWNER_ALONE
+from undercroft.sharing.ways import OWNER_ALONE
 from undercroft.vault.records.models import LockedRow, Part, RecordVersion, Wanted
 
 _QUERIES: Final = load_queries("undercroft.vault.records")

@@ -16,7 +16,8 @@ from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.models import GrantAction
 from undercroft.sharing.uses import GrantUses
-from undercroft.vault.records.access import OWNER_ALONE, WRITE
+from undercroft.sharing.ways import OWNER_ALONE
+from undercroft.vault.records.access import WRITE
 from undercroft.vault.records.changes import Change, apply_change
 from undercroft.vault.records.errors import UnknownFieldError, no_record
 from undercroft.vault.records.models import (
@@ -202,7 +203,7 @@ class RecordService:
             record = await self._lock_to_change(transaction, scope, record_id, precondition)
             fields = record.access.changeable(is_patch=is_patch)
             if fields is not None and not fields:
-                raise NotGrantedError("read")
+                raise NotGrantedError(GrantAction.READ)
             schema = await self._schemas.read(transaction, record.schema_id, record.schema_version)
             # A large patch takes too long for the event loop.
             data = await asyncio.to_thread(apply_change, record.data, change, fields)

@@ -16,15 +16,10 @@ from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import Subject
 from undercroft.sharing.models import GrantAction
+from undercroft.sharing.ways import OWNER_ALONE
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.records.access import (
-    FIND,
-    OWNER_ALONE,
-    READ,
-    read_record_access,
-    shows_some,
-)
+from undercroft.vault.records.access import FIND, READ, read_record_access, shows_some
 from undercroft.vault.records.errors import PlainFieldTooLargeError, RecordTooLargeError
 from undercroft.vault.records.models import (
     RECORD_PREFIX,

@@ -6,15 +6,22 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.crypto.aead import bind
+from undercroft.chat.responses.statements import statement_place
 from undercroft.kit.database import Transaction
+from undercroft.mail.models import message_place
 from undercroft.operations.examination.opening import Opening
 from undercroft.operations.examination.values.repository import ValueRepository
+from undercroft.sharing.consents.notices import notice_place
+from undercroft.sharing.links.service import address_place
+from undercroft.sharing.requests.service import request_place
+from undercroft.vault.records.migrations import patch_place
 
 _FIRST: Final = (UUID(int=0), -1)
 _PAGE: Final = 500
 
 ReadValues: TypeAlias = Callable[[Transaction, tuple[UUID, int], int], Awaitable[list[Record]]]
+FindPlace: TypeAlias = Callable[[UUID, UUID, int], bytes]
+"""What a value is bound to: of a tenant, a row and a number, which not every kind has."""
 
 
 class ValueExamination:
@@ -27,30 +34,46 @@ class ValueExamination:
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         repository = ValueRepository()
-        self._sources: tuple[tuple[ReadValues, str, str], ...] = (
-            (repository.list_sealed_mail, "outgoing_mail", "sealed_message"),
-            (repository.list_sealed_links, "share_links", "email"),
-            (repository.list_sealed_requests, "access_requests", "sealed_content"),
-            (repository.list_sealed_notices, "notice_versions", "sealed_content"),
-            (repository.list_sealed_statements, "response_passages", "statement"),
-            (repository.list_sealed_patches, "record_migrations", "sealed_patch"),
+        self._sources: tuple[tuple[ReadValues, FindPlace, str], ...] = (
+            (
+                repository.list_sealed_mail,
+                lambda tenant, row, _: message_place(tenant, row),
+                "sealed_message of outgoing_mail",
+            ),
+            (
+                repository.list_sealed_links,
+                lambda tenant, row, _: address_place(tenant, row),
+                "email of share_links",
+            ),
+            (
+                repository.list_sealed_requests,
+                lambda tenant, row, _: request_place(tenant, row),
+                "sealed_content of access_requests",
+            ),
+            (repository.list_sealed_notices, notice_place, "sealed_content of notice_versions"),
+            (repository.list_sealed_statements, statement_place, "statement of response_passages"),
+            (
+                repository.list_sealed_patches,
+                lambda tenant, row, _: patch_place(tenant, row),
+                "sealed_patch of record_migrations",
+            ),
         )
 
     async def run(self, transaction: Transaction) -> None:
         """Open every value."""
-        for read, table, column in self._sources:
+        for read, find_place, kind in self._sources:
             last = _FIRST
             while page := await read(transaction, last, _PAGE):
                 for row in page:
-                    await self._open(row, table, column)
+                    await self._open(row, find_place, kind)
                 last = (page[-1]["id"], page[-1]["number"])
 
-    async def _open(self, row: Record, table: str, column: str) -> None:
+    async def _open(self, row: Record, find_place: FindPlace, kind: str) -> None:
         key = await self._opening.open(row)
         if key is None:
             return
         row_id, number = row["id"], row["number"]
-        place = bind(self._opening.tenant_id, table, row_id, column, number)
+        place = find_place(self._opening.tenant_id, row_id, number)
         which = f" {number}" if number else ""
-        subject = f"{column}{which} of {table} {row_id.hex}"
+        subject = f"{kind} {row_id.hex}{which}"
         self._opening.unseal(key, row["sealed"], place, subject)
