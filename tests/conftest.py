@@ -22,6 +22,7 @@ from undercroft.kit.postgres.server import DatabaseUrls
 
 REQUIRE_PROGRAMS: Final = "UNDERCROFT_TEST_REQUIRE_PROGRAMS"
 _MULTIPROCESSING: Final = ("resource_tracker", "forkserver")
+_LONGEST_ID: Final = 100
 _CHILDREN: Final = pytest.StashKey[set[int]]()
 
 
@@ -131,6 +132,14 @@ async def _stray_tasks() -> AsyncGenerator[None]:
 def pytest_configure() -> None:
     """Find the programs that distributions keep out of an ordinary user's PATH, such as nginx."""
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a hostile value by its beginning: a child process gets the whole id in its environment, and fails to start.
+
+    `PYTEST_CURRENT_TEST` is one string of the environment, which may have 128 KiB on Linux.
+    """
+    return str(val)[:_LONGEST_ID] if isinstance(val, str | bytes | dict | list) else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -90,7 +90,6 @@ def test_a_hostile_schema_is_refused(name: str) -> None:
         {"properties": {"a": {"pattern": "^[a-z]{1,20}$"}, "$ref": {"type": "string"}}},
         {"enum": [{"$ref": "#/nothing"}]},
     ],
-    ids=str,
 )
 def test_a_reasonable_schema_is_taken(schema: dict[str, Any]) -> None:
     SchemaValidator(schema)
@@ -165,7 +164,6 @@ def test_what_would_hold_the_process_up_is_refused_unchecked(name: str) -> None:
         {"properties": {"a": {"anyOf": [{"items": {"type": "string"}}, {"type": "null"}]}}},
         {"oneOf": [{"properties": {"a": {"items": {"enum": ["x" * 1_000]}}}}, False]},
     ],
-    ids=str,
 )
 def test_that_all_is_wrong_costs_no_more_than_that_one_thing_is(schema: dict[str, Any]) -> None:
     validator = SchemaValidator(schema)
@@ -257,7 +255,6 @@ def test_a_mismatch_names_the_place_and_quotes_nothing(
         Definition({}, indexed_fields=tuple(f"/{n}" for n in range(33))),
         Definition({}, indexed_fields=("/" + "x" * 256,)),
     ],
-    ids=str,
 )
 def test_fields_that_contradict_each_other_are_refused(definition: Definition) -> None:
     with pytest.raises(InvalidRequestError):
