@@ -135,11 +135,12 @@ def pytest_configure() -> None:
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Name a hostile value by its beginning: a child process gets the whole id in its environment, and fails to start.
+    """Name a long value by its beginning: a child process has the whole id in its environment, and may fail to start.
 
     `PYTEST_CURRENT_TEST` is one string of the environment, which may have 128 KiB on Linux.
     """
-    return str(val)[:_LONGEST_ID] if isinstance(val, str | bytes | dict | list) else None
+    is_long = isinstance(val, str | bytes) and len(val) > _LONGEST_ID
+    return ascii(val)[:_LONGEST_ID] if is_long else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
