@@ -72,7 +72,9 @@ async def refusals_recorded(
 ) -> AsyncGenerator[None]:
     """Where one thing is acted on. When that is refused, it is put on record by a transaction of its own.
 
-    "Not found" is a refusal where the thing is another's. Of one's own it is true, and no refusal.
+    "Not found" is a refusal where the thing is another's. Of one's own it is true, and no refusal. What is not there at
+    all is put on record as a refusal of the tenant's: else the time of the answer would tell what is there, and nobody
+    would see that somebody tries ids.
 
     Args:
         database: Where the thing is.
@@ -86,9 +88,17 @@ async def refusals_recorded(
     except UndercroftError as error:
         if error.kind in _REFUSALS:
             async with database.transaction(scope) as transaction:
-                target = await find(transaction)
-            is_own = target is not None and target.owner_id == scope.principal_id
-            if target is not None and not (is_own and error.kind is ErrorKind.NOT_FOUND):
+                target = await _find_or_tenant(transaction, ledger, scope, find)
+            is_own = target.owner_id == scope.principal_id
+            if not (is_own and error.kind is ErrorKind.NOT_FOUND):
                 denied = Act(action, target.subject, target.owner_id, outcome=Outcome.DENIED)
                 await ledger.append_denial(scope, denied)
         raise
+
+
+async def _find_or_tenant(
+    transaction: Transaction, ledger: Ledger, scope: Scope, find: FindTarget
+) -> Target:
+    """The thing, or the tenant where it is not there; asked for both in any case, so that both take the same time."""
+    tenant = await ledger.tenant(transaction, scope.tenant_id)
+    return await find(transaction) or Target(tenant, None)

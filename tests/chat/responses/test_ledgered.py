@@ -46,7 +46,7 @@ async def test_an_answer_is_recorded_as_made_read_and_deleted(
     ]
 
 
-async def test_refusals_are_recorded_and_what_is_not_there_is_not(
+async def test_refusals_are_recorded_those_of_what_is_not_there_on_the_tenant(
     responses: ResponseService, shelf: Shelf, make_scope: MakeScope
 ) -> None:
     ann, stranger = await make_scope(), await make_scope()
@@ -60,10 +60,15 @@ async def test_refusals_are_recorded_and_what_is_not_there_is_not(
         ):
             with pytest.raises(NotFoundError):
                 await attempt(other, response_id)
+    denied = [(f"response.{what}", "denied") for what in ("read", "delete")]
     assert (await acts(shelf.database, ann))[2:] == [
-        (f"response.{what}", made["id"], "denied") for what in ("read", "delete")
+        (action, resource, outcome)
+        for action, outcome in denied
+        for resource in (made["id"], f"tenant_{ann.tenant_id.hex}")
     ]
-    assert await acts(shelf.database, stranger) == []
+    assert await acts(shelf.database, stranger) == [
+        (action, f"tenant_{stranger.tenant_id.hex}", outcome) for action, outcome in denied
+    ]
 
 
 async def test_an_answer_without_its_sources_is_deleted_on_record(

@@ -151,12 +151,12 @@ async def test_in_a_batch_each_is_authorised_by_itself(
     own, others = await cabinet.ann(ann), await cabinet.ann(bob)
     found = await read_together(cabinet, held, ann, [own.id, others.id, UUID(int=7), own.id])
     assert [type(one) for one in found] == [Record, NotFoundError, NotFoundError, Record]
-    # Nothing of what is not there at all.
     assert set(await read_entries(held, ann)) == {
         (f"rec_{own.id.hex}", "allowed", None),
         (f"rec_{own.id.hex}", "allowed", "req_0"),
         (f"rec_{own.id.hex}", "allowed", "req_3"),
         (f"rec_{others.id.hex}", "denied", "req_1"),
+        (f"tenant_{ann.tenant_id.hex}", "denied", "req_2"),
     }
 
 
