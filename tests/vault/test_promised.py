@@ -1,5 +1,6 @@
 """What a notice promised to be erased is erased when consent ends, unless a hold keeps it or consent is given again."""
 
+import asyncio
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from tests.conftest import MakeScope
 from tests.documents import make_documents
 from tests.records import ANN, PERSON
 from tests.sharing.consents.conftest import ERASING, TERMS, Practice, open_practice
+from tests.stepping import until_blocked
 from undercroft.kit.database import Database
+from undercroft.kit.errors import NotFoundError
 from undercroft.sharing.consents.models import Erasure
 from undercroft.sharing.models import Resource, ResourceKind
 from undercroft.vault.holds import LegalHolds
@@ -133,3 +136,33 @@ async def test_who_agrees_again_in_time_keeps_it(
     await practice.consents.renew(practice.bob, given.consent.id, 1)
     assert not await promised._erase(due)
     assert await practice.cabinet.count(practice.ann, "documents") == 1
+
+
+async def test_of_agreeing_again_and_erasing_at_once_the_second_sees_the_first(
+    practice: Practice, documents: DocumentService, promised: PromisedErasure
+) -> None:
+    document = await put(practice, documents)
+    given = await practice.agree(document, practice.bob, ERASING)
+    await practice.expire(given.consent.id)
+    await practice.execute(
+        "UPDATE consents SET state = 'expired', ended_at = now(), erase_after = now()"
+    )
+    [due] = await promised._due.list_due()
+    async with practice.database.transaction(practice.bob) as agreeing:
+        await agreeing.execute("SELECT FROM consents WHERE id = $1 FOR UPDATE", given.consent.id)
+        await agreeing.execute(
+            "UPDATE consents SET state = 'given', ended_at = NULL, erase_after = NULL"
+        )
+        erasing = asyncio.create_task(promised._erase(due))
+        await until_blocked(practice.database)
+    assert not await erasing
+    await practice.execute(
+        "UPDATE consents SET state = 'expired', ended_at = now(), erase_after = now()"
+    )
+    async with practice.database.transaction(due) as transaction:
+        assert await promised._due.is_due(transaction, due)
+        renewing = asyncio.create_task(practice.consents.renew(practice.bob, given.consent.id, 1))
+        await until_blocked(practice.database)
+        await transaction.execute("DELETE FROM documents WHERE id = $1", document.id)
+    with pytest.raises(NotFoundError):
+        await renewing

@@ -1,17 +1,12 @@
 """Asking tells nothing, the owner alone answers and never grants more than was asked, and of two answers one counts."""
 
-import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import MakeScope
-from tests.sharing.consents.conftest import Practice, open_practice
-from tests.stepping import until_blocked
-from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database
+from tests.sharing.consents.conftest import Practice
+from tests.sharing.requests.conftest import BOTH, READ, WISH, put_overdue
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.sharing.errors import ConsentRequiredError
@@ -23,23 +18,6 @@ from undercroft.sharing.requests.errors import (
 )
 from undercroft.sharing.requests.models import RequestState, Wish, decode_wish, encode_wish
 from undercroft.sharing.requests.service import MOST_A_DAY, AccessRequests
-
-READ = Terms(frozenset({GrantAction.READ}))
-BOTH = Terms(frozenset({GrantAction.READ, GrantAction.SEARCH}))
-WISH = Wish(BOTH, "May I? It is for the meeting.")
-
-
-@pytest.fixture
-async def practice(database: Database, tmp_path: Path, make_scope: MakeScope) -> Practice:
-    return await open_practice(database, tmp_path, make_scope)
-
-
-@pytest.fixture
-def requests(practice: Practice) -> AccessRequests:
-    cabinet = practice.cabinet
-    return AccessRequests(
-        practice.database, practice.grants, cabinet.keys, cabinet.ledger, IdSource(), SystemClock()
-    )
 
 
 def test_what_is_asked_for_is_read_as_it_was_written() -> None:
@@ -170,43 +148,13 @@ async def test_the_owner_never_grants_more_by_approving(
     assert not await practice.ways(practice.cem, document, purpose="audit")
 
 
-async def test_two_approvals_at_once_make_one_grant(
-    practice: Practice, requests: AccessRequests
-) -> None:
-    document = await practice.put_document()
-    request_id = await requests.ask(practice.cem, document, WISH)
-    async with practice.database.transaction(practice.ann) as holding:
-        await holding.execute(
-            "SELECT FROM access_requests WHERE id = $1 FOR NO KEY UPDATE", request_id
-        )
-        both = [asyncio.create_task(requests.approve(practice.ann, request_id)) for _ in range(2)]
-        await until_blocked(practice.database, 2)
-    results = await asyncio.gather(*both, return_exceptions=True)
-    assert sorted(type(result).__name__ for result in results) == [
-        "AccessRequest",
-        "RequestClosedError",
-    ]
-    assert await practice.cabinet.count(practice.ann, "grants") == 1
-
-
 async def test_what_nobody_answers_is_over_before_a_worker_says_so(
     practice: Practice, requests: AccessRequests
 ) -> None:
     document = await practice.put_document()
-    request_id = await requests.ask(practice.cem, document, WISH)
+    await requests.ask(practice.dee, document, WISH)
     assert await requests.expire() == 0
-    # Its times cannot be changed: so it is made anew, as one that was asked long ago.
-    async with practice.database.transaction(practice.ann) as transaction:
-        await transaction.execute("DELETE FROM access_requests")
-        await transaction.execute(
-            "INSERT INTO access_requests (id, tenant_id, asker_id, owner_id, document_id, sealed_content, created_at,"
-            " expires_at) VALUES ($1, $2, $3, $4, $5, '', now() - interval '31 days', now() - interval '1 day')",
-            request_id,
-            practice.ann.tenant_id,
-            practice.cem.principal_id,
-            practice.ann.principal_id,
-            document.id,
-        )
+    request_id = await put_overdue(practice, document)
     assert await requests.expire() == 1
     assert (await requests.get(practice.ann, request_id)).state is RequestState.EXPIRED
     with pytest.raises(RequestClosedError):

@@ -115,6 +115,13 @@ WHERE c.id = $1 AND (c.subject_id = current_principal() OR c.controller_id = cur
 -- For a change by its subject. FOR UPDATE: whoever makes a grant that rests on it holds it by a foreign key.
 SELECT c.id FROM consents AS c WHERE c.id = $1 AND c.subject_id = current_principal() FOR UPDATE;
 
+-- name: hold_person :maybe
+-- For giving: several at once, and none while all is withdrawn.
+SELECT u.id FROM users AS u WHERE u.tenant_id = current_tenant() AND u.id = current_principal() FOR SHARE;
+
+-- name: lock_person :maybe
+SELECT u.id FROM users AS u WHERE u.tenant_id = current_tenant() AND u.id = current_principal() FOR NO KEY UPDATE;
+
 -- name: list_consents :many
 -- Those of the caller's own, or, for $1, those that they have asked others for; the newest first.
 SELECT

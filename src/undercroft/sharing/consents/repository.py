@@ -110,6 +110,14 @@ class ConsentRepository:
         """Keep others from changing a consent of the caller's own; whether there is one."""
         return await _QUERIES.maybe(transaction, "lock_consent", consent_id) is not None
 
+    async def hold_person(self, transaction: Transaction) -> None:
+        """Have whoever lists what the caller has given wait for this transaction."""
+        await _QUERIES.maybe(transaction, "hold_person")
+
+    async def lock_person(self, transaction: Transaction) -> None:
+        """Wait for whatever the caller is giving, and let them give nothing before the transaction ends."""
+        await _QUERIES.maybe(transaction, "lock_person")
+
     async def list_consents(
         self, transaction: Transaction, *, asked: bool, after: UUID | None, limit: int
     ) -> list[Consent]:

@@ -122,6 +122,7 @@ class ConsentService:
         async with self._changing(scope, consent_id, {ConsentState.ASKED}) as (transaction, found):
             if notice_version != found.notice_version:
                 raise OtherNoticeError(found.notice_version)
+            await self._repository.hold_person(transaction)
             await self._repository.give_consent(transaction, consent_id, notice_version)
             return await self._record(transaction, scope, consent_id, ConsentEventKind.GIVEN)
 
@@ -151,6 +152,7 @@ class ConsentService:
                 raise OtherNoticeError(notice.version)
             if found.is_gone:
                 raise no_resource(found.resource)
+            await self._repository.hold_person(transaction)
             await self._repository.give_consent(transaction, consent_id, notice_version)
             return await self._record(transaction, scope, consent_id, ConsentEventKind.RENEWED)
 
@@ -167,18 +169,22 @@ class ConsentService:
             return await self._record(transaction, scope, consent_id, ConsentEventKind.WITHDRAWN)
 
     async def withdraw_all(self, scope: Scope) -> list[ConsentRecord]:
-        """Take back all that the principal has agreed to, each in a transaction of its own."""
+        """Take back all that the principal has agreed to, each in a transaction of its own, until nothing is left."""
         withdrawn: list[ConsentRecord] = []
-        while True:
-            async with self._database.transaction(scope) as transaction:
-                given = await self._repository.list_given(transaction, _BATCH)
+        while given := await self._list_given(scope):
             for consent_id in given:
                 try:
                     withdrawn.append(await self.withdraw(scope, consent_id))
                 except ConsentStateError:
                     continue  # it ended by itself meanwhile
-            if len(given) < _BATCH:
-                return withdrawn
+        return withdrawn
+
+    async def _list_given(self, scope: Scope) -> list[UUID]:
+        async with self._database.transaction(scope) as transaction:
+            # The race: a consent is being given, which this does not see before it commits. Whoever gives holds the
+            # person; this waits for them, and its next statement sees what they gave.
+            await self._repository.lock_person(transaction)
+            return await self._repository.list_given(transaction, _BATCH)
 
     async def get(self, scope: Scope, consent_id: UUID) -> ConsentRecord:
         """A consent with what was agreed to, what has happened to it, and the newest uses made of it.
