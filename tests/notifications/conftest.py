@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 import pytest
 
 from tests.attempts import Attempts
@@ -61,7 +62,16 @@ class Post:
     tasks: WebhookTasks
     attempts: Attempts
     keys: KeyRing
+    urls: DatabaseUrls
     clock: OffsetClock = field(default_factory=OffsetClock)
+
+    async def as_owner(self, statement: str, *arguments: object) -> None:
+        """Do what the service's login may not."""
+        owner = await asyncpg.connect(self.urls.migration)
+        try:
+            await owner.execute(statement, *arguments)
+        finally:
+            await owner.close()
 
     async def publish(self, scope: Scope, payload: Payload = PAYLOAD) -> None:
         """Let something happen."""
@@ -124,5 +134,6 @@ async def post(
             tasks,
             Attempts(database, tasks.handlers()),
             keys,
+            database_urls,
             clock,
         )

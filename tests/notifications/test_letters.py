@@ -216,3 +216,18 @@ async def test_who_got_a_letter_is_forgotten_after_a_day(mailroom: Mailroom) -> 
     assert await mailroom.letters.forget() == 0
     await mailroom.age("25 hours")
     assert await mailroom.letters.forget() == 1
+
+
+async def test_where_no_worker_runs_ten_letters_are_owed_and_no_more(mailroom: Mailroom) -> None:
+    practice = mailroom.practice
+    for number in range(12):
+        document = await practice.put_document()
+        await practice.grants.create(practice.ann, document, Invitee("guest@example.org"), READ)
+        await mailroom.requests.ask(practice.cem, document, WISH)
+        assert await practice.cabinet.count(practice.ann, "letters") == min(number + 1, 10)
+    await mailroom.requests.announce()
+    assert await practice.cabinet.count(practice.ann, "letters") == 20
+    assert await mailroom.subjects() == [
+        (practice.ann.email, "Somebody asks for access"),
+        ("guest@example.org", "Something was shared with you"),
+    ]

@@ -21,6 +21,7 @@ from undercroft.mail.service import MailQueue
 from undercroft.notifications.endpoints import IssuedSecret
 from undercroft.notifications.events import EVENT_TYPES, EVENTS, Fact, render_event
 from undercroft.notifications.relay import EventRelay
+from undercroft.notifications.repository import EventRepository
 from undercroft.notifications.service import Notifications
 from undercroft.sharing.links.models import LinkTerms
 from undercroft.sharing.links.service import ShareLinks
@@ -314,6 +315,58 @@ async def test_two_workers_tell_it_once(told: Told) -> None:
     counts = await asyncio.gather(told.relay.relay(), told.relay.relay())
     assert sum(counts) == 5
     assert await told.types() == ["grant.created"] * 5
+
+
+async def note(told: Told, count: int, days_ago: int = 0) -> None:
+    """Let something have happened so often, and so long ago."""
+    await told.post.as_owner(
+        "INSERT INTO pending_events (tenant_id, event_type, facts, happened_at)"
+        " SELECT $1, 'user.removed', jsonb_build_object('user', gen_random_uuid(), 'kind', 'guest'),"
+        " now() - make_interval(days => $3) FROM generate_series(1, $2)",
+        told.practice.ann.tenant_id,
+        count,
+        days_ago,
+    )
+
+
+async def test_one_round_tells_all_there_is_batch_by_batch(told: Told) -> None:
+    await note(told, 250)
+    assert await told.relay.relay() == 250
+    assert await told.practice.cabinet.count(told.practice.ann, "pending_events") == 0
+
+
+async def test_no_more_than_a_batch_is_taken_whatever_the_table_was_taken_for(told: Told) -> None:
+    practice = told.practice
+    await note(told, 1)
+    await told.post.as_owner("ANALYZE pending_events")
+    await note(told, 250)
+    async with practice.database.transaction(practice.ann) as transaction:
+        await transaction.execute(
+            "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+        )
+        assert len(await EventRepository().take_events(transaction, 100)) == 100
+
+
+async def test_a_tenant_with_a_backlog_does_not_keep_the_others(
+    told: Told, make_scope: MakeScope, receiver: Receiver
+) -> None:
+    practice, other = told.practice, await make_scope()
+    await told.post.endpoints.create(other, receiver.url("take"), ["user.created"])
+    await note(told, 250)
+    await make_scope(other.tenant_id)
+    async with practice.database.statement_without_scope() as connection:
+        listed = await EventRepository().list_tenants(connection, 100)
+    assert listed == [practice.ann.tenant_id, other.tenant_id]
+
+
+async def test_what_no_worker_tells_for_thirty_days_is_forgotten(told: Told) -> None:
+    practice = told.practice
+    document = await practice.put_document()
+    await note(told, 12, days_ago=31)
+    await note(told, 3, days_ago=29)
+    for waiting in (12 + 3 + 1 - 10, 3 + 2, 3 + 3):
+        await practice.share(document, practice.cem, READ)
+        assert await practice.cabinet.count(practice.ann, "pending_events") == waiting
 
 
 async def test_what_a_worker_dies_over_is_told_later(

@@ -70,6 +70,29 @@ async def test_whoever_is_taken_out_of_a_group_while_they_share_on_takes_it_alon
     assert not await office.ways(office.dee, document)
 
 
+async def test_whoever_uses_two_grants_and_whoever_ends_both_do_not_wait_for_each_other(
+    office: Office,
+) -> None:
+    document, other = [await office.put_document(office.ann) for _ in range(2)]
+    first = await office.share(office.ann, document, office.bob, SHARE)
+    counted = replace(READ, max_uses=9)
+    derived = await office.share(office.bob, document, office.cem, counted)
+    last = await office.share(office.ann, other, office.cem, counted)
+    assert first.id < derived.id < last.id
+    async with office.database.transaction(office.cem) as using:
+        assert await GrantRepository().use_grants(using, [derived.id])
+        ending = asyncio.create_task(
+            office.execute(
+                office.ann, "SELECT end_grants($1::uuid[], 'revoked')", [first.id, last.id]
+            )
+        )
+        await until_blocked(office.database)
+        assert await GrantRepository().use_grants(using, [last.id])
+    await ending
+    for grant in (first, derived, last):
+        assert (await office.grants.get(office.ann, grant.id)).ending is Ending.REVOKED
+
+
 async def test_of_two_who_want_the_last_use_one_gets_it(office: Office) -> None:
     document = await office.put_document(office.ann)
     download = Terms(frozenset({GrantAction.DOWNLOAD}), max_uses=1)

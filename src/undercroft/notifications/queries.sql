@@ -192,15 +192,17 @@ SELECT prune_webhook_messages($1);
 SELECT t.tenant_id FROM list_tenants_with_events($1) AS t (tenant_id);
 
 -- name: take_events :many
--- Of two workers at once each takes what the other has not.
-DELETE FROM pending_events AS e
-USING (
+-- Of two workers at once each takes what the other has not. MATERIALIZED: run once, whatever the table's size is taken for.
+WITH oldest AS MATERIALIZED (
     SELECT p.id FROM pending_events AS p
     WHERE p.tenant_id = current_tenant()
     ORDER BY p.id
     LIMIT $1
     FOR UPDATE SKIP LOCKED
-) AS oldest
+)
+
+DELETE FROM pending_events AS e
+USING oldest
 WHERE e.id = oldest.id
 RETURNING e.id, e.event_type, e.facts, e.happened_at;
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import structlog
 
-from undercroft.kit.database import Database, Transaction
+from undercroft.kit.database import DATABASE_GONE, Database, Transaction
 from undercroft.ledger.models import LogScope
 from undercroft.notifications.events import render_event
 from undercroft.notifications.repository import EventRepository
@@ -24,14 +24,26 @@ class EventRelay:
         self._repository = EventRepository()
 
     async def relay(self) -> int:
-        """Publish what is there, a batch of each tenant's in one transaction; how much there was."""
+        """Publish what is there, a batch of each tenant's in one transaction, and again; how much there was."""
+        told = 0
+        while batch := await self._relay_once():
+            told += batch
+        return told
+
+    async def _relay_once(self) -> int:
         async with self._database.statement_without_scope() as connection:
             tenant_ids = await self._repository.list_tenants(connection, _BATCH)
         told = 0
         for tenant_id in tenant_ids:
             scope = LogScope(tenant_id)
-            async with self._database.transaction(scope) as transaction:
-                told += await self._relay(transaction, scope)
+            try:
+                async with self._database.transaction(scope) as transaction:
+                    told += await self._relay(transaction, scope)
+            except DATABASE_GONE:
+                raise
+            # Whatever one tenant's events meet must not keep the others for ever.
+            except Exception as error:  # noqa: BLE001
+                _log.error("events_not_relayed", tenant_id=str(tenant_id), exc_info=error)
         return told
 
     async def _relay(self, transaction: Transaction, scope: LogScope) -> int:

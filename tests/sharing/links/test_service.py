@@ -89,6 +89,27 @@ async def test_a_revoked_link_neither_opens_nor_stays_open(
         await links.redeem(link.token, None, None)
 
 
+async def test_a_link_that_is_revoked_while_it_opens_does_not_stay_open(
+    office: Office, links: ShareLinks, identity: IdentityService
+) -> None:
+    document = await office.put_document(office.ann)
+    link = await links.create(office.ann, document, LinkTerms(READ))
+    async with office.database.transaction(office.ann) as holding:
+        # What its token refers to: so it has looked, and has not kept the token yet.
+        await holding.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", link.id)
+        redeeming = asyncio.create_task(links.redeem(link.token, None, None))
+        await until_blocked(office.database)
+        revoking = asyncio.create_task(office.grants.revoke(office.ann, link.grant.id))
+        blocked = asyncio.create_task(until_blocked(office.database, 2))
+        await asyncio.wait({revoking, blocked}, return_when=asyncio.FIRST_COMPLETED)
+        blocked.cancel()
+    await revoking
+    redeemed = await redeeming
+    assert isinstance(redeemed, RedeemedLink)
+    with pytest.raises(UnauthenticatedError):
+        await identity.authenticate(redeemed.access_token)
+
+
 @pytest.mark.parametrize("token", ["", "ul_", "ul_" + "x" * 43, "uk_aaaaaaaa_" + "x" * 43])
 async def test_what_is_no_link_does_not_open(links: ShareLinks, token: str) -> None:
     with pytest.raises(LinkNotFoundError):

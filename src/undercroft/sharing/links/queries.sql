@@ -33,6 +33,15 @@ UPDATE share_links SET code_hash = $2, code_expires_at = now() + $3::interval, c
 WHERE id = $1 AND codes_sent < 5
 RETURNING codes_sent;
 
+-- name: hold_grant :maybe
+-- Against a revocation at the same time: it waits, and then ends the token that was made; or this waits, and the next
+-- statement sees that the grant has ended. Before the link's own row, as a deletion has them.
+SELECT g.id
+FROM share_links AS l
+INNER JOIN grants AS g ON l.grant_id = g.id
+WHERE l.id = $1
+FOR SHARE OF g;
+
 -- name: redeem :value
 -- Of two who redeem a link for one use at the same instant, the second waits for the row, and finds it used. A code is used up,
 -- and what failed before is forgotten.

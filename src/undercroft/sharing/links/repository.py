@@ -82,6 +82,10 @@ class LinkRepository:
         kept = await _QUERIES.value(transaction, "keep_code", link_id, code_hash, lifetime)
         return kept is not None
 
+    async def hold_grant(self, transaction: Transaction, link_id: UUID) -> None:
+        """Keep the grant behind a link from ending before the transaction does."""
+        await _QUERIES.maybe(transaction, "hold_grant", link_id)
+
     async def redeem(self, transaction: Transaction, link_id: UUID) -> bool:
         """Count a redemption; False when a link for one use was used."""
         return await _QUERIES.value(transaction, "redeem", link_id) is not None

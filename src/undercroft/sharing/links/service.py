@@ -169,9 +169,10 @@ class ShareLinks:
     async def _redeem(self, scope: LinkScope) -> RedeemedLink:
         token = make_access_token(self._entropy)
         async with self._database.transaction(scope) as transaction:
+            await self._repository.hold_grant(transaction, scope.principal_id)
             if not await self._repository.redeem(transaction, scope.principal_id):
                 raise LinkNotFoundError
-            # Once more, with the row locked: it may have been revoked while the passcode was being checked.
+            # Once more, with both rows locked: it may have been revoked while the passcode was being checked.
             found = await self._repository.find_link(transaction, scope.principal_id)
             if found is None or not found[0].is_open:
                 raise LinkNotFoundError

@@ -20,6 +20,14 @@ INNER JOIN data_keys AS k ON r.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.tenant_id = current_tenant() AND r.id = $1 AND r.kind = $2;
 
+-- name: hold_thing :value
+-- Before what is asked about it: whoever deletes a thing has it first, and then what was asked.
+SELECT hold_thing($1);
+
+-- name: hold_asked_thing :value
+-- The same, of what a request is about.
+SELECT hold_thing(r.resource_id) FROM access_requests AS r WHERE r.id = $1 AND r.owner_id = current_principal();
+
 -- name: delete_pending :exec
 -- What the caller asked about the thing before: this takes its place.
 DELETE FROM access_requests AS r

@@ -25,6 +25,14 @@ class RequestRepository:
             transaction, "find_thing", resource.id, resource.kind.name.lower()
         )
 
+    async def hold_thing(self, transaction: Transaction, resource: Resource) -> None:
+        """Keep a thing, if it is there, from being deleted before the transaction ends."""
+        await _QUERIES.value(transaction, "hold_thing", resource.id)
+
+    async def hold_asked_thing(self, transaction: Transaction, request_id: UUID) -> None:
+        """The same of what a request to the caller is about."""
+        await _QUERIES.value(transaction, "hold_asked_thing", request_id)
+
     async def delete_pending(self, transaction: Transaction, resource: Resource) -> None:
         """Take back what the caller has asked about a thing."""
         kind = resource.kind.name.lower()

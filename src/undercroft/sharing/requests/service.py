@@ -101,6 +101,7 @@ class AccessRequests:
             else:
                 material = (await self._keys.open(thing)).material
             sealed = seal(material, encode_wish(wish), request_place(scope.tenant_id, request_id))
+            await self._repository.hold_thing(transaction, resource)
             await self._repository.delete_pending(transaction, resource)
             await self._repository.insert_request(transaction, request_id, resource, sealed)
         return request_id
@@ -190,6 +191,7 @@ class AccessRequests:
     ) -> AsyncGenerator[tuple[Transaction, AccessRequest]]:
         """A transaction that holds a request to the principal which nobody has answered."""
         async with self._database.transaction(scope) as transaction:
+            await self._repository.hold_asked_thing(transaction, request_id)
             # Locked by a statement of its own: the next one sees what the lock's former holder has made of it.
             if not await self._repository.lock_request(transaction, request_id):
                 raise _no_request(request_id)
