@@ -82,9 +82,11 @@ class LinkRepository:
         kept = await _QUERIES.value(transaction, "keep_code", link_id, code_hash, lifetime)
         return kept is not None
 
-    async def redeem(self, transaction: Transaction, link_id: UUID) -> bool:
-        """Count a redemption; False when a link for one use was used."""
-        return await _QUERIES.value(transaction, "redeem", link_id) is not None
+    async def redeem(
+        self, transaction: Transaction, link_id: UUID, code_hash: bytes | None
+    ) -> bool:
+        """Count a redemption, by a code where it takes one; False when the link, or that code, was used meanwhile."""
+        return await _QUERIES.value(transaction, "redeem", link_id, code_hash) is not None
 
     async def insert_token(
         self,
