@@ -147,6 +147,9 @@ _OF_RECORDS: Final = ACTIONS - {"read_parts", "download"}
 _OF_THE_TENANT: Final = frozenset(who.acts_as for who in PRINCIPALS.values()) - {"outsider"}
 
 EVERYBODY: Final = Rule()
+_LINKS: Final = frozenset({"link"})
+_KNOWN: Final = frozenset(who.acts_as for who in PRINCIPALS.values()) - _LINKS
+"""All but the holders of links, who are told that they may not."""
 OWNER: Final = Rule(_OWNER)
 STALE: Final = {"headers": {"If-Match": '"999999"'}}
 """An entity tag of no version: whoever may change the thing is told so, and nothing changes."""
@@ -300,7 +303,7 @@ _SHARING: Final = {
     "POST /v1/grants": Rule(
         _OWNER,
         "share",
-        seen_by=frozenset({"link"}),  # never gives a grant, whatever it is to
+        seen_by=_LINKS,  # never gives a grant, whatever it is to
         send={"json": {**_TERMS, "grantee": {"user": "third@matrix.example"}}},
     ),
     "GET /v1/grants/{grant_id}": Rule(_OWNER | {"grantee, read"}),
@@ -310,14 +313,14 @@ _SHARING: Final = {
     "GET /v1/access/resources": EVERYBODY,
     "POST /v1/share-links": Rule(_OWNER, "share", send={"json": _TERMS}),
     "GET /v1/share-links": EVERYBODY,
-    "POST /v1/access-requests": everybody(json=_TERMS),
+    "POST /v1/access-requests": Rule(_KNOWN, seen_by=_LINKS, send={"json": _TERMS}),
     "GET /v1/access-requests": EVERYBODY,
     "GET /v1/access-requests/{request_id}": Rule(_OWNER | {"colleague"}),
     "POST /v1/access-requests/{request_id}/approve": own(json={"actions": ["read"]}),
     "POST /v1/access-requests/{request_id}/deny": OWNER,
-    "POST /v1/consent-notices": everybody(json={}),
-    "GET /v1/consent-notices": EVERYBODY,
-    "GET /v1/consent-notices/{notice_id}": Rule(_OF_THE_TENANT),
+    "POST /v1/consent-notices": Rule(_KNOWN, seen_by=_LINKS, send={"json": {}}),
+    "GET /v1/consent-notices": Rule(_KNOWN, seen_by=_LINKS),
+    "GET /v1/consent-notices/{notice_id}": Rule(_OF_THE_TENANT - _LINKS, seen_by=_LINKS),
     "PUT /v1/consent-notices/{notice_id}": Rule(
         _OWNER, seen_by=_OF_THE_TENANT, send={"json": "{notice}"}
     ),

@@ -252,7 +252,8 @@ def find_permissions(dependant: Dependant) -> Iterator[Permission]:
     """What the access checks of a route ask for."""
     call = dependant.call
     if getattr(call, "__code__", None) is _CHECK:
-        yield from inspect.getclosurevars(cast("FunctionType", call)).nonlocals.values()
+        held = inspect.getclosurevars(cast("FunctionType", call)).nonlocals.values()
+        yield from (value for value in held if isinstance(value, Permission))
     for needed in dependant.dependencies:
         yield from find_permissions(needed)
 

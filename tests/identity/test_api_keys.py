@@ -11,6 +11,7 @@ from tests.ledger.conftest import Parts
 from undercroft.identity.api_keys import MOST_KEYS, ApiKeyService
 from undercroft.identity.errors import (
     NotYourKeyError,
+    OutlivingKeyError,
     TooManyKeysError,
     UnauthenticatedError,
     WiderKeyError,
@@ -134,6 +135,26 @@ async def test_no_key_carries_more_than_what_made_it(
     for wider in (None, ACT, frozenset({Permission.ADMINISTER})):
         with pytest.raises(WiderKeyError):
             await keys.create(narrow_admin, service.id, wider, None)
+
+
+async def test_no_key_lasts_longer_than_the_key_that_made_it(
+    keys: ApiKeyService,
+    identity: IdentityService,
+    members: MemberService,
+    ann: Member,
+) -> None:
+    hour = timedelta(hours=1)
+    short = await keys.create(principal(ann, Role.ADMIN), ann.principal_id, None, hour)
+    leaked = await identity.authenticate(short.secret)
+    service = await members.create_service(ann, "invoices", Role.MEMBER)
+    for whose in (ann.principal_id, service.id):
+        for longer in (None, 2 * hour):
+            with pytest.raises(OutlivingKeyError):
+                await keys.create(leaked, whose, SEARCH, longer)
+        made = await keys.create(leaked, whose, SEARCH, hour / 2)
+        assert short.key.expires_at is not None
+        assert made.key.expires_at is not None
+        assert made.key.expires_at < short.key.expires_at
 
 
 async def test_only_a_person_lets_a_service_act_for_users(

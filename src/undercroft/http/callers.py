@@ -30,5 +30,11 @@ TokenReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.TOKE
 TokenRevoker: TypeAlias = Annotated[Principal, Depends(authorised(Permission.TOKENS_REVOKE))]
 SharingReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_READ))]
 SharingWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SHARING_WRITE))]
+KnownSharingReader: TypeAlias = Annotated[
+    Principal, Depends(authorised(Permission.SHARING_READ, for_links=False))
+]
+KnownSharingWriter: TypeAlias = Annotated[
+    Principal, Depends(authorised(Permission.SHARING_WRITE, for_links=False))
+]
 MemberWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_WRITE))]
 Administrator: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ADMINISTER))]

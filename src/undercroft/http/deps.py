@@ -24,7 +24,7 @@ from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.groups.service import GroupService
 from undercroft.identity.issuers.service import IssuerService
 from undercroft.identity.members.service import MemberService
-from undercroft.identity.models import Permission, Principal
+from undercroft.identity.models import Kind, Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.service import SessionService
 from undercroft.identity.tokens.service import TokenService
@@ -49,6 +49,7 @@ from undercroft.sharing.consents.notices import NoticeService
 from undercroft.sharing.consents.receipts import ConsentReceipts
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.consents.subjects import DataSubjects
+from undercroft.sharing.errors import LinkHolderError
 from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
@@ -244,8 +245,16 @@ def _strict(request: Request) -> StrictRequest:
     return StrictRequest(request.scope, request.receive)
 
 
-def authorised(permission: Permission) -> Callable[..., Awaitable[Principal]]:
-    """The access check of a route, an :class:`AuthenticatedRoute`. A test holds every route to exactly one."""
+def authorised(
+    permission: Permission, *, for_links: bool = True
+) -> Callable[..., Awaitable[Principal]]:
+    """The access check of a route, an :class:`AuthenticatedRoute`. A test holds every route to exactly one.
+
+    Args:
+        permission: What the caller has to have.
+        for_links: Whether that is enough for whoever holds a share link: false where it lets them beyond what the link
+            is to.
+    """
 
     async def check(
         request: Request,
@@ -254,6 +263,8 @@ def authorised(permission: Permission) -> Callable[..., Awaitable[Principal]]:
     ) -> Principal:
         principal = cast("Principal", request.state.principal)
         await services.identity.require(principal, permission)
+        if principal.kind is Kind.LINK and not for_links:
+            raise LinkHolderError
         return principal
 
     return check

@@ -8,7 +8,12 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from undercroft.identity.errors import NotYourKeyError, TooManyKeysError, WiderKeyError
+from undercroft.identity.errors import (
+    NotYourKeyError,
+    OutlivingKeyError,
+    TooManyKeysError,
+    WiderKeyError,
+)
 from undercroft.identity.keys import make_key
 from undercroft.identity.members.models import Member
 from undercroft.identity.members.service import MemberService, no_user
@@ -88,6 +93,7 @@ class ApiKeyService:
             NotYourKeyError: When it would be another person's.
             InvalidRequestError: When a scope is beyond what the user may be allowed.
             WiderKeyError: When it would carry more than the caller's own credential.
+            OutlivingKeyError: When it would be good for longer than the API key that makes it.
             TooManyKeysError: When the user has as many as one can have.
         """
         key, key_id = make_key(self._entropy), self._ids.new()
@@ -98,6 +104,9 @@ class ApiKeyService:
             if not is_own and user.kind is not Kind.SERVICE:
                 raise NotYourKeyError
             _check_scopes(caller, user, scopes, is_own=is_own)
+            ends_at = await self._repository.find_key_expiry(transaction, caller.credential_id)
+            if ends_at is not None and (expires_at is None or expires_at > ends_at):
+                raise OutlivingKeyError
             if await self._repository.count_living_keys(transaction, user_id) >= MOST_KEYS:
                 raise TooManyKeysError(MOST_KEYS)
             await self._repository.insert_api_key(

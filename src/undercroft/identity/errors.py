@@ -80,6 +80,19 @@ class WiderKeyError(UndercroftError):
         )
 
 
+class OutlivingKeyError(UndercroftError):
+    """The new key would be good when the key that makes it is not any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Your own key expires before that, and no key lasts longer than the one that made it. Give a shorter "
+            "expires_in, or use a credential that lasts.",
+            kind=ErrorKind.FORBIDDEN,
+            param="expires_in",
+            code="outlives_yours",
+        )
+
+
 class TooManyKeysError(UndercroftError):
     """The user has as many keys as one can have."""
 

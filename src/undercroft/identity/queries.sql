@@ -33,6 +33,10 @@ FOR NO KEY UPDATE;
 -- name: update_role :exec
 UPDATE users SET role = $2, revision = revision + 1 WHERE id = $1;
 
+-- name: find_key_expiry :value
+-- When the API key ends that something is asked by; NULL for never, and for what is none.
+SELECT expires_at FROM api_keys WHERE tenant_id = current_tenant() AND id = $1;
+
 -- name: find_key_salt :value
 -- Keys have none of their own: they are their user's.
 SELECT u.ledger_salt

@@ -73,6 +73,13 @@ class IdentityRepository:
         """Give a user another role."""
         await _QUERIES.execute(transaction, "update_role", user_id, role)
 
+    async def find_key_expiry(
+        self, transaction: Transaction, credential_id: UUID
+    ) -> datetime | None:
+        """When an API key ends; None for never, and for a credential that is none."""
+        found = await _QUERIES.value(transaction, "find_key_expiry", credential_id)
+        return cast("datetime | None", found)
+
     async def find_key_salt(self, transaction: Transaction, key_id: UUID) -> bytes | None:
         """The salt of the ledger's commitments to a key."""
         return cast("bytes | None", await _QUERIES.value(transaction, "find_key_salt", key_id))

@@ -154,4 +154,6 @@ def _is_public(address: Address) -> bool:
         embedded = [address.sixtofour, *(address.teredo or ())]
         if not all(inner is None or _is_public(inner) for inner in embedded):
             return False
+        if address.is_site_local:
+            return False
     return address.is_global and not address.is_multicast and not address.is_reserved

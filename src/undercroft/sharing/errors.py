@@ -65,11 +65,12 @@ class ConsentRequiredError(UndercroftError):
 
 
 class LinkHolderError(UndercroftError):
-    """Whoever holds a link shares on by links alone: nobody knows who they are."""
+    """Whoever holds a link comes to what it is to, and shares that on by links alone: nobody knows who they are."""
 
     def __init__(self) -> None:
         super().__init__(
-            "Whoever holds a link can make narrower links, and no other grants: POST /v1/share-links.",
+            "Whoever holds a link sees what it is to, and can make narrower links: POST /v1/share-links. For anything "
+            "else use a credential of your own.",
             kind=ErrorKind.FORBIDDEN,
             code="links_only",
         )

@@ -137,8 +137,13 @@ class GrantService:
             grants = await self._repository.list_of(
                 transaction, resource, everybodys=is_owner, after=after, limit=limit
             )
-            if not grants and not is_owner and after is None:
-                raise no_resource(resource)
+            # Whatever page is asked for: an empty one would tell that the thing is there.
+            if not grants and not is_owner:
+                first = await self._repository.list_of(
+                    transaction, resource, everybodys=False, after=None, limit=1
+                )
+                if not first:
+                    raise no_resource(resource)
             return grants
 
     async def list_given(

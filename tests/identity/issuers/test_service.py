@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -14,10 +15,10 @@ from joserfc.jwk import RSAKey
 
 from tests.identity.credentials import Desk
 from tests.identity.issuers.conftest import Outside, make_ec_key, public, sign
-from undercroft.identity.errors import UnauthenticatedError
+from undercroft.identity.errors import PersonRequiredError, UnauthenticatedError
 from undercroft.identity.issuers.errors import IssuerExistsError, IssuerUnreachableError
 from undercroft.identity.issuers.fetching import FRESH_SECONDS, INTERVAL_SECONDS, LONGEST_SECONDS
-from undercroft.identity.models import Kind, Role
+from undercroft.identity.models import Kind, Permission, Role
 from undercroft.kit.database import Database
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 
@@ -293,6 +294,35 @@ async def test_an_address_names_nobody_unless_it_is_verified_and_trusted(
             await outside.service.authenticate(claimed)
     found = await outside.service.authenticate(token(outside, sub="2", **mine))
     assert found.user_id == bob.principal_id
+
+
+@pytest.mark.parametrize("twin", ["mi\u212ae@corp.example", "mike@\u212aelvin.example"])
+async def test_an_address_in_other_letters_is_nobodys(
+    outside: Outside, desk: Desk, database: Database, twin: str
+) -> None:
+    """The Kelvin sign is a k in small letters: whom an issuer lets have one is not Mike."""
+    mike = await desk.person(outside.admin.tenant_id)
+    async with database.transaction(outside.admin) as transaction:
+        await transaction.execute(
+            "UPDATE users SET email = $2 WHERE id = $1", mike.principal_id, twin.lower()
+        )
+    (issuer,) = await outside.service.list_issuers(outside.admin, None, 10)
+    await outside.service.delete(outside.admin, issuer.id)
+    trusting = outside.registration(trusts_addresses=True, creates_users=False)
+    await outside.service.register(outside.admin, trusting)
+    with pytest.raises(UnauthenticatedError):
+        await outside.service.authenticate(token(outside, email=twin, email_verified=True))
+
+
+async def test_only_a_person_with_all_their_rights_says_who_is_who(outside: Outside) -> None:
+    """Whoever brings the issuer's token has all that its user may: more than a narrowed credential gets hold of."""
+    another = outside.registration(url="https://evil.example")
+    narrowed = replace(outside.admin, scopes=frozenset({Permission.ADMINISTER}))
+    program = replace(outside.admin, kind=Kind.SERVICE)
+    acting = replace(outside.admin, actor_id=outside.admin.user_id)
+    for caller in (narrowed, program, acting):
+        with pytest.raises(PersonRequiredError):
+            await outside.service.register(caller, another)
 
 
 async def test_nobody_registers_for_another_tenants_audience(outside: Outside, desk: Desk) -> None:

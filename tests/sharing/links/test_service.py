@@ -170,6 +170,25 @@ async def test_a_code_by_mail_opens_it_once(
         await links.redeem(link.token, None, code)
 
 
+async def test_of_two_who_bring_one_code_at_once_one_gets_in(
+    office: Office, links: ShareLinks, letters: Letterbox
+) -> None:
+    document = await office.put_document(office.ann)
+    link = await links.create(office.ann, document, LinkTerms(READ, email=EMAIL))
+    await links.redeem(link.token, None, None)
+    [code] = re.findall(r"\b[0-9]{8}\b", letters.letters[0].text)
+    async with office.database.transaction(office.ann) as transaction:
+        await transaction.execute("SELECT FROM share_links WHERE id = $1 FOR UPDATE", link.id)
+        both = [asyncio.create_task(links.redeem(link.token, None, code)) for _ in range(2)]
+        # Both have read the code by then, and neither has used it.
+        await until_blocked(office.database, 2)
+    results = await asyncio.gather(*both, return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == [
+        "LinkNotFoundError",
+        "RedeemedLink",
+    ]
+
+
 async def test_an_old_code_opens_nothing(
     office: Office, links: ShareLinks, letters: Letterbox
 ) -> None:

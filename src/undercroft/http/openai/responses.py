@@ -27,6 +27,7 @@ from undercroft.http.openai.inputs import (
 )
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, require_id
+from undercroft.identity.models import Kind
 from undercroft.kit.errors import UndercroftError
 
 router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
@@ -131,8 +132,12 @@ class CreateResponse(RequestBody):
             return (Message(Role.USER, self.input),)
         return tuple(item.as_message() for item in self.input if isinstance(item, MessageItem))
 
-    def as_request(self, default_model: str) -> ResponseRequest:
+    def as_request(self, default_model: str, *, may_keep: bool) -> ResponseRequest:
         """The request for the service.
+
+        Args:
+            default_model: Answers where the request names no model.
+            may_keep: Whether the response is kept if it is asked for.
 
         Raises:
             InvalidRequestError: When nobody asks anything, or a search is required that no tool describes.
@@ -150,14 +155,15 @@ class CreateResponse(RequestBody):
             top_p=self.top_p,
         )
         include = self.include or []
+        is_kept = may_keep and self.store is not False
         return ResponseRequest(
             question,
-            self._echo(question.model),
-            self.store is not False,
+            self._echo(question.model, is_kept=is_kept),
+            is_kept,
             _INCLUDE_RESULTS in include,
         )
 
-    def _echo(self, model: str) -> JsonObject:
+    def _echo(self, model: str, *, is_kept: bool) -> JsonObject:
         tools = [tool.model_dump(exclude_none=True) for tool in self.tools or []]
         choice = self.tool_choice
         return {
@@ -177,7 +183,7 @@ class CreateResponse(RequestBody):
             "text": {"format": {"type": "text"}},
             "parallel_tool_calls": self.parallel_tool_calls is not False,
             "reasoning": None,
-            "store": self.store is not False,
+            "store": is_kept,
             "background": False,
             "service_tier": "default",
             "previous_response_id": None,
@@ -196,7 +202,9 @@ async def create_response(
     body: CreateResponse, caller: ResponseWriter, services: ServicesDependency, request: Request
 ) -> Response | EventStreamResponse:
     """Answer a question, from the documents of the given vector stores if there are any, with verified citations."""
-    wanted = body.as_request(services.answers.default_model)
+    # All who hold a link are one principal: what is kept for one of them would be there for the others.
+    may_keep = caller.kind is not Kind.LINK
+    wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
     if not body.stream:
         created = services.responses.create(caller, wanted)
         return JSONResponse(await unless_disconnected(request, created))

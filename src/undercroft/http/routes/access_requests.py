@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from undercroft.http.callers import SharingReader, SharingWriter
+from undercroft.http.callers import KnownSharingWriter, SharingReader, SharingWriter
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import answers, errors
@@ -48,7 +48,7 @@ class AskForAccess(TermsBody):
     responses={**answers(202, "What was asked."), **errors(404, 429)},
 )
 async def ask_for_access(
-    body: AskForAccess, caller: SharingWriter, services: ServicesDependency
+    body: AskForAccess, caller: KnownSharingWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """The same is answered whether there is such a thing or not. Who asked sees the request once it was answered."""
     resource = require_resource(body.resource)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from undercroft.http.callers import SharingReader, SharingWriter
+from undercroft.http.callers import KnownSharingReader, KnownSharingWriter
 from undercroft.http.consent_views import NoticeObject, render_notice, require_notice_id
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.objects import Page
@@ -90,7 +90,7 @@ class CreateNotice(NoticeVersion):
     responses={**answers(201, "The notice.", "Location"), **errors(410)},
 )
 async def create_consent_notice(
-    body: CreateNotice, caller: SharingWriter, services: ServicesDependency
+    body: CreateNotice, caller: KnownSharingWriter, services: ServicesDependency
 ) -> Response:
     """Everybody in the tenant may read it; who made it alone may add versions and ask for consent with it."""
     notice = await services.notices.create(caller, body.purpose, body.content(), body.terms())
@@ -105,7 +105,7 @@ async def create_consent_notice(
     responses=errors(404, 410),
 )
 async def list_consent_notices(
-    caller: SharingReader, services: ServicesDependency, limit: Limit = 20, after: After = None
+    caller: KnownSharingReader, services: ServicesDependency, limit: Limit = 20, after: After = None
 ) -> dict[str, Any]:
     """The latest versions of the tenant's notices, the oldest notice first."""
     place = None if after is None else require_notice_id(after, "after")
@@ -121,7 +121,7 @@ async def list_consent_notices(
 )
 async def get_consent_notice(
     notice_id: str,
-    caller: SharingReader,
+    caller: KnownSharingReader,
     services: ServicesDependency,
     version: Annotated[int | None, Query(ge=1, le=2_147_483_647)] = None,
 ) -> dict[str, Any]:
@@ -136,7 +136,7 @@ async def get_consent_notice(
     responses=errors(404, 410),
 )
 async def add_consent_notice_version(
-    notice_id: str, body: NoticeVersion, caller: SharingWriter, services: ServicesDependency
+    notice_id: str, body: NoticeVersion, caller: KnownSharingWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Consents stay with the version that was agreed to, until they are renewed."""
     notice = await services.notices.add_version(

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from undercroft.http.callers import SharingReader, SharingWriter
+from undercroft.http.callers import KnownSharingWriter, SharingReader, SharingWriter
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import answers, errors
@@ -22,8 +22,6 @@ from undercroft.http.sharing_views import (
     require_resource,
 )
 from undercroft.http.wire import page_of
-from undercroft.identity.models import Kind
-from undercroft.sharing.errors import LinkHolderError
 
 router = APIRouter(tags=["sharing"], route_class=NativeRoute)
 
@@ -45,11 +43,12 @@ class CreateGrant(TermsBody):
     responses={**answers(201, "The grant.", "Location"), **errors(403, 404, 409)},
 )
 async def create_grant(
-    body: CreateGrant, caller: SharingWriter, services: ServicesDependency, response: Response
+    body: CreateGrant,
+    caller: KnownSharingWriter,
+    services: ServicesDependency,
+    response: Response,
 ) -> dict[str, Any]:
     """Share what is yours, or, under a grant to share, another's: as it was shared with you, or more narrowly."""
-    if caller.kind is Kind.LINK:
-        raise LinkHolderError
     resource = require_resource(body.resource)
     grantee = read_grantee(body.grantee, caller.tenant_id)
     grant = render_grant(await services.grants.create(caller, resource, grantee, read_terms(body)))

@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from undercroft.http.callers import SharingReader, SharingWriter
-from undercroft.http.deps import NativeRoute, ServicesDependency
+from undercroft.http.deps import NativeRoute, PublicRoute, ServicesDependency
 from undercroft.http.objects import Page, Shown, Time
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
@@ -24,7 +24,7 @@ from undercroft.ledger.models import GRANT_PREFIX
 from undercroft.sharing.links.models import LINK_PREFIX, CodeSent, LinkTerms, ShareLink
 
 router = APIRouter(tags=["sharing"], route_class=NativeRoute)
-public_router = APIRouter(tags=["sharing"])
+public_router = APIRouter(tags=["sharing"], route_class=PublicRoute)
 
 
 class CreateShareLink(TermsBody):

@@ -129,6 +129,9 @@ def _read_address(claims: Mapping[str, Any]) -> str | None:
     address = claims.get("email")
     if claims.get("email_verified") is not True or not isinstance(address, str):
         return None
+    # Some letters of other alphabets become ASCII ones in small letters: another's address.
+    if not address.isascii():
+        return None
     address = address.lower()
     return address if _ADDRESS.fullmatch(address) and address.isprintable() else None
 

@@ -17,6 +17,7 @@ from undercroft.identity.issuers.models import (
 )
 from undercroft.identity.issuers.repository import IssuerRepository
 from undercroft.identity.models import Principal
+from undercroft.identity.people import require_person
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
@@ -86,10 +87,13 @@ class IssuerService:
         """Let whoever brings a token of an issuer be a user of the caller's tenant.
 
         Raises:
+            PersonRequiredError: When the caller is no person, or narrowed.
             InvalidRequestError: When the URL is none, or the audience is not the tenant's own, or nobody could get in.
             IssuerExistsError: When it is registered for this audience.
             TooManyIssuersError: When the tenant has as many as it may.
         """
+        # Whoever says who is who has all that they are: what was narrowed must not get hold of that.
+        require_person(caller)
         _require_sound(caller.tenant_id, new)
         async with self._database.transaction(caller) as transaction:
             if await self._repository.count_issuers(transaction) >= MOST_ISSUERS:

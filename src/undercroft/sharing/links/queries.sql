@@ -43,11 +43,11 @@ WHERE l.id = $1
 FOR SHARE OF g;
 
 -- name: redeem :value
--- Of two who redeem a link for one use at the same instant, the second waits for the row, and finds it used. A code is used up,
--- and what failed before is forgotten.
+-- Of two who redeem a link for one use at the same instant, or by one code ($2, NULL where it takes none), the second waits
+-- for the row, and finds it used. A code is used up, and what failed before is forgotten.
 UPDATE share_links
 SET redemptions = redemptions + 1, failures = 0, code_hash = NULL, code_expires_at = NULL, codes_sent = 0
-WHERE id = $1 AND (NOT is_one_time OR redemptions = 0)
+WHERE id = $1 AND (NOT is_one_time OR redemptions = 0) AND code_hash IS NOT DISTINCT FROM coalesce($2::bytea, code_hash)
 RETURNING redemptions;
 
 -- name: insert_token :value

@@ -86,9 +86,11 @@ class LinkRepository:
         """Keep the grant behind a link from ending before the transaction does."""
         await _QUERIES.maybe(transaction, "hold_grant", link_id)
 
-    async def redeem(self, transaction: Transaction, link_id: UUID) -> bool:
-        """Count a redemption; False when a link for one use was used."""
-        return await _QUERIES.value(transaction, "redeem", link_id) is not None
+    async def redeem(
+        self, transaction: Transaction, link_id: UUID, code_hash: bytes | None
+    ) -> bool:
+        """Count a redemption, by a code where it takes one; False when the link, or that code, was used meanwhile."""
+        return await _QUERIES.value(transaction, "redeem", link_id, code_hash) is not None
 
     async def insert_token(
         self,

@@ -147,7 +147,7 @@ class ShareLinks:
                 return await self._send_code(scope, link, row)
             if not _is_code(code, link):
                 await self._refuse(scope, link, WrongLinkCodeError())
-        return await self._redeem(scope)
+        return await self._redeem(scope, link.code_hash if link.has_step_up else None)
 
     async def _find(self, token: str) -> LinkScope:
         if not is_token(token):
@@ -166,11 +166,11 @@ class ShareLinks:
             raise LinkNotFoundError
         return found
 
-    async def _redeem(self, scope: LinkScope) -> RedeemedLink:
+    async def _redeem(self, scope: LinkScope, code_hash: bytes | None) -> RedeemedLink:
         token = make_access_token(self._entropy)
         async with self._database.transaction(scope) as transaction:
             await self._repository.hold_grant(transaction, scope.principal_id)
-            if not await self._repository.redeem(transaction, scope.principal_id):
+            if not await self._repository.redeem(transaction, scope.principal_id, code_hash):
                 raise LinkNotFoundError
             # Once more, with both rows locked: it may have been revoked while the passcode was being checked.
             found = await self._repository.find_link(transaction, scope.principal_id)
