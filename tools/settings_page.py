@@ -76,6 +76,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "session_idle_days",
         "session_days",
         "password_checks",
+        "address_issuers",
     ),
     "Webhooks": ("egress_private_networks", "egress_allow_http", "egress_hosts"),
     "Limits": (

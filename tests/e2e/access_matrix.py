@@ -149,7 +149,9 @@ _OF_THE_TENANT: Final = frozenset(who.acts_as for who in PRINCIPALS.values()) - 
 EVERYBODY: Final = Rule()
 _LINKS: Final = frozenset({"link"})
 _KNOWN: Final = frozenset(who.acts_as for who in PRINCIPALS.values()) - _LINKS
-"""All but the holders of links, who are told that they may not."""
+KNOWN: Final = Rule(_KNOWN, seen_by=_LINKS)
+"""For all but the holders of links, who are told that they may not."""
+KNOWN_OF_THE_TENANT: Final = Rule(_OF_THE_TENANT - _LINKS, seen_by=_LINKS)
 OWNER: Final = Rule(_OWNER)
 STALE: Final = {"headers": {"If-Match": '"999999"'}}
 """An entity tag of no version: whoever may change the thing is told so, and nothing changes."""
@@ -229,7 +231,7 @@ _DOCUMENTS: Final = {
     "POST /v1/uploads/{upload_id}/parts": own(files={"data": b"a"}),
     "POST /v1/uploads/{upload_id}/complete": own(json={"part_ids": ["part_" + "0" * 32]}),
     "POST /v1/uploads/{upload_id}/cancel": spending("upload_id"),
-    "GET /v1/usage": EVERYBODY,
+    "GET /v1/usage": KNOWN,
     "GET /v1/jobs": EVERYBODY,
     "GET /v1/jobs/{job_id}": OWNER,
 }
@@ -251,14 +253,14 @@ _COLLECTIONS: Final = {
     "POST /v1/search": everybody(json={"query": "bell"}),
 }
 _RECORDS: Final = {
-    "GET /v1/schemas": EVERYBODY,
+    "GET /v1/schemas": KNOWN,
     "POST /v1/schemas": everybody(json={"name": "a", "schema": {}}),
-    "GET /v1/schemas/{schema_id}": Rule(_OF_THE_TENANT),
+    "GET /v1/schemas/{schema_id}": KNOWN_OF_THE_TENANT,
     "PUT /v1/schemas/{schema_id}": Rule(
         _OWNER, seen_by=_OF_THE_TENANT, send={"json": {"schema": {}}, **STALE}
     ),
     "DELETE /v1/schemas/{schema_id}": Rule(_OWNER, seen_by=_OF_THE_TENANT, send=STALE),
-    "GET /v1/schemas/{schema_id}/versions": Rule(_OF_THE_TENANT),
+    "GET /v1/schemas/{schema_id}/versions": KNOWN_OF_THE_TENANT,
     "POST /v1/schemas/{schema_id}/search": Rule(
         _OF_THE_TENANT, send={"json": {"fields": {"/a": 1}}}
     ),
@@ -319,8 +321,8 @@ _SHARING: Final = {
     "POST /v1/access-requests/{request_id}/approve": own(json={"actions": ["read"]}),
     "POST /v1/access-requests/{request_id}/deny": OWNER,
     "POST /v1/consent-notices": Rule(_KNOWN, seen_by=_LINKS, send={"json": {}}),
-    "GET /v1/consent-notices": Rule(_KNOWN, seen_by=_LINKS),
-    "GET /v1/consent-notices/{notice_id}": Rule(_OF_THE_TENANT - _LINKS, seen_by=_LINKS),
+    "GET /v1/consent-notices": KNOWN,
+    "GET /v1/consent-notices/{notice_id}": KNOWN_OF_THE_TENANT,
     "PUT /v1/consent-notices/{notice_id}": Rule(
         _OWNER, seen_by=_OF_THE_TENANT, send={"json": "{notice}"}
     ),

@@ -92,6 +92,8 @@ def test_a_page_of_grants_tells_nobody_what_is_there(
         ("POST", "/v1/consent-notices", NOTICE),
         ("GET", "/v1/consent-notices", None),
         ("GET", "/v1/consent-notices/{notice}", None),
+        ("GET", "/v1/schemas", None),
+        ("GET", "/v1/usage", None),
         ("POST", "/v1/access-requests", {"resource": "{other}", "actions": ["read"]}),
     ],
 )

@@ -83,3 +83,25 @@ def test_who_has_to_wait_is_told_for_how_long(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         for status in {"423", "429", "503"} & operation["responses"].keys():
             assert "Retry-After" in operation["responses"][status]["headers"], name
+
+
+def test_an_account_is_entered_by_nothing_that_can_be_looked_up(document: dict[str, Any]) -> None:
+    """ASVS 5.0, 6.4.2: no hint and no secret question; a new way in has to be thought about here."""
+    asked: set[str] = set()
+    for path, methods in document["paths"].items():
+        if not path.startswith(("/v1/account", "/v1/sessions", "/v1/sign-up")):
+            continue
+        for operation in methods.values():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if body is not None:
+                name = body["schema"]["$ref"].rpartition("/")[2]
+                asked |= set(document["components"]["schemas"][name]["properties"])
+    assert asked == {
+        "tenant",
+        "email",
+        "password",
+        "current_password",
+        "code",
+        "refresh_token",
+        "open",
+    }

@@ -1,4 +1,7 @@
-"""Who calls a route: one name for each permission that a route can ask for. A route has exactly one of them."""
+"""Who calls a route: one name for each permission that a route can ask for. A route has exactly one of them.
+
+Known is whoever does not come by a share link: for routes that show what is the tenant's, and not what the link is to.
+"""
 
 from typing import Annotated, TypeAlias
 
@@ -8,12 +11,18 @@ from undercroft.http.deps import authorised
 from undercroft.identity.models import Permission, Principal
 
 DocumentReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.DOCUMENTS_READ))]
+KnownDocumentReader: TypeAlias = Annotated[
+    Principal, Depends(authorised(Permission.DOCUMENTS_READ, for_links=False))
+]
 DocumentWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.DOCUMENTS_WRITE))]
 CollectionReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.COLLECTIONS_READ))]
 CollectionWriter: TypeAlias = Annotated[
     Principal, Depends(authorised(Permission.COLLECTIONS_WRITE))
 ]
 RecordReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.RECORDS_READ))]
+KnownRecordReader: TypeAlias = Annotated[
+    Principal, Depends(authorised(Permission.RECORDS_READ, for_links=False))
+]
 RecordWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.RECORDS_WRITE))]
 SchemaWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SCHEMAS_WRITE))]
 Searcher: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SEARCH))]

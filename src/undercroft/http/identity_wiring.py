@@ -63,7 +63,9 @@ async def open_identity(
     outgoing = await stack.enter_async_context(open_guarded_client(EgressPolicy.of(settings)))
     issuer_keys = IssuerKeys(outgoing, clock)
     stack.push_async_callback(issuer_keys.close)
-    issuers = IssuerService(database, ledger, issuer_keys, ids, clock)
+    issuers = IssuerService(
+        database, ledger, issuer_keys, ids, clock, frozenset(settings.address_issuers)
+    )
     identity = IdentityService(database, ledger, ids, clock, outside=issuers)
     members = MemberService(database, ledger, ids)
     kinds = {ACCESS_TOKEN_PREFIX: AccessTokens(), API_KEY_PREFIX: ApiKeys()}

@@ -34,6 +34,17 @@ async def test_a_right_password_opens_a_session(parts: Parts) -> None:
     assert principal.scopes is None
 
 
+async def test_a_password_does_not_expire(parts: Parts, owner: AnyConnection) -> None:
+    """ASVS 5.0, 6.2.10: whoever has to change a good one chooses a worse."""
+    ann = await parts.make_person(ANN)
+    await owner.execute(
+        "UPDATE passwords SET changed_at = now() - interval '10 years' WHERE user_id = $1",
+        ann.user_id,
+    )
+    tokens = await parts.enter(ANN)
+    assert (await parts.identity.authenticate(tokens.access_token)).user_id == ann.user_id
+
+
 @pytest.mark.parametrize(
     ("tenant", "email", "password"),
     [

@@ -101,7 +101,8 @@ async def outside(
     )
     async with open_guarded_client(HERE) as client:
         keys = IssuerKeys(client, clock)
-        service = IssuerService(database, Ledger(database, ids, clock), keys, ids, clock)
+        ledger, listed = Ledger(database, ids, clock), frozenset({issuer_server.url})
+        service = IssuerService(database, ledger, keys, ids, clock, listed)
         outside = Outside(issuer_server, clock, service, admin)
         issuer_server.publish(public(outside.key))
         await service.register(admin, outside.registration())

@@ -18,9 +18,12 @@ from tests.identity.issuers.conftest import Outside, make_ec_key, public, sign
 from undercroft.identity.errors import PersonRequiredError, UnauthenticatedError
 from undercroft.identity.issuers.errors import IssuerExistsError, IssuerUnreachableError
 from undercroft.identity.issuers.fetching import FRESH_SECONDS, INTERVAL_SECONDS, LONGEST_SECONDS
+from undercroft.identity.issuers.service import IssuerService
 from undercroft.identity.models import Kind, Permission, Role
 from undercroft.kit.database import Database
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
+from undercroft.kit.ids import IdSource
+from undercroft.ledger.service import Ledger
 
 HEADER = {"alg": "ES256", "kid": "first", "typ": "JWT"}
 
@@ -323,6 +326,36 @@ async def test_only_a_person_with_all_their_rights_says_who_is_who(outside: Outs
     for caller in (narrowed, program, acting):
         with pytest.raises(PersonRequiredError):
             await outside.service.register(caller, another)
+
+
+async def test_an_admin_alone_cannot_have_an_issuer_name_users_by_address(
+    outside: Outside, desk: Desk, database: Database
+) -> None:
+    """With an issuer of their own they would be any user, whose things no admin reads."""
+    bob = await desk.person(outside.admin.tenant_id)
+    parts = Ledger(database, IdSource(), outside.clock), outside.service._keys
+    unlisted = IssuerService(database, *parts, IdSource(), outside.clock)
+    (issuer,) = await outside.service.list_issuers(outside.admin, None, 10)
+    await outside.service.delete(outside.admin, issuer.id)
+    trusting = outside.registration(trusts_addresses=True)
+    with pytest.raises(InvalidRequestError, match="operator"):
+        await unlisted.register(outside.admin, trusting)
+    await outside.service.register(outside.admin, trusting)
+    claimed = token(outside, sub="1", email=bob.email, email_verified=True)
+    struck_off = await unlisted.authenticate(claimed)
+    assert struck_off.user_id != bob.principal_id
+
+
+async def test_a_nickname_does_not_name_whom_a_subject_names(outside: Outside) -> None:
+    ann = await outside.service.authenticate(token(outside))
+    (issuer,) = await outside.service.list_issuers(outside.admin, None, 10)
+    await outside.service.delete(outside.admin, issuer.id)
+    await outside.service.register(outside.admin, outside.registration(subject_claim="nickname"))
+    outside.clock.pass_seconds(31)
+    eve = await outside.service.authenticate(token(outside, sub="eve", nickname="ann"))
+    assert eve.user_id != ann.user_id
+    with pytest.raises(UnauthenticatedError):
+        await outside.service.authenticate(token(outside, sub="eve", nickname="a" * 250))
 
 
 async def test_nobody_registers_for_another_tenants_audience(outside: Outside, desk: Desk) -> None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from undercroft.http.callers import RecordReader, SchemaWriter
+from undercroft.http.callers import KnownRecordReader, SchemaWriter
 from undercroft.http.conditional import (
     IfMatch,
     IfNoneMatch,
@@ -93,7 +93,7 @@ async def create_schema(
     responses=errors(404, 410),
 )
 async def list_schemas(
-    caller: RecordReader, services: ServicesDependency, limit: Limit = 20, after: After = None
+    caller: KnownRecordReader, services: ServicesDependency, limit: Limit = 20, after: After = None
 ) -> Response:
     """The latest versions of the tenant's schemas, oldest first; large ones make a page shorter than the limit."""
     place = None if after is None else require_schema_id(after)
@@ -114,7 +114,7 @@ async def list_schemas(
 )
 async def get_schema(
     schema_id: str,
-    caller: RecordReader,
+    caller: KnownRecordReader,
     services: ServicesDependency,
     version: Version = None,
     if_none_match: IfNoneMatch = None,
@@ -134,7 +134,7 @@ async def get_schema(
 )
 async def list_schema_versions(
     schema_id: str,
-    caller: RecordReader,
+    caller: KnownRecordReader,
     services: ServicesDependency,
     limit: Limit = 20,
     after: AfterVersion = 0,

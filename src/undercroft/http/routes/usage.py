@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from undercroft.http.callers import DocumentReader
+from undercroft.http.callers import KnownDocumentReader
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.objects import UsageObject
 from undercroft.http.openai.contract import errors
@@ -13,7 +13,7 @@ router = APIRouter(tags=["usage"], route_class=NativeRoute)
 
 
 @router.get("/v1/usage", summary="Get the usage", response_model=UsageObject, responses=errors())
-async def get_usage(caller: DocumentReader, services: ServicesDependency) -> dict[str, Any]:
+async def get_usage(caller: KnownDocumentReader, services: ServicesDependency) -> dict[str, Any]:
     """How many bytes of documents and uploads the caller and their tenant keep, and the most they may."""
     usage, quotas = await services.usage.read(caller), services.usage.quotas
     return {

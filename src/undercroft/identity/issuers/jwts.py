@@ -19,7 +19,7 @@ from joserfc.jws import JWSRegistry, deserialize_compact
 from joserfc.jwt import JWTClaimsRegistry
 
 from undercroft.identity.errors import UnauthenticatedError
-from undercroft.identity.issuers.models import Claims, Registration
+from undercroft.identity.issuers.models import DEFAULT_CLAIM, Claims, Registration
 
 LONGEST: Final = 8192
 SKEW_SECONDS: Final = 60
@@ -122,7 +122,14 @@ def _read_subject(claims: Mapping[str, Any], name: str) -> str:
         or not subject.isprintable()
     ):
         raise UnauthenticatedError
-    return subject
+    if name == DEFAULT_CLAIM:
+        return subject
+    # Another claim is another namespace: what somebody chose as a nickname must not name whom `sub` names. No subject
+    # has the character in between, as it is not printable.
+    named = f"{name}\x1f{subject}"
+    if len(named) > _LONGEST_SUBJECT:
+        raise UnauthenticatedError
+    return named
 
 
 def _read_address(claims: Mapping[str, Any]) -> str | None:

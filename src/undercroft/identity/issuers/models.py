@@ -7,6 +7,8 @@ from uuid import UUID
 
 ISSUER_PREFIX: Final = "issuer_"
 
+DEFAULT_CLAIM: Final = "sub"
+"""What names a user unless an admin says otherwise."""
 ALGORITHMS: Final = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "EdDSA"),
@@ -30,7 +32,7 @@ class Registration:
     url: str
     audience: str
     algorithms: tuple[str, ...]
-    subject_claim: str = "sub"
+    subject_claim: str = DEFAULT_CLAIM
     creates_users: bool = True
     trusts_addresses: bool = False
 
@@ -66,6 +68,7 @@ class Claims:
     """What a token that was checked says of its bearer.
 
     Attributes:
+        subject: Of another claim than `sub` with that claim's name before it.
         address: Their e-mail address, where the issuer has verified it.
     """
 

@@ -36,11 +36,28 @@ _URL: Final = re.compile(r"https?://[!-~]{1,490}")
 
 
 class IssuerService:
-    """Issuers of a tenant, and their users."""
+    """Issuers of a tenant, and their users.
+
+    Args:
+        database: Where they are.
+        ledger: Where it is put on record that one is registered, and whom it lets in.
+        keys: Their keys.
+        ids: Makes ids.
+        clock: Judges tokens.
+        address_issuers: Those that the operator lets name users by address. An admin alone cannot: with an issuer of
+            their own they would be whomever they like, and read what is that one's alone.
+    """
 
     def __init__(
-        self, database: Database, ledger: Ledger, keys: IssuerKeys, ids: IdSource, clock: Clock
+        self,
+        database: Database,
+        ledger: Ledger,
+        keys: IssuerKeys,
+        ids: IdSource,
+        clock: Clock,
+        address_issuers: frozenset[str] = frozenset(),
     ) -> None:
+        self._address_issuers = address_issuers
         self._database = database
         self._ledger = ledger
         self._keys = keys
@@ -95,6 +112,11 @@ class IssuerService:
         # Whoever says who is who has all that they are: what was narrowed must not get hold of that.
         require_person(caller)
         _require_sound(caller.tenant_id, new)
+        if new.trusts_addresses and new.url not in self._address_issuers:
+            raise InvalidRequestError(
+                "It would be any of your users: have the operator list it in address_issuers first.",
+                param="trusts_addresses",
+            )
         async with self._database.transaction(caller) as transaction:
             if await self._repository.count_issuers(transaction) >= MOST_ISSUERS:
                 raise TooManyIssuersError(MOST_ISSUERS)
@@ -148,7 +170,9 @@ class IssuerService:
             url, subject = issuer.registration.url, claims.subject
             if await self._repository.find_issued_user(transaction, url, subject) is not None:
                 return True
-            address = claims.address if issuer.registration.trusts_addresses else None
+            # Looked at here too: the operator may have struck it off.
+            trusted = issuer.registration.trusts_addresses and url in self._address_issuers
+            address = claims.address if trusted else None
             user_id = None
             if address is not None:
                 user_id = await self._repository.find_user_by_address(transaction, address)
