@@ -30,6 +30,7 @@ from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer, locate_minilm
 from undercroft.retrieval.parsing.sandbox import ParserSandbox
 from undercroft.retrieval.search.service import SearchService
+from undercroft.retrieval.texts.service import TextService
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import DocumentService
@@ -56,6 +57,7 @@ class Shelf:
     collections: CollectionService
     tasks: IndexTasks
     search: SearchService
+    texts: TextService
     keys: KeyRing
     ledger: Ledger
 
@@ -151,6 +153,7 @@ async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> Asyn
                     JobQueue(ids),
                 ),
                 search=SearchService(stepped, keys, ledger, embedder),
+                texts=TextService(stepped, keys, ledger),
                 keys=keys,
                 ledger=ledger,
             )

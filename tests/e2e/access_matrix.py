@@ -206,6 +206,9 @@ _DOCUMENTS: Final = {
     "POST /v1/documents/{document_id}/erase": of_document("own", **STALE),
     "GET /v1/documents/{document_id}/content": of_document("download"),
     "HEAD /v1/documents/{document_id}/content": of_document("download"),
+    "GET /v1/documents/{document_id}/text": Rule(
+        _OWNER | {"grantee, read_parts"}, "read", ACTIONS, is_of_document=True
+    ),
     "GET /v1/documents/{document_id}/versions": of_document("read"),
     "POST /v1/documents/{document_id}/versions": of_document("write", **_FILE, **STALE),
     "GET /v1/documents/{document_id}/versions/{number}": of_document("read"),

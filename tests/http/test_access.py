@@ -50,6 +50,7 @@ ROUTES: Final = {
         "GET /v1/documents/{document_id}",
         "GET /v1/documents/{document_id}/content",
         "HEAD /v1/documents/{document_id}/content",
+        "GET /v1/documents/{document_id}/text",
         "GET /v1/documents/{document_id}/versions",
         "GET /v1/documents/{document_id}/versions/{number}",
         "GET /v1/documents/{document_id}/versions/{number}/content",

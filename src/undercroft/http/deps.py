@@ -44,6 +44,7 @@ from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
+from undercroft.retrieval.texts.service import TextService
 from undercroft.sharing.access import AccessService
 from undercroft.sharing.consents.notices import NoticeService
 from undercroft.sharing.consents.receipts import ConsentReceipts
@@ -111,6 +112,7 @@ class Services:
     data_subjects: DataSubjects
     collections: CollectionService
     search: SearchService
+    texts: TextService
     embedder: Embedder
     models: ModelRegistry
     answers: Answerer

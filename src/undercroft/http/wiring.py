@@ -39,6 +39,7 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
+from undercroft.retrieval.texts.service import TextService
 from undercroft.sharing.access import AccessService
 from undercroft.sharing.consents.notices import NoticeService
 from undercroft.sharing.consents.receipts import ConsentReceipts
@@ -195,6 +196,7 @@ async def open_services(
             data_subjects=DataSubjects(database, grants, ledger),
             collections=collections,
             search=search,
+            texts=TextService(database, keys, ledger),
             embedder=embedder,
             models=models,
             answers=answers,

@@ -127,7 +127,7 @@ def _without_truncation(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def _find_sections(document: ExtractedDocument) -> list[_Section]:
-    """Sections that cover the text. Headings without body text between them begin one section, under the last."""
+    """Sections that cover the text. Headings without body text, each below the one before, begin one section."""
     headings = document.headings
     if not headings:
         return [_Section(0, len(document.text), 0, ())]
@@ -138,10 +138,12 @@ def _find_sections(document: ExtractedDocument) -> list[_Section]:
     if _NON_SPACE.search(document.text, 0, headings[0].start):
         sections.append(_Section(0, headings[0].start, 0, ()))
         start = headings[0].start
-    for heading, end in zip(headings, ends, strict=True):
+    for heading, following, end in zip_longest(headings, headings[1:], ends):
         path = [above for above in path if above.level < heading.level] + [heading]
         level = level or heading.level
-        if end == len(document.text) or _has_body(document.text, heading.start, end):
+        # One that stands beside the next holds nothing of it: who was shared the next must not see its title.
+        is_above = following is not None and following.level > heading.level
+        if not is_above or _has_body(document.text, heading.start, end):
             titles = tuple(above.title for above in path)
             sections.append(_Section(start, end, level, titles))
             start, level = end, 0

@@ -1,6 +1,6 @@
 """How a caller comes to a thing, and what goes on record of what they do with it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
@@ -64,3 +64,8 @@ def acts_under(scope: Scope, way: Way, act: Act) -> list[Act]:
 def grant_ids(way: Way) -> list[UUID]:
     """The grants that a way rests on."""
     return [grant.id for grant in way.grants]
+
+
+def join_ways(ways: Iterable[Way]) -> Way:
+    """What one answer rests on: each grant once, however much of it each lets through."""
+    return Way(tuple({grant.id: grant for way in ways for grant in way.grants}.values()))

@@ -4,7 +4,7 @@ All of it in one transaction. Each statement authorises what it reads (invariant
 stands in is known once it is open, so the parts of a grant are decided here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -28,7 +28,7 @@ from undercroft.sharing.policy import (
     ways_to_place,
 )
 from undercroft.sharing.uses import GrantUses
-from undercroft.sharing.ways import acts_under
+from undercroft.sharing.ways import acts_under, join_ways
 from undercroft.vault.access import document_name_place
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
@@ -76,7 +76,7 @@ class PassageReader:
         hidden = await self._find_hidden(transaction, proposals.chunk_ids)
         found = await self._fill(transaction, query, proposals.rank(hidden))
         if query.model_use:
-            await self._uses.count(transaction, _together(passage.way for passage, _ in found))
+            await self._uses.count(transaction, join_ways(passage.way for passage, _ in found))
         acts: dict[tuple[UUID, Way], list[Act]] = {}
         for passage, row in found:
             subject = Subject(render_id(DOCUMENT_PREFIX, passage.document_id), row["name_salt"])
@@ -177,11 +177,6 @@ def _choose_way(ways: Sequence[Way], model_use: frozenset[ModelUse]) -> Way | No
         quotable = [way for way in possible if ModelUse.QUOTE in allowed_model_use(way)]
         possible = quotable or possible
     return choose_way(possible) if possible else None
-
-
-def _together(ways: Iterable[Way]) -> Way:
-    """What one answer rests on: each grant once, however many passages it lets through."""
-    return Way(tuple({grant.id: grant for way in ways for grant in way.grants}.values()))
 
 
 def _passage(

@@ -1,0 +1,57 @@
+"""A document's text as it is read: in pieces, each of one section."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from undercroft.sharing.models import OWN, Way
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """A span of a document's extracted text. Pieces never overlap; between two that follow each other is white space.
+
+    Attributes:
+        start: Offset of its first character, which is not white space.
+        end: Offset after its last.
+        page_start: The first page that it may stand on, or None where there are no pages.
+        page_end: The last one.
+        headings: The titles above it, outermost first.
+        way: What it is shown under; no grants for what is the reader's own.
+    """
+
+    start: int
+    end: int
+    page_start: int | None
+    page_end: int | None
+    headings: tuple[str, ...]
+    text: str
+    way: Way = OWN
+
+
+@dataclass(frozen=True, slots=True)
+class TextPosition:
+    """Where reading goes on.
+
+    Attributes:
+        version: Of the document; where a piece begins means nothing in another one.
+        start: Of the last piece that was read.
+    """
+
+    version: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextPage:
+    """Some of a document's text, in its order."""
+
+    document_id: UUID
+    version: int
+    pieces: Sequence[TextPiece]
+    has_more: bool
+
+
+BEGINNING: Final = -1
+"""Before every offset."""
