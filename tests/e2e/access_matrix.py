@@ -430,6 +430,7 @@ _PUBLIC: Final = {
     "POST /v1/account/password/code": everybody(json={}),
     "POST /v1/account/verification/code": everybody(json={}),
     "POST /v1/share-links/redeem": everybody(json={}),
+    "POST /v1/verify": everybody(json={}),
 }
 _LEDGER: Final = {
     "GET /v1/audit": EVERYBODY,

@@ -33,6 +33,8 @@ OPEN: Final = {
     "POST /v1/account/password/code",
     "POST /v1/account/verification/code",
     "POST /v1/share-links/redeem",
+    # Whoever holds a proof needs nothing else.
+    "POST /v1/verify",
 }
 _CHECK: Final = authorised(Permission.ADMINISTER).__code__
 """Every access check is made of this code, whatever the permission."""

@@ -54,6 +54,7 @@ from undercroft.http.routes import (
     share_links,
     usage,
     users,
+    verification,
     webhooks,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
@@ -63,6 +64,7 @@ from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.kit.telemetry import Telemetry
 from undercroft.vault.uploads.models import LARGEST_PART
+from undercroft.verification.submitted import LARGEST_PROOF
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     operations.router,
@@ -113,10 +115,10 @@ LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
 UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.router)
 
 _DESCRIPTION: Final = (
-    "Paths below `/v1/` need `Authorization: Bearer KEY`, but for those by which somebody signs in or opens a "
-    "share link. Every answer has `X-Request-Id`. Errors below `/v1/` are OpenAI's error object (below `/v1/oauth/` "
-    "RFC 6749's), elsewhere RFC 9457's; the documentation lists their codes. Files, vector stores, uploads, "
-    "responses, chat completions, embeddings and models are objects as OpenAI has them."
+    "Paths below `/v1/` need `Authorization: Bearer KEY`, but for those by which somebody signs in, opens a share "
+    "link or verifies a proof. Every answer has `X-Request-Id`. Errors below `/v1/` are OpenAI's error object (below "
+    "`/v1/oauth/` RFC 6749's), elsewhere RFC 9457's; the documentation lists their codes. Files, vector stores, "
+    "uploads, responses, chat completions, embeddings and models are objects as OpenAI has them."
 )
 
 _SHORT_BODY: Final = 256 * 1024
@@ -185,6 +187,10 @@ def _add_routers(application: FastAPI, settings: Settings) -> None:
         application.include_router(router, max_body_size=settings.max_body_bytes)
     for router in UPLOAD_ROUTERS:
         application.include_router(router, max_body_size=settings.max_upload_bytes + FORM_OVERHEAD)
+    application.include_router(
+        verification.public_router,
+        max_body_size=min(LARGEST_PROOF, settings.max_body_bytes),
+    )
     application.include_router(oauth.router, max_body_size=LARGEST_FORM)
     application.include_router(
         uploads.parts_router,

@@ -13,6 +13,7 @@ from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
+from undercroft.http.client_rates import ClientRates
 from undercroft.http.health import Readiness
 from undercroft.http.json_bodies import StrictRequest
 from undercroft.identity.accounts.mailing import Mailing
@@ -67,6 +68,7 @@ from undercroft.vault.trash import Trash
 from undercroft.vault.uploads.service import UploadService
 from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import VersionService
+from undercroft.verification.service import VerificationService
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Services:
     ledger_reader: LedgerReader
     sequencer: Sequencer
     audit: AuditService
+    verification: VerificationService
+    client_rates: ClientRates
 
 
 PURPOSE_HEADER: Final = "Undercroft-Purpose"

@@ -10,6 +10,7 @@ from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
+from undercroft.http.client_rates import ClientRates
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.http.identity_wiring import open_identity
@@ -26,6 +27,7 @@ from undercroft.kit.settings import Settings
 from undercroft.kit.tasks import run_until_closed
 from undercroft.kit.telemetry import Telemetry
 from undercroft.ledger.audit import AuditService
+from undercroft.ledger.directory import LogDirectory
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.refusals import RefusalCounts
@@ -68,12 +70,15 @@ from undercroft.vault.uploads.service import UploadService
 from undercroft.vault.usage.models import Quotas
 from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import VersionService
+from undercroft.verification.service import VerificationService
 
 _SEQUENCER_POOL: Final = 2
 _SETTLE_SECONDS: Final = 10.0
 _WATCH_STATEMENT_SECONDS: Final = 5.0
 """An answer that takes longer comes too late: then everything is cut."""
 _LONGEST_PENDING_SECONDS: Final = 30.0
+_STRANGERS_BURST: Final = 120
+_STRANGERS_PER_SECOND: Final = 2.0
 
 
 @asynccontextmanager
@@ -208,6 +213,8 @@ async def open_services(
             ledger=ledger,
             ledger_reader=ledger_reader,
             sequencer=sequencer,
+            verification=VerificationService(database, LogDirectory(database), keys),
+            client_rates=ClientRates(clock, _STRANGERS_BURST, _STRANGERS_PER_SECOND),
             audit=AuditService(
                 database,
                 ledger_reader,

@@ -50,6 +50,13 @@ WHERE tenant_id = $1 AND retired_at IS NULL
 ORDER BY number DESC
 LIMIT $2;
 
+-- name: find_log_tenant :value
+SELECT find_log_tenant($1);
+
+-- name: list_public_keys :many
+-- Those that sign no more as well: what they have signed may still be held.
+SELECT name, public_key FROM ledger_keys WHERE tenant_id = $1 ORDER BY number DESC;
+
 -- name: insert_key :value
 INSERT INTO ledger_keys (tenant_id, number, name, public_key, wrapped_private_key) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (tenant_id, number) DO NOTHING

@@ -127,6 +127,17 @@ class LedgerRepository:
             for row in rows
         ]
 
+    async def find_log_tenant(self, connection: AnyConnection, log_id: UUID) -> UUID | None:
+        """Whose log it is."""
+        return cast("UUID | None", await _QUERIES.value(connection, "find_log_tenant", log_id))
+
+    async def list_public_keys(
+        self, connection: AnyConnection, tenant_id: UUID
+    ) -> list[tuple[str, bytes]]:
+        """Name and public half of every key that a log has had, the newest first."""
+        rows = await _QUERIES.many(connection, "list_public_keys", tenant_id)
+        return [(row["name"], row["public_key"]) for row in rows]
+
     async def insert_key(self, connection: AnyConnection, tenant_id: UUID, key: StoredKey) -> bool:
         """Store a key; False when another has its number."""
         number = await _QUERIES.value(

@@ -79,7 +79,7 @@ class Attempts:
         Raises:
             TooManyAttemptsError: When it has to wait; then it is not counted.
         """
-        subject = _digest(scope, "mail", _network(client))
+        subject = _digest(scope, "mail", network_of(client))
         async with self._database.transaction(scope) as transaction:
             counts = await self._repository.lock_attempts(transaction, scope, [subject])
             await self._count(transaction, scope, counts, {subject: MAILS})
@@ -109,7 +109,7 @@ class Attempts:
 
 def _subjects(scope: Scope, email: str, client: Client) -> tuple[bytes, bytes, bytes]:
     """What is counted: the address, the pair, the account."""
-    network = _network(client)
+    network = network_of(client)
     return (
         _digest(scope, "address", network),
         _digest(scope, "pair", network, email),
@@ -123,7 +123,8 @@ def _digest(scope: Scope, *parts: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def _network(client: Client) -> str:
+def network_of(client: Client) -> str:
+    """What is counted as one client: an IPv4 address, or a network of IPv6."""
     if client.address is None:
         return ""
     try:

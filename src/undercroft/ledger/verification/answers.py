@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from undercroft.ledger.verification.findings import Fault, VerificationError, quote
 from undercroft.ledger.verification.notes import Checkpoint, VerifierKey, check_signature
-from undercroft.ledger.verification.proofs import check_proof, log_of
+from undercroft.ledger.verification.proofs import check_proof, log_of, parse_proof
 
 FORMAT: Final = "undercroft-provenance@v1"
 START: Final = b"{"
@@ -48,6 +48,19 @@ class ProvedAnswer:
     entries: int
     checkpoint: Checkpoint
     signed_by: VerifierKey
+
+
+def find_origin(data: bytes) -> str:
+    """The origin of the log that a bundle says it is proved by; nothing is checked.
+
+    Raises:
+        VerificationError: When it is malformed.
+    """
+    entries = _objects(_parse(data), "entries")
+    proof = entries[0].get("proof") if entries else None
+    if not isinstance(proof, str):
+        raise _malformed("it has no entry with a proof")
+    return parse_proof(proof.encode()).checkpoint.origin
 
 
 def check_answer(data: bytes, keys: Sequence[VerifierKey]) -> ProvedAnswer:

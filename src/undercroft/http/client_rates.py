@@ -1,0 +1,58 @@
+"""How often one client may ask for what costs a processor and needs no key."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from undercroft.kit.clock import Clock
+from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.kit.lru import LruCache
+
+_CLIENTS: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """How many requests are left, as of when."""
+
+    left: float
+    at: float
+
+
+class ClientRates:
+    """A bucket of requests for each client, that fills again while they wait.
+
+    In this process's memory: it keeps one client from taking what all share, and proves nothing about anybody.
+
+    Args:
+        clock: Fills the buckets.
+        burst: How many a client may send at once.
+        per_second: How many come back.
+    """
+
+    def __init__(self, clock: Clock, burst: int, per_second: float) -> None:
+        self._clock = clock
+        self._burst = burst
+        self._per_second = per_second
+        self._allowances: LruCache[str, _Allowance] = LruCache(_CLIENTS)
+
+    def take(self, client: str) -> None:
+        """Count one request of a client, by their network.
+
+        Raises:
+            UndercroftError: Of kind RATE_LIMITED, when they have none left.
+        """
+        now = self._clock.monotonic()
+        allowance = self._allowances.get(client)
+        if allowance is None:
+            allowance = _Allowance(self._burst, now)
+            self._allowances.put(client, allowance)
+        regained = (now - allowance.at) * self._per_second
+        allowance.left, allowance.at = min(self._burst, allowance.left + regained), now
+        if allowance.left < 1:
+            raise UndercroftError(
+                "You ask too often. Wait a little, and ask again.",
+                kind=ErrorKind.RATE_LIMITED,
+                code="too_many_requests",
+                retry_after=max(1, round((1 - allowance.left) / self._per_second)),
+            )
+        allowance.left -= 1

@@ -1,0 +1,95 @@
+"""What is told of a proof."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from undercroft.http.objects import Shown, Time
+from undercroft.http.wire import JsonObject, render_time
+from undercroft.verification.models import NamedGrant, NamedPassage, Verdict
+
+Status = Literal[
+    "unchanged",
+    "deleted",
+    "erased",
+    "changed",
+    "asked",
+    "given",
+    "refused",
+    "withdrawn",
+    "expired",
+]
+ConsentStatus = Literal["asked", "given", "refused", "withdrawn", "expired"]
+
+
+class NamedGrantObject(Shown):
+    """A grant that the proof names, as it is now."""
+
+    grant: str
+    status: Literal["live", "expired", "used_up", "revoked"]
+    valid_until: Time | None
+    consent: Annotated[
+        ConsentStatus | None, Field(description="Of the consent that it rests on; null for none.")
+    ]
+
+
+class NamedPassageObject(Shown):
+    """A passage that the proof shows, as its document's version is now."""
+
+    number: int
+    status: Literal["unchanged", "deleted", "erased", "changed"]
+    grants: list[NamedGrantObject]
+
+
+class VerificationObject(Shown):
+    """What there is to say of a proof; the same members whatever it is."""
+
+    object: Literal["verification"]
+    kind: Literal["document_version", "consent", "answer", "entry"]
+    vouched: Annotated[
+        bool,
+        Field(description="Whether a log of this installation signed it, and has what it says."),
+    ]
+    log: Annotated[str | None, Field(description="Who vouches: the origin of the log.")]
+    signed_by: Annotated[str | None, Field(description="Name and id of the key.")]
+    status: Annotated[Status | None, Field(description="What has become of what it is about.")]
+    valid_until: Annotated[
+        Time | None,
+        Field(description="When the consent ends, or the first of the grants that still count."),
+    ]
+    passages: Annotated[
+        list[NamedPassageObject] | None,
+        Field(description="Of an answer, the passages that the proof shows."),
+    ]
+
+
+def render_verdict(verdict: Verdict) -> JsonObject:
+    """What is said of a proof."""
+    passages = verdict.passages
+    return {
+        "object": "verification",
+        "kind": verdict.kind.value,
+        "vouched": verdict.log is not None,
+        "log": verdict.log,
+        "signed_by": verdict.signed_by,
+        "status": None if verdict.status is None else verdict.status.value,
+        "valid_until": render_time(verdict.valid_until),
+        "passages": None if passages is None else list(map(_render_passage, passages)),
+    }
+
+
+def _render_passage(passage: NamedPassage) -> JsonObject:
+    return {
+        "number": passage.number,
+        "status": passage.standing.value,
+        "grants": list(map(_render_grant, passage.grants)),
+    }
+
+
+def _render_grant(grant: NamedGrant) -> JsonObject:
+    return {
+        "grant": grant.reference,
+        "status": grant.standing.value,
+        "valid_until": render_time(grant.valid_until),
+        "consent": None if grant.consent is None else grant.consent.value,
+    }

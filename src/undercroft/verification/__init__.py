@@ -1,0 +1,1 @@
+"""Holds what somebody was handed against what is kept now, and tells them no more than that."""
