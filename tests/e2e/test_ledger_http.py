@@ -151,6 +151,7 @@ def test_the_audit_is_filtered_paged_and_exported(
         ("to=9999-12-31T23:59:59-14:00", 400),
         ("limit=0", 400),
         ("action=%00", 400),
+        ("action=grant.created", 400),
         ("after=entry_1", 404),
         (f"after=entry_{'0' * 32}", 404),
     ],

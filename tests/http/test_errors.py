@@ -99,7 +99,7 @@ def test_each_kind_reads_on_both_faces(kind: ErrorKind) -> None:
         ({"name": "too long"}, "name", "5 characters"),
         ({"name": "a", "inner": {"count": "5"}}, "inner.count", "valid integer"),
         ({"name": "a", "inner": {"count": True}}, "inner.count", "valid integer"),
-        ({"name": "a", "inner": [1]}, "inner", "JSON object"),
+        ({"name": "a", "inner": [1]}, "inner", "'inner' should be a JSON object."),
         ({"name": "a", "either": 5}, "either", "valid string"),
         ({"name": "a", "either": [{"count": None}]}, "either.0.count", "valid integer"),
         ({"name": "a", "either": [5]}, "either.0", "JSON object"),
@@ -109,7 +109,7 @@ def test_each_kind_reads_on_both_faces(kind: ErrorKind) -> None:
         ({"name": "a", "flag": 0}, "flag", "valid boolean"),
         ({"name": "a", "surprise": 1}, "surprise", "not a field"),
         ({"name": "a\x00"}, None, "NUL"),
-        ([], None, "JSON object"),
+        ([], None, "the body should be a JSON object, sent as application/json."),
     ],
 )
 async def test_a_bad_body_names_the_field(body: object, param: str | None, words: str) -> None:

@@ -179,7 +179,10 @@ async def test_what_a_re_share_does_not_say_it_inherits(office: Office) -> None:
 
 async def test_terms_that_make_no_sense_are_refused(office: Office) -> None:
     document = await office.put_document(office.ann)
+    past = datetime.now(UTC) - timedelta(days=2)
     for terms in (
+        replace(READ, expires_at=past),
+        replace(READ, not_before=past, expires_at=past - timedelta(days=1)),
         Terms(frozenset({GrantAction.READ}), fields=frozenset({"/a"})),
         Terms(frozenset({GrantAction.READ}), parts=Parts((PageRange(1, 2),))),
         Terms(frozenset({GrantAction.READ_PARTS})),

@@ -35,9 +35,11 @@ _REASONS: Final = {
     "nul_character": "contains a NUL character",
     "lone_surrogate": "contains half of a surrogate pair",
     "json_invalid": "is not valid JSON",
-    "model_attributes_type": "should be a JSON object, sent as application/json",
+    "model_attributes_type": "should be a JSON object",
     "dict_type": "should be a JSON object",
 }
+_HOW_TO_SEND: Final = {"should be a JSON object": ", sent as application/json"}
+"""What is added where it is the whole body."""
 _WRONG_TYPE: Final = {"string_type", "list_type"}
 _MOST_PROBLEMS: Final = 100
 _KIND_OF_STATUS: Final = {status: kind for kind, status in STATUS.items()}
@@ -189,7 +191,8 @@ def _invalid_body(problems: Sequence[Mapping[str, Any]]) -> UndercroftError:
     relevant = _without_missed_branches(problems[:_MOST_PROBLEMS])
     named = [(_field(problem["loc"]), _reason(problem)) for problem in relevant[:5]]
     text = "; ".join(
-        f"'{field}' {reason}" if field else f"the body {reason}" for field, reason in named
+        f"'{field}' {reason}" if field else f"the body {reason}{_HOW_TO_SEND.get(reason, '')}"
+        for field, reason in named
     )
     param = next((field for field, _ in named if field), None)
     return UndercroftError(f"Invalid request: {text}.", kind=ErrorKind.INVALID_REQUEST, param=param)

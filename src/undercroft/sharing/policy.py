@@ -196,7 +196,16 @@ def check_terms(kind: ResourceKind, terms: Terms) -> None:
         and terms.expires_at is not None
         and terms.expires_at <= terms.not_before
     ):
-        raise _invalid("It would end before it begins.", "expires_at")
+        raise ends_too_early()
+
+
+def ends_too_early() -> InvalidRequestError:
+    """The error for a grant that would never count."""
+    return _invalid(
+        "It would be over before it begins: 'expires_at' has to be later than 'not_before', and than now; both are in "
+        "seconds since 1970.",
+        "expires_at",
+    )
 
 
 def find_widening(child: Terms, parent: Terms) -> str | None:

@@ -10,7 +10,7 @@ from asyncpg import CheckViolationError
 
 from undercroft.identity.service import IdentityService
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import InvalidRequestError, NotFoundError
+from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import Target, recording_refusal
@@ -29,7 +29,7 @@ from undercroft.sharing.models import (
     SharedResource,
     Terms,
 )
-from undercroft.sharing.policy import check_terms, find_widening
+from undercroft.sharing.policy import check_terms, ends_too_early, find_widening
 from undercroft.sharing.repository import GrantRepository
 
 RESOURCE_NAMES: Final = {
@@ -108,9 +108,7 @@ class GrantService:
             # The beginning may be now, which is the database's to say.
             if error.constraint_name != "grants_end_after_they_begin":
                 raise
-            raise InvalidRequestError(
-                "It would end before it begins.", param="expires_at"
-            ) from None
+            raise ends_too_early() from None
         await self._record(transaction, scope, "grant.create", shared, [grant_id])
         return await self.get_in(transaction, scope, grant_id)
 

@@ -20,6 +20,7 @@ from undercroft.http.openai.paging import After, Limit
 from undercroft.http.wire import JsonObject, StorableText, page_of, require_id
 from undercroft.identity.models import Principal, Role
 from undercroft.kit.ids import parse_id, render_id
+from undercroft.ledger.actions import Action as LedgerAction
 from undercroft.ledger.leaves import actor_reference, grant_reference, render_time, user_reference
 from undercroft.ledger.models import (
     ENTRY_PREFIX,
@@ -74,7 +75,7 @@ Resource = Annotated[
 Actor = Annotated[
     StorableText | None, Query(max_length=64, description="Id of the user who acted, or operator.")
 ]
-Action = Annotated[StorableText | None, Query(max_length=64, description="As document.read.")]
+Action = Annotated[LedgerAction | None, Query(description="As document.read.")]
 Since = Annotated[Moment | None, Query(alias="from", description="The earliest time, included.")]
 Until = Annotated[Moment | None, Query(alias="to", description="The latest time, excluded.")]
 
