@@ -199,6 +199,21 @@ def test_a_joined_passage_knows_where_each_of_its_sections_begins(tokenizer: Tok
         assert text[at:].startswith(f"## {title}")
 
 
+def test_a_passage_knows_of_the_headings_in_it_that_have_no_text(tokenizer: Tokenizer) -> None:
+    source = f"# Lease\n\n## Eviction\n\n### When\n\n## Rent\n\n{SENTENCE * 6}"
+    document = parse_markdown(source.encode(), 100_000)
+    (chunk,) = chunk_document(document, tokenizer)
+    assert chunk.headings == ("Lease", "Rent")
+    assert [path for _, path in chunk.later_headings] == [
+        ("Lease", "Eviction"),
+        ("Lease", "Eviction", "When"),
+        ("Lease", "Rent"),
+    ]
+    (text,) = texts(document, [chunk])
+    for at, path in chunk.later_headings:
+        assert text[at:].lstrip("#").startswith(f" {path[-1]}")
+
+
 @pytest.mark.parametrize("sentences", [6, 30])
 def test_a_short_section_does_not_swallow_the_next_chapter(
     tokenizer: Tokenizer, sentences: int

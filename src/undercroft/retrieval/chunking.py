@@ -55,7 +55,8 @@ class Chunk:
         page_end: The page on which it ends.
         headings: The titles above its first line of body text, outermost first.
         token_count: Its length in the tokenizer's tokens, without special tokens.
-        later_headings: The sections that begin inside of it, where short ones were joined.
+        later_headings: The sections that begin inside of it, where short ones were joined, and headings in it that have
+            no body text and are above none of what follows.
     """
 
     ordinal: int
@@ -70,12 +71,19 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A span that starts at a heading (or at the beginning) and ends before the next."""
+    """A span that starts at a heading (or at the beginning) and ends before the next.
+
+    Attributes:
+        path: The titles above its body text.
+        passed: Where the headings without body text at its beginning stand, each with its own path, as far as they are
+            not above its body text; and the last heading, where there are such.
+    """
 
     start: int
     end: int
     level: int
     path: tuple[str, ...]
+    passed: LaterHeadings = ()
 
 
 def chunk_document(
@@ -127,26 +135,29 @@ def _without_truncation(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def _find_sections(document: ExtractedDocument) -> list[_Section]:
-    """Sections that cover the text. Headings without body text, each below the one before, begin one section."""
+    """Sections that cover the text. Headings without body text between them begin one section, under the last."""
     headings = document.headings
     if not headings:
         return [_Section(0, len(document.text), 0, ())]
     sections: list[_Section] = []
     path: list[Heading] = []
+    begun: list[tuple[Heading, tuple[str, ...]]] = []
     ends = [heading.start for heading in headings[1:]] + [len(document.text)]
     start, level = 0, 0
     if _NON_SPACE.search(document.text, 0, headings[0].start):
         sections.append(_Section(0, headings[0].start, 0, ()))
         start = headings[0].start
-    for heading, following, end in zip_longest(headings, headings[1:], ends):
+    for heading, end in zip(headings, ends, strict=True):
         path = [above for above in path if above.level < heading.level] + [heading]
         level = level or heading.level
-        # One that stands beside the next holds nothing of it: who was shared the next must not see its title.
-        is_above = following is not None and following.level > heading.level
-        if not is_above or _has_body(document.text, heading.start, end):
-            titles = tuple(above.title for above in path)
-            sections.append(_Section(start, end, level, titles))
-            start, level = end, 0
+        titles = tuple(above.title for above in path)
+        begun.append((heading, titles))
+        if end == len(document.text) or _has_body(document.text, heading.start, end):
+            # A passage stands in these as well: whoever may see the section alone may not see what others are called.
+            passed = [(one.start, above) for one, above in begun if one not in path]
+            passed += [(heading.start, titles)] if passed else []
+            sections.append(_Section(start, end, level, titles, tuple(passed)))
+            start, level, begun = end, 0, []
     return sections
 
 
@@ -324,8 +335,11 @@ def _describe(
         return document.pages[index].number if index >= 0 else None
 
     def later_headings(start: int, end: int) -> LaterHeadings:
-        inside = sections[bisect_right(section_starts, start) : bisect_left(section_starts, end)]
-        return tuple((section.start - start, section.path) for section in inside)
+        first, last = bisect_right(section_starts, start), bisect_left(section_starts, end)
+        begun = {section.start: section.path for section in sections[first:last]}
+        for section in sections[first - 1 : last]:
+            begun |= {at: path for at, path in section.passed if start <= at < end}
+        return tuple((at - start, begun[at]) for at in sorted(begun))
 
     return [
         Chunk(

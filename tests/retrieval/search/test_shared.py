@@ -176,6 +176,50 @@ async def test_only_the_shared_sections_are_found_and_the_others_leave_no_gap(
     assert "Quill" not in "".join(passage.text for passage in found)
 
 
+async def test_a_section_is_shared_with_the_titles_above_it_and_without_those_beside_it(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    body = "The repair of the town clock cost nine pounds. " * 60
+    _, documents = await shelf.fill(
+        ann, {"clock.md": f"# Clock\n\n## Dismissals\n\n## Costs\n\n{body}"}
+    )
+    parts = Parts(sections=("Costs",))
+    lent = await share(
+        shelf, ann, ResourceKind.DOCUMENT, documents["clock.md"], bob, replace(SEARCH, parts=parts)
+    )
+    papers = (await shelf.collections.create(bob, "papers", {})).id
+    await add_under(shelf, bob, papers, lent)
+    found = await find(shelf, bob, papers, text="what the town clock cost")
+    assert found
+    assert {passage.headings for passage in found} == {("Clock", "Costs")}
+    assert "Dismissals" not in repr(found)
+
+
+async def test_a_passage_is_shown_under_the_grant_of_the_part_that_it_stands_in(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    costs, repairs = (
+        "The town clock cost nine pounds. " * 60,
+        "The town clock was repaired. " * 60,
+    )
+    text = f"# Clock\n\n## Costs\n\n{costs}\n\n## Repairs\n\n{repairs}"
+    _, documents = await shelf.fill(ann, {"clock.md": text})
+    given: dict[str, UUID] = {}
+    for section in ("Repairs", "Costs"):
+        terms = replace(SEARCH, parts=Parts(sections=(section,)))
+        lent = await share(shelf, ann, ResourceKind.DOCUMENT, documents["clock.md"], bob, terms)
+        given[section] = lent.id
+    query = SearchQuery((), "what the town clock cost", 10, is_everywhere=True)
+    found = (await shelf.search.search(bob, query)).passages
+    assert {(passage.headings[-1], passage.way.grants[0].id) for passage in found} == set(
+        given.items()
+    )
+
+
 async def test_pages_are_shared_by_their_numbers(shelf: Shelf, make_scope: MakeScope) -> None:
     ann = await make_scope()
     bob = await make_scope(ann.tenant_id)
