@@ -162,3 +162,12 @@ def test_a_key_that_ends_makes_none_that_does_not(owner: httpx.Client) -> None:
             )
         made = leaked.post(f"/v1/users/{me}/keys", json={"expires_in": 600})
         assert made.status_code == 201, made.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/access/resources", "/v1/audit", "/v1/grants", "/v1/users", "/v1/files"]
+)
+def test_whoever_uses_the_browser_next_finds_nothing_in_its_cache(
+    owner: httpx.Client, path: str
+) -> None:
+    assert owner.get(path).headers["Cache-Control"] == "no-store"

@@ -14,7 +14,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.http.asgi import Connection, scope
 from undercroft.http.errors import install_error_handlers
-from undercroft.http.middleware import PLAIN_ERRORS, Admission, BodyPace, PlainErrors, RequestLog
+from undercroft.http.middleware import (
+    PLAIN_ERRORS,
+    Admission,
+    BodyPace,
+    PlainErrors,
+    RequestLog,
+    Unstored,
+)
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
 from undercroft.kit.telemetry import Telemetry
@@ -241,3 +248,19 @@ async def test_after_the_body_a_client_may_be_silent_for_as_long_as_it_likes() -
     asyncio.get_running_loop().call_later(0.1, connection.left.set)
     await served
     assert connection.body == b"gone"
+
+
+@pytest.mark.parametrize(
+    ("path", "own", "answered"),
+    [
+        ("/v1/things", None, "no-store"),
+        ("/v1/things", "private, no-cache", "private, no-cache"),
+        ("/healthz", None, None),
+    ],
+)
+async def test_no_cache_keeps_what_says_nothing_of_it(
+    path: str, own: str | None, answered: str | None
+) -> None:
+    headers = {} if own is None else {"Cache-Control": own}
+    answer = await request(Unstored(PlainTextResponse("mine", headers=headers)), path)
+    assert answer.headers.get("cache-control") == answered

@@ -116,6 +116,32 @@ class PlainErrors:
         await self._app(scope, receive, send_rendered)
 
 
+class Unstored:
+    """Keeps answers below ``/v1/`` out of every cache, unless they say themselves what may keep them.
+
+    What somebody may see now they may not see later, and another may use the same browser.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_unstored(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", []))
+                if not any(name.lower() == b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, send_unstored)
+
+
 def _is_plain_text(start: Message) -> bool:
     return any(
         name == b"content-type" and value.startswith(b"text/plain")

@@ -54,7 +54,8 @@ class AccessService:
         """
         asked = scope.principal_id if principal_id is None else principal_id
         async with self._database.transaction(scope) as transaction:
-            owner_id = await self._get_owner(transaction, resource)
+            # Of what is not there as well, so that it takes the same time: nobody can do anything with it.
+            owner_id = await self._find_owner(transaction, resource)
             if scope.principal_id not in {asked, owner_id}:
                 raise no_resource(resource)
             explained = await self._explain(transaction, scope, resource, owner_id, asked)
@@ -104,7 +105,7 @@ class AccessService:
                 visible = await self._repository.list_visible(transaction, last, limit)
                 for resource in visible[: limit - len(found)]:
                     last = resource.id
-                    owner_id = await self._get_owner(transaction, resource)
+                    owner_id = await self._find_owner(transaction, resource)
                     explained = await self._explain(
                         transaction, scope, resource, owner_id, scope.principal_id
                     )
@@ -114,18 +115,16 @@ class AccessService:
                     break
         return found
 
-    async def _get_owner(self, transaction: Transaction, resource: Resource) -> UUID:
+    async def _find_owner(self, transaction: Transaction, resource: Resource) -> UUID | None:
         shared = await self._repository.find_resource(transaction, resource)
-        if shared is None:
-            raise no_resource(resource)
-        return shared.owner_id
+        return None if shared is None else shared.owner_id
 
     async def _explain(
         self,
         transaction: Transaction,
         scope: Scope,
         resource: Resource,
-        owner_id: UUID,
+        owner_id: UUID | None,
         principal_id: UUID,
     ) -> Explanation:
         if principal_id == owner_id:

@@ -88,11 +88,14 @@ class GrantService:
     ) -> Grant:
         """As :meth:`create`, in the transaction of what the grant is a part of, whose refusal the caller records."""
         check_terms(resource.kind, terms)
-        shared = await self.get_resource(transaction, resource)
+        shared = await self._repository.find_resource(transaction, resource)
         parent: Grant | None = None
-        if shared.owner_id != scope.principal_id:
+        # Of what is not there nobody has a grant: asked for all the same, so that it takes the same time.
+        if shared is None or shared.owner_id != scope.principal_id:
             parent = await self._choose_parent(transaction, resource, terms)
             terms = inherit_terms(terms, parent.terms)
+        if shared is None:
+            raise no_resource(resource)
         # Before the grants that it derives from: see the order of locks in migration 0025.
         terms, consent_id = await self._rest_on_consent(transaction, resource, terms)
         if parent is not None and not await self._repository.hold_chain(transaction, parent.id):
@@ -130,12 +133,13 @@ class GrantService:
             NotFoundError: When there is none that they may know of.
         """
         async with self._database.transaction(scope) as transaction:
-            shared = await self.get_resource(transaction, resource)
-            is_owner = shared.owner_id == scope.principal_id
+            shared = await self._repository.find_resource(transaction, resource)
+            is_owner = shared is not None and shared.owner_id == scope.principal_id
+            # Of what is not there as well, so that both take the same time; and whatever page is asked for, as an empty
+            # one would tell that the thing is there.
             grants = await self._repository.list_of(
                 transaction, resource, everybodys=is_owner, after=after, limit=limit
             )
-            # Whatever page is asked for: an empty one would tell that the thing is there.
             if not grants and not is_owner:
                 first = await self._repository.list_of(
                     transaction, resource, everybodys=False, after=None, limit=1
@@ -253,14 +257,12 @@ class GrantService:
     async def get_in(self, transaction: Transaction, scope: Scope, grant_id: UUID) -> Grant:
         """As :meth:`get`, in a transaction that does something with it."""
         grant = await self._repository.find_grant(transaction, grant_id)
-        if grant is None:
-            raise _no_grant(grant_id)
         concerns = (
-            scope.principal_id == grant.owner_id
+            (grant is not None and scope.principal_id == grant.owner_id)
             or await self._repository.is_held(transaction, grant_id)
             or await self._repository.has_given(transaction, grant_id)
         )
-        if not concerns:
+        if grant is None or not concerns:
             raise _no_grant(grant_id)
         return grant
 
