@@ -13,13 +13,13 @@ from undercroft.http.revocable import RevocableResponse
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.postgres.server import DatabaseUrls
-from undercroft.sharing.models import GrantLimits, Way
+from undercroft.sharing.models import GrantLimits, Release, Way
 from undercroft.sharing.watching import WatchedGrants
 
 LENGTH = 64 * 1024 * 1024
 """More than every buffer on the way holds."""
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-UNKNOWN = Way((GrantLimits(UUID(int=1)),))
+GONE = Release(UUID(int=4), Way((GrantLimits(UUID(int=1)),)))
 """Under a grant that has gone."""
 
 
@@ -34,13 +34,13 @@ async def blocks() -> AsyncIterator[bytes]:
         yield bytes(65536)
 
 
-async def received(watched: WatchedGrants, caller: Member, way: Way) -> int:
+async def received(watched: WatchedGrants, caller: Member, *releases: Release) -> int:
     """How much comes of a body whose grants are looked at once it has begun."""
     ended = asyncio.Event()
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         headers = {"Content-Length": str(LENGTH)}
-        response = RevocableResponse(watched, caller, way, blocks(), headers=headers)
+        response = RevocableResponse(watched, caller, releases, blocks(), headers=headers)
         try:
             await response(scope, receive, send)
         finally:
@@ -61,9 +61,9 @@ async def received(watched: WatchedGrants, caller: Member, way: Way) -> int:
 
 async def test_it_ends_with_its_grant_before_its_length(watched: WatchedGrants) -> None:
     caller = Member(UUID(int=2), UUID(int=3), "bob@example.org")
-    assert await received(watched, caller, UNKNOWN) < LENGTH
+    assert await received(watched, caller, GONE) < LENGTH
 
 
 async def test_an_owners_is_sent_whole(watched: WatchedGrants) -> None:
     caller = Member(UUID(int=2), UUID(int=3), "ann@example.org")
-    assert await received(watched, caller, Way()) == LENGTH
+    assert await received(watched, caller) == LENGTH

@@ -106,7 +106,7 @@ async def test_grants_are_told_from_beginning_to_end(told: Told) -> None:
     assert await told.tell() == []
 
 
-async def test_the_last_use_is_told(told: Told) -> None:
+async def test_the_last_use_is_told_and_that_it_was_cut(told: Told) -> None:
     practice = told.practice
     document = await practice.put_document()
     grant = await practice.share(document, practice.cem, replace(READ, max_uses=2))
@@ -115,6 +115,9 @@ async def test_the_last_use_is_told(told: Told) -> None:
     for expected in ([], ["grant.used_up"]):
         async with practice.database.transaction(practice.cem) as transaction:
             await GrantUses().count(transaction, way)
+        assert await told.types() == expected
+    for expected in (["grant.cut"], []):
+        await practice.grants.revoke(practice.ann, grant.id)
         assert await told.types() == expected
 
 

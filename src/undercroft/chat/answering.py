@@ -30,7 +30,7 @@ from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.kit.database import Scope
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.retrieval.search.service import SearchService
-from undercroft.sharing.models import ModelUse, Way
+from undercroft.sharing.models import ModelUse, Release
 from undercroft.sharing.policy import allowed_model_use
 from undercroft.sharing.watching import WatchedGrants
 
@@ -134,19 +134,23 @@ class Answerer:
             AccessRevokedError: When a grant that the answer rests on ends before the answer does.
         """
         passages = _NO_PASSAGES
-        ways: list[Way] = []
+        releases: list[Release] = []
         if question.search is not None:
             searched = await self._find(scope, question, question.search)
             yield searched
             passages = searched.passages
-            ways = [found.way for found in searched.found]
+            releases = [
+                Release(found.document_id, found.way)
+                for found in searched.found
+                if not found.is_own
+            ]
             # Weighing sentences takes tens of milliseconds of processor time: not on the event loop.
             if not await asyncio.to_thread(_may_answer, question, passages):
                 yield TextDelta(REFUSAL)
                 yield Answered(FinishReason.STOP, _refusal_usage(question))
                 return
         generated = self._generate(question, passages)
-        async with aclosing(self._grants.guard(scope, ways, generated)) as events:
+        async with aclosing(self._grants.guard(scope, releases, generated)) as events:
             async for event in events:
                 yield event
 

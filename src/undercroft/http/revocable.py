@@ -1,6 +1,6 @@
 """Bytes that rest on grants: they stop when one of those ends, and the connection with them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import structlog
 from starlette.responses import StreamingResponse
@@ -8,14 +8,14 @@ from starlette.types import Send
 
 from undercroft.kit.database import Scope
 from undercroft.sharing.errors import AccessRevokedError
-from undercroft.sharing.models import Way
+from undercroft.sharing.models import Release
 from undercroft.sharing.watching import WatchedGrants
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class RevocableResponse(StreamingResponse):
-    """A download under a way.
+    """A download of what may be another's.
 
     When it is cut its status and length are long sent. It ends before that length, so that the server closes the
     connection and no client takes what it has for the whole.
@@ -25,7 +25,7 @@ class RevocableResponse(StreamingResponse):
         self,
         watched: WatchedGrants,
         caller: Scope,
-        way: Way,
+        releases: Sequence[Release],
         blocks: AsyncIterator[bytes],
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
@@ -33,12 +33,12 @@ class RevocableResponse(StreamingResponse):
         super().__init__(blocks, status_code, headers, media_type="application/octet-stream")
         self._watched = watched
         self._caller = caller
-        self._way = way
+        self._releases = releases
 
     async def stream_response(self, send: Send) -> None:
         """Send it while the grants last."""
         try:
-            async with self._watched.cutting(self._caller, self._way):
+            async with self._watched.cutting(self._caller, self._releases):
                 await super().stream_response(send)
         except AccessRevokedError:
             _log.info("download_cut")

@@ -128,6 +128,9 @@ class GrantObject(Shown):
     created_at: Time
     ended_at: Time | None
     ending: Literal["revoked", "used_up", "withdrawn", "left_group", "unconsented"] | None
+    cut_at: Annotated[
+        Time | None, Field(description="When its last use was cut, after it was used up.")
+    ]
 
 
 def require_resource(text: str, param: str = "resource") -> Resource:
@@ -214,6 +217,7 @@ def render_grant(grant: Grant) -> dict[str, Any]:
         "created_at": render_time(grant.created_at),
         "ended_at": render_time(grant.ended_at),
         "ending": grant.ending,
+        "cut_at": render_time(grant.cut_at),
     }
 
 

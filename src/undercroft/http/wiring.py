@@ -74,8 +74,6 @@ from undercroft.verification.service import VerificationService
 
 _SEQUENCER_POOL: Final = 2
 _SETTLE_SECONDS: Final = 10.0
-_WATCH_STATEMENT_SECONDS: Final = 5.0
-"""An answer that takes longer comes too late: then everything is cut."""
 _LONGEST_PENDING_SECONDS: Final = 30.0
 _STRANGERS_BURST: Final = 120
 _STRANGERS_PER_SECOND: Final = 2.0
@@ -273,7 +271,6 @@ async def _watch_grants(
             clock=clock,
             size=1,
             statement_cache=settings.database_statement_cache,
-            statement_seconds=_WATCH_STATEMENT_SECONDS,
         )
     )
     watched = WatchedGrants(database)

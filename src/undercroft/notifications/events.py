@@ -29,6 +29,7 @@ EventType: TypeAlias = Literal[
     "document.erased",
     "document.restored",
     "grant.created",
+    "grant.cut",
     "grant.revoked",
     "grant.used_up",
     "share_link.created",
@@ -102,6 +103,7 @@ EVENTS: Final[Mapping[EventType, EventSchema]] = {
     "grant.created": EventSchema(
         "Somebody may do something with a thing", {**_GRANTED, "expires_at": Fact.MOMENT}
     ),
+    "grant.cut": EventSchema("What its last use still did was cut", _GRANTED),
     "grant.revoked": EventSchema("They may no longer", {**_GRANTED, "reason": Fact.CODE}),
     "grant.used_up": EventSchema("Its last use was taken", {**_GRANTED, "reason": Fact.CODE}),
     "share_link.created": EventSchema("A link was made", _LINKED),

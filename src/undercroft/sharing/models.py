@@ -147,6 +147,7 @@ class Grant:
 
     Attributes:
         parent_id: The grant under which it was made; None when the resource's owner made it.
+        cut_at: When what its last use still did was cut.
         consent_id: What a grant of something personal rests on.
     """
 
@@ -161,6 +162,7 @@ class Grant:
     created_at: datetime
     ended_at: datetime | None
     ending: Ending | None
+    cut_at: datetime | None = None
     consent_id: UUID | None = None
 
 
@@ -207,6 +209,33 @@ OWN: Final = Way()
 
 OWNED: Final = (OWN,)
 """The ways of an owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A document of another's that is being read.
+
+    Attributes:
+        way: Without grants, its owner has put it into a vector store of the reader's.
+    """
+
+    document_id: UUID
+    way: Way
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about something that runs: one grant of those that a release rests on, or that there is none.
+
+    Attributes:
+        holder_id: Who reads.
+        actor_id: The service that acts for them, where one does.
+    """
+
+    holder_id: UUID
+    actor_id: UUID | None
+    document_id: UUID
+    grant_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)

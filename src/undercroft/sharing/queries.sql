@@ -66,7 +66,7 @@ VALUES (
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.cut_at, g.consent_id
 FROM described_grants AS g
 WHERE g.id = $1;
 
@@ -75,7 +75,7 @@ WHERE g.id = $1;
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.cut_at, g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -90,7 +90,7 @@ LIMIT $4;
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.cut_at, g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -104,7 +104,7 @@ LIMIT $2;
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.cut_at, g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
@@ -121,13 +121,18 @@ LIMIT 20;
 SELECT c.subject_id, c.consent_id, c.purpose, c.valid_until FROM choose_consent($1, $2::text[], $3) AS c;
 
 -- name: list_under_consent :many
+-- What was used up as well: its last use may still run.
 SELECT g.id FROM grants AS g
-WHERE g.tenant_id = current_tenant() AND g.consent_id = $1 AND g.ended_at IS NULL
+WHERE g.tenant_id = current_tenant() AND g.consent_id = $1 AND may_run(g)
 ORDER BY g.id;
 
--- name: list_live :many
+-- name: list_running :many
+-- What has not ended, or is being used for the last time.
 SELECT g.id FROM grants AS g
-WHERE g.tenant_id = current_tenant() AND g.resource_id = $1 AND g.ended_at IS NULL
+WHERE
+    g.tenant_id = current_tenant()
+    AND (g.document_id = $1 OR g.collection_id = $1 OR g.record_id = $1)
+    AND may_run(g)
 ORDER BY g.id;
 
 -- name: hold_grant_chain :value
@@ -142,8 +147,8 @@ SELECT use_grants($1::uuid[]);
 -- name: hold_grants :value
 SELECT hold_grants($1::uuid[]);
 
--- name: list_ended_grants :many
-SELECT e.grant_id, e.holder_id FROM list_ended_grants($1::uuid[], $2::uuid[]) AS e;
+-- name: list_lost_releases :many
+SELECT r.place FROM list_lost_releases($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) AS r (place);
 
 -- name: is_held :value
 -- Whether a grant is made out to the caller, whether it counts or not.
@@ -169,7 +174,7 @@ ORDER BY a.place;
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
     g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
-    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.consent_id
+    g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.cut_at, g.consent_id
 FROM described_grants AS g
 WHERE g.tenant_id = current_tenant() AND g.id IN (SELECT c.id FROM list_grant_chain($1::uuid[]) AS c (id))
 ORDER BY g.id;

@@ -17,6 +17,7 @@ from undercroft.sharing.models import (
     GranteeKind,
     ModelUse,
     Parts,
+    Question,
     Resource,
     ResourceKind,
     SharedResource,
@@ -104,9 +105,9 @@ class GrantRepository:
         rows = await _QUERIES.many(transaction, "list_under_consent", consent_id)
         return [row["id"] for row in rows]
 
-    async def list_live(self, transaction: Transaction, resource_id: UUID) -> list[UUID]:
-        """The grants of a thing that have not ended, the oldest first."""
-        return [row["id"] for row in await _QUERIES.many(transaction, "list_live", resource_id)]
+    async def list_running(self, transaction: Transaction, resource_id: UUID) -> list[UUID]:
+        """The grants of a thing under which something may still run, the oldest first."""
+        return [row["id"] for row in await _QUERIES.many(transaction, "list_running", resource_id)]
 
     async def find_grant(self, transaction: Transaction, grant_id: UUID) -> Grant | None:
         """A grant of the tenant's."""
@@ -157,17 +158,19 @@ class GrantRepository:
         """Keep grants as they are; False when one of them has ended."""
         return cast("bool", await _QUERIES.value(transaction, "hold_grants", list(grant_ids)))
 
-    async def list_ended(
-        self, connection: Transaction, pairs: Sequence[tuple[UUID, UUID]]
-    ) -> set[tuple[UUID, UUID]]:
-        """Which of these grants, each with whoever holds it, do not carry any more what runs under them."""
+    async def list_lost(
+        self, connection: Transaction, questions: Sequence[Question]
+    ) -> set[Question]:
+        """Which of these do not carry any more what runs under them."""
         rows = await _QUERIES.many(
             connection,
-            "list_ended_grants",
-            [grant_id for grant_id, _ in pairs],
-            [holder_id for _, holder_id in pairs],
+            "list_lost_releases",
+            [question.holder_id for question in questions],
+            [question.actor_id for question in questions],
+            [question.document_id for question in questions],
+            [question.grant_id for question in questions],
         )
-        return {(row["grant_id"], row["holder_id"]) for row in rows}
+        return {questions[row["place"] - 1] for row in rows}
 
     async def is_held(self, transaction: Transaction, grant_id: UUID) -> bool:
         """Whether a grant is made out to the caller."""
@@ -232,6 +235,7 @@ def _read_grant(row: Record) -> Grant:
         created_at=row["created_at"],
         ended_at=row["ended_at"],
         ending=None if row["ending"] is None else Ending(row["ending"]),
+        cut_at=row["cut_at"],
         consent_id=row["consent_id"],
     )
 

@@ -190,9 +190,9 @@ class GrantService:
         shared = await self.get_resource(transaction, grant.resource)
         await self.record_ended(transaction, scope, shared, ended)
 
-    async def list_live(self, transaction: Transaction, resource: Resource) -> list[UUID]:
-        """The grants of a thing that have not ended."""
-        return await self._repository.list_live(transaction, resource.id)
+    async def list_running(self, transaction: Transaction, resource: Resource) -> list[UUID]:
+        """The grants of a thing that have not ended, or are being used for the last time."""
+        return await self._repository.list_running(transaction, resource.id)
 
     async def record_ended(
         self,

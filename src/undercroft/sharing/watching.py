@@ -1,19 +1,20 @@
 """Cuts what is under way when a grant that it rests on ends: one question for all of it, twice a second."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
-from uuid import UUID
 
 from undercroft.kit.database import Database, Scope
 from undercroft.sharing.errors import AccessRevokedError
-from undercroft.sharing.models import Way
+from undercroft.sharing.models import Question, Release
 from undercroft.sharing.repository import GrantRepository
 from undercroft.sharing.ways import grant_ids
 
 WATCH_SECONDS: Final = 0.5
+PATIENCE_SECONDS: Final = 0.75
+"""For one look, whatever it meets: a database that hangs must not keep open what was revoked just before."""
 _RETRY_SECONDS: Final = 0.25
 """The pause before asking again: with the round's own, still within the second in which a revocation has to cut."""
 
@@ -22,10 +23,9 @@ _Event = TypeVar("_Event")
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """Something that rests on grants of its holder's."""
+    """Something that rests on grants."""
 
-    holder_id: UUID
-    grant_ids: frozenset[UUID]
+    questions: frozenset[Question]
     cut: Callable[[], None]
 
 
@@ -34,18 +34,23 @@ class WatchedGrants:
 
     Args:
         database: Where grants are. Its connections should be of its own: a cut must not wait behind requests.
+        patience: How many seconds one look may take.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, patience: float = PATIENCE_SECONDS) -> None:
         self._database = database
+        self._patience = patience
         self._repository = GrantRepository()
         self._running: set[_Running] = set()
+        self._late: set[asyncio.Task[set[Question]]] = set()
 
     @contextmanager
-    def register(self, scope: Scope, way: Way, cut: Callable[[], None]) -> Generator[None]:
-        """Have ``cut`` called, once, when a grant of the way ends while this is open; never what is one's own."""
-        running = _Running(scope.principal_id, frozenset(grant_ids(way)), cut)
-        if running.grant_ids:
+    def register(
+        self, scope: Scope, releases: Iterable[Release], cut: Callable[[], None]
+    ) -> Generator[None]:
+        """Have ``cut`` called, once, when one of the releases is lost while this is open; what is one's own is none."""
+        running = _Running(frozenset(_questions(scope, releases)), cut)
+        if running.questions:
             self._running.add(running)
         try:
             yield
@@ -53,8 +58,8 @@ class WatchedGrants:
             self._running.discard(running)
 
     @asynccontextmanager
-    async def cutting(self, scope: Scope, way: Way) -> AsyncGenerator[None]:
-        """Cut this task's work when a grant of the way ends, whatever it is waiting for.
+    async def cutting(self, scope: Scope, releases: Iterable[Release]) -> AsyncGenerator[None]:
+        """Cut this task's work when one of the releases is lost, whatever it is waiting for.
 
         Raises:
             AccessRevokedError: When it was cut.
@@ -68,7 +73,7 @@ class WatchedGrants:
             task.cancel()
 
         try:
-            with self.register(scope, way, cut):
+            with self.register(scope, releases, cut):
                 yield
         except asyncio.CancelledError:
             # Cancelled by others as well, it ends as they want it to.
@@ -77,51 +82,65 @@ class WatchedGrants:
             raise
 
     async def guard(
-        self, scope: Scope, ways: Iterable[Way], events: AsyncGenerator[_Event]
+        self, scope: Scope, releases: Iterable[Release], events: AsyncGenerator[_Event]
     ) -> AsyncGenerator[_Event]:
-        """The events for as long as every grant of the ways counts for the scope's principal.
+        """The events for as long as the scope's principal may read all that they rest on.
 
         Raises:
-            AccessRevokedError: When one of them has ended. What makes the events is cancelled then.
+            AccessRevokedError: When they may not any more. What makes the events is cancelled then.
         """
-        way = Way(tuple(grant for one in ways for grant in one.grants))
         lost = asyncio.Event()
         async with aclosing(events):
-            with self.register(scope, way, lost.set):
+            with self.register(scope, releases, lost.set):
                 async for event in _until(lost, events):
                     yield event
 
     async def check(self) -> int:
-        """Cut what rests on a grant that has ended; how much that was.
+        """Cut what is lost; how much that was.
 
-        What cannot be asked about twice is cut, too: nobody would learn of a revocation.
+        What cannot be asked about twice, or in time, is cut, too: nobody would learn of a revocation.
         """
         running = list(self._running)
-        pairs = {(grant_id, one.holder_id) for one in running for grant_id in one.grant_ids}
-        if not pairs:
+        questions = list({question for one in running for question in one.questions})
+        if not questions:
             return 0
         try:
-            ended = await self._ask_twice(sorted(pairs))
+            lost = await self._ask_in_time(questions)
         except BaseException:
             self._cut(running)
             raise
-        return self._cut(
-            [one for one in running if any((key, one.holder_id) in ended for key in one.grant_ids)]
-        )
+        return self._cut([one for one in running if one.questions & lost])
 
-    async def _ask_twice(self, pairs: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+    async def _ask_in_time(self, questions: Sequence[Question]) -> set[Question]:
+        asking = asyncio.create_task(self._ask_twice(questions))
+        self._late.add(asking)
+        asking.add_done_callback(self._forget)
         try:
-            return await self._ask(pairs)
-        except TimeoutError:
-            raise  # its second is over
+            await asyncio.wait({asking}, timeout=self._patience)
+            if asking.done():
+                return asking.result()
+            raise TimeoutError("the database does not say which grants have ended")
+        finally:
+            # Not waited for: to give back a connection that hangs takes as long again as to get one.
+            asking.cancel()
+
+    def _forget(self, asking: asyncio.Task[set[Question]]) -> None:
+        self._late.discard(asking)
+        # Looked at, so that what it raised after its time is not told as never retrieved.
+        if not asking.cancelled():
+            asking.exception()
+
+    async def _ask_twice(self, questions: Sequence[Question]) -> set[Question]:
+        try:
+            return await self._ask(questions)
         # Whatever it was, a session that was ended or a restart: the second failure is told.
         except Exception:  # noqa: BLE001
             await asyncio.sleep(_RETRY_SECONDS)
-        return await self._ask(pairs)
+        return await self._ask(questions)
 
-    async def _ask(self, pairs: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+    async def _ask(self, questions: Sequence[Question]) -> set[Question]:
         async with self._database.statement_without_scope() as connection:
-            return await self._repository.list_ended(connection, pairs)
+            return await self._repository.list_lost(connection, questions)
 
     def _cut(self, ended: list[_Running]) -> int:
         still = [one for one in ended if one in self._running]
@@ -129,6 +148,12 @@ class WatchedGrants:
             self._running.discard(one)
             one.cut()
         return len(still)
+
+
+def _questions(scope: Scope, releases: Iterable[Release]) -> Iterator[Question]:
+    for release in releases:
+        for grant_id in grant_ids(release.way) or [None]:
+            yield Question(scope.principal_id, scope.actor_id, release.document_id, grant_id)
 
 
 async def _until(lost: asyncio.Event, events: AsyncGenerator[_Event]) -> AsyncGenerator[_Event]:

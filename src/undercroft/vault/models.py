@@ -1,12 +1,13 @@
 """Documents, as their owner and those whom they are shared with see them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from undercroft.sharing.models import Release
 from undercroft.sharing.ways import Access
 
 DOCUMENT_PREFIX: Final = "file-"
@@ -62,6 +63,11 @@ class Document:
     purge_at: datetime | None
     held_at: datetime | None
     hold_reason: str | None
+
+    @property
+    def releases(self) -> Sequence[Release]:
+        """What a download of it rests on; nothing when it is the caller's own."""
+        return () if self.access.action is None else (Release(self.id, self.access.way),)
 
 
 @dataclass(frozen=True, slots=True)

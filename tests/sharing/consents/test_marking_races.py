@@ -143,7 +143,9 @@ async def test_whom_it_is_about_is_asked_and_not_whom_it_was_about(practice: Pra
     assert (await asking).consent.subject_id == practice.dee.principal_id
 
 
-@pytest.mark.parametrize("kind", [ResourceKind.DOCUMENT, ResourceKind.COLLECTION])
+@pytest.mark.parametrize(
+    "kind", [ResourceKind.DOCUMENT, ResourceKind.COLLECTION], ids=lambda kind: kind.name.lower()
+)
 async def test_of_marking_and_putting_into_a_store_at_once_the_second_is_refused(
     practice: Practice, kind: ResourceKind
 ) -> None:

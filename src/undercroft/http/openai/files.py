@@ -108,8 +108,8 @@ async def get_file_content(
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.filename, safe='')}",
         "X-Content-Type-Options": "nosniff",
     }
-    way = document.access.way
-    return RevocableResponse(services.watched_grants, caller, way, blocks, headers=headers)
+    releases = document.releases
+    return RevocableResponse(services.watched_grants, caller, releases, blocks, headers=headers)
 
 
 def render_file(document: Document) -> JsonObject:

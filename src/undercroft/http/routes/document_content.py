@@ -140,9 +140,9 @@ class _Wanted:
         status = 200 if self._chosen(found.version) is None else 206
         if status == 206:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-        way = found.document.access.way
+        releases = found.document.releases
         return RevocableResponse(
-            services.watched_grants, caller, way, found.blocks, status, headers
+            services.watched_grants, caller, releases, found.blocks, status, headers
         )
 
     def _select(self, version: DocumentVersion) -> Span | None:

@@ -53,7 +53,8 @@ class FoundPassage:
         end: Offset after its last character.
         headings: The titles above its beginning, outermost first.
         later_headings: Where in its text further sections begin, and the titles above those.
-        way: What it was released under; no grants for what is the principal's own.
+        way: What it was released under; no grants for what is the principal's own, or put into their own vector store.
+        is_own: Whether the document is the principal's own.
         entry_ids: Of the ledger's entries of that.
     """
 
@@ -72,6 +73,7 @@ class FoundPassage:
     similarity: float | None
     later_headings: LaterHeadings = ()
     way: Way = OWN
+    is_own: bool = True
     entry_ids: tuple[UUID, ...] = ()
 
 

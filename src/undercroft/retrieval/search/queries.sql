@@ -161,7 +161,8 @@ SELECT
     dk.salt AS name_salt,
     dt.id AS name_tenant_key_id,
     dt.tenant_id AS name_key_tenant_id,
-    dt.wrapped_key AS name_wrapped_tenant_key
+    dt.wrapped_key AS name_wrapped_tenant_key,
+    d.owner_id = current_principal() AS is_own
 FROM unnest($2::bigint[]) WITH ORDINALITY AS proposed (chunk_id, place)
 INNER JOIN chunks AS ch ON proposed.chunk_id = ch.id
 INNER JOIN blobs AS b ON ch.blob_id = b.id

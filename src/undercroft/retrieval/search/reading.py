@@ -198,4 +198,5 @@ def _passage(
         similarity=None,
         later_headings=passage.later_headings,
         way=way,
+        is_own=row["is_own"],
     )

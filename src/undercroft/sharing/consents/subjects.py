@@ -103,14 +103,14 @@ class DataSubjects:
         self, transaction: Transaction, scope: Scope, resource: Resource, subject_id: UUID | None
     ) -> UUID | None:
         shared = await self._grants.get_resource(transaction, resource)
-        before = await self._grants.list_live(transaction, resource)
+        before = await self._grants.list_running(transaction, resource)
         try:
             await self._repository.mark(transaction, resource, subject_id)
         except RestrictViolationError as error:
             raise MixedSubjectsError from error
         act = Act(_ACTIONS[resource.kind], subject_of(shared), shared.owner_id)
         await self._ledger.append(transaction, scope, act)
-        after = set(await self._grants.list_live(transaction, resource))
+        after = set(await self._grants.list_running(transaction, resource))
         ended = [grant_id for grant_id in before if grant_id not in after]
         await self._grants.record_ended(transaction, scope, shared, ended)
         return await self._repository.data_subject_of(transaction, resource.id)
