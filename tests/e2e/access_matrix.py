@@ -144,6 +144,7 @@ _PERMISSIONS: Final = {
 _OWNER: Final = frozenset({"owner"})
 _ADMIN: Final = frozenset({"admin"})
 _OF_RECORDS: Final = ACTIONS - {"read_parts", "download"}
+_OF_COLLECTIONS: Final = ACTIONS - {"read_parts"}
 _OF_THE_TENANT: Final = frozenset(who.acts_as for who in PRINCIPALS.values()) - {"outsider"}
 
 EVERYBODY: Final = Rule()
@@ -174,6 +175,11 @@ def of_document(action: str, **request: Any) -> Rule:  # noqa: ANN401 - of a req
 def of_record(action: str, **request: Any) -> Rule:  # noqa: ANN401 - of a request
     """The same for a record, of which fewer actions are granted."""
     return Rule(_OWNER, action, _OF_RECORDS, send=request)
+
+
+def of_collection(action: str | None = None, **request: Any) -> Rule:  # noqa: ANN401 - of a request
+    """The same for a vector store; what no action lets others do is its owner's."""
+    return Rule(_OWNER, action, _OF_COLLECTIONS, send=request)
 
 
 def own(**request: Any) -> Rule:  # noqa: ANN401 - of a request
@@ -241,18 +247,26 @@ _DOCUMENTS: Final = {
 _COLLECTIONS: Final = {
     "GET /v1/vector_stores": EVERYBODY,
     "POST /v1/vector_stores": everybody(json={}),
-    "GET /v1/vector_stores/{vector_store_id}": OWNER,
-    "POST /v1/vector_stores/{vector_store_id}": own(json={}),
-    "DELETE /v1/vector_stores/{vector_store_id}": spending("vector_store_id"),
+    "GET /v1/vector_stores/{vector_store_id}": of_collection("read"),
+    "POST /v1/vector_stores/{vector_store_id}": of_collection(json={}),
+    "DELETE /v1/vector_stores/{vector_store_id}": Rule(
+        _OWNER, seen=_OF_COLLECTIONS, spends="vector_store_id"
+    ),
     "POST /v1/vector_stores/{vector_store_id}/search": Rule(
         _OWNER, "search", frozenset({"read"}), send={"json": {"query": "bell"}}
     ),
-    "GET /v1/vector_stores/{vector_store_id}/files": OWNER,
-    "POST /v1/vector_stores/{vector_store_id}/files": own(json={"file_id": "{document_id}"}),
-    "GET /v1/vector_stores/{vector_store_id}/files/{file_id}": OWNER,
-    "POST /v1/vector_stores/{vector_store_id}/files/{file_id}": own(json={"attributes": {}}),
-    "DELETE /v1/vector_stores/{vector_store_id}/files/{file_id}": spending("file_id"),
-    "GET /v1/vector_stores/{vector_store_id}/files/{file_id}/content": OWNER,
+    "GET /v1/vector_stores/{vector_store_id}/files": of_collection("read"),
+    "POST /v1/vector_stores/{vector_store_id}/files": of_collection(
+        json={"file_id": "{document_id}"}
+    ),
+    "GET /v1/vector_stores/{vector_store_id}/files/{file_id}": of_collection("read"),
+    "POST /v1/vector_stores/{vector_store_id}/files/{file_id}": of_collection(
+        json={"attributes": {}}
+    ),
+    "DELETE /v1/vector_stores/{vector_store_id}/files/{file_id}": Rule(
+        _OWNER, seen=_OF_COLLECTIONS, spends="file_id"
+    ),
+    "GET /v1/vector_stores/{vector_store_id}/files/{file_id}/content": of_collection(),
     "POST /v1/search": everybody(json={"query": "bell"}),
 }
 _RECORDS: Final = {

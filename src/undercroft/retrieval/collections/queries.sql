@@ -3,6 +3,22 @@ INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name, meta
 VALUES ($1, current_tenant(), current_principal(), $2, $3, $4);
 
 -- name: find_collection :maybe
+-- A collection that the caller may know of, with what they may do: NULL for their own, all of it. Counted are the members
+-- that they may list, and no others: what a count tells beyond that is not theirs to know.
+WITH reached AS MATERIALIZED (
+    SELECT
+        c.id,
+        c.tenant_id,
+        c.data_key_id,
+        c.sealed_name,
+        c.metadata,
+        c.created_at,
+        c.last_active_at,
+        CASE WHEN c.owner_id <> current_principal() THEN actions_on_collection(c.id) END AS actions
+    FROM collections AS c
+    WHERE c.id = $1
+)
+
 SELECT
     c.id,
     c.tenant_id,
@@ -10,64 +26,124 @@ SELECT
     c.metadata,
     c.created_at,
     c.last_active_at,
+    c.actions,
     k.id AS key_id,
     k.wrapped_key,
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key,
-    count(b.id) AS members,
-    count(*) FILTER (WHERE b.index_state = 'indexed') AS completed,
-    count(*) FILTER (WHERE b.index_state = 'failed') AS failed,
-    coalesce(sum(b.byte_size), 0)::bigint AS byte_size
-FROM collections AS c
+    n.members,
+    n.completed,
+    n.failed,
+    n.byte_size
+FROM reached AS c
 INNER JOIN data_keys AS k ON c.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-LEFT JOIN collection_documents AS m ON c.id = m.collection_id
-LEFT JOIN documents AS d ON m.document_id = d.id AND d.deleted_at IS NULL
-LEFT JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-LEFT JOIN blobs AS b ON v.blob_id = b.id
-WHERE c.id = $1 AND c.owner_id = current_principal()
-GROUP BY c.id, k.id, t.id;
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) AS members,
+        count(*) FILTER (WHERE b.index_state = 'indexed') AS completed,
+        count(*) FILTER (WHERE b.index_state = 'failed') AS failed,
+        coalesce(sum(b.byte_size), 0)::bigint AS byte_size
+    FROM collection_documents AS m
+    INNER JOIN documents AS d ON m.document_id = d.id
+    INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+    INNER JOIN blobs AS b ON v.blob_id = b.id
+    WHERE
+        m.collection_id = c.id
+        AND d.deleted_at IS NULL
+        AND (m.grant_id IS NULL OR d.owner_id = current_principal() OR shows_member(m.grant_id, c.actions))
+) AS n
+WHERE c.actions IS NULL OR cardinality(c.actions) > 0;
 
 -- name: list_collections :many
+-- The caller's own and those that they may read, each found from an index in the order of the list and no further than the
+-- page.
 WITH page AS (
-    SELECT c.id, c.tenant_id, c.data_key_id, c.sealed_name, c.metadata, c.created_at, c.last_active_at
-    FROM collections AS c
-    WHERE
-        c.tenant_id = current_tenant()
-        AND c.owner_id = current_principal()
-        AND ($1::uuid IS NULL OR (CASE WHEN $2::boolean THEN c.id > $1 ELSE c.id < $1 END))
-    ORDER BY CASE WHEN $2 THEN c.id END ASC, CASE WHEN NOT $2 THEN c.id END DESC
+    SELECT found.id
+    FROM (
+        (
+            SELECT c.id
+            FROM collections AS c
+            WHERE
+                c.tenant_id = current_tenant()
+                AND c.owner_id = current_principal()
+                AND ($1::uuid IS NULL OR (CASE WHEN $2::boolean THEN c.id > $1 ELSE c.id < $1 END))
+            ORDER BY CASE WHEN $2 THEN c.id END ASC, CASE WHEN NOT $2 THEN c.id END DESC
+            LIMIT $3
+        )
+        UNION
+        SELECT shared.id
+        FROM unnest(current_grantees()) AS e (grantee_id)
+        CROSS JOIN LATERAL (
+            SELECT g.collection_id AS id
+            FROM grants AS g
+            WHERE
+                g.tenant_id = current_tenant()
+                AND g.grantee_id = e.grantee_id
+                AND g.collection_id IS NOT NULL
+                AND 'read' = ANY(g.actions)
+                AND is_live(g)
+                AND ($1 IS NULL OR (CASE WHEN $2 THEN g.collection_id > $1 ELSE g.collection_id < $1 END))
+            GROUP BY g.collection_id
+            ORDER BY CASE WHEN $2 THEN g.collection_id END ASC, CASE WHEN NOT $2 THEN g.collection_id END DESC
+            LIMIT $3
+        ) AS shared
+    ) AS found
+    ORDER BY CASE WHEN $2 THEN found.id END ASC, CASE WHEN NOT $2 THEN found.id END DESC
     LIMIT $3
+), reached AS MATERIALIZED (
+    SELECT
+        c.id,
+        c.tenant_id,
+        c.data_key_id,
+        c.sealed_name,
+        c.metadata,
+        c.created_at,
+        c.last_active_at,
+        CASE WHEN c.owner_id <> current_principal() THEN actions_on_collection(c.id) END AS actions
+    FROM page AS p
+    INNER JOIN collections AS c ON p.id = c.id
 )
 
 SELECT
-    p.id,
-    p.tenant_id,
-    p.sealed_name,
-    p.metadata,
-    p.created_at,
-    p.last_active_at,
+    c.id,
+    c.tenant_id,
+    c.sealed_name,
+    c.metadata,
+    c.created_at,
+    c.last_active_at,
+    c.actions,
     k.id AS key_id,
     k.wrapped_key,
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key,
-    count(b.id) AS members,
-    count(*) FILTER (WHERE b.index_state = 'indexed') AS completed,
-    count(*) FILTER (WHERE b.index_state = 'failed') AS failed,
-    coalesce(sum(b.byte_size), 0)::bigint AS byte_size
-FROM page AS p
-INNER JOIN data_keys AS k ON p.data_key_id = k.id
+    n.members,
+    n.completed,
+    n.failed,
+    n.byte_size
+FROM reached AS c
+INNER JOIN data_keys AS k ON c.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-LEFT JOIN collection_documents AS m ON p.id = m.collection_id
-LEFT JOIN documents AS d ON m.document_id = d.id AND d.deleted_at IS NULL
-LEFT JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-LEFT JOIN blobs AS b ON v.blob_id = b.id
-GROUP BY p.id, p.tenant_id, p.sealed_name, p.metadata, p.created_at, p.last_active_at, k.id, t.id
-ORDER BY CASE WHEN $2 THEN p.id END ASC, CASE WHEN NOT $2 THEN p.id END DESC;
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) AS members,
+        count(*) FILTER (WHERE b.index_state = 'indexed') AS completed,
+        count(*) FILTER (WHERE b.index_state = 'failed') AS failed,
+        coalesce(sum(b.byte_size), 0)::bigint AS byte_size
+    FROM collection_documents AS m
+    INNER JOIN documents AS d ON m.document_id = d.id
+    INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+    INNER JOIN blobs AS b ON v.blob_id = b.id
+    WHERE
+        m.collection_id = c.id
+        AND d.deleted_at IS NULL
+        AND (m.grant_id IS NULL OR d.owner_id = current_principal() OR shows_member(m.grant_id, c.actions))
+) AS n
+ORDER BY CASE WHEN $2 THEN c.id END ASC, CASE WHEN NOT $2 THEN c.id END DESC;
 
 -- name: update_collection :value
 UPDATE collections
@@ -138,6 +214,14 @@ FROM membership
 INNER JOIN document ON membership.document_id = document.id;
 
 -- name: find_member :maybe
+WITH reached AS MATERIALIZED (
+    SELECT
+        c.id,
+        CASE WHEN c.owner_id <> current_principal() THEN actions_on_collection(c.id) END AS actions
+    FROM collections AS c
+    WHERE c.id = $1
+)
+
 SELECT
     m.collection_id,
     m.document_id,
@@ -147,17 +231,16 @@ SELECT
     b.index_error_code,
     b.index_error_message,
     b.byte_size
-FROM collections AS c
+FROM reached AS c
 INNER JOIN collection_documents AS m ON c.id = m.collection_id
 INNER JOIN documents AS d ON m.document_id = d.id
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 INNER JOIN blobs AS b ON v.blob_id = b.id
 WHERE
-    c.id = $1
-    AND m.document_id = $2
-    AND c.owner_id = current_principal()
-    AND d.owner_id = current_principal()
-    AND d.deleted_at IS NULL;
+    m.document_id = $2
+    AND d.deleted_at IS NULL
+    AND (c.actions IS NULL OR 'read' = ANY(c.actions))
+    AND (m.grant_id IS NULL OR d.owner_id = current_principal() OR shows_member(m.grant_id, c.actions));
 
 -- name: find_member_salts :maybe
 SELECT d.current_version, dk.salt AS document_salt, ck.salt AS collection_salt
@@ -174,6 +257,14 @@ WHERE
     AND d.deleted_at IS NULL;
 
 -- name: list_members :many
+WITH reached AS MATERIALIZED (
+    SELECT
+        c.id,
+        CASE WHEN c.owner_id <> current_principal() THEN actions_on_collection(c.id) END AS actions
+    FROM collections AS c
+    WHERE c.id = $1
+)
+
 SELECT
     m.collection_id,
     m.document_id,
@@ -183,16 +274,15 @@ SELECT
     b.index_error_code,
     b.index_error_message,
     b.byte_size
-FROM collections AS c
+FROM reached AS c
 INNER JOIN collection_documents AS m ON c.id = m.collection_id
 INNER JOIN documents AS d ON m.document_id = d.id
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
 INNER JOIN blobs AS b ON v.blob_id = b.id
 WHERE
-    c.id = $1
-    AND c.owner_id = current_principal()
-    AND d.owner_id = current_principal()
-    AND d.deleted_at IS NULL
+    d.deleted_at IS NULL
+    AND (c.actions IS NULL OR 'read' = ANY(c.actions))
+    AND (m.grant_id IS NULL OR d.owner_id = current_principal() OR shows_member(m.grant_id, c.actions))
     AND ($2::uuid IS NULL OR (CASE WHEN $3::boolean THEN m.document_id > $2 ELSE m.document_id < $2 END))
     AND ($4::text IS NULL OR b.index_state = ANY(
         CASE $4

@@ -12,7 +12,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import NotFoundError
+from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act
@@ -35,6 +35,8 @@ from undercroft.retrieval.collections.names import open_name, seal_name
 from undercroft.retrieval.collections.repository import CollectionRepository
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.passages import PassagePlace, open_passage
+from undercroft.sharing.errors import NotGrantedError
+from undercroft.sharing.models import GrantAction
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
@@ -95,12 +97,13 @@ class CollectionService:
 
         Raises:
             NotFoundError: When the principal may see no such collection.
+            NotGrantedError: When they may, and not read it.
         """
         async with self._refusing(scope, "collection.read", collection_id) as transaction:
             return await self._get(transaction, collection_id)
 
     async def list_collections(self, scope: Scope, page: Page) -> list[Collection]:
-        """A page of the principal's collections."""
+        """A page of the principal's collections, and of those that they may read."""
         async with self._database.transaction(scope) as transaction:
             rows = await self._repository.list_collections(transaction, page)
         return [await self._collection(row) for row in rows]
@@ -119,8 +122,8 @@ class CollectionService:
         """
         async with self._refusing(scope, "collection.update", collection_id) as transaction:
             row = await self._repository.find_collection(transaction, collection_id)
-            if row is None:
-                raise _no_collection(collection_id)
+            if row is None or row["actions"] is not None:
+                raise await self._refusal(transaction, collection_id)
             key = await self._keys.open(row)
             sealed_name = (
                 None if name is None else seal_name(key, scope.tenant_id, collection_id, name)
@@ -146,7 +149,7 @@ class CollectionService:
             if salt is None or not await self._repository.delete_collection(
                 transaction, collection_id
             ):
-                raise _no_collection(collection_id)
+                raise await self._refusal(transaction, collection_id)
             gone = collection_act(scope, "collection.delete", collection_id, salt)
             await self._journal.record(transaction, scope, gone)
 
@@ -167,7 +170,7 @@ class CollectionService:
         async with self._refusing(scope, action, collection_id, document_id) as transaction:
             salt = await self._repository.lock_collection(transaction, collection_id)
             if salt is None:
-                raise _no_collection(collection_id)
+                raise await self._refusal(transaction, collection_id)
             blob_id, added = await self._insert_member(
                 transaction, scope, collection_id, document_id, attributes
             )
@@ -312,7 +315,15 @@ class CollectionService:
         row = await self._repository.find_collection(transaction, collection_id)
         if row is None:
             raise _no_collection(collection_id)
+        if row["actions"] is not None and GrantAction.READ not in row["actions"]:
+            raise NotGrantedError(GrantAction.READ)
         return await self._collection(row)
+
+    async def _refusal(self, transaction: Transaction, collection_id: UUID) -> UndercroftError:
+        """Why somebody cannot change a collection: that it is another's, for whoever knows of it."""
+        row = await self._repository.find_collection(transaction, collection_id)
+        is_known = row is not None and row["actions"] is not None
+        return NotGrantedError() if is_known else _no_collection(collection_id)
 
     async def _collection(self, row: Record) -> Collection:
         completed, failed = int(row["completed"]), int(row["failed"])
@@ -331,6 +342,7 @@ class CollectionService:
     ) -> Member:
         member = await self._repository.find_member(transaction, collection_id, document_id)
         if member is None:
+            await self._get(transaction, collection_id)
             raise _no_member(document_id)
         return member
 
@@ -339,7 +351,8 @@ class CollectionService:
     ) -> Record:
         salts = await self._repository.find_member_salts(transaction, collection_id, document_id)
         if salts is None:
-            raise _no_member(document_id)
+            refusal = await self._refusal(transaction, collection_id)
+            raise refusal if isinstance(refusal, NotGrantedError) else _no_member(document_id)
         return salts
 
 
