@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import count
 from typing import Any, Final, TypeAlias
 
 import aiohttp
@@ -95,6 +96,7 @@ class Flipping:
         self._stride = stride
         self._progress = asyncio.Condition()
         self._ended = 0
+        self._next: deque[tuple[Lent, int]] = deque()
         self.asked: Counter[Seen] = Counter()
         self.leaks: list[str] = []
         self.odd: list[str] = []
@@ -105,16 +107,27 @@ class Flipping:
         numbers = iter(range(self._calls))
         async with asyncio.TaskGroup() as tasks:
             for place, lent in enumerate(self._lents):
-                tasks.create_task(self._flip(lent, place * self._stride // len(self._lents)))
+                due = (place + 1) * self._stride // len(self._lents)
+                tasks.create_task(self._flip(lent, due, concurrency // 4))
             for _ in range(concurrency):
                 tasks.create_task(self._work(numbers))
 
     # Grants -----------------------------------------------------------------------------------------------------------
 
-    async def _flip(self, lent: Lent, due: int) -> None:
-        """Give and take back by turns until the calls are over."""
-        while await self._reach(due):
+    async def _flip(self, lent: Lent, due: int, burst: int) -> None:
+        """Give and take back by turns until the calls are over.
+
+        The same is asked just before and just after: what is remembered for a moment only shows in that moment.
+        """
+        for first in count(step=burst):
+            asked = [(lent, number) for number in range(first, first + burst)]
+            if not await self._reach(due - burst):
+                return
+            self._next.extend(asked)
+            if not await self._reach(due):
+                return
             await (self._give(lent) if lent.state is State.REVOKED else self._take(lent))
+            self._next.extend(asked)
             self.flips += 1
             due = self._ended + self._stride
 
@@ -143,8 +156,9 @@ class Flipping:
     async def _work(self, numbers: Iterator[int]) -> None:
         for number in numbers:
             round_, place = divmod(number, len(self._lents))
-            calls = list(self._calls_about(self._lents[place]))
-            await self._call(self._lents[place], *calls[round_ % len(calls)])
+            lent, wanted = self._next.popleft() if self._next else (self._lents[place], round_)
+            calls = list(self._calls_about(lent))
+            await self._call(lent, *calls[wanted % len(calls)])
             async with self._progress:
                 self._ended += 1
                 self._progress.notify_all()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("service")
 
 CALLS = int(os.environ.get("UNDERCROFT_TEST_REVOCATION_CALLS", "360"))
 CONCURRENCY = 64 if CALLS > 1_000 else 16
-STRIDE = CONCURRENCY * 5 // 2
+STRIDE = CONCURRENCY * 3
 """Calls between two changes of a document: more than run at once, so that many see it as it stays."""
 KINDS = 9
 """Of calls: see Flipping."""
@@ -52,7 +52,8 @@ class Village:
         session = aiohttp.ClientSession(
             self._service.url,
             headers={"Authorization": f"Bearer {self._keys[name]}"},
-            connector=aiohttp.TCPConnector(limit=0),
+            # One for each call: the service may close an idle one as the next call is sent.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
             timeout=aiohttp.ClientTimeout(120),
         )
         return await self._stack.enter_async_context(session)

@@ -35,6 +35,13 @@ async def put(shelf: Shelf, owner: Member, name: str) -> tuple[UUID, UUID]:
     return collection, documents[name]
 
 
+async def trash(shelf: Shelf, owner: Member, document: UUID) -> None:
+    async with shelf.database.transaction(owner) as transaction:
+        await transaction.execute(
+            "UPDATE documents SET deleted_at = now(), purge_at = now() WHERE id = $1", document
+        )
+
+
 async def proposed(shelf: Shelf, scope: Member, leg: Leg) -> set[str]:
     """The names in the passages that a leg proposes; the index keeps their words."""
     query = SearchQuery((), ASKED, 10, frozenset({leg}), is_everywhere=True)
@@ -65,6 +72,8 @@ async def test_a_document_is_proposed_to_whoever_may_search_it(
     )
     collection, own = await put(shelf, bob, "own1")
     await shelf.collections.remove(bob, collection, own)
+    _, trashed = await put(shelf, bob, "trashed1")
+    await trash(shelf, bob, trashed)
     await put(shelf, ann, "private1")
     await put(shelf, eve, "foreign1")
     for name, grantee, terms in [
@@ -138,11 +147,7 @@ async def test_a_content_is_proposed_by_the_document_that_was_granted_and_not_by
             sealed = DocumentChanges(is_sealed=True)
             await shelf.documents.update(ann, document, sealed, None)
         case "in the trash":
-            async with shelf.database.transaction(ann) as transaction:
-                await transaction.execute(
-                    "UPDATE documents SET deleted_at = now(), purge_at = now() WHERE id = $1",
-                    document,
-                )
+            await trash(shelf, ann, document)
         case _:
             await shelf.put_version(ann, document, "It says nothing of that any more.")
     await check(shelf, bob, {"own1"})
