@@ -171,3 +171,20 @@ def test_whoever_uses_the_browser_next_finds_nothing_in_its_cache(
     owner: httpx.Client, path: str
 ) -> None:
     assert owner.get(path).headers["Cache-Control"] == "no-store"
+
+
+def test_a_made_up_address_in_a_header_escapes_no_limit(anybody: httpx.Client) -> None:
+    guess = {"tenant": TENANT, "email": "guessed@besieged.example", "password": "a wrong password"}
+    answers = [
+        anybody.post(
+            "/v1/sessions",
+            json=guess,
+            headers={
+                "X-Forwarded-For": f"198.51.100.{number}",
+                "Forwarded": f"for=10.0.0.{number}",
+            },
+        )
+        for number in range(8)
+    ]
+    assert {answer.status_code for answer in answers[:5]} == {401}
+    assert {answer.status_code for answer in answers[5:]} == {429}
