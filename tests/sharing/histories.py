@@ -247,7 +247,7 @@ MUTANTS: Final = (
         "c.owner_id = current_principal() OR cg.id IS NOT NULL",
         "cg.id IS NOT NULL",
     ),
-    Mutant("end_grants", "c.parent_id = p.id", "false"),
+    Mutant("list_derived_grants", "c.parent_id = p.id", "false"),
     Mutant("end_grants", "m.grant_id = ANY(gone)", "false"),
     Mutant("hold_grant_chain", "AND g.grantee_id = ANY(current_grantees())", "AND false"),
     Mutant("use_grants", "SET uses = g.uses + 1", "SET uses = g.uses"),
