@@ -8,11 +8,13 @@ from uuid import UUID
 
 from tests.sharing.model import EVERYONE, Offer
 from tests.sharing.twin import ANSWER_HOURS, Twin
-from undercroft.kit.database import Scope
+from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.migrations import load_migrations, migrations_folder
 from undercroft.sharing.consents.models import ConsentEventKind, ConsentState
 from undercroft.sharing.consents.service import ConsentService
-from undercroft.sharing.models import Terms
+from undercroft.sharing.errors import ConsentRequiredError
+from undercroft.sharing.models import Resource, Terms
+from undercroft.sharing.service import GrantService
 
 
 async def tour(twin: Twin) -> None:
@@ -245,7 +247,7 @@ MUTANTS: Final = (
         "c.owner_id = current_principal() OR cg.id IS NOT NULL",
         "cg.id IS NOT NULL",
     ),
-    Mutant("end_grants", "c.parent_id = p.id", "false"),
+    Mutant("list_derived_grants", "c.parent_id = p.id", "false"),
     Mutant("end_grants", "m.grant_id = ANY(gone)", "false"),
     Mutant("hold_grant_chain", "AND g.grantee_id = ANY(current_grantees())", "AND false"),
     Mutant("use_grants", "SET uses = g.uses + 1", "SET uses = g.uses"),
@@ -275,6 +277,19 @@ def _as_asked(narrowed: Terms, asked: Terms) -> Terms:
     """What was asked for, whatever the owner wants to grant of it."""
     del narrowed
     return asked
+
+
+async def _rest_without_end(
+    self: GrantService, transaction: Transaction, resource: Resource, terms: Terms
+) -> tuple[Terms, UUID | None]:
+    """The consent that a grant rests on, for as long as the giver likes."""
+    basis = await self._repository.choose_consent(transaction, resource.id, terms)
+    if basis is None:
+        return terms, None
+    if basis.consent_id is None:
+        raise ConsentRequiredError(None)
+    expires_at = basis.valid_until if terms.expires_at is None else terms.expires_at
+    return replace(terms, purpose=basis.purpose, expires_at=expires_at), basis.consent_id
 
 
 async def _renewed_by_force(
@@ -312,8 +327,30 @@ BREACHES: Final = (
         (Mutant("data_subject_of", "d.data_subject_id FROM", "NULL FROM"),),
     ),
     Breach(
+        "what is shared on takes no consent",
+        (
+            Mutant(
+                "choose_consent",
+                "IF subject IS NULL THEN",
+                "IF subject IS NULL OR current_principal() NOT IN ("
+                " SELECT d.owner_id FROM documents AS d WHERE d.id = resource"
+                " UNION ALL SELECT c.owner_id FROM collections AS c WHERE c.id = resource) THEN",
+            ),
+            Mutant(
+                "require_consent",
+                "IF subject IS NULL AND new.consent_id IS NULL THEN",
+                "IF new.parent_id IS NOT NULL OR subject IS NULL AND new.consent_id IS NULL THEN",
+            ),
+        ),
+    ),
+    Breach(
+        "a grant outlives its consent",
+        (Mutant("require_consent", "AND new.expires_at <= c.valid_until", ""),),
+        (("undercroft.sharing.service.GrantService._rest_on_consent", _rest_without_end),),
+    ),
+    Breach(
         "what becomes personal stays shared",
-        (Mutant("end_unconsented_grants", "g.ended_at IS NULL", "false"),),
+        (Mutant("end_unconsented_grants", "may_run(g)", "false"),),
     ),
     Breach(
         "stores mix people",

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -10,12 +11,17 @@ from typing import Final
 from uuid import UUID
 
 import pytest
+from asyncpg import DeadlockDetectedError
 
-from tests.sharing.model import EVERYONE, Offer
+from tests.sharing.model import EVERYONE, Given, Offer
 from tests.sharing.twin import ACTIONS, DOCUMENTS, GROUPS, PEOPLE, PURPOSES, Twin, Ways, open_twin
 from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
-from undercroft.sharing.errors import GrantEndedError, WideningError
+from undercroft.sharing.consents.errors import ConsentStateError, MixedSubjectsError
+from undercroft.sharing.errors import ConsentRequiredError, GrantEndedError, WideningError
+from undercroft.sharing.models import GrantAction, Terms
+from undercroft.sharing.requests.errors import RequestClosedError
+from undercroft.sharing.requests.models import Wish
 
 SEEDS: Final = int(os.environ.get("UNDERCROFT_TEST_SHARING_SEEDS", "2"))
 BATCHES: Final = 3
@@ -25,7 +31,7 @@ CALLS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What somebody was let do, and what had been taken back before they asked."""
+    """What somebody was let do, and which grants and consents had been taken back before they asked."""
 
     person: str
     purpose: str | None
@@ -77,28 +83,53 @@ class Crowd:
             for document in DOCUMENTS:
                 if (store, document) not in twin.model.placed:
                     await twin.place(owner, store, document)
+        await self._prepare_agreements(every)
         await twin.check()
 
+    async def _prepare_agreements(self, every: frozenset[str]) -> None:
+        """Something to withdraw, with grants that rest on it, and something to answer."""
+        twin, random = self._twin, self._random
+        thing = random.choice(list(twin.things))
+        await twin.agree(thing, random.choice(PEOPLE), "audit")
+        for thing in twin.things:
+            asker = random.choice(PEOPLE)
+            if twin.model.owners[thing] != asker:
+                await twin.ask_access(asker, thing, Offer(every, "audit"))
+            for giver, receiver in ((twin.model.owners[thing], "bob"), ("bob", "cem")):
+                if receiver != twin.model.owners[thing]:
+                    await twin.share(giver, thing, receiver, Offer(every, "audit"), "audit")
+
     async def _act(self, random: Random) -> None:
-        twin, model = self._twin, self._twin.model
         for _ in range(CALLS):
-            person, purpose = random.choice(PEOPLE), random.choice(PURPOSES)
-            match random.randrange(5):
-                case 0:
-                    await self._share(random, person, purpose)
-                case 1:
-                    await self._revoke(person, random.choice(list(model.grants)))
-                case 2:
-                    document = random.choice(DOCUMENTS)
-                    if model.owners[document] != person:
-                        way = await twin.download(person, document, purpose)
-                        self._used.append(() if way is None else way)
-                case 3:
-                    await twin.expel(random.choice(GROUPS), person)
-                case _:
-                    gone = frozenset(self._gone)
-                    ways = await twin.ways(person, purpose)
-                    self._readings.append(Reading(person, purpose, gone, ways))
+            # Rolled back, it never was: what is held against the model is who sees what, and not the order of locks.
+            with suppress(DeadlockDetectedError):
+                await self._act_once(random)
+
+    async def _act_once(self, random: Random) -> None:
+        twin, model = self._twin, self._twin.model
+        person, purpose = random.choice(PEOPLE), random.choice(PURPOSES)
+        match random.randrange(8):
+            case 0:
+                await self._share(random, person, purpose)
+            case 1:
+                await self._revoke(person, random.choice(list(model.grants)))
+            case 2:
+                document = random.choice(DOCUMENTS)
+                if model.owners[document] != person:
+                    way = await twin.download(person, document, purpose)
+                    self._used.append(() if way is None else way)
+            case 3:
+                await twin.expel(random.choice(GROUPS), person)
+            case 4:
+                await self._answer_consent(random)
+            case 5:
+                await self._mark(random)
+            case 6:
+                await self._answer_request(random, person)
+            case _:
+                gone = frozenset(self._gone)
+                ways = await twin.ways(person, purpose)
+                self._readings.append(Reading(person, purpose, gone, ways))
 
     async def _share(self, random: Random, giver: str, purpose: str | None) -> None:
         thing, receiver = random.choice(list(self._twin.things)), random.choice((*PEOPLE, EVERYONE))
@@ -106,8 +137,47 @@ class Crowd:
         offer = self._twin.complete(giver, thing, Offer(actions))
         try:
             await self._twin.grant(giver, thing, receiver, offer, purpose)
-        except (NotFoundError, WideningError, GrantEndedError):
+        except (NotFoundError, WideningError, GrantEndedError, ConsentRequiredError):
             return
+
+    async def _answer_consent(self, random: Random) -> None:
+        consents = self._twin.model.consents
+        if not consents:
+            return
+        consent = random.choice(sorted(consents))
+        event = random.choice(("given", "renewed", "withdrawn", "withdrawn"))
+        try:
+            await self._twin.say(consents[consent].subject, consent, event)
+        except ConsentStateError:
+            return
+        if event == "withdrawn":
+            self._gone.add(consent)
+
+    async def _mark(self, random: Random) -> None:
+        twin = self._twin
+        thing, subject = random.choice(list(twin.things)), random.choice((None, *PEOPLE))
+        owner, resource = twin.people[twin.model.owners[thing]], twin.things[thing]
+        with suppress(MixedSubjectsError):
+            if subject is None:
+                await twin.subjects.unmark(owner, resource)
+            else:
+                await twin.subjects.mark(owner, resource, twin.people[subject].email)
+
+    async def _answer_request(self, random: Random, asker: str) -> None:
+        """Approve or deny what was asked, or ask again meanwhile."""
+        twin, model = self._twin, self._twin.model
+        request = random.choice(sorted(model.requests))
+        thing = model.requests[request].thing
+        owner = twin.people[model.owners[thing]]
+        with suppress(RequestClosedError, ConsentRequiredError, NotFoundError):
+            match random.randrange(4):
+                case 0:
+                    await twin.requests.deny(owner, request)
+                case 1 if model.owners[thing] != asker:
+                    wish = Wish(Terms(frozenset({GrantAction.READ})), None)
+                    await twin.requests.ask(twin.people[asker], twin.things[thing], wish)
+                case _:
+                    await twin.requests.approve(owner, request)
 
     async def _revoke(self, person: str, grant: UUID) -> None:
         try:
@@ -123,7 +193,9 @@ class Crowd:
             one for way in self._used for one in set[UUID]().union(*map(model.chain, way))
         )
         for one, given in model.grants.items():
-            if self._gone & model.chain(one):
+            if not given.is_ended:
+                self._check_consent(given)
+            if self._gone & self._rests_on(one):
                 assert given.is_ended, "what derives from it outlives a grant that was revoked"
             if given.parent is not None and model.grants[given.parent].is_ended:
                 assert given.is_ended, "it outlives its parent"
@@ -134,13 +206,28 @@ class Crowd:
                 receiver = model.grants[given.parent].receiver
                 assert receiver not in GROUPS or (receiver, given.giver) in model.members
 
+    def _check_consent(self, given: Given) -> None:
+        """What is personal is shared under a consent of whom it is about, and under none that was withdrawn."""
+        model = self._twin.model
+        consent = None if given.consent is None else model.consents[given.consent]
+        assert consent is None or consent.is_given, "it outlives its consent"
+        if given.thing in model.subjects:
+            assert consent is not None, "personal, and shared without consent"
+            assert consent.subject == model.subjects[given.thing], "by another's consent"
+
+    def _rests_on(self, grant: UUID) -> set[UUID]:
+        """The grants that one derives from, and their consents."""
+        chain = self._twin.model.chain(grant)
+        consents = {self._twin.model.grants[one].consent for one in chain}
+        return chain | {consent for consent in consents if consent is not None}
+
     def _check_reading(self, reading: Reading, before: Ways) -> None:
         """Nothing taken back before it began was seen, and what counted before and after was."""
         model = self._twin.model
         for (thing, action), ways in reading.ways.items():
             for way in ways:
                 for grant in way:
-                    assert not reading.gone & model.chain(grant), "revoked before the read began"
+                    assert not reading.gone & self._rests_on(grant), "gone before the read began"
             after = model.ways(reading.person, thing, action, reading.purpose)
             assert ways >= before[thing, action] & after, "refused, and allowed all along"
 

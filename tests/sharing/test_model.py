@@ -57,6 +57,16 @@ offers = st.builds(
     max_uses=st.none() | st.integers(1, 2),
 )
 receivers = st.sampled_from((*PEOPLE, *GROUPS, EVERYONE))
+mostly = st.sampled_from((True, True, True, False))
+
+
+def narrowed(asked: Offer, offer: Offer) -> Offer:
+    """What of an offer was asked for: chance alone rarely grants less."""
+    return Offer(
+        asked.actions & offer.actions,
+        asked.purpose or offer.purpose,
+        max_uses=min(filter(None, (asked.max_uses, offer.max_uses)), default=None),
+    )
 
 
 class SharingMachine(RuleBasedStateMachine):
@@ -182,28 +192,57 @@ class SharingMachine(RuleBasedStateMachine):
     )
     @rule(
         place=st.integers(0, 20),
-        is_owner=st.booleans(),
-        is_yes=st.booleans(),
-        offer=st.none() | offers,
+        is_owner=mostly,
+        is_yes=mostly,
+        offer=offers,
+        is_less=mostly,
         ends=st.none() | st.integers(1, 30),
     )
     def answer_request(
-        self, place: int, is_owner: bool, is_yes: bool, offer: Offer | None, ends: int | None
+        self,
+        place: int,
+        is_owner: bool,
+        is_yes: bool,
+        offer: Offer,
+        is_less: bool,
+        ends: int | None,
     ) -> None:
-        """Grant what is asked for, or another thing; or say no. As its owner, or as another."""
+        """Grant what is asked for, less of it, or another thing; or say no. As its owner, or as another."""
         model = self.twin.model
-        request = sorted(model.requests)[place % len(model.requests)]
+        # Mostly one that nobody has answered: chance alone rarely meets it.
+        unanswered = [one for one, asked in model.requests.items() if asked.answer is None]
+        requests = sorted((unanswered if is_less else None) or model.requests)
+        request = requests[place % len(requests)]
         asked = model.requests[request]
         person = model.owners[asked.thing] if is_owner else asked.asker
         if not is_yes:
             self._runner.run(self.twin.deny(person, request))
             return
         wanted = replace(
-            asked.offer if offer is None else offer,
+            narrowed(asked.offer, offer) if is_less else offer,
             begins=None,
             ends=None if ends is None else model.hour + ends,
         )
         self._runner.run(self.twin.approve(person, request, wanted))
+
+    @precondition(lambda self: len(self.twin.model.grants) < MOST_GRANTS)
+    @rule(
+        person=people, thing=things, asked=offers, offer=offers, ends=st.none() | st.integers(1, 30)
+    )
+    def ask_and_answer(
+        self, person: str, thing: str, asked: Offer, offer: Offer, ends: int | None
+    ) -> None:
+        """Ask, and be granted it or less by its owner at once: left to chance, hardly a request is approved."""
+        model = self.twin.model
+        if model.owners[thing] == person:
+            return
+        request = self._runner.run(self.twin.ask_access(person, thing, asked))
+        if request is not None:
+            wanted = replace(
+                narrowed(model.requests[request].offer, offer),
+                ends=None if ends is None else model.hour + ends,
+            )
+            self._runner.run(self.twin.approve(model.owners[thing], request, wanted))
 
     @invariant()
     def compare(self) -> None:

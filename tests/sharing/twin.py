@@ -479,7 +479,43 @@ class Twin:
             for row in placed
         }
         model.trashed, model.hour = self.model.trashed, self.model.hour
+        await self._read_agreements(model, names)
         return model
+
+    async def _read_agreements(self, model: Model, names: dict[UUID, str]) -> None:
+        """Whom things are about, what was agreed to, and what was asked; of that, what the model knows already."""
+        async with self.office.database.transaction(self.office.ann) as transaction:
+            about = await transaction.fetch(
+                "SELECT id, data_subject_id FROM documents WHERE data_subject_id IS NOT NULL"
+                " UNION ALL SELECT id, data_subject_id FROM collections WHERE data_subject_id IS NOT NULL"
+            )
+            consents = await transaction.fetch(
+                "SELECT c.id, c.resource_id, c.subject_id, c.purpose, c.valid_until,"
+                " array_agg(e.event ORDER BY e.number) AS events"
+                " FROM consents AS c JOIN consent_events AS e ON e.consent_id = c.id"
+                " GROUP BY c.id ORDER BY c.valid_until NULLS FIRST, c.id"
+            )
+            requests = await transaction.fetch(
+                "SELECT id, asker_id, resource_id, expires_at, state FROM access_requests ORDER BY id"
+            )
+        model.subjects = {names[row["id"]]: names[row["data_subject_id"]] for row in about}
+        for row in consents:
+            model.consents[row["id"]] = Consent(
+                names[row["resource_id"]],
+                names[row["subject_id"]],
+                row["purpose"],
+                row["events"],
+                self._hour(row["valid_until"]) or 0,
+            )
+        for row in requests:
+            known = self.model.requests.get(row["id"])
+            model.requests[row["id"]] = Request(
+                names[row["asker_id"]],
+                names[row["resource_id"]],
+                Offer(frozenset({"read"})) if known is None else known.offer,
+                self._hour(row["expires_at"]) or 0,
+                None if row["state"] == "pending" else row["state"],
+            )
 
     def complete(self, giver: str, thing: str, offer: Offer) -> Offer:
         """An owner's grant begins with this hour unless it says when, and not within it: re-shares compare to that."""
