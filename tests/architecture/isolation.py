@@ -62,6 +62,7 @@ SECURITY_DEFINERS: Final = {
     "create_ledger_log": "a trigger: gives a new tenant its log, whose head the service may not write",
     "list_pending_ledgers": "the sequencer looks over all tenants for what is pending",
     "find_ledger_checkpoint": "checkpoints are public",
+    "find_verification_link": "before a link's token is known, nothing tells whose tenant it is of",
     "find_log_tenant": "a proof names its log, and nothing else tells whose tenant it is looked up in",
     "bound_refusals": "a trigger: counts refusals, which the service may not write",
     "list_refusals": "counts of refusals that are over, of all tenants: no content",

@@ -191,6 +191,12 @@ ROWS: Final = {
         INSERT INTO share_links (id, tenant_id, grant_id, token_hash, is_one_time)
         SELECT u.id, u.tenant_id, u.id, sha256(uuid_send(u.id)), false FROM users AS u
     """,
+    "verification_links": """
+        INSERT INTO verification_links (
+            id, tenant_id, creator_id, document_id, document_version, token_hash, expires_at
+        )
+        SELECT u.id, u.tenant_id, u.id, u.id, 1, sha256(uuid_send(u.id)), 'infinity' FROM users AS u
+    """,
     "response_passages": """
         INSERT INTO response_passages (
             tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
@@ -253,6 +259,7 @@ READ_ONLY: Final = frozenset(
         "grants",
         "groups",
         "share_links",
+        "verification_links",
         "group_members",
         "ledger_keys",
         "ledger_pending",

@@ -73,7 +73,7 @@ PRINCIPALS: Final[Mapping[str, Who]] = {
     "no key": Who("nobody", is_known=False),
     "unknown key": Who("nobody", is_known=False),
     "expired key": Who("owner", is_known=False),
-    "link whose uses are spent": Who("link", _LINKS_LACK, is_person=False),
+    "link whose uses are spent": Who("link", is_known=False),
     "owner": Who("owner"),
     "owner, key for models alone": Who("owner", frozenset(Permission) - {Permission.MODELS}),
     "service for the owner": Who("owner", _ACTING_LACK, is_person=False),
@@ -332,6 +332,11 @@ _SHARING: Final = {
     "GET /v1/access/resources": EVERYBODY,
     "POST /v1/share-links": Rule(_OWNER, "share", send={"json": _TERMS}),
     "GET /v1/share-links": EVERYBODY,
+    "POST /v1/verification-links": of_document(
+        "read", json={"document": "{document_id}", "version": 1}
+    ),
+    "GET /v1/verification-links": EVERYBODY,
+    "DELETE /v1/verification-links/{link_id}": spending("link_id"),
     "POST /v1/access-requests": Rule(_KNOWN, seen_by=_LINKS, send={"json": _TERMS}),
     "GET /v1/access-requests": EVERYBODY,
     "GET /v1/access-requests/{request_id}": Rule(_OWNER | {"colleague"}),
@@ -445,6 +450,9 @@ _PUBLIC: Final = {
     "POST /v1/account/verification/code": everybody(json={}),
     "POST /v1/share-links/redeem": everybody(json={}),
     "POST /v1/verify": everybody(json={}),
+    "GET /verify": EVERYBODY,
+    "POST /verify": EVERYBODY,
+    "GET /verify/{token}": EVERYBODY,
 }
 _LEDGER: Final = {
     "GET /v1/audit": EVERYBODY,

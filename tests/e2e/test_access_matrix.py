@@ -163,6 +163,9 @@ class World:
                 "/v1/responses", json={"model": "extractive", "input": "When?"}
             ),
             "grant_id": lambda: self.grant(things["document_id"], "grantee, read", ["read"]),
+            "link_id": lambda: owner.post(
+                "/v1/verification-links", json={"document": things["document_id"], "version": 1}
+            ),
             "named_id": self._name_subject,
             "key_id": lambda: owner.post(
                 f"/v1/users/{things['user_id']}/keys", json={"scopes": ["models"]}
@@ -226,11 +229,24 @@ class World:
 
     def make_things(self) -> None:
         owner, things = self.clients["owner"], self.things
+        made_token = owner.post(
+            "/v1/verification-links",
+            json={"document": self.make("document_id"), "version": 1},
+        )
+        things["token"] = made(made_token)["token"]
         things |= {"number": "1", "model": "extractive", "path": "000.p/1", "level": "0"}
         things["password"] = PASSWORD
         for parameter in (
             *("document_id", "vector_store_id", "schema_id", "record_id", "migration_id"),
-            *("upload_id", "response_id", "webhook_id", "issuer_id", "notice_id", "group_id"),
+            *(
+                "upload_id",
+                "link_id",
+                "response_id",
+                "webhook_id",
+                "issuer_id",
+                "notice_id",
+                "group_id",
+            ),
         ):
             things[parameter] = self.make(parameter)
         things["file_id"] = things["document_id"]

@@ -3,7 +3,9 @@
 import io
 import time
 from collections.abc import Generator
+from hashlib import sha256
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import httpx2 as httpx
 import pytest
@@ -136,3 +138,83 @@ def test_ten_megabytes_are_not_read(anybody: httpx.Client) -> None:
 
 def test_parameters_are_refused(anybody: httpx.Client) -> None:
     assert anybody.post("/verify?token=x", content=b"x").status_code == 400
+
+
+def test_a_link_leads_to_a_page_and_to_json(
+    service: Service, ann: httpx.Client, anybody: httpx.Client
+) -> None:
+    document = upload(ann)
+    made = ann.post("/verification-links", json={"document": document, "version": 1})
+    assert made.status_code == 201, made.text
+    link = made.json()
+    assert made.headers["Location"] == f"/v1/verification-links/{link['id']}"
+    assert link["qr"].startswith("<svg")
+    assert link["url"] == f"{service.url}/verify/{link['token']}"
+    page = httpx.get(link["url"], headers={"Accept": "text/html"}, timeout=60)
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["cache-control"] == "no-store"
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "form-action 'self'" in policy
+    assert "unchanged" in page.text
+    assert sha256(CONTENT).hexdigest() in page.text
+    for secret in (document, "gate.txt", "ann@example.org", link["token"], CONTENT.decode()):
+        assert secret not in page.text
+    assert "http" not in page.text.replace("http-equiv", "")
+    told = httpx.get(link["url"], headers={"Accept": "application/json"}, timeout=60).json()
+    assert (told["link"], told["status"]) == ("live", "unchanged")
+    assert told["sha256"] == sha256(CONTENT).hexdigest()
+    (listed,) = [
+        each for each in ann.get("/verification-links").json()["data"] if each["id"] == link["id"]
+    ]
+    assert "token" not in listed
+    assert ann.delete(f"/verification-links/{link['id']}").status_code == 204
+    told = httpx.get(link["url"], headers={"Accept": "application/json"}, timeout=60).json()
+    assert {name for name, value in told.items() if value is not None} == {
+        *("object", "kind", "vouched", "link"),
+    }
+    assert told["link"] == "revoked"
+    assert link["token"] not in service.log()
+    assert anybody.get("/verification-links").status_code == 401
+
+
+def test_an_unknown_link_is_a_page_or_a_problem(service: Service) -> None:
+    url = f"{service.url}/verify/%3Cscript%3Ealert(1)%3C"
+    page = httpx.get(url, headers={"Accept": "text/html"}, timeout=60)
+    assert page.status_code == 404
+    assert "<script" not in page.text
+    told = httpx.get(url, headers={"Accept": "application/json"}, timeout=60)
+    assert told.status_code == 404
+    assert told.headers["content-type"] == "application/problem+json"
+
+
+def test_the_page_takes_a_file_and_a_pasted_text(service: Service, ann: httpx.Client) -> None:
+    receipt = ann.get(f"/documents/{upload(ann)}/versions/1/receipt").content
+    url = f"{service.url}/verify"
+    assert "<form" in httpx.get(url, timeout=60).text
+    by_file = httpx.post(
+        url, data={"proof": ""}, files={"file": ("a.receipt", receipt)}, timeout=60
+    )
+    pasted = receipt.decode().strip().replace("\n", "\r\n")
+    by_text = httpx.post(url, data={"proof": pasted}, timeout=60)
+    assert "It is there, unchanged." in by_file.text
+    assert by_file.text == by_text.text
+    for hostile in ("<script>alert(1)</script>", "", "\ud800", "{" * 5000):
+        refused = httpx.post(
+            url,
+            content=urlencode({"proof": hostile}, errors="surrogatepass"),
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            timeout=60,
+        )
+        assert refused.status_code == 400, refused.text
+        assert "<script" not in refused.text
+    for body, media_type in (
+        (b"x", "text/plain"),
+        (b"--x\r\n\r\n", "multipart/form-data; boundary=x"),
+        (b"proof=%FF", "application/x-www-form-urlencoded"),
+        (b"proof=a&proof=b", "application/x-www-form-urlencoded"),
+    ):
+        refused = httpx.post(url, content=body, headers={"Content-Type": media_type}, timeout=60)
+        assert refused.status_code == 400, (media_type, refused.text)

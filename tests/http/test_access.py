@@ -35,6 +35,9 @@ OPEN: Final = {
     "POST /v1/share-links/redeem",
     # Whoever holds a proof needs nothing else.
     "POST /v1/verify",
+    "GET /verify",
+    "POST /verify",
+    "GET /verify/{token}",
 }
 _CHECK: Final = authorised(Permission.ADMINISTER).__code__
 """Every access check is made of this code, whatever the permission."""
@@ -159,6 +162,7 @@ ROUTES: Final = {
         "GET /v1/grants",
         "GET /v1/grants/{grant_id}",
         "GET /v1/share-links",
+        "GET /v1/verification-links",
         "POST /v1/access/check",
         "GET /v1/access/principals",
         "GET /v1/access/resources",
@@ -180,6 +184,8 @@ ROUTES: Final = {
         "POST /v1/grants",
         "DELETE /v1/grants/{grant_id}",
         "POST /v1/share-links",
+        "POST /v1/verification-links",
+        "DELETE /v1/verification-links/{link_id}",
     },
     Permission.KEYS: {
         "GET /v1/sessions",

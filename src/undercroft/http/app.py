@@ -55,6 +55,7 @@ from undercroft.http.routes import (
     usage,
     users,
     verification,
+    verification_links,
     webhooks,
 )
 from undercroft.http.upload_form import FORM_OVERHEAD
@@ -95,6 +96,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     usage.router,
     provenance.router,
     search.router,
+    verification_links.router,
     webhooks.router,
     users.router,
     groups.router,
@@ -187,10 +189,10 @@ def _add_routers(application: FastAPI, settings: Settings) -> None:
         application.include_router(router, max_body_size=settings.max_body_bytes)
     for router in UPLOAD_ROUTERS:
         application.include_router(router, max_body_size=settings.max_upload_bytes + FORM_OVERHEAD)
-    application.include_router(
-        verification.public_router,
-        max_body_size=min(LARGEST_PROOF, settings.max_body_bytes),
-    )
+    for router in (verification.public_router, verification_links.public_router):
+        application.include_router(
+            router, max_body_size=min(LARGEST_PROOF, settings.max_body_bytes)
+        )
     application.include_router(oauth.router, max_body_size=LARGEST_FORM)
     application.include_router(
         uploads.parts_router,

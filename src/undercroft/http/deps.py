@@ -68,6 +68,7 @@ from undercroft.vault.trash import Trash
 from undercroft.vault.uploads.service import UploadService
 from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import VersionService
+from undercroft.verification.minting import VerificationLinks
 from undercroft.verification.service import VerificationService
 
 
@@ -128,6 +129,7 @@ class Services:
     sequencer: Sequencer
     audit: AuditService
     verification: VerificationService
+    verification_links: VerificationLinks
     client_rates: ClientRates
 
 

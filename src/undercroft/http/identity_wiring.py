@@ -20,7 +20,8 @@ from undercroft.identity.members.service import MemberService
 from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.models import SessionLifetimes
 from undercroft.identity.sessions.service import SessionService
-from undercroft.identity.tokens.kinds import AccessTokens, ApiKeys
+from undercroft.identity.sessions.tokens import REFRESH_TOKEN_PREFIX
+from undercroft.identity.tokens.kinds import AccessTokens, ApiKeys, RefreshTokens
 from undercroft.identity.tokens.service import TokenService
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database
@@ -68,7 +69,8 @@ async def open_identity(
     )
     identity = IdentityService(database, ledger, ids, clock, outside=issuers)
     members = MemberService(database, ledger, ids)
-    kinds = {ACCESS_TOKEN_PREFIX: AccessTokens(), API_KEY_PREFIX: ApiKeys()}
+    exchangeable = {ACCESS_TOKEN_PREFIX: AccessTokens(), API_KEY_PREFIX: ApiKeys()}
+    kinds = {**exchangeable, REFRESH_TOKEN_PREFIX: RefreshTokens()}
     tokens = TokenService(database, ledger, kinds)
     lifetimes = SessionLifetimes(
         access=timedelta(minutes=settings.access_token_minutes),
@@ -86,7 +88,9 @@ async def open_identity(
         groups=GroupService(database, ledger, members, ids),
         api_keys=ApiKeyService(database, ledger, members, ids, clock),
         tokens=tokens,
-        exchange=ExchangeService(database, ledger, tokens, ids),
+        exchange=ExchangeService(
+            database, ledger, TokenService(database, ledger, exchangeable), ids
+        ),
         sessions=sessions,
         accounts=AccountService(database, ledger, sessions, hasher, codes, mail, ids),
         mailing=Mailing(database, ledger, identity, codes, mail, pace),

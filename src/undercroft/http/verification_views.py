@@ -6,6 +6,13 @@ from pydantic import Field
 
 from undercroft.http.objects import Shown, Time
 from undercroft.http.wire import JsonObject, render_time
+from undercroft.kit.ids import render_id
+from undercroft.vault.models import DOCUMENT_PREFIX
+from undercroft.verification.links import (
+    VERIFICATION_LINK_PREFIX,
+    LinkVerdict,
+    VerificationLink,
+)
 from undercroft.verification.models import NamedGrant, NamedPassage, Verdict
 
 Status = Literal[
@@ -61,6 +68,66 @@ class VerificationObject(Shown):
         list[NamedPassageObject] | None,
         Field(description="Of an answer, the passages that the proof shows."),
     ]
+
+
+class LinkVerificationObject(VerificationObject):
+    """What a verification link says."""
+
+    link: Annotated[
+        Literal["live", "expired", "revoked"],
+        Field(description="Where the link is; the rest is null unless it is live."),
+    ]
+    sha256: Annotated[
+        str | None, Field(description="Of the content: `sha256sum` of the right file is the same.")
+    ]
+    consent: Annotated[
+        ConsentStatus | None,
+        Field(description="Of the consent that its creator's right rests on; null for none."),
+    ]
+
+
+class VerificationLinkObject(Shown):
+    """A verification link. Its token is not shown again."""
+
+    id: str
+    object: Literal["verification_link"]
+    document: Annotated[str | None, Field(description="Null once it was erased.")]
+    version: int
+    created_at: Time
+    expires_at: Time
+    revoked_at: Time | None
+
+
+class NewVerificationLinkObject(VerificationLinkObject):
+    """A new link, with its token."""
+
+    token: Annotated[str, Field(description="Shown this once.")]
+    url: Annotated[str, Field(description="Where anybody follows it.")]
+    qr: Annotated[str, Field(description="The address as a QR code: an SVG image.")]
+
+
+def render_link_verdict(said: LinkVerdict) -> JsonObject:
+    """What a link says."""
+    return {
+        **render_verdict(said.verdict),
+        "link": said.standing.value,
+        "sha256": said.sha256,
+        "consent": None if said.consent is None else said.consent.value,
+    }
+
+
+def render_link(link: VerificationLink) -> JsonObject:
+    """A link, for whoever made it."""
+    document = link.document_id
+    return {
+        "id": render_id(VERIFICATION_LINK_PREFIX, link.id),
+        "object": "verification_link",
+        "document": None if document is None else render_id(DOCUMENT_PREFIX, document),
+        "version": link.version,
+        "created_at": render_time(link.created_at),
+        "expires_at": render_time(link.expires_at),
+        "revoked_at": render_time(link.revoked_at),
+    }
 
 
 def render_verdict(verdict: Verdict) -> JsonObject:

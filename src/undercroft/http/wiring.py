@@ -70,6 +70,7 @@ from undercroft.vault.uploads.service import UploadService
 from undercroft.vault.usage.models import Quotas
 from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import VersionService
+from undercroft.verification.minting import VerificationLinks
 from undercroft.verification.service import VerificationService
 
 _SEQUENCER_POOL: Final = 2
@@ -113,6 +114,7 @@ async def open_services(
         ledger = Ledger(database, ids, clock, sequencer.wake)
         watched_grants = await _watch_grants(stack, settings, database_url, clock)
         ledger_reader = LedgerReader(database, log_keys, sequencer, clock)
+        logs = LogDirectory(database)
         queue = JobQueue(ids)
         webhooks = EndpointService(database, keys, ledger, EgressPolicy.of(settings), ids)
         mail = MailQueue(keys, queue, ids)
@@ -211,7 +213,8 @@ async def open_services(
             ledger=ledger,
             ledger_reader=ledger_reader,
             sequencer=sequencer,
-            verification=VerificationService(database, LogDirectory(database), keys),
+            verification=VerificationService(database, logs, keys),
+            verification_links=VerificationLinks(database, versions, ledger, logs, keys, ids),
             client_rates=ClientRates(clock, _STRANGERS_BURST, _STRANGERS_PER_SECOND),
             audit=AuditService(
                 database,

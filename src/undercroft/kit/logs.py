@@ -16,8 +16,8 @@ _SECRET_FIELDS: Final = re.compile(
 # Our own keys, bearer headers, and the passwords of URLs: what could reach a log inside a longer text.
 _SECRET_TEXT: Final = (
     re.compile(r"uk_[0-9a-z]{8}_[0-9A-Za-z_-]{20,}"),
-    # Access tokens, refresh tokens, codes from mails, share links.
-    re.compile(r"u[trcl]_[0-9A-Za-z_-]{40,}"),
+    # Access tokens, refresh tokens, codes from mails, share links, verification links.
+    re.compile(r"u[trclv]_[0-9A-Za-z_-]{40,}"),
     # What webhooks are signed with.
     re.compile(r"whsec_[0-9A-Za-z+/]{32,}={0,2}"),
     re.compile(r"(?i)(?<=bearer )\S+"),

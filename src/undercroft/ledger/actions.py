@@ -109,6 +109,8 @@ Action: TypeAlias = Literal[
     "user.reinstate",
     "user.remove",
     "user.suspend",
+    "verification_link.create",
+    "verification_link.revoke",
     "webhook.create",
     "webhook.delete",
     "webhook.rotate",

@@ -33,8 +33,10 @@ class LogDirectory:
         """The log of that name; None when it is another installation's, or nobody's."""
         log_id = parse_id("", origin.rpartition("/")[2])
         tenant_id = None if log_id is None else await self._find_tenant(log_id)
-        if tenant_id is None:
-            return None
+        return None if tenant_id is None else await self.find_of(tenant_id)
+
+    async def find_of(self, tenant_id: UUID) -> KnownLog | None:
+        """A tenant's log; None while it has no key."""
         scope = LogScope(tenant_id)
         async with self._database.transaction(scope) as transaction:
             keys = await self._repository.list_public_keys(transaction, tenant_id)

@@ -110,6 +110,30 @@ async def test_a_link_that_is_revoked_while_it_opens_does_not_stay_open(
         await identity.authenticate(redeemed.access_token)
 
 
+async def test_its_last_use_ends_its_tokens_and_does_not_cut_itself(
+    office: Office, links: ShareLinks, identity: IdentityService
+) -> None:
+    document = await office.put_document(office.ann)
+    link = await links.create(office.ann, document, LinkTerms(replace(READ, max_uses=2)))
+    redeemed = [await opened(links, link.token) for _ in range(2)]
+    holder = replace(office.bob, principal_id=link.id)
+    for uses_left in (1, 0):
+        async with office.database.transaction(holder) as transaction:
+            assert await transaction.fetchval("SELECT use_grants($1)", [link.grant.id])
+        for each in redeemed:
+            if uses_left:
+                await identity.authenticate(each.access_token)
+            else:
+                with pytest.raises(UnauthenticatedError):
+                    await identity.authenticate(each.access_token)
+    async with office.database.transaction(holder) as transaction:
+        ending = await transaction.fetchrow(
+            "SELECT ending, cut_at FROM grants WHERE id = $1", link.grant.id
+        )
+    # What cuts is that it was ended otherwise, or once more: the last use goes on.
+    assert tuple(ending) == ("used_up", None)
+
+
 @pytest.mark.parametrize("token", ["", "ul_", "ul_" + "x" * 43, "uk_aaaaaaaa_" + "x" * 43])
 async def test_what_is_no_link_does_not_open(links: ShareLinks, token: str) -> None:
     with pytest.raises(LinkNotFoundError):

@@ -41,6 +41,7 @@ _REASONS: Final = {
     503: "The service is busy or starting; see Retry-After.",
     504: "It took too long.",
 }
+_PROBLEM: Final[dict[str, Any]] = {"application/problem+json": {"schema": {"type": "object"}}}
 _HEADERS: Final = {
     "ETag": "Names what was read: send it as If-Match with a change, as If-None-Match to read again.",
     "Location": "Path of what was made.",
@@ -72,6 +73,14 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
             **_documented(_HEADERS_OF.get(status, ())),
         }
         for status in sorted({*_ALWAYS, *statuses})
+    }
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same outside of ``/v1/``, where errors are problem+json."""
+    return {
+        status: {"description": "An error, as docs/errors.md has it.", "content": _PROBLEM}
+        for status in (400, 413, 422, 503, 504, *statuses)
     }
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from undercroft.http.callers import LogReader
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.objects import ConsistencyProof, InclusionProof, LedgerObject
-from undercroft.http.openai.contract import errors
+from undercroft.http.openai.contract import errors, problems
 from undercroft.http.wire import require_id
 from undercroft.kit.errors import NotFoundError
 from undercroft.ledger.tiles import Tile, parse_level, parse_tile
@@ -22,7 +22,6 @@ from undercroft.ledger.tiles import Tile, parse_level, parse_tile
 _FOR_EVER: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
 _NOW: Final = {"Cache-Control": "no-store"}
 _OCTETS: Final = "application/octet-stream"
-_PROBLEM: Final[dict[str, Any]] = {"application/problem+json": {"schema": {"type": "object"}}}
 _LARGEST: Final = (1 << 63) - 1
 
 LogId = Annotated[str, Path(max_length=64, description="The log's id: 32 hexadecimal digits.")]
@@ -32,16 +31,9 @@ TilePath = Annotated[
 _SIZE: Final = "Size of the tree; the current one unless given."
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {
-        status: {"description": "An error, as docs/errors.md has it.", "content": _PROBLEM}
-        for status in (400, 413, 422, 503, 504, *statuses)
-    }
-
-
 def _octets() -> dict[int | str, dict[str, Any]]:
     good: dict[str, Any] = {"description": "The bytes.", "content": {_OCTETS: {}}}
-    return {200: good, **_problems(401, 403, 404)}
+    return {200: good, **problems(401, 403, 404)}
 
 
 public_router = APIRouter(tags=["ledger"])
@@ -54,7 +46,7 @@ router = APIRouter(tags=["ledger"], route_class=NativeRoute)
     response_class=Response,
     responses={
         200: {"description": "A signed note.", "content": {"text/plain": {}}},
-        **_problems(404),
+        **problems(404),
     },
 )
 async def get_checkpoint(log: LogId, services: ServicesDependency) -> Response:

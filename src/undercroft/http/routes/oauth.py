@@ -17,6 +17,7 @@ from undercroft.http.wire import JsonObject, render_time
 from undercroft.identity.keys import is_access_token, is_well_formed
 from undercroft.identity.models import Permission
 from undercroft.identity.permissions import is_allowed
+from undercroft.identity.sessions.tokens import REFRESH_TOKEN_PREFIX
 from undercroft.identity.tokens.models import LiveToken
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.ledger.leaves import user_reference
@@ -108,7 +109,9 @@ async def introspect_token(
     """For services and admins, about tokens of their own tenant. Of any other it says that it is not active."""
     form = await read_form(request, PresentedToken)
     found = await services.tokens.introspect(caller, form.token)
-    return JSONResponse({"active": False} if found is None else _describe(found), headers=_NO_STORE)
+    return JSONResponse(
+        {"active": False} if found is None else _describe(found, form.token), headers=_NO_STORE
+    )
 
 
 @router.post(
@@ -161,16 +164,17 @@ def _require_bearer(request: Request, form: TokenExchange) -> None:
         )
 
 
-def _describe(token: LiveToken) -> JsonObject:
+def _describe(token: LiveToken, presented: str) -> JsonObject:
     principal = token.principal
     scopes = sorted(scope for scope in Permission if is_allowed(principal, scope))
     described: JsonObject = {
         "active": True,
         "scope": " ".join(scopes),
         "sub": user_reference(principal.user_id),
-        "token_type": "Bearer",
         "iat": render_time(token.issued_at),
     }
+    if not presented.startswith(REFRESH_TOKEN_PREFIX):
+        described["token_type"] = "Bearer"  # noqa: S105 - the name of a type
     if token.expires_at is not None:
         described["exp"] = render_time(token.expires_at)
     if principal.actor_id is not None:

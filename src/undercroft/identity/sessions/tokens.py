@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+REFRESH_TOKEN_PREFIX: Final = "ur_"  # noqa: S105 - what every token begins with
 _FORMAT: Final = re.compile(r"ur_[0-9A-Za-z_-]{65}")
 _FAMILY_END: Final = 3 + 22
 _FAMILY_BYTES: Final = 16

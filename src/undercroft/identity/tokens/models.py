@@ -28,10 +28,10 @@ class LiveToken:
 class TokenKind(Protocol):
     """One kind of token, in transactions of the tenant that asks: another tenant's is not there."""
 
-    async def find(self, transaction: Transaction, token_hash: bytes) -> LiveToken | None:
-        """The token with that hash; None unless it would authenticate its bearer at this instant."""
+    async def find(self, transaction: Transaction, presented: str) -> LiveToken | None:
+        """The token; None unless it would authenticate its bearer at this instant."""
         ...
 
-    async def revoke(self, transaction: Transaction, token_hash: bytes) -> Act | None:
-        """End the token with that hash at once; what to put on record, None when there was nothing to end."""
+    async def revoke(self, transaction: Transaction, presented: str) -> Act | None:
+        """End the token at once; what to put on record, None when there was nothing to end."""
         ...

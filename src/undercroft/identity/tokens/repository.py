@@ -43,6 +43,20 @@ class TokenRepository:
         row = await _QUERIES.maybe(transaction, "revoke_api_key", key_hash)
         return None if row is None else RevokedKey(row["id"], row["user_id"], row["ledger_salt"])
 
+    async def find_live_refresh_token(
+        self, transaction: Transaction, family_hash: bytes, token_hash: bytes
+    ) -> LiveToken | None:
+        """The good refresh token with these hashes."""
+        row = await _QUERIES.maybe(transaction, "find_live_refresh_token", family_hash, token_hash)
+        return None if row is None else _read_token(row)
+
+    async def end_session_of_token(
+        self, transaction: Transaction, family_hash: bytes
+    ) -> tuple[UUID, UUID, bytes] | None:
+        """End a session: its id, whose it was, and their salt; None when there was nothing to end."""
+        row = await _QUERIES.maybe(transaction, "end_session_of_token", family_hash)
+        return None if row is None else (row["id"], row["user_id"], row["ledger_salt"])
+
 
 def _read_token(row: Record) -> LiveToken:
     return LiveToken(read_principal(row), row["created_at"], row["expires_at"], row["ledger_salt"])

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-from undercroft.identity.keys import hash_key
 from undercroft.identity.models import Principal
 from undercroft.identity.tokens.models import LiveToken, TokenKind
 from undercroft.kit.database import Database, Transaction
@@ -38,7 +37,7 @@ class TokenService:
     async def find(self, transaction: Transaction, presented: str) -> LiveToken | None:
         """A valid token of the transaction's tenant."""
         kind = self._kind_of(presented)
-        return None if kind is None else await kind.find(transaction, hash_key(presented))
+        return None if kind is None else await kind.find(transaction, presented)
 
     async def revoke(self, caller: Principal, presented: str) -> None:
         """End a token of the caller's tenant, from the next statement on.
@@ -50,7 +49,7 @@ class TokenService:
         if kind is None:
             return
         async with self._database.transaction(caller) as transaction:
-            act = await kind.revoke(transaction, hash_key(presented))
+            act = await kind.revoke(transaction, presented)
             if act is not None:
                 await self._ledger.append(transaction, caller, act)
 
