@@ -1,269 +1,314 @@
-"""Permissions: what the number of grants costs a search, and how much of what is authorised the index finds.
+"""Permissions: what the number of a caller's grants costs a check, a read and a search, and what a search finds of it.
 
-Rows alone, seeded by SQL: one passage a document. ``PYTHONPATH=. python benchmarks/bench_permissions.py [--documents N]
-[--grants N] [--callers N N N] [--rounds N]``.
+Three callers have 10, 1,000 and 100,000 grants on single documents, of a million in the tenant, and reach nothing by a
+collection. What is read over HTTP the service has made; the mass of documents and grants is written by SQL
+(``permission_seed.py``). Vectors have the built-in model's length and lie near topics, as those of texts do: among
+directions without any order no index finds its way. Exact answers, for the recall, are computed by numpy.
+
+``PYTHONPATH=. python benchmarks/bench_permissions.py [--small] [--rounds N] [--data-dir DIR]``. Writing the tenant
+takes most of the time; a folder that is named is kept, and measured as it is the next time.
 """
 
 import argparse
 import asyncio
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 from uuid import UUID
 
-import asyncpg
+import aiohttp
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import permission_seed
+from benchmarks.live_service import LiveService, running_service
+from benchmarks.permission_seed import SELECTIVITIES, Seed
 from benchmarks.report import header, publish, summary
 from tests.conftest import Member
+from undercroft.commands.keys import create_key
+from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
-from undercroft.kit.migrations import (
-    grant_service_role,
-    load_migrations,
-    migrate,
-    migrations_folder,
-    register_model,
-)
-from undercroft.kit.postgres.server import DatabaseUrls, EmbeddedPostgres
+from undercroft.kit.ids import IdSource
+from undercroft.kit.postgres.server import DatabaseUrls, running_urls
+from undercroft.ledger.service import Ledger
+from undercroft.retrieval.embedding.models import EmbeddingModel, configured_model
 from undercroft.retrieval.search.models import SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
 
-_MODEL: Final = "benchmark"
-_DIMENSIONS: Final = 64
+_TENANT: Final = "permissions"
+_PAPERS: Final = 5
+"""How many documents of each caller's the service has made."""
 _CANDIDATES: Final = 300
+_BOUND: Final = 20_000
+"""As the service searches: passages a leg proposes, and how many it looks at."""
 _SHOWN: Final = 10
-_SELECTIVITIES: Final = (0.0001, 0.001, 0.01, 0.1, 0.5, 1.0)
-_TENANT: Final = UUID(int=1)
-_OWNER: Final = UUID(int=2)
-_FIRST_CALLER: Final = 10
-_FIRST_COLLECTION: Final = 1_000
-_FIRST_DOCUMENT: Final = 1 << 32
-_FIRST_GRANT: Final = 1 << 48
-_TABLES: Final = (
-    "tenants", "users", "tenant_keys", "data_keys", "blobs", "documents", "document_versions", "chunks",
-    "chunk_embeddings", "collections", "collection_documents", "grants", "term_statistics", "corpus_statistics",
-)  # fmt: skip
-
-_SEED: Final = """
-CREATE FUNCTION pg_temp.numbered(number bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
-AS $$ SELECT lpad(to_hex(number), 32, '0')::uuid $$;
-INSERT INTO tenants (id, name) VALUES (pg_temp.numbered(1), 'benchmark');
-INSERT INTO users (id, tenant_id, email, role)
-SELECT pg_temp.numbered(n), pg_temp.numbered(1), n || '@example.org', 'member' FROM generate_series(2, 20) AS n;
-INSERT INTO tenant_keys (id, tenant_id, number, wrapped_key, is_current)
-VALUES (pg_temp.numbered(3), pg_temp.numbered(1), 1, decode(repeat('00', 60), 'hex'), true);
-INSERT INTO data_keys (id, tenant_id, tenant_key_id, wrapped_key, salt)
-VALUES (pg_temp.numbered(3), pg_temp.numbered(1), pg_temp.numbered(3), decode(repeat('00', 60), 'hex'),
-    decode(repeat('00', 32), 'hex'));
-INSERT INTO data_keys (id, tenant_id, tenant_key_id, wrapped_key, salt)
-SELECT pg_temp.numbered({first} + n), pg_temp.numbered(1), pg_temp.numbered(3), decode(repeat('00', 60), 'hex'),
-    decode(repeat('00', 32), 'hex') FROM generate_series(1, {documents}) AS n;
-INSERT INTO blobs (id, tenant_id, owner_id, digest, byte_size, media_type, data_key_id, sealed_sha256, stored_name)
-SELECT pg_temp.numbered({first} + n), pg_temp.numbered(1), pg_temp.numbered(2), sha256(n::text::bytea), 1, 'text/plain',
-    pg_temp.numbered({first} + n), '', sha256(n::text::bytea) FROM generate_series(1, {documents}) AS n;
-INSERT INTO documents (id, tenant_id, owner_id, purpose, data_key_id, sealed_name)
-SELECT pg_temp.numbered({first} + n), pg_temp.numbered(1), pg_temp.numbered(2), 'user_data',
-    pg_temp.numbered({first} + n), '' FROM generate_series(1, {documents}) AS n;
-INSERT INTO document_versions (tenant_id, document_id, number, blob_id)
-SELECT pg_temp.numbered(1), pg_temp.numbered({first} + n), 1, pg_temp.numbered({first} + n)
-FROM generate_series(1, {documents}) AS n;
-INSERT INTO chunks (id, tenant_id, blob_id, ordinal, start_offset, end_offset, sealed_text, token_count, lexemes, terms)
-SELECT n, pg_temp.numbered(1), pg_temp.numbered({first} + n), 0, 0, 1, '', 1, words,
-    bm25_weights(words, 3)
-FROM generate_series(1, {documents}) AS n
-CROSS JOIN LATERAL (SELECT to_tsvector('english', 'lease word' || n % 50 || ' term' || n % 977) AS words) AS w;
-INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name)
-SELECT pg_temp.numbered({collection} + n), pg_temp.numbered(1), pg_temp.numbered(2), pg_temp.numbered(3), ''
-FROM generate_series(0, {collections} - 1) AS n;
-"""
 
 
-async def seed(urls: DatabaseUrls, documents: int, grants: int, callers: Sequence[int]) -> None:
-    await register_model(urls.migration, _MODEL, _DIMENSIONS)
-    owner = await asyncpg.connect(urls.migration)
-    try:
-        for table in _TABLES:
-            await owner.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
-        await owner.execute(
-            _SEED.format(
-                first=_FIRST_DOCUMENT,
-                documents=documents,
-                collection=_FIRST_COLLECTION,
-                collections=len(_SELECTIVITIES),
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much there is."""
+
+    documents: int
+    grants: int
+    callers: Sequence[int]
+
+
+FULL: Final = Size(200_000, 1_000_000, (10, 1_000, 100_000))
+SMALL: Final = Size(4_000, 10_000, (10, 100, 2_000))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody with so many grants."""
+
+    scope: Member
+    session: aiohttp.ClientSession
+    papers: Sequence[str]
+    granted: Sequence[UUID]
+
+
+class Permissions:
+    """The tenant, as it is measured."""
+
+    def __init__(
+        self, database: Database, owner: Member, model: EmbeddingModel, rounds: int
+    ) -> None:
+        self.database = database
+        self.owner = owner
+        self.model = model
+        self.rounds = rounds
+        self.legs = SearchRepository()
+
+    async def check(self, caller: Caller, number: int, function: str) -> None:
+        """Ask of one document that was granted."""
+        document = caller.granted[number * 7919 % len(caller.granted)]
+        async with self.database.transaction(caller.scope) as transaction:
+            assert await transaction.fetchval(f"SELECT {function}($1, 'read')", document)
+
+    async def read(self, caller: Caller, number: int) -> None:
+        """Download one of the documents that the service has made."""
+        paper = caller.papers[number % len(caller.papers)]
+        async with caller.session.get(f"/v1/documents/{paper}/content") as answer:
+            assert await answer.read()
+
+    async def near(
+        self, scope: Member, collections: Sequence[UUID], vector: npt.NDArray[np.float32]
+    ) -> list[int]:
+        """The vector leg's proposals, within these collections or everywhere."""
+        async with self.database.transaction(scope) as transaction:
+            near = await self.legs.search_vector(
+                transaction,
+                collections,
+                self.model.name,
+                vector,
+                exact_limit=_BOUND,
+                limit=_CANDIDATES,
+                is_everywhere=not collections,
             )
-        )
-        rows = np.random.default_rng(1).normal(size=(documents, _DIMENSIONS))
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        model = await owner.fetchval("SELECT id FROM embedding_models WHERE name = $1", _MODEL)
-        await owner.executemany(
-            "INSERT INTO chunk_embeddings (model_id, chunk_id, tenant_id, blob_id, embedding)"
-            " VALUES ($1, $2, $3, $4, $5::text::halfvec)",
-            [
-                (model, n, _TENANT, UUID(int=_FIRST_DOCUMENT + n), render(row))
-                for n, row in enumerate(rows, 1)
-            ],
-        )
-        for place, share in enumerate(_SELECTIVITIES):
-            await owner.execute(
-                "INSERT INTO collection_documents (tenant_id, collection_id, document_id)"
-                " SELECT $1, $2, d.id FROM documents AS d ORDER BY sha256(uuid_send(d.id)) LIMIT $3",
-                _TENANT,
-                UUID(int=_FIRST_COLLECTION + place),
-                max(_SHOWN, round(documents * share)),
+        return list(near)
+
+    async def words(self, caller: Caller, number: int) -> list[int]:
+        """The lexical leg's proposals."""
+        async with self.database.transaction(caller.scope) as transaction:
+            return await self.legs.search_lexical(
+                transaction,
+                [],
+                f"word{number % 50} term{number % 977}",
+                candidate_limit=_BOUND,
+                limit=_CANDIDATES,
+                is_everywhere=True,
             )
-        # The last one stands for the rest of the tenant.
-        first = _FIRST_GRANT
-        for number, count in enumerate((*callers, grants - sum(callers))):
-            await owner.execute(
-                "INSERT INTO grants (id, tenant_id, document_id, grantor_id, user_id, actions)"
-                " SELECT lpad(to_hex($1::bigint + n), 32, '0')::uuid, $2,"
-                " lpad(to_hex($3::bigint + 1 + (n * 7919) % $4::bigint), 32, '0')::uuid, $5, $6, '{search,read}'"
-                " FROM generate_series(1::bigint, $7::bigint) AS n",
-                first,
-                _TENANT,
-                _FIRST_DOCUMENT,
-                documents,
-                _OWNER,
-                UUID(int=_FIRST_CALLER + number),
-                count,
-            )
-            first += count
-            for place in range(len(_SELECTIVITIES)):
-                await owner.execute(
-                    "INSERT INTO grants (id, tenant_id, collection_id, grantor_id, user_id, actions)"
-                    " VALUES (gen_random_uuid(), $1, $2, $3, $4, '{search}')",
-                    _TENANT,
-                    UUID(int=_FIRST_COLLECTION + place),
-                    _OWNER,
-                    UUID(int=_FIRST_CALLER + number),
-                )
-        for table in _TABLES:
-            await owner.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-        await owner.execute("ANALYZE")
-    finally:
-        await owner.close()
+
+    async def search(self, caller: Caller, number: int) -> None:
+        """Both legs, one after the other, and the statements that authorise and read."""
+        query = SearchQuery((), "", _SHOWN, is_everywhere=True)
+        near = await self.near(caller.scope, [], self.question(number))
+        chunk_ids = list(dict.fromkeys((*near, *await self.words(caller, number))))
+        async with self.database.transaction(caller.scope) as transaction:
+            await self.legs.list_partly_shared(transaction, chunk_ids)
+            assert await self.legs.list_passages(transaction, query, chunk_ids[:_SHOWN])
+
+    def question(self, number: int) -> npt.NDArray[np.float32]:
+        """Near a topic; the same for the same number."""
+        draw = np.random.default_rng(1_000 + number)
+        return permission_seed.draw_vectors(1, self.model.dimensions, draw)[0].astype(np.float32)
 
 
-def render(vector: Sequence[float]) -> str:
-    return "[" + ",".join(f"{value:.4f}" for value in vector) + "]"
-
-
-def draw(number: int) -> npt.NDArray[np.float32]:
-    """A direction; the same for the same number."""
-    vector = np.random.default_rng(number).normal(size=_DIMENSIONS)
-    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
-
-
-async def search_once(database: Database, caller: Member, query: SearchQuery, seed: int) -> float:
-    """Milliseconds of both legs and the statement that authorises and reads."""
-    legs = SearchRepository()
-    vector = draw(seed)
-    started = time.perf_counter()
-    async with database.transaction(caller) as transaction:
-        near = await legs.search_vector(
-            transaction,
-            query.collection_ids,
-            _MODEL,
-            vector,
-            exact_limit=20_000,
-            limit=_CANDIDATES,
-            is_everywhere=query.is_everywhere,
-        )
-        words = await legs.search_lexical(
-            transaction,
-            query.collection_ids,
-            query.text,
-            candidate_limit=20_000,
-            limit=_CANDIDATES,
-            is_everywhere=query.is_everywhere,
-        )
-        chunk_ids = list(dict.fromkeys((*near, *words)))
-        await legs.list_partly_shared(transaction, chunk_ids)
-        assert await legs.list_passages(transaction, query, chunk_ids[:_SHOWN])
-    return 1000 * (time.perf_counter() - started)
-
-
-async def measure_latency(
-    database: Database, callers: Sequence[int], rounds: int
+async def compare(
+    callers: dict[int, Caller], rounds: int, work: Callable[[Caller, int], Awaitable[None]]
 ) -> dict[str, Any]:
-    results: dict[str, Any] = {}
-    collection = UUID(int=_FIRST_COLLECTION + _SELECTIVITIES.index(0.01))
-    for name in ("in_a_collection", "everywhere"):
-        samples: dict[int, list[float]] = {count: [] for count in callers}
-        for turn in range(rounds):
-            # Alternating, so that a drift of the machine meets all alike.
-            for number, count in enumerate(callers):
-                query = SearchQuery(
-                    (collection,) if name == "in_a_collection" else (),
-                    f"word{turn % 50} term{turn % 977}",
-                    _SHOWN,
-                    is_everywhere=name == "everywhere",
-                )
-                caller = Member(_TENANT, UUID(int=_FIRST_CALLER + number), "")
-                samples[count].append(await search_once(database, caller, query, turn))
-        summaries = {str(count): summary(times) for count, times in samples.items()}
-        medians = [each["median"] for each in summaries.values()]
-        results[name] = {
-            "milliseconds_by_grants_of_the_caller": summaries,
-            "ratio_of_medians": round(max(medians) / min(medians), 2),
-        }
-    return results
+    """Milliseconds of the same work for each caller, in turn, so that a drift of the machine meets all alike."""
+    samples: dict[int, list[float]] = {count: [] for count in callers}
+    for number in range(-max(3, rounds // 10), rounds):
+        for count, caller in callers.items():
+            started = time.perf_counter()
+            await work(caller, abs(number))
+            if number >= 0:
+                samples[count].append(1000 * (time.perf_counter() - started))
+    summaries = {str(count): summary(times, 3) for count, times in samples.items()}
+    medians = [each["median"] for each in summaries.values()]
+    return {
+        "ratio_of_medians": round(max(medians) / min(medians), 2),
+        "milliseconds_by_grants_of_the_caller": summaries,
+    }
 
 
-async def measure_recall(database: Database, documents: int, rounds: int) -> dict[str, Any]:
-    """Of the exact ten nearest within a collection, how many the index finds; exact_limit 0 has it asked always."""
-    legs, caller = SearchRepository(), Member(_TENANT, UUID(int=_FIRST_CALLER), "")
+async def measure_recall(
+    bench: Permissions, callers: dict[int, Caller], vectors: npt.NDArray[np.float32]
+) -> dict[str, Any]:
+    """Of the exact ten nearest that each may search, the part that is among the first ten found."""
+    searchers: dict[str, tuple[Member, UUID | None]] = {
+        f"{share:.2%} by a collection": (
+            Member(bench.owner.tenant_id, permission_seed.reader_id(place), ""),
+            permission_seed.collection_id(place),
+        )
+        for place, share in enumerate(SELECTIVITIES)
+    }
+    searchers |= {f"{count} grants": (each.scope, None) for count, each in callers.items()}
     recall: dict[str, Any] = {}
-    for place, share in enumerate(_SELECTIVITIES):
-        collection = [UUID(int=_FIRST_COLLECTION + place)]
-        found: dict[str, int] = {"as_served": 0, "index_alone": 0}
+    for name, (scope, collection) in searchers.items():
+        places = await list_places(bench, scope, collection, len(vectors))
+        found = {"everywhere": 0, "in_the_collection": 0}
         wanted = 0
-        for turn in range(rounds):
-            vector = draw(1000 + turn)
-            async with database.transaction(caller) as transaction:
-                exact, served, index = [
-                    list(
-                        await legs.search_vector(
-                            transaction,
-                            collection,
-                            _MODEL,
-                            vector,
-                            exact_limit=limit,
-                            limit=_CANDIDATES,
-                        )
-                    )[:_SHOWN]
-                    for limit in (documents, 20_000, 0)
-                ]
+        for number in range(bench.rounds):
+            question = bench.question(number)
+            order = np.argsort(-(vectors[places] @ question), kind="stable")[:_SHOWN]
+            exact = {permission_seed.chunk_id(int(place) + 1) for place in places[order]}
             wanted += len(exact)
-            found["as_served"] += len(set(exact) & set(served))
-            found["index_alone"] += len(set(exact) & set(index))
-        recall[f"{share:.2%}"] = {name: round(count / wanted, 3) for name, count in found.items()}
+            near = await bench.near(scope, [], question)
+            found["everywhere"] += len(exact & set(near[:_SHOWN]))
+            if collection is not None:
+                near = await bench.near(scope, [collection], question)
+                found["in_the_collection"] += len(exact & set(near[:_SHOWN]))
+        if collection is None:
+            del found["in_the_collection"]
+        recall[name] = {
+            "documents": len(places),
+            **{where: round(count / wanted, 3) for where, count in found.items()},
+        }
     return recall
 
 
+async def list_places(
+    bench: Permissions, scope: Member, collection: UUID | None, count: int
+) -> npt.NDArray[np.int64]:
+    """Places of the seeded documents that somebody was granted, by a collection or one by one."""
+    async with bench.database.transaction(bench.owner) as transaction:
+        rows = await transaction.fetch(
+            "SELECT document_id FROM collection_documents WHERE collection_id = $1"
+            " UNION ALL SELECT document_id FROM grants WHERE user_id = $2 AND document_id IS NOT NULL",
+            collection,
+            scope.principal_id,
+        )
+    numbers = np.array([permission_seed.number_of(row["document_id"]) for row in rows], object)
+    return numbers[(numbers > 0) & (numbers <= count)].astype(np.int64) - 1
+
+
+async def share_papers(
+    owner: aiohttp.ClientSession, addresses: Sequence[str]
+) -> dict[str, list[str]]:
+    """Documents that the service makes, and grants to read them."""
+    papers: dict[str, list[str]] = {address: [] for address in addresses}
+    for address in addresses:
+        for number in range(_PAPERS):
+            form = aiohttp.FormData()
+            text = f"Paper {number} for {address}. " * 40
+            form.add_field("file", text.encode(), filename="paper.txt", content_type="text/plain")
+            async with owner.post("/v1/documents", data=form) as answer:
+                paper = (await answer.json())["id"]
+            terms = {
+                "resource": paper,
+                "grantee": {"user": address},
+                "actions": ["search", "read", "download"],
+            }
+            async with owner.post("/v1/grants", json=terms) as answer:
+                await answer.read()
+            papers[address].append(paper)
+    return papers
+
+
+async def find_scope(urls: DatabaseUrls, key: str) -> Member:
+    """Whose key it is."""
+    clock = SystemClock()
+    async with Database(urls.service, clock=clock, size=1) as database:
+        ids = IdSource(clock)
+        identity = IdentityService(database, Ledger(database, ids, clock), ids, clock)
+        principal = await identity.authenticate(key)
+    return Member(principal.tenant_id, principal.principal_id, "")
+
+
+async def measure(service: LiveService, size: Size, rounds: int) -> dict[str, Any]:
+    urls = await asyncio.to_thread(running_urls, service.settings.data_dir)
+    assert urls is not None
+    addresses = {count: f"caller{count}@example.org" for count in size.callers}
+    owner_key, *keys = [
+        await create_key(service.settings, _TENANT, address, None, None)
+        for address in ("owner@example.org", *addresses.values())
+    ]
+    scopes = dict(zip(size.callers, [await find_scope(urls, key) for key in keys], strict=True))
+    owner = await find_scope(urls, owner_key)
+    model = configured_model(service.settings)
+    async with service.open_session(owner_key) as session:
+        papers = await share_papers(session, list(addresses.values()))
+    wanted = {scope.principal_id: count - _PAPERS for count, scope in scopes.items()}
+    granted = size.grants - len(wanted) * _PAPERS
+    seed = Seed(
+        owner.tenant_id,
+        owner.principal_id,
+        wanted,
+        size.documents,
+        granted,
+        model.name,
+        model.dimensions,
+    )
+    vectors = await permission_seed.write(urls.migration, seed)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            Database(urls.service, clock=SystemClock(), size=2)
+        )
+        bench = Permissions(database, owner, model, rounds)
+        callers: dict[int, Caller] = {}
+        for (count, scope), key in zip(scopes.items(), keys, strict=True):
+            session = await stack.enter_async_context(service.open_session(key))
+            places = await list_places(bench, scope, None, size.documents)
+            documents = [permission_seed.document_id(int(place) + 1) for place in places]
+            callers[count] = Caller(scope, session, papers[addresses[count]], documents)
+        return {
+            "seeded": asdict(size),
+            **await measure_all(bench, callers, vectors.astype(np.float32)),
+        }
+
+
+async def measure_all(
+    bench: Permissions, callers: dict[int, Caller], vectors: npt.NDArray[np.float32]
+) -> dict[str, Any]:
+    many = 5 * bench.rounds
+    checks = {
+        name: await compare(callers, many, partial(bench.check, function=name))
+        for name in ("ways_to", "ways_to_document")
+    }
+    return {
+        "check": checks,
+        "read_over_http": await compare(callers, many, bench.read),
+        "search": await compare(callers, bench.rounds, bench.search),
+        "recall": await measure_recall(bench, callers, vectors),
+    }
+
+
 async def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--documents", type=int, default=200_000)
-    parser.add_argument("--grants", type=int, default=1_000_000)
-    parser.add_argument("--callers", type=int, nargs="+", default=[10, 1_000, 100_000])
-    parser.add_argument("--rounds", type=int, default=50)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="a minute's worth of it")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--data-dir", type=Path, help="what an earlier run has written, or is to")
     wanted = parser.parse_args()
     document = header("permissions")
-    with tempfile.TemporaryDirectory(prefix="undercroft-bench-") as folder:
-        server = EmbeddedPostgres(Path(folder), clock=SystemClock(), durable=False)
-        async with server as urls:
-            await migrate(urls.migration, load_migrations(migrations_folder()))
-            await grant_service_role(urls.migration, str(urlsplit(urls.service).username))
-            await seed(urls, wanted.documents, wanted.grants, wanted.callers)
-            async with Database(urls.service, clock=SystemClock(), size=2) as database:
-                document["seeded"] = {"documents": wanted.documents, "grants": wanted.grants}
-                document["latency"] = await measure_latency(database, wanted.callers, wanted.rounds)
-                document["recall"] = await measure_recall(database, wanted.documents, wanted.rounds)
+    async with running_service(data_dir=wanted.data_dir) as service:
+        document.update(await measure(service, SMALL if wanted.small else FULL, wanted.rounds))
     publish(document)
 
 

@@ -79,15 +79,16 @@ class Answer:
 
 @asynccontextmanager
 async def running_service(
-    program: Sequence[str] = ("-m", "undercroft"),
+    program: Sequence[str] = ("-m", "undercroft"), data_dir: Path | None = None
 ) -> AsyncGenerator[LiveService]:
     """A service that is ready, on a free port; it and its data are gone afterwards.
 
     Args:
         program: What Python is to run: the command line, or what stands in for it.
+        data_dir: A folder whose data there may be already, and which stays.
     """
     with tempfile.TemporaryDirectory(prefix="undercroft-bench-") as folder:
-        settings = load_settings(data_dir=Path(folder) / "data")
+        settings = load_settings(data_dir=data_dir or Path(folder) / "data")
         log_path = Path(folder) / "serve.log"
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
