@@ -11,9 +11,11 @@ from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_shared import find, grants_of, names, share
 from tests.shelf import Shelf
 from tests.stepping import Gate, until_blocked
-from undercroft.kit.database import Transaction
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
+from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.retrieval.collections.errors import DocumentSealedError
 from undercroft.retrieval.collections.models import Page
 from undercroft.retrieval.collections.repository import CollectionRepository
@@ -166,3 +168,26 @@ async def test_who_adds_it_while_the_grant_is_revoked_is_refused(
     with pytest.raises(GrantEndedError):
         await adding
     assert await listed(shelf, bob, papers) == set()
+
+
+async def test_it_is_gone_when_the_grants_time_is_over(
+    shelf: Shelf, make_scope: MakeScope, database_urls: DatabaseUrls
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    document, papers, given = await lend(shelf, ann, bob)
+    await shelf.collections.add(bob, papers, document, {})
+    async with (
+        Database(database_urls.migration, clock=SystemClock(), size=1) as owner,
+        owner.transaction(ann) as transaction,
+    ):
+        changed = await transaction.execute(
+            "UPDATE grants SET not_before = now() - interval '2 hours',"
+            " expires_at = now() - interval '1 hour' WHERE id = $1",
+            given.id,
+        )
+    assert changed == "UPDATE 1"
+    assert await listed(shelf, bob, papers) == set()
+    assert (await shelf.collections.get(bob, papers)).counts.total == 0
+    with pytest.raises(NotFoundError):
+        await shelf.collections.get_member(bob, papers, document)
