@@ -1,5 +1,7 @@
 """Grants while something is done under them: kept as they are for a change, counted where their uses are."""
 
+from uuid import UUID
+
 from undercroft.kit.database import Transaction
 from undercroft.sharing.errors import GrantEndedError
 from undercroft.sharing.models import Way
@@ -21,6 +23,15 @@ class GrantUses:
         """
         held = grant_ids(way)
         if held and not await self._repository.hold_grants(transaction, held):
+            raise GrantEndedError
+
+    async def hold_to_share(self, transaction: Transaction, grant_id: UUID) -> None:
+        """Keep a grant from ending, and what it derives from, for something to be made under it.
+
+        Raises:
+            GrantEndedError: When one of them has ended since it was found.
+        """
+        if not await self._repository.hold_chain(transaction, grant_id):
             raise GrantEndedError
 
     async def count(self, transaction: Transaction, way: Way) -> None:

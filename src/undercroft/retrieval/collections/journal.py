@@ -52,7 +52,9 @@ def collection_act(scope: Scope, action: Action, collection_id: UUID, salt: byte
     return Act(action, subject, scope.principal_id)
 
 
-def document_act(scope: Scope, action: Action, document_id: UUID, salt: bytes, version: int) -> Act:
-    """An act on a version of a document of the principal's."""
+def document_act(
+    action: Action, document_id: UUID, owner_id: UUID, salt: bytes, version: int
+) -> Act:
+    """An act on a version of a document."""
     subject = Subject(render_id(DOCUMENT_PREFIX, document_id), salt)
-    return Act(action, subject, scope.principal_id, version)
+    return Act(action, subject, owner_id, version)

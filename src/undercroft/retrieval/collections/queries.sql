@@ -187,25 +187,53 @@ ORDER BY r.owner_id = current_principal(), NOT r.is_collection, r.id
 LIMIT 1;
 
 -- name: lock_document :maybe
--- Nothing when the principal has no such document. FOR SHARE against its deletion, its sealing and a new version at the
--- same time. Before insert_member and apart from it: waiting there, that would look for the version before.
-SELECT d.is_sealed, d.current_version, k.salt
+-- Nothing when the principal comes to no such document; of another's, the action that they come by, of these ($2). FOR SHARE
+-- against its deletion, its sealing and a new version at the same time. Before insert_member and apart from it: waiting
+-- there, that would look for the version before.
+SELECT d.owner_id, d.is_sealed, d.current_version, k.salt, a.action
 FROM documents AS d
 INNER JOIN data_keys AS k ON d.data_key_id = k.id
-WHERE d.id = $1 AND d.owner_id = current_principal() AND d.deleted_at IS NULL
+CROSS JOIN LATERAL access_to_document(d, $2::text[]) AS a
+WHERE d.id = $1 AND d.deleted_at IS NULL
 FOR SHARE OF d;
 
+-- name: find_grant_to_share :value
+-- The grant by which the caller may put another's document into a collection: of the document itself, as with any other it
+-- would have to leave with what that is of. The one that shows the most for the longest.
+SELECT g.id
+FROM grants AS g
+WHERE
+    g.tenant_id = current_tenant()
+    AND g.resource_id = $1
+    AND g.grantee_id = ANY(current_grantees())
+    AND 'share' = ANY(g.actions)
+    AND is_live(g)
+ORDER BY num_nonnulls(g.pages, g.sections) ASC, cardinality(g.actions) DESC, g.expires_at DESC NULLS FIRST, g.id ASC
+LIMIT 1;
+
 -- name: insert_member :value
--- Answers the blob of the current version of a document that is locked.
+-- Answers the blob of the current version of a document that is locked: the caller's own, or another's with the grant that it
+-- is there by ($4), which is held.
 WITH document AS (
     SELECT d.id, v.blob_id
     FROM documents AS d
     INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-    WHERE d.id = $2 AND d.owner_id = current_principal() AND d.deleted_at IS NULL
+    WHERE
+        d.id = $2
+        AND d.deleted_at IS NULL
+        AND (d.owner_id = current_principal()) = ($4::uuid IS NULL)
 ), membership AS (
-    INSERT INTO collection_documents (tenant_id, collection_id, document_id, attributes)
-    SELECT current_tenant(), $1, document.id, $3 FROM document
-    ON CONFLICT (collection_id, document_id) DO UPDATE SET attributes = excluded.attributes
+    INSERT INTO collection_documents (tenant_id, collection_id, document_id, attributes, added_by, grant_id)
+    SELECT
+        current_tenant(),
+        $1,
+        document.id,
+        $3,
+        CASE WHEN $4 IS NOT NULL THEN current_principal() END,
+        $4
+    FROM document
+    ON CONFLICT (collection_id, document_id) DO UPDATE SET
+        attributes = excluded.attributes, added_by = excluded.added_by, grant_id = excluded.grant_id
     RETURNING document_id
 )
 
@@ -243,7 +271,8 @@ WHERE
     AND (m.grant_id IS NULL OR d.owner_id = current_principal() OR shows_member(m.grant_id, c.actions));
 
 -- name: find_member_salts :maybe
-SELECT d.current_version, dk.salt AS document_salt, ck.salt AS collection_salt
+-- Of a collection of the caller's, whoever's the document is.
+SELECT d.owner_id, d.current_version, dk.salt AS document_salt, ck.salt AS collection_salt
 FROM collections AS c
 INNER JOIN collection_documents AS m ON c.id = m.collection_id
 INNER JOIN documents AS d ON m.document_id = d.id
@@ -253,7 +282,6 @@ WHERE
     c.id = $1
     AND m.document_id = $2
     AND c.owner_id = current_principal()
-    AND d.owner_id = current_principal()
     AND d.deleted_at IS NULL;
 
 -- name: list_members :many

@@ -9,6 +9,7 @@ from asyncpg import Record
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.retrieval.collections.models import Member, MemberStatus, Page
+from undercroft.sharing.models import GrantAction
 from undercroft.vault.models import IndexState
 
 _QUERIES: Final = load_queries("undercroft.retrieval.collections")
@@ -93,9 +94,16 @@ class CollectionRepository:
         """One of these of the tenant's, another principal's before one's own: its owner and its salt."""
         return await _QUERIES.maybe(transaction, "find_refused", collection_ids, document_ids)
 
-    async def lock_document(self, transaction: Transaction, document_id: UUID) -> Record | None:
+    async def lock_document(
+        self, transaction: Transaction, document_id: UUID, actions: Sequence[GrantAction]
+    ) -> Record | None:
         """Lock a document that is to become a member; what has to be known of it, or None when there is none."""
-        return await _QUERIES.maybe(transaction, "lock_document", document_id)
+        return await _QUERIES.maybe(transaction, "lock_document", document_id, list(actions))
+
+    async def find_grant_to_share(self, transaction: Transaction, document_id: UUID) -> UUID | None:
+        """The grant by which the principal may put another's document into a collection."""
+        grant_id = await _QUERIES.value(transaction, "find_grant_to_share", document_id)
+        return cast("UUID | None", grant_id)
 
     async def find_member_salts(
         self, transaction: Transaction, collection_id: UUID, document_id: UUID
@@ -109,10 +117,11 @@ class CollectionRepository:
         collection_id: UUID,
         document_id: UUID,
         attributes: Mapping[str, str | float | bool],
+        grant_id: UUID | None = None,
     ) -> UUID:
-        """Add a document that is locked to a collection; its blob."""
+        """Add a document that is locked to a collection, another's by a grant that is held; its blob."""
         blob_id = await _QUERIES.value(
-            transaction, "insert_member", collection_id, document_id, dict(attributes)
+            transaction, "insert_member", collection_id, document_id, dict(attributes), grant_id
         )
         return cast("UUID", blob_id)
 

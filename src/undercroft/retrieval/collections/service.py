@@ -7,6 +7,8 @@ commit together.
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
@@ -37,9 +39,14 @@ from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.passages import PassagePlace, open_passage
 from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.models import GrantAction
+from undercroft.sharing.uses import GrantUses
+from undercroft.sharing.ways import EVERY_ACTION
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
+
+_ADD: Final = (GrantAction.SHARE, *EVERY_ACTION)
+"""Whoever may do any of these with a document is told that adding it takes the first."""
 
 
 class CollectionService:
@@ -58,6 +65,7 @@ class CollectionService:
         self._keys = keys
         self._ids = ids
         self._index = index
+        self._uses = GrantUses()
         self._repository = CollectionRepository()
 
     async def create(
@@ -70,7 +78,8 @@ class CollectionService:
         """Create a collection with these documents in it, all or nothing.
 
         Raises:
-            NotFoundError: When the principal lacks one of the documents.
+            NotFoundError: When the principal may see no such document.
+            NotGrantedError: When they may, and not share it.
             DocumentSealedError: When one of them is sealed.
         """
         collection_id, members = self._ids.new(), sorted(set(document_ids))
@@ -164,6 +173,8 @@ class CollectionService:
 
         Raises:
             NotFoundError: When the principal may see no such collection or document.
+            NotGrantedError: When they may, and the collection is another's, or the document, and they may not share it.
+            GrantEndedError: When the grant to share it ended meanwhile.
             DocumentSealedError: When the document is sealed.
         """
         action: Action = "collection.add_document"
@@ -238,9 +249,9 @@ class CollectionService:
                 scope,
                 collection_act(scope, action, collection_id, salts["collection_salt"]),
                 document_act(
-                    scope,
                     "document.remove_from_collection",
                     document_id,
+                    salts["owner_id"],
                     salts["document_salt"],
                     salts["current_version"],
                 ),
@@ -254,13 +265,15 @@ class CollectionService:
         """
         async with self._refusing(scope, "collection.read", collection_id) as transaction:
             salts = await self._get_member_salts(transaction, collection_id, document_id)
+            if salts["owner_id"] != scope.principal_id:
+                raise NotGrantedError
             rows = await self._repository.list_member_chunks(
                 transaction, collection_id, document_id
             )
             read = document_act(
-                scope,
                 "document.read",
                 document_id,
+                salts["owner_id"],
                 salts["document_salt"],
                 salts["current_version"],
             )
@@ -279,21 +292,29 @@ class CollectionService:
         attributes: Mapping[str, str | float | bool],
     ) -> tuple[UUID, Act]:
         """Add a document; the content that is to be indexed, and what goes on record of the document."""
-        document = await self._repository.lock_document(transaction, document_id)
+        document = await self._repository.lock_document(transaction, document_id, _ADD)
         if document is None:
             raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id), param="file_id")
+        grant_id = None
+        if document["owner_id"] != scope.principal_id:
+            grant_id = await self._repository.find_grant_to_share(transaction, document_id)
+            if grant_id is None:
+                raise NotGrantedError(GrantAction.SHARE)
+            await self._uses.hold_to_share(transaction, grant_id)
         if document["is_sealed"]:
             raise DocumentSealedError
         blob_id = await self._repository.insert_member(
-            transaction, collection_id, document_id, attributes
+            transaction, collection_id, document_id, attributes, grant_id
         )
         added = document_act(
-            scope,
             "document.add_to_collection",
             document_id,
+            document["owner_id"],
             document["salt"],
             document["current_version"],
         )
+        if grant_id is not None:
+            added = replace(added, grant_id=grant_id, purpose=scope.purpose)
         return blob_id, added
 
     def _refusing(
