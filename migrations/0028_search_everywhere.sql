@@ -2,6 +2,9 @@
 -- of it is meant: then what the caller may search is counted up to a cap, and beyond that each candidate is asked for, so
 -- that the cost follows the candidates and not the number of grants.
 
+-- Loads pgvector's library: its hnsw.* parameters are unknown, and so may not be set by an ordinary role, before that.
+SELECT vector_dims('[1]'::vector);
+
 -- What the caller may search of these collections and documents, or everywhere; at most row_limit contents.
 CREATE FUNCTION searchable_blobs(collection_ids uuid[], document_ids uuid[], everywhere boolean, row_limit int)
 RETURNS SETOF uuid

@@ -5,50 +5,73 @@
 SELECT vector_dims('[1]'::vector);
 
 -- The documents with this content, of those asked for, that the caller may search: theirs, granted, or in a collection that
--- is theirs or granted. It has no settings of its own, also no search_path (that of the functions below holds), so that it
--- becomes part of the statement that asks: a call would take ten times the few looks into indexes that it is. OFFSET 0 keeps
--- each of them what it is; the planner would rather read all of the caller's grants first.
+-- is theirs or granted. It has no settings of its own, so that it becomes part of the statement that asks: a call would take
+-- ten times the few looks into indexes that it is. OFFSET 0 keeps each of them what it is; the planner would rather read all
+-- of the caller's grants first.
 CREATE FUNCTION documents_to_search(
     blob uuid, collection_ids uuid[], document_ids uuid[], everywhere boolean, grantees uuid[]
 )
 RETURNS SETOF uuid
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT d.id
-    FROM document_versions AS v
-    JOIN documents AS d ON d.id = v.document_id AND d.current_version = v.number
-    WHERE v.tenant_id = current_tenant() AND v.blob_id = blob
-      AND d.deleted_at IS NULL AND NOT d.is_sealed
-      AND (
-          (everywhere OR d.id = ANY(document_ids)) AND (
-              d.owner_id = current_principal()
-              OR EXISTS (
-                  SELECT FROM grants AS g
-                  WHERE g.tenant_id = current_tenant() AND g.resource_id = d.id AND g.grantee_id = ANY(grantees)
-                    AND 'search' = ANY(g.actions) AND is_live(g)
-                  OFFSET 0
-              )
-          )
-          OR EXISTS (
-              SELECT FROM collection_documents AS m
-              JOIN collections AS c ON c.id = m.collection_id
-              LEFT JOIN grants AS mg ON mg.tenant_id = m.tenant_id AND mg.id = m.grant_id
-              WHERE m.tenant_id = current_tenant() AND m.document_id = d.id
-                AND (everywhere OR d.id = ANY(document_ids) OR m.collection_id = ANY(collection_ids))
+BEGIN ATOMIC
+-- noqa: disable=RF01
+SELECT d.id
+FROM document_versions AS v
+INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
+WHERE
+    v.tenant_id = current_tenant()
+    AND v.blob_id = documents_to_search.blob
+    AND d.deleted_at IS NULL
+    AND NOT d.is_sealed
+    AND (
+        (documents_to_search.everywhere OR d.id = ANY(documents_to_search.document_ids))
+        AND (
+            d.owner_id = current_principal()
+            OR EXISTS (
+                SELECT
+                FROM grants AS g
+                WHERE
+                    g.tenant_id = current_tenant()
+                    AND g.resource_id = d.id
+                    AND g.grantee_id = ANY(documents_to_search.grantees)
+                    AND 'search' = ANY(g.actions)
+                    AND is_live(g)
+                OFFSET 0 -- noqa: AM09
+            )
+        )
+        OR EXISTS (
+            SELECT
+            FROM collection_documents AS m
+            INNER JOIN collections AS c ON m.collection_id = c.id
+            LEFT JOIN grants AS mg ON m.tenant_id = mg.tenant_id AND m.grant_id = mg.id
+            WHERE
+                m.tenant_id = current_tenant()
+                AND m.document_id = d.id
+                AND (
+                    documents_to_search.everywhere
+                    OR d.id = ANY(documents_to_search.document_ids)
+                    OR m.collection_id = ANY(documents_to_search.collection_ids)
+                )
                 AND (m.grant_id IS NULL OR is_live(mg) AND 'search' = ANY(mg.actions))
                 AND (
                     c.owner_id = current_principal()
                     OR EXISTS (
-                        SELECT FROM grants AS g
-                        WHERE g.tenant_id = current_tenant() AND g.resource_id = c.id AND g.grantee_id = ANY(grantees)
-                          AND 'search' = ANY(g.actions) AND is_live(g)
-                        OFFSET 0
+                        SELECT
+                        FROM grants AS g
+                        WHERE
+                            g.tenant_id = current_tenant()
+                            AND g.resource_id = c.id
+                            AND g.grantee_id = ANY(documents_to_search.grantees)
+                            AND 'search' = ANY(g.actions)
+                            AND is_live(g)
+                        OFFSET 0 -- noqa: AM09
                     )
                 )
-              OFFSET 0
-          )
-      )
-$$;
+            OFFSET 0 -- noqa: AM09
+        )
+    );
+-- noqa: enable=RF01
+END;
 
 -- The contents that the caller may search of these collections and documents, or everywhere: at most row_limit, some twice.
 -- Joined by indexes alone and by nobody else, whatever the planner thinks: it reads no more of a table than it answers, and

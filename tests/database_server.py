@@ -34,6 +34,8 @@ from undercroft.kit.sql import AnyConnection
 
 _USERS: Final = "server.users"
 _URLS: Final = "server.json"
+_EMPTY: Final = "test_empty"
+"""The name of a database as it is before it is migrated."""
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108
 _MEMORY_BYTES: Final = 4 << 30
 
@@ -57,10 +59,12 @@ def shared_server(folder: Path) -> Generator[DatabaseUrls]:
 
 
 @asynccontextmanager
-async def fresh_database(server: DatabaseUrls) -> AsyncGenerator[DatabaseUrls]:
-    """A copy of the migrated database, dropped afterwards."""
+async def fresh_database(
+    server: DatabaseUrls, *, is_migrated: bool = True
+) -> AsyncGenerator[DatabaseUrls]:
+    """A copy of the migrated database, or an empty one, dropped afterwards."""
     name = f"test_{uuid4().hex}"
-    template = urlsplit(server.migration).path.removeprefix("/")
+    template = urlsplit(server.migration).path.removeprefix("/") if is_migrated else _EMPTY
     owner = await asyncpg.connect(_with_database(server.migration, "postgres"))
     try:
         # Without fsync, copying files is faster than logging each page.
@@ -145,13 +149,15 @@ def _fast_folder() -> Path | None:
 
 
 async def _prepare_template(urls: DatabaseUrls) -> None:
-    await migrate(urls.migration, load_migrations(migrations_folder()))
-    await grant_service_role(urls.migration, str(urlsplit(urls.service).username))
     owner = await asyncpg.connect(_with_database(urls.migration, "postgres"))
     try:
         await _prefer_cloning(owner)
+        template = urlsplit(urls.migration).path.removeprefix("/")
+        await owner.execute(f"CREATE DATABASE {_EMPTY} TEMPLATE {template} STRATEGY file_copy")
     finally:
         await owner.close()
+    await migrate(urls.migration, load_migrations(migrations_folder()))
+    await grant_service_role(urls.migration, str(urlsplit(urls.service).username))
 
 
 async def _prefer_cloning(owner: AnyConnection) -> None:

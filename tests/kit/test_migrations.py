@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.database_server import fresh_database
 from undercroft.kit.database import Database
 from undercroft.kit.migrations import (
     Migration,
@@ -67,6 +68,15 @@ def test_a_wrong_folder_is_refused(tmp_path: Path, names: Sequence[str], problem
         (tmp_path / name).write_text("SELECT 1;", encoding="utf-8")
     with pytest.raises(MigrationError, match=problem):
         load_migrations(tmp_path)
+
+
+async def test_a_database_of_any_version_migrates_to_the_next(
+    database_server: DatabaseUrls,
+) -> None:
+    """Each on a connection of its own: what a migration before it has loaded or set there is not to be relied on."""
+    async with fresh_database(database_server, is_migrated=False) as urls:
+        for migration in _KNOWN:
+            assert await migrate(urls.migration, _KNOWN[: migration.version]) == [migration]
 
 
 async def test_what_was_applied_is_not_applied_again(database_urls: DatabaseUrls) -> None:

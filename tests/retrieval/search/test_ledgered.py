@@ -118,9 +118,13 @@ async def test_refusals_of_collections_and_of_documents_for_them_are_recorded(
             with pytest.raises(NotFoundError):
                 await attempt(scope, *ids)
     assert (await acts(shelf.database, ann))[len(before) :] == [
-        (action, resource, "denied") for action, resource, _ in attempts
+        (action, refused, "denied")
+        for action, resource, _ in attempts
+        for refused in (f"tenant_{ann.tenant_id.hex}", resource)
     ]
-    assert await acts(shelf.database, stranger) == []
+    assert await acts(shelf.database, stranger) == [
+        (action, f"tenant_{stranger.tenant_id.hex}", "denied") for action, _, _ in attempts
+    ]
 
 
 async def test_a_sealed_document_is_refused_to_collections_on_record(
@@ -147,10 +151,13 @@ async def test_of_two_who_delete_a_collection_at_once_one_is_recorded(
         await until_blocked(shelf.database)
     with pytest.raises(NotFoundError):
         await second
-    assert [action for action, _, _ in await acts(shelf.database, ann)] == ["collection.create"]
+    assert await acts(shelf.database, ann) == [
+        ("collection.create", render_id(COLLECTION_PREFIX, collection), "allowed"),
+        ("collection.delete", f"tenant_{ann.tenant_id.hex}", "denied"),
+    ]
 
 
-async def test_refusals_are_recorded_and_what_is_not_there_is_not(
+async def test_refusals_are_recorded_those_of_what_is_not_there_on_the_tenant(
     shelf: Shelf, make_scope: MakeScope
 ) -> None:
     ann, stranger = await make_scope(), await make_scope()
@@ -163,10 +170,15 @@ async def test_refusals_are_recorded_and_what_is_not_there_is_not(
                 await attempt(other, document)
         with pytest.raises(NotFoundError):
             await attempt(colleague, IdSource().new())
+    actions = ("document.read", "document.read", "document.delete")
     assert (await acts(shelf.database, ann))[1:] == [
-        (action, name, "denied") for action in ("document.read", "document.read", "document.delete")
+        (action, resource, "denied")
+        for action in actions
+        for resource in (name, f"tenant_{ann.tenant_id.hex}")
     ]
-    assert await acts(shelf.database, stranger) == []
+    assert await acts(shelf.database, stranger) == [
+        (action, f"tenant_{stranger.tenant_id.hex}", "denied") for action in actions
+    ]
 
 
 async def test_where_the_ledger_cannot_be_written_nothing_happens(

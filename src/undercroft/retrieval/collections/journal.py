@@ -30,11 +30,15 @@ class CollectionJournal:
         collection_ids: Sequence[UUID],
         document_ids: Sequence[UUID] = (),
     ) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction on these, whose refusal is put on record of the first that is another's, or else of one."""
+        """A transaction on these, whose refusal is put on record of the first that is another's, or else of one.
+
+        Where the rest is the caller's own, one that is not there is what they were refused.
+        """
+        wanted = len({*collection_ids, *document_ids})
 
         async def find(transaction: Transaction) -> Target | None:
             row = await self._repository.find_refused(transaction, collection_ids, document_ids)
-            if row is None:
+            if row is None or (row["owner_id"] == scope.principal_id and row["found"] < wanted):
                 return None
             prefix = COLLECTION_PREFIX if row["is_collection"] else DOCUMENT_PREFIX
             return Target(Subject(render_id(prefix, row["id"]), row["salt"]), row["owner_id"])

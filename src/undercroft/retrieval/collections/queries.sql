@@ -170,8 +170,8 @@ INNER JOIN data_keys AS k ON c.data_key_id = k.id
 WHERE c.id = $1 AND c.owner_id = current_principal();
 
 -- name: find_refused :maybe
--- Whoever's of the tenant they are, another's first: to put on record who was refused what.
-SELECT r.id, r.is_collection, r.owner_id, r.salt
+-- Whoever's of the tenant they are, another's first, and how many of them there are: to put on record who was refused what.
+SELECT r.id, r.is_collection, r.owner_id, r.salt, count(*) OVER () AS found
 FROM (
     SELECT c.id, true AS is_collection, c.owner_id, k.salt
     FROM collections AS c
