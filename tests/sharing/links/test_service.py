@@ -131,6 +131,7 @@ async def test_its_last_use_ends_its_tokens_and_does_not_cut_itself(
             "SELECT ending, cut_at FROM grants WHERE id = $1", link.grant.id
         )
     # What cuts is that it was ended otherwise, or once more: the last use goes on.
+    assert ending is not None
     assert tuple(ending) == ("used_up", None)
 
 

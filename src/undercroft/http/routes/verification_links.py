@@ -43,9 +43,18 @@ public_router = APIRouter(tags=["verification"], route_class=PublicRoute)
 
 _LARGEST_VERSION: Final = (1 << 31) - 1
 _SECONDS: Final = 30 * 24 * 3600
+_PAGE: Final[dict[str, Any]] = {"text/html": {}}
 _HTML: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The page.", "content": {"text/html": {}}}
+    200: {"description": "The page.", "content": _PAGE}
 }
+
+
+def _problems_or_pages(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Errors as a person is shown some of them, and a program all."""
+    return {
+        status: {**problem, "content": {**problem["content"], **_PAGE}}
+        for status, problem in problems(*statuses).items()
+    }
 
 
 class CreateVerificationLink(RequestBody):
@@ -131,7 +140,7 @@ async def get_verification_page() -> HTMLResponse:
     "/verify",
     summary="Verify by the page's form",
     response_class=HTMLResponse,
-    responses={**_HTML, **problems(429)},
+    responses={**_HTML, **_problems_or_pages(429)},
 )
 async def verify_by_form(request: Request, services: ServicesDependency) -> HTMLResponse:
     """As `POST /v1/verify`, for people: `file` or the text `proof` of a form."""
@@ -151,8 +160,8 @@ async def verify_by_form(request: Request, services: ServicesDependency) -> HTML
     summary="Follow a verification link",
     response_model=LinkVerificationObject,
     responses={
-        200: {"description": "What it says.", "content": {"text/html": {}}},
-        **problems(404, 429),
+        200: {"description": "What it says.", "content": _PAGE},
+        **_problems_or_pages(404, 429),
     },
 )
 async def follow_verification_link(
