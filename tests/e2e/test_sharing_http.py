@@ -51,6 +51,13 @@ def test_a_stranger_becomes_a_guest_who_sees_what_they_were_granted(
         assert guest.get(f"/v1/documents/{document}").json()["name"] == "gate.txt"
         assert guest.get(f"/v1/documents/{document}/content").content == TEXT
         assert guest.get(f"/v1/documents/{other}").status_code == 404
+        nothing = {"bytes": 0, "quota_bytes": None}
+        assert guest.get("/v1/usage").json() == {
+            "object": "usage",
+            "user": nothing,
+            "tenant": None,
+        }
+        assert ann.get("/v1/usage").json()["tenant"]["bytes"] > 0
         refused = guest.patch(
             f"/v1/documents/{document}", json={"name": "mine"}, headers={"If-Match": "*"}
         )

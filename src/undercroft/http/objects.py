@@ -349,11 +349,11 @@ class UsedBytes(Shown):
 
 
 class UsageObject(Shown):
-    """How much is kept."""
+    """How much is kept; of the tenant, a guest is not told."""
 
     object: Literal["usage"]
     user: UsedBytes
-    tenant: UsedBytes
+    tenant: UsedBytes | None
 
 
 class IssuedTokenObject(Shown):

@@ -1,6 +1,17 @@
 """What issuers and their tokens are refused for."""
 
+from undercroft.identity.errors import UnauthenticatedError
 from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
+
+
+class TokenRefusedError(UnauthenticatedError):
+    """A token from outside that is not taken. The words are the same whatever does not hold."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This token is not taken. Have a registered issuer make it for its registered audience, signed with a "
+            "registered algorithm and still valid; GET /v1/issuers shows an admin what is registered."
+        )
 
 
 class IssuerUnreachableError(UnavailableError):

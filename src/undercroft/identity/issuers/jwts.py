@@ -18,7 +18,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry, deserialize_compact
 from joserfc.jwt import JWTClaimsRegistry
 
-from undercroft.identity.errors import UnauthenticatedError
+from undercroft.identity.issuers.errors import TokenRefusedError
 from undercroft.identity.issuers.models import DEFAULT_CLAIM, Claims, Registration
 
 LONGEST: Final = 8192
@@ -54,26 +54,26 @@ def read_unchecked(token: str) -> UncheckedToken:
     """What a token says of its issuer and its key.
 
     Raises:
-        UnauthenticatedError: When it is malformed, of another kind, nested, or demands what is unknown here.
+        TokenRefusedError: When it is malformed, of another kind, nested, or demands what is unknown here.
     """
     header, claims = (_parse(part) for part in token.split(".")[:2])
     kind, algorithm, key_id = header.get("typ", "JWT"), header.get("alg"), header.get("kid")
     if not isinstance(kind, str) or kind.lower() not in _TYPES:
-        raise UnauthenticatedError
+        raise TokenRefusedError
     # Nothing critical is known here; a payload that is no JSON object of claims is none that is taken.
     if header.keys() & {"crit", "b64", "cty", "enc", "zip"}:
-        raise UnauthenticatedError
+        raise TokenRefusedError
     if not isinstance(algorithm, str) or not isinstance(key_id, str | None):
-        raise UnauthenticatedError
+        raise TokenRefusedError
     if key_id is not None and len(key_id) > _LONGEST_KEY_ID:
-        raise UnauthenticatedError
+        raise TokenRefusedError
     issuer, audience = claims.get("iss"), claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience
     if not isinstance(issuer, str) or not isinstance(audiences, list):
-        raise UnauthenticatedError
+        raise TokenRefusedError
     named = cast("list[object]", audiences)
     if len(named) > _MOST_AUDIENCES or not all(isinstance(name, str) for name in named):
-        raise UnauthenticatedError
+        raise TokenRefusedError
     return UncheckedToken(issuer, tuple(cast("list[str]", named)), algorithm, key_id)
 
 
@@ -87,7 +87,7 @@ def check(token: str, key: VerificationKey, registration: Registration, now: dat
         now: By which it is judged; a minute of difference between clocks is forgiven.
 
     Raises:
-        UnauthenticatedError: When anything of it does not hold. What, is not said.
+        TokenRefusedError: When anything of it does not hold. What, is not said.
     """
     try:
         registry = JWSRegistry(algorithms=registration.algorithms, strict_check_header=False)
@@ -103,14 +103,14 @@ def check(token: str, key: VerificationKey, registration: Registration, now: dat
             iat={"essential": True},
         ).validate(claims)
     except (JoseError, ValueError, TypeError) as error:
-        raise UnauthenticatedError from error
+        raise TokenRefusedError from error
     if not moment - LONGEST_LIFE_SECONDS < claims["iat"] <= claims["exp"]:
-        raise UnauthenticatedError
+        raise TokenRefusedError
     if claims["exp"] - claims["iat"] > LONGEST_LIFE_SECONDS:
-        raise UnauthenticatedError
+        raise TokenRefusedError
     # Of a message about a sign-out (OpenID Connect Back-Channel Logout, section 2.4): signed alike, and no credential.
     if "events" in claims:
-        raise UnauthenticatedError
+        raise TokenRefusedError
     return Claims(_read_subject(claims, registration.subject_claim), _read_address(claims))
 
 
@@ -121,14 +121,14 @@ def _read_subject(claims: Mapping[str, Any], name: str) -> str:
         or not 1 <= len(subject) <= _LONGEST_SUBJECT
         or not subject.isprintable()
     ):
-        raise UnauthenticatedError
+        raise TokenRefusedError
     if name == DEFAULT_CLAIM:
         return subject
     # Another claim is another namespace: what somebody chose as a nickname must not name whom `sub` names. No subject
     # has the character in between, as it is not printable.
     named = f"{name}\x1f{subject}"
     if len(named) > _LONGEST_SUBJECT:
-        raise UnauthenticatedError
+        raise TokenRefusedError
     return named
 
 
@@ -147,7 +147,7 @@ def _parse(part: str) -> dict[str, Any]:
     try:
         return _parse_claims(base64.b64decode(part + "=" * (-len(part) % 4), b"-_", validate=True))
     except (binascii.Error, ValueError) as error:
-        raise UnauthenticatedError from error
+        raise TokenRefusedError from error
 
 
 def _parse_claims(text: bytes) -> dict[str, Any]:

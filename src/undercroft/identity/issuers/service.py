@@ -5,7 +5,11 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.identity.errors import UnauthenticatedError
-from undercroft.identity.issuers.errors import IssuerExistsError, TooManyIssuersError
+from undercroft.identity.issuers.errors import (
+    IssuerExistsError,
+    TokenRefusedError,
+    TooManyIssuersError,
+)
 from undercroft.identity.issuers.fetching import IssuerKeys
 from undercroft.identity.issuers.jwts import check, looks_like_token, read_unchecked
 from undercroft.identity.issuers.models import (
@@ -72,7 +76,8 @@ class IssuerService:
         Whoever is not known yet becomes a member, where the registration says so.
 
         Raises:
-            UnauthenticatedError: When anything of the token does not hold, or names nobody.
+            UnauthenticatedError: When it is no such token.
+            TokenRefusedError: When anything of the token does not hold, or names nobody.
             IssuerUnreachableError: When it cannot be checked now.
         """
         if not looks_like_token(token):
@@ -82,10 +87,10 @@ class IssuerService:
         registration = issuer.registration
         # Before a key is looked for: `none`, a MAC under a public key, and whatever else was not pinned.
         if unchecked.algorithm not in registration.algorithms:
-            raise UnauthenticatedError
+            raise TokenRefusedError
         key = await self._keys.find(registration.url, unchecked.key_id, unchecked.algorithm)
         if key is None:
-            raise UnauthenticatedError
+            raise TokenRefusedError
         claims = check(token, key, registration, self._clock.now())
         async with self._database.statement_without_scope() as connection:
             principal = await self._repository.authenticate_issued(
@@ -97,7 +102,7 @@ class IssuerService:
                     connection, issuer.id, claims.subject
                 )
         if principal is None:
-            raise UnauthenticatedError
+            raise TokenRefusedError
         return principal
 
     async def register(self, caller: Principal, new: Registration) -> Issuer:
@@ -145,6 +150,8 @@ class IssuerService:
                 raise NotFoundError("issuer", render_id(ISSUER_PREFIX, issuer_id))
             tenant = await self._ledger.tenant(transaction, caller.tenant_id)
             await self._ledger.append(transaction, caller, Act("issuer.delete", tenant, None))
+        # Else one that is registered in its place, mended, was refused for half a minute by what this one said.
+        self._known = LruCache(_KNOWN)
 
     async def _find_issuer(self, url: str, audiences: tuple[str, ...]) -> Issuer:
         """The registration that a token is meant for. One that names two tenants names none."""
@@ -153,11 +160,11 @@ class IssuerService:
         if known is not None and now - known[0] < _KNOWN_SECONDS:
             return known[1]
         if "\x00" in url or any("\x00" in audience for audience in audiences):
-            raise UnauthenticatedError
+            raise TokenRefusedError
         async with self._database.statement_without_scope() as connection:
             found = await self._repository.find_issuers(connection, url, audiences)
         if len(found) != 1:
-            raise UnauthenticatedError
+            raise TokenRefusedError
         self._known.put((url, audiences), (now, found[0]))
         return found[0]
 
