@@ -13,8 +13,11 @@ from uuid import UUID
 import pytest
 from asyncpg import DeadlockDetectedError
 
-from tests.sharing.model import EVERYONE, Given, Offer
-from tests.sharing.twin import ACTIONS, DOCUMENTS, GROUPS, PEOPLE, PURPOSES, Twin, Ways, open_twin
+from tests.sharing.model.grants import EVERYONE
+from tests.sharing.model.parts import Given, Offer
+from tests.sharing.twin.cast import ACTIONS, DOCUMENTS, GROUPS, PEOPLE, PURPOSES
+from tests.sharing.twin.services import Ways
+from tests.sharing.twin.tenant import Twin, open_twin
 from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.sharing.consents.errors import ConsentStateError, MixedSubjectsError

@@ -1,0 +1,65 @@
+"""A tenant twice: in the database, worked on by the services, and in the model. What one allows the other has to."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from tests.conftest import Member, scope_maker
+from tests.sharing.conftest import open_office
+from tests.sharing.consents.conftest import CONTENT
+from tests.sharing.model.requests import Model
+from tests.sharing.twin.agreements import Agreed
+from tests.sharing.twin.cast import CONSENT_PURPOSES, DOCUMENTS, GROUPS, PEOPLE, STRANGER
+from tests.sharing.twin.checks import Checked
+from tests.sharing.twin.sharing import Shared
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import Database
+from undercroft.kit.ids import IdSource
+from undercroft.sharing.consents.models import NoticeTerms
+from undercroft.sharing.consents.notices import NoticeService
+from undercroft.sharing.consents.service import ConsentService
+from undercroft.sharing.consents.subjects import DataSubjects
+from undercroft.sharing.requests.service import AccessRequests
+
+_TERMS: Final = NoticeTerms(validity_days=1, retention_days=None, erases=False)
+
+
+class Twin(Shared, Agreed, Checked):
+    """Both, and all that is done in them."""
+
+
+async def open_twin(database: Database, folder: Path) -> Twin:
+    """A new tenant: two documents and a store of Ann's, a store of Bob's, two empty groups, and nothing shared."""
+    epoch = datetime.now(UTC)
+    make_scope = scope_maker(database)
+    office = await open_office(database, folder, make_scope)
+    everybody = (office.ann, office.bob, office.cem, office.dee, await make_scope())
+    names: list[str] = [*PEOPLE, STRANGER]
+    people: dict[str, Member] = dict(zip(names, everybody, strict=True))
+    guest = office.dee
+    await office.execute(guest, "UPDATE users SET kind = 'guest' WHERE id = $1", guest.principal_id)
+    things = {name: await office.put_document(office.ann) for name in DOCUMENTS}
+    things["shelf"] = await office.put_collection(office.ann)
+    things["drawer"] = await office.put_collection(office.bob)
+    groups = {name: await office.make_group() for name in GROUPS}
+    owners = {"plan": "ann", "bill": "ann", "shelf": "ann", "drawer": "bob"}
+    model = Model(owners, frozenset(DOCUMENTS), frozenset({"dee", STRANGER}))
+    ledger, keys, ids = office.ledger, office.keys, IdSource()
+    notices = NoticeService(database, keys, ledger, ids)
+    published = {
+        (owner, purpose): (await notices.create(people[owner], purpose, CONTENT, _TERMS)).id
+        for owner in sorted(set(owners.values()))
+        for purpose in CONSENT_PURPOSES
+    }
+    return Twin(
+        office,
+        model,
+        people,
+        things,
+        groups,
+        epoch,
+        ConsentService(database, notices, office.grants, ledger, ids),
+        DataSubjects(database, office.grants, ledger),
+        AccessRequests(database, office.grants, keys, ledger, ids, SystemClock()),
+        published,
+    )
