@@ -83,6 +83,10 @@ ROWS: Final = {
         INSERT INTO document_versions (tenant_id, document_id, number, blob_id)
         SELECT u.tenant_id, u.id, 1, u.id FROM users AS u
     """,
+    "document_comments": """
+        INSERT INTO document_comments (id, tenant_id, document_id, document_version, author_id, sealed_text)
+        SELECT u.id, u.tenant_id, u.id, 1, u.id, '' FROM users AS u
+    """,
     "uploads": """
         INSERT INTO uploads (id, tenant_id, owner_id, purpose, byte_size, data_key_id, sealed_name)
         SELECT u.id, u.tenant_id, u.id, 'assistants', 1, u.id, '' FROM users AS u
@@ -270,6 +274,7 @@ READ_ONLY: Final = frozenset(
         "record_parts",
         "record_digests",
         "record_migrations",
+        "document_comments",
         "document_versions",
         "uploads",
         "upload_parts",

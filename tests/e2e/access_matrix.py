@@ -215,6 +215,13 @@ _DOCUMENTS: Final = {
     "GET /v1/documents/{document_id}/text": Rule(
         _OWNER | {"grantee, read_parts"}, "read", ACTIONS, is_of_document=True
     ),
+    "POST /v1/documents/{document_id}/comments": of_document("comment", json={"text": "a"}),
+    "GET /v1/documents/{document_id}/comments": Rule(
+        _OWNER | {"grantee, comment"}, "read", ACTIONS, is_of_document=True
+    ),
+    "DELETE /v1/documents/{document_id}/comments/{comment_id}": Rule(
+        _OWNER, seen=ACTIONS, is_of_document=True, spends="comment_id"
+    ),
     "GET /v1/documents/{document_id}/versions": of_document("read"),
     "POST /v1/documents/{document_id}/versions": of_document("write", **_FILE, **STALE),
     "GET /v1/documents/{document_id}/versions/{number}": of_document("read"),

@@ -162,6 +162,9 @@ class World:
             "response_id": lambda: owner.post(
                 "/v1/responses", json={"model": "extractive", "input": "When?"}
             ),
+            "comment_id": lambda: owner.post(
+                f"/v1/documents/{things['document_id']}/comments", json={"text": "a"}
+            ),
             "grant_id": lambda: self.grant(things["document_id"], "grantee, read", ["read"]),
             "link_id": lambda: owner.post(
                 "/v1/verification-links", json={"document": things["document_id"], "version": 1}
@@ -239,6 +242,7 @@ class World:
         for parameter in (
             *("document_id", "vector_store_id", "schema_id", "record_id", "migration_id"),
             *(
+                "comment_id",
                 "upload_id",
                 "link_id",
                 "response_id",

@@ -53,6 +53,7 @@ ROUTES: Final = {
     Permission.DOCUMENTS_READ: {
         "GET /v1/documents",
         "GET /v1/documents/{document_id}",
+        "GET /v1/documents/{document_id}/comments",
         "GET /v1/documents/{document_id}/content",
         "HEAD /v1/documents/{document_id}/content",
         "GET /v1/documents/{document_id}/text",
@@ -73,6 +74,8 @@ ROUTES: Final = {
         "POST /v1/documents",
         "PATCH /v1/documents/{document_id}",
         "DELETE /v1/documents/{document_id}",
+        "POST /v1/documents/{document_id}/comments",
+        "DELETE /v1/documents/{document_id}/comments/{comment_id}",
         "POST /v1/documents/{document_id}/erase",
         "POST /v1/documents/{document_id}/restore",
         "POST /v1/documents/{document_id}/versions",

@@ -27,6 +27,7 @@ async def insert_values(filled: Filled, number: int) -> None:
         document_id = list(filled.documents.values())[number]
         await _insert_link(transaction, filled, document_id, link)
         await _insert_request(transaction, filled, document_id)
+        await _insert_comment(transaction, filled, document_id)
         await _insert_statement(transaction, filled, response_id, document_id)
 
 
@@ -120,6 +121,22 @@ async def _insert_request(transaction: Transaction, filled: Filled, document_id:
         ann.tenant_id,
         ann.principal_id,
         document_id,
+        seal(key.material, _SEALED, place),
+    )
+
+
+async def _insert_comment(transaction: Transaction, filled: Filled, document_id: UUID) -> None:
+    """Under the key of the document that it is on."""
+    comment_id, ann = IdSource().new(), filled.ann
+    key = await _open_key(transaction, filled, "documents", document_id)
+    place = bind(ann.tenant_id, "document_comments", comment_id, "text")
+    await transaction.execute(
+        "INSERT INTO document_comments (id, tenant_id, document_id, document_version, author_id, sealed_text)"
+        " VALUES ($1, $2, $3, 1, $4, $5)",
+        comment_id,
+        ann.tenant_id,
+        document_id,
+        ann.principal_id,
         seal(key.material, _SEALED, place),
     )
 

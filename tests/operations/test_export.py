@@ -32,6 +32,7 @@ from undercroft.operations.archives import open_archive
 from undercroft.operations.errors import OperationError
 from undercroft.operations.exports.bundle import safe_name
 from undercroft.operations.exports.export import Export, ExportSummary
+from undercroft.vault.comments.service import CommentService
 from undercroft.vault.keys.rotation import KeyRotation
 from undercroft.vault.keys.service import KeyRing
 
@@ -91,6 +92,22 @@ async def test_everything_is_there_in_the_clear(filled: Filled, tmp_path: Path) 
     assert answer["response"] == {"output": []}
     (user,) = read_lines(folder / "users.jsonl")
     assert (user["email"], set(user)) == (filled.ann.email, {"id", "email", "role", "created_at"})
+
+
+async def test_comments_are_exported_in_the_clear(filled: Filled, tmp_path: Path) -> None:
+    shelf, ann, document_id = filled.shelf, filled.ann, filled.documents["mill.txt"]
+    comments = CommentService(shelf.database, shelf.keys, shelf.ledger, IdSource())
+    comment = await comments.create(ann, document_id, "Is it still empty?")
+    made = await export(filled.house, filled, tmp_path / "export")
+    (line,) = read_lines(tmp_path / "export" / "comments.jsonl")
+    assert (line["id"], line["document"], line["version"], line["author"], line["text"]) == (
+        f"comment_{comment.id.hex}",
+        f"file-{document_id.hex}",
+        1,
+        f"user_{ann.principal_id.hex}",
+        "Is it still empty?",
+    )
+    assert verify(tmp_path / "export", made).good
 
 
 async def test_records_are_exported_whole(filled: Filled, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ EXAMINED: Final = {
     "blobs.stored_name": "id",
     "chunks.sealed_text": "blob_id",
     "collections.sealed_name": "id",
+    "document_comments.sealed_text": "id",
     "documents.sealed_metadata": "id",
     "documents.sealed_name": "id",
     "notice_versions.sealed_content": "notice_id",

@@ -56,6 +56,7 @@ from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
 from undercroft.sharing.watching import WatchedGrants
+from undercroft.vault.comments.service import CommentService
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
@@ -107,6 +108,7 @@ class Services:
     versions: VersionService
     trash: Trash
     holds: LegalHolds
+    comments: CommentService
     receipts: Receipts
     access_requests: AccessRequests
     notices: NoticeService

@@ -53,6 +53,7 @@ from undercroft.sharing.service import GrantService
 from undercroft.sharing.watching import WATCH_SECONDS, WatchedGrants
 from undercroft.vault.blobs.configured import open_blob_store
 from undercroft.vault.blobs.staging import Staging
+from undercroft.vault.comments.service import CommentService
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.keys.configured import open_key_provider
@@ -193,6 +194,7 @@ async def open_services(
             versions=versions,
             trash=Trash(database, blobs, keys, ledger, retention),
             holds=LegalHolds(database, ledger),
+            comments=CommentService(database, keys, ledger, ids),
             receipts=Receipts(versions, log_keys),
             access_requests=AccessRequests(database, grants, keys, ledger, ids, clock),
             notices=notices,

@@ -36,6 +36,8 @@ from undercroft.operations.progress import Progress
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.vault.access import document_name_place, open_metadata
 from undercroft.vault.blobs.protocol import BlobStore
+from undercroft.vault.comments.models import COMMENT_PREFIX
+from undercroft.vault.comments.service import comment_place
 from undercroft.vault.errors import BlobMissingError
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
@@ -230,6 +232,10 @@ class Export:
             "users.jsonl", _pages(snapshot, repository.list_users, _render_user)
         )
         await bundle.write_lines(
+            "comments.jsonl",
+            _pages(snapshot, repository.list_comments, self._render_comment(scope)),
+        )
+        await bundle.write_lines(
             "collections.jsonl",
             _pages(snapshot, repository.list_collections, self._render_collection(scope)),
         )
@@ -239,6 +245,21 @@ class Export:
             _pages(snapshot, repository.list_responses, self._render_response(scope)),
         )
         self._progress(f"{count} kept answers")
+
+    def _render_comment(self, scope: LogScope) -> Render:
+        async def render(row: Record) -> Mapping[str, Any]:
+            key = await self._keys.open(row)
+            place = comment_place(scope.tenant_id, row["id"])
+            return {
+                "id": render_id(COMMENT_PREFIX, row["id"]),
+                "document": render_id(DOCUMENT_PREFIX, row["document_id"]),
+                "version": row["document_version"],
+                "author": user_reference(row["author_id"]),
+                "text": unseal(key.material, row["sealed_text"], place).decode(),
+                "created_at": render_time(row["created_at"]),
+            }
+
+        return render
 
     def _render_collection(self, scope: LogScope) -> Render:
         async def render(row: Record) -> Mapping[str, Any]:

@@ -48,6 +48,28 @@ WHERE v.tenant_id = current_tenant() AND (v.document_id, v.number) > ($1::uuid, 
 ORDER BY v.document_id, v.number
 LIMIT $3;
 
+-- name: list_comments :many
+SELECT
+    c.id,
+    c.document_id,
+    c.document_version,
+    c.author_id,
+    c.sealed_text,
+    c.created_at,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM document_comments AS c
+INNER JOIN documents AS d ON c.document_id = d.id
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE c.tenant_id = current_tenant() AND c.id > $1
+ORDER BY c.id
+LIMIT $2;
+
 -- name: list_collections :many
 SELECT
     c.id,

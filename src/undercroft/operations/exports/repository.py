@@ -25,6 +25,12 @@ class ExportRepository:
         """Versions of documents, each with its keys and the entry that commits to its content."""
         return await _QUERIES.many(transaction, "list_versions", *after, limit)
 
+    async def list_comments(
+        self, transaction: Transaction, after: UUID, limit: int
+    ) -> list[Record]:
+        """Comments on documents."""
+        return await _QUERIES.many(transaction, "list_comments", after, limit)
+
     async def list_collections(
         self, transaction: Transaction, after: UUID, limit: int
     ) -> list[Record]:

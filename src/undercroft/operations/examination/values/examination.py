@@ -14,6 +14,7 @@ from undercroft.operations.examination.values.repository import ValueRepository
 from undercroft.sharing.consents.notices import notice_place
 from undercroft.sharing.links.service import address_place
 from undercroft.sharing.requests.service import request_place
+from undercroft.vault.comments.service import comment_place
 from undercroft.vault.records.migrations import patch_place
 
 _FIRST: Final = (UUID(int=0), -1)
@@ -49,6 +50,11 @@ class ValueExamination:
                 repository.list_sealed_requests,
                 lambda tenant, row, _: request_place(tenant, row),
                 "sealed_content of access_requests",
+            ),
+            (
+                repository.list_sealed_comments,
+                lambda tenant, row, _: comment_place(tenant, row),
+                "sealed_text of document_comments",
             ),
             (repository.list_sealed_notices, notice_place, "sealed_content of notice_versions"),
             (repository.list_sealed_statements, statement_place, "statement of response_passages"),

@@ -59,6 +59,26 @@ WHERE q.tenant_id = current_tenant() AND (q.id, 0) > ($1::uuid, $2::int) AND q.s
 ORDER BY q.id
 LIMIT $3;
 
+-- name: list_sealed_comments :many
+-- Each under the key of the document that it is on.
+SELECT
+    c.id,
+    0 AS number,
+    c.sealed_text AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM document_comments AS c
+INNER JOIN documents AS d ON c.document_id = d.id
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE c.tenant_id = current_tenant() AND (c.id, 0) > ($1::uuid, $2::int)
+ORDER BY c.id
+LIMIT $3;
+
 -- name: list_sealed_notices :many
 SELECT
     v.notice_id AS id,

@@ -32,6 +32,12 @@ class ValueRepository:
         """What is asked for and not yet answered."""
         return await _QUERIES.many(transaction, "list_sealed_requests", *after, limit)
 
+    async def list_sealed_comments(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """Comments on documents."""
+        return await _QUERIES.many(transaction, "list_sealed_comments", *after, limit)
+
     async def list_sealed_notices(
         self, transaction: Transaction, after: tuple[UUID, int], limit: int
     ) -> list[Record]:

@@ -1,0 +1,1 @@
+"""Comments on documents: written under grants of ``comment``, seen by whoever may read or comment."""
