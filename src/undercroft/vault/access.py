@@ -136,8 +136,8 @@ class DocumentAccess:
             NotGrantedError: When it is so.
         """
         others = [action for action in EVERY_ACTION if action not in wanted]
-        row = await self._repository.find_document(transaction, document_id, [*wanted, *others])
-        if row is not None and row["action"] in others:
+        action = await self._repository.find_way_in(transaction, document_id, [*wanted, *others])
+        if action in others:
             raise NotGrantedError(*wanted)
 
     @asynccontextmanager

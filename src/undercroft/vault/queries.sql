@@ -30,6 +30,17 @@ WHERE
     AND ($2::boolean IS NULL OR (d.deleted_at IS NOT NULL) = $2)
 FOR UPDATE OF d;
 
+-- name: find_way_in :value
+-- The first of these actions ($2) by which the caller comes to another's document. Asked of the id and not of the row, so
+-- that it takes as long where there is none.
+SELECT w.action
+FROM unnest($2::text[]) WITH ORDINALITY AS w (action, place)
+WHERE
+    ways_to_document($1, w.action) IS NOT NULL
+    AND NOT EXISTS (SELECT FROM documents AS d WHERE d.id = $1 AND d.owner_id = current_principal())
+ORDER BY w.place
+LIMIT 1;
+
 -- name: find_document :maybe
 -- In the trash ($2), not in it, or either where that is NULL. The caller's own, or one that a grant of one of these
 -- actions ($3) lets them come to.

@@ -197,6 +197,13 @@ class DocumentRepository:
         salt = await _QUERIES.value(transaction, "find_document_salt", document_id)
         return cast("bytes | None", salt)
 
+    async def find_way_in(
+        self, transaction: Transaction, document_id: UUID, actions: Sequence[GrantAction]
+    ) -> GrantAction | None:
+        """The first of these actions by which the principal comes to another's document."""
+        action = await _QUERIES.value(transaction, "find_way_in", document_id, actions)
+        return None if action is None else GrantAction(action)
+
     async def find_document_owner(
         self, transaction: Transaction, document_id: UUID
     ) -> Record | None:
