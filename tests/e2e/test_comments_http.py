@@ -51,6 +51,7 @@ def test_comments_are_written_paged_deleted_and_on_record(
         answer = write(client, document, text=text)
         assert answer.status_code == 201, answer.text
         made.append(answer.json())
+        assert answer.headers["Location"] == f"{path}/{made[-1]['id']}"
     assert [comment["version"] for comment in made] == [1, 1, 1]
     first = bob.get(path, params={"limit": 2}).json()
     assert (first["data"], first["has_more"]) == (made[:2], True)

@@ -40,17 +40,23 @@ class WriteComment(RequestBody):
     summary="Comment on a document",
     status_code=201,
     response_model=CommentObject,
-    responses={**answers(201, "The comment."), **errors(404, 409, 410)},
+    responses={**answers(201, "The comment.", "Location"), **errors(404, 409, 410)},
 )
 async def write_comment(
-    document_id: str, body: WriteComment, caller: DocumentWriter, services: ServicesDependency
+    document_id: str,
+    body: WriteComment,
+    made: Response,
+    caller: DocumentWriter,
+    services: ServicesDependency,
 ) -> dict[str, Any]:
     """For its owner and for whoever was granted `comment`. A document has 1,000 comments at most."""
-    return render_comment(
+    comment = render_comment(
         await services.comments.create(
             caller, require_document_id(document_id), body.text, body.version
         )
     )
+    made.headers["Location"] = f"/v1/documents/{document_id}/comments/{comment['id']}"
+    return comment
 
 
 @router.get(
