@@ -104,7 +104,7 @@ def test_a_reader_sees_the_fields_that_their_grants_cover_until_these_end(
         "city": "Ulm",
         "contact": {"email": "mill@example.org"},
     }
-    entries = await_entries(ann, record, 5)
+    entries = await_entries(ann, record, 7)
     read = [entry for entry in entries if entry["action"] == "record.read"]
     assert sorted(entry["grant"] or "" for entry in read) == sorted(["", some, some, more])
     assert ann.delete(f"/v1/grants/{some}").status_code == 204
