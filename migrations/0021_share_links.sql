@@ -42,7 +42,8 @@ GRANT SELECT, INSERT, UPDATE (
 CREATE TRIGGER delete_key AFTER DELETE ON share_links
 FOR EACH ROW WHEN (old.data_key_id IS NOT NULL) EXECUTE FUNCTION delete_data_key();
 
--- A link is good for its grant alone: what ends the one ends the tokens of the other.
+-- A link is good for its grant alone: what ends the one ends the tokens of the other, its last use too. What still runs then
+-- does so in the name of the link's principal and under its grant, not by the token: a last use goes on (list_lost_releases).
 CREATE FUNCTION revoke_tokens_of_link() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp
@@ -57,8 +58,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION revoke_tokens_of_link() FROM PUBLIC;
 CREATE TRIGGER revoke_tokens_of_link AFTER UPDATE OF ended_at ON grants
-FOR EACH ROW WHEN (old.ended_at IS NULL AND new.ended_at IS NOT NULL AND new.ending <> 'used_up')
-EXECUTE FUNCTION revoke_tokens_of_link();
+FOR EACH ROW WHEN (old.ended_at IS NULL AND new.ended_at IS NOT NULL) EXECUTE FUNCTION revoke_tokens_of_link();
 
 -- Before a token is known nothing tells whose tenant it opens.
 CREATE FUNCTION find_share_link(presented_hash bytea) RETURNS TABLE (tenant_id uuid, link_id uuid)

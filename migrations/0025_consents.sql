@@ -271,8 +271,8 @@ BEGIN
             FROM grants AS g
             LEFT JOIN consents AS c ON c.id = g.consent_id
             WHERE g.tenant_id = new.tenant_id
-              AND g.resource_id = new.id
-              AND g.ended_at IS NULL
+              AND (g.document_id = new.id OR g.collection_id = new.id OR g.record_id = new.id)
+              AND may_run(g)
               AND data_subject_of(new.id, g.fields) IS DISTINCT FROM c.subject_id
               AND data_subject_of(new.id, g.fields) IS NOT NULL
         ),

@@ -1,114 +1,143 @@
 -- Search over single documents, and over all that the caller may search, beside collections. `everywhere` is whether all
--- of it is meant: then what the caller may search is counted up to a cap, and beyond that each candidate is asked for, so
--- that the cost follows the candidates and not the number of grants.
+-- of it is meant. What is found costs alike whether the caller may search ten documents or a hundred thousand: what they may
+-- search is listed as far as a limit; beyond that, also of one collection, each candidate is asked for.
 
 -- Loads pgvector's library: its hnsw.* parameters are unknown, and so may not be set by an ordinary role, before that.
 SELECT vector_dims('[1]'::vector);
 
--- What the caller may search of these collections and documents, or everywhere; at most row_limit contents.
-CREATE FUNCTION searchable_blobs(collection_ids uuid[], document_ids uuid[], everywhere boolean, row_limit int)
+-- The documents with this content, of those asked for, that the caller may search: theirs, granted, or in a collection that
+-- is theirs or granted. It has no settings of its own, so that it becomes part of the statement that asks: a call would take
+-- ten times the few looks into indexes that it is. OFFSET 0 keeps each of them what it is; the planner would rather read all
+-- of the caller's grants first.
+CREATE FUNCTION documents_to_search(
+    blob uuid, collection_ids uuid[], document_ids uuid[], everywhere boolean, grantees uuid[]
+)
+RETURNS SETOF uuid
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+-- noqa: disable=RF01
+SELECT d.id
+FROM document_versions AS v
+INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
+WHERE
+    v.tenant_id = current_tenant()
+    AND v.blob_id = documents_to_search.blob
+    AND d.deleted_at IS NULL
+    AND NOT d.is_sealed
+    AND (
+        (documents_to_search.everywhere OR d.id = ANY(documents_to_search.document_ids))
+        AND (
+            d.owner_id = current_principal()
+            OR EXISTS (
+                SELECT
+                FROM grants AS g
+                WHERE
+                    g.tenant_id = current_tenant()
+                    AND g.resource_id = d.id
+                    AND g.grantee_id = ANY(documents_to_search.grantees)
+                    AND 'search' = ANY(g.actions)
+                    AND is_live(g)
+                OFFSET 0 -- noqa: AM09
+            )
+        )
+        OR EXISTS (
+            SELECT
+            FROM collection_documents AS m
+            INNER JOIN collections AS c ON m.collection_id = c.id
+            LEFT JOIN grants AS mg ON m.tenant_id = mg.tenant_id AND m.grant_id = mg.id
+            WHERE
+                m.tenant_id = current_tenant()
+                AND m.document_id = d.id
+                AND (
+                    documents_to_search.everywhere
+                    OR d.id = ANY(documents_to_search.document_ids)
+                    OR m.collection_id = ANY(documents_to_search.collection_ids)
+                )
+                AND (m.grant_id IS NULL OR is_live(mg) AND 'search' = ANY(mg.actions))
+                AND (
+                    c.owner_id = current_principal()
+                    OR EXISTS (
+                        SELECT
+                        FROM grants AS g
+                        WHERE
+                            g.tenant_id = current_tenant()
+                            AND g.resource_id = c.id
+                            AND g.grantee_id = ANY(documents_to_search.grantees)
+                            AND 'search' = ANY(g.actions)
+                            AND is_live(g)
+                        OFFSET 0 -- noqa: AM09
+                    )
+                )
+            OFFSET 0 -- noqa: AM09
+        )
+    );
+-- noqa: enable=RF01
+END;
+
+-- The contents that the caller may search of these collections and documents, or everywhere: at most row_limit, some twice.
+-- Joined by indexes alone and by nobody else, whatever the planner thinks: it reads no more of a table than it answers, and
+-- to start workers takes longer than that.
+CREATE FUNCTION searchable_blobs(
+    collection_ids uuid[], document_ids uuid[], everywhere boolean, row_limit int
+)
 RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, public, pg_temp
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_bitmapscan = off
+SET enable_seqscan = off
+SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
     grantees uuid[] := current_grantees();
 BEGIN
-    IF NOT everywhere THEN
-        RETURN QUERY
-        SELECT b FROM searchable_blobs(collection_ids) AS b
-        UNION ALL
-        SELECT v.blob_id
-        FROM documents AS d
-        JOIN document_versions AS v ON v.document_id = d.id AND v.number = d.current_version
-        WHERE d.tenant_id = current_tenant()
-          AND d.id = ANY(document_ids)
-          AND d.deleted_at IS NULL
-          AND NOT d.is_sealed
-          AND may_search_document(d.id, d.owner_id, grantees);
-        RETURN;
-    END IF;
-    -- Each branch is read from an index in the order in which it is asked, and no further than the limit.
     RETURN QUERY
-    SELECT found.blob_id
+    SELECT v.blob_id
     FROM (
-        SELECT d.id, d.current_version FROM documents AS d
-        WHERE d.tenant_id = current_tenant() AND d.owner_id = current_principal()
-          AND d.deleted_at IS NULL AND NOT d.is_sealed
+        SELECT d.id FROM documents AS d
+        WHERE everywhere AND d.tenant_id = current_tenant() AND d.owner_id = current_principal()
         UNION ALL
-        SELECT d.id, d.current_version
-        FROM grants AS g
-        JOIN documents AS d ON d.id = g.document_id
-        WHERE g.tenant_id = current_tenant() AND g.grantee_id = ANY(grantees)
-          AND 'search' = ANY(g.actions) AND is_live(g)
-          AND d.deleted_at IS NULL AND NOT d.is_sealed
+        SELECT g.document_id FROM grants AS g
+        WHERE everywhere AND g.tenant_id = current_tenant() AND g.grantee_id = ANY(grantees)
+          AND g.document_id IS NOT NULL AND 'search' = ANY(g.actions) AND is_live(g)
         UNION ALL
-        SELECT d.id, d.current_version
+        SELECT m.document_id
         FROM (
             SELECT c.id FROM collections AS c
-            WHERE c.tenant_id = current_tenant() AND c.owner_id = current_principal()
+            WHERE everywhere AND c.tenant_id = current_tenant() AND c.owner_id = current_principal()
             UNION ALL
             SELECT g.collection_id FROM grants AS g
-            WHERE g.tenant_id = current_tenant() AND g.grantee_id = ANY(grantees) AND g.collection_id IS NOT NULL
-              AND 'search' = ANY(g.actions) AND is_live(g)
+            WHERE everywhere AND g.tenant_id = current_tenant() AND g.grantee_id = ANY(grantees)
+              AND g.collection_id IS NOT NULL AND 'search' = ANY(g.actions) AND is_live(g)
+            UNION ALL
+            SELECT c.id FROM collections AS c
+            WHERE NOT everywhere AND c.tenant_id = current_tenant() AND c.id = ANY(collection_ids)
+              AND (
+                  c.owner_id = current_principal()
+                  OR EXISTS (
+                      SELECT FROM grants AS g
+                      WHERE g.tenant_id = current_tenant() AND g.resource_id = c.id AND g.grantee_id = ANY(grantees)
+                        AND 'search' = ANY(g.actions) AND is_live(g)
+                  )
+              )
         ) AS opened
         JOIN collection_documents AS m ON m.tenant_id = current_tenant() AND m.collection_id = opened.id
-        JOIN documents AS d ON d.id = m.document_id
         LEFT JOIN grants AS mg ON mg.tenant_id = m.tenant_id AND mg.id = m.grant_id
-        WHERE d.deleted_at IS NULL AND NOT d.is_sealed
-          AND (m.grant_id IS NULL OR is_live(mg) AND 'search' = ANY(mg.actions))
+        WHERE m.grant_id IS NULL OR is_live(mg) AND 'search' = ANY(mg.actions)
     ) AS reached
-    CROSS JOIN LATERAL (
-        SELECT v.blob_id FROM document_versions AS v
-        WHERE v.document_id = reached.id AND v.number = reached.current_version
-    ) AS found
+    JOIN documents AS d ON d.id = reached.id AND d.deleted_at IS NULL AND NOT d.is_sealed
+    JOIN document_versions AS v ON v.document_id = d.id AND v.number = d.current_version
+    UNION ALL
+    SELECT v.blob_id FROM document_versions AS v
+    WHERE NOT everywhere AND v.tenant_id = current_tenant() AND v.document_id = ANY(document_ids)
+      AND EXISTS (SELECT FROM documents_to_search(v.blob_id, '{}', document_ids, false, grantees) OFFSET 0)
     LIMIT row_limit;
 END
 $$;
 
--- Whether the caller may search a document: theirs, granted, or in a collection that is theirs or granted.
-CREATE FUNCTION may_search_document(document uuid, owner uuid, grantees uuid[]) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, public, pg_temp
-AS $$
-    SELECT owner = current_principal()
-    OR EXISTS (
-        SELECT FROM grants AS g
-        WHERE g.tenant_id = current_tenant() AND g.resource_id = document AND g.grantee_id = ANY(grantees)
-          AND 'search' = ANY(g.actions) AND is_live(g)
-    )
-    OR EXISTS (
-        SELECT FROM collection_documents AS m
-        JOIN collections AS c ON c.id = m.collection_id
-        LEFT JOIN grants AS mg ON mg.tenant_id = m.tenant_id AND mg.id = m.grant_id
-        WHERE m.tenant_id = current_tenant() AND m.document_id = document
-          AND (m.grant_id IS NULL OR is_live(mg) AND 'search' = ANY(mg.actions))
-          AND (
-              c.owner_id = current_principal()
-              OR EXISTS (
-                  SELECT FROM grants AS g
-                  WHERE g.tenant_id = m.tenant_id AND g.resource_id = c.id AND g.grantee_id = ANY(grantees)
-                    AND 'search' = ANY(g.actions) AND is_live(g)
-              )
-          )
-    )
-$$;
-
--- The same of a content: by any document that has it now.
-CREATE FUNCTION may_search_blob(blob uuid, grantees uuid[]) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, public, pg_temp
-AS $$
-    SELECT EXISTS (
-        SELECT FROM document_versions AS v
-        JOIN documents AS d ON d.id = v.document_id AND d.current_version = v.number
-        WHERE v.tenant_id = current_tenant() AND v.blob_id = blob
-          AND d.deleted_at IS NULL AND NOT d.is_sealed
-          AND may_search_document(d.id, d.owner_id, grantees)
-    )
-$$;
-
--- BM25 as in 0002. Beyond blob_limit contents the candidates are ranked first and asked for in that order.
+-- BM25 as in 0002. Beyond blob_limit contents the candidates are ranked first and asked for in that order. A custom plan
+-- knows how many contents there are, and looks them up in a hash.
 CREATE FUNCTION search_lexical(
     collection_ids uuid[],
     document_ids uuid[],
@@ -121,6 +150,8 @@ CREATE FUNCTION search_lexical(
 RETURNS TABLE (chunk_id bigint, score real)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
+SET plan_cache_mode = force_custom_plan
+SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
     grantees uuid[] := current_grantees();
@@ -159,12 +190,8 @@ BEGIN
         )
     INTO candidates, weights;
 
-    blobs := ARRAY(
-        SELECT searchable_blobs(
-            collection_ids, document_ids, everywhere, CASE WHEN everywhere THEN blob_limit + 1 END
-        )
-    );
-    IF everywhere AND cardinality(blobs) > blob_limit THEN
+    blobs := ARRAY(SELECT searchable_blobs(collection_ids, document_ids, everywhere, blob_limit + 1));
+    IF cardinality(blobs) > blob_limit THEN
         RETURN QUERY
         -- OFFSET 0 keeps the check from every candidate: it is asked in the order of the scores, until there are enough
         SELECT ranked.id, ranked.score
@@ -174,7 +201,9 @@ BEGIN
             ORDER BY c.terms <#> weights, c.id
             OFFSET 0
         ) AS ranked
-        WHERE may_search_blob(ranked.blob_id, grantees)
+        WHERE EXISTS (
+            SELECT FROM documents_to_search(ranked.blob_id, collection_ids, document_ids, everywhere, grantees) OFFSET 0
+        )
         LIMIT row_limit;
     ELSE
         RETURN QUERY
@@ -187,7 +216,10 @@ BEGIN
 END
 $$;
 
--- Nearest passages as in 0002. Beyond blob_limit contents the model's index is scanned on, and each passage asked for.
+-- Nearest passages by inner product of unit vectors. Up to exact_limit of them are compared one by one where at most
+-- blob_limit contents hold them, which is quick to find out. Else the model's index is scanned on and each passage asked for;
+-- where that ends with too few, what the caller may search is rare around there, and is compared one by one up to
+-- exact_limit contents.
 CREATE FUNCTION search_vector(
     collection_ids uuid[],
     document_ids uuid[],
@@ -202,57 +234,73 @@ RETURNS TABLE (chunk_id bigint, score real)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 SET hnsw.iterative_scan = 'relaxed_order'
-SET hnsw.ef_search = 100
+SET hnsw.ef_search = 400
+SET hnsw.max_scan_tuples = 20000
+SET hnsw.scan_mem_multiplier = 8
+SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
-    grantees uuid[] := current_grantees();
-    blobs uuid[] := ARRAY(
-        SELECT searchable_blobs(
-            collection_ids, document_ids, everywhere, CASE WHEN everywhere THEN blob_limit + 1 END
-        )
-    );
     model smallint := (
         SELECT m.id FROM embedding_models AS m WHERE m.name = model_name AND m.dimensions = vector_dims(query)
     );
-    asks boolean := everywhere AND cardinality(blobs) > blob_limit;
-    authorised int;
+    listed int;
+    blobs uuid[];
+    total int;
+    near bigint[];
+    compared bigint[];
+    scores real[];
+    similarities real[];
 BEGIN
-    IF NOT asks THEN
-        SELECT count(*) INTO authorised FROM (
-            SELECT FROM chunk_embeddings AS e
-            WHERE e.tenant_id = current_tenant() AND e.blob_id = ANY(blobs) AND e.model_id = model
-            LIMIT exact_limit + 1
-        ) AS capped;
+    IF model IS NULL THEN
+        RETURN;
     END IF;
-    IF authorised <= exact_limit THEN
-        RETURN QUERY
-        -- MATERIALIZED keeps the planner from an index scan that would find too few of a small set.
-        WITH passage AS MATERIALIZED (
-            SELECT e.chunk_id, (-(e.embedding <#> query))::real AS similarity
-            FROM chunk_embeddings AS e
-            WHERE e.tenant_id = current_tenant() AND e.blob_id = ANY(blobs) AND e.model_id = model
-        )
-        SELECT p.chunk_id, p.similarity FROM passage AS p
-        ORDER BY p.similarity DESC, p.chunk_id LIMIT row_limit;
-    ELSE
+    FOREACH listed IN ARRAY ARRAY[least(blob_limit, exact_limit), exact_limit] LOOP
+        SELECT count(*), array_agg(DISTINCT b) INTO total, blobs
+        FROM searchable_blobs(collection_ids, document_ids, everywhere, listed + 1) AS b;
+        IF total <= listed THEN
+            WITH passage AS MATERIALIZED (
+                SELECT e.chunk_id, e.similarity
+                FROM unnest(blobs) AS b
+                CROSS JOIN LATERAL (
+                    SELECT e.chunk_id, (-(e.embedding <#> query))::real AS similarity FROM chunk_embeddings AS e
+                    WHERE e.tenant_id = current_tenant() AND e.blob_id = b AND e.model_id = model
+                    OFFSET 0
+                ) AS e
+                LIMIT exact_limit + 1
+            ), nearest AS (
+                SELECT p.chunk_id, p.similarity FROM passage AS p
+                ORDER BY p.similarity DESC, p.chunk_id LIMIT row_limit
+            )
+            SELECT (SELECT count(*) FROM passage), array_agg(n.chunk_id), array_agg(n.similarity)
+            INTO total, compared, similarities FROM nearest AS n;
+            IF total <= exact_limit THEN
+                RETURN QUERY SELECT * FROM unnest(compared, similarities);
+                RETURN;
+            END IF;
+        END IF;
+        EXIT WHEN near IS NOT NULL;
         -- The index is partial on the model and typed by its length, so both stand in the text of the statement.
-        RETURN QUERY EXECUTE format(
-            'SELECT e.chunk_id, (-(e.embedding::halfvec(%1$s) <#> $1))::real FROM chunk_embeddings AS e'
-            ' WHERE e.tenant_id = current_tenant() AND e.model_id = %2$s AND '
-            || CASE WHEN asks THEN 'may_search_blob(e.blob_id, $3)' ELSE 'e.blob_id = ANY($2)' END
-            || ' ORDER BY e.embedding::halfvec(%1$s) <#> $1 LIMIT $4',
+        EXECUTE format(
+            'SELECT coalesce(array_agg(n.chunk_id), ''{}''), array_agg(n.score) FROM ('
+            'SELECT e.chunk_id, (-(e.embedding::halfvec(%1$s) <#> $1))::real AS score FROM chunk_embeddings AS e'
+            ' WHERE e.tenant_id = current_tenant() AND e.model_id = %2$s'
+            ' AND EXISTS (SELECT FROM documents_to_search(e.blob_id, $2, $3, $4, $5) OFFSET 0)'
+            ' ORDER BY e.embedding::halfvec(%1$s) <#> $1 LIMIT $6) AS n',
             vector_dims(query), model
-        ) USING query, blobs, grantees, row_limit;
-    END IF;
+        ) INTO near, scores USING query, collection_ids, document_ids, everywhere, current_grantees(), row_limit;
+        EXIT WHEN cardinality(near) = row_limit;
+    END LOOP;
+    RETURN QUERY SELECT * FROM unnest(near, scores);
 END
 $$;
 
 DROP FUNCTION search_lexical(uuid[], text, int, int);
 DROP FUNCTION search_vector(uuid[], text, halfvec, int, int);
+DROP FUNCTION searchable_blobs(uuid[]);
 
 REVOKE ALL ON FUNCTION
-    searchable_blobs(uuid[], uuid[], boolean, int), may_search_document(uuid, uuid, uuid[]),
-    may_search_blob(uuid, uuid[]), search_lexical(uuid[], uuid[], boolean, text, int, int, int),
+    documents_to_search(uuid, uuid[], uuid[], boolean, uuid[]), searchable_blobs(uuid[], uuid[], boolean, int),
+    search_lexical(uuid[], uuid[], boolean, text, int, int, int),
     search_vector(uuid[], uuid[], boolean, text, halfvec, int, int, int)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
@@ -260,8 +308,7 @@ GRANT EXECUTE ON FUNCTION
     search_vector(uuid[], uuid[], boolean, text, halfvec, int, int, int)
 TO undercroft_app;
 GRANT EXECUTE ON FUNCTION
-    searchable_blobs(uuid[], uuid[], boolean, int), may_search_document(uuid, uuid, uuid[]),
-    may_search_blob(uuid, uuid[])
+    documents_to_search(uuid, uuid[], uuid[], boolean, uuid[]), searchable_blobs(uuid[], uuid[], boolean, int)
 TO undercroft_search;
 
 GRANT CREATE ON SCHEMA public TO undercroft_search;

@@ -52,16 +52,26 @@ $$;
 -- Locking a row takes the right to change a column of it.
 GRANT SELECT, DELETE, UPDATE (happened_at) ON pending_events TO undercroft_app;
 GRANT SELECT, UPDATE (sent_at) ON letters TO undercroft_app;
-GRANT SELECT, INSERT ON pending_events TO undercroft_system;
+GRANT SELECT, INSERT, DELETE, UPDATE (happened_at) ON pending_events TO undercroft_system;
 GRANT SELECT, INSERT, DELETE ON letters TO undercroft_system;
 CREATE POLICY note ON webhook_endpoints FOR SELECT TO undercroft_system USING (true);
 GRANT SELECT (tenant_id, state, event_types) ON webhook_endpoints TO undercroft_system;
 GRANT SELECT (id, tenant_id, controller_id) ON consents TO undercroft_system;
 
+-- Where no worker runs, what has waited for thirty days is forgotten, which is how long a message is kept. Each
+-- event takes ten with it, so that what has piled up goes sooner than it came. SKIP LOCKED: a worker may be telling them.
 CREATE FUNCTION note_event(tenant uuid, type_name text, facts jsonb) RETURNS void
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, public, pg_temp
 AS $$
+    WITH outdated AS MATERIALIZED (
+        SELECT p.id FROM pending_events AS p
+        WHERE p.id IN (SELECT o.id FROM pending_events AS o WHERE o.tenant_id = tenant ORDER BY o.id LIMIT 10)
+          AND p.happened_at < now() - interval '30 days'
+        FOR UPDATE SKIP LOCKED
+    ), forgotten AS (
+        DELETE FROM pending_events AS p USING outdated AS o WHERE p.id = o.id
+    )
     INSERT INTO pending_events (tenant_id, event_type, facts)
     SELECT tenant, type_name, jsonb_strip_nulls(facts)
     WHERE EXISTS (
@@ -70,12 +80,20 @@ AS $$
     )
 $$;
 
+-- One letter tells of all that there is, so that where no worker runs ten that are owed are enough.
 CREATE FUNCTION owe_letter(tenant uuid, recipient uuid, cause uuid, letter_kind text) RETURNS void
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, public, pg_temp
 AS $$
     INSERT INTO letters (tenant_id, recipient_id, cause_id, kind)
-    VALUES (tenant, recipient, cause, letter_kind)
+    SELECT tenant, recipient, cause, letter_kind
+    WHERE 10 > (
+        SELECT count(*) FROM (
+            SELECT FROM letters AS l
+            WHERE l.tenant_id = tenant AND l.recipient_id = recipient AND l.kind = letter_kind AND l.sent_at IS NULL
+            LIMIT 10
+        ) AS owed
+    )
 $$;
 
 -- Grants ---------------------------------------------------------------------------------------------------------------
@@ -96,6 +114,10 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
+    IF tg_op = 'UPDATE' AND new.cut_at IS NOT NULL THEN
+        PERFORM note_event(new.tenant_id, 'grant.cut', describe_granted(new));
+        RETURN NULL;
+    END IF;
     IF tg_op = 'UPDATE' THEN
         PERFORM note_event(
             new.tenant_id,
@@ -125,6 +147,8 @@ $$;
 CREATE TRIGGER tell AFTER INSERT ON grants FOR EACH ROW EXECUTE FUNCTION tell_of_grant();
 CREATE TRIGGER tell_of_end AFTER UPDATE OF ended_at ON grants
 FOR EACH ROW WHEN (old.ended_at IS NULL AND new.ended_at IS NOT NULL) EXECUTE FUNCTION tell_of_grant();
+CREATE TRIGGER tell_of_cut AFTER UPDATE OF cut_at ON grants
+FOR EACH ROW WHEN (old.cut_at IS NULL AND new.cut_at IS NOT NULL) EXECUTE FUNCTION tell_of_grant();
 
 -- Access requests --------------------------------------------------------------------------------------------------------
 
@@ -290,10 +314,23 @@ FOR EACH ROW WHEN ((old.deleted_at IS NULL) <> (new.deleted_at IS NULL)) EXECUTE
 
 -- What workers look for, over all tenants: ids alone -----------------------------------------------------------------------
 
+-- Whoever has waited longest, one event of each tenant: a tenant with a thousand does not keep the others.
 CREATE FUNCTION list_tenants_with_events(row_limit int) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
-AS $$ SELECT DISTINCT o.tenant_id FROM (SELECT tenant_id FROM pending_events ORDER BY id LIMIT row_limit) AS o $$;
+AS $$
+    WITH RECURSIVE oldest AS (
+        (SELECT p.tenant_id, p.id FROM pending_events AS p ORDER BY p.tenant_id, p.id LIMIT 1)
+        UNION ALL
+        SELECT n.tenant_id, n.id
+        FROM oldest AS o
+        CROSS JOIN LATERAL (
+            SELECT p.tenant_id, p.id FROM pending_events AS p
+            WHERE p.tenant_id > o.tenant_id ORDER BY p.tenant_id, p.id LIMIT 1
+        ) AS n
+    )
+    SELECT o.tenant_id FROM oldest AS o ORDER BY o.id LIMIT row_limit
+$$;
 
 -- To whom a letter is owed, and no such one went within the hour.
 CREATE FUNCTION list_owed_letters(row_limit int) RETURNS TABLE (tenant_id uuid, recipient_id uuid, kind text)

@@ -1,23 +1,11 @@
-from datetime import UTC, datetime
-
 import pytest
 
+from tests.clocks import SetClock
 from undercroft.evaluation.progress import ProgressReport
 
 
-class _Clock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.seconds, UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
 def test_a_log_gets_a_line_for_each_tenth_of_a_phase(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = _Clock()
+    clock = SetClock()
     report = ProgressReport(clock, None)
     report.phase("Indexing", 1000, done=500)
     for done in range(501, 1001):

@@ -18,9 +18,9 @@ from undercroft.http.middleware import (
     PLAIN_ERRORS,
     Admission,
     BodyPace,
+    NoStore,
     PlainErrors,
     RequestLog,
-    Unstored,
 )
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
@@ -262,5 +262,5 @@ async def test_no_cache_keeps_what_says_nothing_of_it(
     path: str, own: str | None, answered: str | None
 ) -> None:
     headers = {} if own is None else {"Cache-Control": own}
-    answer = await request(Unstored(PlainTextResponse("mine", headers=headers)), path)
+    answer = await request(NoStore(PlainTextResponse("mine", headers=headers)), path)
     assert answer.headers.get("cache-control") == answered

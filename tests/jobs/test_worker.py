@@ -1,12 +1,13 @@
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from tests.clocks import SetClock
 from tests.conftest import MakeScope
 from tests.jobs.conftest import PATIENCE, QUICK, Enqueue, RunWorker, handler_of
 from tests.rows import insert_collection
@@ -18,19 +19,6 @@ from undercroft.jobs.service import JobQueue, JobService
 from undercroft.jobs.worker import Worker, WorkerSettings
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.postgres.server import DatabaseUrls
-
-
-class HandSetClock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.seconds, UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class Gate:
@@ -267,7 +255,7 @@ async def test_progress_is_visible_while_the_job_runs_and_is_not_written_too_oft
     jobs: JobService, enqueue: Enqueue, make_scope: MakeScope, run_worker: RunWorker
 ) -> None:
     scope = await make_scope()
-    clock = HandSetClock()
+    clock = SetClock()
     read: list[tuple[int, int | None]] = []
     done = asyncio.Event()
 
@@ -432,7 +420,7 @@ async def test_stopping_leaves_alone_what_is_only_being_recorded(
 
 async def test_a_worker_that_never_ran_stops_at_once(database: Database) -> None:
     async with asyncio.timeout(1):
-        await Worker(database, {}, clock=HandSetClock(), random=lambda: 0.5).stop()
+        await Worker(database, {}, clock=SetClock(), random=lambda: 0.5).stop()
 
 
 async def test_no_more_jobs_of_a_kind_run_at_once_than_it_may(
@@ -478,7 +466,7 @@ async def test_a_worker_outlives_a_connection_lost_while_it_looks_for_jobs(
     gate = Gate()
     gate.opened.set()
     async with (
-        Database(database_urls.migration, clock=HandSetClock(), size=1) as owner,
+        Database(database_urls.migration, clock=SetClock(), size=1) as owner,
         run_worker({"index": handler_of(gate)}),
     ):
         async with owner.transaction_without_scope() as transaction:

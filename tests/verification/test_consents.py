@@ -14,8 +14,9 @@ from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.leaves import canonical_object
 from undercroft.ledger.notes import sign_note
 from undercroft.ledger.verification.canonical import parse_canonical
+from undercroft.sharing.consents.models import ConsentState
 from undercroft.sharing.consents.receipts import HEADER, ConsentReceipts
-from undercroft.verification.models import ConsentStanding, ProofKind, Verdict
+from undercroft.verification.models import ProofKind, Verdict
 from undercroft.verification.service import VerificationService
 
 NOT_OURS = Verdict(ProofKind.CONSENT)
@@ -52,15 +53,15 @@ async def test_it_says_where_the_consent_is_now(counter: Counter) -> None:
     verdict = await counter.verification.verify(receipt)
     assert verdict.log is not None
     assert (verdict.status, verdict.valid_until) == (
-        ConsentStanding.GIVEN,
+        ConsentState.GIVEN,
         given.consent.valid_until,
     )
     await practice.expire(given.consent.id)
-    assert (await counter.verification.verify(receipt)).status is ConsentStanding.EXPIRED
+    assert (await counter.verification.verify(receipt)).status is ConsentState.EXPIRED
     await practice.consents.renew(practice.bob, given.consent.id, given.notice.version)
-    assert (await counter.verification.verify(receipt)).status is ConsentStanding.GIVEN
+    assert (await counter.verification.verify(receipt)).status is ConsentState.GIVEN
     await practice.consents.withdraw(practice.bob, given.consent.id)
-    assert (await counter.verification.verify(receipt)).status is ConsentStanding.WITHDRAWN
+    assert (await counter.verification.verify(receipt)).status is ConsentState.WITHDRAWN
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from undercroft.sharing.models import (
 )
 from undercroft.sharing.service import GrantService
 from undercroft.vault.models import Document
-from undercroft.verification.links import LinkStanding, LinkVerdict
-from undercroft.verification.minting import VerificationLinks
+from undercroft.verification.links.models import LinkStanding, LinkVerdict
+from undercroft.verification.links.service import VerificationLinks
 from undercroft.verification.models import ProofKind, Standing, Verdict
 
 HOUR = timedelta(hours=1)

@@ -11,7 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from undercroft import __version__
 from undercroft.http.errors import install_error_handlers
 from undercroft.http.health import ReadinessCheck
-from undercroft.http.middleware import Admission, BodyPace, PlainErrors, RequestLog, Unstored
+from undercroft.http.middleware import Admission, BodyPace, NoStore, PlainErrors, RequestLog
 from undercroft.http.oauth_forms import LARGEST_FORM
 from undercroft.http.openai import (
     chat_completions,
@@ -225,4 +225,4 @@ def _add_middleware(application: FastAPI, settings: Settings) -> None:
         TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False
     )
     application.add_middleware(PlainErrors)
-    application.add_middleware(Unstored)
+    application.add_middleware(NoStore)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from undercroft.identity.accounts.attempts import network_of
+from undercroft.identity.accounts.models import Client
 from undercroft.kit.clock import Clock
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.lru import LruCache
@@ -35,17 +37,17 @@ class ClientRates:
         self._per_second = per_second
         self._allowances: LruCache[str, _Allowance] = LruCache(_CLIENTS)
 
-    def take(self, client: str) -> None:
+    def take(self, client: Client) -> None:
         """Count one request of a client, by their network.
 
         Raises:
             UndercroftError: Of kind RATE_LIMITED, when they have none left.
         """
-        now = self._clock.monotonic()
-        allowance = self._allowances.get(client)
+        now, network = self._clock.monotonic(), network_of(client)
+        allowance = self._allowances.get(network)
         if allowance is None:
             allowance = _Allowance(self._burst, now)
-            self._allowances.put(client, allowance)
+            self._allowances.put(network, allowance)
         regained = (now - allowance.at) * self._per_second
         allowance.left, allowance.at = min(self._burst, allowance.left + regained), now
         if allowance.left < 1:

@@ -69,7 +69,7 @@ from undercroft.vault.trash import Trash
 from undercroft.vault.uploads.service import UploadService
 from undercroft.vault.usage.service import UsageService
 from undercroft.vault.versions import VersionService
-from undercroft.verification.minting import VerificationLinks
+from undercroft.verification.links.service import VerificationLinks
 from undercroft.verification.service import VerificationService
 
 

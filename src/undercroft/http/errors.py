@@ -38,8 +38,7 @@ _REASONS: Final = {
     "model_attributes_type": "should be a JSON object",
     "dict_type": "should be a JSON object",
 }
-_HOW_TO_SEND: Final = {"should be a JSON object": ", sent as application/json"}
-"""What is added where it is the whole body."""
+_NO_OBJECT: Final = {"model_attributes_type", "dict_type"}
 _WRONG_TYPE: Final = {"string_type", "list_type"}
 _MOST_PROBLEMS: Final = 100
 _KIND_OF_STATUS: Final = {status: kind for kind, status in STATUS.items()}
@@ -154,7 +153,6 @@ def render_error(path: str, error: UndercroftError) -> JSONResponse:
             "close"  # the rest of the body would be taken for the next request's place
         )
     if path.startswith(OAUTH_ROOT):
-        headers["Cache-Control"] = "no-store"
         return JSONResponse(oauth_error(error), error.status, headers)
     if path.startswith(OPENAI_ROOT):
         return JSONResponse({"error": openai_error(error)}, error.status, headers)
@@ -189,12 +187,8 @@ def as_undercroft_error(error: BaseException) -> UndercroftError | None:
 def _invalid_body(problems: Sequence[Mapping[str, Any]]) -> UndercroftError:
     """One sentence for each of the first problems, naming its field."""
     relevant = _without_missed_branches(problems[:_MOST_PROBLEMS])
-    named = [(_field(problem["loc"]), _reason(problem)) for problem in relevant[:5]]
-    text = "; ".join(
-        f"'{field}' {reason}" if field else f"the body {reason}{_HOW_TO_SEND.get(reason, '')}"
-        for field, reason in named
-    )
-    param = next((field for field, _ in named if field), None)
+    text = "; ".join(map(_describe, relevant[:5]))
+    param = next(filter(None, (_field(problem["loc"]) for problem in relevant[:5])), None)
     return UndercroftError(f"Invalid request: {text}.", kind=ErrorKind.INVALID_REQUEST, param=param)
 
 
@@ -223,6 +217,15 @@ def _field(location: Sequence[str | int]) -> str:
         return ""  # where in the text the JSON is broken, not a field
     fields = [part for part in parts if _FIELD.fullmatch(part) and part not in _BRANCHES]
     return ".".join(fields)[:200]
+
+
+def _describe(problem: Mapping[str, Any]) -> str:
+    field, reason = _field(problem["loc"]), _reason(problem)
+    if field:
+        return f"'{field}' {reason}"
+    # Often what was sent is an object, under another type.
+    hint = ", sent as application/json" if problem["type"] in _NO_OBJECT else ""
+    return f"the body {reason}{hint}"
 
 
 def _reason(problem: Mapping[str, Any]) -> str:

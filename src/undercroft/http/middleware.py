@@ -116,7 +116,7 @@ class PlainErrors:
         await self._app(scope, receive, send_rendered)
 
 
-class Unstored:
+class NoStore:
     """Keeps answers below ``/v1/`` out of every cache, unless they say themselves what may keep them.
 
     What somebody may see now they may not see later, and another may use the same browser.
@@ -131,7 +131,7 @@ class Unstored:
             await self._app(scope, receive, send)
             return
 
-        async def send_unstored(message: Message) -> None:
+        async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", []))
                 if not any(name.lower() == b"cache-control" for name, _ in headers):
@@ -139,7 +139,7 @@ class Unstored:
                 message = {**message, "headers": headers}
             await send(message)
 
-        await self._app(scope, receive, send_unstored)
+        await self._app(scope, receive, send_marked)
 
 
 def _is_plain_text(start: Message) -> bool:

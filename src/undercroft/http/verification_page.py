@@ -9,9 +9,9 @@ from typing import Final
 
 from starlette.responses import HTMLResponse
 
-from undercroft.verification.links import LinkStanding, LinkVerdict
+from undercroft.sharing.consents.models import ConsentState
+from undercroft.verification.links.models import LinkStanding, LinkVerdict
 from undercroft.verification.models import (
-    ConsentStanding,
     ProofKind,
     Standing,
     Status,
@@ -50,11 +50,11 @@ _STATUSES: Final[dict[Status, str]] = {
     Standing.DELETED: "It is in the trash.",
     Standing.ERASED: "It was erased.",
     Standing.CHANGED: "It is there and was altered: do not trust it.",
-    ConsentStanding.ASKED: "It was asked for, and is not answered.",
-    ConsentStanding.GIVEN: "It is given.",
-    ConsentStanding.REFUSED: "It was refused.",
-    ConsentStanding.WITHDRAWN: "It was withdrawn.",
-    ConsentStanding.EXPIRED: "It has expired.",
+    ConsentState.ASKED: "It was asked for, and is not answered.",
+    ConsentState.GIVEN: "It is given.",
+    ConsentState.REFUSED: "It was refused.",
+    ConsentState.WITHDRAWN: "It was withdrawn.",
+    ConsentState.EXPIRED: "It has expired.",
 }
 _NOT_OURS: Final = "Nothing here vouches for this."
 _LINKS: Final = {

@@ -8,7 +8,7 @@ from undercroft.http.objects import Shown, Time
 from undercroft.http.wire import JsonObject, render_time
 from undercroft.kit.ids import render_id
 from undercroft.vault.models import DOCUMENT_PREFIX
-from undercroft.verification.links import (
+from undercroft.verification.links.models import (
     VERIFICATION_LINK_PREFIX,
     LinkVerdict,
     VerificationLink,

@@ -6,16 +6,16 @@ slow down. The look-up is by that hash, which takes equally long for a wrong key
 """
 
 import base64
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from undercroft.kit.tokens import hash_token, is_token, make_token
+
 API_KEY_PREFIX: Final = "uk_"
 ACCESS_TOKEN_PREFIX: Final = "ut_"  # noqa: S105 - what every token begins with
 _FORMAT: Final = re.compile(r"uk_[0-9a-z]{8}_[0-9A-Za-z_-]{43}")
-_TOKEN_FORMAT: Final = re.compile(r"ut_[0-9A-Za-z_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +30,19 @@ class NewKey:
 def make_key(entropy: Callable[[int], bytes]) -> NewKey:
     """Make a key from 37 random bytes."""
     visible = base64.b32encode(entropy(5)).decode().lower()
-    hidden = base64.urlsafe_b64encode(entropy(32)).decode().rstrip("=")
-    secret = f"uk_{visible}_{hidden}"
-    return NewKey(secret, f"uk_{visible}", hash_key(secret))
+    shown = f"{API_KEY_PREFIX}{visible}"
+    secret = make_token(f"{shown}_", entropy)
+    return NewKey(secret, shown, hash_key(secret))
 
 
 def make_access_token(entropy: Callable[[int], bytes]) -> str:
     """Make an access token from 32 random bytes; :func:`hash_key` gives what is stored of it."""
-    return f"ut_{base64.urlsafe_b64encode(entropy(32)).decode().rstrip('=')}"
+    return make_token(ACCESS_TOKEN_PREFIX, entropy)
 
 
 def hash_key(secret: str) -> bytes:
     """What is stored of a key or a token: 32 bytes."""
-    return hashlib.sha256(secret.encode()).digest()
+    return hash_token(secret)
 
 
 def is_well_formed(presented: str) -> bool:
@@ -52,4 +52,4 @@ def is_well_formed(presented: str) -> bool:
 
 def is_access_token(presented: str) -> bool:
     """Whether it could be one of our access tokens."""
-    return _TOKEN_FORMAT.fullmatch(presented) is not None
+    return is_token(ACCESS_TOKEN_PREFIX, presented)

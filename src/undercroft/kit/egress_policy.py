@@ -3,12 +3,13 @@
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import BaseSettings
 
+from undercroft.kit.comma_separated import CommaSeparated
 from undercroft.kit.errors import InvalidRequestError
 
 LONGEST_URL: Final = 2000
@@ -32,7 +33,7 @@ class EgressRefusedError(InvalidRequestError):
 class EgressSettings(BaseSettings):
     """Where the addresses that tenants name may lead."""
 
-    egress_private_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+    egress_private_networks: CommaSeparated = Field(
         default=(),
         description="Networks beyond the public ones that tenants' webhooks may lead to, such as `10.1.0.0/16`.",
     )
@@ -40,17 +41,10 @@ class EgressSettings(BaseSettings):
         default=False,
         description="Whether they may go by `http`, which anybody on the way can read.",
     )
-    egress_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+    egress_hosts: CommaSeparated = Field(
         default=(),
         description="The only hosts that they may lead to; `*.example.org` covers subdomains. Empty: any.",
     )
-
-    @field_validator("egress_private_networks", "egress_hosts", mode="before")
-    @classmethod
-    def _split_list(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
 
     @field_validator("egress_private_networks")
     @classmethod

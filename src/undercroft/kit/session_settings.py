@@ -1,9 +1,11 @@
 """The settings of signing in: a part of ``kit/settings.py``."""
 
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings
+
+from undercroft.kit.comma_separated import CommaSeparated
 
 
 class SessionSettings(BaseSettings):
@@ -28,18 +30,11 @@ class SessionSettings(BaseSettings):
         description="Passwords that a process checks at once; each takes 64 MiB. 32 more wait, others get 503.",
     )
 
-    address_issuers: Annotated[tuple[str, ...], NoDecode] = Field(
+    address_issuers: CommaSeparated = Field(
         default=(),
         description="Issuers, by their URLs, that tenants may let name users by e-mail address: whoever has the keys "
         "of one can be any of those users.",
     )
-
-    @field_validator("address_issuers", mode="before")
-    @classmethod
-    def _split_issuers(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
 
     @model_validator(mode="after")
     def _ends_idle_sessions_first(self) -> Self:

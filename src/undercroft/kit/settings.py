@@ -25,12 +25,12 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from undercroft.kit.comma_separated import CommaSeparated
 from undercroft.kit.crypto.providers.kms_key import check_arn, check_arns, check_endpoint
 from undercroft.kit.egress_policy import EgressSettings
 from undercroft.kit.mail.settings import MailSettings
@@ -73,8 +73,6 @@ _BUCKET_URL: Final = re.compile(
     r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?", re.ASCII
 )
 
-_CommaSeparated = Annotated[tuple[str, ...], NoDecode]
-
 
 class Settings(MailSettings, SessionSettings, EgressSettings):
     """The service's settings. ``docs/settings.md`` is generated from these fields and held to them by a test."""
@@ -106,7 +104,7 @@ class Settings(MailSettings, SessionSettings, EgressSettings):
         default=None,
         description="ARN of a symmetric key of AWS KMS. It says the region, too.",
     )
-    kms_other_key_ids: _CommaSeparated = Field(
+    kms_other_key_ids: CommaSeparated = Field(
         default=(),
         description=(
             "ARNs of further keys that unwrap what they wrapped, comma-separated: the former one, or the next. No "
@@ -137,15 +135,15 @@ class Settings(MailSettings, SessionSettings, EgressSettings):
     port: int = Field(
         default=8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one."
     )
-    allowed_hosts: _CommaSeparated = Field(
+    allowed_hosts: CommaSeparated = Field(
         default=("localhost", "127.0.0.1", "[::1]"),
         description="Host names the service answers to, comma-separated; `*.example.org` covers subdomains.",
     )
-    cors_origins: _CommaSeparated = Field(
+    cors_origins: CommaSeparated = Field(
         default=(),
         description="Browser origins that may call the API, comma-separated. None by default.",
     )
-    trusted_proxies: _CommaSeparated = Field(
+    trusted_proxies: CommaSeparated = Field(
         default=(),
         description="Addresses or networks whose X-Forwarded-For and -Proto are believed. None by default.",
     )
@@ -265,15 +263,6 @@ class Settings(MailSettings, SessionSettings, EgressSettings):
     parser_seconds: float = Field(
         default=60.0, ge=1, le=3600, description="Seconds one file's parser may run."
     )
-
-    @field_validator(
-        "allowed_hosts", "cors_origins", "trusted_proxies", "kms_other_key_ids", mode="before"
-    )
-    @classmethod
-    def _split_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
 
     @field_validator("blob_store_url")
     @classmethod

@@ -224,8 +224,8 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked about something that runs: one grant of those that a release rests on, or that there is none.
+class Dependency:
+    """What something that runs depends on: one grant of those that a release rests on, or that it takes none.
 
     Attributes:
         holder_id: Who reads.

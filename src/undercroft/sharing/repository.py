@@ -10,6 +10,7 @@ from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.sharing.models import (
     ConsentBasis,
+    Dependency,
     Ending,
     Grant,
     GrantAction,
@@ -17,7 +18,6 @@ from undercroft.sharing.models import (
     GranteeKind,
     ModelUse,
     Parts,
-    Question,
     Resource,
     ResourceKind,
     SharedResource,
@@ -159,18 +159,18 @@ class GrantRepository:
         return cast("bool", await _QUERIES.value(transaction, "hold_grants", list(grant_ids)))
 
     async def list_lost(
-        self, connection: Transaction, questions: Sequence[Question]
-    ) -> set[Question]:
+        self, connection: Transaction, dependencies: Sequence[Dependency]
+    ) -> set[Dependency]:
         """Which of these do not carry any more what runs under them."""
         rows = await _QUERIES.many(
             connection,
             "list_lost_releases",
-            [question.holder_id for question in questions],
-            [question.actor_id for question in questions],
-            [question.document_id for question in questions],
-            [question.grant_id for question in questions],
+            [each.holder_id for each in dependencies],
+            [each.actor_id for each in dependencies],
+            [each.document_id for each in dependencies],
+            [each.grant_id for each in dependencies],
         )
-        return {questions[row["place"] - 1] for row in rows}
+        return {dependencies[row["place"] - 1] for row in rows}
 
     async def is_held(self, transaction: Transaction, grant_id: UUID) -> bool:
         """Whether a grant is made out to the caller."""

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, cast
 
 from undercroft.kit.database import Database, Scope
 from undercroft.sharing.errors import AccessRevokedError
-from undercroft.sharing.models import Question, Release
+from undercroft.sharing.models import Dependency, Release
 from undercroft.sharing.repository import GrantRepository
 from undercroft.sharing.ways import grant_ids
 
@@ -25,7 +25,7 @@ _Event = TypeVar("_Event")
 class _Running:
     """Something that rests on grants."""
 
-    questions: frozenset[Question]
+    dependencies: frozenset[Dependency]
     cut: Callable[[], None]
 
 
@@ -42,15 +42,15 @@ class WatchedGrants:
         self._patience = patience
         self._repository = GrantRepository()
         self._running: set[_Running] = set()
-        self._late: set[asyncio.Task[set[Question]]] = set()
+        self._late: set[asyncio.Task[set[Dependency]]] = set()
 
     @contextmanager
     def register(
         self, scope: Scope, releases: Iterable[Release], cut: Callable[[], None]
     ) -> Generator[None]:
         """Have ``cut`` called, once, when one of the releases is lost while this is open; what is one's own is none."""
-        running = _Running(frozenset(_questions(scope, releases)), cut)
-        if running.questions:
+        running = _Running(frozenset(_dependencies(scope, releases)), cut)
+        if running.dependencies:
             self._running.add(running)
         try:
             yield
@@ -101,18 +101,18 @@ class WatchedGrants:
         What cannot be asked about twice, or in time, is cut, too: nobody would learn of a revocation.
         """
         running = list(self._running)
-        questions = list({question for one in running for question in one.questions})
-        if not questions:
+        dependencies = list({each for one in running for each in one.dependencies})
+        if not dependencies:
             return 0
         try:
-            lost = await self._ask_in_time(questions)
+            lost = await self._ask_in_time(dependencies)
         except BaseException:
             self._cut(running)
             raise
-        return self._cut([one for one in running if one.questions & lost])
+        return self._cut([one for one in running if one.dependencies & lost])
 
-    async def _ask_in_time(self, questions: Sequence[Question]) -> set[Question]:
-        asking = asyncio.create_task(self._ask_twice(questions))
+    async def _ask_in_time(self, dependencies: Sequence[Dependency]) -> set[Dependency]:
+        asking = asyncio.create_task(self._ask_twice(dependencies))
         self._late.add(asking)
         asking.add_done_callback(self._forget)
         try:
@@ -124,23 +124,23 @@ class WatchedGrants:
             # Not waited for: to give back a connection that hangs takes as long again as to get one.
             asking.cancel()
 
-    def _forget(self, asking: asyncio.Task[set[Question]]) -> None:
+    def _forget(self, asking: asyncio.Task[set[Dependency]]) -> None:
         self._late.discard(asking)
         # Looked at, so that what it raised after its time is not told as never retrieved.
         if not asking.cancelled():
             asking.exception()
 
-    async def _ask_twice(self, questions: Sequence[Question]) -> set[Question]:
+    async def _ask_twice(self, dependencies: Sequence[Dependency]) -> set[Dependency]:
         try:
-            return await self._ask(questions)
+            return await self._ask(dependencies)
         # Whatever it was, a session that was ended or a restart: the second failure is told.
         except Exception:  # noqa: BLE001
             await asyncio.sleep(_RETRY_SECONDS)
-        return await self._ask(questions)
+        return await self._ask(dependencies)
 
-    async def _ask(self, questions: Sequence[Question]) -> set[Question]:
+    async def _ask(self, dependencies: Sequence[Dependency]) -> set[Dependency]:
         async with self._database.statement_without_scope() as connection:
-            return await self._repository.list_lost(connection, questions)
+            return await self._repository.list_lost(connection, dependencies)
 
     def _cut(self, ended: list[_Running]) -> int:
         still = [one for one in ended if one in self._running]
@@ -150,10 +150,10 @@ class WatchedGrants:
         return len(still)
 
 
-def _questions(scope: Scope, releases: Iterable[Release]) -> Iterator[Question]:
+def _dependencies(scope: Scope, releases: Iterable[Release]) -> Iterator[Dependency]:
     for release in releases:
         for grant_id in grant_ids(release.way) or [None]:
-            yield Question(scope.principal_id, scope.actor_id, release.document_id, grant_id)
+            yield Dependency(scope.principal_id, scope.actor_id, release.document_id, grant_id)
 
 
 async def _until(lost: asyncio.Event, events: AsyncGenerator[_Event]) -> AsyncGenerator[_Event]:

@@ -11,6 +11,8 @@ from undercroft.sharing.models import Release
 from undercroft.sharing.ways import Access
 
 DOCUMENT_PREFIX: Final = "file-"
+LARGEST_VERSION: Final = (1 << 31) - 1
+"""The largest number of a version that the database can count to."""
 
 
 class IndexState(StrEnum):

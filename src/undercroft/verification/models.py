@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
+from undercroft.sharing.consents.models import ConsentState
+
 
 class ProofKind(StrEnum):
     """What somebody holds."""
@@ -25,16 +27,6 @@ class Standing(StrEnum):
     ERASED = "erased"
     CHANGED = "changed"
     """It is there, and not what was vouched for: somebody has altered what is kept."""
-
-
-class ConsentStanding(StrEnum):
-    """Where a consent is now."""
-
-    ASKED = "asked"
-    GIVEN = "given"
-    REFUSED = "refused"
-    WITHDRAWN = "withdrawn"
-    EXPIRED = "expired"
 
 
 class GrantStanding(StrEnum):
@@ -59,7 +51,7 @@ class NamedGrant:
     reference: str
     standing: GrantStanding
     valid_until: datetime | None
-    consent: ConsentStanding | None
+    consent: ConsentState | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +68,7 @@ class NamedPassage:
     grants: Sequence[NamedGrant]
 
 
-Status: TypeAlias = Standing | ConsentStanding
+Status: TypeAlias = Standing | ConsentState
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,19 +18,18 @@ from undercroft.ledger.verification.findings import VerificationError
 from undercroft.ledger.verification.proofs import Proof
 from undercroft.ledger.verification.receipts import Receipt
 from undercroft.ledger.verification.tree import hash_leaf, root_of_proof
-from undercroft.sharing.consents.models import CONSENT_PREFIX
+from undercroft.sharing.consents.models import CONSENT_PREFIX, ConsentState
 from undercroft.sharing.models import ResourceKind
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.models import DOCUMENT_PREFIX
+from undercroft.vault.models import DOCUMENT_PREFIX, LARGEST_VERSION
 from undercroft.verification.models import (
-    ConsentStanding,
     NamedGrant,
     NamedPassage,
     Standing,
     Verdict,
 )
 from undercroft.verification.repository import VerificationRepository
-from undercroft.verification.standings import LARGEST_NUMBER, Standings, first_end
+from undercroft.verification.standings import Standings, first_end
 from undercroft.verification.submitted import Checked, check_submitted, read_submitted
 
 _MOST_AT_ONCE: Final = 4
@@ -102,7 +101,7 @@ class VerificationService:
 
     async def _judge_receipt(self, transaction: Transaction, receipt: Receipt) -> Standing | None:
         document_id = parse_id(DOCUMENT_PREFIX, receipt.document)
-        if document_id is None or receipt.version > LARGEST_NUMBER:
+        if document_id is None or receipt.version > LARGEST_VERSION:
             return None
         found = await self._standings.of_version(transaction, document_id, receipt.version)
         if found is None or render_id(ENTRY_PREFIX, found.entry_id) != receipt.entry:
@@ -136,7 +135,7 @@ class VerificationService:
         # The rest of it may change as the consent is renewed.
         if any(said[name] != value for name, value in agreed.items()):
             return verdict
-        status = ConsentStanding(row["status"])
+        status = ConsentState(row["status"])
         return replace(verdict, status=status, valid_until=row["valid_until"])
 
     async def _judge_entry(self, transaction: Transaction, proof: Proof) -> Standing | None:
@@ -178,7 +177,7 @@ class VerificationService:
     ) -> Standing:
         document_id = parse_id(DOCUMENT_PREFIX, str(said["document"]))
         number = int(said["version"])
-        if document_id is None or number > LARGEST_NUMBER:
+        if document_id is None or number > LARGEST_VERSION:
             return Standing.CHANGED
         found = await self._standings.of_version(transaction, document_id, number)
         # The ledger has an answer made of it, so it has been there: what it has no entry of was taken out.

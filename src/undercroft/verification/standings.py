@@ -15,19 +15,17 @@ from undercroft.kit.database import Transaction
 from undercroft.kit.ids import parse_id, render_id
 from undercroft.ledger.leaves import commit, derive_salt
 from undercroft.ledger.models import GRANT_PREFIX
+from undercroft.sharing.consents.models import ConsentState
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
 from undercroft.verification.models import (
-    ConsentStanding,
     GrantStanding,
     NamedGrant,
     Standing,
 )
 from undercroft.verification.repository import VerificationRepository
 
-LARGEST_NUMBER: Final = (1 << 31) - 1
-"""Of a version, as the database counts."""
 _GONE: Final = GrantStanding.REVOKED
 """Grants go with what they are of."""
 
@@ -120,7 +118,7 @@ def first_end(grants: Sequence[NamedGrant]) -> datetime | None:
 def _describe_grant(reference: str, row: Record | None) -> NamedGrant:
     if row is None:
         return NamedGrant(reference, _GONE, None, None)
-    consent = None if row["consent"] is None else ConsentStanding(row["consent"])
+    consent = None if row["consent"] is None else ConsentState(row["consent"])
     return NamedGrant(reference, GrantStanding(row["standing"]), row["expires_at"], consent)
 
 

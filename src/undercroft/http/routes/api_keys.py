@@ -57,7 +57,7 @@ async def create_key(
     return JSONResponse(
         {**shown, "secret": made.secret},
         201,
-        {"Location": f"/v1/users/{user_id}/keys/{shown['id']}", "Cache-Control": "no-store"},
+        {"Location": f"/v1/users/{user_id}/keys/{shown['id']}"},
     )
 
 

@@ -143,10 +143,7 @@ async def export_audit(
     write, media_type = (
         (_write_csv, "text/csv") if file_format == "csv" else (_write_lines, "application/jsonl")
     )
-    headers = {
-        "Content-Disposition": f'attachment; filename="audit.{file_format}"',
-        "Cache-Control": "no-store",
-    }
+    headers = {"Content-Disposition": f'attachment; filename="audit.{file_format}"'}
     return StreamingResponse(write(pages), media_type=media_type, headers=headers)
 
 
@@ -186,9 +183,7 @@ async def get_audit_proof(
 ) -> Response:
     """Proves that the entry is in the log, to be checked offline. Waits two seconds for one that has no number yet."""
     proof = await services.ledger_reader.prove_entry(caller, _require_id(entry_id), _viewer(caller))
-    return Response(
-        proof, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
-    )
+    return Response(proof, media_type="text/plain; charset=utf-8")
 
 
 def _viewer(caller: Principal) -> UUID | None:

@@ -1,6 +1,6 @@
 """Documents: what people write about them."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -15,10 +15,9 @@ from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
 from undercroft.http.wire import RequestBody, page_of
 from undercroft.vault.comments.models import LONGEST_TEXT
+from undercroft.vault.models import LARGEST_VERSION
 
 router = APIRouter(tags=["documents"], route_class=NativeRoute)
-
-_LARGEST_VERSION: Final = (1 << 31) - 1
 
 
 class WriteComment(RequestBody):
@@ -29,7 +28,7 @@ class WriteComment(RequestBody):
         int | None,
         Field(
             ge=1,
-            le=_LARGEST_VERSION,
+            le=LARGEST_VERSION,
             description="Which version it is about: the current one unless the owner says another.",
         ),
     ] = None

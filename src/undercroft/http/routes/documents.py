@@ -29,13 +29,18 @@ from undercroft.http.openai.files import clean_filename
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.wire import Metadata, RequestBody, page_of
 from undercroft.kit.ids import render_id
-from undercroft.vault.models import DOCUMENT_PREFIX, Document, DocumentChanges
+from undercroft.vault.models import (
+    DOCUMENT_PREFIX,
+    LARGEST_VERSION,
+    Document,
+    DocumentChanges,
+)
 
 router = APIRouter(tags=["documents"], route_class=NativeRoute)
 
 CHANGED: Final = answers(200, "The document as it is now.", "ETag")
 
-VersionNumber = Annotated[int, Path(ge=1, le=(1 << 31) - 1, description="From 1, without gaps.")]
+VersionNumber = Annotated[int, Path(ge=1, le=LARGEST_VERSION, description="From 1, without gaps.")]
 
 
 class UpdateDocument(RequestBody):
@@ -190,7 +195,9 @@ async def list_versions(
     limit: Limit = 20,
     after: Annotated[
         int | None,
-        Query(ge=1, le=(1 << 31) - 1, description="The number of the last one of the page before."),
+        Query(
+            ge=1, le=LARGEST_VERSION, description="The number of the last one of the page before."
+        ),
     ] = None,
 ) -> dict[str, Any]:
     """A document's versions, the newest first."""
@@ -254,6 +261,4 @@ async def get_receipt(
 ) -> Response:
     """What the tenant's log signs about the version, to be kept and verified offline with its content."""
     receipt = await services.receipts.get(caller, require_document_id(document_id), number)
-    return Response(
-        receipt, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
-    )
+    return Response(receipt, media_type="text/plain; charset=utf-8")

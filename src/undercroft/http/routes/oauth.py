@@ -27,7 +27,8 @@ router = APIRouter(tags=["oauth"], route_class=NativeRoute)
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - the name of a type
 API_KEY: Final = "urn:undercroft:token-type:api_key"
-_NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_NO_CACHE: Final = {"Pragma": "no-cache"}
+"""As RFC 6749 has it, section 5.1, beside the `Cache-Control: no-store` of every answer."""
 _IS_OF_TYPE: Final = {ACCESS_TOKEN: is_access_token, API_KEY: is_well_formed}
 
 _Token = Annotated[str, Field(max_length=16_384)]
@@ -91,7 +92,7 @@ async def exchange_token(
             "expires_in": max(int(remaining.total_seconds()), 0),
             "scope": " ".join(sorted(issued.scopes)),
         },
-        headers=_NO_STORE,
+        headers=_NO_CACHE,
     )
 
 
@@ -110,7 +111,7 @@ async def introspect_token(
     form = await read_form(request, PresentedToken)
     found = await services.tokens.introspect(caller, form.token)
     return JSONResponse(
-        {"active": False} if found is None else _describe(found, form.token), headers=_NO_STORE
+        {"active": False} if found is None else _describe(found, form.token), headers=_NO_CACHE
     )
 
 
@@ -127,7 +128,7 @@ async def revoke_token(
     """End a token at once, with all that was exchanged for it. One that is unknown is answered as any other."""
     form = await read_form(request, PresentedToken)
     await services.tokens.revoke(caller, form.token)
-    return Response(headers=_NO_STORE)
+    return Response(headers=_NO_CACHE)
 
 
 def _require_exchange(form: TokenExchange) -> None:

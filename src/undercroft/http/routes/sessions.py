@@ -1,6 +1,6 @@
 """Signing in and out. Tokens travel in bodies and the Authorization header, never in cookies or addresses."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -27,7 +27,6 @@ from undercroft.kit.ids import render_id
 public_router = APIRouter(tags=["sessions"], route_class=PublicRoute)
 router = APIRouter(tags=["sessions"], route_class=NativeRoute)
 
-_UNSTORED: Final = {"Cache-Control": "no-store"}
 
 Tenant = Annotated[str, Field(min_length=1, max_length=200)]
 Email = Annotated[str, Field(min_length=3, max_length=320)]
@@ -65,7 +64,7 @@ async def create_session(
         body.tenant, body.email, body.password, client_of(request)
     )
     location = f"/v1/sessions/{render_id(SESSION_PREFIX, tokens.session_id)}"
-    return JSONResponse(render_tokens(tokens), 201, {**_UNSTORED, "Location": location})
+    return JSONResponse(render_tokens(tokens), 201, {"Location": location})
 
 
 @public_router.post(
@@ -77,7 +76,7 @@ async def create_session(
 async def refresh_session(body: RefreshBody, services: ServicesDependency) -> JSONResponse:
     """Get another access token and the next refresh token. One that was replaced ends the session."""
     tokens = await services.sessions.refresh(body.refresh_token)
-    return JSONResponse(render_tokens(tokens), headers=_UNSTORED)
+    return JSONResponse(render_tokens(tokens))
 
 
 @router.get(

@@ -108,7 +108,6 @@ async def create_share_link(
     wanted = LinkTerms(read_terms(body), body.passcode, body.email, body.one_time)
     link = await services.share_links.create(caller, require_resource(body.resource), wanted)
     response.headers["Location"] = f"/v1/grants/{render_id(GRANT_PREFIX, link.grant.id)}"
-    response.headers["Cache-Control"] = "no-store"
     return {
         "id": render_id(LINK_PREFIX, link.id),
         "object": "share_link",
@@ -138,12 +137,9 @@ async def list_share_links(
     response_model=RedeemedObject | ChallengeObject,
     responses=errors(403, 404),
 )
-async def redeem_share_link(
-    body: RedeemShareLink, services: ServicesDependency, response: Response
-) -> dict[str, Any]:
+async def redeem_share_link(body: RedeemShareLink, services: ServicesDependency) -> dict[str, Any]:
     """Anybody may who holds it. Its access token is good for an hour at most, and opens what the link is to."""
     redeemed = await services.share_links.redeem(body.token, body.passcode, body.code)
-    response.headers["Cache-Control"] = "no-store"
     link_id = render_id(LINK_PREFIX, redeemed.link_id)
     if isinstance(redeemed, CodeSent):
         return {"id": link_id, "object": "share_link.challenge", "needs": "code"}

@@ -3,14 +3,12 @@
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
 
 from undercroft.http.account_views import client_of
 from undercroft.http.deps import PublicRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_body
 from undercroft.http.openai.contract import errors
 from undercroft.http.verification_views import VerificationObject, render_verdict
-from undercroft.identity.accounts.attempts import network_of
 
 public_router = APIRouter(tags=["verification"], route_class=PublicRoute)
 
@@ -27,11 +25,7 @@ _JSON: Final = {"type": "object", "description": "A consent's receipt, or a prov
         ("text/plain", _NOTE), ("application/json", _JSON), ("application/ld+json", _JSON)
     ),
 )
-async def verify_proof(
-    request: Request, services: ServicesDependency, response: Response
-) -> dict[str, Any]:
+async def verify_proof(request: Request, services: ServicesDependency) -> dict[str, Any]:
     """A receipt, a consent's receipt, a provenance bundle or a proof, byte for byte as the service answered it."""
-    services.client_rates.take(network_of(client_of(request)))
-    verdict = await services.verification.verify(await request.body())
-    response.headers["Cache-Control"] = "no-store"
-    return render_verdict(verdict)
+    services.client_rates.take(client_of(request))
+    return render_verdict(await services.verification.verify(await request.body()))

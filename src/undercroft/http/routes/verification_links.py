@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from undercroft.http.account_views import client_of
 from undercroft.http.callers import SharingReader, SharingWriter
-from undercroft.http.deps import NativeRoute, PublicRoute, Services, ServicesDependency
+from undercroft.http.deps import NativeRoute, PublicRoute, ServicesDependency
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import answers, errors, problems
 from undercroft.http.openai.paging import After, Limit
@@ -31,17 +31,15 @@ from undercroft.http.verification_views import (
     render_link_verdict,
 )
 from undercroft.http.wire import RequestBody, page_of, require_id
-from undercroft.identity.accounts.attempts import network_of
 from undercroft.kit.errors import NotFoundError
-from undercroft.vault.models import DOCUMENT_PREFIX
+from undercroft.vault.models import DOCUMENT_PREFIX, LARGEST_VERSION
 from undercroft.verification.errors import NoProofError
-from undercroft.verification.links import LONGEST_LIFETIME, VERIFICATION_LINK_PREFIX
+from undercroft.verification.links.models import LONGEST_LIFETIME, VERIFICATION_LINK_PREFIX
 from undercroft.verification.submitted import LARGEST_PROOF
 
 router = APIRouter(tags=["verification"], route_class=NativeRoute)
 public_router = APIRouter(tags=["verification"], route_class=PublicRoute)
 
-_LARGEST_VERSION: Final = (1 << 31) - 1
 _SECONDS: Final = 30 * 24 * 3600
 _PAGE: Final[dict[str, Any]] = {"text/html": {}}
 _HTML: Final[dict[int | str, dict[str, Any]]] = {
@@ -61,7 +59,7 @@ class CreateVerificationLink(RequestBody):
     """Which version of which document anybody may verify by the link."""
 
     document: Annotated[str, Field(max_length=64)]
-    version: Annotated[int, Field(ge=1, le=_LARGEST_VERSION)]
+    version: Annotated[int, Field(ge=1, le=LARGEST_VERSION)]
     expires_in: Annotated[
         int,
         Field(
@@ -94,7 +92,6 @@ async def create_verification_link(
     shown = render_link(made.link)
     url = f"{str(request.base_url).rstrip('/')}/verify/{made.token}"
     response.headers["Location"] = f"/v1/verification-links/{shown['id']}"
-    response.headers["Cache-Control"] = "no-store"
     return {**shown, "token": made.token, "url": url, "qr": _draw(url)}
 
 
@@ -144,7 +141,7 @@ async def get_verification_page() -> HTMLResponse:
 )
 async def verify_by_form(request: Request, services: ServicesDependency) -> HTMLResponse:
     """As `POST /v1/verify`, for people: `file` or the text `proof` of a form."""
-    _count(request, services)
+    services.client_rates.take(client_of(request))
     async with request.form(max_files=1, max_fields=1, max_part_size=LARGEST_PROOF) as form:
         file, text = form.get("file"), form.get("proof")
         data = await file.read() if isinstance(file, UploadFile) else b""
@@ -168,7 +165,7 @@ async def follow_verification_link(
     token: Annotated[str, Path(max_length=200)], request: Request, services: ServicesDependency
 ) -> Response:
     """A page for people; with `Accept: application/json` the same for programs."""
-    _count(request, services)
+    services.client_rates.take(client_of(request))
     accepted = request.headers.get("accept", "")
     if "application/json" in accepted and "text/html" not in accepted:
         said = await services.verification_links.follow(token)
@@ -177,10 +174,6 @@ async def follow_verification_link(
         return show_link(await services.verification_links.follow(token))
     except NotFoundError as error:
         return show_message("There is no such link.", error.status)
-
-
-def _count(request: Request, services: Services) -> None:
-    services.client_rates.take(network_of(client_of(request)))
 
 
 def _as_handed_out(text: str) -> bytes:

@@ -210,5 +210,5 @@ def _answer(endpoint: Endpoint) -> JSONResponse:
 def _answer_secret(issued: IssuedSecret) -> JSONResponse:
     return JSONResponse(
         {**describe_webhook(issued.endpoint), "secret": issued.secret},
-        headers={"ETag": revision_tag(issued.endpoint.revision), "Cache-Control": "no-store"},
+        headers={"ETag": revision_tag(issued.endpoint.revision)},
     )

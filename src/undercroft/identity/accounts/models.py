@@ -1,8 +1,5 @@
 """Accounts, the codes that are sent to their addresses, and who asks."""
 
-import base64
-import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,8 +8,9 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.identity.models import Kind, Role
+from undercroft.kit.tokens import hash_token, is_token, make_token
 
-_CODE_FORMAT: Final = re.compile(r"uc_[0-9A-Za-z_-]{43}")
+_CODE_PREFIX: Final = "uc_"
 
 
 class CodePurpose(StrEnum):
@@ -134,9 +132,9 @@ class AttemptCount:
 
 def make_code(entropy: Callable[[int], bytes]) -> str:
     """A code, from 32 random bytes: nobody guesses one, so nobody's guesses are counted."""
-    return f"uc_{base64.urlsafe_b64encode(entropy(32)).decode().rstrip('=')}"
+    return make_token(_CODE_PREFIX, entropy)
 
 
 def hash_code(code: str) -> bytes | None:
     """What is stored of a code; None for rubbish, which never reaches the database."""
-    return hashlib.sha256(code.encode()).digest() if _CODE_FORMAT.fullmatch(code) else None
+    return hash_token(code) if is_token(_CODE_PREFIX, code) else None

@@ -14,7 +14,7 @@ WITH reached AS MATERIALIZED (
         c.metadata,
         c.created_at,
         c.last_active_at,
-        CASE WHEN c.owner_id <> current_principal() THEN actions_on_collection(c.id) END AS actions
+        actions_on_collection(c) AS actions
     FROM collections AS c
     WHERE c.id = $1
 )
@@ -40,21 +40,7 @@ SELECT
 FROM reached AS c
 INNER JOIN data_keys AS k ON c.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-CROSS JOIN LATERAL (
-    SELECT
-        count(*) AS members,
-        count(*) FILTER (WHERE b.index_state = 'indexed') AS completed,
-        count(*) FILTER (WHERE b.index_state = 'failed') AS failed,
-        coalesce(sum(b.byte_size), 0)::bigint AS byte_size
-    FROM collection_documents AS m
-    INNER JOIN documents AS d ON m.document_id = d.id
-    INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-    INNER JOIN blobs AS b ON v.blob_id = b.id
-    WHERE
-        m.collection_id = c.id
-        AND d.deleted_at IS NULL
-        AND (m.grant_id IS NULL OR d.owner_id = current_principal() OR shows_member(m.grant_id, c.actions))
-) AS n
+CROSS JOIN LATERAL count_members(c.id, c.actions) AS n
 WHERE c.actions IS NULL OR cardinality(c.actions) > 0;
 
 -- name: list_collections :many
@@ -102,7 +88,7 @@ WITH page AS (
         c.metadata,
         c.created_at,
         c.last_active_at,
-        CASE WHEN c.owner_id <> current_principal() THEN actions_on_collection(c.id) END AS actions
+        actions_on_collection(c) AS actions
     FROM page AS p
     INNER JOIN collections AS c ON p.id = c.id
 )
@@ -128,21 +114,7 @@ SELECT
 FROM reached AS c
 INNER JOIN data_keys AS k ON c.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-CROSS JOIN LATERAL (
-    SELECT
-        count(*) AS members,
-        count(*) FILTER (WHERE b.index_state = 'indexed') AS completed,
-        count(*) FILTER (WHERE b.index_state = 'failed') AS failed,
-        coalesce(sum(b.byte_size), 0)::bigint AS byte_size
-    FROM collection_documents AS m
-    INNER JOIN documents AS d ON m.document_id = d.id
-    INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-    INNER JOIN blobs AS b ON v.blob_id = b.id
-    WHERE
-        m.collection_id = c.id
-        AND d.deleted_at IS NULL
-        AND (m.grant_id IS NULL OR d.owner_id = current_principal() OR shows_member(m.grant_id, c.actions))
-) AS n
+CROSS JOIN LATERAL count_members(c.id, c.actions) AS n
 ORDER BY CASE WHEN $2 THEN c.id END ASC, CASE WHEN NOT $2 THEN c.id END DESC;
 
 -- name: update_collection :value
@@ -245,7 +217,7 @@ INNER JOIN document ON membership.document_id = document.id;
 WITH reached AS MATERIALIZED (
     SELECT
         c.id,
-        CASE WHEN c.owner_id <> current_principal() THEN actions_on_collection(c.id) END AS actions
+        actions_on_collection(c) AS actions
     FROM collections AS c
     WHERE c.id = $1
 )
@@ -255,20 +227,16 @@ SELECT
     m.document_id,
     m.attributes,
     m.added_at,
-    b.index_state,
-    b.index_error_code,
-    b.index_error_message,
-    b.byte_size
+    m.index_state,
+    m.index_error_code,
+    m.index_error_message,
+    m.byte_size
 FROM reached AS c
-INNER JOIN collection_documents AS m ON c.id = m.collection_id
-INNER JOIN documents AS d ON m.document_id = d.id
-INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-INNER JOIN blobs AS b ON v.blob_id = b.id
+INNER JOIN collection_members AS m ON c.id = m.collection_id
 WHERE
     m.document_id = $2
-    AND d.deleted_at IS NULL
     AND (c.actions IS NULL OR 'read' = ANY(c.actions))
-    AND (m.grant_id IS NULL OR d.owner_id = current_principal() OR shows_member(m.grant_id, c.actions));
+    AND shows_member(m, c.actions);
 
 -- name: find_member_salts :maybe
 -- Of a collection of the caller's, whoever's the document is.
@@ -288,7 +256,7 @@ WHERE
 WITH reached AS MATERIALIZED (
     SELECT
         c.id,
-        CASE WHEN c.owner_id <> current_principal() THEN actions_on_collection(c.id) END AS actions
+        actions_on_collection(c) AS actions
     FROM collections AS c
     WHERE c.id = $1
 )
@@ -298,21 +266,17 @@ SELECT
     m.document_id,
     m.attributes,
     m.added_at,
-    b.index_state,
-    b.index_error_code,
-    b.index_error_message,
-    b.byte_size
+    m.index_state,
+    m.index_error_code,
+    m.index_error_message,
+    m.byte_size
 FROM reached AS c
-INNER JOIN collection_documents AS m ON c.id = m.collection_id
-INNER JOIN documents AS d ON m.document_id = d.id
-INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-INNER JOIN blobs AS b ON v.blob_id = b.id
+INNER JOIN collection_members AS m ON c.id = m.collection_id
 WHERE
-    d.deleted_at IS NULL
-    AND (c.actions IS NULL OR 'read' = ANY(c.actions))
-    AND (m.grant_id IS NULL OR d.owner_id = current_principal() OR shows_member(m.grant_id, c.actions))
+    (c.actions IS NULL OR 'read' = ANY(c.actions))
+    AND shows_member(m, c.actions)
     AND ($2::uuid IS NULL OR (CASE WHEN $3::boolean THEN m.document_id > $2 ELSE m.document_id < $2 END))
-    AND ($4::text IS NULL OR b.index_state = ANY(
+    AND ($4::text IS NULL OR m.index_state = ANY(
         CASE $4
             WHEN 'completed' THEN ARRAY['indexed']
             WHEN 'failed' THEN ARRAY['failed']
@@ -355,17 +319,13 @@ SELECT
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key
 FROM collections AS c
-INNER JOIN collection_documents AS m ON c.id = m.collection_id
-INNER JOIN documents AS d ON m.document_id = d.id
-INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-INNER JOIN blobs AS b ON v.blob_id = b.id
-INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN collection_members AS m ON c.id = m.collection_id
+INNER JOIN data_keys AS k ON m.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
-INNER JOIN chunks AS ch ON b.id = ch.blob_id
+INNER JOIN chunks AS ch ON m.blob_id = ch.blob_id
 WHERE
     c.id = $1
     AND m.document_id = $2
     AND c.owner_id = current_principal()
-    AND d.owner_id = current_principal()
-    AND d.deleted_at IS NULL
+    AND m.owner_id = current_principal()
 ORDER BY ch.ordinal;

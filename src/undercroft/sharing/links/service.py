@@ -18,6 +18,7 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.mail.message import Message
+from undercroft.kit.tokens import hash_token, is_token, make_token
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Outcome
 from undercroft.ledger.service import Ledger
@@ -30,6 +31,7 @@ from undercroft.sharing.links.errors import (
 )
 from undercroft.sharing.links.models import (
     LINK_ACTIONS,
+    LINK_TOKEN_PREFIX,
     CodeSent,
     CreatedLink,
     LinkScope,
@@ -38,10 +40,7 @@ from undercroft.sharing.links.models import (
     ShareLink,
     StoredLink,
     hash_code,
-    hash_token,
-    is_token,
     make_code,
-    make_token,
 )
 from undercroft.sharing.links.repository import LinkRepository
 from undercroft.sharing.models import Grantee, GranteeKind, Resource
@@ -100,7 +99,7 @@ class ShareLinks:
                 f"'{beyond[0]}' needs somebody whom one knows: grant it to a user.", param="actions"
             )
         passcode = None if wanted.passcode is None else await self._hash(wanted.passcode)
-        link_id, token = self._ids.new(), make_token(self._entropy)
+        link_id, token = self._ids.new(), make_token(LINK_TOKEN_PREFIX, self._entropy)
         async with self._grants.refusing(scope, "share_link.create", resource) as transaction:
             await self._repository.insert_principal(transaction, link_id)
             holder = Grantee(GranteeKind.USER, link_id)
@@ -150,7 +149,7 @@ class ShareLinks:
         return await self._redeem(scope, link.code_hash if link.has_step_up else None)
 
     async def _find(self, token: str) -> LinkScope:
-        if not is_token(token):
+        if not is_token(LINK_TOKEN_PREFIX, token):
             raise LinkNotFoundError
         async with self._database.statement_without_scope() as connection:
             scope = await self._repository.find_scope(connection, hash_token(token))

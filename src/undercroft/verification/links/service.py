@@ -9,6 +9,7 @@ from uuid import UUID
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.tokens import hash_token, is_token, make_token
 from undercroft.ledger.actions import Action
 from undercroft.ledger.directory import LogDirectory
 from undercroft.ledger.leaves import grant_reference
@@ -19,20 +20,18 @@ from undercroft.sharing.ways import acts_under, grant_ids
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
 from undercroft.vault.versions import VersionService
-from undercroft.verification.links import (
+from undercroft.verification.links.models import (
     VERIFICATION_LINK_PREFIX,
+    VERIFICATION_TOKEN_PREFIX,
     CreatedVerificationLink,
-    LinkScope,
+    CreatorScope,
     LinkStanding,
     LinkVerdict,
     ReadableDocument,
     VerificationLink,
-    hash_token,
-    is_token,
-    make_token,
 )
-from undercroft.verification.models import ConsentStanding, ProofKind, Standing, Verdict
-from undercroft.verification.repository import VerificationRepository
+from undercroft.verification.links.repository import VerificationLinkRepository
+from undercroft.verification.models import ConsentState, ProofKind, Standing, Verdict
 from undercroft.verification.standings import Standings, first_end
 
 _KIND: Final = ProofKind.DOCUMENT_VERSION
@@ -70,7 +69,7 @@ class VerificationLinks:
         self._standings = Standings(keys)
         self._ids = ids
         self._entropy = entropy
-        self._repository = VerificationRepository()
+        self._repository = VerificationLinkRepository()
 
     async def create(
         self, scope: Scope, document_id: UUID, number: int, lifetime: timedelta
@@ -82,7 +81,7 @@ class VerificationLinks:
             NotGrantedError: When they may, and not read it.
         """
         await self._versions.get(scope, document_id, number)
-        token = make_token(self._entropy)
+        token = make_token(VERIFICATION_TOKEN_PREFIX, self._entropy)
         async with self._database.transaction(scope) as transaction:
             document = await self._repository.find_readable(transaction, document_id)
             if document is None:
@@ -145,16 +144,16 @@ class VerificationLinks:
         )
         return LinkVerdict(verdict.standing, vouched, verdict.sha256, verdict.consent)
 
-    async def _find(self, token: str) -> LinkScope:
+    async def _find(self, token: str) -> CreatorScope:
         scope = None
-        if is_token(token):
+        if is_token(VERIFICATION_TOKEN_PREFIX, token):
             async with self._database.statement_without_scope() as connection:
-                scope = await self._repository.find_link_scope(connection, hash_token(token))
+                scope = await self._repository.find_creator_scope(connection, hash_token(token))
         if scope is None:
             raise NotFoundError("verification link", "of this address")
         return scope
 
-    async def _follow(self, transaction: Transaction, scope: LinkScope) -> LinkVerdict:
+    async def _follow(self, transaction: Transaction, scope: CreatorScope) -> LinkVerdict:
         link = await self._repository.find_link(transaction, scope.link_id)
         standing = LinkStanding.REVOKED if link is None else LinkStanding(link["standing"])
         if link is None or standing is not LinkStanding.LIVE:
@@ -193,7 +192,7 @@ def _say(
     standing: Standing,
     until: datetime,
     sha256: str | None = None,
-    consents: Sequence[ConsentStanding] = (),
+    consents: Sequence[ConsentState] = (),
 ) -> LinkVerdict:
     verdict = Verdict(_KIND, status=standing, valid_until=until)
     return LinkVerdict(LinkStanding.LIVE, verdict, sha256, next(iter(consents), None))

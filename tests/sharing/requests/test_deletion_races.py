@@ -2,36 +2,18 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import MakeScope
-from tests.sharing.consents.conftest import READ, Practice, open_practice
+from tests.sharing.consents.conftest import READ, Practice
 from tests.stepping import until_blocked
-from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
-from undercroft.kit.ids import IdSource
 from undercroft.sharing.models import Ending, GrantAction, Terms
 from undercroft.sharing.requests.models import Wish
 from undercroft.sharing.requests.service import AccessRequests
 
 SHARE = Terms(frozenset({GrantAction.READ, GrantAction.SHARE}))
 _DELETE = "DELETE FROM documents WHERE id = $1"
-
-
-@pytest.fixture
-async def practice(database: Database, tmp_path: Path, make_scope: MakeScope) -> Practice:
-    return await open_practice(database, tmp_path, make_scope)
-
-
-@pytest.fixture
-def requests(practice: Practice) -> AccessRequests:
-    cabinet = practice.cabinet
-    return AccessRequests(
-        practice.database, practice.grants, cabinet.keys, cabinet.ledger, IdSource(), SystemClock()
-    )
 
 
 async def test_a_deletion_waits_for_a_revocation_that_takes_it_out_of_a_collection(

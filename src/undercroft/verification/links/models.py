@@ -1,22 +1,19 @@
-"""Verification links: what they are, and how their tokens look."""
+"""Verification links, and what one says."""
 
-import base64
-import hashlib
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from undercroft.sharing.consents.models import ConsentState
 from undercroft.sharing.models import Way
-from undercroft.verification.models import ConsentStanding, Verdict
+from undercroft.verification.models import Verdict
 
 VERIFICATION_LINK_PREFIX: Final = "verification_"
 LONGEST_LIFETIME: Final = timedelta(days=3650)
 
-_TOKEN: Final = re.compile(r"uv_[0-9A-Za-z_-]{43}")
+VERIFICATION_TOKEN_PREFIX: Final = "uv_"  # noqa: S105 - what every token begins with
 
 
 class LinkStanding(StrEnum):
@@ -53,7 +50,7 @@ class CreatedVerificationLink:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkScope:
+class CreatorScope:
     """By whose right a link counts: whoever follows it is told what its creator may know, and less."""
 
     link_id: UUID
@@ -94,19 +91,4 @@ class LinkVerdict:
     standing: LinkStanding
     verdict: Verdict
     sha256: str | None = None
-    consent: ConsentStanding | None = None
-
-
-def make_token(entropy: Callable[[int], bytes]) -> str:
-    """A link's token from 32 random bytes."""
-    return f"uv_{base64.urlsafe_b64encode(entropy(32)).decode().rstrip('=')}"
-
-
-def is_token(presented: str) -> bool:
-    """Whether it could be a link's token."""
-    return _TOKEN.fullmatch(presented) is not None
-
-
-def hash_token(token: str) -> bytes:
-    """What is stored of a token. Its 256 random bits need no stretching."""
-    return hashlib.sha256(token.encode()).digest()
+    consent: ConsentState | None = None

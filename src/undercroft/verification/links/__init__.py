@@ -1,0 +1,1 @@
+"""Links by which anybody verifies one version of a document."""

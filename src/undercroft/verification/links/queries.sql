@@ -1,0 +1,44 @@
+-- name: insert_link :one
+INSERT INTO verification_links (
+    id, tenant_id, creator_id, purpose, document_id, document_version, token_hash, expires_at
+)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5, now() + $6::interval)
+RETURNING created_at, expires_at;
+
+-- name: list_links :many
+-- Those that the caller made.
+SELECT id, document_id, document_version, created_at, expires_at, revoked_at
+FROM verification_links
+WHERE tenant_id = current_tenant() AND creator_id = current_principal() AND ($1::uuid IS NULL OR id > $1)
+ORDER BY id
+LIMIT $2;
+
+-- name: revoke_link :maybe
+UPDATE verification_links SET revoked_at = coalesce(revoked_at, now())
+WHERE tenant_id = current_tenant() AND creator_id = current_principal() AND id = $1
+RETURNING document_id, document_version;
+
+-- name: find_creator_scope :maybe
+SELECT link_id, tenant_id, creator_id, purpose FROM find_verification_link($1);
+
+-- name: find_link :maybe
+SELECT
+    l.document_id,
+    l.document_version,
+    l.expires_at,
+    CASE
+        WHEN l.revoked_at IS NOT NULL OR u.suspended_at IS NOT NULL THEN 'revoked'
+        WHEN l.expires_at <= statement_timestamp() THEN 'expired'
+        ELSE 'live'
+    END AS standing
+FROM verification_links AS l
+INNER JOIN users AS u ON l.tenant_id = u.tenant_id AND l.creator_id = u.id
+WHERE l.id = $1;
+
+-- name: find_readable :maybe
+-- By the link's creator, at this instant: nothing when they may not read it any more.
+SELECT d.owner_id, k.salt, a.ways
+FROM documents AS d
+INNER JOIN data_keys AS k ON d.data_key_id = k.id
+CROSS JOIN LATERAL access_to_document(d, ARRAY['read']) AS a
+WHERE d.id = $1;
