@@ -134,12 +134,15 @@ def pytest_configure() -> None:
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
-def pytest_make_parametrize_id(val: object) -> str | None:
-    """Name a long value by its beginning: a child process has the whole id in its environment, and may fail to start.
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long text by its beginning, and bytes by what they are given as.
 
-    `PYTEST_CURRENT_TEST` is one string of the environment, which may have 128 KiB on Linux.
+    A child process has the whole id in its environment, where one string may have 128 KiB on Linux: it would fail to
+    start. And files that tests make hold the time they were made at: each process of a run would collect other tests.
     """
-    is_long = isinstance(val, str | bytes) and len(val) > _LONGEST_ID
+    if isinstance(val, bytes):
+        return argname
+    is_long = isinstance(val, str) and len(val) > _LONGEST_ID
     return ascii(val)[:_LONGEST_ID] if is_long else None
 
 

@@ -103,7 +103,7 @@ class Flipping:
         self.flips = 0
 
     async def run(self, concurrency: int) -> None:
-        """Make all the calls."""
+        """Make all the calls; at the end one of every kind in either state, which chance may have left out."""
         numbers = iter(range(self._calls))
         async with asyncio.TaskGroup() as tasks:
             for place, lent in enumerate(self._lents):
@@ -111,6 +111,9 @@ class Flipping:
                 tasks.create_task(self._flip(lent, due, concurrency // 4))
             for _ in range(concurrency):
                 tasks.create_task(self._work(numbers))
+        async with asyncio.TaskGroup() as tasks:
+            for lent in self._lents:
+                tasks.create_task(self._ask_of_every_kind(lent))
 
     # Grants -----------------------------------------------------------------------------------------------------------
 
@@ -185,6 +188,16 @@ class Flipping:
         if lent.kept:
             yield "response read back", f"/v1/responses/{lent.kept[-1]}", None
             yield "provenance", f"/v1/responses/{lent.kept[0]}/provenance", None
+
+    async def _ask_of_every_kind(self, lent: Lent) -> None:
+        """While it is granted, and once more when that is taken back: what the first round made is then read back."""
+        if lent.state is State.REVOKED:
+            await self._give(lent)
+        for is_last in (False, True):
+            for call in self._calls_about(lent):
+                await self._call(lent, *call)
+            if not is_last:
+                await self._take(lent)
 
     async def _call(self, lent: Lent, kind: str, path: str, body: Body | None) -> None:
         before = [(one, one.state, one.changes) for one in self._lents]
