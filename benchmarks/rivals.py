@@ -18,6 +18,7 @@ class Rival:
         paths: What is asked for, in turn.
         cpu_seconds: Of a request, one sample for each round.
         latencies: Of every request, in seconds.
+        paced_latencies: Of every request that came at its own time, in seconds.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Rival:
     cpu_seconds: list[float] = field(default_factory=list[float])
     latencies: list[float] = field(default_factory=list[float])
     rates: list[float] = field(default_factory=list[float])
+    paced_latencies: list[float] = field(default_factory=list[float])
 
 
 async def load_in_turn(
@@ -68,6 +70,48 @@ async def _load(rival: Rival, clients: int, requests: int, *, keep: bool) -> Non
         rival.cpu_seconds.append(spent / requests)
         rival.rates.append(requests / seconds)
         rival.latencies += latencies
+
+
+async def pace_in_turn(rivals: Sequence[Rival], *, rate: float, rounds: int, requests: int) -> None:
+    """Send each rival requests at even intervals, whether or not the last was answered: no queue for the processors.
+
+    Args:
+        rivals: Their latencies are added to.
+        rate: Requests in a second.
+        rounds: After a first one that does not count.
+        requests: Of a round, each rival.
+    """
+    for number in range(-1, rounds):
+        for rival in rivals if number % 2 else reversed(rivals):
+            latencies = await _pace(rival, rate, requests)
+            if number >= 0:
+                rival.paced_latencies += latencies
+
+
+async def _pace(rival: Rival, rate: float, requests: int) -> list[float]:
+    latencies: list[float] = []
+    async with (
+        aiohttp.ClientSession(
+            rival.url,
+            headers={"Authorization": f"Bearer {rival.key}"},
+            connector=aiohttp.TCPConnector(limit=0),
+            raise_for_status=True,
+        ) as session,
+        asyncio.TaskGroup() as tasks,
+    ):
+
+        async def ask(path: str, due: float) -> None:
+            await asyncio.sleep(due - time.perf_counter())
+            # From its time on: what waits because the last is slow has waited.
+            async with session.get(path) as answer:
+                await answer.read()
+            latencies.append(time.perf_counter() - due)
+
+        begin = time.perf_counter()
+        for number in range(requests):
+            path = rival.paths[number % len(rival.paths)]
+            tasks.create_task(ask(path, begin + number / rate))
+    return latencies
 
 
 def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
