@@ -39,13 +39,20 @@ class Budgets:
 
 
 class Patience:
-    """Until when to wait for the server, over all attempts at one generation; begins when it is made."""
+    """Until when to wait for the server, over all attempts at one generation; begins when it is made.
 
-    def __init__(self, clock: Clock, budgets: Budgets) -> None:
+    Args:
+        clock: For deadlines.
+        budgets: What the server may take.
+        seconds: What is left for the generation in all, where others have had a part of it; None where nobody says.
+    """
+
+    def __init__(self, clock: Clock, budgets: Budgets, seconds: float | None = None) -> None:
         now = clock.monotonic()
+        whole = budgets.whole if seconds is None else min(seconds, budgets.whole)
         self._clock = clock
         self._between_tokens = budgets.between_tokens
-        self._whole = now + budgets.whole
+        self._whole = now + whole
         self._deadline = min(now + budgets.first_token, self._whole)
 
     @property

@@ -197,10 +197,12 @@ class LocalModelProvider:
             UndercroftError: The model's process died or hung.
         """
         command = self._command(request)
-        async with self._turn():
+        limits = self._limits
+        until = self._clock.monotonic() + (request.seconds or math.inf)
+        async with self._turn(min(limits.wait_seconds, request.seconds or math.inf)):
             process = await self._running_process()
             identifier = next(self._identifiers)
-            deadline = self._clock.monotonic() + self._limits.generation_seconds
+            deadline = min(self._clock.monotonic() + limits.generation_seconds, until)
             try:
                 events = await process.submit(identifier, command)
                 while True:
@@ -227,8 +229,11 @@ class LocalModelProvider:
                 await self._process.close()
 
     @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncGenerator[None]:
+    async def _turn(self, seconds: float) -> AsyncGenerator[None]:
         """Waits for one of the running places, first come first served.
+
+        Args:
+            seconds: The longest wait.
 
         Raises:
             UnavailableError: The queue is full, or the wait took too long.
@@ -239,7 +244,7 @@ class LocalModelProvider:
         self._admitted += 1
         try:
             try:
-                async with asyncio.timeout(limits.wait_seconds):
+                async with asyncio.timeout(seconds):
                     await self._turns.acquire()
             except TimeoutError as error:
                 raise self._busy() from error

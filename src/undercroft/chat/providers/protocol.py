@@ -101,6 +101,8 @@ class GenerationRequest:
         stop: Texts that end the generation. They are not part of the output.
         is_confined: Whether the prompt shows what must not leave the operator's machines: then no external provider is
             asked, not even when the local ones fail.
+        seconds: How long it may take in all, what was spent on other providers taken off; None leaves it to the
+            provider.
 
     Raises:
         InvalidRequestError: A number is out of its range, or a stop string is empty or too long.
@@ -115,6 +117,7 @@ class GenerationRequest:
     top_p: float | None = None
     stop: tuple[str, ...] = ()
     is_confined: bool = False
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.max_output_tokens is not None and self.max_output_tokens < 1:

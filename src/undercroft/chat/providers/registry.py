@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, cast
 
 import structlog
 
+from undercroft.chat.providers.circuit import Circuit, CircuitState
 from undercroft.chat.providers.protocol import (
     GenerationEvent,
     GenerationRequest,
@@ -30,6 +31,19 @@ _FAIL_OVER: Final = frozenset(
         ErrorKind.NOT_FOUND,
     }
 )
+
+_FAULTS: Final = frozenset(
+    {
+        "upstream_broken_off",
+        "upstream_failed",
+        "upstream_timed_out",
+        "upstream_unavailable",
+        "upstream_unreachable",
+    }
+)
+"""What counts against a server. Not what may be the request's fault, and no limit that it keeps to."""
+
+_WHOLE_SECONDS: Final = 900.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -65,7 +79,8 @@ class ModelRegistry:
     Args:
         providers: First come, first asked.
         default_model: What a request without a model gets.
-        clock: For the age of the lists.
+        clock: For the age of the lists, and how long a provider is not asked.
+        seconds: What one generation may take in all, over all providers that are asked for it.
 
     Raises:
         ValueError: Two providers have the same name.
@@ -77,12 +92,15 @@ class ModelRegistry:
         *,
         default_model: str,
         clock: Clock | None = None,
+        seconds: float = _WHOLE_SECONDS,
     ) -> None:
         self._providers = tuple(providers)
         if len({provider.name for provider in providers}) < len(providers):
             raise ValueError("two model providers have the same name")
         self._default_model = default_model
         self._clock = clock or SystemClock()
+        self._seconds = seconds
+        self._circuits = {provider.name: Circuit(self._clock) for provider in providers}
         self._offered: dict[str, tuple[ModelInfo, ...]] = {}
         self._refreshed_at: float | None = None
 
@@ -153,28 +171,56 @@ class ModelRegistry:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         """Streams from the first provider of the request's model that begins to answer.
 
-        Once text has been sent there is no turning to another: its answer would not continue the first one's.
+        Once something has been sent there is no turning to another: its answer would not continue the first one's. A
+        provider that failed several times in a row is passed over for a while. Each is given the time that is left.
 
         Raises:
-            UndercroftError: Nobody offers the model, or the last provider failed.
+            UndercroftError: Nobody offers the model, the last provider failed, or none is asked for now.
         """
-        *others, last = await self._resolve_for(request)
-        for provider in others:
+        providers = await self._resolve_for(request)
+        deadline = self._clock.monotonic() + min(request.seconds or self._seconds, self._seconds)
+        failure: UndercroftError | None = None
+        for provider in providers:
+            left = deadline - self._clock.monotonic()
+            if failure is not None and left <= 0:
+                break
+            circuit = self._circuits[provider.name]
+            passed = circuit.enter()
+            if passed is None:
+                failure = failure or _resting(provider, circuit)
+                continue
             started = False
             try:
-                async with contextlib.aclosing(provider.generate(request)) as events:
+                asked = replace(request, seconds=left)
+                async with contextlib.aclosing(provider.generate(asked)) as events:
                     async for event in events:
-                        started = True
+                        if not started:
+                            started = True
+                            circuit.begin(passed)
                         yield event
             except UndercroftError as error:
+                self._count(provider, circuit, passed, error)
                 if started or error.kind not in _FAIL_OVER:
                     raise
-                _log.warning("model_provider_failed_over", provider=provider.name, code=error.code)
+                _log.warning("model_provider_failed", provider=provider.name, code=error.code)
+                failure = error
             else:
+                circuit.succeed(passed)
                 return
-        async with contextlib.aclosing(last.generate(request)) as events:
-            async for event in events:
-                yield event
+            finally:
+                circuit.leave(passed)
+        # There is always a provider, and each has failed or was passed over.
+        raise cast("UndercroftError", failure)
+
+    def _count(
+        self, provider: ModelProvider, circuit: Circuit, passed: int, error: UndercroftError
+    ) -> None:
+        """Holds a failure against the provider if it is its own."""
+        if error.code not in _FAULTS:
+            return
+        circuit.fail(passed)
+        if circuit.state is CircuitState.OPEN:
+            _log.warning("model_provider_rests", provider=provider.name, code=error.code)
 
     async def _resolve_for(self, request: GenerationRequest) -> tuple[ModelProvider, ...]:
         offering = await self.resolve(request.model)
@@ -200,6 +246,15 @@ class ModelRegistry:
             for provider in self._providers
             if any(offered.id == model for offered in self._offered.get(provider.name, ()))
         )
+
+
+def _resting(provider: ModelProvider, circuit: Circuit) -> UnavailableError:
+    return UnavailableError(
+        f"Model server '{provider.name}' has failed several times in a row and is not asked for a while. Try again "
+        "later, or choose another model.",
+        retry_after=circuit.seconds_left,
+        code="model_provider_resting",
+    )
 
 
 async def _models_or_error(
