@@ -197,9 +197,9 @@ ROWS: Final = {
     """,
     "verification_links": """
         INSERT INTO verification_links (
-            id, tenant_id, creator_id, document_id, document_version, token_hash, expires_at
+            id, tenant_id, creator_id, kind, document_id, version, token_hash, expires_at
         )
-        SELECT u.id, u.tenant_id, u.id, u.id, 1, sha256(uuid_send(u.id)), 'infinity' FROM users AS u
+        SELECT u.id, u.tenant_id, u.id, 'document', u.id, 1, sha256(uuid_send(u.id)), 'infinity' FROM users AS u
     """,
     "response_passages": """
         INSERT INTO response_passages (

@@ -303,6 +303,7 @@ _RECORDS: Final = {
     ),
     "DELETE /v1/records/{record_id}": of_record("own", **STALE),
     "GET /v1/records/{record_id}/versions": of_record("read"),
+    "POST /v1/records/{record_id}/receipt": of_record("read", json={"fields": ["/a"]}),
     "POST /v1/records/{record_id}/lock": Rule(
         _OWNER, seen=_OF_RECORDS, send={"json": {}}, spends="record_id"
     ),

@@ -154,7 +154,7 @@ class World:
             "vector_store_id": lambda: owner.post("/v1/vector_stores", json={}),
             "schema_id": lambda: owner.post("/v1/schemas", json={"name": "any", "schema": {}}),
             "record_id": lambda: owner.post(
-                "/v1/records", json={"schema": things["schema_id"], "data": {}}
+                "/v1/records", json={"schema": things["schema_id"], "data": {"a": 1}}
             ),
             "migration_id": lambda: owner.post(
                 f"/v1/schemas/{things['schema_id']}/migrations", json={}

@@ -1,6 +1,7 @@
 """Verification over HTTP, by somebody without a key: good proofs, foreign ones, and what no client should send."""
 
 import io
+import json
 import time
 from collections.abc import Generator
 from hashlib import sha256
@@ -218,3 +219,56 @@ def test_the_page_takes_a_file_and_a_pasted_text(service: Service, ann: httpx.Cl
     ):
         refused = httpx.post(url, content=body, headers={"Content-Type": media_type}, timeout=60)
         assert refused.status_code == 400, (media_type, refused.text)
+
+
+def test_fields_of_a_record_are_verified_by_receipt_and_by_link(
+    ann: httpx.Client, anybody: httpx.Client
+) -> None:
+    schema = ann.post("/schemas", json={"name": "gate", "schema": {}}).json()["id"]
+    data = {"key": "iron", "keeper": {"name": "Bea"}, "code": 4711}
+    record = ann.post("/records", json={"schema": schema, "data": data}).json()["id"]
+    asked = {"fields": ["/code", "/keeper/name"]}
+    answer = ann.post(f"/records/{record}/receipt", json=asked)
+    assert answer.status_code == 200, answer.text
+    receipt = answer.json()
+    shown = verify(anybody, answer.content)
+    assert (shown["kind"], shown["status"]) == ("record_fields", "unchanged")
+    receipt["openings"].pop()
+    assert verify(anybody, json.dumps(receipt).encode()) == shown
+    made = ann.post(
+        "/verification-links", json={"record": record, "version": 1, "fields": ["/code"]}
+    )
+    assert made.status_code == 201, made.text
+    link = made.json()
+    assert (link["record"], link["document"], link["fields"]) == (record, None, ["/code"])
+    told = httpx.get(link["url"], headers={"Accept": "application/json"}, timeout=60).json()
+    (field,) = told["fields"]
+    digest = sha256(bytes.fromhex(field["salt"]) + b"4711").hexdigest()
+    assert (field["field"], field["sha256"]) == ("/code", digest)
+    page = httpx.get(link["url"], headers={"Accept": "text/html"}, timeout=60)
+    assert digest in page.text
+    for secret in ("4711", "Bea", "iron", record, link["token"]):
+        assert secret not in page.text
+    assert ann.delete(f"/records/{record}", headers={"If-Match": "*"}).status_code == 200
+    assert verify(anybody, answer.content)["status"] == "erased"
+    told = httpx.get(link["url"], headers={"Accept": "application/json"}, timeout=60).json()
+    assert (told["status"], told["fields"]) == ("erased", None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"version": 1},
+        {"version": 1, "document": "file-1", "record": "rec_1", "fields": ["/a"]},
+        {"version": 1, "record": "rec_1"},
+        {"version": 1, "document": "file-1", "fields": ["/a"]},
+        {"version": 1, "record": "rec_1", "fields": []},
+        {"version": 1, "record": "rec_1", "fields": ["a"]},
+        {"version": 1, "record": "rec_1", "fields": [f"/{n}" for n in range(33)]},
+    ],
+)
+def test_a_link_is_to_a_document_or_to_fields_of_a_record(
+    ann: httpx.Client, body: dict[str, Any]
+) -> None:
+    refused = ann.post("/verification-links", json=body)
+    assert refused.status_code in {400, 422}, refused.text

@@ -105,6 +105,7 @@ ROUTES: Final = {
         "GET /v1/records",
         "GET /v1/records/{record_id}",
         "GET /v1/records/{record_id}/versions",
+        "POST /v1/records/{record_id}/receipt",
         "GET /v1/schemas",
         "GET /v1/schemas/{schema_id}",
         "GET /v1/schemas/{schema_id}/migrations/{migration_id}",

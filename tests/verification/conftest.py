@@ -9,6 +9,7 @@ import pytest
 from tests.chat.conftest import shelf
 from tests.conftest import MakeScope, Member
 from tests.documents import make_documents, make_trash, make_versions
+from tests.records import Cabinet, open_cabinet
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
@@ -20,6 +21,7 @@ from undercroft.ledger.sequencer import Sequencer
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import Document
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.receipts import RecordReceipts
 from undercroft.vault.service import DocumentService
 from undercroft.vault.trash import Trash
 from undercroft.verification.service import VerificationService
@@ -39,6 +41,8 @@ class Desk:
     sequencer: Sequencer
     reader: LedgerReader
     verification: VerificationService
+    records: Cabinet
+    record_receipts: RecordReceipts
     ann: Member
 
     async def put(self, content: bytes = b"The mill grinds barley.") -> Document:
@@ -66,6 +70,7 @@ async def open_desk(database: Database, folder: Path, ann: Member) -> Desk:
     ring = KeyRing(provider, IdSource())
     documents = make_documents(database, folder, ring)
     log_keys = LogKeys(database, provider, "test")
+    records = await open_cabinet(database, folder)
     sequencer = Sequencer(database, log_keys)
     return Desk(
         database,
@@ -76,6 +81,8 @@ async def open_desk(database: Database, folder: Path, ann: Member) -> Desk:
         sequencer,
         LedgerReader(database, log_keys, sequencer, SystemClock()),
         VerificationService(database, LogDirectory(database), ring),
+        records,
+        RecordReceipts(database, records.records, log_keys),
         ann,
     )
 

@@ -72,6 +72,7 @@ def gate(desk: Desk) -> Gate:
     links = VerificationLinks(
         desk.database,
         make_versions(documents),
+        desk.records.records,
         ledger,
         LogDirectory(desk.database),
         documents._keys,

@@ -62,6 +62,7 @@ from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
 from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.migrations import RecordMigrations
+from undercroft.vault.records.receipts import RecordReceipts
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.service import DocumentService
@@ -105,6 +106,7 @@ class Services:
     records: RecordService
     record_locks: RecordLocks
     record_migrations: RecordMigrations
+    record_receipts: RecordReceipts
     versions: VersionService
     trash: Trash
     holds: LegalHolds

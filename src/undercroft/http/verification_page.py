@@ -41,6 +41,7 @@ _FORM: Final = (
 )
 _KINDS: Final = {
     ProofKind.DOCUMENT_VERSION: "One version of a document",
+    ProofKind.RECORD_FIELDS: "Fields of a record",
     ProofKind.CONSENT: "A consent",
     ProofKind.ANSWER: "An answer and its sources",
     ProofKind.ENTRY: "An entry of the log",
@@ -97,6 +98,10 @@ def show_link(said: LinkVerdict) -> HTMLResponse:
     more: list[tuple[str, str]] = []
     if said.sha256 is not None:
         more.append(("SHA-256 of the file", said.sha256))
+    more += [
+        (f"Field {field.pointer}", f"SHA-256 {field.sha256} with salt {field.salt}")
+        for field in said.fields or ()
+    ]
     if said.consent is not None:
         more.append(("Consent", _STATUSES[said.consent]))
     return _page(_KINDS[said.verdict.kind], _describe(said.verdict, more))

@@ -8,6 +8,7 @@ from undercroft.http.objects import Shown, Time
 from undercroft.http.wire import JsonObject, render_time
 from undercroft.kit.ids import render_id
 from undercroft.vault.models import DOCUMENT_PREFIX
+from undercroft.vault.records.models import RECORD_PREFIX
 from undercroft.verification.links.models import (
     VERIFICATION_LINK_PREFIX,
     LinkVerdict,
@@ -52,7 +53,7 @@ class VerificationObject(Shown):
     """What there is to say of a proof; the same members whatever it is."""
 
     object: Literal["verification"]
-    kind: Literal["document_version", "consent", "answer", "entry"]
+    kind: Literal["document_version", "record_fields", "consent", "answer", "entry"]
     vouched: Annotated[
         bool,
         Field(description="Whether a log of this installation signed it, and has what it says."),
@@ -70,6 +71,14 @@ class VerificationObject(Shown):
     ]
 
 
+class NamedFieldObject(Shown):
+    """A field that a link is to. `sha256` is of the bytes of `salt` and the field's JSON as RFC 8785 spells it."""
+
+    field: str
+    salt: str
+    sha256: str
+
+
 class LinkVerificationObject(VerificationObject):
     """What a verification link says."""
 
@@ -78,7 +87,12 @@ class LinkVerificationObject(VerificationObject):
         Field(description="Where the link is; the rest is null unless it is live."),
     ]
     sha256: Annotated[
-        str | None, Field(description="Of the content: `sha256sum` of the right file is the same.")
+        str | None,
+        Field(description="Of a document's content: `sha256sum` of the right file is the same."),
+    ]
+    fields: Annotated[
+        list[NamedFieldObject] | None,
+        Field(description="Of a record, what commits to each field; no value is told."),
     ]
     consent: Annotated[
         ConsentStatus | None,
@@ -91,7 +105,13 @@ class VerificationLinkObject(Shown):
 
     id: str
     object: Literal["verification_link"]
-    document: Annotated[str | None, Field(description="Null once it was erased.")]
+    document: Annotated[
+        str | None, Field(description="Null once it was erased, and of a record's.")
+    ]
+    record: Annotated[
+        str | None, Field(description="Null once it was erased, and of a document's.")
+    ]
+    fields: Annotated[list[str] | None, Field(description="Of a record; they go with it.")]
     version: int
     created_at: Time
     expires_at: Time
@@ -112,18 +132,27 @@ def render_link_verdict(said: LinkVerdict) -> JsonObject:
         **render_verdict(said.verdict),
         "link": said.standing.value,
         "sha256": said.sha256,
+        "fields": None
+        if said.fields is None
+        else [
+            {"field": each.pointer, "salt": each.salt, "sha256": each.sha256}
+            for each in said.fields
+        ],
         "consent": None if said.consent is None else said.consent.value,
     }
 
 
 def render_link(link: VerificationLink) -> JsonObject:
     """A link, for whoever made it."""
-    document = link.document_id
+    target = link.target
+    document, record = target.document_id, target.record_id
     return {
         "id": render_id(VERIFICATION_LINK_PREFIX, link.id),
         "object": "verification_link",
         "document": None if document is None else render_id(DOCUMENT_PREFIX, document),
-        "version": link.version,
+        "record": None if record is None else render_id(RECORD_PREFIX, record),
+        "fields": None if target.fields is None else list(target.fields),
+        "version": target.version,
         "created_at": render_time(link.created_at),
         "expires_at": render_time(link.expires_at),
         "revoked_at": render_time(link.revoked_at),

@@ -61,6 +61,7 @@ from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.receipts import Receipts
 from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.migrations import RecordMigrations
+from undercroft.vault.records.receipts import RecordReceipts
 from undercroft.vault.records.service import RecordService
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
@@ -191,6 +192,7 @@ async def open_services(
             records=records,
             record_locks=RecordLocks(records, ledger),
             record_migrations=RecordMigrations(database, storage, schemas, ledger, queue, ids),
+            record_receipts=RecordReceipts(database, records, log_keys),
             versions=versions,
             trash=Trash(database, blobs, keys, ledger, retention),
             holds=LegalHolds(database, ledger),
@@ -216,7 +218,9 @@ async def open_services(
             ledger_reader=ledger_reader,
             sequencer=sequencer,
             verification=VerificationService(database, logs, keys),
-            verification_links=VerificationLinks(database, versions, ledger, logs, keys, ids),
+            verification_links=VerificationLinks(
+                database, versions, records, ledger, logs, keys, ids
+            ),
             client_rates=ClientRates(clock, _STRANGERS_BURST, _STRANGERS_PER_SECOND),
             audit=AuditService(
                 database,

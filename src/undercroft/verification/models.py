@@ -13,6 +13,7 @@ class ProofKind(StrEnum):
     """What somebody holds."""
 
     DOCUMENT_VERSION = "document_version"
+    RECORD_FIELDS = "record_fields"
     CONSENT = "consent"
     ANSWER = "answer"
     ENTRY = "entry"

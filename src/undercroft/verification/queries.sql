@@ -58,3 +58,27 @@ SELECT
 FROM grants AS g
 LEFT JOIN consents AS c ON g.consent_id = c.id
 WHERE g.id = ANY($1::uuid[]);
+
+-- name: list_record_parts :many
+-- A row for each part of a version of a record; as with documents nobody's grants are asked.
+SELECT
+    v.schema_id,
+    v.schema_version,
+    v.created_at,
+    p.number AS part,
+    p.sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM record_versions AS v
+LEFT JOIN record_parts AS p ON v.record_id = p.record_id AND v.number = p.version
+LEFT JOIN data_keys AS k ON p.data_key_id = k.id
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE v.record_id = $1 AND v.number = $2
+ORDER BY p.number;
+
+-- name: find_version_entry :one
+SELECT entry_id, leaf FROM find_version_entry($1, $2);

@@ -45,3 +45,15 @@ class VerificationRepository:
         """Those of the grants that are there, by their ids."""
         rows = await _QUERIES.many(transaction, "list_grants", grant_ids)
         return {row["id"]: row for row in rows}
+
+    async def list_record_parts(
+        self, transaction: Transaction, record_id: UUID, number: int
+    ) -> list[Record]:
+        """The parts of a version of a record, with their keys."""
+        return await _QUERIES.many(transaction, "list_record_parts", record_id, number)
+
+    async def find_version_entry(
+        self, transaction: Transaction, reference: str, number: int
+    ) -> Record:
+        """The first entry that commits to a version, and its bytes; NULLs when there is none."""
+        return await _QUERIES.one(transaction, "find_version_entry", reference, number)

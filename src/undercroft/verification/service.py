@@ -17,17 +17,20 @@ from undercroft.ledger.verification.consents import ConsentReceipt
 from undercroft.ledger.verification.findings import VerificationError
 from undercroft.ledger.verification.proofs import Proof
 from undercroft.ledger.verification.receipts import Receipt
+from undercroft.ledger.verification.records import RecordReceipt
 from undercroft.ledger.verification.tree import hash_leaf, root_of_proof
 from undercroft.sharing.consents.models import CONSENT_PREFIX, ConsentState
 from undercroft.sharing.models import ResourceKind
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX, LARGEST_VERSION
+from undercroft.vault.records.models import RECORD_PREFIX
 from undercroft.verification.models import (
     NamedGrant,
     NamedPassage,
     Standing,
     Verdict,
 )
+from undercroft.verification.records import RecordStandings
 from undercroft.verification.repository import VerificationRepository
 from undercroft.verification.standings import Standings, first_end
 from undercroft.verification.submitted import Checked, check_submitted, read_submitted
@@ -53,6 +56,7 @@ class VerificationService:
         self._database = database
         self._logs = logs
         self._standings = Standings(keys)
+        self._records = RecordStandings(keys)
         self._repository = VerificationRepository()
         self._running = 0
 
@@ -92,6 +96,8 @@ class VerificationService:
         match proof:
             case Receipt():
                 return replace(verdict, status=await self._judge_receipt(transaction, proof))
+            case RecordReceipt():
+                return replace(verdict, status=await self._judge_fields(transaction, proof))
             case ConsentReceipt():
                 return await self._judge_consent(transaction, proof, verdict)
             case Proof():
@@ -115,6 +121,23 @@ class VerificationService:
             and render_time(found.row["created_at"]) == receipt.time
         )
         return found.standing if is_same else Standing.CHANGED
+
+    async def _judge_fields(
+        self, transaction: Transaction, receipt: RecordReceipt
+    ) -> Standing | None:
+        record_id = parse_id(RECORD_PREFIX, receipt.record)
+        if record_id is None or receipt.version > LARGEST_VERSION:
+            return None
+        found = await self._records.of_fields(
+            transaction, record_id, receipt.version, tuple(receipt.fields)
+        )
+        if found is None or render_id(ENTRY_PREFIX, found.entry_id) != receipt.entry:
+            return None
+        if found.standing is not Standing.UNCHANGED or found.created_at is None:
+            return found.standing
+        kept = {field.pointer: field.commitment for field in found.fields}
+        is_same = kept == receipt.fields and render_time(found.created_at) == receipt.time
+        return Standing.UNCHANGED if is_same else Standing.CHANGED
 
     async def _judge_consent(
         self, transaction: Transaction, receipt: ConsentReceipt, verdict: Verdict

@@ -18,6 +18,13 @@ from undercroft.ledger.verification.proofs import HEADER as PROOF_HEADER
 from undercroft.ledger.verification.proofs import Proof, parse_proof
 from undercroft.ledger.verification.receipts import HEADER as RECEIPT_HEADER
 from undercroft.ledger.verification.receipts import Receipt, check_receipt, parse_receipt
+from undercroft.ledger.verification.records import HEADER as RECORD_HEADER
+from undercroft.ledger.verification.records import (
+    RecordReceipt,
+    check_record_receipt,
+    is_record_receipt,
+    parse_record_receipt,
+)
 from undercroft.verification.errors import NoProofError
 from undercroft.verification.models import ProofKind
 
@@ -32,8 +39,8 @@ class Bundle:
     data: bytes
 
 
-Unchecked: TypeAlias = Receipt | ConsentReceipt | Proof | Bundle
-Checked: TypeAlias = Receipt | ConsentReceipt | Proof | ProvedAnswer
+Unchecked: TypeAlias = Receipt | RecordReceipt | ConsentReceipt | Proof | Bundle
+Checked: TypeAlias = Receipt | RecordReceipt | ConsentReceipt | Proof | ProvedAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,11 @@ def _read(data: bytes) -> Submitted:
     if data.startswith(CONSENT_START):
         consent = parse_consent_receipt(data)
         return Submitted(ProofKind.CONSENT, consent.log, consent)
+    if data.startswith(RECORD_HEADER) or (
+        data.lstrip().startswith(ANSWER_START) and is_record_receipt(data)
+    ):
+        fields = parse_record_receipt(data)
+        return Submitted(ProofKind.RECORD_FIELDS, fields.log, fields)
     if data.lstrip().startswith(ANSWER_START):
         return Submitted(ProofKind.ANSWER, find_origin(data), Bundle(data))
     raise NoProofError("it begins like nothing that the service hands out")
@@ -91,6 +103,8 @@ def _check(proof: Unchecked, keys: Sequence[VerifierKey]) -> tuple[Checked, Veri
     match proof:
         case Receipt():
             return proof, check_receipt(proof, keys)
+        case RecordReceipt():
+            return proof, check_record_receipt(proof, keys)
         case ConsentReceipt():
             return proof, check_consent_receipt(proof, keys)
         case Proof():

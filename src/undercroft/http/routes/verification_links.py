@@ -12,10 +12,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from undercroft.http.account_views import client_of
 from undercroft.http.callers import SharingReader, SharingWriter
-from undercroft.http.deps import NativeRoute, PublicRoute, ServicesDependency
+from undercroft.http.deps import NativeRoute, PublicRoute, Services, ServicesDependency
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import answers, errors, problems
 from undercroft.http.openai.paging import After, Limit
+from undercroft.http.sharing_views import Pointer
 from undercroft.http.verification_page import (
     HEADERS,
     show_form,
@@ -31,10 +32,16 @@ from undercroft.http.verification_views import (
     render_link_verdict,
 )
 from undercroft.http.wire import RequestBody, page_of, require_id
-from undercroft.kit.errors import NotFoundError
+from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.vault.models import DOCUMENT_PREFIX, LARGEST_VERSION
+from undercroft.vault.records.commitments import MOST_FIELDS
+from undercroft.vault.records.models import RECORD_PREFIX
 from undercroft.verification.errors import NoProofError
-from undercroft.verification.links.models import LONGEST_LIFETIME, VERIFICATION_LINK_PREFIX
+from undercroft.verification.links.models import (
+    LONGEST_LIFETIME,
+    VERIFICATION_LINK_PREFIX,
+    CreatedVerificationLink,
+)
 from undercroft.verification.submitted import LARGEST_PROOF
 
 router = APIRouter(tags=["verification"], route_class=NativeRoute)
@@ -56,9 +63,20 @@ def _problems_or_pages(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 class CreateVerificationLink(RequestBody):
-    """Which version of which document anybody may verify by the link."""
+    """Which version of which document anybody may verify by the link, or which fields of a record's."""
 
-    document: Annotated[str, Field(max_length=64)]
+    document: Annotated[str | None, Field(max_length=64)] = None
+    record: Annotated[
+        str | None, Field(max_length=64, description="In the place of `document`.")
+    ] = None
+    fields: Annotated[
+        list[Pointer] | None,
+        Field(
+            min_length=1,
+            max_length=MOST_FIELDS,
+            description="Of the record: JSON Pointers, none inside another.",
+        ),
+    ] = None
     version: Annotated[int, Field(ge=1, le=LARGEST_VERSION)]
     expires_in: Annotated[
         int,
@@ -75,7 +93,10 @@ class CreateVerificationLink(RequestBody):
     summary="Make a verification link",
     status_code=201,
     response_model=NewVerificationLinkObject,
-    responses={**answers(201, "The link with its token.", "Location"), **errors(403, 404)},
+    responses={
+        **answers(201, "The link with its token.", "Location"),
+        **errors(403, 404, 409, 410),
+    },
 )
 async def create_verification_link(
     body: CreateVerificationLink,
@@ -84,11 +105,8 @@ async def create_verification_link(
     services: ServicesDependency,
     response: Response,
 ) -> dict[str, Any]:
-    """Whoever follows it learns whether the version is there unchanged, and the SHA-256 of its content, no more."""
-    document_id = require_id(DOCUMENT_PREFIX, "file", body.document)
-    made = await services.verification_links.create(
-        caller, document_id, body.version, timedelta(seconds=body.expires_in)
-    )
+    """Whoever follows it learns whether that is there unchanged, with SHA-256 of the content or of each field."""
+    made = await _make(body, caller, services)
     shown = render_link(made.link)
     url = f"{str(request.base_url).rstrip('/')}/verify/{made.token}"
     response.headers["Location"] = f"/v1/verification-links/{shown['id']}"
@@ -174,6 +192,25 @@ async def follow_verification_link(
         return show_link(await services.verification_links.follow(token))
     except NotFoundError as error:
         return show_message("There is no such link.", error.status)
+
+
+async def _make(
+    body: CreateVerificationLink, caller: SharingWriter, services: Services
+) -> CreatedVerificationLink:
+    lifetime = timedelta(seconds=body.expires_in)
+    if (body.document is None) == (body.record is None):
+        raise InvalidRequestError("Name either a 'document' or a 'record'.", param="document")
+    if (body.record is None) != (body.fields is None):
+        raise InvalidRequestError(
+            "Name the 'fields' of a record; a document has none.", param="fields"
+        )
+    if body.record is not None and body.fields is not None:
+        record_id = require_id(RECORD_PREFIX, "record", body.record)
+        return await services.verification_links.create_of_fields(
+            caller, record_id, body.version, body.fields, lifetime
+        )
+    document_id = require_id(DOCUMENT_PREFIX, "file", body.document or "")
+    return await services.verification_links.create(caller, document_id, body.version, lifetime)
 
 
 def _as_handed_out(text: str) -> bytes:

@@ -9,11 +9,12 @@ from typing import Final, cast
 
 from undercroft.ledger.verification.findings import Fault, VerificationError, quote
 from undercroft.ledger.verification.notes import Checkpoint, VerifierKey, check_signature
+from undercroft.ledger.verification.objects import MalformedObjectError, parse_object
 from undercroft.ledger.verification.proofs import check_proof, log_of, parse_proof
 
 FORMAT: Final = "undercroft-provenance@v1"
 START: Final = b"{"
-"""No other file that is verified begins like it."""
+"""As fields of a record begin, which have another format."""
 MAX_ANSWER: Final = 1 << 23
 
 _HASH: Final = re.compile("[0-9a-f]{64}")
@@ -170,28 +171,13 @@ def _open_passage(
 
 
 def _parse(data: bytes) -> Mapping[str, object]:
-    """However it is laid out, but with no name twice: two programs could read two things in that."""
-    if len(data) > MAX_ANSWER:
-        raise _malformed("it is too long")
     try:
-        value: object = json.loads(data.decode(), object_pairs_hook=_unique)
-        # An escape can write half of a surrogate pair, which no text that is hashed can hold.
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise _malformed("it is not JSON in UTF-8, or a name stands in it twice") from None
-    if not isinstance(value, dict):
-        raise _malformed("it is no object")
-    bundle = cast("Mapping[str, object]", value)
+        bundle = parse_object(data, MAX_ANSWER)
+    except MalformedObjectError as error:
+        raise _malformed(str(error)) from None
     if bundle.get("format") != FORMAT:
         raise _malformed(f"its format is not {FORMAT}, which this program knows")
     return bundle
-
-
-def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("a name stands there twice")
-    return members
 
 
 def _object(value: Mapping[str, object], name: str) -> Mapping[str, object]:

@@ -10,6 +10,7 @@ from undercroft.ledger.verification.consents import ConsentReceipt
 from undercroft.ledger.verification.findings import Fault, Problem, Span, quote
 from undercroft.ledger.verification.notes import Checkpoint
 from undercroft.ledger.verification.receipts import Receipt
+from undercroft.ledger.verification.records import RecordReceipt
 
 WITHOUT_EARLIER: Final = (
     "that the log was cut short, or forked, and signed again by whoever holds its key: no earlier checkpoint was "
@@ -32,6 +33,10 @@ ONE_ANSWER: Final = (
     "that the model was told more than these passages: the text of the answer is not proved"
 )
 ONE_RECEIPT: Final = "what became of the document since: this is the receipt of one version, not the proof of its entry"
+ONE_RECORD: Final = (
+    "what became of the record since, or what the fields say of which no value came with it: this is the receipt of "
+    "one version, not the proof of its entry"
+)
 ONE_CONSENT: Final = (
     "what became of the consent since: this is its receipt as it was then; ask for a newer one, or look up the entries "
     "that it names"
@@ -56,7 +61,8 @@ class Report:
     """The result of a verification.
 
     Attributes:
-        kind: What was verified: ``log``, ``bundle``, ``proof``, ``receipt``, ``consent_receipt`` or ``provenance``.
+        kind: What was verified: ``log``, ``bundle``, ``proof``, ``receipt``, ``record_receipt``, ``consent_receipt``
+            or ``provenance``.
         checkpoint: The one verified against; None when it cannot be read.
         signed_by: The key that signed it; None when no known one did.
         earlier: The earlier checkpoint, when it was given and is good.
@@ -76,7 +82,7 @@ class Report:
     counts: Counter[Fault]
     proved: int
     cannot_exclude: tuple[str, ...]
-    receipt: Receipt | ConsentReceipt | None = None
+    receipt: Receipt | RecordReceipt | ConsentReceipt | None = None
     answer: ProvedAnswer | None = None
 
     @property
@@ -153,7 +159,7 @@ class Report:
                 else "not signed by a key given"
             )
             lines.append(f"Receipt, {by}:")
-            lines += [f"  {name} {value}" for name, value in (_fields(self.receipt) or {}).items()]
+            lines += _describe(self.receipt)
         if self.answer is not None:
             shown = len(self.answer.opened)
             lines.append(
@@ -184,9 +190,33 @@ def _outline(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
     }
 
 
-def _fields(receipt: Receipt | ConsentReceipt | None) -> dict[str, str | int] | None:
+def _describe(receipt: Receipt | RecordReceipt | ConsentReceipt) -> list[str]:
+    said = _fields(receipt) or {}
+    if not isinstance(receipt, RecordReceipt):
+        return [f"  {name} {value}" for name, value in said.items()]
+    # Whoever wrote the values may have written them for a terminal.
+    return [
+        *(f"  {name} {value}" for name, value in said.items() if name != "fields"),
+        *(
+            f"  field {quote(pointer)} "
+            + (quote(receipt.shown[pointer]) if pointer in receipt.shown else "is not shown")
+            for pointer in receipt.fields
+        ),
+    ]
+
+
+def _fields(receipt: Receipt | RecordReceipt | ConsentReceipt | None) -> dict[str, Any] | None:
     if receipt is None:
         return None
+    if isinstance(receipt, RecordReceipt):
+        return {
+            "log": receipt.log,
+            "record": receipt.record,
+            "version": receipt.version,
+            "time": receipt.time,
+            "entry": receipt.entry,
+            "fields": {pointer: receipt.shown.get(pointer) for pointer in receipt.fields},
+        }
     if isinstance(receipt, ConsentReceipt):
         return {"log": receipt.log, **receipt.fields}
     return {

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from undercroft.ledger.verification.answers import (
     MAX_ANSWER,
@@ -57,12 +58,21 @@ from undercroft.ledger.verification.receipts import (
     check_receipt_content,
     parse_receipt,
 )
+from undercroft.ledger.verification.records import HEADER as RECORD_HEADER
+from undercroft.ledger.verification.records import (
+    MAX_FIELDS,
+    RecordReceipt,
+    check_record_receipt,
+    is_record_receipt,
+    parse_record_receipt,
+)
 from undercroft.ledger.verification.report import (
     BEFORE,
     ONE_ANSWER,
     ONE_CONSENT,
     ONE_ENTRY,
     ONE_RECEIPT,
+    ONE_RECORD,
     OTHERS,
     UNPROVED_FILES,
     WITHOUT_CONTENT,
@@ -71,6 +81,9 @@ from undercroft.ledger.verification.report import (
     Report,
 )
 from undercroft.ledger.verification.tiles import CHECKPOINT
+
+_RECEIPTS: Final = (RECEIPT_HEADER, RECORD_HEADER, CONSENT_START, START)
+"""How they begin; the last is the beginning of the one before it as well."""
 
 
 class VerificationUsageError(Exception):
@@ -101,7 +114,7 @@ def verify_path(
     if len({key.name for key in keys}) != 1:
         raise VerificationUsageError("the keys are of different logs: give those of one")
     start = b"" if path.is_dir() else _read_start(path)
-    if start in {RECEIPT_HEADER, CONSENT_START, START}:
+    if start in _RECEIPTS:
         if entry is not None or since is not None:
             raise VerificationUsageError(
                 f"{path} is a receipt or a provenance: --entry and --since have no meaning for it"
@@ -114,8 +127,10 @@ def verify_path(
         )
     if start == CONSENT_START:
         return _verify_consent_receipt(path, keys)
+    if start == RECORD_HEADER:
+        return _verify_record_receipt(path, keys)
     if start == START:
-        return _verify_answer(path, keys)
+        return _verify_object(path, keys)
     return _verify_log(path, start, keys, since, entry)
 
 
@@ -146,10 +161,10 @@ def _verify_log(
 def _read_start(path: Path) -> bytes:
     try:
         with open_plain(path, str(path)) as file:
-            start = file.read(max(len(HEADER), len(RECEIPT_HEADER)))
+            start = file.read(max(map(len, (HEADER, *_RECEIPTS))))
     except VerificationError as error:
         raise VerificationUsageError(str(error)) from None
-    known = (mark for mark in (RECEIPT_HEADER, CONSENT_START, START) if start.startswith(mark))
+    known = (mark for mark in _RECEIPTS if start.startswith(mark))
     return next(known, start)
 
 
@@ -197,6 +212,37 @@ def _verify_consent_receipt(path: Path, keys: Sequence[VerifierKey]) -> Report:
         cannot_exclude=(ONE_CONSENT,),
         receipt=receipt,
     )
+
+
+def _verify_record_receipt(path: Path, keys: Sequence[VerifierKey]) -> Report:
+    findings = Findings()
+    receipt: RecordReceipt | None = None
+    signed_by: VerifierKey | None = None
+    try:
+        receipt = parse_record_receipt(read_file(path, MAX_FIELDS, str(path)))
+        signed_by = check_record_receipt(receipt, keys)
+    except VerificationError as error:
+        findings.take(error.problem)
+    return Report(
+        kind="record_receipt",
+        checkpoint=None,
+        signed_by=None if signed_by is None else str(signed_by),
+        earlier=None,
+        problems=tuple(findings.problems),
+        counts=findings.counts,
+        proved=0,
+        cannot_exclude=(ONE_RECORD,),
+        receipt=receipt,
+    )
+
+
+def _verify_object(path: Path, keys: Sequence[VerifierKey]) -> Report:
+    """JSON says itself of which format it is; what cannot be read is taken for an answer's, and found malformed."""
+    try:
+        is_receipt = is_record_receipt(read_file(path, MAX_ANSWER, str(path)))
+    except VerificationError:
+        is_receipt = False
+    return _verify_record_receipt(path, keys) if is_receipt else _verify_answer(path, keys)
 
 
 def _verify_answer(path: Path, keys: Sequence[VerifierKey]) -> Report:

@@ -9,12 +9,13 @@ from undercroft.ledger.models import Act
 from undercroft.sharing.models import GrantAction, GrantLimits, Way
 from undercroft.sharing.policy import (
     allowed_fields,
+    choose_way,
     common_fields,
     covers_pointer,
     read_ways,
     ways_to_record,
 )
-from undercroft.sharing.ways import acts_under
+from undercroft.sharing.ways import acts_under, join_ways
 from undercroft.vault.schemas.pointers import is_within
 
 READ: Final = (GrantAction.READ,)
@@ -57,6 +58,19 @@ class RecordAccess:
             for way in ways_to_record((self.ways or {}).get(action, ())):
                 grants |= dict.fromkeys(way.grants)
         return Way(tuple(grants))
+
+    def way_to_fields(self, pointers: Sequence[str]) -> Way | None:
+        """What reading just these fields rests on; None when the caller may not read all of them."""
+        if self.ways is None:
+            return Way(())
+        ways = self.ways.get(GrantAction.READ, ())
+        chosen: list[Way] = []
+        for pointer in pointers:
+            showing = [way for way in ways if covers_pointer(allowed_fields([way]), pointer)]
+            if not showing:
+                return None
+            chosen.append(choose_way(showing))
+        return join_ways(chosen)
 
     def acts(self, scope: Scope, action: GrantAction, act: Act) -> list[Act]:
         """An act as it goes on record; nothing, where no grant let the caller do it."""

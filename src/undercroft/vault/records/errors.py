@@ -97,3 +97,36 @@ class UnknownFieldError(InvalidRequestError):
             param="fields",
             code="field_not_indexed",
         )
+
+
+class OverlappingFieldsError(InvalidRequestError):
+    """Two of the fields are one, or one lies in the other."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(
+            f"'{first}' and '{second}' are one field, or one lies in the other: name the outer one alone.",
+            param="fields",
+            code="overlapping_fields",
+        )
+
+
+class FieldNotThereError(InvalidRequestError):
+    """The version has no such field, or the caller may not read it."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            f"This version has no field '{field}' that you may read. Name fields of its data as JSON Pointers.",
+            param="fields",
+            code="field_not_there",
+        )
+
+
+class NoCommitmentError(UndercroftError):
+    """The ledger commits to nothing that the version says."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The ledger has no entry that commits to this version. Change the record: the new version has one.",
+            kind=ErrorKind.CONFLICT,
+            code="no_commitment",
+        )

@@ -91,6 +91,10 @@ FROM records AS r
 INNER JOIN data_keys AS k ON r.data_key_id = k.id
 WHERE r.id = $1;
 
+-- name: find_version_entry :value
+-- The ledger's entry that commits to a version.
+SELECT entry_id FROM find_version_entry($1, $2);
+
 -- name: list_sizes :many
 -- How long the latest versions of some records are, of which the caller may read all.
 SELECT r.id, sum(octet_length(p.sealed))::bigint AS byte_size

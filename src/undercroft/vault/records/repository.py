@@ -99,6 +99,15 @@ class RecordRepository:
         """Whose record of the tenant's it is, and its salt."""
         return await _QUERIES.maybe(transaction, "find_record_owner", record_id)
 
+    async def find_version_entry(
+        self, transaction: Transaction, reference: str, version: int
+    ) -> UUID | None:
+        """The ledger's entry that commits to a version; None when there is none."""
+        return cast(
+            "UUID | None",
+            await _QUERIES.value(transaction, "find_version_entry", reference, version),
+        )
+
     async def list_sizes(
         self, transaction: Transaction, record_ids: Sequence[UUID]
     ) -> dict[UUID, int]:

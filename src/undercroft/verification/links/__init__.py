@@ -1,1 +1,1 @@
-"""Links by which anybody verifies one version of a document."""
+"""Links by which anybody verifies a version of a document, or fields of a record."""

@@ -1,13 +1,15 @@
 -- name: insert_link :one
 INSERT INTO verification_links (
-    id, tenant_id, creator_id, purpose, document_id, document_version, token_hash, expires_at
+    id, tenant_id, creator_id, purpose, kind, document_id, record_id, fields, version, token_hash, expires_at
 )
-VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5, now() + $6::interval)
+VALUES (
+    $1, current_tenant(), current_principal(), $2, $3, $4, $5, $6, $7, $8, now() + $9::interval
+)
 RETURNING created_at, expires_at;
 
 -- name: list_links :many
 -- Those that the caller made.
-SELECT id, document_id, document_version, created_at, expires_at, revoked_at
+SELECT id, kind, version, document_id, record_id, fields, created_at, expires_at, revoked_at
 FROM verification_links
 WHERE tenant_id = current_tenant() AND creator_id = current_principal() AND ($1::uuid IS NULL OR id > $1)
 ORDER BY id
@@ -16,15 +18,18 @@ LIMIT $2;
 -- name: revoke_link :maybe
 UPDATE verification_links SET revoked_at = coalesce(revoked_at, now())
 WHERE tenant_id = current_tenant() AND creator_id = current_principal() AND id = $1
-RETURNING document_id, document_version;
+RETURNING kind, version, document_id, record_id, fields;
 
 -- name: find_creator_scope :maybe
 SELECT link_id, tenant_id, creator_id, purpose FROM find_verification_link($1);
 
 -- name: find_link :maybe
 SELECT
+    l.kind,
+    l.version,
     l.document_id,
-    l.document_version,
+    l.record_id,
+    l.fields,
     l.expires_at,
     CASE
         WHEN l.revoked_at IS NOT NULL OR u.suspended_at IS NOT NULL THEN 'revoked'
@@ -42,3 +47,15 @@ FROM documents AS d
 INNER JOIN data_keys AS k ON d.data_key_id = k.id
 CROSS JOIN LATERAL access_to_document(d, ARRAY['read']) AS a
 WHERE d.id = $1;
+
+-- name: find_readable_record :maybe
+-- The same of a version of a record; which of its fields, its ways say.
+SELECT
+    r.owner_id,
+    k.salt,
+    CASE WHEN r.owner_id <> current_principal() THEN ways_to_record(r.id, v.number, '{read}') END AS ways,
+    r.owner_id = current_principal() AS is_own
+FROM records AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+INNER JOIN record_versions AS v ON r.id = v.record_id
+WHERE r.id = $1 AND v.number = $2;

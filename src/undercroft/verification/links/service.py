@@ -2,52 +2,56 @@
 
 import os
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
+from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.kit.tokens import hash_token, is_token, make_token
 from undercroft.ledger.actions import Action
 from undercroft.ledger.directory import LogDirectory
-from undercroft.ledger.leaves import grant_reference
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.ledger.verification.notes import parse_key
-from undercroft.sharing.ways import acts_under, grant_ids
+from undercroft.sharing.models import GrantAction
+from undercroft.sharing.ways import acts_under
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.models import DOCUMENT_PREFIX
+from undercroft.vault.records.commitments import check_pointers
+from undercroft.vault.records.errors import FieldNotThereError, NoCommitmentError
+from undercroft.vault.records.service import RecordService
 from undercroft.vault.versions import VersionService
+from undercroft.verification.links.following import LinkReading
 from undercroft.verification.links.models import (
     VERIFICATION_LINK_PREFIX,
     VERIFICATION_TOKEN_PREFIX,
     CreatedVerificationLink,
     CreatorScope,
-    LinkStanding,
     LinkVerdict,
-    ReadableDocument,
+    Readable,
+    Target,
     VerificationLink,
 )
 from undercroft.verification.links.repository import VerificationLinkRepository
-from undercroft.verification.models import ConsentState, ProofKind, Standing, Verdict
-from undercroft.verification.standings import Standings, first_end
-
-_KIND: Final = ProofKind.DOCUMENT_VERSION
+from undercroft.verification.models import ProofKind, Standing
+from undercroft.verification.records import RecordStandings
 
 
 class VerificationLinks:
-    """Links by which anybody learns whether one version of a document is there unchanged.
+    """Links by which anybody learns whether a version of a document, or fields of a record, are there unchanged.
 
-    A link counts by the right of whoever made it to read the document, looked up each time that it is followed.
+    A link counts by the right of whoever made it to read that, looked up each time that it is followed.
 
     Args:
         database: Where they are.
         versions: Say whether somebody may read one.
+        records: Say what is answered whoever may not read one.
         ledger: Where making and ending a link is put on record.
         logs: Say who vouches.
-        keys: Open the digests of what is kept.
+        keys: Open what is kept.
         ids: Makes ids.
         entropy: Where tokens come from.
     """
@@ -56,6 +60,7 @@ class VerificationLinks:
         self,
         database: Database,
         versions: VersionService,
+        records: RecordService,
         ledger: Ledger,
         logs: LogDirectory,
         keys: KeyRing,
@@ -64,9 +69,11 @@ class VerificationLinks:
     ) -> None:
         self._database = database
         self._versions = versions
+        self._records = records
         self._ledger = ledger
         self._logs = logs
-        self._standings = Standings(keys)
+        self._standings = RecordStandings(keys)
+        self._reading = LinkReading(keys)
         self._ids = ids
         self._entropy = entropy
         self._repository = VerificationLinkRepository()
@@ -81,22 +88,38 @@ class VerificationLinks:
             NotGrantedError: When they may, and not read it.
         """
         await self._versions.get(scope, document_id, number)
-        token = make_token(VERIFICATION_TOKEN_PREFIX, self._entropy)
+        target = Target(ProofKind.DOCUMENT_VERSION, number, document_id=document_id)
         async with self._database.transaction(scope) as transaction:
             document = await self._repository.find_readable(transaction, document_id)
             if document is None:
                 raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id))
-            await self._record(transaction, scope, "verification_link.create", document, number)
-            link = await self._repository.insert_link(
-                transaction,
-                scope,
-                self._ids.new(),
-                document_id,
-                number,
-                hash_token(token),
-                lifetime,
-            )
-        return CreatedVerificationLink(link, token)
+            return await self._insert(transaction, scope, target, document, lifetime)
+
+    async def create_of_fields(
+        self,
+        scope: Scope,
+        record_id: UUID,
+        number: int,
+        pointers: Sequence[str],
+        lifetime: timedelta,
+    ) -> CreatedVerificationLink:
+        """Make a link to fields of a version of a record that the principal may read.
+
+        Raises:
+            OverlappingFieldsError: When one of the fields lies in another.
+            NotFoundError: When the principal may see no such record, or it has no such version.
+            NotGrantedError: When they know of it and may not read it.
+            FieldNotThereError: When it has no such field, or they may not read that.
+            NoCommitmentError: When the ledger commits to nothing that the version says.
+            DecryptionError: When what is stored is not that.
+        """
+        check_pointers(pointers)
+        target = Target(
+            ProofKind.RECORD_FIELDS, number, record_id=record_id, fields=sorted(pointers)
+        )
+        async with self._records.refusing(scope, "record.read", record_id) as transaction:
+            readable = await self._require_fields(transaction, record_id, number, pointers)
+            return await self._insert(transaction, scope, target, readable, lifetime)
 
     async def list_links(
         self, scope: Scope, *, after: UUID | None, limit: int
@@ -118,12 +141,11 @@ class VerificationLinks:
                     "verification link", render_id(VERIFICATION_LINK_PREFIX, link_id)
                 )
             # Of what was erased, or is not theirs to see any more, the link says nothing that could be ended.
-            document_id, number = revoked["document_id"], revoked["document_version"]
-            document = None
-            if document_id is not None:
-                document = await self._repository.find_readable(transaction, document_id)
-            if document is not None:
-                await self._record(transaction, scope, "verification_link.revoke", document, number)
+            readable = await self._find_readable(transaction, revoked)
+            if readable is not None:
+                await self._record(
+                    transaction, scope, "verification_link.revoke", readable, revoked.version
+                )
 
     async def follow(self, token: str) -> LinkVerdict:
         """What a link says at this instant.
@@ -135,14 +157,12 @@ class VerificationLinks:
         scope = await self._find(token)
         log = await self._logs.find_of(scope.tenant_id)
         async with self._database.transaction(scope) as transaction:
-            verdict = await self._follow(transaction, scope)
+            verdict = await self._reading.read(transaction, scope.link_id)
         if verdict.verdict.status is None or log is None:
             return verdict
         key = parse_key(log.verifier_keys[0])
-        vouched = Verdict(
-            _KIND, key.name, str(key), verdict.verdict.status, verdict.verdict.valid_until
-        )
-        return LinkVerdict(verdict.standing, vouched, verdict.sha256, verdict.consent)
+        vouched = replace(verdict.verdict, log=key.name, signed_by=str(key))
+        return replace(verdict, verdict=vouched)
 
     async def _find(self, token: str) -> CreatorScope:
         scope = None
@@ -153,46 +173,60 @@ class VerificationLinks:
             raise NotFoundError("verification link", "of this address")
         return scope
 
-    async def _follow(self, transaction: Transaction, scope: CreatorScope) -> LinkVerdict:
-        link = await self._repository.find_link(transaction, scope.link_id)
-        standing = LinkStanding.REVOKED if link is None else LinkStanding(link["standing"])
-        if link is None or standing is not LinkStanding.LIVE:
-            return LinkVerdict(standing, Verdict(_KIND))
-        if link["document_id"] is None:
-            return _say(Standing.ERASED, link["expires_at"])
-        found = await self._standings.of_version(
-            transaction, link["document_id"], link["document_version"]
+    async def _require_fields(
+        self, transaction: Transaction, record_id: UUID, number: int, pointers: Sequence[str]
+    ) -> Readable:
+        record = await self._repository.find_readable_record(transaction, record_id, number)
+        if record is None:
+            raise await self._records.refusal(transaction, record_id, GrantAction.READ)
+        found = await self._standings.of_fields(transaction, record_id, number, pointers)
+        if found is None:
+            raise NoCommitmentError
+        if found.standing is not Standing.UNCHANGED:
+            raise DecryptionError
+        there = {field.pointer for field in found.fields}
+        for pointer in pointers:
+            if pointer not in there or record.of_fields([pointer]) is None:
+                raise FieldNotThereError(pointer)
+        readable = record.of_fields(pointers)
+        if readable is None:
+            raise FieldNotThereError(pointers[0])
+        return readable
+
+    async def _find_readable(self, transaction: Transaction, target: Target) -> Readable | None:
+        """What a link is to, when the principal may still read it."""
+        if target.document_id is not None:
+            return await self._repository.find_readable(transaction, target.document_id)
+        if target.record_id is not None:
+            record = await self._repository.find_readable_record(
+                transaction, target.record_id, target.version
+            )
+            return None if record is None else record.of_fields(target.fields or ())
+        return None
+
+    async def _insert(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        target: Target,
+        readable: Readable,
+        lifetime: timedelta,
+    ) -> CreatedVerificationLink:
+        token = make_token(VERIFICATION_TOKEN_PREFIX, self._entropy)
+        await self._record(transaction, scope, "verification_link.create", readable, target.version)
+        link = await self._repository.insert_link(
+            transaction, scope, self._ids.new(), target, hash_token(token), lifetime
         )
-        if found is None or found.standing in {Standing.ERASED, Standing.DELETED}:
-            return _say(Standing.ERASED if found is None else found.standing, link["expires_at"])
-        document = await self._repository.find_readable(transaction, link["document_id"])
-        if document is None:
-            return LinkVerdict(LinkStanding.REVOKED, Verdict(_KIND))
-        references = [grant_reference(grant_id) for grant_id in grant_ids(document.way)]
-        grants = await self._standings.of_grants(transaction, references)
-        ends = [link["expires_at"], *filter(None, [first_end(grants)])]
-        consents = [grant.consent for grant in grants if grant.consent is not None]
-        digest = None if found.digest is None else found.digest.hex()
-        return _say(found.standing, min(ends), digest, consents)
+        return CreatedVerificationLink(link, token)
 
     async def _record(
         self,
         transaction: Transaction,
         scope: Scope,
         action: Action,
-        document: ReadableDocument,
+        readable: Readable,
         number: int,
     ) -> None:
-        subject = Subject(render_id(DOCUMENT_PREFIX, document.id), document.salt)
-        act = Act(action, subject, document.owner_id, number)
-        await self._ledger.append(transaction, scope, *acts_under(scope, document.way, act))
-
-
-def _say(
-    standing: Standing,
-    until: datetime,
-    sha256: str | None = None,
-    consents: Sequence[ConsentState] = (),
-) -> LinkVerdict:
-    verdict = Verdict(_KIND, status=standing, valid_until=until)
-    return LinkVerdict(LinkStanding.LIVE, verdict, sha256, next(iter(consents), None))
+        subject = Subject(readable.reference, readable.salt)
+        act = Act(action, subject, readable.owner_id, number)
+        await self._ledger.append(transaction, scope, *acts_under(scope, readable.way, act))
