@@ -125,7 +125,7 @@ async def _stray_tasks() -> AsyncGenerator[None]:
     yield
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     if tasks:
-        _, tasks = await asyncio.wait(tasks, timeout=1)
+        _, tasks = await asyncio.wait(tasks, timeout=30)
     assert not tasks, "these tasks still run after the test: " + ", ".join(map(repr, tasks))
 
 

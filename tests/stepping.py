@@ -8,7 +8,7 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.embedding.protocol import Embedder, Embeddings, Vectors
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test gives up waiting for what must happen."""
 
 

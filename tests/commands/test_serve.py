@@ -22,7 +22,7 @@ exec cat
 
 async def _until(is_so: Callable[[], Awaitable[bool]]) -> None:
     """Another process's progress can only be asked for."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await is_so():  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)
 

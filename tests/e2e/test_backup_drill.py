@@ -143,7 +143,7 @@ def test_a_service_on_an_external_database_and_s3_comes_back_elsewhere(
 def prepare_outside(urls: DatabaseUrls, server: str, bucket: str, data_dir: Path) -> dict[str, str]:
     """A migrated database, and a bucket; the settings of a service on them."""
     asyncio.run(withdraw_public_rights(urls))
-    assert httpx.put(f"{server}/{bucket}", timeout=20).status_code == 200
+    assert httpx.put(f"{server}/{bucket}", timeout=60).status_code == 200
     settings = {
         "UNDERCROFT_DATABASE_URL": urls.service,
         "UNDERCROFT_BLOB_STORE_URL": f"s3://{bucket}/some/place",

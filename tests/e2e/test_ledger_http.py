@@ -31,7 +31,7 @@ from undercroft.ledger.verification.proofs import check_proof
 
 def get(service: Service, key: str | None, path: str) -> httpx.Response:
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    return httpx.get(f"{service.url}{path}", headers=headers, timeout=10)
+    return httpx.get(f"{service.url}{path}", headers=headers, timeout=60)
 
 
 def do(service: Service, key: str, *numbers: int, **more: Any) -> list[str]:  # noqa: ANN401 - the fields of Act

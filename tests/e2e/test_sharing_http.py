@@ -85,7 +85,7 @@ def test_a_purpose_has_to_be_stated(service: Service, ann: httpx.Client) -> None
         assert bob.get(path, headers={"Undercroft-Purpose": "audit"}).status_code == 200
         wrong = bob.get(path, headers={"Undercroft-Purpose": "To have a look"})
         assert wrong.status_code == 400
-    for _ in range(100):
+    for _ in range(600):
         entries = ann.get("/v1/audit", params={"resource": document}).json()["data"]
         if "audit" in {entry["purpose"] for entry in entries}:
             break

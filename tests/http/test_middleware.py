@@ -201,7 +201,7 @@ async def send_slowly(
     application.add_middleware(BodyPace, clock=client, seconds=seconds, least_bytes=10)
     application.add_middleware(Admission, max_open=1)
     headers = [(b"content-type", b"application/json")]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await application(scope(method="POST", headers=headers), client.receive, connection.send)
         assert (await request(application, "/v1/others")).status == 404  # its place is free
     return connection

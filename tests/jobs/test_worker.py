@@ -419,7 +419,7 @@ async def test_stopping_leaves_alone_what_is_only_being_recorded(
 
 
 async def test_a_worker_that_never_ran_stops_at_once(database: Database) -> None:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await Worker(database, {}, clock=SetClock(), random=lambda: 0.5).stop()
 
 

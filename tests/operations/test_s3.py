@@ -18,7 +18,7 @@ from undercroft.vault.blobs.s3 import Bucket, S3BlobStore
 
 def make_store(server: str, name: str) -> S3BlobStore:
     """A bucket of its own, and a place in it."""
-    connection = HTTPConnection(urlsplit(server).netloc, timeout=20)
+    connection = HTTPConnection(urlsplit(server).netloc, timeout=60)
     connection.request("PUT", f"/{name}")
     assert connection.getresponse().status == 200
     connection.close()

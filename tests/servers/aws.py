@@ -34,4 +34,4 @@ def running_moto() -> Generator[str]:
             # Closing its input is what ends it.
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(timeout=20)
+            process.wait(timeout=60)

@@ -83,12 +83,12 @@ class IssuerServer:
     def publish(self, *keys: dict[str, Any], behaviour: str = "good") -> None:
         """Serve these keys, in this way, and count from nothing."""
         body = json.dumps({"keys": {"keys": keys}, "behaviour": behaviour}).encode()
-        with urlopen(Request(f"{self.url}/control", body), timeout=20):  # noqa: S310 - this machine's
+        with urlopen(Request(f"{self.url}/control", body), timeout=60):  # noqa: S310 - this machine's
             pass
 
     def calls(self) -> dict[str, int]:
         """How often which document was asked for since."""
-        with urlopen(f"{self.url}/control", timeout=20) as answer:  # noqa: S310 - this machine's
+        with urlopen(f"{self.url}/control", timeout=60) as answer:  # noqa: S310 - this machine's
             counted: dict[str, int] = json.load(answer)
         return counted
 

@@ -168,7 +168,7 @@ class Kms:
                 "Authorization": signature,
             },
         )
-        with urlopen(request, timeout=20) as answer:  # noqa: S310 - this machine's
+        with urlopen(request, timeout=60) as answer:  # noqa: S310 - this machine's
             return str(json.load(answer)["KeyMetadata"]["Arn"])
 
     def behave(
@@ -177,7 +177,7 @@ class Kms:
         """Misbehave in so many calls after so many good ones, and count from nothing."""
         told = {"behaviour": behaviour, "after": after, "times": times}
         body = json.dumps(told).encode()
-        with urlopen(Request(f"{self.url}/control", body), timeout=20):  # noqa: S310 - this machine's
+        with urlopen(Request(f"{self.url}/control", body), timeout=60):  # noqa: S310 - this machine's
             pass
 
     def calls(self) -> dict[str, int]:
@@ -187,7 +187,7 @@ class Kms:
 
     def seen(self) -> dict[str, Any]:
         """What it has observed since."""
-        with urlopen(f"{self.url}/control", timeout=20) as answer:  # noqa: S310 - this machine's
+        with urlopen(f"{self.url}/control", timeout=60) as answer:  # noqa: S310 - this machine's
             seen: dict[str, Any] = json.load(answer)
         return seen
 

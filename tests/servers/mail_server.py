@@ -88,7 +88,7 @@ def running_mail_server() -> Generator[MailServer]:
         finally:
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 class _Handler:

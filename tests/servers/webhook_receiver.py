@@ -57,7 +57,7 @@ def running_receiver() -> Generator[Receiver]:
         finally:
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 async def _take(request: web.Request) -> web.StreamResponse:

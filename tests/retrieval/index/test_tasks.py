@@ -310,7 +310,7 @@ async def test_renewing_weights_passes_by_what_is_being_deleted(
     ):
         await deleting.execute("DELETE FROM documents")
         await deleting.execute("DELETE FROM blobs")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await REPOSITORY.reweight_chunks(reweighting, 3.0, 0, 100) is None
 
 

@@ -81,7 +81,7 @@ def _connect_path(path: str) -> str:
 
 def _connect(port: str) -> str:
     with socket.socket() as client:
-        client.settimeout(5)
+        client.settimeout(30)
         return _attempt(lambda: client.connect(("127.0.0.1", int(port))))
 
 

@@ -65,8 +65,8 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something outside this process, which sends no event, for at most ten seconds."""
-    async with asyncio.timeout(10):
+    """Wait for something outside this process, which sends no event, for at most a minute."""
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.to_thread(os.sched_yield)
 

@@ -25,7 +25,7 @@ def s3_server() -> Generator[str]:
 def bucket(s3_server: str) -> Bucket:
     """A bucket of this test's own, and a place in it."""
     name = f"test-{IdSource().new().hex}"
-    connection = HTTPConnection(urlsplit(s3_server).netloc, timeout=20)
+    connection = HTTPConnection(urlsplit(s3_server).netloc, timeout=60)
     connection.request("PUT", f"/{name}")
     assert connection.getresponse().status == 200
     connection.close()
