@@ -40,6 +40,7 @@ from undercroft.sharing.models import (
 from undercroft.sharing.requests.models import Wish
 from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.uses import GrantUses
+from undercroft.vault.comments.models import COMMENT_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +286,36 @@ async def test_consents_are_told(told: Told) -> None:
         "consent.refused",
         "consent.renewed",
         "consent.withdrawn",
+    ]
+
+
+async def test_a_comment_is_told_without_a_word_of_it(told: Told) -> None:
+    practice = told.practice
+    document = await practice.put_document()
+    comment_id = IdSource().new()
+    await practice.execute(
+        "INSERT INTO document_comments (id, tenant_id, document_id, document_version, author_id, sealed_text)"
+        " VALUES ($1, $2, $3, 1, $4, $5)",
+        comment_id,
+        practice.ann.tenant_id,
+        document.id,
+        practice.cem.principal_id,
+        b"The mill is sold.",
+    )
+    async with practice.database.transaction(practice.ann) as transaction:
+        noted = await transaction.fetchval(
+            "SELECT string_agg(p::text, ' ') FROM pending_events AS p"
+        )
+    assert "mill" not in noted
+    assert await told.tell() == [
+        (
+            "comment.created",
+            {
+                "comment": render_id(COMMENT_PREFIX, comment_id),
+                "document": render_id("file-", document.id),
+                "author": user(practice.cem),
+            },
+        )
     ]
 
 

@@ -18,6 +18,7 @@ EventType: TypeAlias = Literal[
     "access_request.created",
     "access_request.denied",
     "access_request.expired",
+    "comment.created",
     "consent.asked",
     "consent.expired",
     "consent.given",
@@ -47,6 +48,7 @@ class Fact(StrEnum):
     """What a field is: an id, by its prefix, or something else."""
 
     ACCESS_REQUEST = "request_"
+    COMMENT = "comment_"
     CONSENT = "consent_"
     DOCUMENT = "file-"
     GRANT = GRANT_PREFIX
@@ -90,6 +92,10 @@ EVENTS: Final[Mapping[EventType, EventSchema]] = {
     ),
     "access_request.denied": EventSchema("Its owner has said no", _ANSWERED),
     "access_request.expired": EventSchema("Nobody has answered in time", _ANSWERED),
+    "comment.created": EventSchema(
+        "A document was commented on",
+        {"comment": Fact.COMMENT, "document": Fact.DOCUMENT, "author": Fact.USER},
+    ),
     "consent.asked": EventSchema("A person is asked to agree", _CONSENTED),
     "consent.expired": EventSchema("Its time is over", _CONSENTED),
     "consent.given": EventSchema("The person has agreed", _CONSENTED),
