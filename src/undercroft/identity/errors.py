@@ -1,6 +1,7 @@
 """What identity refuses."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
@@ -33,6 +34,11 @@ class PersonRequiredError(UndercroftError):
         )
 
 
+PENDING_GUESTS_OF_INVITER: Final = "users_pending_guests_of_inviter"
+PENDING_GUESTS: Final = frozenset({PENDING_GUESTS_OF_INVITER, "users_pending_guests_of_tenant"})
+"""What the database calls the bounds of guests who have not come."""
+
+
 class LastAdminError(UndercroftError):
     """Nobody would be left to administer the tenant."""
 
@@ -41,6 +47,19 @@ class LastAdminError(UndercroftError):
             "This is the last admin of the tenant who can act. Make somebody else an admin first.",
             kind=ErrorKind.CONFLICT,
             code="last_admin",
+        )
+
+
+class TooManyGuestsError(UndercroftError):
+    """As many are invited who have not come as may be."""
+
+    def __init__(self, constraint: str | None) -> None:
+        whose = "You have" if constraint == PENDING_GUESTS_OF_INVITER else "This tenant has"
+        super().__init__(
+            f"{whose} invited as many guests who have not come yet as may be. Wait until some have set their password, "
+            "or have an admin remove those who will not.",
+            kind=ErrorKind.CONFLICT,
+            code="too_many_guests",
         )
 
 

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from asyncpg import ForeignKeyViolationError, RestrictViolationError
+from asyncpg import CheckViolationError, ForeignKeyViolationError, RestrictViolationError
 
 from undercroft.identity.addresses import parse_address
-from undercroft.identity.errors import GuestAdminError, LastAdminError, UnauthenticatedError
+from undercroft.identity.errors import (
+    PENDING_GUESTS,
+    GuestAdminError,
+    LastAdminError,
+    TooManyGuestsError,
+    UnauthenticatedError,
+)
 from undercroft.identity.members.errors import (
     NoAdminAnyMoreError,
     OwnsObjectsError,
@@ -63,6 +69,7 @@ class MemberService:
             InvalidRequestError: When that is no address.
             GuestAdminError: When a guest is to be an admin.
             UserExistsError: When the tenant has a user with it.
+            TooManyGuestsError: When as many are invited who have not come as may be.
             NoAdminAnyMoreError: When the principal is none.
         """
         address = parse_address(email, "email")
@@ -247,9 +254,14 @@ class MemberService:
             self._database, self._ledger, scope, "user.create", find_tenant
         ) as transaction:
             await self.require_admin(transaction, scope)
-            member = await self._repository.insert_member(
-                transaction, self._ids.new(), kind, email, name, role
-            )
+            try:
+                member = await self._repository.insert_member(
+                    transaction, self._ids.new(), kind, email, name, role
+                )
+            except CheckViolationError as error:
+                if error.constraint_name not in PENDING_GUESTS:
+                    raise
+                raise TooManyGuestsError(error.constraint_name) from error
             if member is None:
                 raise UserExistsError("name" if email is None else "email")
             await self._append(transaction, scope, "user.create", member)
