@@ -53,6 +53,7 @@ from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.consents.subjects import DataSubjects
 from undercroft.sharing.errors import LinkHolderError
 from undercroft.sharing.links.service import ShareLinks
+from undercroft.sharing.links.tokens import LinkTokens
 from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
 from undercroft.sharing.watching import WatchedGrants
@@ -95,6 +96,7 @@ class Services:
     grants: GrantService
     access: AccessService
     share_links: ShareLinks
+    link_tokens: LinkTokens
     members: MemberService
     groups: GroupService
     api_keys: ApiKeyService

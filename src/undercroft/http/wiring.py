@@ -48,6 +48,7 @@ from undercroft.sharing.consents.receipts import ConsentReceipts
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.consents.subjects import DataSubjects
 from undercroft.sharing.links.service import ShareLinks
+from undercroft.sharing.links.tokens import LinkTokens
 from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.service import GrantService
 from undercroft.sharing.watching import WATCH_SECONDS, WatchedGrants
@@ -181,6 +182,7 @@ async def open_services(
             sign_in=people.sign_in,
             access=AccessService(database, ledger),
             share_links=ShareLinks(database, grants, ledger, keys, people.hasher, mail, ids),
+            link_tokens=LinkTokens(database, grants),
             members=people.members,
             groups=people.groups,
             api_keys=people.api_keys,

@@ -8,7 +8,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from undercroft.http.callers import ActingService, TokenReader, TokenRevoker
-from undercroft.http.deps import NativeRoute, ServicesDependency
+from undercroft.http.deps import NativeRoute, Services, ServicesDependency
 from undercroft.http.json_bodies import documented_body
 from undercroft.http.oauth_forms import FORM, OAuthForm, read_form
 from undercroft.http.objects import IntrospectionObject, IssuedTokenObject
@@ -19,8 +19,11 @@ from undercroft.identity.models import Permission
 from undercroft.identity.permissions import is_allowed
 from undercroft.identity.sessions.tokens import REFRESH_TOKEN_PREFIX
 from undercroft.identity.tokens.models import LiveToken
+from undercroft.identity.tokens.service import TokenService
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.ledger.leaves import user_reference
+from undercroft.sharing.links.models import LINK_TOKEN_PREFIX
+from undercroft.sharing.links.tokens import LinkTokens
 
 router = APIRouter(tags=["oauth"], route_class=NativeRoute)
 
@@ -109,7 +112,7 @@ async def introspect_token(
 ) -> Response:
     """For services and admins, about tokens of their own tenant. Of any other it says that it is not active."""
     form = await read_form(request, PresentedToken)
-    found = await services.tokens.introspect(caller, form.token)
+    found = await _tokens_of(form, services).introspect(caller, form.token)
     return JSONResponse(
         {"active": False} if found is None else _describe(found, form.token), headers=_NO_CACHE
     )
@@ -127,8 +130,13 @@ async def revoke_token(
 ) -> Response:
     """End a token at once, with all that was exchanged for it. One that is unknown is answered as any other."""
     form = await read_form(request, PresentedToken)
-    await services.tokens.revoke(caller, form.token)
+    await _tokens_of(form, services).revoke(caller, form.token)
     return Response(headers=_NO_CACHE)
+
+
+def _tokens_of(form: PresentedToken, services: Services) -> TokenService | LinkTokens:
+    is_of_link = form.token.startswith(LINK_TOKEN_PREFIX)
+    return services.link_tokens if is_of_link else services.tokens
 
 
 def _require_exchange(form: TokenExchange) -> None:
@@ -174,7 +182,7 @@ def _describe(token: LiveToken, presented: str) -> JsonObject:
         "sub": user_reference(principal.user_id),
         "iat": render_time(token.issued_at),
     }
-    if not presented.startswith(REFRESH_TOKEN_PREFIX):
+    if not presented.startswith((REFRESH_TOKEN_PREFIX, LINK_TOKEN_PREFIX)):
         described["token_type"] = "Bearer"  # noqa: S105 - the name of a type
     if token.expires_at is not None:
         described["exp"] = render_time(token.expires_at)

@@ -22,14 +22,14 @@ class TokenRepository:
     ) -> LiveToken | None:
         """The valid access token with that hash."""
         row = await _QUERIES.maybe(transaction, "find_live_access_token", token_hash)
-        return None if row is None else _read_token(row)
+        return None if row is None else read_token(row)
 
     async def find_live_api_key(
         self, transaction: Transaction, key_hash: bytes
     ) -> LiveToken | None:
         """The valid API key with that hash."""
         row = await _QUERIES.maybe(transaction, "find_live_api_key", key_hash)
-        return None if row is None else _read_token(row)
+        return None if row is None else read_token(row)
 
     async def revoke_access_token(
         self, transaction: Transaction, token_hash: bytes
@@ -48,7 +48,7 @@ class TokenRepository:
     ) -> LiveToken | None:
         """The good refresh token with these hashes."""
         row = await _QUERIES.maybe(transaction, "find_live_refresh_token", family_hash, token_hash)
-        return None if row is None else _read_token(row)
+        return None if row is None else read_token(row)
 
     async def end_session_of_token(
         self, transaction: Transaction, family_hash: bytes
@@ -58,5 +58,6 @@ class TokenRepository:
         return None if row is None else (row["id"], row["user_id"], row["ledger_salt"])
 
 
-def _read_token(row: Record) -> LiveToken:
+def read_token(row: Record) -> LiveToken:
+    """A credential's row, with whom it makes of its bearer."""
     return LiveToken(read_principal(row), row["created_at"], row["expires_at"], row["ledger_salt"])

@@ -41,3 +41,14 @@ class WrongLinkCodeError(LinkRefusedError):
             param="code",
             code="wrong_code",
         )
+
+
+class OthersLinkError(UndercroftError):
+    """Who only holds a link would end it for everybody else."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Others hold this link as well: it is ended by whoever made it, or owns what it is to.",
+            kind=ErrorKind.FORBIDDEN,
+            code="unauthorized_client",
+        )

@@ -58,6 +58,27 @@ FROM grants AS g
 WHERE g.id = $3
 RETURNING expires_at;
 
+-- name: find_live_token :maybe
+-- A link that opens for somebody, as it does for `redeem`.
+SELECT
+    l.id AS credential_id, l.tenant_id, u.id AS user_id, NULL::uuid AS actor_id, u.kind, u.role, NULL::text[] AS scopes,
+    l.created_at, g.expires_at, u.ledger_salt
+FROM share_links AS l
+INNER JOIN grants AS g ON l.grant_id = g.id
+INNER JOIN users AS u ON l.tenant_id = u.tenant_id AND l.id = u.id
+WHERE l.tenant_id = current_tenant() AND l.token_hash = $1
+  AND (NOT l.is_one_time OR l.redemptions = 0) AND l.failures < 10 AND u.suspended_at IS NULL
+  AND g.ended_at IS NULL AND g.not_before <= statement_timestamp()
+  AND (g.expires_at IS NULL OR g.expires_at > statement_timestamp());
+
+-- name: find_open_grant :value
+-- Of a link whose grant has not ended; one that was redeemed for its one time has tokens that end with it.
+SELECT g.id
+FROM share_links AS l
+INNER JOIN grants AS g ON l.grant_id = g.id
+WHERE l.tenant_id = current_tenant() AND l.token_hash = $1 AND g.ended_at IS NULL
+  AND (g.expires_at IS NULL OR g.expires_at > statement_timestamp());
+
 -- name: list_links :many
 -- Those that the caller made.
 SELECT

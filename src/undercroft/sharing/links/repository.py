@@ -6,6 +6,8 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from undercroft.identity.tokens.models import LiveToken
+from undercroft.identity.tokens.repository import read_token
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.sharing.links.models import LinkScope, ShareLink, StoredLink
@@ -113,6 +115,17 @@ class LinkRepository:
                 lifetime,
             ),
         )
+
+    async def find_live_token(
+        self, transaction: Transaction, token_hash: bytes
+    ) -> LiveToken | None:
+        """A link that opens for somebody, by the hash of its token."""
+        row = await _QUERIES.maybe(transaction, "find_live_token", token_hash)
+        return None if row is None else read_token(row)
+
+    async def find_open_grant(self, transaction: Transaction, token_hash: bytes) -> UUID | None:
+        """The grant behind a link, as long as that can be ended."""
+        return cast("UUID | None", await _QUERIES.value(transaction, "find_open_grant", token_hash))
 
     async def list_links(
         self, transaction: Transaction, *, after: UUID | None, limit: int
