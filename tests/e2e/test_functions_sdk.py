@@ -53,13 +53,14 @@ async def test_calls_are_asked_for_made_by_the_client_and_answered(sdk: AsyncOpe
     assert [call.function.name for call in calls] == ["weather", "tides"]
     assert json.loads(calls[0].function.arguments) == {"asked": QUESTION}
 
-    results = [
+    results: list[Any] = [
         {"role": "tool", "tool_call_id": call.id, "content": f"fine {call.function.name}"}
         for call in calls
     ]
+    message: Any = choice.message.model_dump()
     second = await sdk.chat.completions.create(
         model="functions",
-        messages=[*ASKED, choice.message.model_dump(), *results],
+        messages=[*ASKED, message, *results],
         tools=TOOLS,
     )
     assert second.choices[0].message.content == "It said: fine weather, fine tides"
@@ -107,7 +108,8 @@ async def test_the_choice_of_tools_is_obeyed(sdk: AsyncOpenAI, model_server: Mod
 
 
 async def test_json_comes_as_json(sdk: AsyncOpenAI) -> None:
-    for form in ({"type": "json_object"}, SCHEMA):
+    forms: list[Any] = [{"type": "json_object"}, SCHEMA]
+    for form in forms:
         answer = await sdk.chat.completions.create(
             model="formed", messages=ASKED, response_format=form
         )
