@@ -51,6 +51,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
     "Language models": (
         "upstream_url",
         "upstream_key",
+        "upstream_api",
         "upstreams",
         "default_model",
         "local_model_threads",
@@ -99,6 +100,7 @@ _UPSTREAM_MEANINGS: Final = {
     "name": "Short name, for logs and error messages; each one once.",
     "url": "Base URL, with `/v1`.",
     "key": "API key, sent to this server alone.",
+    "api": "What the server speaks: OpenAI's chat completions, or Anthropic's messages.",
     "location": "Whether the server is the operator's own (`local`) or somebody else's (`external`).",
 }
 _ROW_HEAD: Final = ("| Setting | Value | Default | Meaning |", "| --- | --- | --- | --- |")
@@ -179,7 +181,7 @@ def _upstream_section() -> str:
         _row(name, field, _UPSTREAM_MEANINGS[name])
         for name, field in UpstreamSettings.model_fields.items()
     ]
-    head = "A table `[[upstreams]]` of `undercroft.toml` is one OpenAI-compatible model server:"
+    head = "A table `[[upstreams]]` of `undercroft.toml` is one model server:"
     return "\n".join(["## Model servers", "", head, "", *_ROW_HEAD, *rows, ""])
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     Finished,
     FinishReason,
@@ -38,6 +39,10 @@ class ScriptedModel:
         self._endless = endless
         self.requests: list[GenerationRequest] = []
         self.closed = 0
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        return frozenset()
 
     async def list_models(self) -> tuple[ModelInfo, ...]:
         return (ModelInfo(SCRIPTED, "test", context_tokens=4096),)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -57,6 +58,9 @@ class Answer:
 
     async def text(self, text: str) -> None:
         await self.event({"choices": [{"index": 0, "delta": {"content": text}}]})
+
+    async def call(self, part: dict[str, Any]) -> None:
+        await self.event({"choices": [{"index": 0, "delta": {"tool_calls": [part]}}]})
 
     async def end(self, reason: str, *, usage: tuple[int, int] | None) -> None:
         await self.event(
@@ -218,6 +222,79 @@ async def filtered(answer: Answer) -> None:
     await answer.end("content_filter", usage=(3, 0))
 
 
+async def functions(answer: Answer) -> None:
+    """Calls what it is offered, its arguments in pieces of three characters; then says what came of it."""
+    body = answer.body
+    await answer.begin()
+    results = [m["content"] for m in body["messages"] if m["role"] == "tool"]
+    if results or body.get("tool_choice") == "none" or not body.get("tools"):
+        await answer.text("It said: " + ", ".join(results))
+        await answer.end("stop", usage=(9, 2))
+        return
+    names = [tool["function"]["name"] for tool in body["tools"]]
+    if isinstance(choice := body.get("tool_choice"), dict):
+        names = [choice["function"]["name"]]
+    if body.get("parallel_tool_calls") is False:
+        names = names[:1]
+    await answer.text("Let me look.")
+    for index, name in enumerate(names):
+        call = {"index": index, "id": f"call_{index}", "type": "function"}
+        await answer.call({**call, "function": {"name": name, "arguments": ""}})
+        arguments = json.dumps({"asked": body["messages"][-1]["content"]})
+        for start in range(0, len(arguments), 3):
+            piece = {"arguments": arguments[start : start + 3]}
+            await answer.call({"index": index, "function": piece})
+    forced = isinstance(body.get("tool_choice"), dict)
+    await answer.end("stop" if forced else "tool_calls", usage=(9, 7))
+
+
+async def call_cut(answer: Answer) -> None:
+    """The beginning of a call, and no more."""
+    await answer.begin()
+    function = {"name": "look", "arguments": '{"as'}
+    await answer.call({"index": 0, "id": "call_0", "type": "function", "function": function})
+    answer.cut()
+
+
+async def call_whole(answer: Answer) -> None:
+    """Two calls, each in one piece and without an index, as some servers send them."""
+    await answer.begin()
+    for name in ("first", "second"):
+        function = {"name": name, "arguments": "{}"}
+        await answer.call({"id": f"call_{name}", "type": "function", "function": function})
+    await answer.end("stop", usage=(1, 1))
+
+
+async def call_nameless(answer: Answer) -> None:
+    await answer.begin()
+    await answer.call({"index": 0, "id": "call_0", "function": {"arguments": "{}"}})
+    await answer.end("tool_calls", usage=(1, 1))
+
+
+async def formed(answer: Answer) -> None:
+    """An object where one is asked for, else words."""
+    asked = (answer.body.get("response_format") or {}).get("type", "text")
+    await answer.begin()
+    text = "plain words" if asked == "text" else '{"colour": "blue"}'
+    for start in range(0, len(text), 4):
+        await answer.text(text[start : start + 4])
+    await answer.end("stop", usage=(1, 5))
+
+
+async def likely(answer: Answer) -> None:
+    """Two tokens that are one character, and one that is two; with how likely each was, if that is asked."""
+    await answer.begin()
+    alternatives = answer.body.get("top_logprobs") or 0
+    tokens = (("", "\\xc3", [195]), ("é", "\\xa9", [169]), ("ta", "ta", [116, 97]))
+    for number, (text, token, data) in enumerate(tokens, 1):
+        top = [{"token": f"t{n}", "logprob": -float(n), "bytes": None} for n in range(alternatives)]
+        given = {"token": token, "logprob": -number / 2, "bytes": data, "top_logprobs": top}
+        choice = {"index": 0, "delta": {"content": text}}
+        asked = {"logprobs": {"content": [given]}} if answer.body.get("logprobs") else {}
+        await answer.event({"choices": [choice | asked]})
+    await answer.end("stop", usage=(1, 3))
+
+
 BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "echo": echo,
     "bytewise": bytewise,
@@ -237,6 +314,12 @@ BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "slow-start": slow_start,
     "aborted": aborted,
     "filtered": filtered,
+    "functions": functions,
+    "call-cut": call_cut,
+    "call-whole": call_whole,
+    "call-nameless": call_nameless,
+    "formed": formed,
+    "likely": likely,
 }
 STATUSES: Final = {"400": 400, "403": 403, "404": 404, "429": 429, "500": 500, "503": 503}
 """Models that are always refused with a status; ``429-once`` and ``cut-once`` fail only the first time."""
@@ -374,10 +457,9 @@ def refuse(
     return web.json_response({"error": error}, status=status, headers=headers)
 
 
-async def serve() -> None:
+async def serve(app: web.Application) -> None:
     """Serves on a free port until standard input ends."""
-    listing = sys.argv[1] if len(sys.argv) > 1 else "ok"
-    runner = web.AppRunner(Script(listing).app(), handler_cancellation=True, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -430,8 +512,15 @@ class ModelServer:
 @contextlib.contextmanager
 def running_model_server(listing: str = "ok") -> Generator[ModelServer]:
     """Starts a server in a process of its own, and ends it."""
+    with running_program(Path(__file__), listing) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_program(program: Path, *arguments: str) -> Generator[ModelServer]:
+    """The same for any program that serves so."""
     with subprocess.Popen(
-        [sys.executable, __file__, listing], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -443,4 +532,4 @@ def running_model_server(listing: str = "ok") -> Generator[ModelServer]:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(Script(sys.argv[1]).app()))

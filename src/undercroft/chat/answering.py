@@ -4,8 +4,9 @@ The service decides whether the documents hold an answer, and which citations st
 """
 
 import asyncio
+import json
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -13,9 +14,10 @@ from uuid import UUID
 
 from undercroft.chat.citations import UNSUPPORTED_NOTE, Citation, CitationAnnotator
 from undercroft.chat.grounding import REFUSAL, ground
-from undercroft.chat.prompt import INSTRUCTIONS, Prompt, assemble_prompt
+from undercroft.chat.prompt import FUNCTIONS_INSTRUCTIONS, INSTRUCTIONS, Prompt, assemble_prompt
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
 from undercroft.chat.providers.extractive import count_tokens
+from undercroft.chat.providers.options import NO_OPTIONS, Ability, Options
 from undercroft.chat.providers.protocol import (
     Finished,
     FinishReason,
@@ -24,10 +26,13 @@ from undercroft.chat.providers.protocol import (
     Passage,
     Role,
     TextDelta,
+    ToolCallDelta,
     Usage,
+    needed,
 )
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.kit.database import Scope
+from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.models import ModelUse, Release
@@ -37,6 +42,8 @@ from undercroft.sharing.watching import WatchedGrants
 _DEFAULT_CONTEXT: Final = 8192
 _DEFAULT_ANSWER: Final = 512
 """Tokens kept free for the answer when the request does not say."""
+_UNCITED: Final = frozenset({Ability.JSON, Ability.LOGPROBS})
+"""What an answer with citations is not: it is prose, and not the model's own tokens."""
 _NO_PASSAGES: Final[tuple[Passage, ...]] = ()
 
 
@@ -63,6 +70,7 @@ class Question:
         instructions: Of the caller, for the model; put before ours.
         model: A model's id; the registry's default is the caller's to fill in.
         search: None answers without documents.
+        options: What is asked beyond text.
     """
 
     messages: tuple[Message, ...]
@@ -73,12 +81,24 @@ class Question:
     temperature: float | None = None
     top_p: float | None = None
     stop: tuple[str, ...] = ()
+    options: Options = NO_OPTIONS
 
     @property
     def text(self) -> str:
         """What the person asked last."""
         asked = [message.content for message in self.messages if message.role is Role.USER]
         return asked[-1] if asked else ""
+
+    def around(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+        """What was said before that, and what came after: calls of functions and their results."""
+        last = max(i for i, message in enumerate(self.messages) if message.role is Role.USER)
+        return self.messages[:last], self.messages[last + 1 :]
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether the client's functions may still add to the answer, or have."""
+        offers = bool(self.options.tools) and self.options.tool_choice.mode != "none"
+        return offers or any(message.role is Role.TOOL for message in self.around()[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +118,9 @@ class Answered:
     usage: Usage
 
 
-AnswerEvent: TypeAlias = Searched | TextDelta | Citation | Answered
-"""At most one ``Searched`` first, then text and citations as they become certain, then exactly one ``Answered``."""
+AnswerEvent: TypeAlias = Searched | TextDelta | Citation | ToolCallDelta | Answered
+"""At most one ``Searched`` first, then text and citations as they become certain and calls of the client's functions,
+then exactly one ``Answered``."""
 
 
 class Answerer:
@@ -119,11 +140,17 @@ class Answerer:
         """Find out, before anything is promised, that the model can be asked and the collections searched.
 
         Raises:
-            UndercroftError: When no provider offers the model.
+            UndercroftError: When no provider offers the model, or none that does can do what is asked.
             NotFoundError: When the principal may see no such collection.
         """
-        await self._models.resolve(question.model)
+        needs = needed(question.messages, question.options)
+        await self._models.require(question.model, needs)
         if question.search is not None:
+            if needs & _UNCITED:
+                raise InvalidRequestError(
+                    "An answer from documents is text with citations. Leave this out, or the file_search.",
+                    param=min(needs & _UNCITED).value,
+                )
             await self._search.require_collections(scope, question.search.collection_ids)
 
     async def answer(self, scope: Scope, question: Question) -> AsyncGenerator[AnswerEvent]:
@@ -145,7 +172,11 @@ class Answerer:
                 if not found.is_own
             ]
             # Weighing sentences takes tens of milliseconds of processor time: not on the event loop.
-            if not await asyncio.to_thread(_may_answer, question, passages):
+            # With functions the answer may come from elsewhere, and what the passages do not support is noted.
+            may_answer = question.has_functions or await asyncio.to_thread(
+                _may_answer, question, passages
+            )
+            if not may_answer:
                 yield TextDelta(REFUSAL)
                 yield Answered(FinishReason.STOP, _refusal_usage(question))
                 return
@@ -184,44 +215,58 @@ class Answerer:
             temperature=question.temperature,
             top_p=question.top_p,
             stop=question.stop,
+            options=question.options,
             is_confined=any(not passage.may_leave for passage in prompt.passages),
         )
         finished = Finished(FinishReason.STOP, Usage(0, 0))
         async with aclosing(self._models.generate(request)) as events:
             async for event in events:
-                if isinstance(event, Finished):
-                    finished = event
-                    continue
-                annotated = annotator.feed(event.text)
-                if annotated.text:
-                    yield TextDelta(annotated.text)
-                for citation in annotated.citations:
-                    yield citation
+                match event:
+                    case Finished():
+                        finished = event
+                    case ToolCallDelta():
+                        yield event
+                    case TextDelta(text, logprobs):
+                        annotated = annotator.feed(text)
+                        if annotated.text:
+                            yield TextDelta(annotated.text, logprobs)
+                        for citation in annotated.citations:
+                            yield citation
         last = annotator.finish()
         if last.text:
             yield TextDelta(last.text)
         for citation in last.citations:
             yield citation
-        if prompt.passages and not annotator.support.complete:
+        if question.search is not None and _wants_note(finished, prompt, annotator):
             yield TextDelta(f"\n\n{UNSUPPORTED_NOTE}")
         yield Answered(finished.reason, finished.usage)
 
     async def _assemble(self, question: Question, passages: tuple[Passage, ...]) -> Prompt:
         context = await self._models.context_tokens(question.model) or _DEFAULT_CONTEXT
         answer = min(question.max_output_tokens or _DEFAULT_ANSWER, context // 2)
-        if not passages:
+        if question.search is None:
             system = [question.instructions] if question.instructions else []
             messages = tuple(Message(Role.SYSTEM, text) for text in system) + question.messages
             return Prompt(messages, (), sum(count_tokens(m.content) for m in messages))
-        instructions = "\n\n".join(filter(None, (question.instructions, INSTRUCTIONS)))
+        functions = FUNCTIONS_INSTRUCTIONS if question.has_functions else None
+        instructions = "\n\n".join(filter(None, (question.instructions, INSTRUCTIONS, functions)))
+        before, after = question.around()
         return assemble_prompt(
             question.text,
             passages,
-            _without_last_question(question.messages),
+            before,
+            after,
             count_tokens=_most_tokens,
-            budget=context - answer,
+            budget=context - answer - _definition_tokens(question.options),
             instructions=instructions,
         )
+
+
+def _wants_note(finished: Finished, prompt: Prompt, annotator: CitationAnnotator) -> bool:
+    """Whether there is something in the answer that the documents do not support."""
+    if finished.reason is FinishReason.TOOL_CALLS:
+        return False
+    return not prompt.passages or not annotator.support.complete
 
 
 def _may_answer(question: Question, passages: tuple[Passage, ...]) -> bool:
@@ -251,14 +296,18 @@ def _numbered(number: int, passage: FoundPassage) -> Passage:
     )
 
 
-def _without_last_question(messages: Sequence[Message]) -> tuple[Message, ...]:
-    last = max(index for index, message in enumerate(messages) if message.role is Role.USER)
-    return (*messages[:last], *messages[last + 1 :])
-
-
 def _most_tokens(text: str) -> int:
     """About the most tokens that a text can be to a model whose tokenizer is not here: one for three bytes."""
     return math.ceil(len(text.encode()) / 3)
+
+
+def _definition_tokens(options: Options) -> int:
+    """What the definitions of the functions take of the context."""
+    texts = (
+        f"{tool.name} {tool.description or ''} {json.dumps(tool.parameters or {})}"
+        for tool in options.tools
+    )
+    return sum(map(_most_tokens, texts))
 
 
 def _refusal_usage(question: Question) -> Usage:

@@ -47,7 +47,7 @@ class SettingsError(Exception):
 
 
 class UpstreamSettings(BaseModel):
-    """One OpenAI-compatible model server (``[[upstreams]]`` in ``undercroft.toml``).
+    """One model server (``[[upstreams]]`` in ``undercroft.toml``).
 
     The order of the list is the order of failover between servers that offer the same model name.
     """
@@ -57,6 +57,7 @@ class UpstreamSettings(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
     url: AnyHttpUrl
     key: SecretStr | None = None
+    api: Literal["openai", "anthropic"] = "openai"
     location: Literal["local", "external"] = "external"
 
 
@@ -185,9 +186,13 @@ class Settings(MailSettings, SessionSettings, EgressSettings):
     )
 
     upstream_url: AnyHttpUrl | None = Field(
-        default=None, description="Base URL, with `/v1`, of one OpenAI-compatible model server."
+        default=None, description="Base URL, with `/v1`, of one model server."
     )
     upstream_key: SecretStr | None = Field(default=None, description="Its API key.")
+    upstream_api: Literal["openai", "anthropic"] = Field(
+        default="openai",
+        description="What it speaks: OpenAI's chat completions, or Anthropic's messages.",
+    )
     upstreams: tuple[UpstreamSettings, ...] = Field(
         default=(),
         description="Several model servers in order of failover; only in `undercroft.toml`.",
@@ -346,7 +351,14 @@ class Settings(MailSettings, SessionSettings, EgressSettings):
         """Every configured model server, in order of failover."""
         if self.upstream_url is None:
             return self.upstreams
-        return (UpstreamSettings(name="upstream", url=self.upstream_url, key=self.upstream_key),)
+        return (
+            UpstreamSettings(
+                name="upstream",
+                url=self.upstream_url,
+                key=self.upstream_key,
+                api=self.upstream_api,
+            ),
+        )
 
 
 def config_file() -> Path:

@@ -3,11 +3,13 @@
 import itertools
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from tests.servers.anthropic_server import running_anthropic_server
 from tests.servers.model_server import KEY, ModelServer, running_model_server
 from undercroft.chat.providers.budgets import Budgets
 from undercroft.chat.providers.local import LocalLimits, LocalModelProvider, find_smollm2
@@ -22,6 +24,8 @@ from undercroft.chat.providers.protocol import (
     Role,
     TextDelta,
 )
+from undercroft.chat.providers.upstream import Upstream
+from undercroft.kit.clock import SystemClock
 from undercroft.kit.egress import open_client
 
 
@@ -35,6 +39,18 @@ def shared_model_server() -> Generator[ModelServer]:
 async def model_server(shared_model_server: ModelServer) -> ModelServer:
     await shared_model_server.reset()
     return shared_model_server
+
+
+@pytest.fixture(scope="session")
+def shared_anthropic_server() -> Generator[ModelServer]:
+    with running_anthropic_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def anthropic_server(shared_anthropic_server: ModelServer) -> ModelServer:
+    await shared_anthropic_server.reset()
+    return shared_anthropic_server
 
 
 @pytest.fixture
@@ -58,7 +74,19 @@ def pauses() -> Pauses:
     return Pauses()
 
 
-MakeUpstream = Callable[..., OpenAiCompatibleProvider]
+class MakeUpstream(Protocol):
+    """Makes a provider of the model server at a URL."""
+
+    def __call__(
+        self,
+        base_url: str,
+        *,
+        name: str = "fake",
+        key: str = KEY,
+        location: Location = "external",
+        budgets: Budgets | None = None,
+        api: Callable[..., ModelProvider] = OpenAiCompatibleProvider,
+    ) -> ModelProvider: ...
 
 
 @pytest.fixture
@@ -70,17 +98,19 @@ def make_upstream(session: aiohttp.ClientSession, pauses: Pauses) -> MakeUpstrea
         key: str = KEY,
         location: Location = "external",
         budgets: Budgets | None = None,
-    ) -> OpenAiCompatibleProvider:
-        return OpenAiCompatibleProvider(
+        api: Callable[..., ModelProvider] = OpenAiCompatibleProvider,
+    ) -> ModelProvider:
+        upstream = Upstream(
             name=name,
             base_url=base_url,
             key=SecretStr(key),
-            location=location,
             session=session,
             random=lambda: 0.5,
-            budgets=budgets,
+            budgets=budgets or Budgets(),
+            clock=SystemClock(),
             sleep=pauses,
         )
+        return api(upstream, location=location)
 
     return make
 

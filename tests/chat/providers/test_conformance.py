@@ -9,7 +9,9 @@ import pytest
 
 from tests.chat.providers.conftest import MakeLocal, MakeUpstream, answer, ask
 from tests.servers.model_server import ModelServer
+from undercroft.chat.providers.anthropic import AnthropicProvider
 from undercroft.chat.providers.local import SMOLLM2_ID, LocalLimits
+from undercroft.chat.providers.openai_compatible import OpenAiCompatibleProvider
 from undercroft.chat.providers.protocol import (
     FinishReason,
     GenerationRequest,
@@ -42,21 +44,25 @@ class Subject:
     idle: Callable[[], Awaitable[object]]
 
 
-@pytest.fixture(params=["openai-compatible", "local"])
+@pytest.fixture(params=["openai-compatible", "anthropic", "local"])
 async def subject(
     request: pytest.FixtureRequest,
     model_server: ModelServer,
+    anthropic_server: ModelServer,
     make_upstream: MakeUpstream,
     make_local: MakeLocal,
 ) -> Subject:
     """The place to add a provider."""
-    if request.param == "openai-compatible":
+    if request.param != "local":
+        is_anthropic = request.param == "anthropic"
+        server = anthropic_server if is_anthropic else model_server
+        api = AnthropicProvider if is_anthropic else OpenAiCompatibleProvider
         return Subject(
-            make_upstream(model_server.base_url),
+            make_upstream(server.base_url, api=api),
             model="echo",
             endless="endless",
             foreign=ask("bytewise", "naïve 🦜 日本語"),
-            idle=lambda: model_server.until(lambda seen: seen.cancelled == 1 and not seen.running),
+            idle=lambda: server.until(lambda seen: seen.cancelled == 1 and not seen.running),
         )
     # One sequence only: what was not cancelled would keep the next request from being answered.
     local = make_local(LocalLimits(running=1, wait_seconds=20))

@@ -11,6 +11,7 @@ from tests.clocks import SetClock
 from tests.servers.model_server import ModelServer, running_model_server
 from undercroft.chat.providers.budgets import Budgets
 from undercroft.chat.providers.circuit import FAILURES, REST_SECONDS
+from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     Finished,
     GenerationEvent,
@@ -143,6 +144,10 @@ class SlowProvider:
     takes: float
     given: list[float | None] = field(default_factory=list)
     location: Location = "local"
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        return frozenset()
 
     async def list_models(self) -> tuple[ModelInfo, ...]:
         return (ModelInfo("slow", "test"),)

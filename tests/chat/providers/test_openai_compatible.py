@@ -7,8 +7,8 @@ import pytest
 from tests.chat.providers.conftest import MakeUpstream, Pauses, answer, ask, collect
 from tests.servers.model_server import KEY, ModelServer, running_model_server
 from undercroft.chat.providers.budgets import Budgets
-from undercroft.chat.providers.openai_wire import UpstreamError
 from undercroft.chat.providers.protocol import FinishReason, GenerationEvent, TextDelta
+from undercroft.chat.providers.upstream_errors import UpstreamError
 from undercroft.kit.errors import ErrorKind
 
 SHORT = Budgets(first_token=0.2, between_tokens=0.2, listing=0.2)

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_service import SilentEmbedder
 from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     Finished,
     FinishReason,
@@ -43,6 +44,10 @@ class ScriptedProvider:
 
     name = "scripted"
     location: Location = "local"
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        return frozenset()
 
     async def list_models(self) -> tuple[ModelInfo, ...]:
         return tuple(ModelInfo(name, "test") for name in ("whole", "long", "failing", "broken"))

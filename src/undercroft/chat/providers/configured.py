@@ -6,13 +6,16 @@ from typing import Final
 
 import aiohttp
 
+from undercroft.chat.providers.anthropic import AnthropicProvider
+from undercroft.chat.providers.budgets import Budgets
 from undercroft.chat.providers.extractive import ExtractiveProvider
 from undercroft.chat.providers.local import LocalLimits, LocalModelProvider, find_smollm2
 from undercroft.chat.providers.openai_compatible import OpenAiCompatibleProvider
 from undercroft.chat.providers.protocol import ModelProvider
 from undercroft.chat.providers.registry import ModelRegistry
+from undercroft.chat.providers.upstream import Upstream
 from undercroft.kit.clock import Clock
-from undercroft.kit.settings import Settings
+from undercroft.kit.settings import Settings, UpstreamSettings
 
 _LOCAL_CONTEXT: Final = 1024
 """The built-in model reads 126 tokens a second on one core: a longer prompt would keep its reader waiting."""
@@ -20,18 +23,7 @@ _LOCAL_CONTEXT: Final = 1024
 
 def open_models(settings: Settings, client: aiohttp.ClientSession, clock: Clock) -> ModelRegistry:
     """Every configured model. Nothing is asked or loaded before its first use."""
-    providers: list[ModelProvider] = [
-        OpenAiCompatibleProvider(
-            name=upstream.name,
-            base_url=str(upstream.url).rstrip("/"),
-            key=upstream.key,
-            location=upstream.location,
-            session=client,
-            random=random.random,
-            clock=clock,
-        )
-        for upstream in settings.model_servers()
-    ]
+    providers = [_open(server, client, clock) for server in settings.model_servers()]
     weights = find_smollm2()
     if weights is not None:
         providers.append(
@@ -47,3 +39,18 @@ def open_models(settings: Settings, client: aiohttp.ClientSession, clock: Clock)
         )
     providers.append(ExtractiveProvider())
     return ModelRegistry(providers, default_model=settings.default_model, clock=clock)
+
+
+def _open(server: UpstreamSettings, client: aiohttp.ClientSession, clock: Clock) -> ModelProvider:
+    upstream = Upstream(
+        name=server.name,
+        base_url=str(server.url).rstrip("/"),
+        key=server.key,
+        session=client,
+        random=random.random,
+        budgets=Budgets(),
+        clock=clock,
+    )
+    if server.api == "anthropic":
+        return AnthropicProvider(upstream, location=server.location)
+    return OpenAiCompatibleProvider(upstream, location=server.location)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 from undercroft.chat.grounding import REFUSAL, ground
+from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     Finished,
     FinishReason,
@@ -46,6 +47,11 @@ class ExtractiveProvider:
     def location(self) -> Location:
         """Nothing leaves this process."""
         return "local"
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """Nothing is left to chance, so that any seed is obeyed."""
+        return frozenset({Ability.SEED})
 
     async def list_models(self) -> tuple[ModelInfo, ...]:
         """The one model."""

@@ -7,13 +7,15 @@ import itertools
 import math
 import os
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
+from undercroft.chat.providers.json_output import held_to, instructed
 from undercroft.chat.providers.local_pipe import Event, ModelProcess, ModelProcessDiedError
+from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     PASSAGE_FENCE,
     Finished,
@@ -156,6 +158,11 @@ class LocalModelProvider:
         """Always local: the text stays in this process tree."""
         return "local"
 
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """A seed; and JSON, which the model is told in words and held to at the end."""
+        return frozenset({Ability.SEED, Ability.JSON})
+
     async def start(self) -> None:
         """Loads the model now rather than with the first request.
 
@@ -196,6 +203,17 @@ class LocalModelProvider:
             UnavailableError: Too many requests wait already, or the model could not be started.
             UndercroftError: The model's process died or hung.
         """
+        output = request.options.output
+        if output is None:
+            generated = self._generate(request)
+        else:
+            told = replace(request, messages=instructed(request.messages, output))
+            generated = held_to(output, self._generate(told))
+        async with contextlib.aclosing(generated) as events:
+            async for event in events:
+                yield event
+
+    async def _generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         command = self._command(request)
         limits = self._limits
         until = self._clock.monotonic() + (request.seconds or math.inf)
@@ -294,6 +312,7 @@ class LocalModelProvider:
     def _command(self, request: GenerationRequest) -> dict[str, Any]:
         """The request as the child reads it."""
         limits = self._limits
+        seed = request.options.seed
         if not request.messages:
             raise InvalidRequestError("Give the model at least one message.", param="messages")
         messages = [(message.role.value, message.content) for message in request.messages]
@@ -310,7 +329,7 @@ class LocalModelProvider:
             "top_p": 1.0 if request.top_p is None else request.top_p,
             # So small a model goes on with the prompt's own form once it has said what it can.
             "stop": (*request.stop, PASSAGE_FENCE) if request.passages else request.stop,
-            "seed": self._seeds() & 0xFFFF_FFFF,
+            "seed": (self._seeds() if seed is None else seed) & 0xFFFF_FFFF,
         }
 
     async def _next(

@@ -3,12 +3,13 @@
 Every implementation passes one suite, ``tests/chat/providers/test_conformance.py``.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from undercroft.chat.providers.options import NO_OPTIONS, Ability, Options
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.chunking import LaterHeadings
 
@@ -28,6 +29,22 @@ class Role(StrEnum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of one of the client's functions that a model asked for.
+
+    Attributes:
+        id: Chosen by the model's server; its result is given back under it.
+        name: The function.
+        arguments: JSON, as the model wrote it: it may be malformed.
+    """
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +54,14 @@ class Message:
     Attributes:
         role: Who speaks.
         content: Plain text.
+        tool_calls: What the assistant asked for.
+        tool_call_id: Which call this is the result of; set in the role ``TOOL`` alone.
     """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +122,7 @@ class GenerationRequest:
         stop: Texts that end the generation. They are not part of the output.
         is_confined: Whether the prompt shows what must not leave the operator's machines: then no external provider is
             asked, not even when the local ones fail.
+        options: What is asked beyond text.
         seconds: How long it may take in all, what was spent on other providers taken off; None leaves it to the
             provider.
 
@@ -117,6 +139,7 @@ class GenerationRequest:
     top_p: float | None = None
     stop: tuple[str, ...] = ()
     is_confined: bool = False
+    options: Options = NO_OPTIONS
     seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -134,6 +157,16 @@ class GenerationRequest:
                 param="stop",
             )
 
+    def needs(self) -> frozenset[Ability]:
+        """What a model must be able to do for it."""
+        return needed(self.messages, self.options)
+
+
+def needed(messages: Iterable[Message], options: Options) -> frozenset[Ability]:
+    """What a model must be able to do: a conversation with calls in it takes one that makes them."""
+    has_calls = any(message.tool_calls or message.role is Role.TOOL for message in messages)
+    return options.needs() | frozenset({Ability.TOOLS} if has_calls else set[Ability]())
+
 
 class FinishReason(StrEnum):
     """Why a generation ended, in OpenAI's words."""
@@ -141,13 +174,54 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     CONTENT_FILTER = "content_filter"
+    TOOL_CALLS = "tool_calls"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """How likely a token was.
+
+    Attributes:
+        token: As text.
+        logprob: The logarithm of its probability.
+        bytes: Its bytes, where the server gives them: a token may be part of a character.
+        top: The likeliest tokens in its place.
+    """
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+    top: tuple["TokenLogprob", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """The next piece of text, never empty and never half of a character."""
+    """The next piece of text, never empty and never half of a character.
+
+    Attributes:
+        text: The piece.
+        logprobs: Of its tokens, where they were asked for.
+    """
 
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """The next piece of a call that the model asks for.
+
+    Attributes:
+        index: Which of the answer's calls, from 0; a new one is one more than the last.
+        arguments: The next piece of its arguments; may be empty in the first piece.
+        id: The call's id; in its first piece alone.
+        name: The function; in its first piece alone.
+    """
+
+    index: int
+    arguments: str
+    id: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +248,7 @@ class Finished:
     usage: Usage
 
 
-GenerationEvent: TypeAlias = TextDelta | Finished
+GenerationEvent: TypeAlias = TextDelta | ToolCallDelta | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +281,11 @@ class ModelProvider(Protocol):
         """Whether text given to this provider leaves the operator's machines."""
         ...
 
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """What it can do beyond text. It is never asked for more."""
+        ...
+
     async def list_models(self) -> tuple[ModelInfo, ...]:
         """The models offered now.
 
@@ -216,7 +295,7 @@ class ModelProvider(Protocol):
         ...
 
     def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
-        """Streams any number of ``TextDelta`` and then exactly one ``Finished``.
+        """Streams any number of deltas and then exactly one ``Finished``.
 
         Closing the generator cancels the work behind it at once. A generation that cannot be
         completed raises; it never just ends.

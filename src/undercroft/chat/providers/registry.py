@@ -9,6 +9,7 @@ from typing import Final, cast
 import structlog
 
 from undercroft.chat.providers.circuit import Circuit, CircuitState
+from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     GenerationEvent,
     GenerationRequest,
@@ -17,7 +18,12 @@ from undercroft.chat.providers.protocol import (
     ModelProvider,
 )
 from undercroft.kit.clock import Clock, SystemClock
-from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
+from undercroft.kit.errors import (
+    ErrorKind,
+    InvalidRequestError,
+    UnavailableError,
+    UndercroftError,
+)
 
 REFRESH_SECONDS: Final = 60.0
 """How long the lists of models are relied on for choosing a provider."""
@@ -46,6 +52,23 @@ _FAULTS: Final = frozenset(
 _WHOLE_SECONDS: Final = 900.0
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+class UnableError(InvalidRequestError):
+    """Nobody who offers the model can do what the request asks.
+
+    Args:
+        model: The model.
+        ability: What is asked.
+    """
+
+    def __init__(self, model: str, ability: Ability) -> None:
+        super().__init__(
+            f"The model '{model[:256]}' does not take '{ability.value}'. Leave it out, or choose another model.",
+            param=ability.value,
+            code="model_unable",
+        )
+        self.ability = ability
 
 
 class ModelNotFoundError(UndercroftError):
@@ -150,6 +173,20 @@ class ModelRegistry:
             )
         raise ModelNotFoundError(model)
 
+    async def require(self, model: str, needs: frozenset[Ability]) -> tuple[ModelProvider, ...]:
+        """Who offers a model and can do what is asked, in order of preference; never empty.
+
+        Raises:
+            UnableError: None of those who offer it can.
+            UndercroftError: As :meth:`resolve`.
+        """
+        offering = await self.resolve(model)
+        able = tuple(provider for provider in offering if needs <= provider.abilities)
+        if not able:
+            missing = needs - offering[0].abilities
+            raise UnableError(model, min(missing))
+        return able
+
     async def context_tokens(self, model: str) -> int | None:
         """The longest prompt and answer together that whoever is asked first takes, where known.
 
@@ -223,7 +260,7 @@ class ModelRegistry:
             _log.warning("model_provider_rests", provider=provider.name, code=error.code)
 
     async def _resolve_for(self, request: GenerationRequest) -> tuple[ModelProvider, ...]:
-        offering = await self.resolve(request.model)
+        offering = await self.require(request.model, request.needs())
         if not request.is_confined:
             return offering
         local = tuple(provider for provider in offering if provider.location == "local")

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import structlog
 
-from undercroft.chat.answering import Answered, Answerer, Searched
+from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Searched
 from undercroft.chat.citations import Citation
-from undercroft.chat.providers.protocol import TextDelta
+from undercroft.chat.providers.protocol import TextDelta, ToolCallDelta
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.models import (
@@ -212,9 +212,7 @@ class ResponseService:
             for event in events.abandon(error):
                 yield event
 
-    def _events_of(
-        self, events: ResponseEvents, step: Searched | TextDelta | Citation | Answered
-    ) -> list[WireObject]:
+    def _events_of(self, events: ResponseEvents, step: AnswerEvent) -> list[WireObject]:
         match step:
             case Searched():
                 return list(events.finish_search(step))
@@ -222,6 +220,8 @@ class ResponseService:
                 return list(events.add_text(text))
             case Citation():
                 return list(events.cite(step))
+            case ToolCallDelta():
+                raise RuntimeError("a call of a function, and none was offered")
             case Answered(reason, usage):
                 return list(events.complete(reason, usage, self._clock.now()))
 

@@ -2,52 +2,52 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any, Final, Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from undercroft.chat.answering import Answered, AnswerEvent, Question, Searched
-from undercroft.chat.citations import Citation
-from undercroft.chat.providers.protocol import Passage, TextDelta, Usage
-from undercroft.chat.responses.events import render_citation
+from undercroft.chat.answering import AnswerEvent, Question
+from undercroft.chat.choices import interleaved
+from undercroft.chat.providers.options import MAX_TOOLS, MAX_TOP_LOGPROBS, Options
 from undercroft.http.callers import ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
+from undercroft.http.openai.chat_messages import (
+    ChatFormat,
+    ChatFunctionTool,
+    ChatMessage,
+    ChatTool,
+    ChatToolChoice,
+    NamedFunction,
+    as_output,
+)
+from undercroft.http.openai.chat_rendering import Completion
 from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.openai.inputs import (
     FileSearchTool,
-    ToolChoice,
-    Turn,
+    chosen_functions,
     requested_search,
+    require_answered_calls,
     require_question,
 )
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, render_time
 from undercroft.identity.models import Principal
-from undercroft.kit.errors import UndercroftError
+from undercroft.kit.errors import InvalidRequestError, UndercroftError
 from undercroft.kit.ids import render_id
 
 router = APIRouter(tags=["chat completions"], route_class=AuthenticatedRoute)
 
 _Stop = Annotated[str, Field(min_length=1, max_length=256)]
 _Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
-_Zero = Annotated[float, Field(ge=0, le=0)]
-_CHUNK: Final = "chat.completion.chunk"
-
-
-class ChatMessage(Turn):
-    """One message of the conversation; an answer's may be passed back as it was given."""
-
-    name: Annotated[str, Field(max_length=64)] | None = None
-    annotations: list[JsonObject] | None = None
-    refusal: None = None
-    tool_calls: None = None
-    function_call: None = None
-    audio: None = None
-    parsed: None = None
+_Penalty = Annotated[float, Field(ge=-2, le=2)]
+_Bias = dict[
+    Annotated[str, Field(pattern=r"^[0-9]{1,7}$")], Annotated[float, Field(ge=-100, le=100)]
+]
 
 
 class ChatStreamOptions(RequestBody):
@@ -57,19 +57,14 @@ class ChatStreamOptions(RequestBody):
     include_obfuscation: bool = False
 
 
-class ChatFormat(RequestBody):
-    """Plain text is the one format."""
-
-    type: Literal["text"]
-
-
 class CreateChatCompletion(RequestBody):
-    """A request for a chat completion. What this version cannot do is refused by name."""
+    """A request for a chat completion. What this version, or the model, cannot do is refused by name."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=1000)]
-    tools: Annotated[list[FileSearchTool], Field(max_length=1)] | None = None
-    tool_choice: ToolChoice = "auto"
+    tools: Annotated[list[ChatTool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: ChatToolChoice = "auto"
+    parallel_tool_calls: bool | None = None
     stream: bool | None = False
     stream_options: ChatStreamOptions | None = None
     max_completion_tokens: _Tokens | None = None
@@ -77,106 +72,94 @@ class CreateChatCompletion(RequestBody):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
-    n: Literal[1] | None = None
+    n: Annotated[int, Field(ge=1, le=8)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     response_format: ChatFormat | None = None
+    frequency_penalty: _Penalty | None = None
+    presence_penalty: _Penalty | None = None
+    logit_bias: Annotated[_Bias, Field(max_length=300)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     metadata: Metadata | None = None
     store: OnlyFalse | None = None
     user: Annotated[str, Field(max_length=64)] | None = None
     safety_identifier: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
-    parallel_tool_calls: bool | None = None
     service_tier: Literal["auto", "default"] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
     modalities: list[Literal["text"]] | None = None
-    frequency_penalty: _Zero | None = None
-    presence_penalty: _Zero | None = None
-    logprobs: OnlyFalse | None = None
-    top_logprobs: None = None
-    logit_bias: None = None
-    seed: None = None
     reasoning_effort: None = None
 
-    def as_question(self, default_model: str) -> Question:
-        """The request for the answerer.
+    def as_questions(self, default_model: str) -> list[Question]:
+        """The request for the answerer: as many questions as choices are asked for.
 
         Raises:
-            InvalidRequestError: When nobody asks anything, or a search is required that no tool describes.
+            InvalidRequestError: When nobody asks anything, a search is required that no tool describes, a call and its
+                result do not belong together, or two fields contradict each other.
             NotFoundError: When an id cannot be a vector store's.
         """
         messages = tuple(message.as_message() for message in self.messages)
         require_question(messages, "messages")
+        require_answered_calls(messages, "messages")
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        return Question(
+        choice, functions = self.tool_choice, self._functions()
+        search = None
+        if not isinstance(choice, NamedFunction) or self._searches():
+            mode = "auto" if isinstance(choice, NamedFunction) else choice
+            search = requested_search(self._searches(), mode, has_functions=bool(functions))
+        question = Question(
             messages=messages,
             model=self.model or default_model,
-            search=requested_search(self.tools or (), self.tool_choice),
+            search=search,
             max_output_tokens=self.max_completion_tokens or self.max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
             stop=stop,
+            options=self._options(searches=search is not None),
+        )
+        return self._several(question)
+
+    def _options(self, *, searches: bool) -> Options:
+        choice = self.tool_choice
+        if self.top_logprobs is not None and not self.logprobs:
+            raise InvalidRequestError("It goes with 'logprobs'.", param="top_logprobs")
+        functions = tuple(tool.as_tool() for tool in self._functions())
+        is_named = isinstance(choice, NamedFunction)
+        return Options(
+            tools=functions,
+            tool_choice=chosen_functions(
+                functions,
+                "required" if is_named else choice,
+                choice.function.name if is_named else None,
+                searches=searches,
+            ),
+            parallel_tool_calls=self.parallel_tool_calls if functions else None,
+            output=as_output(self.response_format),
+            seed=self.seed,
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
+            logit_bias=self.logit_bias,
+            top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
         )
 
+    def _several(self, question: Question) -> list[Question]:
+        """One question for each choice. With a seed each has its own, else they would be the same."""
+        number = self.n or 1
+        if number > 1 and question.search is not None:
+            raise InvalidRequestError(
+                "An answer from documents is given once. Leave this out, or the file_search.",
+                param="n",
+            )
+        options = question.options
+        seeds = [None if options.seed is None else options.seed + each for each in range(number)]
+        return [replace(question, options=replace(options, seed=seed)) for seed in seeds]
 
-class _Completion:
-    """The chunks of one completion, and the completion that they add up to."""
+    def _searches(self) -> list[FileSearchTool]:
+        return [tool for tool in self.tools or () if isinstance(tool, FileSearchTool)]
 
-    def __init__(self, completion_id: str, created: int, model: str) -> None:
-        self._head = {"id": completion_id, "created": created, "model": model}
-        self._passages: dict[int, Passage] = {}
-        self._text: list[str] = []
-        self._annotations: list[JsonObject] = []
-        self._finish_reason: str | None = None
-        self.usage = Usage(0, 0)
-
-    def chunk(self, delta: JsonObject, finish_reason: str | None = None) -> JsonObject:
-        choice = {
-            "index": 0,
-            "delta": delta,
-            "logprobs": None,
-            "finish_reason": finish_reason,
-        }
-        return {**self._head, "object": _CHUNK, "choices": [choice]}
-
-    def take(self, event: AnswerEvent) -> JsonObject | None:
-        """Add an event; its chunk, if it shows."""
-        match event:
-            case Searched():
-                self._passages = {passage.number: passage for passage in event.passages}
-                return None
-            case TextDelta(text):
-                self._text.append(text)
-                return self.chunk({"content": text})
-            case Citation():
-                annotation = render_citation(event, self._passages[event.number])
-                self._annotations.append(annotation)
-                return self.chunk({"annotations": [annotation]})
-            case Answered(reason, usage):
-                self._finish_reason, self.usage = reason.value, usage
-                return self.chunk({}, reason.value)
-
-    def usage_chunk(self) -> JsonObject:
-        return {**self._head, "object": _CHUNK, "choices": [], "usage": _usage(self.usage)}
-
-    def whole(self) -> JsonObject:
-        message = {
-            "role": "assistant",
-            "content": "".join(self._text),
-            "refusal": None,
-            "annotations": self._annotations,
-        }
-        choice = {
-            "index": 0,
-            "message": message,
-            "logprobs": None,
-            "finish_reason": self._finish_reason,
-        }
-        return {
-            **self._head,
-            "object": "chat.completion",
-            "choices": [choice],
-            "usage": _usage(self.usage),
-        }
+    def _functions(self) -> list[ChatFunctionTool]:
+        return [tool for tool in self.tools or () if isinstance(tool, ChatFunctionTool)]
 
 
 @router.post(
@@ -192,54 +175,48 @@ async def create_chat_completion(
     request: Request,
 ) -> Response | EventStreamResponse:
     """Answer the last message of a conversation."""
-    question = body.as_question(services.answers.default_model)
-    await services.answers.check(caller, question)
-    completion = _Completion(
+    questions = body.as_questions(services.answers.default_model)
+    await services.answers.check(caller, questions[0])
+    completion = Completion(
         render_id("chatcmpl-", services.ids.new()),
         render_time(services.clock.now()),
-        question.model,
+        questions[0].model,
+        len(questions),
+        include_usage=body.stream_options is not None and body.stream_options.include_usage,
     )
+    answers = _answers(services, caller, questions)
     if not body.stream:
-        made = _collect(services, caller, question, completion)
-        return JSONResponse(await unless_disconnected(request, made))
-    include_usage = body.stream_options is not None and body.stream_options.include_usage
-    chunks = _stream(services, caller, question, completion, include_usage=include_usage)
-    return EventStreamResponse(chunks, _failure)
+        return JSONResponse(await unless_disconnected(request, _collect(answers, completion)))
+    return EventStreamResponse(_stream(answers, completion), _failure)
+
+
+def _answers(
+    services: Services, caller: Principal, questions: list[Question]
+) -> AsyncGenerator[tuple[int, AnswerEvent]]:
+    return interleaved([services.answers.answer(caller, question) for question in questions])
 
 
 async def _collect(
-    services: Services, caller: Principal, question: Question, completion: _Completion
+    answers: AsyncGenerator[tuple[int, AnswerEvent]], completion: Completion
 ) -> JsonObject:
-    async with aclosing(services.answers.answer(caller, question)) as events:
-        async for event in events:
-            completion.take(event)
+    async with aclosing(answers) as events:
+        async for index, event in events:
+            completion.take(index, event)
     return completion.whole()
 
 
 async def _stream(
-    services: Services,
-    caller: Principal,
-    question: Question,
-    completion: _Completion,
-    *,
-    include_usage: bool,
+    answers: AsyncGenerator[tuple[int, AnswerEvent]], completion: Completion
 ) -> AsyncGenerator[bytes]:
-    yield encode_event(completion.chunk({"role": "assistant", "content": ""}))
-    async with aclosing(services.answers.answer(caller, question)) as events:
-        async for event in events:
-            chunk = completion.take(event)
+    async with aclosing(answers) as events:
+        for chunk in completion.begin():
+            yield encode_event(chunk)
+        async for index, event in events:
+            chunk = completion.take(index, event)
             if chunk is not None:
                 yield encode_event(chunk)
-    if include_usage:
-        yield encode_event(completion.usage_chunk())
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-    }
+    for chunk in completion.end():
+        yield encode_event(chunk)
 
 
 def _failure(error: UndercroftError) -> bytes:

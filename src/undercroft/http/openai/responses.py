@@ -20,7 +20,8 @@ from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.openai.inputs import (
     FileSearchTool,
     LongText,
-    ToolChoice,
+    NamedTool,
+    ToolMode,
     Turn,
     requested_search,
     require_question,
@@ -101,7 +102,7 @@ class CreateResponse(RequestBody):
     input: LongText | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
     instructions: LongText | None = None
     tools: Annotated[list[FileSearchTool], Field(max_length=1)] | None = None
-    tool_choice: ToolChoice = "auto"
+    tool_choice: ToolMode | NamedTool = "auto"
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None

@@ -1,0 +1,312 @@
+"""What goes over the wire to Anthropic's Messages API, and what its answers mean. Pure."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Annotated, Any, Final, cast
+
+from pydantic import Field
+
+from undercroft.chat.providers.openai_wire import CHARACTERS_PER_TOKEN, MAX_CALLS, MAX_MODELS, Count
+from undercroft.chat.providers.options import FunctionTool, Options
+from undercroft.chat.providers.protocol import (
+    Finished,
+    FinishReason,
+    GenerationEvent,
+    GenerationRequest,
+    Message,
+    ModelInfo,
+    Role,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from undercroft.chat.providers.upstream_errors import ErrorDetail, Wire
+from undercroft.kit.errors import InvalidRequestError
+
+DEFAULT_OUTPUT_TOKENS: Final = 4096
+"""The API wants a limit; this is what the request gets that has none."""
+
+CONTEXT_TOKENS: Final = 200_000
+"""Of every model since Claude 2.1, where the list of models does not say."""
+
+MOST_MODELS: Final = 1000
+_NO_PARAMETERS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
+_REASONS: Final = {
+    "max_tokens": FinishReason.LENGTH,
+    "model_context_window_exceeded": FinishReason.LENGTH,
+    "tool_use": FinishReason.TOOL_CALLS,
+    "refusal": FinishReason.CONTENT_FILTER,
+}
+
+
+class WireUsage(Wire):
+    """Token counts. What was read from or written to the cache is not in ``input_tokens``."""
+
+    input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    output_tokens: Count | None = None
+
+    def prompt_tokens(self) -> int:
+        """Of the whole prompt."""
+        return (
+            (self.input_tokens or 0)
+            + (self.cache_creation_input_tokens or 0)
+            + (self.cache_read_input_tokens or 0)
+        )
+
+
+class WireMessage(Wire):
+    """The message as it begins."""
+
+    usage: WireUsage | None = None
+
+
+class Block(Wire):
+    """A part of a message as it begins."""
+
+    type: str
+    text: str = ""
+    id: Annotated[str, Field(max_length=256)] = ""
+    name: Annotated[str, Field(max_length=256)] = ""
+
+
+class Delta(Wire):
+    """The new piece of a part, or what becomes known at the message's end."""
+
+    type: str | None = None
+    text: str = ""
+    partial_json: str = ""
+    stop_reason: str | None = None
+
+
+class StreamEvent(Wire):
+    """One event. Those of a type that is not known here are passed over, as the API asks."""
+
+    type: str
+    index: int = 0
+    message: WireMessage | None = None
+    content_block: Block | None = None
+    delta: Delta | None = None
+    usage: WireUsage | None = None
+    error: ErrorDetail | None = None
+
+
+class WireModel(Wire):
+    """One entry of ``GET /models``."""
+
+    id: Annotated[str, Field(min_length=1, max_length=256)]
+    created_at: datetime | None = None
+    max_input_tokens: Count | None = None
+
+    def info(self, provider: str) -> ModelInfo:
+        """The entry in our terms."""
+        return ModelInfo(
+            self.id,
+            owned_by=provider,
+            created=None if self.created_at is None else int(self.created_at.timestamp()),
+            context_tokens=self.max_input_tokens or CONTEXT_TOKENS,
+        )
+
+
+class ModelList(Wire):
+    """The body of ``GET /models``."""
+
+    data: Annotated[list[WireModel], Field(max_length=MAX_MODELS)]
+
+
+class MalformedAnswerError(Exception):
+    """The events do not add up to an answer."""
+
+
+class AnswerReader:
+    """Reads one answer from its events."""
+
+    def __init__(self) -> None:
+        self._characters = 0
+        self._calls: dict[int, int] = {}
+        self._without_arguments: set[int] = set()
+        self._input_tokens: int | None = None
+        self._output_tokens: int | None = None
+        self._reason: str | None = None
+        self.is_complete = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was anything to show."""
+        return bool(self._characters or self._calls)
+
+    def take(self, event: StreamEvent) -> list[GenerationEvent]:
+        """What an event brings.
+
+        Raises:
+            MalformedAnswerError: It belongs to nothing that has begun, or names no function.
+        """
+        match event.type:
+            case "message_start" if event.message is not None:
+                self._count(event.message.usage)
+            case "content_block_start" if event.content_block is not None:
+                return self._begin(event.index, event.content_block)
+            case "content_block_delta" if event.delta is not None:
+                return self._continue(event.index, event.delta)
+            case "content_block_stop":
+                return self._end(event.index)
+            case "message_delta":
+                self._count(event.usage)
+                self._reason = (event.delta and event.delta.stop_reason) or self._reason
+            case "message_stop":
+                self.is_complete = True
+            case _:
+                pass
+        return []
+
+    def finish(self, request: GenerationRequest) -> Finished | None:
+        """The end; None when the answer broke off."""
+        if not self.is_complete and self._reason is None:
+            return None
+        reason = _REASONS.get(self._reason or "", FinishReason.STOP)
+        if self._input_tokens is not None and self._output_tokens is not None:
+            return Finished(reason, Usage(self._input_tokens, self._output_tokens))
+        prompt = sum(len(message.content) for message in request.messages)
+        lengths = (-(-length // CHARACTERS_PER_TOKEN) for length in (prompt, self._characters))
+        return Finished(reason, Usage(*lengths, estimated=True))
+
+    def _count(self, usage: WireUsage | None) -> None:
+        if usage is None:
+            return
+        if usage.input_tokens is not None:
+            self._input_tokens = usage.prompt_tokens()
+        if usage.output_tokens is not None:
+            self._output_tokens = usage.output_tokens
+
+    def _begin(self, index: int, block: Block) -> list[GenerationEvent]:
+        if block.type == "text":
+            return self._text(block.text)
+        if block.type != "tool_use":
+            return []
+        if not block.id or not block.name or index in self._calls or len(self._calls) >= MAX_CALLS:
+            raise MalformedAnswerError
+        number = self._calls[index] = len(self._calls)
+        self._without_arguments.add(index)
+        return [ToolCallDelta(number, "", block.id, block.name)]
+
+    def _continue(self, index: int, delta: Delta) -> list[GenerationEvent]:
+        if delta.type == "text_delta":
+            return self._text(delta.text)
+        if delta.type != "input_json_delta" or not delta.partial_json:
+            return []
+        if index not in self._calls:
+            raise MalformedAnswerError
+        self._characters += len(delta.partial_json)
+        self._without_arguments.discard(index)
+        return [ToolCallDelta(self._calls[index], delta.partial_json)]
+
+    def _end(self, index: int) -> list[GenerationEvent]:
+        """A call without arguments has no piece of them; in our terms they are an empty object."""
+        if index not in self._without_arguments:
+            return []
+        self._without_arguments.discard(index)
+        return [ToolCallDelta(self._calls[index], "{}")]
+
+    def _text(self, text: str) -> list[GenerationEvent]:
+        self._characters += len(text)
+        return [TextDelta(text)] if text else []
+
+
+def request_body(request: GenerationRequest) -> dict[str, Any]:
+    """The JSON body of ``POST /messages``.
+
+    Raises:
+        InvalidRequestError: The API cannot be asked this.
+    """
+    if request.temperature is not None and request.temperature > 1:
+        raise InvalidRequestError(
+            f"The model '{request.model}' takes temperatures up to 1.", param="temperature"
+        )
+    system = [m.content for m in request.messages if m.role is Role.SYSTEM and m.content]
+    optional = {
+        "system": "\n\n".join(system) or None,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop_sequences": list(request.stop) or None,
+        **_tools(request.options),
+    }
+    return {
+        "model": request.model,
+        "max_tokens": request.max_output_tokens or DEFAULT_OUTPUT_TOKENS,
+        "messages": _messages(request.messages),
+        "stream": True,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+def _messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """The turns: results of calls are the user's, and belong into one turn. A turn without content is none."""
+    spoken = [message for message in messages if message.role is not Role.SYSTEM]
+    turns = [
+        {"role": role, "content": [block for message in turn for block in _blocks(message)]}
+        for role, turn in groupby(spoken, key=_speaker)
+    ]
+    return [turn for turn in turns if turn["content"]]
+
+
+def _speaker(message: Message) -> str:
+    return "assistant" if message.role is Role.ASSISTANT else "user"
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    if message.role is Role.TOOL:
+        result = {"type": "tool_result", "tool_use_id": message.tool_call_id}
+        return [{**result, "content": message.content}]
+    text = [{"type": "text", "text": message.content}] if message.content.strip() else []
+    calls = [
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)}
+        for call in message.tool_calls
+    ]
+    return [*text, *calls]
+
+
+def _input(arguments: str) -> dict[str, Any]:
+    try:
+        value: object = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidRequestError(
+            "The arguments of a tool call are no JSON object, which this model's server does not take.",
+            param="messages",
+        )
+    return cast("dict[str, Any]", value)
+
+
+def _tools(options: Options) -> dict[str, Any]:
+    if not options.tools:
+        return {}
+    return {"tools": _definitions(options.tools), "tool_choice": _choice(options)}
+
+
+def _definitions(tools: Sequence[FunctionTool]) -> list[dict[str, Any]]:
+    definitions: list[dict[str, Any]] = []
+    for tool in tools:
+        schema = dict(_NO_PARAMETERS if tool.parameters is None else tool.parameters)
+        definition: dict[str, Any] = {"name": tool.name, "input_schema": schema}
+        if tool.description is not None:
+            definition["description"] = tool.description
+        if tool.is_strict:
+            definition["strict"] = True
+        definitions.append(definition)
+    return definitions
+
+
+def _choice(options: Options) -> dict[str, Any]:
+    choice = options.tool_choice
+    if choice.mode == "none":
+        return {"type": "none"}
+    wire: dict[str, Any] = {"type": "auto" if choice.mode == "auto" else "any"}
+    if choice.function is not None:
+        wire = {"type": "tool", "name": choice.function}
+    if options.parallel_tool_calls is False:
+        wire["disable_parallel_tool_use"] = True
+    return wire
