@@ -122,12 +122,21 @@ class Rule:
 
 def expect(route: str, who: Who) -> Outcome:
     """What the table says of a route and a principal."""
-    rule = TABLE[route]
     if route in OPEN:
         return Outcome.ALLOWED
+    return _decide(TABLE[route], _PERMISSIONS.get(route), who)
+
+
+def expect_tool(name: str, who: Who) -> Outcome:
+    """The same of a tool at /mcp."""
+    permission, rule = TOOLS[name]
+    return _decide(rule, permission, who)
+
+
+def _decide(rule: Rule, permission: Permission | None, who: Who) -> Outcome:
     if not who.is_known:
         return Outcome.UNAUTHENTICATED
-    if _PERMISSIONS[route] in who.lacks or (rule.is_personal and not who.is_person):
+    if permission in who.lacks or (rule.is_personal and not who.is_person):
         return Outcome.FORBIDDEN
     if rule.to is None or who.acts_as in rule.to:
         return Outcome.ALLOWED
@@ -483,4 +492,20 @@ TABLE: Final[Mapping[str, Rule]] = (
     | _WEBHOOKS
     | _PUBLIC
     | _LEDGER
+    | {"POST /mcp": everybody(json={"jsonrpc": "2.0", "id": 1, "method": "ping"})}
 )
+
+TOOLS: Final[Mapping[str, tuple[Permission, Rule]]] = {
+    "search": (Permission.SEARCH, everybody(query="bell")),
+    "fetch": (
+        Permission.DOCUMENTS_READ,
+        Rule(
+            _OWNER | {"grantee, read_parts"},
+            "read",
+            ACTIONS,
+            is_of_document=True,
+            send={"id": "{document_id}"},
+        ),
+    ),
+}
+"""The tools at /mcp: what each asks of a credential, and of a grant; ``send`` is its arguments."""

@@ -11,13 +11,22 @@ from typing import Any, Final
 import httpx2 as httpx
 import pytest
 
-from tests.e2e.access_matrix import ACTIONS, PRINCIPALS, TABLE, Outcome, expect
+from tests.e2e.access_matrix import (
+    ACTIONS,
+    PRINCIPALS,
+    TABLE,
+    TOOLS,
+    Outcome,
+    expect,
+    expect_tool,
+)
 from tests.e2e.conftest import Service
 from tests.e2e.test_accounts_http import await_code
 from tests.e2e.test_consents import NOTICE
 from tests.e2e.test_oauth import API_KEY, GRANT, make_service_key
 from tests.http.test_access import checks_by_route
 from undercroft.http.app import create_application
+from undercroft.http.mcp import catalogue
 from undercroft.identity.models import Permission, Role
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
@@ -382,6 +391,21 @@ class World:
         assert answer.status_code < 500, f"{name}: {answer.text}"
         return _STATUSES.get(answer.status_code, Outcome.ALLOWED)
 
+    def ask_tool(self, tool: str, name: str) -> Outcome:
+        """The same of a tool at /mcp."""
+        arguments = fill(TOOLS[tool][1].send, self.things)
+        call = {"name": tool, "arguments": arguments}
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        answer = self.clients[name].post("/mcp", json=message)
+        if answer.status_code != 200:
+            return _STATUSES[answer.status_code]
+        result = answer.json()["result"]
+        if not result["isError"]:
+            return Outcome.ALLOWED
+        status = result["_meta"]["undercroft/error"]["status"]
+        assert status < 500, f"{name}: {answer.text}"
+        return _STATUSES.get(status, Outcome.ALLOWED)
+
 
 def fill(value: Any, things: Mapping[str, str]) -> Any:  # noqa: ANN401 - of a request
     """A request with the ids of things in the place of their names."""
@@ -428,3 +452,15 @@ def compare(world: World, route: str) -> None:
 @pytest.mark.parametrize("route", sorted(TABLE))
 def test_a_route_answers_everybody_as_the_table_has_it(world: World, route: str) -> None:
     compare(world, route)
+
+
+def test_every_tool_is_in_the_table_and_asks_for_the_permission_that_is_listed() -> None:
+    assert {name: permission for name, (permission, _) in TOOLS.items()} == {
+        name: tool.permission for name, tool in catalogue.TOOLS.items()
+    }
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+def test_a_tool_answers_everybody_as_the_table_has_it(world: World, tool: str) -> None:
+    expected = {name: expect_tool(tool, PRINCIPALS[name]) for name in sorted(PRINCIPALS)}
+    assert {name: world.ask_tool(tool, name) for name in sorted(PRINCIPALS)} == expected

@@ -36,6 +36,7 @@ def extract_examples(markdown: str) -> str:
         "docs/records.md",
         "docs/sharing.md",
         "docs/consent.md",
+        "docs/mcp.md",
         "docs/webhooks.md",
         "README.md",
     ],

@@ -11,6 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from undercroft import __version__
 from undercroft.http.errors import install_error_handlers
 from undercroft.http.health import ReadinessCheck
+from undercroft.http.mcp import routes as mcp
 from undercroft.http.middleware import Admission, BodyPace, NoStore, PlainErrors, RequestLog
 from undercroft.http.oauth_forms import LARGEST_FORM
 from undercroft.http.openai import (
@@ -107,6 +108,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     api_keys.router,
     sessions.router,
     accounts.router,
+    mcp.router,
 )
 PUBLIC_ROUTERS: Final[Sequence[APIRouter]] = (
     sessions.public_router,

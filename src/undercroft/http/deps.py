@@ -276,9 +276,21 @@ def authorised(
         _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     ) -> Principal:
         principal = cast("Principal", request.state.principal)
-        await services.identity.require(principal, permission)
-        if principal.kind is Kind.LINK and not for_links:
-            raise LinkHolderError
+        await require_permission(services, principal, permission, for_links=for_links)
         return principal
 
     return check
+
+
+async def require_permission(
+    services: Services, principal: Principal, permission: Permission, *, for_links: bool = True
+) -> None:
+    """What :func:`authorised` asks, for what is no route.
+
+    Raises:
+        ForbiddenError: When the caller lacks it, which is put on record.
+        LinkHolderError: When it is not enough for them.
+    """
+    await services.identity.require(principal, permission)
+    if principal.kind is Kind.LINK and not for_links:
+        raise LinkHolderError

@@ -184,6 +184,18 @@ def as_undercroft_error(error: BaseException) -> UndercroftError | None:
     return None
 
 
+def explain(exception: BaseException, path: str) -> UndercroftError:
+    """What the caller is told of an exception; of a defect of ours, which is logged, nothing but that."""
+    error = as_undercroft_error(exception)
+    if error is None:
+        _log.error("unexpected_error", path=path, exc_info=exception)
+        error = UndercroftError(
+            "The service failed. It was logged; try again, and report it if it stays.",
+            kind=ErrorKind.INTERNAL,
+        )
+    return error
+
+
 def _invalid_body(problems: Sequence[Mapping[str, Any]]) -> UndercroftError:
     """One sentence for each of the first problems, naming its field."""
     relevant = _without_missed_branches(problems[:_MOST_PROBLEMS])
@@ -247,14 +259,7 @@ def install_error_handlers(application: FastAPI) -> None:
     async def handle(request: Request, exception: Exception) -> Response:
         if isinstance(exception, HTTPException) and exception.status_code == _METHOD_NOT_ALLOWED:
             return _method_not_allowed(request)
-        error = as_undercroft_error(exception)
-        if error is None:
-            _log.error("unexpected_error", path=request.url.path, exc_info=exception)
-            error = UndercroftError(
-                "The service failed. It was logged; try again, and report it if it stays.",
-                kind=ErrorKind.INTERNAL,
-            )
-        return render_error(request.url.path, error)
+        return render_error(request.url.path, explain(exception, request.url.path))
 
     # Named one by one: what only `Exception` catches is answered outside of all middleware, raised again, and costs the
     # client its connection.

@@ -56,7 +56,15 @@ async def read_model(request: Request, model: type[Body]) -> Body:
         UndercroftError: As :func:`read_json`.
         RequestValidationError: When the model does not take it.
     """
-    value = await read_json(request)
+    return validate_model(await read_json(request), model)
+
+
+def validate_model(value: JsonValue, model: type[Body]) -> Body:
+    """A JSON value as a model.
+
+    Raises:
+        RequestValidationError: When the model does not take it.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:

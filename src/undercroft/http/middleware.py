@@ -28,6 +28,7 @@ PLAIN_ERRORS: Final = {
 BODY_SECONDS: Final = 20.0
 BODY_BYTES: Final = 256 * 1024
 """At this pace, 13 KB/s, the largest upload takes hours and passes, and an ordinary JSON body has one deadline."""
+_PRIVATE: Final = ("/v1/", "/mcp")
 _UNMATCHED: Final = "(no route)"
 _ALWAYS_ADMITTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """A busy process must look busy, not dead: what watches it would end it, and every stream with it."""
@@ -117,7 +118,7 @@ class PlainErrors:
 
 
 class NoStore:
-    """Keeps answers below ``/v1/`` out of every cache, unless they say themselves what may keep them.
+    """Keeps answers below ``/v1/`` and at ``/mcp`` out of every cache, unless they say themselves what may keep them.
 
     What somebody may see now they may not see later, and another may use the same browser.
     """
@@ -127,7 +128,7 @@ class NoStore:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+        if scope["type"] != "http" or not scope["path"].startswith(_PRIVATE):
             await self._app(scope, receive, send)
             return
 

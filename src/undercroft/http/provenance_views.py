@@ -5,6 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from undercroft.http.objects import Opening, Shown
+from undercroft.http.wire import JsonObject
+from undercroft.kit.ids import render_id
+from undercroft.ledger.leaves import grant_reference
+from undercroft.retrieval.search.models import FoundPassage
+from undercroft.vault.models import DOCUMENT_PREFIX
 
 
 class SearchResult(Shown):
@@ -77,3 +82,20 @@ class ProvenanceObject(Shown):
     model: str
     passages: list[ProvenancePassage]
     entries: list[ProvedEntry]
+
+
+def render_passage(passage: FoundPassage) -> JsonObject:
+    """A passage that was found."""
+    return {
+        "document": render_id(DOCUMENT_PREFIX, passage.document_id),
+        "version": passage.document_version,
+        "filename": passage.filename,
+        "text": passage.text,
+        "score": passage.score,
+        "start": passage.start,
+        "end": passage.end,
+        "page": passage.page_start,
+        "page_end": passage.page_end,
+        "headings": list(passage.headings),
+        "grants": [grant_reference(grant.id) for grant in passage.way.grants],
+    }

@@ -1,15 +1,19 @@
 """The text of documents as it is shown."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from undercroft.http.objects import Shown
 from undercroft.http.wire import JsonObject
+from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import grant_reference
-from undercroft.retrieval.texts.models import TextPage, TextPiece
+from undercroft.retrieval.texts.models import TextPage, TextPiece, TextPosition
 from undercroft.vault.models import DOCUMENT_PREFIX
+
+_POSITION: Final = re.compile(r"([1-9][0-9]{0,8})-(0|[1-9][0-9]{0,8})", re.ASCII)
 
 
 class TextPieceObject(Shown):
@@ -33,7 +37,7 @@ class TextPieceObject(Shown):
 def render_piece(page: TextPage, piece: TextPiece) -> JsonObject:
     """A piece of a page."""
     return {
-        "id": f"{page.version}-{piece.start}",
+        "id": position_of(page, piece),
         "object": "document.text",
         "document": render_id(DOCUMENT_PREFIX, page.document_id),
         "version": page.version,
@@ -45,3 +49,22 @@ def render_piece(page: TextPage, piece: TextPiece) -> JsonObject:
         "text": piece.text,
         "grants": [grant_reference(grant.id) for grant in piece.way.grants],
     }
+
+
+def position_of(page: TextPage, piece: TextPiece) -> str:
+    """A piece's id, after which reading goes on."""
+    return f"{page.version}-{piece.start}"
+
+
+def read_position(after: str | None) -> TextPosition | None:
+    """Where reading goes on.
+
+    Raises:
+        InvalidRequestError: When it is the id of no piece.
+    """
+    if after is None:
+        return None
+    match = _POSITION.fullmatch(after)
+    if match is None:
+        raise InvalidRequestError("It is the id of no piece of text.", param="after")
+    return TextPosition(int(match[1]), int(match[2]))

@@ -85,3 +85,5 @@ def configure_logging(
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = name != "uvicorn.access"
+    # What a client sends wrong is told to the client, and of what it sends nothing belongs in a log.
+    logging.getLogger("mcp").setLevel(logging.ERROR)

@@ -29,6 +29,18 @@ class NotGrantedError(UndercroftError):
         )
 
 
+class ModelUseError(UndercroftError):
+    """What the caller may see, and may not show to a model."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This was shared with you on terms by which no model that others run is shown it. Read it yourself, or ask "
+            "its owner for a grant whose 'model_use' allows that.",
+            kind=ErrorKind.FORBIDDEN,
+            code="not_for_models",
+        )
+
+
 class AccessRevokedError(UndercroftError):
     """A grant ended while what rested on it was still under way."""
 

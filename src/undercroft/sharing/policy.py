@@ -141,6 +141,11 @@ def allowed_model_use(way: Way) -> frozenset[ModelUse]:
     return allowed
 
 
+def ways_for_models(ways: Sequence[Way], model_use: frozenset[ModelUse]) -> tuple[Way, ...]:
+    """Those of the ways that let models do all of this; every one where no model is to be shown anything."""
+    return tuple(way for way in ways if model_use <= allowed_model_use(way))
+
+
 # Which way is taken ---------------------------------------------------------------------------------------------------
 
 

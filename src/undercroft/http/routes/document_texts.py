@@ -1,7 +1,6 @@
 """Documents: their text, all of it or the parts that were shared."""
 
-import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
@@ -11,14 +10,11 @@ from undercroft.http.document_views import require_document_id
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import Limit
-from undercroft.http.text_views import TextPieceObject, render_piece
+from undercroft.http.text_views import TextPieceObject, read_position, render_piece
 from undercroft.http.wire import page_of
-from undercroft.kit.errors import InvalidRequestError
-from undercroft.retrieval.texts.models import TextPosition
 
 router = APIRouter(tags=["documents"], route_class=NativeRoute)
 
-_POSITION: Final = re.compile(r"([1-9][0-9]{0,8})-(0|[1-9][0-9]{0,8})", re.ASCII)
 _After = Annotated[
     str | None, Query(max_length=64, description="The id of the last piece of the page before.")
 ]
@@ -42,16 +38,7 @@ async def get_text(
     Whoever was granted `read_parts` reads the pages and sections of the grant. An answer with text is one use of it.
     """
     page = await services.texts.read(
-        caller, require_document_id(document_id), _read_position(after), limit
+        caller, require_document_id(document_id), read_position(after), limit
     )
     pieces = [render_piece(page, piece) for piece in page.pieces]
     return {**page_of(pieces, limit), "has_more": page.has_more}
-
-
-def _read_position(after: str | None) -> TextPosition | None:
-    if after is None:
-        return None
-    match = _POSITION.fullmatch(after)
-    if match is None:
-        raise InvalidRequestError("It is the id of no piece of text.", param="after")
-    return TextPosition(int(match[1]), int(match[2]))

@@ -10,13 +10,10 @@ from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.vector_stores import require_collection_id
-from undercroft.http.provenance_views import SearchResults
-from undercroft.http.wire import JsonObject, RequestBody
+from undercroft.http.provenance_views import SearchResults, render_passage
+from undercroft.http.wire import RequestBody
 from undercroft.kit.errors import InvalidRequestError
-from undercroft.kit.ids import render_id
-from undercroft.ledger.leaves import grant_reference
-from undercroft.retrieval.search.models import FoundPassage, SearchQuery
-from undercroft.vault.models import DOCUMENT_PREFIX
+from undercroft.retrieval.search.models import SearchQuery
 
 router = APIRouter(tags=["search"], route_class=NativeRoute)
 
@@ -52,22 +49,6 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
     result = await services.search.search(caller, query)
     return {
         "object": "search.results",
-        "data": [_render(passage) for passage in result.passages],
+        "data": [render_passage(passage) for passage in result.passages],
         "degraded": sorted(result.degraded),
-    }
-
-
-def _render(passage: FoundPassage) -> JsonObject:
-    return {
-        "document": render_id(DOCUMENT_PREFIX, passage.document_id),
-        "version": passage.document_version,
-        "filename": passage.filename,
-        "text": passage.text,
-        "score": passage.score,
-        "start": passage.start,
-        "end": passage.end,
-        "page": passage.page_start,
-        "page_end": passage.page_end,
-        "headings": list(passage.headings),
-        "grants": [grant_reference(grant.id) for grant in passage.way.grants],
     }

@@ -21,12 +21,7 @@ from undercroft.retrieval.passages import PassagePlace, PassageText, open_passag
 from undercroft.retrieval.search.models import FoundPassage, Proposals, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.sharing.models import ModelUse, Way
-from undercroft.sharing.policy import (
-    allowed_model_use,
-    choose_way,
-    read_ways,
-    ways_to_place,
-)
+from undercroft.sharing.policy import choose_way, read_ways, ways_for_models, ways_to_place
 from undercroft.sharing.uses import GrantUses
 from undercroft.sharing.ways import acts_under, join_ways
 from undercroft.vault.access import document_name_place
@@ -172,10 +167,9 @@ def _log_damaged(row: Record) -> None:
 
 def _choose_way(ways: Sequence[Way], model_use: frozenset[ModelUse]) -> Way | None:
     """The way that is taken: one that lets a model do what it is going to, and quote as well if there is such a one."""
-    possible = [way for way in ways if model_use <= allowed_model_use(way)]
+    possible = ways_for_models(ways, model_use)
     if model_use:
-        quotable = [way for way in possible if ModelUse.QUOTE in allowed_model_use(way)]
-        possible = quotable or possible
+        possible = ways_for_models(possible, frozenset({ModelUse.QUOTE})) or possible
     return choose_way(possible) if possible else None
 
 

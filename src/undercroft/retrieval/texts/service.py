@@ -16,7 +16,9 @@ from undercroft.retrieval.texts.errors import NotIndexedError, TextChangedError,
 from undercroft.retrieval.texts.models import BEGINNING, TextPage, TextPiece, TextPosition
 from undercroft.retrieval.texts.pieces import cut_passage, show_piece
 from undercroft.retrieval.texts.repository import TextRepository
-from undercroft.sharing.models import GrantAction, Way
+from undercroft.sharing.errors import ModelUseError
+from undercroft.sharing.models import GrantAction, ModelUse, Way
+from undercroft.sharing.policy import choose_way, ways_for_models
 from undercroft.sharing.uses import GrantUses
 from undercroft.sharing.ways import acts_under, join_ways, read_access
 from undercroft.vault.access import DocumentAccess, no_document
@@ -46,26 +48,39 @@ class TextService:
         self._repository = TextRepository()
 
     async def read(
-        self, scope: Scope, document_id: UUID, after: TextPosition | None, limit: int
+        self,
+        scope: Scope,
+        document_id: UUID,
+        after: TextPosition | None,
+        limit: int,
+        model_use: frozenset[ModelUse] = frozenset(),
     ) -> TextPage:
         """A page of a document's text; one use of what it is shown under.
+
+        Args:
+            scope: Who reads.
+            document_id: Which document.
+            after: The last piece of the page before.
+            limit: The most pieces.
+            model_use: What a model is going to do with them; nothing where only a person sees them.
 
         Raises:
             NotFoundError: When the principal may see no such document.
             NotGrantedError: When they may, and read none of it.
+            ModelUseError: When they may read it, and not show it to such a model.
             GrantEndedError: When another had the last use of a grant.
             TextSealedError: When it is sealed.
             NotIndexedError: When its text was not extracted.
             TextChangedError: When the page before was of another version.
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
-            begun, found = await self._fill(transaction, document_id, after, limit)
+            begun, found = await self._fill(transaction, document_id, after, limit, model_use)
             pieces = found[:limit]
             if pieces:
                 way = join_ways(piece.way for piece in pieces)
                 await self._uses.count(transaction, way)
             else:
-                way = read_access(begun["action"], begun["ways"]).way
+                way = choose_way(_require_ways(begun, model_use))
             version = begun["current_version"]
             subject = Subject(render_id(DOCUMENT_PREFIX, document_id), begun["document_salt"])
             act = Act("document.read", subject, begun["owner_id"], version)
@@ -78,6 +93,7 @@ class TextService:
         document_id: UUID,
         after: TextPosition | None,
         limit: int,
+        model_use: frozenset[ModelUse],
     ) -> tuple[Record, list[TextPiece]]:
         """One piece more than the page holds, if there are so many, and the row by which the document was reached."""
         version = None if after is None else after.version
@@ -92,6 +108,7 @@ class TextService:
                 await self._access.refuse(transaction, document_id, _READ)
                 raise no_document(document_id)
             first = rows[0]
+            ways = _require_ways(first, model_use)
             _require_text(first)
             # Each batch is read in a snapshot of its own.
             version = first["current_version"] if version is None else version
@@ -99,13 +116,20 @@ class TextService:
                 raise TextChangedError
             if first["ordinal"] is None:
                 return first, found
-            access = read_access(first["action"], first["ways"])
             key = await self._keys.open(first)
-            shown = await asyncio.to_thread(_open_pieces, key, rows, access.ways)
+            shown = await asyncio.to_thread(_open_pieces, key, rows, ways)
             found.extend(piece for piece in shown if piece.start > begin)
             if len(found) > limit or len(rows) < _BATCH:
                 return first, found
             offset = rows[-1]["end_offset"]
+
+
+def _require_ways(row: Record, model_use: frozenset[ModelUse]) -> Sequence[Way]:
+    """The ways that let the caller read it, and show it to a model that does this."""
+    ways = ways_for_models(read_access(row["action"], row["ways"]).ways, model_use)
+    if not ways:
+        raise ModelUseError
+    return ways
 
 
 def _require_text(row: Record) -> None:
