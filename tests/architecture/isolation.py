@@ -87,6 +87,7 @@ SECURITY_DEFINERS: Final = {
     "list_due_consents": "consents of every tenant end by their time; it answers ids alone",
     "list_due_erasures": "the same for what notices promised to be erased",
     "list_overdue_mail": "the sweep of what no job sends any more goes over every tenant; it answers ids alone",
+    "list_expired_idempotency_keys": "the day of a key is over in every tenant; it answers ids alone",
     "prune_webhook_messages": "maintenance over all tenants; how long messages are kept is not the caller's choice",
     "count_kept_bytes": "a trigger: keeps the counts that quotas are held to, which the service may not write",
     "list_lost_releases": "what runs under grants of every tenant is asked about at once; it answers places in it",

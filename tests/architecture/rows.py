@@ -99,6 +99,14 @@ ROWS: Final = {
         INSERT INTO outgoing_mail (id, tenant_id, data_key_id, sealed_message)
         SELECT u.id, u.tenant_id, u.id, '' FROM users AS u
     """,
+    "idempotency_keys": """
+        INSERT INTO idempotency_keys (id, tenant_id, principal_id, route, key_digest)
+        SELECT u.id, u.tenant_id, u.id, 'POST /v1/groups', sha256('key') FROM users AS u
+    """,
+    "idempotency_subjects": """
+        INSERT INTO idempotency_subjects (tenant_id, idempotency_key_id, subject_id)
+        SELECT u.tenant_id, u.id, u.id FROM users AS u
+    """,
     "webhook_endpoints": """
         INSERT INTO webhook_endpoints (id, tenant_id, owner_id, slot, data_key_id, sealed_target, event_types)
         SELECT u.id, u.tenant_id, u.id, 1, u.id, '', '{grant.created}' FROM users AS u
@@ -257,6 +265,8 @@ READ_ONLY: Final = frozenset(
         "consent_grants",
         "outgoing_mail",
         "letters",
+        "idempotency_keys",
+        "idempotency_subjects",
         "webhook_endpoints",
         "webhook_messages",
         "webhook_deliveries",

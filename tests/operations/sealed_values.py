@@ -21,7 +21,9 @@ async def insert_values(filled: Filled, number: int) -> None:
         link = await keys.create(transaction, ann)
         notice = await keys.create(transaction, ann)
         endpoint = await keys.create(transaction, ann)
+        answer = await keys.create(transaction, ann)
         await _insert_mail(transaction, ann.tenant_id, own)
+        await _insert_answer(transaction, filled, answer)
         await _insert_endpoint(transaction, filled, endpoint, number)
         await _insert_notice(transaction, filled, notice)
         document_id = list(filled.documents.values())[number]
@@ -40,6 +42,22 @@ async def _insert_mail(transaction: Transaction, tenant_id: UUID, key: DataKey) 
         tenant_id,
         key.id,
         seal(key.material, _SEALED, place),
+    )
+
+
+async def _insert_answer(transaction: Transaction, filled: Filled, key: DataKey) -> None:
+    row_id, ann = IdSource().new(), filled.ann
+    place = bind(ann.tenant_id, "idempotency_keys", row_id, "sealed_answer")
+    await transaction.execute(
+        "INSERT INTO idempotency_keys"
+        " (id, tenant_id, principal_id, route, key_digest, data_key_id, sealed_answer)"
+        " VALUES ($1, $2, $3, 'POST /v1/groups', $4, $5, $6)",
+        row_id,
+        ann.tenant_id,
+        ann.principal_id,
+        os.urandom(32),
+        key.id,
+        seal(key.material, _SEALED * 10, place),
     )
 
 

@@ -23,6 +23,7 @@ EXAMINED: Final = {
     "document_comments.sealed_text": "id",
     "documents.sealed_metadata": "id",
     "documents.sealed_name": "id",
+    "idempotency_keys.sealed_answer": "id",
     "notice_versions.sealed_content": "notice_id",
     "outgoing_mail.sealed_message": "id",
     "record_migrations.sealed_patch": "id",

@@ -14,6 +14,7 @@ import structlog
 
 from undercroft.commands.databases import database_pool, open_any_database
 from undercroft.commands.parent import stop_with_parent
+from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.service import SessionService
 from undercroft.jobs.handler import JobHandler
@@ -147,6 +148,8 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         background_database, Ledger(background_database, ids, clock, sequencer.wake), ids
     )
     run_until_closed(stack, Rounds("forget_sessions", sessions.forget_ended, _FORGET_SECONDS).run())
+    answers = IdempotencyKeys(background_database, keys, ids)
+    run_until_closed(stack, Rounds("forget_answers", answers.forget_expired, _FORGET_SECONDS).run())
     tasks = IndexTasks(
         database,
         blobs,

@@ -223,6 +223,7 @@ def _add_middleware(application: FastAPI, settings: Settings) -> None:
                 "Location",
                 "Content-Range",
                 "Content-Disposition",
+                "Idempotency-Replayed",
             ],
         )
     application.add_middleware(

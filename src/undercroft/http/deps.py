@@ -15,7 +15,10 @@ from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.client_rates import ClientRates
 from undercroft.http.health import Readiness
+from undercroft.http.idempotency import OneEffect, refuse_key, route_name, sent_key, with_key
+from undercroft.http.idempotent_routes import WAYS, Way
 from undercroft.http.json_bodies import StrictRequest
+from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.accounts.mailing import Mailing
 from undercroft.identity.accounts.service import AccountService
 from undercroft.identity.accounts.sign_in import SignIn
@@ -136,6 +139,7 @@ class Services:
     audit: AuditService
     verification: VerificationService
     verification_links: VerificationLinks
+    idempotency: IdempotencyKeys
     client_rates: ClientRates
 
 
@@ -162,6 +166,9 @@ class AuthenticatedRoute(APIRoute):
     not get that far.
     """
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401 - the framework's
+        super().__init__(path, endpoint, **with_key(path, options))
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler, behind the look-up of the key."""
         handle = super().get_route_handler()
@@ -176,7 +183,14 @@ class AuthenticatedRoute(APIRoute):
             principal = await services.identity.authenticate(credentials.credentials)
             request.state.principal = replace(principal, purpose=read_purpose(request))
             self.check_query(request)
-            return await _read_and_handle(handle, request)
+            key = sent_key(request)
+            if key is None or WAYS[route_name(self)] is not Way.ONE_TRANSACTION:
+                return await _read_and_handle(handle, request)
+            once = OneEffect(
+                services.idempotency, services.access.explain, request.state.principal, self, key
+            )
+            request.state.one_effect = once
+            return await once.answer(lambda: _read_and_handle(handle, request), request)
 
         return authenticate
 
@@ -208,6 +222,7 @@ class PublicRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             _refuse_unknown_parameters(self, request)
+            refuse_key(request)
             return await _read_and_handle(handle, request)
 
         return answer
@@ -277,6 +292,9 @@ def authorised(
     ) -> Principal:
         principal = cast("Principal", request.state.principal)
         await require_permission(services, principal, permission, for_links=for_links)
+        once: OneEffect | None = getattr(request.state, "one_effect", None)
+        if once is not None:
+            await once.start(request)
         return principal
 
     return check

@@ -14,6 +14,7 @@ from undercroft.http.client_rates import ClientRates
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.http.identity_wiring import open_identity
+from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock
@@ -223,6 +224,7 @@ async def open_services(
             verification_links=VerificationLinks(
                 database, versions, records, ledger, logs, keys, ids
             ),
+            idempotency=IdempotencyKeys(database, keys, ids),
             client_rates=ClientRates(clock, _STRANGERS_BURST, _STRANGERS_PER_SECOND),
             audit=AuditService(
                 database,

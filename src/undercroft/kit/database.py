@@ -6,7 +6,7 @@ own scope (``SET LOCAL``), so a connection that returns to the pool, ours or PgB
 
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol, Self, TypeAlias
 from uuid import UUID
@@ -15,6 +15,7 @@ import asyncpg
 
 from undercroft.kit.clock import Clock
 from undercroft.kit.errors import UnavailableError
+from undercroft.kit.joined import JOINED, JoinedTransaction
 from undercroft.kit.sql import AnyConnection, PooledConnection, load_queries
 
 DATABASE_GONE: Final = (
@@ -115,9 +116,41 @@ class Database:
     async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
         """A transaction that sees and writes what ``scope`` may; commits on exit, rolls back on an exception.
 
+        While the task has a joined one of that scope, it is a part of that, and commits with it.
+
         Raises:
             UnavailableError: When no connection becomes free in time.
         """
+        joined = JOINED.get()
+        if joined is None or not joined.takes(scope):
+            async with self._own_transaction(scope) as transaction:
+                yield transaction
+            return
+        async with joined.join() as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def joined(
+        self, scope: Scope, begin: Callable[[Transaction], Awaitable[None]]
+    ) -> AsyncGenerator[JoinedTransaction]:
+        """Have all that this task does under ``scope`` be one transaction, until the context ends.
+
+        It is opened by the first that is done, and rolled back unless it is committed in the context.
+
+        Args:
+            scope: On whose behalf.
+            begin: What is done first in it.
+        """
+        joined = JoinedTransaction(lambda: self._own_transaction(scope), scope, begin)
+        token = JOINED.set(joined)
+        try:
+            yield joined
+        finally:
+            JOINED.reset(token)
+            await joined.abandon()
+
+    @asynccontextmanager
+    async def _own_transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
         async with self._connection() as connection:
             try:
                 await connection.execute(_begin(scope))
@@ -184,6 +217,18 @@ class Database:
             raise UnavailableError("The database ended the connection; try again.") from error
         finally:
             await self._pool.release(connection)
+
+
+async def once_committed(act: Callable[[], Awaitable[None]]) -> None:
+    """Do what must not be done before a transaction that has been left has committed, such as deleting its files.
+
+    At once, unless that transaction was part of a joined one: then when this commits, and not at all if it does not.
+    """
+    joined = JOINED.get()
+    if joined is None or joined.connection is None:
+        await act()
+    else:
+        joined.after_commit(act)
 
 
 async def set_scope(transaction: Transaction, scope: Scope) -> None:

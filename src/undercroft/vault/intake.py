@@ -51,6 +51,15 @@ class Incoming:
         if len(self._waiting) >= _BLOCK:
             await self._flush()
 
+    async def digest(self) -> bytes:
+        """SHA-256 of what was written so far.
+
+        Raises:
+            TooLargeError: When it is more than the service takes.
+        """
+        await self._flush()
+        return self._writer.digest()
+
     async def finish(self) -> StagedBlob:
         """All was written: make it durable.
 

@@ -1,12 +1,13 @@
 """Documents: taken in once for each content, encrypted; whoever brought one says who else sees it."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
+from functools import partial
 from typing import BinaryIO, Final
 from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Scope, Transaction, once_committed
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
@@ -266,7 +267,7 @@ class DocumentService:
                 raise LegalHoldError
             await self._access.record(transaction, scope, "document.delete", document)
             names = await self._erasure.erase(transaction, document_id)
-        await self._erasure.delete_bytes(scope.tenant_id, names)
+        await once_committed(partial(self._erasure.delete_bytes, scope.tenant_id, names))
 
     async def _insert(
         self,

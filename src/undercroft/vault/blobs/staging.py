@@ -92,6 +92,10 @@ class StagedWriter:
             self._digest.update(block)
             self._writer.write(block)
 
+    def digest(self) -> bytes:
+        """SHA-256 of what was written so far."""
+        return self._digest.copy().digest()
+
     def finish(self) -> StagedBlob:
         """All was written: make it durable.
 

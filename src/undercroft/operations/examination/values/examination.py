@@ -7,6 +7,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.chat.responses.statements import statement_place
+from undercroft.idempotency.models import answer_place
 from undercroft.kit.database import Transaction
 from undercroft.mail.models import message_place
 from undercroft.operations.examination.opening import Opening
@@ -40,6 +41,11 @@ class ValueExamination:
                 repository.list_sealed_mail,
                 lambda tenant, row, _: message_place(tenant, row),
                 "sealed_message of outgoing_mail",
+            ),
+            (
+                repository.list_sealed_answers,
+                lambda tenant, row, _: answer_place(tenant, row),
+                "sealed_answer of idempotency_keys",
             ),
             (
                 repository.list_sealed_links,

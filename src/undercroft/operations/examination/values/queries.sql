@@ -18,6 +18,24 @@ WHERE m.tenant_id = current_tenant() AND (m.id, 0) > ($1::uuid, $2::int)
 ORDER BY m.id
 LIMIT $3;
 
+-- name: list_sealed_answers :many
+SELECT
+    i.id,
+    0 AS number,
+    i.sealed_answer AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM idempotency_keys AS i
+INNER JOIN data_keys AS k ON i.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE i.tenant_id = current_tenant() AND (i.id, 0) > ($1::uuid, $2::int)
+ORDER BY i.id
+LIMIT $3;
+
 -- name: list_sealed_links :many
 SELECT
     h.id,

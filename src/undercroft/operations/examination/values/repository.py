@@ -20,6 +20,12 @@ class ValueRepository:
         """Mail that is still to be sent."""
         return await _QUERIES.many(transaction, "list_sealed_mail", *after, limit)
 
+    async def list_sealed_answers(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """Answers that are kept under idempotency keys: their outer layer."""
+        return await _QUERIES.many(transaction, "list_sealed_answers", *after, limit)
+
     async def list_sealed_links(
         self, transaction: Transaction, after: tuple[UUID, int], limit: int
     ) -> list[Record]:

@@ -1,0 +1,235 @@
+"""``Idempotency-Key``: a POST that is repeated with the same one has one effect and one answer.
+
+For each route it is decided in ``idempotent_routes.py`` how that is kept. Most do what they do in one transaction,
+which claims the key first and keeps the answer last: see :class:`undercroft.kit.joined.JoinedTransaction`.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Final, cast
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.datastructures import UploadFile
+
+from undercroft.http.errors import OAUTH_ROOT
+from undercroft.http.idempotent_routes import WAYS, Way
+from undercroft.http.json_bodies import JSON, StrictRequest
+from undercroft.http.openai.contract import errors, oauth_errors
+from undercroft.idempotency.errors import KEY_HEADER, KeyNotTakenError
+from undercroft.idempotency.models import Answer, RequestKey, read_key
+from undercroft.idempotency.service import AnsweredError, CarriedOut, IdempotencyKeys
+from undercroft.identity.models import Principal
+from undercroft.kit.ids import parse_id
+from undercroft.sharing.models import Resource, ResourceKind
+from undercroft.vault.intake import Incoming
+
+REPLAYED_HEADER: Final = "Idempotency-Replayed"
+
+_MULTIPART: Final = "multipart/form-data"
+_FIRST_ERROR: Final = 400
+_STATUSES: Final = (409, 410, 429)
+_PARAMETER: Final = {
+    "name": KEY_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Names the request, for 24 hours: sent again with the same key it has no other effect.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": "^[!-~]([ -~]*[!-~])?$",
+    },
+}
+
+Recheck = Callable[[Principal, Resource], Awaitable[object]]
+"""Refuses whoever may not know of a thing any more."""
+
+
+class OneEffect:
+    """A request that brings a key, from its access check to its answer.
+
+    Args:
+        keys: Claim keys and keep answers.
+        recheck: Whether the caller may still know of a thing.
+        principal: The caller.
+        route: What is asked for.
+        text: The key.
+    """
+
+    def __init__(
+        self,
+        keys: IdempotencyKeys,
+        recheck: Recheck,
+        principal: Principal,
+        route: APIRoute,
+        text: str,
+    ) -> None:
+        self._keys = keys
+        self._recheck = recheck
+        self._principal = principal
+        self._route = route
+        self._text = text
+        self._stack = AsyncExitStack()
+        self._carried_out: CarriedOut | None = None
+
+    async def start(self, request: Request) -> None:
+        """The caller may call this route: whatever it does from here on is one transaction.
+
+        Raises:
+            AnsweredError: When the request was carried out before.
+        """
+        name = route_name(self._route)
+        key = RequestKey(
+            name, self._text, await digest_request(self._route, request, self._principal.purpose)
+        )
+        answer = await self._keys.find(self._principal, key)
+        if answer is not None:
+            raise AnsweredError(answer)
+        carrying_out = self._keys.carrying_out(self._principal, key)
+        self._carried_out = await self._stack.enter_async_context(carrying_out)
+
+    async def answer(self, handle: Callable[[], Awaitable[Response]], request: Request) -> Response:
+        """What the route answers, or has answered before."""
+        try:
+            async with self._stack:
+                response = await handle()
+                if self._carried_out is not None and response.status_code < _FIRST_ERROR:
+                    await self._carried_out.keep(_answer_of(request, response))
+        except AnsweredError as known:
+            return await self._replay(known.answer)
+        return response
+
+    async def _replay(self, answer: Answer) -> Response:
+        """The answer, for whoever may still know of what it is about."""
+        for thing in answer.things:
+            resource = _resource(thing)
+            if resource is not None:
+                await self._recheck(self._principal, resource)
+        response = Response(answer.body, answer.status)
+        for name, value in answer.headers:
+            response.headers[name] = value
+        response.headers[REPLAYED_HEADER] = "true"
+        return response
+
+
+def with_key(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A route's options, with what its documentation says of the key where it takes one."""
+    documented = dict(options)
+    way = WAYS.get(f"POST {path}") if "POST" in (options.get("methods") or ()) else None
+    if way is None or way is Way.NOBODY:
+        return documented
+    extra = dict(options.get("openapi_extra") or {})
+    parameters = [entry for entry in extra.get("parameters", ()) if entry != _PARAMETER]
+    documented["openapi_extra"] = {**extra, "parameters": [*parameters, _PARAMETER]}
+    if way is Way.ONE_TRANSACTION:
+        known = (oauth_errors if path.startswith(OAUTH_ROOT) else errors)(*_STATUSES)
+        given: Mapping[int | str, Any] = options.get("responses") or {}
+        documented["responses"] = {**{status: known[status] for status in _STATUSES}, **given}
+    return documented
+
+
+def route_name(route: APIRoute) -> str:
+    """How a POST route is called where keys are kept, and listed."""
+    return f"POST {route.path}"
+
+
+def sent_key(request: Request) -> str | None:
+    """The key that a POST brings.
+
+    Raises:
+        MalformedKeyError: When it is none.
+    """
+    values = request.headers.getlist(KEY_HEADER)
+    return read_key(values) if values and request.method == "POST" else None
+
+
+def refuse_key(request: Request) -> None:
+    """Where whoever calls is nobody yet: a key is nobody's there.
+
+    Raises:
+        KeyNotTakenError: When a POST brings one.
+    """
+    if request.method == "POST" and KEY_HEADER in request.headers:
+        raise KeyNotTakenError
+
+
+async def digest_request(route: APIRoute, request: Request, purpose: str | None) -> bytes:
+    """SHA-256 of what a request says, however it is spelt.
+
+    Of a form its fields and the digests of its files, not the boundaries between them; of JSON its values, not the
+    spaces or the order of members.
+    """
+    names = sorted({field.alias for field in route.dependant.header_params})
+    said = {
+        "path": request.path_params,
+        "query": sorted(request.query_params.multi_items()),
+        "headers": [(name.lower(), request.headers.getlist(name)) for name in names],
+        "purpose": purpose,
+        "body": await _body_of(request),
+    }
+    return await asyncio.to_thread(_digest, said)
+
+
+def _digest(said: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+async def _body_of(request: Request) -> object:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == _MULTIPART:
+        form = await request.form()
+        return sorted([[name, await _field(value)] for name, value in form.multi_items()], key=str)
+    body = await request.body()
+    if media_type == JSON and body:
+        return {"json": await cast("StrictRequest", request).json()}
+    return {"type": media_type, "sha256": hashlib.sha256(body).hexdigest()} if body else None
+
+
+async def _field(value: str | UploadFile) -> object:
+    if isinstance(value, str):
+        return value
+    told = {"name": value.filename, "type": value.content_type}
+    incoming = getattr(value, "incoming", None)
+    if isinstance(incoming, Incoming):
+        return {**told, "sha256": (await incoming.digest()).hex()}
+    # Of another form's, which the framework keeps in memory or on the disk.
+    content = await value.read()
+    await value.seek(0)
+    return {**told, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _answer_of(request: Request, response: Response) -> Answer:
+    headers = [
+        (name, value) for name, value in response.headers.items() if name != "content-length"
+    ]
+    body = bytes(response.body)
+    return Answer(response.status_code, headers, body, _things(request, body))
+
+
+def _things(request: Request, body: bytes) -> list[str]:
+    """Which things that can be shared the caller has to know of, to be given the answer again."""
+    told = _object(body)
+    if told.get("deleted") is True or told.get("erased") is True:
+        return []
+    named = dict.fromkeys([*map(str, request.path_params.values()), str(told.get("id"))])
+    return [text for text in named if _resource(text) is not None]
+
+
+def _object(body: bytes) -> Mapping[str, object]:
+    try:
+        shown: object = json.loads(body)
+    except ValueError:
+        return {}
+    return cast("Mapping[str, object]", shown) if isinstance(shown, dict) else {}
+
+
+def _resource(text: str) -> Resource | None:
+    for kind in ResourceKind:
+        resource_id = parse_id(kind, text)
+        if resource_id is not None:
+            return Resource(kind, resource_id)
+    return None
