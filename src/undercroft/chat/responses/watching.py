@@ -193,7 +193,9 @@ class ResponseWatch:
             return await self._rebuild(row, response_id, after)
         key = await self._keys.open(row)
         events = open_runs(key, row["tenant_id"], response_id, rows)
-        return _page(state, rows, after, [event for event in events if event["sequence_number"] > after])
+        return _page(
+            state, rows, after, [event for event in events if event["sequence_number"] > after]
+        )
 
     async def _rebuild(self, row: Record, response_id: UUID, after: int) -> _Page:
         """Of a response that ended long ago: at least its last event, however it was numbered then."""
