@@ -50,7 +50,7 @@ def test_a_killed_service_loses_no_event_and_leaves_nothing_running(
     headers = {"Authorization": f"Bearer {make_key(data_dir, 'main', 'main@example.org')}"}
     with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT) as http:
         shown, seen = begin(http, "stall")
-        unseen, begun = begin(http, "SILENT")
+        unseen, begun = begin(http, "never")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process, url = start_service(data_dir, settings)
