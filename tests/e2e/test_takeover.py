@@ -1,4 +1,4 @@
-"""`kill -9` of the service in the middle of its streams: what was seen is there, what was not is made, nothing waits for ever."""
+"""`kill -9` of the service in mid-stream: what was seen is there, what was not is made, nothing waits for ever."""
 
 import json
 import os
