@@ -27,13 +27,15 @@ from undercroft.http.openai.inputs import (
     require_question,
 )
 from undercroft.http.sse import EventStreamResponse, encode_event
-from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, require_id
+from undercroft.http.wire import JsonObject, Metadata, RequestBody, require_id
 from undercroft.identity.models import Kind
-from undercroft.kit.errors import UndercroftError
+from undercroft.kit.errors import InvalidRequestError, UndercroftError
 
 router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
 
 _INCLUDE_RESULTS: Final = "file_search_call.results"
+LARGEST_NUMBER: Final = 2**31 - 1
+"""Of an event."""
 
 
 class MessageItem(Turn):
@@ -120,7 +122,7 @@ class CreateResponse(RequestBody):
     safety_identifier: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
-    background: OnlyFalse | None = None
+    background: bool | None = None
     previous_response_id: None = None
     conversation: None = None
     prompt: None = None
@@ -141,7 +143,8 @@ class CreateResponse(RequestBody):
             may_keep: Whether the response is kept if it is asked for.
 
         Raises:
-            InvalidRequestError: When nobody asks anything, or a search is required that no tool describes.
+            InvalidRequestError: When nobody asks anything, no tool describes the search that is required, or what is
+                made in the background is not to be kept.
             NotFoundError: When an id cannot be a vector store's.
         """
         messages = self.messages()
@@ -157,11 +160,17 @@ class CreateResponse(RequestBody):
         )
         include = self.include or []
         is_kept = may_keep and self.store is not False
+        if self.background and not is_kept:
+            raise InvalidRequestError(
+                "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
+                param="background",
+            )
         return ResponseRequest(
             question,
             self._echo(question.model, is_kept=is_kept),
             is_kept,
             _INCLUDE_RESULTS in include,
+            is_background=bool(self.background),
         )
 
     def _echo(self, model: str, *, is_kept: bool) -> JsonObject:
@@ -185,7 +194,7 @@ class CreateResponse(RequestBody):
             "parallel_tool_calls": self.parallel_tool_calls is not False,
             "reasoning": None,
             "store": is_kept,
-            "background": False,
+            "background": bool(self.background),
             "service_tier": "default",
             "previous_response_id": None,
             "safety_identifier": self.safety_identifier,
@@ -206,25 +215,50 @@ async def create_response(
     # All who hold a link are one principal: what is kept for one of them would be there for the others.
     may_keep = caller.kind is not Kind.LINK
     wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
+    if wanted.is_background and not body.stream:
+        return JSONResponse(await services.responses.begin(caller, wanted))
     if not body.stream:
         created = services.responses.create(caller, wanted)
         return JSONResponse(await unless_disconnected(request, created))
-    events = services.responses.stream(caller, wanted)
-    # The first event is made here, so that an unknown model or vector store is an HTTP error and not a stream.
-    first = await anext(events)
-    return EventStreamResponse(_encoded(first, events), _failure)
+    return await _stream(services.responses.stream(caller, wanted))
 
 
-@router.get("/v1/responses/{response_id}", summary="Get a response", responses=errors(404, 410))
+@router.get(
+    "/v1/responses/{response_id}",
+    summary="Get a response",
+    response_model=None,
+    responses={200: EVENT_STREAM, **errors(403, 404, 409, 410)},
+)
 async def get_response(
     response_id: str,
     caller: ResponseReader,
     services: ServicesDependency,
-    stream: Annotated[OnlyFalse, Query(description="Not supported yet.")] = False,
+    stream: Annotated[bool, Query(description="Its events, live while it is being made.")] = False,
+    starting_after: Annotated[
+        int | None,
+        Query(ge=0, le=LARGEST_NUMBER, description="With `stream`: only the events after this."),
+    ] = None,
+) -> Response | EventStreamResponse:
+    """A kept response, without its content once one of its sources can no longer be read; or its events."""
+    kept_id = _require_id(response_id)
+    if stream:
+        after = -1 if starting_after is None else starting_after
+        return await _stream(services.responses.watch(caller, kept_id, after))
+    if starting_after is not None:
+        raise InvalidRequestError("It goes with 'stream'.", param="starting_after")
+    return JSONResponse(await services.responses.get(caller, kept_id))
+
+
+@router.post(
+    "/v1/responses/{response_id}/cancel",
+    summary="Cancel a response",
+    responses=errors(403, 404, 410, 503),
+)
+async def cancel_response(
+    response_id: str, caller: ResponseWriter, services: ServicesDependency
 ) -> dict[str, Any]:
-    """A kept response; its content is removed when one of its sources can no longer be read."""
-    del stream
-    return await services.responses.get(caller, _require_id(response_id))
+    """End a response that is being made; what was made of it is kept. One that has ended stays as it is."""
+    return await services.responses.cancel(caller, _require_id(response_id))
 
 
 @router.delete(
@@ -238,9 +272,18 @@ async def delete_response(
     return {"id": response_id, "object": "response", "deleted": True}
 
 
-async def _encoded(first: JsonObject, events: AsyncGenerator[JsonObject]) -> AsyncGenerator[bytes]:
+async def _stream(events: AsyncGenerator[JsonObject]) -> EventStreamResponse:
+    # The first event is waited for here, so that an unknown model or response is an HTTP error and not a stream.
+    first = await anext(events, None)
+    return EventStreamResponse(_encoded(first, events), _failure)
+
+
+async def _encoded(
+    first: JsonObject | None, events: AsyncGenerator[JsonObject]
+) -> AsyncGenerator[bytes]:
     async with aclosing(events):
-        yield encode_event(first, first["type"])
+        if first is not None:
+            yield encode_event(first, first["type"])
         async for event in events:
             yield encode_event(event, event["type"])
 
