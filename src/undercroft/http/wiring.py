@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from undercroft.chat.answering import Answerer
+from undercroft.chat.conversations.service import ConversationService
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
@@ -155,6 +156,7 @@ async def open_services(
         search = SearchService(database, keys, ledger, embedder)
         answers = Answerer(search, models, watched_grants)
         responses = ResponseService(database, keys, ledger, answers, ids, clock)
+        conversations = ConversationService(database, keys, ledger, ids)
 
         checks = {
             "database": partial(describe_pending, database),
@@ -208,6 +210,7 @@ async def open_services(
             models=models,
             answers=answers,
             responses=responses,
+            conversations=conversations,
             provenance=ProvenanceService(database, keys, ledger, ledger_reader),
             jobs=JobService(database),
             webhooks=webhooks,
@@ -234,6 +237,7 @@ async def open_services(
                     consents,
                     collections,
                     responses,
+                    conversations,
                     webhooks,
                 ],
             ),

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from undercroft.chat.conversations.sealing import item_place, metadata_place
 from undercroft.chat.responses.statements import statement_place
 from undercroft.kit.database import Transaction
 from undercroft.mail.models import message_place
@@ -58,6 +59,12 @@ class ValueExamination:
             ),
             (repository.list_sealed_notices, notice_place, "sealed_content of notice_versions"),
             (repository.list_sealed_statements, statement_place, "statement of response_passages"),
+            (
+                repository.list_sealed_conversations,
+                lambda tenant, row, _: metadata_place(tenant, row),
+                "sealed_metadata of conversations",
+            ),
+            (repository.list_sealed_items, item_place, "sealed_item of conversation_items"),
             (
                 repository.list_sealed_patches,
                 lambda tenant, row, _: patch_place(tenant, row),

@@ -50,6 +50,18 @@ class ValueRepository:
         """Statements of the passages of answers."""
         return await _QUERIES.many(transaction, "list_sealed_statements", *after, limit)
 
+    async def list_sealed_conversations(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """Metadata of conversations."""
+        return await _QUERIES.many(transaction, "list_sealed_conversations", *after, limit)
+
+    async def list_sealed_items(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """Items of conversations."""
+        return await _QUERIES.many(transaction, "list_sealed_items", *after, limit)
+
     async def list_sealed_patches(
         self, transaction: Transaction, after: tuple[UUID, int], limit: int
     ) -> list[Record]:
