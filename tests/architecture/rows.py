@@ -173,6 +173,20 @@ ROWS: Final = {
         INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource)
         SELECT u.id, u.tenant_id, u.id, 'completed', u.id, '' FROM users AS u
     """,
+    "conversations": """
+        INSERT INTO conversations (id, tenant_id, owner_id, data_key_id, sealed_metadata)
+        SELECT u.id, u.tenant_id, u.id, u.id, '' FROM users AS u
+    """,
+    "conversation_items": """
+        INSERT INTO conversation_items (tenant_id, conversation_id, number, id, kind, sealed_item)
+        SELECT u.tenant_id, u.id, 0, u.id, 'message', '' FROM users AS u
+    """,
+    "conversation_item_passages": """
+        INSERT INTO conversation_item_passages (
+            tenant_id, conversation_id, item_number, number, document_id, document_version, start_offset, end_offset
+        )
+        SELECT u.tenant_id, u.id, 0, 1, u.id, 1, 0, 1 FROM users AS u
+    """,
     "notices": """
         INSERT INTO notices (id, tenant_id, owner_id, data_key_id, purpose)
         SELECT u.id, u.tenant_id, u.id, u.id, 'care' FROM users AS u
@@ -295,6 +309,9 @@ READ_ONLY: Final = frozenset(
         "record_parts",
         "record_digests",
         "record_migrations",
+        "conversations",
+        "conversation_items",
+        "conversation_item_passages",
         "document_comments",
         "document_versions",
         "uploads",

@@ -154,6 +154,7 @@ _OWNER: Final = frozenset({"owner"})
 _ADMIN: Final = frozenset({"admin"})
 _OF_RECORDS: Final = ACTIONS - {"read_parts", "download"}
 _OF_COLLECTIONS: Final = ACTIONS - {"read_parts"}
+_OF_CONVERSATIONS: Final = frozenset({"read", "write", "share"})
 _OF_THE_TENANT: Final = frozenset(who.acts_as for who in PRINCIPALS.values()) - {"outsider"}
 
 EVERYBODY: Final = Rule()
@@ -189,6 +190,11 @@ def of_record(action: str, **request: Any) -> Rule:  # noqa: ANN401 - of a reque
 def of_collection(action: str | None = None, **request: Any) -> Rule:  # noqa: ANN401 - of a request
     """The same for a vector store; what no action lets others do is its owner's."""
     return Rule(_OWNER, action, _OF_COLLECTIONS, send=request)
+
+
+def of_conversation(action: str, **request: Any) -> Rule:  # noqa: ANN401 - of a request
+    """The same for a conversation, of which fewer actions are granted."""
+    return Rule(_OWNER, action, _OF_CONVERSATIONS, send=request)
 
 
 def own(**request: Any) -> Rule:  # noqa: ANN401 - of a request
@@ -326,6 +332,20 @@ _MODELS: Final = {
         json={"model": "extractive", "messages": [{"role": "user", "content": "bell"}]}
     ),
     "POST /v1/responses": Rule(_OWNER, "search", frozenset({"read"}), send={"json": _SEARCH}),
+    "POST /v1/conversations": Rule(_KNOWN, seen_by=_LINKS, send={"json": {}}),
+    "GET /v1/conversations/{conversation_id}": of_conversation("read"),
+    "POST /v1/conversations/{conversation_id}": of_conversation("write", json={"metadata": {}}),
+    "DELETE /v1/conversations/{conversation_id}": Rule(
+        _OWNER, seen=_OF_CONVERSATIONS, spends="conversation_id"
+    ),
+    "GET /v1/conversations/{conversation_id}/items": of_conversation("read"),
+    "POST /v1/conversations/{conversation_id}/items": of_conversation(
+        "write", json={"items": [{"role": "user", "content": "When?"}]}
+    ),
+    "GET /v1/conversations/{conversation_id}/items/{item_id}": of_conversation("read"),
+    "DELETE /v1/conversations/{conversation_id}/items/{item_id}": Rule(
+        _OWNER, seen=_OF_CONVERSATIONS, spends="item_id"
+    ),
     "GET /v1/responses/{response_id}": Rule(_OWNER, "read"),
     "GET /v1/responses/{response_id}/provenance": Rule(_OWNER, "read"),
     "POST /v1/responses/{response_id}/cancel": Rule(_OWNER, seen=frozenset({"read"})),

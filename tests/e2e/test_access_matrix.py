@@ -171,6 +171,8 @@ class World:
             "response_id": lambda: owner.post(
                 "/v1/responses", json={"model": "extractive", "input": "When?"}
             ),
+            "conversation_id": lambda: owner.post("/v1/conversations", json={}),
+            "item_id": self._add_item,
             "comment_id": lambda: owner.post(
                 f"/v1/documents/{things['document_id']}/comments", json={"text": "a"}
             ),
@@ -205,6 +207,13 @@ class World:
         )
         assert added.is_success, added.text
         return self.clients["owner"].get(f"/v1/documents/{file}")
+
+    def _add_item(self) -> httpx.Response:
+        path = f"/v1/conversations/{self.things['conversation_id']}/items"
+        added = made(
+            self.clients["owner"].post(path, json={"items": [{"role": "user", "content": "When?"}]})
+        )
+        return self.clients["owner"].get(f"{path}/{added['first_id']}")
 
     def _name_subject(self) -> httpx.Response:
         document = self.make("document_id")
@@ -255,6 +264,8 @@ class World:
                 "upload_id",
                 "link_id",
                 "response_id",
+                "conversation_id",
+                "item_id",
                 "webhook_id",
                 "issuer_id",
                 "notice_id",
@@ -314,6 +325,7 @@ class World:
             (things["vector_store_id"], ACTIONS - {"read_parts"}),
             (things["record_id"], ACTIONS - {"read_parts", "download"}),
             (things["response_id"], frozenset({"read", "share"})),
+            (things["conversation_id"], frozenset({"read", "write", "share"})),
         ]
         self.expiring: list[str] = []
         for resource, actions in shared:

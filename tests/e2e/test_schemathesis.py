@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(700), pyte
 _EXAMPLES: Final = 8
 """Random requests for an operation, after the systematic ones at the borders of its schema."""
 _LIMIT_SECONDS: Final = 600
-_OPERATIONS: Final = 176
+_OPERATIONS: Final = 184
 
 _CONFIGURATION: Final = """
 # The same requests in each run: a run that fails must fail again.
@@ -48,6 +48,8 @@ vector_store_id = "{store_id}"
 file_id = "{file_id}"
 document_id = "{file_id}"
 response_id = "{response_id}"
+conversation_id = "{conversation_id}"
+item_id = "{item_id}"
 log = "{log}"
 entry_id = "{entry_id}"
 schema_id = "{schema_id}"
@@ -95,7 +97,7 @@ checks.positive_data_acceptance.expected-statuses = [
 # What is well-formed may still make no sense, and then it is 400: an empty file, a question of spaces, vectors of
 # another length.
 [[operations]]
-include-path = ["/v1/files", "/v1/responses", "/v1/chat/completions", "/v1/embeddings"]
+include-path-regex = "^/v1/(files|responses|conversations|chat/completions|embeddings)"
 include-method = "POST"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "413", "415"]
 [[operations]]
@@ -112,6 +114,7 @@ include-method = "DELETE"
 vector_store_id = "vs_{absent}"
 file_id = "file-{absent}"
 response_id = "resp_{absent}"
+conversation_id = "conv_{absent}"
 schema_id = "schema_{absent}"
 record_id = "rec_{absent}"
 """
@@ -126,6 +129,10 @@ def configuration(service: Service, tmp_path_factory: pytest.TempPathFactory) ->
             vector_store_id=store.id, file=("fog.txt", io.BytesIO(b"The fog bell rings at six."))
         )
         response = client.responses.create(model="extractive", input="When does the bell ring?")
+        conversation = client.conversations.create(
+            items=[{"role": "user", "content": "When does the bell ring?"}]
+        )
+        (item,) = client.conversations.items.list(conversation.id).data
         schema: Any = client.post("/schemas", body={"name": "any", "schema": {}}, cast_to=object)
         record: Any = client.post(
             "/records", body={"schema": schema["id"], "data": {}}, cast_to=object
@@ -140,6 +147,8 @@ def configuration(service: Service, tmp_path_factory: pytest.TempPathFactory) ->
         store_id=store.id,
         file_id=file.id,
         response_id=response.id,
+        conversation_id=conversation.id,
+        item_id=item.id,
         log=ledger["id"],
         entry_id=audit["data"][0]["id"],
         schema_id=schema["id"],

@@ -32,6 +32,7 @@ async def insert_values(filled: Filled, number: int) -> None:
         await _insert_comment(transaction, filled, document_id)
         await _insert_statement(transaction, filled, response_id, document_id)
         await _insert_stream(transaction, filled, response_id)
+        await _insert_conversation(transaction, filled)
 
 
 async def _insert_mail(transaction: Transaction, tenant_id: UUID, key: DataKey) -> None:
@@ -199,6 +200,34 @@ async def _insert_stream(transaction: Transaction, filled: Filled, response_id: 
             previous,
             last,
             seal(key.material, _SEALED, place),
+        )
+
+
+async def _insert_conversation(transaction: Transaction, filled: Filled) -> None:
+    """With an item under its key, and one under a key of its own."""
+    ann, keys, conversation_id = filled.ann, filled.shelf.keys, IdSource().new()
+    key = await keys.create(transaction, ann)
+    place = bind(ann.tenant_id, "conversations", conversation_id, "metadata")
+    await transaction.execute(
+        "INSERT INTO conversations (id, tenant_id, owner_id, data_key_id, sealed_metadata)"
+        " VALUES ($1, $2, $3, $4, $5)",
+        conversation_id,
+        ann.tenant_id,
+        ann.principal_id,
+        key.id,
+        seal(key.material, _SEALED, place),
+    )
+    for number, own in enumerate((None, await keys.create(transaction, ann))):
+        place = bind(ann.tenant_id, "conversation_items", conversation_id, "item", number)
+        await transaction.execute(
+            "INSERT INTO conversation_items (tenant_id, conversation_id, number, id, kind, data_key_id, sealed_item)"
+            " VALUES ($1, $2, $3, $4, 'message', $5, $6)",
+            ann.tenant_id,
+            conversation_id,
+            number,
+            IdSource().new(),
+            own.id if own else None,
+            seal((own or key).material, _SEALED, place),
         )
 
 

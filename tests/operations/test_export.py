@@ -16,6 +16,8 @@ import rfc8785
 from tests.operations.conftest import TEXTS, Filled, House, quiet
 from tests.records import ANN, ANY, PERSON, changed, open_cabinet
 from tests.vault.uploads.bench import make_bench
+from undercroft.chat.conversations.models import ItemPage, NewItem, parse_item_id
+from undercroft.chat.conversations.service import ConversationService
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
@@ -107,6 +109,25 @@ async def test_comments_are_exported_in_the_clear(filled: Filled, tmp_path: Path
         f"user_{ann.principal_id.hex}",
         "Is it still empty?",
     )
+    assert verify(tmp_path / "export", made).good
+
+
+async def test_conversations_are_exported_in_order(filled: Filled, tmp_path: Path) -> None:
+    shelf, ann = filled.shelf, filled.ann
+    conversations = ConversationService(shelf.database, shelf.keys, shelf.ledger, IdSource())
+    turns = [NewItem("message", {"content": text}) for text in ("Is it empty?", "Still?")]
+    begun = await conversations.create(ann, {"about": "the mill"}, turns)
+    (last,) = await conversations.list_items(ann, begun.id, ItemPage(1))
+    forgotten = parse_item_id(last.wire["id"])
+    assert forgotten is not None
+    await conversations.delete_item(ann, begun.id, forgotten)
+    made = await export(filled.house, filled, tmp_path / "export")
+    (line,) = read_lines(tmp_path / "export" / "conversations.jsonl")
+    assert (line["id"], line["metadata"]) == (f"conv_{begun.id.hex}", {"about": "the mill"})
+    lines = read_lines(tmp_path / "export" / "conversation_items.jsonl")
+    assert [(each["number"], each["ending"]) for each in lines] == [(0, None), (1, "deleted")]
+    assert lines[0]["item"]["content"] == "Is it empty?"
+    assert lines[1]["item"] is None
     assert verify(tmp_path / "export", made).good
 
 

@@ -20,6 +20,8 @@ EXAMINED: Final = {
     "blobs.stored_name": "id",
     "chunks.sealed_text": "blob_id",
     "collections.sealed_name": "id",
+    "conversation_items.sealed_item": "conversation_id",
+    "conversations.sealed_metadata": "id",
     "document_comments.sealed_text": "id",
     "documents.sealed_metadata": "id",
     "documents.sealed_name": "id",

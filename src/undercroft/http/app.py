@@ -16,6 +16,7 @@ from undercroft.http.middleware import Admission, BodyPace, NoStore, PlainErrors
 from undercroft.http.oauth_forms import LARGEST_FORM
 from undercroft.http.openai import (
     chat_completions,
+    conversations,
     embeddings,
     files,
     models,
@@ -117,6 +118,7 @@ PUBLIC_ROUTERS: Final[Sequence[APIRouter]] = (
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
+    conversations.router,
     chat_completions.router,
     embeddings.router,
 )
@@ -126,7 +128,7 @@ _DESCRIPTION: Final = (
     "Paths below `/v1/` need `Authorization: Bearer KEY`, but for those by which somebody signs in, opens a share "
     "link or verifies a proof. Every answer has `X-Request-Id`. Errors below `/v1/` are OpenAI's error object (below "
     "`/v1/oauth/` RFC 6749's), elsewhere RFC 9457's; the documentation lists their codes. Files, vector stores, "
-    "uploads, responses, chat completions, embeddings and models are objects as OpenAI has them."
+    "uploads, responses, conversations, chat completions, embeddings and models are objects as OpenAI has them."
 )
 
 _SHORT_BODY: Final = 256 * 1024

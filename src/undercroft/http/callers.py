@@ -28,6 +28,9 @@ SchemaWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SCH
 Searcher: TypeAlias = Annotated[Principal, Depends(authorised(Permission.SEARCH))]
 ResponseReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.RESPONSES_READ))]
 ResponseWriter: TypeAlias = Annotated[Principal, Depends(authorised(Permission.RESPONSES_WRITE))]
+KnownResponseWriter: TypeAlias = Annotated[
+    Principal, Depends(authorised(Permission.RESPONSES_WRITE, for_links=False))
+]
 ModelUser: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MODELS))]
 MemberReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_READ))]
 MemberManager: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_WRITE))]

@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from undercroft.chat.answering import Answerer
+from undercroft.chat.conversations.service import ConversationService
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
@@ -129,6 +130,7 @@ class Services:
     models: ModelRegistry
     answers: Answerer
     responses: ResponseService
+    conversations: ConversationService
     provenance: ProvenanceService
     jobs: JobService
     webhooks: EndpointService

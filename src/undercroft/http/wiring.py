@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from undercroft.chat.answering import Answerer
+from undercroft.chat.conversations.service import ConversationService
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.running import RunLimits
@@ -168,6 +169,7 @@ async def open_services(
         process = await _open_streams(stack, settings, database_url, clock, ids)
         responses = ResponseService(database, keys, ledger, answers, ids, clock, process, limits)
         _run_streams(stack, database_url, process, responses)
+        conversations = ConversationService(database, keys, ledger, ids)
 
         checks = {
             "database": partial(describe_pending, database),
@@ -223,6 +225,7 @@ async def open_services(
             models=models,
             answers=answers,
             responses=responses,
+            conversations=conversations,
             provenance=ProvenanceService(database, keys, ledger, ledger_reader),
             jobs=JobService(database),
             webhooks=webhooks,
@@ -252,6 +255,7 @@ async def open_services(
                     consents,
                     collections,
                     responses,
+                    conversations,
                     webhooks,
                 ],
             ),

@@ -67,6 +67,7 @@ _RESOURCES: Final = {
     "collection": "vs_",
     "record": "rec_",
     "response": "resp_",
+    "conversation": "conv_",
 }
 _GRANTED: Final = {"grant": Fact.GRANT, "resource": Fact.RESOURCE, "grantor": Fact.USER}
 _ANSWERED: Final = {"access_request": Fact.ACCESS_REQUEST, "owner": Fact.USER}

@@ -17,6 +17,7 @@ class ResourceKind(StrEnum):
     COLLECTION = "vs_"
     RECORD = "rec_"
     RESPONSE = "resp_"
+    CONVERSATION = "conv_"
 
 
 class GrantAction(StrEnum):
@@ -32,7 +33,7 @@ class GrantAction(StrEnum):
     """Fetch the bytes as they were uploaded."""
     COMMENT = "comment"
     WRITE = "write"
-    """Change it: a new version, other fields, other documents in a collection. Never delete it."""
+    """Change it: a new version, other fields, other documents in a collection, more items. Never delete it."""
     SHARE = "share"
     """Share it on, and never more of it."""
 

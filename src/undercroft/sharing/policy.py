@@ -32,6 +32,7 @@ _ACTIONS: Final = {
     ResourceKind.COLLECTION: frozenset(GrantAction),
     ResourceKind.RECORD: frozenset(GrantAction) - {GrantAction.READ_PARTS, GrantAction.DOWNLOAD},
     ResourceKind.RESPONSE: frozenset({GrantAction.READ, GrantAction.SHARE}),
+    ResourceKind.CONVERSATION: frozenset({GrantAction.READ, GrantAction.WRITE, GrantAction.SHARE}),
 }
 
 

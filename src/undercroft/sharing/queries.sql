@@ -26,7 +26,14 @@ SELECT
     k.salt
 FROM responses AS a
 INNER JOIN data_keys AS k ON a.data_key_id = k.id
-WHERE a.id = $1 AND $2::text = 'response';
+WHERE a.id = $1 AND $2::text = 'response'
+UNION ALL
+SELECT
+    v.owner_id,
+    k.salt
+FROM conversations AS v
+INNER JOIN data_keys AS k ON v.data_key_id = k.id
+WHERE v.id = $1 AND $2::text = 'conversation';
 
 -- name: has_group :value
 SELECT EXISTS (SELECT FROM groups AS g WHERE g.tenant_id = current_tenant() AND g.id = $1);
@@ -42,6 +49,7 @@ INSERT INTO grants (
     collection_id,
     record_id,
     response_id,
+    conversation_id,
     grantor_id,
     parent_id,
     user_id,
@@ -58,14 +66,14 @@ INSERT INTO grants (
     consent_id
 )
 VALUES (
-    $1, current_tenant(), $2, $3, $4, $5, current_principal(), $6, $7, $8, $9,
-    $10, $11::text::int4multirange, $12, $13, coalesce($14::timestamptz, now()), $15, $16, $17, $18
+    $1, current_tenant(), $2, $3, $4, $5, $6, current_principal(), $7, $8, $9, $10,
+    $11, $12::text::int4multirange, $13, $14, coalesce($15::timestamptz, now()), $16, $17, $18, $19
 );
 
 -- name: find_grant :maybe
 SELECT
-    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
-    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.conversation_id, g.owner_id,
+    g.grantor_id, g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
     g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.cut_at, g.consent_id
 FROM described_grants AS g
 WHERE g.id = $1;
@@ -73,13 +81,19 @@ WHERE g.id = $1;
 -- name: list_of :many
 -- The ended ones too. $2: for its owner, who sees everybody's; others see those that they gave or hold.
 SELECT
-    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
-    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.conversation_id, g.owner_id,
+    g.grantor_id, g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
     g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.cut_at, g.consent_id
 FROM described_grants AS g
 WHERE
     g.tenant_id = current_tenant()
-    AND (g.document_id = $1 OR g.collection_id = $1 OR g.record_id = $1 OR g.response_id = $1)
+    AND (
+        g.document_id = $1
+        OR g.collection_id = $1
+        OR g.record_id = $1
+        OR g.response_id = $1
+        OR g.conversation_id = $1
+    )
     AND ($2::boolean OR g.grantor_id = current_principal() OR g.grantee_id = ANY(current_grantees()))
     AND ($3::uuid IS NULL OR g.id > $3)
 ORDER BY g.id
@@ -88,8 +102,8 @@ LIMIT $4;
 -- name: list_given :many
 -- What the caller has granted, the ended ones too.
 SELECT
-    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
-    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.conversation_id, g.owner_id,
+    g.grantor_id, g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
     g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.cut_at, g.consent_id
 FROM described_grants AS g
 WHERE
@@ -102,8 +116,8 @@ LIMIT $2;
 -- name: list_for_sharing :many
 -- The caller's own grants to share a thing on, the oldest first.
 SELECT
-    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
-    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.conversation_id, g.owner_id,
+    g.grantor_id, g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
     g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.cut_at, g.consent_id
 FROM described_grants AS g
 WHERE
@@ -172,8 +186,8 @@ ORDER BY a.place;
 -- name: list_chain :many
 -- Some grants, and those that they derive from.
 SELECT
-    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.owner_id, g.grantor_id,
-    g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
+    g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.conversation_id, g.owner_id,
+    g.grantor_id, g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
     g.expires_at, g.max_uses, g.uses, g.model_use, g.created_at, g.ended_at, g.ending, g.cut_at, g.consent_id
 FROM described_grants AS g
 WHERE g.tenant_id = current_tenant() AND g.id IN (SELECT c.id FROM list_grant_chain($1::uuid[]) AS c (id))
@@ -193,7 +207,8 @@ granted AS MATERIALIZED (
             WHEN g.document_id IS NOT NULL THEN 'document'
             WHEN g.collection_id IS NOT NULL THEN 'collection'
             WHEN g.record_id IS NOT NULL THEN 'record'
-            ELSE 'response'
+            WHEN g.response_id IS NOT NULL THEN 'response'
+            ELSE 'conversation'
         END AS kind
     FROM grants AS g
     WHERE
@@ -266,6 +281,16 @@ owned AS (
         FROM responses AS a
         WHERE a.tenant_id = current_tenant() AND a.owner_id = current_principal() AND a.id > $1
         ORDER BY a.id
+        LIMIT $2
+    )
+    UNION ALL
+    (
+        SELECT
+            v.id,
+            'conversation'
+        FROM conversations AS v
+        WHERE v.tenant_id = current_tenant() AND v.owner_id = current_principal() AND v.id > $1
+        ORDER BY v.id
         LIMIT $2
     )
 )

@@ -32,6 +32,7 @@ _COLUMNS: Final = {
     ResourceKind.COLLECTION: "collection_id",
     ResourceKind.RECORD: "record_id",
     ResourceKind.RESPONSE: "response_id",
+    ResourceKind.CONVERSATION: "conversation_id",
 }
 
 

@@ -37,6 +37,7 @@ RESOURCE_NAMES: Final = {
     ResourceKind.COLLECTION: "vector store",
     ResourceKind.RECORD: "record",
     ResourceKind.RESPONSE: "response",
+    ResourceKind.CONVERSATION: "conversation",
 }
 """What errors call them."""
 

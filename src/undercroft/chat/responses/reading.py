@@ -46,10 +46,13 @@ class SourceCheck:
         if all(any(map(is_whole, ways)) for ways in sources):
             return True
         passages = await self._repository.list_shared_passages(transaction, row["id"])
-        return all([await self._may_see(passage) for passage in passages])
+        return all([await self.may_see(passage) for passage in passages])
 
-    async def _may_see(self, row: Record) -> bool:
-        """Where it stands is not known of what is no more indexed, or does not open."""
+    async def may_see(self, row: Record) -> bool:
+        """Whether a passage, with the caller's ways to its document and its text, is theirs to see.
+
+        Where it stands is not known of what is no more indexed, or does not open.
+        """
         ways = read_ways(row["ways"])
         if any(map(is_whole, ways)):
             return True
@@ -87,15 +90,16 @@ def open_resource(key: DataKey, tenant_id: UUID, response_id: UUID, sealed: byte
 
 def redact(resource: WireObject) -> WireObject:
     """A response without what was found and said. Nor how much that was: lengths tell of what is not shown."""
-    output: list[WireObject] = []
-    for item in resource["output"]:
-        if item["type"] == "file_search_call":
-            output.append({**item, "results": None})
-            continue
-        parts: Sequence[WireObject] = item["content"]
-        content = [{**part, "text": REDACTED, "annotations": list[WireObject]()} for part in parts]
-        output.append({**item, "content": content})
-    return {**resource, "output": output, "usage": None}
+    return {**resource, "output": list(map(redact_item, resource["output"])), "usage": None}
+
+
+def redact_item(item: WireObject) -> WireObject:
+    """An item of an answer without what was found and said."""
+    if item["type"] == "file_search_call":
+        return {**item, "results": None}
+    parts: Sequence[WireObject] = item["content"]
+    content = [{**part, "text": REDACTED, "annotations": list[WireObject]()} for part in parts]
+    return {**item, "content": content}
 
 
 def no_response(response_id: UUID) -> NotFoundError:

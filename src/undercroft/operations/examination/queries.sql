@@ -49,6 +49,8 @@ SELECT
     OR EXISTS (SELECT FROM documents AS d WHERE d.data_key_id = k.id)
     OR EXISTS (SELECT FROM collections AS c WHERE c.data_key_id = k.id)
     OR EXISTS (SELECT FROM responses AS r WHERE r.data_key_id = k.id)
+    OR EXISTS (SELECT FROM conversations AS v WHERE v.data_key_id = k.id)
+    OR EXISTS (SELECT FROM conversation_items AS i WHERE i.data_key_id = k.id)
     OR EXISTS (SELECT FROM schemas AS s WHERE s.data_key_id = k.id)
     OR EXISTS (SELECT FROM records AS o WHERE o.data_key_id = k.id)
     OR EXISTS (SELECT FROM record_parts AS p WHERE p.data_key_id = k.id)

@@ -29,6 +29,7 @@ from undercroft.operations.errors import naming
 from undercroft.operations.exports.audit import open_entries
 from undercroft.operations.exports.bundle import Bundle, Lines, open_bundle, open_lines, safe_name
 from undercroft.operations.exports.claims import claim_of
+from undercroft.operations.exports.conversations import ConversationLines
 from undercroft.operations.exports.log_files import CHECKPOINT, LogFiles
 from undercroft.operations.exports.records import RecordFiles
 from undercroft.operations.exports.repository import ExportRepository
@@ -245,6 +246,8 @@ class Export:
             _pages(snapshot, repository.list_responses, self._render_response(scope)),
         )
         self._progress(f"{count} kept answers")
+        count = await ConversationLines(self._keys, scope.tenant_id).write(bundle, snapshot)
+        self._progress(f"{count} conversations")
 
     def _render_comment(self, scope: LogScope) -> Render:
         async def render(row: Record) -> Mapping[str, Any]:

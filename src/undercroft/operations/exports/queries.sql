@@ -176,6 +176,47 @@ WHERE r.tenant_id = current_tenant() AND r.id > $1
 ORDER BY r.id
 LIMIT $2;
 
+-- name: list_conversations :many
+SELECT
+    v.id,
+    v.owner_id,
+    v.created_at,
+    v.sealed_metadata,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM conversations AS v
+INNER JOIN data_keys AS k ON v.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE v.tenant_id = current_tenant() AND v.id > $1
+ORDER BY v.id
+LIMIT $2;
+
+-- name: list_conversation_items :many
+-- The deleted and erased ones too, of which nothing but their numbers is left.
+SELECT
+    i.conversation_id,
+    i.number,
+    i.created_at,
+    i.ending,
+    i.sealed_item,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM conversation_items AS i
+INNER JOIN conversations AS v ON i.conversation_id = v.id
+INNER JOIN data_keys AS k ON coalesce(i.data_key_id, v.data_key_id) = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE i.tenant_id = current_tenant() AND (i.conversation_id, i.number) > ($1::uuid, $2::int)
+ORDER BY i.conversation_id, i.number
+LIMIT $3;
+
 -- name: get_log :one
 SELECT l.id, l.size, l.checkpoint FROM ledger_logs AS l WHERE l.tenant_id = current_tenant();
 
@@ -207,6 +248,11 @@ SELECT r.id, k.salt
 FROM responses AS r
 INNER JOIN data_keys AS k ON r.data_key_id = k.id
 WHERE r.tenant_id = current_tenant() AND r.id = ANY($1::uuid[])
+UNION ALL
+SELECT v.id, k.salt
+FROM conversations AS v
+INNER JOIN data_keys AS k ON v.data_key_id = k.id
+WHERE v.tenant_id = current_tenant() AND v.id = ANY($1::uuid[])
 UNION ALL
 SELECT r.id, k.salt
 FROM records AS r

@@ -55,6 +55,18 @@ class ExportRepository:
         """All parts of a page of versions of records."""
         return await _QUERIES.many(transaction, "list_record_parts", *after, limit)
 
+    async def list_conversations(
+        self, transaction: Transaction, after: UUID, limit: int
+    ) -> list[Record]:
+        """A page of conversations, with their keys."""
+        return await _QUERIES.many(transaction, "list_conversations", after, limit)
+
+    async def list_conversation_items(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """A page of the items of conversations, with their keys."""
+        return await _QUERIES.many(transaction, "list_conversation_items", *after, limit)
+
     async def list_responses(
         self, transaction: Transaction, after: UUID, limit: int
     ) -> list[Record]:

@@ -236,7 +236,7 @@ class ConsentRepository:
                 await _QUERIES.execute(transaction, "mark_collection", resource.id, subject_id)
             case ResourceKind.RECORD:
                 await _QUERIES.execute(transaction, "mark_record", resource.id, subject_id)
-            case ResourceKind.RESPONSE:
+            case ResourceKind.RESPONSE | ResourceKind.CONVERSATION:
                 raise ValueError("what an answer is about is what it was made from")
 
     async def data_subject_of(self, transaction: Transaction, resource_id: UUID) -> UUID | None:

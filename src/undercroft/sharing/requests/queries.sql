@@ -40,13 +40,23 @@ WHERE
         WHEN 'collection' THEN r.collection_id
         WHEN 'record' THEN r.record_id
         WHEN 'response' THEN r.response_id
+        WHEN 'conversation' THEN r.conversation_id
     END = $1
     AND r.state = 'pending';
 
 -- name: insert_request :exec
 -- The same statement where there is no such thing: then it keeps nothing.
 INSERT INTO access_requests (
-    id, tenant_id, asker_id, owner_id, document_id, collection_id, record_id, response_id, sealed_content
+    id,
+    tenant_id,
+    asker_id,
+    owner_id,
+    document_id,
+    collection_id,
+    record_id,
+    response_id,
+    conversation_id,
+    sealed_content
 )
 SELECT
     $1,
@@ -57,9 +67,10 @@ SELECT
     $3,
     $4,
     $5,
-    $6
+    $6,
+    $7
 FROM requestable_things AS r
-WHERE r.tenant_id = current_tenant() AND r.id = $7 AND r.kind = $8
+WHERE r.tenant_id = current_tenant() AND r.id = $8 AND r.kind = $9
 ON CONFLICT DO NOTHING;
 
 -- name: lock_request :maybe
@@ -78,6 +89,7 @@ SELECT
     r.collection_id,
     r.record_id,
     r.response_id,
+    r.conversation_id,
     r.sealed_content,
     r.grant_id,
     r.created_at,
@@ -111,6 +123,7 @@ SELECT
     r.collection_id,
     r.record_id,
     r.response_id,
+    r.conversation_id,
     r.sealed_content,
     r.grant_id,
     r.created_at,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from undercroft.chat.conversations.sealing import item_place, metadata_place
 from undercroft.chat.responses.asked import asked_place
 from undercroft.chat.responses.statements import statement_place
 from undercroft.chat.streams.log import events_place
@@ -72,6 +73,12 @@ class ValueExamination:
                 lambda tenant, row, _: asked_place(tenant, row),
                 "request of response_streams",
             ),
+            (
+                repository.list_sealed_conversations,
+                lambda tenant, row, _: metadata_place(tenant, row),
+                "sealed_metadata of conversations",
+            ),
+            (repository.list_sealed_items, item_place, "sealed_item of conversation_items"),
             (
                 repository.list_sealed_patches,
                 lambda tenant, row, _: patch_place(tenant, row),

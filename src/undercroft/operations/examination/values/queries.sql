@@ -176,6 +176,47 @@ WHERE s.tenant_id = current_tenant() AND (s.response_id, 0) > ($1::uuid, $2::int
 ORDER BY s.response_id
 LIMIT $3;
 
+-- name: list_sealed_conversations :many
+SELECT
+    v.id,
+    0 AS number,
+    v.sealed_metadata AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM conversations AS v
+INNER JOIN data_keys AS k ON v.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE v.tenant_id = current_tenant() AND (v.id, 0) > ($1::uuid, $2::int)
+ORDER BY v.id
+LIMIT $3;
+
+-- name: list_sealed_items :many
+-- Each under its own key, or else its conversation's.
+SELECT
+    i.conversation_id AS id,
+    i.number,
+    i.sealed_item AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM conversation_items AS i
+INNER JOIN conversations AS v ON i.conversation_id = v.id
+INNER JOIN data_keys AS k ON coalesce(i.data_key_id, v.data_key_id) = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE
+    i.tenant_id = current_tenant()
+    AND (i.conversation_id, i.number) > ($1::uuid, $2::int)
+    AND i.sealed_item IS NOT NULL
+ORDER BY i.conversation_id, i.number
+LIMIT $3;
+
 -- name: list_sealed_patches :many
 SELECT
     g.id,

@@ -68,6 +68,18 @@ class ValueRepository:
         """What was asked for answers that are still being made."""
         return await _QUERIES.many(transaction, "list_sealed_questions", *after, limit)
 
+    async def list_sealed_conversations(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """Metadata of conversations."""
+        return await _QUERIES.many(transaction, "list_sealed_conversations", *after, limit)
+
+    async def list_sealed_items(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """Items of conversations."""
+        return await _QUERIES.many(transaction, "list_sealed_items", *after, limit)
+
     async def list_sealed_patches(
         self, transaction: Transaction, after: tuple[UUID, int], limit: int
     ) -> list[Record]:

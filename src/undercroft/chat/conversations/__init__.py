@@ -1,0 +1,1 @@
+"""Conversations: numbered turns that are kept, shared, and answered from."""

@@ -1,0 +1,26 @@
+"""Why an item cannot be kept."""
+
+from undercroft.kit.errors import ErrorKind, UndercroftError
+
+
+class TooManyItemsError(UndercroftError):
+    """The conversation has no room for more items."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"A conversation has {most:,} items at most, the deleted ones among them. Begin another one.",
+            kind=ErrorKind.CONFLICT,
+            code="too_many_items",
+        )
+
+
+class ItemTooLargeError(UndercroftError):
+    """An item that is longer than any may be."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"An item has {most:,} bytes of JSON at most. Make several of it, or a file.",
+            kind=ErrorKind.TOO_LARGE,
+            param="items",
+            code="item_too_large",
+        )

@@ -1,0 +1,103 @@
+"""A conversation and its items."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from undercroft.chat.responses.models import WireObject
+from undercroft.sharing.ways import Access
+from undercroft.vault.keys.models import DataKey
+
+CONVERSATION_PREFIX: Final = "conv_"
+MOST_ITEMS: Final = 10_000
+"""The most items that a conversation can have had, the deleted ones among them."""
+MOST_ADDED: Final = 20
+"""The most items of one request."""
+LARGEST_ITEM: Final = 1_048_576
+"""The most bytes of an item, as JSON."""
+
+_HEX_DIGITS: Final = frozenset("0123456789abcdef")
+_PREFIXES: Final[Mapping[str, str]] = {
+    "message": "msg_",
+    "file_search_call": "fs_",
+    "function_call": "fc_",
+    "function_call_output": "fco_",
+    "reasoning": "rs_",
+}
+
+
+def item_prefix(kind: str) -> str:
+    """What stands before the id of an item of that type."""
+    return _PREFIXES.get(kind, "item_")
+
+
+def parse_item_id(text: str) -> UUID | None:
+    """The id of an item of whatever type; None when it cannot be one."""
+    prefix, _, digits = text.rpartition("_")
+    known = (*_PREFIXES.values(), item_prefix(""))
+    if f"{prefix}_" not in known or len(digits) != 32 or not set(digits) <= _HEX_DIGITS:
+        return None
+    return UUID(hex=digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A passage that an item was made from."""
+
+    document_id: UUID
+    version: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item that is to be kept.
+
+    Attributes:
+        kind: Its ``type`` on the wire.
+        body: The rest of it, without ``type`` and ``id``.
+        id: Its id; None for a new one.
+        sources: What it was made from, itself or through the turns that it answers.
+    """
+
+    kind: str
+    body: WireObject = field(repr=False)
+    id: UUID | None = None
+    sources: Sequence[Source] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPage:
+    """Which items are wanted.
+
+    Attributes:
+        after: The last one of the page before.
+        is_ascending: From the first to the last.
+    """
+
+    limit: int
+    after: UUID | None = None
+    is_ascending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation as somebody comes to it.
+
+    Attributes:
+        access: By which grants, if it is not theirs.
+        key: Opens its metadata and those of its items that have none of their own.
+        next_number: Of the item that is added next.
+    """
+
+    id: UUID
+    tenant_id: UUID
+    owner_id: UUID
+    access: Access
+    key: DataKey = field(repr=False)
+    next_number: int
+    metadata: Mapping[str, str] = field(repr=False)
+    created_at: datetime

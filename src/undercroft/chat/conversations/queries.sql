@@ -1,0 +1,237 @@
+-- name: insert_conversation :value
+INSERT INTO conversations (id, tenant_id, owner_id, data_key_id, sealed_metadata)
+VALUES ($1, current_tenant(), current_principal(), $2, $3)
+RETURNING created_at;
+
+-- name: lock_conversation :maybe
+-- Whoever adds items holds the conversation until their end: of two at once the second waits, and numbers its items after
+-- those of the first. Without this both would begin with the same number. A statement of its own, so that what follows sees
+-- what the other has committed.
+SELECT v.id
+FROM conversations AS v
+WHERE v.id = $1 AND EXISTS (SELECT FROM access_to_conversation(v, $2::text[]))
+FOR NO KEY UPDATE;
+
+-- name: find_conversation :maybe
+-- As the caller comes to it by one of these actions ($2), the first that there is.
+SELECT
+    v.id,
+    v.tenant_id,
+    v.owner_id,
+    v.sealed_metadata,
+    v.next_number,
+    v.created_at,
+    a.action,
+    a.ways,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM conversations AS v
+CROSS JOIN LATERAL access_to_conversation(v, $2::text[]) AS a
+INNER JOIN data_keys AS k ON v.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE v.id = $1;
+
+-- name: find_way_in :value
+-- The first of these actions ($2) by which the caller comes to another's conversation. Asked of the id and not of the row,
+-- so that it takes as long where there is none.
+SELECT w.action
+FROM unnest($2::text[]) WITH ORDINALITY AS w (action, place)
+WHERE ways_to($1, w.action) IS NOT NULL
+ORDER BY w.place
+LIMIT 1;
+
+-- name: find_conversation_owner :maybe
+-- Of any of the tenant's conversations, to put on record who was refused it.
+SELECT
+    v.owner_id,
+    k.salt
+FROM conversations AS v
+INNER JOIN data_keys AS k ON v.data_key_id = k.id
+WHERE v.id = $1;
+
+-- name: update_conversation :exec
+UPDATE conversations SET sealed_metadata = $2 WHERE id = $1;
+
+-- name: delete_conversation :value
+DELETE FROM conversations WHERE id = $1 AND owner_id = current_principal() RETURNING id;
+
+-- name: insert_items :exec
+-- Numbered from $2 on in the order in which they are given, in a conversation that the caller has locked.
+INSERT INTO conversation_items (tenant_id, conversation_id, number, id, kind, data_key_id, sealed_item)
+SELECT
+    current_tenant(),
+    $1,
+    $2::int + i.place::int - 1,
+    i.id,
+    i.kind,
+    i.data_key_id,
+    i.sealed_item
+FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::bytea[]) WITH ORDINALITY
+    AS i (id, kind, data_key_id, sealed_item, place);
+
+-- name: advance :exec
+UPDATE conversations SET next_number = next_number + $2 WHERE id = $1;
+
+-- name: insert_passages :exec
+INSERT INTO conversation_item_passages (
+    tenant_id, conversation_id, item_number, number, document_id, document_version, start_offset, end_offset
+)
+SELECT
+    current_tenant(),
+    $1,
+    p.item_number,
+    row_number() OVER (PARTITION BY p.item_number ORDER BY p.place),
+    p.document_id,
+    p.document_version,
+    p.start_offset,
+    p.end_offset
+FROM unnest($2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[]) WITH ORDINALITY
+    AS p (item_number, document_id, document_version, start_offset, end_offset, place);
+
+-- name: list_items :many
+-- Authorises and reads in one snapshot: some items ($2: after the one with this id, $3: so many, $4: from the first to the
+-- last; $5: the one with this id alone), each with the ways in which the caller may read what it was made from. One row
+-- without an item where there is none. Of deleted ones nothing is shown.
+WITH reached AS MATERIALIZED (
+    SELECT
+        v.id,
+        v.tenant_id,
+        v.owner_id,
+        v.data_key_id,
+        a.action,
+        a.ways
+    FROM conversations AS v
+    CROSS JOIN LATERAL access_to_conversation(v, ARRAY['read']) AS a
+    WHERE v.id = $1
+),
+
+last AS MATERIALIZED (
+    SELECT i.number FROM conversation_items AS i WHERE i.conversation_id = $1 AND i.id = $2
+)
+
+SELECT
+    r.id AS conversation_id,
+    r.tenant_id,
+    r.owner_id,
+    r.action,
+    r.ways,
+    i.number,
+    i.id,
+    i.kind,
+    i.sealed_item,
+    i.source_ways,
+    k.salt,
+    ik.id AS key_id,
+    ik.wrapped_key,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM reached AS r
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+-- noqa: disable=ST05
+LEFT JOIN LATERAL (
+    SELECT
+        o.number,
+        o.id,
+        o.kind,
+        o.data_key_id,
+        o.sealed_item,
+        ARRAY(
+            SELECT ways_to_source(s.document_id, s.document_version)
+            FROM (
+                SELECT DISTINCT
+                    p.document_id,
+                    p.document_version
+                FROM conversation_item_passages AS p
+                WHERE p.conversation_id = o.conversation_id AND p.item_number = o.number
+            ) AS s
+        ) AS source_ways
+    FROM (
+        SELECT
+            c.conversation_id,
+            c.number,
+            c.id,
+            c.kind,
+            c.data_key_id,
+            c.sealed_item
+        FROM conversation_items AS c
+        WHERE
+            c.conversation_id = r.id
+            AND c.ending IS DISTINCT FROM 'deleted'
+            AND ($5::uuid IS NULL OR c.id = $5)
+            AND (
+                $2::uuid IS NULL
+                OR CASE
+                    WHEN $4::boolean THEN c.number > (SELECT e.number FROM last AS e)
+                    ELSE c.number < (SELECT e.number FROM last AS e)
+                END
+            )
+        ORDER BY CASE WHEN $4 THEN c.number END, c.number DESC
+        LIMIT $3
+    ) AS o
+) AS i ON TRUE
+-- noqa: enable=ST05
+INNER JOIN data_keys AS ik ON coalesce(i.data_key_id, r.data_key_id) = ik.id
+INNER JOIN tenant_keys AS t ON ik.tenant_key_id = t.id
+ORDER BY CASE WHEN $4 THEN i.number END, i.number DESC;
+
+-- name: has_item :value
+SELECT EXISTS (SELECT FROM conversation_items AS i WHERE i.conversation_id = $1 AND i.id = $2);
+
+-- name: list_shared_passages :many
+-- What some items ($2) were made from and is not the caller's, with the text that says in which section it stands; NULL
+-- where that is no more indexed.
+SELECT
+    p.item_number,
+    ch.tenant_id,
+    ch.blob_id,
+    ch.ordinal,
+    ch.sealed_text,
+    ch.page_start,
+    ch.page_end,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    ways_to_source(p.document_id, p.document_version) AS ways
+FROM conversation_item_passages AS p
+LEFT JOIN document_versions AS v ON p.document_id = v.document_id AND p.document_version = v.number
+LEFT JOIN chunks AS ch
+    ON v.tenant_id = ch.tenant_id
+    AND v.blob_id = ch.blob_id
+    AND p.start_offset = ch.start_offset
+    AND p.end_offset = ch.end_offset
+LEFT JOIN blobs AS b ON ch.blob_id = b.id
+LEFT JOIN data_keys AS k ON b.data_key_id = k.id
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[]);
+
+-- name: delete_item :value
+-- Its number stays behind; the key that it alone has goes with what it held.
+WITH was AS (
+    SELECT
+        i.number,
+        i.data_key_id
+    FROM conversation_items AS i
+    WHERE i.conversation_id = $1 AND i.id = $2 AND i.ending IS DISTINCT FROM 'deleted'
+    FOR UPDATE
+),
+
+forgotten AS (
+    UPDATE conversation_items AS i SET sealed_item = NULL, data_key_id = NULL, ending = 'deleted'
+    FROM was AS w
+    WHERE i.conversation_id = $1 AND w.number = i.number
+    RETURNING i.number
+),
+
+destroyed AS (
+    DELETE FROM data_keys AS k USING was AS w WHERE w.data_key_id = k.id
+)
+
+SELECT f.number FROM forgotten AS f;

@@ -1,0 +1,301 @@
+"""Keeps conversations, numbers what is said in them, and shows it as far as it may be read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from undercroft.chat.conversations.access import ConversationAccess, no_conversation
+from undercroft.chat.conversations.errors import ItemTooLargeError, TooManyItemsError
+from undercroft.chat.conversations.models import (
+    CONVERSATION_PREFIX,
+    LARGEST_ITEM,
+    MOST_ITEMS,
+    Conversation,
+    ItemPage,
+    NewItem,
+    Source,
+    item_prefix,
+)
+from undercroft.chat.conversations.reading import ItemReader, ReadItem
+from undercroft.chat.conversations.repository import ConversationRepository
+from undercroft.chat.conversations.sealing import encode, item_place, seal_metadata
+from undercroft.chat.responses.models import WireObject
+from undercroft.kit.crypto.aead import seal
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.errors import NotFoundError
+from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.service import Ledger
+from undercroft.sharing.errors import NotGrantedError
+from undercroft.sharing.models import GrantAction
+from undercroft.sharing.ways import EVERY_ACTION, OWN
+from undercroft.vault.keys.service import KeyRing
+
+_READ: Final = (GrantAction.READ,)
+_WRITE: Final = (GrantAction.WRITE,)
+
+
+class ConversationService:
+    """Creates, reads, changes and deletes conversations and their items.
+
+    Args:
+        database: Where they are.
+        keys: Seal and open them.
+        ledger: Where it is put on record.
+        ids: Names them.
+    """
+
+    def __init__(self, database: Database, keys: KeyRing, ledger: Ledger, ids: IdSource) -> None:
+        self._database = database
+        self._keys = keys
+        self._ledger = ledger
+        self._ids = ids
+        self._access = ConversationAccess(database, keys, ledger)
+        self._reader = ItemReader(keys)
+        self._repository = ConversationRepository()
+
+    async def create(
+        self, scope: Scope, metadata: Mapping[str, str], items: Sequence[NewItem] = ()
+    ) -> Conversation:
+        """Begin a conversation, with these items in it.
+
+        Raises:
+            ItemTooLargeError: When an item is longer than any may be.
+        """
+        conversation_id = self._ids.new()
+        async with self._database.transaction(scope) as transaction:
+            key = await self._keys.create(transaction, scope)
+            sealed = seal_metadata(key, scope.tenant_id, conversation_id, metadata)
+            created_at = await self._repository.insert_conversation(
+                transaction, conversation_id, key.id, sealed
+            )
+            made = Conversation(
+                conversation_id,
+                scope.tenant_id,
+                scope.principal_id,
+                OWN,
+                key,
+                0,
+                metadata,
+                created_at,
+            )
+            await self.append(transaction, scope, made, items)
+            subject = Subject(render_id(CONVERSATION_PREFIX, conversation_id), key.salt)
+            act = Act("conversation.create", subject, scope.principal_id)
+            await self._ledger.append(transaction, scope, act)
+        return made
+
+    async def get(self, scope: Scope, conversation_id: UUID) -> Conversation:
+        """A conversation.
+
+        Raises:
+            NotFoundError: When the principal may see no such conversation.
+            NotGrantedError: When they may, and not read it.
+        """
+        async with self._access.refusing(
+            scope, "conversation.read", conversation_id
+        ) as transaction:
+            row = await self._access.find(transaction, conversation_id, _READ)
+            await self._access.record(transaction, scope, "conversation.read", conversation_id, row)
+        return await self._access.open(row)
+
+    async def update(
+        self, scope: Scope, conversation_id: UUID, metadata: Mapping[str, str]
+    ) -> Conversation:
+        """Replace the metadata.
+
+        Raises:
+            NotFoundError: When the principal may see no such conversation.
+            NotGrantedError: When they may, and not write it.
+            GrantEndedError: When the grant ended meanwhile.
+        """
+        async with self._access.refusing(
+            scope, "conversation.update", conversation_id
+        ) as transaction:
+            row = await self._access.lock(transaction, conversation_id, _WRITE)
+            key = await self._keys.open(row)
+            sealed = seal_metadata(key, scope.tenant_id, conversation_id, metadata)
+            await self._repository.update_conversation(transaction, conversation_id, sealed)
+            await self._access.record(
+                transaction, scope, "conversation.update", conversation_id, row
+            )
+            changed = await self._access.find(transaction, conversation_id, _WRITE)
+            return await self._access.open(changed)
+
+    async def delete(self, scope: Scope, conversation_id: UUID) -> None:
+        """Delete a conversation with all of its items.
+
+        Raises:
+            NotFoundError: When the principal may see no such conversation.
+            NotGrantedError: When it is shared with them: it is its owner's to delete.
+        """
+        async with self._access.refusing(
+            scope, "conversation.delete", conversation_id
+        ) as transaction:
+            row = await self._find_own(transaction, scope, conversation_id)
+            # Of two who delete it at once, the second has waited, and finds nothing to delete.
+            if not await self._repository.delete_conversation(transaction, conversation_id):
+                raise no_conversation(conversation_id)
+            await self._access.record(
+                transaction, scope, "conversation.delete", conversation_id, row
+            )
+
+    async def add(
+        self, scope: Scope, conversation_id: UUID, items: Sequence[NewItem]
+    ) -> list[WireObject]:
+        """Put items at the end of a conversation, all or none; what was added.
+
+        Raises:
+            NotFoundError: When the principal may see no such conversation.
+            NotGrantedError: When they may, and not write it.
+            GrantEndedError: When the grant ended meanwhile.
+            ItemTooLargeError: When an item is longer than any may be.
+            TooManyItemsError: When there is no room for them.
+        """
+        async with self._access.refusing(
+            scope, "conversation.add_items", conversation_id
+        ) as transaction:
+            row = await self._access.lock(transaction, conversation_id, _WRITE)
+            locked = await self._access.open(row)
+            added = await self.append(transaction, scope, locked, items)
+            await self._access.record(
+                transaction, scope, "conversation.add_items", conversation_id, row
+            )
+        return added
+
+    async def append(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        conversation: Conversation,
+        items: Sequence[NewItem],
+    ) -> list[WireObject]:
+        """Put items at the end of a conversation that the transaction has locked, or has made.
+
+        Raises:
+            ItemTooLargeError: When an item is longer than any may be.
+            TooManyItemsError: When there is no room for them.
+        """
+        if not items:
+            return []
+        first = conversation.next_number
+        if first + len(items) > MOST_ITEMS:
+            raise TooManyItemsError(MOST_ITEMS)
+        added: list[WireObject] = []
+        rows: list[tuple[UUID, str, UUID | None, bytes]] = []
+        sources: list[tuple[int, Source]] = []
+        for number, item in enumerate(items, first):
+            item_id = item.id or self._ids.new()
+            wire = {
+                "type": item.kind,
+                "id": render_id(item_prefix(item.kind), item_id),
+                **item.body,
+            }
+            plain = encode(wire)
+            if len(plain) > LARGEST_ITEM:
+                raise ItemTooLargeError(LARGEST_ITEM)
+            own = await self._keys.create(transaction, scope) if item.sources else None
+            key = own or conversation.key
+            place = item_place(scope.tenant_id, conversation.id, number)
+            rows.append(
+                (item_id, item.kind, own.id if own else None, seal(key.material, plain, place))
+            )
+            sources += [(number, source) for source in item.sources]
+            added.append(wire)
+        await self._repository.insert_items(transaction, conversation.id, first, rows)
+        if sources:
+            await self._repository.insert_passages(transaction, conversation.id, sources)
+        return added
+
+    async def list_items(
+        self, scope: Scope, conversation_id: UUID, page: ItemPage
+    ) -> list[ReadItem]:
+        """A page of a conversation's items, without what the principal may not or no more read of them.
+
+        Raises:
+            NotFoundError: When the principal may see no such conversation, or it has no item to come after.
+            NotGrantedError: When they may, and not read it.
+        """
+        return await self._read(scope, conversation_id, page)
+
+    async def get_item(self, scope: Scope, conversation_id: UUID, item_id: UUID) -> WireObject:
+        """One item, as :meth:`list_items` shows it.
+
+        Raises:
+            NotFoundError: When the principal may see no such conversation, or there is no such item.
+            NotGrantedError: When they may, and not read it.
+        """
+        items = await self._read(scope, conversation_id, ItemPage(1), item_id)
+        if not items:
+            raise no_item(item_id.hex)
+        return items[0].wire
+
+    async def delete_item(self, scope: Scope, conversation_id: UUID, item_id: UUID) -> Conversation:
+        """Forget an item; its number stays behind.
+
+        Raises:
+            NotFoundError: When the principal may see no such conversation, or there is no such item.
+            NotGrantedError: When it is shared with them: what is in it is its owner's to delete.
+        """
+        async with self._access.refusing(
+            scope, "conversation.delete_item", conversation_id
+        ) as transaction:
+            await self._find_own(transaction, scope, conversation_id)
+            row = await self._access.lock(transaction, conversation_id, _READ)
+            if not await self._repository.delete_item(transaction, conversation_id, item_id):
+                raise no_item(item_id.hex)
+            await self._access.record(
+                transaction, scope, "conversation.delete_item", conversation_id, row
+            )
+        return await self._access.open(row)
+
+    async def find_salt(
+        self, transaction: Transaction, scope: Scope, reference: str
+    ) -> bytes | None:
+        """What opens the ledger's commitments to a conversation, for its owner alone; None when it is gone."""
+        conversation_id = parse_id(CONVERSATION_PREFIX, reference)
+        if conversation_id is None:
+            return None
+        row = await self._repository.find_conversation_owner(transaction, conversation_id)
+        if row is None or row["owner_id"] != scope.principal_id:
+            return None
+        return row["salt"]
+
+    async def _find_own(
+        self, transaction: Transaction, scope: Scope, conversation_id: UUID
+    ) -> Record:
+        row = await self._access.find(transaction, conversation_id, EVERY_ACTION)
+        if row["owner_id"] != scope.principal_id:
+            raise NotGrantedError
+        return row
+
+    async def _read(
+        self, scope: Scope, conversation_id: UUID, page: ItemPage, item_id: UUID | None = None
+    ) -> list[ReadItem]:
+        async with self._access.refusing(
+            scope, "conversation.read", conversation_id
+        ) as transaction:
+            rows = await self._repository.list_items(transaction, conversation_id, page, item_id)
+            if not rows:
+                await self._access.refuse(transaction, conversation_id, _READ)
+                raise no_conversation(conversation_id)
+            items = await self._reader.read(transaction, rows)
+            if not items and page.after is not None:
+                await self._require_item(transaction, conversation_id, page.after)
+            await self._access.record(
+                transaction, scope, "conversation.read", conversation_id, rows[0]
+            )
+        return items
+
+    async def _require_item(
+        self, transaction: Transaction, conversation_id: UUID, item_id: UUID
+    ) -> None:
+        if not await self._repository.has_item(transaction, conversation_id, item_id):
+            raise no_item(item_id.hex, "after")
+
+
+def no_item(identifier: str, param: str | None = None) -> NotFoundError:
+    """The error for an item that a conversation does not have, or has no more."""
+    return NotFoundError("item of the conversation", identifier, param=param)

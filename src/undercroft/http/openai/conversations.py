@@ -1,0 +1,254 @@
+"""The Conversations API: turns that are kept in order, shared, and answered from."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from undercroft.chat.conversations.models import (
+    CONVERSATION_PREFIX,
+    MOST_ADDED,
+    Conversation,
+    ItemPage,
+    NewItem,
+    parse_item_id,
+)
+from undercroft.chat.conversations.service import no_item
+from undercroft.http.callers import KnownResponseWriter, ResponseReader, ResponseWriter
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
+from undercroft.http.openai.contract import errors
+from undercroft.http.openai.paging import After, Limit, Order
+from undercroft.http.openai.responses import InputItem, MessageItem
+from undercroft.http.wire import (
+    JsonObject,
+    Metadata,
+    RequestBody,
+    page_of,
+    render_time,
+    require_id,
+)
+from undercroft.kit.ids import render_id
+
+router = APIRouter(tags=["conversations"], route_class=AuthenticatedRoute)
+
+_Items: TypeAlias = Annotated[list[InputItem], Field(max_length=MOST_ADDED)]
+_Include: TypeAlias = Annotated[
+    list[Literal["file_search_call.results", "message.output_text.logprobs"]] | None,
+    Query(alias="include[]", description="What is shown beside the rest."),
+]
+_RESULTS: Final = "file_search_call.results"
+
+
+class CreateConversation(RequestBody):
+    """A new conversation."""
+
+    items: _Items | None = None
+    metadata: Metadata | None = None
+
+
+class UpdateConversation(RequestBody):
+    """Metadata that takes the place of what there is; null is none."""
+
+    metadata: Metadata | None
+
+
+class AddItems(RequestBody):
+    """Items for the end of a conversation."""
+
+    items: Annotated[_Items, Field(min_length=1)]
+
+
+@router.post("/v1/conversations", summary="Create a conversation", responses=errors(404, 409, 410))
+async def create_conversation(
+    body: CreateConversation, caller: KnownResponseWriter, services: ServicesDependency
+) -> dict[str, Any]:
+    """Begin a conversation, with these items in it."""
+    made = await services.conversations.create(
+        caller, body.metadata or {}, _new_items(body.items or ())
+    )
+    return render_conversation(made)
+
+
+@router.get(
+    "/v1/conversations/{conversation_id}",
+    summary="Get a conversation",
+    responses=errors(404, 410),
+)
+async def get_conversation(
+    conversation_id: str, caller: ResponseReader, services: ServicesDependency
+) -> dict[str, Any]:
+    """One conversation, without its items."""
+    found = await services.conversations.get(caller, require_conversation_id(conversation_id))
+    return render_conversation(found)
+
+
+@router.post(
+    "/v1/conversations/{conversation_id}",
+    summary="Change a conversation",
+    responses=errors(404, 409, 410),
+)
+async def update_conversation(
+    conversation_id: str,
+    body: UpdateConversation,
+    caller: ResponseWriter,
+    services: ServicesDependency,
+) -> dict[str, Any]:
+    """Replace its metadata: for its owner and for whoever was granted `write`."""
+    changed = await services.conversations.update(
+        caller, require_conversation_id(conversation_id), body.metadata or {}
+    )
+    return render_conversation(changed)
+
+
+@router.delete(
+    "/v1/conversations/{conversation_id}",
+    summary="Delete a conversation",
+    responses=errors(404, 409),
+)
+async def delete_conversation(
+    conversation_id: str, caller: ResponseWriter, services: ServicesDependency
+) -> dict[str, Any]:
+    """Delete a conversation and its items; responses that were made in it stay."""
+    await services.conversations.delete(caller, require_conversation_id(conversation_id))
+    return {"id": conversation_id, "object": "conversation.deleted", "deleted": True}
+
+
+@router.post(
+    "/v1/conversations/{conversation_id}/items",
+    summary="Add items to a conversation",
+    responses=errors(404, 409, 410),
+)
+async def add_items(
+    conversation_id: str,
+    body: AddItems,
+    caller: ResponseWriter,
+    services: ServicesDependency,
+    include: _Include = None,
+) -> dict[str, Any]:
+    """Up to 20 at its end, all or none: for its owner and for whoever was granted `write`."""
+    added = await services.conversations.add(
+        caller, require_conversation_id(conversation_id), _new_items(body.items)
+    )
+    return page_of(_shown(added, include), len(added))
+
+
+@router.get(
+    "/v1/conversations/{conversation_id}/items",
+    summary="List a conversation's items",
+    responses=errors(404, 410),
+)
+async def list_items(
+    conversation_id: str,
+    caller: ResponseReader,
+    services: ServicesDependency,
+    limit: Limit = 20,
+    after: After = None,
+    order: Order = "desc",
+    include: _Include = None,
+) -> dict[str, Any]:
+    """Its items; what is in them of documents that the caller may not or no more read is removed."""
+    page = ItemPage(
+        limit + 1, None if after is None else _require_item_id(after, "after"), order == "asc"
+    )
+    items = await services.conversations.list_items(
+        caller, require_conversation_id(conversation_id), page
+    )
+    return page_of(_shown([item.wire for item in items], include), limit)
+
+
+@router.get(
+    "/v1/conversations/{conversation_id}/items/{item_id}",
+    summary="Get an item of a conversation",
+    responses=errors(404, 410),
+)
+async def get_item(
+    conversation_id: str,
+    item_id: str,
+    caller: ResponseReader,
+    services: ServicesDependency,
+    include: _Include = None,
+) -> dict[str, Any]:
+    """One item, as the list shows it."""
+    item = await services.conversations.get_item(
+        caller, require_conversation_id(conversation_id), _require_item_id(item_id)
+    )
+    # One item has one id: with another prefix it is that of none.
+    if item["id"] != item_id:
+        raise no_item(item_id)
+    return _shown([item], include)[0]
+
+
+@router.delete(
+    "/v1/conversations/{conversation_id}/items/{item_id}",
+    summary="Delete an item of a conversation",
+    responses=errors(404, 409, 410),
+)
+async def delete_item(
+    conversation_id: str, item_id: str, caller: ResponseWriter, services: ServicesDependency
+) -> dict[str, Any]:
+    """Forget an item: its owner's alone. The conversation is answered."""
+    left = await services.conversations.delete_item(
+        caller, require_conversation_id(conversation_id), _require_item_id(item_id)
+    )
+    return render_conversation(left)
+
+
+def render_conversation(conversation: Conversation) -> JsonObject:
+    """The conversation object."""
+    return {
+        "id": render_id(CONVERSATION_PREFIX, conversation.id),
+        "object": "conversation",
+        "created_at": render_time(conversation.created_at),
+        "metadata": dict(conversation.metadata),
+    }
+
+
+def require_conversation_id(text: str, param: str | None = None) -> UUID:
+    """The id behind its wire form.
+
+    Raises:
+        NotFoundError: When it cannot be one.
+    """
+    return require_id(CONVERSATION_PREFIX, "conversation", text, param)
+
+
+def new_item(item: InputItem) -> NewItem:
+    """An item of a request as it is kept."""
+    if not isinstance(item, MessageItem):
+        body = item.model_dump(exclude={"id", "type"}, exclude_none=True)
+        return NewItem(item.type, {"status": "completed", **body})
+    is_answer = item.role == "assistant"
+    kind = "output_text" if is_answer else "input_text"
+    parts = [item.content] if isinstance(item.content, str) else item.content
+    content: list[JsonObject] = []
+    for part in parts:
+        text = part if isinstance(part, str) else part.text
+        kept: JsonObject = {"type": kind, "text": text}
+        if is_answer:
+            annotations = [] if isinstance(part, str) else part.annotations
+            kept |= {"annotations": annotations, "logprobs": []}
+        content.append(kept)
+    body = {"role": item.role, "status": item.status or "completed", "content": content}
+    return NewItem("message", body if item.phase is None else {**body, "phase": item.phase})
+
+
+def _new_items(items: Sequence[InputItem]) -> list[NewItem]:
+    return [new_item(item) for item in items]
+
+
+def _shown(items: Sequence[JsonObject], include: Sequence[str] | None) -> list[JsonObject]:
+    """Items as they are answered: what a search found only where it is asked for."""
+    if _RESULTS in (include or ()):
+        return list(items)
+    return [
+        {**item, "results": None} if item["type"] == "file_search_call" else item for item in items
+    ]
+
+
+def _require_item_id(text: str, param: str | None = None) -> UUID:
+    value = parse_item_id(text)
+    if value is None:
+        raise no_item(text[:100].encode("ascii", "replace").decode(), param)
+    return value

@@ -1,0 +1,88 @@
+"""The Conversations API through the official SDK, against a running service."""
+
+import pytest
+from openai import BadRequestError, NotFoundError, OpenAI, PermissionDeniedError
+
+from tests.e2e.conftest import Service
+
+pytestmark = pytest.mark.xdist_group("service")
+
+
+def text_of(item: object) -> str:
+    content = item.content  # type: ignore[attr-defined]
+    return str(content[0].text)
+
+
+@pytest.fixture
+def client(service: Service) -> OpenAI:
+    return service.client(service.make_key("conversations", "ann@example.org"))
+
+
+def test_a_conversation_is_begun_changed_read_and_deleted(client: OpenAI) -> None:
+    begun = client.conversations.create(
+        metadata={"room": "blue"}, items=[{"role": "user", "content": "When does the bell ring?"}]
+    )
+    assert (begun.object, begun.metadata) == ("conversation", {"room": "blue"})
+    assert begun.id.startswith("conv_")
+    added = client.conversations.items.create(
+        begun.id,
+        items=[
+            {"type": "message", "role": "assistant", "content": "At six."},
+            {"role": "user", "content": [{"type": "input_text", "text": "Why?"}]},
+        ],
+    )
+    assert [text_of(item) for item in added.data] == ["At six.", "Why?"]
+    listed = client.conversations.items.list(begun.id, order="asc", limit=2)
+    assert [text_of(item) for item in listed.data] == ["When does the bell ring?", "At six."]
+    assert listed.has_more
+    # Pages follow each other by themselves, the newest item first.
+    everything = [text_of(item) for item in client.conversations.items.list(begun.id, limit=1)]
+    assert everything == ["Why?", "At six.", "When does the bell ring?"]
+    last = client.conversations.items.retrieve(added.last_id, conversation_id=begun.id)
+    assert (last.type, last.id, text_of(last)) == ("message", added.last_id, "Why?")
+    left = client.conversations.items.delete(added.last_id, conversation_id=begun.id)
+    assert left.id == begun.id
+    with pytest.raises(NotFoundError):
+        client.conversations.items.retrieve(added.last_id, conversation_id=begun.id)
+    assert client.conversations.update(begun.id, metadata={"room": "red"}).metadata == {
+        "room": "red"
+    }
+    assert client.conversations.retrieve(begun.id).metadata == {"room": "red"}
+    assert client.conversations.delete(begun.id).deleted
+    with pytest.raises(NotFoundError):
+        client.conversations.retrieve(begun.id)
+
+
+def test_a_conversation_is_shared_and_taken_back(service: Service, client: OpenAI) -> None:
+    begun = client.conversations.create(items=[{"role": "user", "content": "Hello"}])
+    bob = service.client(service.make_key("conversations", "bob@example.org"))
+    with pytest.raises(NotFoundError):
+        bob.conversations.retrieve(begun.id)
+    body = {
+        "resource": begun.id,
+        "grantee": {"user": "bob@example.org"},
+        "actions": ["read"],
+    }
+    grant = client.post("/grants", body=body, cast_to=dict)
+    assert [text_of(item) for item in bob.conversations.items.list(begun.id)] == ["Hello"]
+    with pytest.raises(PermissionDeniedError):
+        bob.conversations.items.create(begun.id, items=[{"role": "user", "content": "And I"}])
+    question = {"resource": begun.id, "action": "read"}
+    assert bob.post("/access/check", body=question, cast_to=dict)["allowed"]
+    seen = bob.get("/access/resources", cast_to=dict)["data"]
+    assert begun.id in [each["resource"] for each in seen]
+    who = client.get("/access/principals", cast_to=dict, options={"params": {"resource": begun.id}})
+    assert len(who["data"]) == 2
+    client.delete(f"/grants/{grant['id']}", cast_to=dict)
+    with pytest.raises(NotFoundError):
+        bob.conversations.items.list(begun.id)
+
+
+def test_more_than_can_be_added_at_once_is_refused_by_name(client: OpenAI) -> None:
+    begun = client.conversations.create()
+    with pytest.raises(BadRequestError) as refused:
+        client.conversations.items.create(
+            begun.id, items=[{"role": "user", "content": "a"} for _ in range(21)]
+        )
+    assert refused.value.param == "items"
+    assert client.conversations.items.list(begun.id).data == []
