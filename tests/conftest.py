@@ -13,12 +13,15 @@ import psutil
 import pytest
 
 from tests.database_server import fresh_database, shared_server
+from tests.scheduling import pytest_xdist_make_scheduler
 from tests.servers.aws import running_moto
 from tests.servers.kms import Kms, running_kms
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+
+__all__ = ["pytest_xdist_make_scheduler"]
 
 REQUIRE_PROGRAMS: Final = "UNDERCROFT_TEST_REQUIRE_PROGRAMS"
 _MULTIPROCESSING: Final = ("resource_tracker", "forkserver")

@@ -79,6 +79,7 @@ SECURITY_DEFINERS: Final = {
     "tell_of_share_link": "the same",
     "tell_of_consent": "the same",
     "tell_of_user": "the same",
+    "tell_of_comment": "the same",
     "tell_of_document": "the same",
     "announce_access_requests": "tells of what was asked, in every tenant; it answers a number",
     "list_tenants_with_events": "a worker looks over all tenants for what is to be told; it answers ids alone",

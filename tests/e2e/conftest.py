@@ -126,14 +126,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def upstream() -> Generator[ModelServer]:
     """The model server of ``upstream_service``."""
     with running_model_server() as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def upstream_service(
     upstream: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Service]:
@@ -150,7 +150,7 @@ def upstream_service(
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def configured_service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     """A service that is open to a browser's origin and another host, and whose model server is down."""
     folder = tmp_path_factory.mktemp("configured")

@@ -36,8 +36,6 @@ from undercroft.kit.postgres.server import running_urls
 from undercroft.kit.settings import Settings
 from undercroft.ledger.service import Ledger
 
-pytestmark = pytest.mark.xdist_group("service")
-
 TENANT: Final = "matrix"
 PASSWORD: Final = "a quiet stair to the cellar"
 _STATUSES: Final = {

@@ -12,8 +12,6 @@ import pytest
 
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 TENANT = "accounts"
 PASSWORD = "a quiet stair to the cellar"
 _MAIL_SECONDS = 30

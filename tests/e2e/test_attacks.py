@@ -8,8 +8,6 @@ import pytest
 
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 TENANT = "besieged"
 NOTICE = {
     "title": "A letter to everybody",

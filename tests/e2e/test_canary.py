@@ -12,13 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import asyncpg
-import pytest
 
 from tests.e2e.conftest import Service
 from undercroft.kit.postgres.bootstrap import DATABASE, SUPERUSER, Credentials, database_url
 from undercroft.kit.postgres.server import running_urls
-
-pytestmark = pytest.mark.xdist_group("service")
 
 
 def holders(folder: Path, canary: str) -> list[str]:

@@ -10,8 +10,6 @@ import pytest
 from tests.e2e.conftest import Service
 from tests.e2e.test_sharing_http import connect, grant, upload
 
-pytestmark = pytest.mark.xdist_group("service")
-
 TENANT = "margin"
 
 

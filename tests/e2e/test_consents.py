@@ -14,8 +14,6 @@ import pytest
 
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 NOTICE: Final = {
     "title": "A second opinion",
     "text": "We show what was found to another doctor.",

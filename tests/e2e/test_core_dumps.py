@@ -3,11 +3,8 @@
 import contextlib
 
 import psutil
-import pytest
 
 from tests.e2e.conftest import Service
-
-pytestmark = pytest.mark.xdist_group("service")
 
 
 def test_core_dumps_are_off_in_every_process(service: Service) -> None:

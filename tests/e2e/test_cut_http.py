@@ -5,11 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx2 as httpx
-import pytest
 
 from tests.e2e.conftest import Service
-
-pytestmark = pytest.mark.xdist_group("service")
 
 TENANT = "quarry"
 ADMIN = "ann@quarry.example"

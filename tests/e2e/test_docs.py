@@ -10,8 +10,6 @@ from markdown_it import MarkdownIt
 
 from tests.e2e.conftest import SAMPLES, Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 _ROOT = Path(__file__).parents[2]
 _SECONDS = 240
 

@@ -12,8 +12,6 @@ import pytest
 
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 TEXT = b"The lighthouse keeper Ingrid rings the bell at six."
 NEWER = b"The lighthouse keeper Ingrid rings the bell at nine instead."
 

@@ -9,8 +9,6 @@ import pytest
 
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 JSON_PATHS: Final = (
     "/v1/responses",
     "/v1/chat/completions",

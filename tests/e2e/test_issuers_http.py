@@ -15,8 +15,6 @@ from tests.e2e.test_oauth import ACCESS_TOKEN, GRANT
 from tests.identity.issuers.conftest import make_ec_key, public, sign
 from tests.servers.issuer import IssuerServer, running_issuer
 
-pytestmark = pytest.mark.xdist_group("service")
-
 _ROTATION_SECONDS: Final = 60.0
 """More than lie between two fetches of an issuer's keys."""
 _REFUSED: Final = "This token is not taken."

@@ -7,8 +7,6 @@ import pytest
 
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 
 def connect(service: Service, key: str) -> httpx.Client:
     return httpx.Client(

@@ -5,12 +5,9 @@ import itertools
 import time
 
 import httpx2 as httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.conftest import Service
-
-pytestmark = pytest.mark.xdist_group("service")
 
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 

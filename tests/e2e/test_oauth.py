@@ -22,8 +22,6 @@ from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import running_urls
 from undercroft.ledger.service import Ledger
 
-pytestmark = pytest.mark.xdist_group("service")
-
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 API_KEY = "urn:undercroft:token-type:api_key"

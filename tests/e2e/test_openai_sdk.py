@@ -8,8 +8,6 @@ import pytest
 
 from tests.e2e.conftest import SAMPLES, Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 QUESTION = "How much deposit does the tenant pay for Quay Street?"
 
 

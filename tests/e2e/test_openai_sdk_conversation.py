@@ -9,8 +9,6 @@ from openai import OpenAI
 from tests.e2e.conftest import Service
 from tests.e2e.test_openai_sdk import QUESTION, file_search
 
-pytestmark = pytest.mark.xdist_group("service")
-
 FOLLOW_UP = "What is the monthly rent at Quay Street?"
 
 

@@ -20,7 +20,7 @@ import pytest
 from tests.e2e.conftest import Service
 from tests.servers.model_server import ModelServer
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.needs("nginx")]
+pytestmark = pytest.mark.needs("nginx")
 
 CHAT: Final[dict[str, Any]] = {"messages": [{"role": "user", "content": "Hello?"}]}
 _TEMPORARY: Final = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

@@ -3,12 +3,9 @@
 from uuid import uuid4
 
 import httpx2 as httpx
-import pytest
 
 from tests.e2e.conftest import Service
 from tests.e2e.test_canary import holders, write_out
-
-pytestmark = pytest.mark.xdist_group("service")
 
 PLACES = (
     "name",

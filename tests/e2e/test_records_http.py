@@ -9,8 +9,6 @@ import pytest
 
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 PERSON = {
     "name": "person",
     "schema": {

@@ -10,8 +10,6 @@ import pytest
 from tests.e2e.conftest import Service
 from tests.e2e.test_consents import NOTICE
 
-pytestmark = pytest.mark.xdist_group("service")
-
 TENANT = "registry"
 DATA: dict[str, Any] = {
     "name": "Mill",

@@ -14,8 +14,6 @@ import pytest
 from tests.e2e.conftest import Service
 from tests.e2e.flipping import Body, Flipping, Lent, State
 
-pytestmark = pytest.mark.xdist_group("service")
-
 CALLS = int(os.environ.get("UNDERCROFT_TEST_REVOCATION_CALLS", "360"))
 CONCURRENCY = 64 if CALLS > 1_000 else 16
 STRIDE = CONCURRENCY * 3

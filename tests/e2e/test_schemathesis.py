@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.conftest import Service
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(700), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(700), pytest.mark.slow]
 
 _EXAMPLES: Final = 8
 """Random requests for an operation, after the systematic ones at the borders of its schema."""

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Final
 
 import httpx2 as httpx
-import pytest
 
 from tests.e2e.conftest import Service
-
-pytestmark = pytest.mark.xdist_group("service")
 
 ORIGIN: Final = "https://app.example.org"
 PREFLIGHT: Final = {

@@ -9,8 +9,6 @@ import pytest
 
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 TEXT = b"The orchard gate is locked with the iron key from the pantry."
 TENANT = "orchard"
 

@@ -7,12 +7,9 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psutil
-import pytest
 
 from tests.e2e.conftest import Service
 from tests.e2e.test_canary import holders
-
-pytestmark = pytest.mark.xdist_group("service")
 
 SIZE = 1_900_000
 END = b"\r\n--x\r\nContent-Disposition: form-data; name=purpose\r\n\r\nuser_data\r\n--x--\r\n"

@@ -12,8 +12,6 @@ from openai import OpenAI
 
 from tests.e2e.conftest import Service, make_key, start_service, stop_service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 CONTENT = random.Random(1).randbytes(300_000).hex().encode()
 
 

@@ -14,8 +14,6 @@ from openai import AsyncOpenAI
 from tests.e2e.conftest import Service
 from tests.servers.model_server import KEY, ModelServer, Seen
 
-pytestmark = pytest.mark.xdist_group("service")
-
 QUESTION: Final = "What do the lamps of the north pier say?"
 CUT: Final = ("cut", "end-early", "error-midway", "garbage")
 """Models whose answer breaks off."""

@@ -13,8 +13,6 @@ import pytest
 
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 CONTENT: Final = b"The orchard gate is locked with the iron key."
 UNKNOWN: Final = {
     "object": "verification",

@@ -1,0 +1,29 @@
+"""Which worker of a run takes which tests: those of a file that starts services go to one, which starts them once.
+
+pytest-xdist's own groups do nothing with pytest 9.2: it marks a test by its ``_nodeid``, and pytest reads ``_id``.
+"""
+
+from typing import Final
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+_AS_FILES: Final = ("tests/commands/", "tests/e2e/", "tests/packaging/")
+"""Below these most of a test's time is what its file sets up."""
+
+
+class FileScheduling(LoadScopeScheduling):
+    """Hands out those files as a whole, the ones with most tests first, and then all other tests one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return path if path.startswith(_AS_FILES) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """In the place of xdist's groups."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    return FileScheduling(config, log)
