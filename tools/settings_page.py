@@ -14,12 +14,12 @@ from pydantic import AnyHttpUrl, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from undercroft.kit.model_server_settings import UpstreamSettings
 from undercroft.kit.settings import (
     CONFIG_VARIABLE,
     MEBIBYTE,
     PostgresUrl,
     Settings,
-    UpstreamSettings,
 )
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "settings.md"

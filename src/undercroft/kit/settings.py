@@ -15,8 +15,6 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import (
     AfterValidator,
     AnyHttpUrl,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -34,6 +32,7 @@ from undercroft.kit.comma_separated import CommaSeparated
 from undercroft.kit.crypto.providers.kms_key import check_arn, check_arns, check_endpoint
 from undercroft.kit.egress_policy import EgressSettings
 from undercroft.kit.mail.settings import MailSettings
+from undercroft.kit.model_server_settings import ModelServerSettings
 from undercroft.kit.session_settings import SessionSettings
 
 MEBIBYTE: Final = 1024 * 1024
@@ -44,21 +43,6 @@ _OTHER_VARIABLES: Final = {CONFIG_VARIABLE, "UNDERCROFT_API_URL", "UNDERCROFT_AP
 
 class SettingsError(Exception):
     """A setting is unknown, malformed or contradicts another; the message names each one."""
-
-
-class UpstreamSettings(BaseModel):
-    """One model server (``[[upstreams]]`` in ``undercroft.toml``).
-
-    The order of the list is the order of failover between servers that offer the same model name.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-    url: AnyHttpUrl
-    key: SecretStr | None = None
-    api: Literal["openai", "anthropic"] = "openai"
-    location: Literal["local", "external"] = "external"
 
 
 def _check_postgres_url(url: SecretStr) -> SecretStr:
@@ -75,7 +59,7 @@ _BUCKET_URL: Final = re.compile(
 )
 
 
-class Settings(MailSettings, SessionSettings, EgressSettings):
+class Settings(MailSettings, SessionSettings, EgressSettings, ModelServerSettings):
     """The service's settings. ``docs/settings.md`` is generated from these fields and held to them by a test."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
@@ -185,18 +169,6 @@ class Settings(MailSettings, SessionSettings, EgressSettings):
         default=None, description="The secret that goes with it."
     )
 
-    upstream_url: AnyHttpUrl | None = Field(
-        default=None, description="Base URL, with `/v1`, of one model server."
-    )
-    upstream_key: SecretStr | None = Field(default=None, description="Its API key.")
-    upstream_api: Literal["openai", "anthropic"] = Field(
-        default="openai",
-        description="What it speaks: OpenAI's chat completions, or Anthropic's messages.",
-    )
-    upstreams: tuple[UpstreamSettings, ...] = Field(
-        default=(),
-        description="Several model servers in order of failover; only in `undercroft.toml`.",
-    )
     default_model: str = Field(
         default="extractive",
         description="Model of a request that names none.",
@@ -293,13 +265,6 @@ class Settings(MailSettings, SessionSettings, EgressSettings):
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
-        if self.upstream_url is not None and self.upstreams:
-            raise ValueError("set either upstream_url or [[upstreams]], not both")
-        if self.upstream_key is not None and self.upstream_url is None:
-            raise ValueError("upstream_key is set without upstream_url")
-        names = [upstream.name for upstream in self.upstreams]
-        if len(names) != len(set(names)):
-            raise ValueError("two [[upstreams]] share a name")
         remote = (self.embedding_url, self.embedding_model, self.embedding_dimensions)
         if any(remote) and not all(remote):
             raise ValueError(
@@ -357,19 +322,6 @@ class Settings(MailSettings, SessionSettings, EgressSettings):
     def key_path(self) -> Path:
         """The key file."""
         return self.key_file or self.data_dir / "keys" / "provider.key"
-
-    def model_servers(self) -> tuple[UpstreamSettings, ...]:
-        """Every configured model server, in order of failover."""
-        if self.upstream_url is None:
-            return self.upstreams
-        return (
-            UpstreamSettings(
-                name="upstream",
-                url=self.upstream_url,
-                key=self.upstream_key,
-                api=self.upstream_api,
-            ),
-        )
 
 
 def config_file() -> Path:

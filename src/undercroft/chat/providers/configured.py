@@ -15,7 +15,8 @@ from undercroft.chat.providers.protocol import ModelProvider
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.providers.upstream import Upstream
 from undercroft.kit.clock import Clock
-from undercroft.kit.settings import Settings, UpstreamSettings
+from undercroft.kit.model_server_settings import UpstreamSettings
+from undercroft.kit.settings import Settings
 
 _LOCAL_CONTEXT: Final = 1024
 """The built-in model reads 126 tokens a second on one core: a longer prompt would keep its reader waiting."""
