@@ -528,5 +528,41 @@ TOOLS: Final[Mapping[str, tuple[Permission, Rule]]] = {
             send={"id": "{document_id}"},
         ),
     ),
+    "list_documents": (Permission.DOCUMENTS_READ, EVERYBODY),
+    "get_document": (
+        Permission.DOCUMENTS_READ,
+        Rule(_OWNER, "any", ACTIONS, is_of_document=True, send={"document": "{document_id}"}),
+    ),
+    "read_document": (
+        Permission.DOCUMENTS_READ,
+        Rule(
+            _OWNER | {"grantee, read_parts"},
+            "read",
+            ACTIONS,
+            is_of_document=True,
+            send={"document": "{document_id}"},
+        ),
+    ),
+    "list_collections": (Permission.COLLECTIONS_READ, EVERYBODY),
+    "list_collection_documents": (
+        Permission.COLLECTIONS_READ,
+        of_collection("read", collection="{vector_store_id}"),
+    ),
+    "search_collection": (
+        Permission.SEARCH,
+        Rule(
+            _OWNER,
+            "search",
+            frozenset({"read"}),
+            send={"collection": "{vector_store_id}", "query": "bell"},
+        ),
+    ),
+    "list_schemas": (Permission.RECORDS_READ, KNOWN),
+    "list_records": (Permission.RECORDS_READ, EVERYBODY),
+    "find_records": (
+        Permission.RECORDS_READ,
+        Rule(_OF_THE_TENANT, send={"schema": "{schema_id}", "fields": {"/a": 1}}),
+    ),
+    "get_record": (Permission.RECORDS_READ, of_record("read", record="{record_id}")),
 }
 """The tools at /mcp: what each asks of a credential, and of a grant; ``send`` is its arguments."""

@@ -42,7 +42,8 @@ def extract_examples(markdown: str) -> str:
 def test_the_examples_of_a_page_run(service: Service, tmp_path: Path, page: str) -> None:
     examples = extract_examples((_ROOT / page).read_text(encoding="utf-8"))
     assert examples.strip(), f"{page} has no example"
-    program = tmp_path / f"{Path(page).stem}.py"
+    # Not the page's own name, which may be that of a package: its folder comes first where imports look.
+    program = tmp_path / f"examples_of_{Path(page).stem}.py"
     program.write_text(examples, encoding="utf-8")
     finished = subprocess.run(
         [sys.executable, program],

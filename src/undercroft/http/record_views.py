@@ -30,13 +30,18 @@ def require_record_id(text: str, param: str | None = None) -> UUID:
 
 def answer_record(record: Record) -> Response:
     """A version of a record. Written at once: the framework would look at every value before it writes it."""
-    return JSONResponse(_render_record(record), headers=record_headers(record))
+    return JSONResponse(render_record(record), headers=record_headers(record))
 
 
 def answer_records(page: RecordPage) -> Response:
     """A page of records, written at once for the same reason."""
+    return JSONResponse(render_records(page))
+
+
+def render_records(page: RecordPage) -> JsonObject:
+    """A page of records."""
     shown = page_of([_describe_record(record) for record in page.records], len(page.records))
-    return JSONResponse({**shown, "has_more": page.has_more})
+    return {**shown, "has_more": page.has_more}
 
 
 def record_headers(record: Record) -> dict[str, str]:
@@ -44,7 +49,8 @@ def record_headers(record: Record) -> dict[str, str]:
     return {"ETag": revision_tag(record.version), "Cache-Control": "private, no-cache"}
 
 
-def _render_record(record: Record) -> JsonObject:
+def render_record(record: Record) -> JsonObject:
+    """A version of a record."""
     shown = {} if record.fields is None else {"fields": sorted(record.fields)}
     return {
         "id": render_id(RECORD_PREFIX, record.id),
@@ -63,7 +69,7 @@ def _render_record(record: Record) -> JsonObject:
 def _describe_record(record: Record | DamagedRecord) -> JsonObject:
     """A record in a list: of one that does not open, what its row says."""
     if isinstance(record, Record):
-        return _render_record(record)
+        return render_record(record)
     return {
         "id": render_id(RECORD_PREFIX, record.id),
         "object": "record",

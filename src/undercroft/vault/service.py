@@ -12,7 +12,9 @@ from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.sharing.models import GrantAction
+from undercroft.sharing.errors import ModelUseError
+from undercroft.sharing.models import GrantAction, ModelUse
+from undercroft.sharing.policy import ways_for_models
 from undercroft.sharing.ways import EVERY_ACTION, OWNER_ALONE
 from undercroft.vault.access import DocumentAccess, no_document, seal_metadata, seal_name
 from undercroft.vault.blobs.contents import BlobContent
@@ -131,14 +133,20 @@ class DocumentService:
         finally:
             await incoming.close()
 
-    async def get(self, scope: Scope, document_id: UUID) -> Document:
+    async def get(
+        self, scope: Scope, document_id: UUID, model_use: frozenset[ModelUse] = frozenset()
+    ) -> Document:
         """One document.
 
         Raises:
             NotFoundError: When the principal may see no such document.
+            ModelUseError: When they may, and not show it to a model that does this.
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
-            return await self._access.find(transaction, document_id, EVERY_ACTION)
+            document = await self._access.find(transaction, document_id, EVERY_ACTION)
+            if not ways_for_models(document.access.ways, model_use):
+                raise ModelUseError
+            return document
 
     async def get_own(self, scope: Scope, document_id: UUID) -> Document:
         """A document of the principal's own.

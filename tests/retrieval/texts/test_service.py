@@ -380,8 +380,9 @@ async def test_each_statement_authorises_what_it_reads(
         actions: Sequence[GrantAction],
         after: int,
         limit: int,
+        page: int | None = None,
     ) -> list[Record]:
-        rows = await list_chunks(self, transaction, document_id, actions, after, limit)
+        rows = await list_chunks(self, transaction, document_id, actions, after, limit, page)
         monkeypatch.setattr(TextRepository, "list_chunks", list_chunks)
         if change == "revoked":
             await grants_of(shelf).revoke(ann, given.id)

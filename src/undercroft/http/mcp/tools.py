@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from pydantic import Field
 
 from undercroft.http.deps import Services, require_permission
 from undercroft.http.json_bodies import validate_model
@@ -14,6 +16,12 @@ from undercroft.sharing.models import EVERY_MODEL_USE, ModelUse
 MODEL_USE: Final[frozenset[ModelUse]] = EVERY_MODEL_USE
 """What the model at the other end is taken to do. Nobody here knows which one it is, where it runs or what it writes:
 it gets what every kind of use is allowed of, and nothing else (docs/mcp.md)."""
+
+Limit = Annotated[int, Field(ge=1, le=100, description="The most entries.")]
+After = Annotated[
+    str | None,
+    Field(max_length=64, description="The `last_id` of the answer before, to go on behind it."),
+]
 
 Arguments = TypeVar("Arguments", bound=RequestBody)
 

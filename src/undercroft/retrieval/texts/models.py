@@ -44,6 +44,32 @@ class TextPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class TextSelection:
+    """What of a document's text is wanted, besides where it begins.
+
+    Attributes:
+        page: Pieces that may stand on it; None for all pages.
+        section: Pieces below this heading, of those that the reader is shown; None for all.
+    """
+
+    page: int | None = None
+    section: str | None = None
+
+    def holds(self, piece: TextPiece) -> bool:
+        """Whether a piece is wanted, as it is shown."""
+        if self.section is not None and self.section not in piece.headings:
+            return False
+        if self.page is None:
+            return True
+        if piece.page_start is None or piece.page_end is None:
+            return False
+        return piece.page_start <= self.page <= piece.page_end
+
+
+EVERYTHING: Final = TextSelection()
+
+
+@dataclass(frozen=True, slots=True)
 class TextPage:
     """Some of a document's text, in its order."""
 

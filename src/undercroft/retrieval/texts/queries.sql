@@ -1,6 +1,7 @@
 -- name: list_chunks :many
--- Authorises and reads in one snapshot: some chunks of the current version ($3: after this offset, $4: so many), for whoever
--- comes to the document by one of these actions ($2). One row without a chunk where there is none to read.
+-- Authorises and reads in one snapshot: some chunks of the current version ($3: after this offset, $4: so many, $5: those
+-- that may stand on this page), for whoever comes to the document by one of these actions ($2). One row without a chunk where
+-- there is none to read.
 WITH reached AS MATERIALIZED (
     SELECT
         d.owner_id,
@@ -59,6 +60,7 @@ LEFT JOIN LATERAL (
         c.tenant_id = current_tenant()
         AND c.blob_id = r.blob_id
         AND c.end_offset > $3
+        AND ($5::integer IS NULL OR $5 BETWEEN c.page_start AND c.page_end)
         AND NOT r.is_sealed
     ORDER BY c.ordinal
     LIMIT $4

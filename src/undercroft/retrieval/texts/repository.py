@@ -23,8 +23,9 @@ class TextRepository:
         actions: Sequence[GrantAction],
         after: int,
         limit: int,
+        page: int | None = None,
     ) -> list[Record]:
-        """The chunks that end after an offset; nothing when the principal does not come to the document."""
+        """The chunks that end after an offset, perhaps on one page; nothing when the principal sees no document."""
         return await _QUERIES.many(
-            transaction, "list_chunks", document_id, list(actions), after, limit
+            transaction, "list_chunks", document_id, list(actions), after, limit, page
         )

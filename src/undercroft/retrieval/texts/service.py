@@ -13,7 +13,14 @@ from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.passages import PassagePlace, open_passage
 from undercroft.retrieval.texts.errors import NotIndexedError, TextChangedError, TextSealedError
-from undercroft.retrieval.texts.models import BEGINNING, TextPage, TextPiece, TextPosition
+from undercroft.retrieval.texts.models import (
+    BEGINNING,
+    EVERYTHING,
+    TextPage,
+    TextPiece,
+    TextPosition,
+    TextSelection,
+)
 from undercroft.retrieval.texts.pieces import cut_passage, show_piece
 from undercroft.retrieval.texts.repository import TextRepository
 from undercroft.sharing.errors import ModelUseError
@@ -54,6 +61,7 @@ class TextService:
         after: TextPosition | None,
         limit: int,
         model_use: frozenset[ModelUse] = frozenset(),
+        selection: TextSelection = EVERYTHING,
     ) -> TextPage:
         """A page of a document's text; one use of what it is shown under.
 
@@ -63,6 +71,7 @@ class TextService:
             after: The last piece of the page before.
             limit: The most pieces.
             model_use: What a model is going to do with them; nothing where only a person sees them.
+            selection: Which of what the principal is shown they want.
 
         Raises:
             NotFoundError: When the principal may see no such document.
@@ -74,7 +83,9 @@ class TextService:
             TextChangedError: When the page before was of another version.
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
-            begun, found = await self._fill(transaction, document_id, after, limit, model_use)
+            begun, found = await self._fill(
+                transaction, document_id, after, limit, model_use, selection
+            )
             pieces = found[:limit]
             if pieces:
                 way = join_ways(piece.way for piece in pieces)
@@ -94,6 +105,7 @@ class TextService:
         after: TextPosition | None,
         limit: int,
         model_use: frozenset[ModelUse],
+        selection: TextSelection,
     ) -> tuple[Record, list[TextPiece]]:
         """One piece more than the page holds, if there are so many, and the row by which the document was reached."""
         version = None if after is None else after.version
@@ -102,7 +114,7 @@ class TextService:
         offset = begin
         while True:
             rows = await self._repository.list_chunks(
-                transaction, document_id, _READ, offset, _BATCH
+                transaction, document_id, _READ, offset, _BATCH, selection.page
             )
             if not rows:
                 await self._access.refuse(transaction, document_id, _READ)
@@ -118,7 +130,7 @@ class TextService:
                 return first, found
             key = await self._keys.open(first)
             shown = await asyncio.to_thread(_open_pieces, key, rows, ways)
-            found.extend(piece for piece in shown if piece.start > begin)
+            found.extend(piece for piece in shown if piece.start > begin and selection.holds(piece))
             if len(found) > limit or len(rows) < _BATCH:
                 return first, found
             offset = rows[-1]["end_offset"]

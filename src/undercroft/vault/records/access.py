@@ -6,13 +6,14 @@ from typing import Any, Final
 
 from undercroft.kit.database import Scope
 from undercroft.ledger.models import Act
-from undercroft.sharing.models import GrantAction, GrantLimits, Way
+from undercroft.sharing.models import GrantAction, GrantLimits, ModelUse, Way
 from undercroft.sharing.policy import (
     allowed_fields,
     choose_way,
     common_fields,
     covers_pointer,
     read_ways,
+    ways_for_models,
     ways_to_record,
 )
 from undercroft.sharing.ways import acts_under, join_ways
@@ -41,8 +42,17 @@ class RecordAccess:
         fields = allowed_fields(self.ways.get(action, ()))
         return None if fields is None or "" in fields else fields
 
+    def for_models(self, model_use: frozenset[ModelUse]) -> "RecordAccess":
+        """As far as models that do all of this are let have it."""
+        if self.ways is None:
+            return self
+        left = {action: ways_for_models(ways, model_use) for action, ways in self.ways.items()}
+        return RecordAccess({action: ways for action, ways in left.items() if ways})
+
     def may_find_by(self, pointers: Sequence[str]) -> bool:
-        """Whether what they may search covers these fields."""
+        """Whether they may search it, and what they may search covers these fields."""
+        if self.ways is not None and GrantAction.SEARCH not in self.ways:
+            return False
         fields = self.fields(GrantAction.SEARCH)
         return all(covers_pointer(fields, pointer) for pointer in pointers)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from undercroft.sharing.models import ModelUse
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.records.access import OWN, RecordAccess
 
@@ -51,11 +52,13 @@ class Wanted:
     Attributes:
         version: Its number; None for the latest.
         trace: Number of the request that it is read for, where that is not the one being served.
+        model_use: What a model is going to do with it; nothing where only a person sees it.
     """
 
     record_id: UUID
     version: int | None = None
     trace: str | None = None
+    model_use: frozenset[ModelUse] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

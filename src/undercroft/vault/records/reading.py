@@ -13,7 +13,7 @@ from undercroft.kit.errors import UndercroftError
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger, current_trace
 from undercroft.sharing.errors import NotGrantedError
-from undercroft.sharing.models import GrantAction
+from undercroft.sharing.models import GrantAction, ModelUse
 from undercroft.vault.records.errors import no_record
 from undercroft.vault.records.models import Record, Wanted
 from undercroft.vault.records.repository import RecordRepository
@@ -39,17 +39,28 @@ class RecordReading:
         self._repository = RecordRepository()
         self._batches: Batches[Scope, Wanted, Record] = Batches(self._read_batch, _LARGEST_BATCH)
 
-    async def read(self, scope: Scope, record_id: UUID, version: int | None) -> Record:
-        """What the principal may read of a version of a record, the latest unless a number is given.
+    async def read(
+        self,
+        scope: Scope,
+        record_id: UUID,
+        version: int | None,
+        model_use: frozenset[ModelUse] = frozenset(),
+    ) -> Record:
+        """What the principal may read, and show to a model that does this, of a version of a record.
+
+        The latest unless a number is given.
 
         Raises:
             NotFoundError: When the principal may see no such record, or it has no such version.
             NotGrantedError: When they know of it and may not read it.
+            ModelUseError: When they may read it, and not show it to such a model.
             KeyDestroyedError: When the tenant's key was destroyed.
             KeyUnavailableError: When the provider does not answer.
             DecryptionError: When what is stored was altered, moved or left out.
         """
-        return await self._batches.ask(scope, Wanted(record_id, version, current_trace()))
+        return await self._batches.ask(
+            scope, Wanted(record_id, version, current_trace(), model_use)
+        )
 
     async def _read_batch(
         self, scope: Scope, wanted: Sequence[Wanted]

@@ -14,7 +14,7 @@ from undercroft.ledger.denials import find_target, recording_refusal, refusals_r
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import NotGrantedError
-from undercroft.sharing.models import GrantAction
+from undercroft.sharing.models import GrantAction, ModelUse
 from undercroft.sharing.uses import GrantUses
 from undercroft.sharing.ways import OWNER_ALONE
 from undercroft.vault.records.access import WRITE
@@ -70,23 +70,39 @@ class RecordService:
             await self._append_change(transaction, scope, "record.create", record)
         return record
 
-    async def get(self, scope: Scope, record_id: UUID, version: int | None = None) -> Record:
-        """What the principal may read of a version of a record, the latest unless a number is given.
+    async def get(
+        self,
+        scope: Scope,
+        record_id: UUID,
+        version: int | None = None,
+        model_use: frozenset[ModelUse] = frozenset(),
+    ) -> Record:
+        """What the principal may read, and show to a model that does this, of a version of a record.
+
+        The latest unless a number is given.
 
         Raises:
             NotFoundError: When the principal may see no such record, or it has no such version.
             NotGrantedError: When they know of it and may not read it.
+            ModelUseError: When they may read it, and not show it to such a model.
             KeyDestroyedError: When the tenant's key was destroyed.
             DecryptionError: When what is stored was altered, moved or left out.
         """
         find = find_target(RECORD_PREFIX, record_id, self._repository.find_record_owner)
         async with refusals_recorded(self._database, self._ledger, scope, "record.read", find):
-            return await self._reading.read(scope, record_id, version)
+            return await self._reading.read(scope, record_id, version, model_use)
 
     async def list_records(
-        self, scope: Scope, schema_id: UUID | None, after: UUID | None, limit: int
+        self,
+        scope: Scope,
+        schema_id: UUID | None,
+        after: UUID | None,
+        limit: int,
+        model_use: frozenset[ModelUse] = frozenset(),
     ) -> RecordPage:
         """A page of the records that are the principal's or that they may find, oldest first; of one schema, if given.
+
+        What they may not show to a model that does this is left out.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
@@ -99,7 +115,7 @@ class RecordService:
                 ids = await self._repository.list_record_ids(
                     transaction, schema_id, after, limit + 1
                 )
-            page = await self._storage.read_page(transaction, ids, limit)
+            page = await self._storage.read_page(transaction, ids, limit, (), model_use)
             await self._append_page(transaction, scope, page)
         return page
 
@@ -110,11 +126,12 @@ class RecordService:
         conditions: Sequence[Condition],
         after: UUID | None,
         limit: int,
+        model_use: frozenset[ModelUse] = frozenset(),
     ) -> RecordPage:
         """A page of the records whose latest versions meet all conditions, oldest first.
 
         They are the principal's, or ones that they may find by the fields of all conditions: of other fields nothing
-        shows in what is found.
+        shows in what is found. What they may not show to a model that does this is left out.
 
         Raises:
             NotFoundError: When the tenant has no such schema.
@@ -128,7 +145,7 @@ class RecordService:
             ids = await self._repository.search_record_ids(
                 transaction, schema_id, plain, digests, fields, after, limit + 1
             )
-            page = await self._storage.read_page(transaction, ids, limit, fields)
+            page = await self._storage.read_page(transaction, ids, limit, fields, model_use)
             # A search that finds nothing tells something as well.
             asked = Act("record.search", schema_subject(schema), schema.owner_id, schema.version)
             await self._ledger.append(transaction, scope, asked)

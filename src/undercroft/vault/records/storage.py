@@ -15,11 +15,18 @@ from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.ledger.models import Subject
-from undercroft.sharing.models import GrantAction
+from undercroft.sharing.errors import ModelUseError
+from undercroft.sharing.models import GrantAction, ModelUse
 from undercroft.sharing.ways import OWNER_ALONE
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.records.access import FIND, READ, read_record_access, shows_some
+from undercroft.vault.records.access import (
+    FIND,
+    READ,
+    RecordAccess,
+    read_record_access,
+    shows_some,
+)
 from undercroft.vault.records.errors import PlainFieldTooLargeError, RecordTooLargeError
 from undercroft.vault.records.models import (
     RECORD_PREFIX,
@@ -154,7 +161,7 @@ class RecordStorage:
             DecryptionError: When what is stored was altered, moved or left out.
         """
         rows = await self._repository.list_parts(transaction, [Wanted(record_id)], actions)
-        return await self._open(rows) if rows else None
+        return await self._open(rows, _access(rows)) if rows else None
 
     async def read_each(
         self, transaction: Transaction, wanted: Sequence[Wanted]
@@ -167,8 +174,8 @@ class RecordStorage:
         rows = await self._repository.list_parts(transaction, wanted, READ)
         parts = {place: list(own) for place, own in groupby(rows, key=_place)}
         return [
-            await self._open_or_error(parts[place]) if place in parts else None
-            for place in range(len(wanted))
+            await self._open_or_error(parts[place], one.model_use) if place in parts else None
+            for place, one in enumerate(wanted)
         ]
 
     async def read_page(
@@ -177,6 +184,7 @@ class RecordStorage:
         record_ids: Sequence[UUID],
         limit: int,
         found_by: Sequence[str] = (),
+        model_use: frozenset[ModelUse] = frozenset(),
     ) -> RecordPage:
         """The latest versions of the first of some records, no more than the limit and than make a page.
 
@@ -186,6 +194,7 @@ class RecordStorage:
                 that there are more.
             limit: The most records.
             found_by: By which fields they were found: here it is asked again whether the principal may.
+            model_use: What a model is going to do with them: what it is not let have is left out.
 
         Raises:
             KeyDestroyedError: When the tenant's key was destroyed.
@@ -201,9 +210,9 @@ class RecordStorage:
         )
         found = [list(parts) for _, parts in groupby(rows, key=_place)]
         records = [
-            await self._describe(parts)
+            await self._describe(parts, access)
             for parts in found
-            if read_record_access(parts[0]["ways"]).may_find_by(found_by)
+            if (access := _access(parts, model_use)).may_find_by(found_by)
         ]
         return RecordPage(records, len(fitting) < len(record_ids))
 
@@ -245,19 +254,24 @@ class RecordStorage:
         if digests:
             await self._repository.insert_digests(transaction, record_id, digests)
 
-    async def _open_or_error(self, rows: Sequence[Row]) -> Record | UndercroftError:
+    async def _open_or_error(
+        self, rows: Sequence[Row], model_use: frozenset[ModelUse]
+    ) -> Record | UndercroftError:
+        access = _access(rows, model_use)
+        if access.ways is not None and not access.ways:
+            return ModelUseError()
         if sum(len(row["sealed"] or b"") for row in rows) >= _LARGE:
             # One is no matter; of sixteen in a row the event loop would wait for all.
             await asyncio.sleep(0)
         try:
-            return await self._open_shown(rows)
+            return await self._open_shown(rows, access)
         except UndercroftError as error:
             return error
 
-    async def _describe(self, rows: Sequence[Row]) -> Record | DamagedRecord:
+    async def _describe(self, rows: Sequence[Row], access: RecordAccess) -> Record | DamagedRecord:
         """One that does not open must not hide the others."""
         try:
-            return await self._open_shown(rows)
+            return await self._open_shown(rows, access)
         except DecryptionError:
             row = rows[0]
             _log.error("record_damaged", record_id=str(row["id"]), version=row["version"])
@@ -271,20 +285,20 @@ class RecordStorage:
                 updated_at=row["updated_at"],
             )
 
-    async def _open(self, rows: Sequence[Row]) -> Record:
+    async def _open(self, rows: Sequence[Row], access: RecordAccess) -> Record:
         row = rows[0]
         if row["part"] != 0:
             raise DecryptionError
         parts = [(await self._keys.open(part), part["sealed"]) for part in rows]
         data, keys = open_version(_place_of(row), parts)
-        return _read_record(row, data, keys)
+        return _read_record(row, data, keys, access)
 
-    async def _open_shown(self, rows: Sequence[Row]) -> Record:
+    async def _open_shown(self, rows: Sequence[Row], access: RecordAccess) -> Record:
         """What the caller may read of a version, and no part decrypted that they may not."""
         row = rows[0]
-        fields = read_record_access(row["ways"]).fields(GrantAction.READ)
+        fields = access.fields(GrantAction.READ)
         if fields is None:
-            return await self._open(rows)
+            return await self._open(rows, access)
         if row["part"] != 0:
             raise DecryptionError
         keys = {RECORD_KEY: await self._keys.open(row)}
@@ -299,7 +313,7 @@ class RecordStorage:
                 if shows_some(fields, name)
             }
             restore_fields(data, open_fields(_place_of(row), parts))
-        return show(_read_record(row, data, keys))
+        return show(_read_record(row, data, keys, access))
 
 
 def show(record: Record) -> Record:
@@ -310,7 +324,13 @@ def show(record: Record) -> Record:
     return replace(record, data=select_fields(record.data, fields), fields=fields)
 
 
-def _read_record(row: Row, data: Mapping[str, Any], keys: Mapping[str, DataKey]) -> Record:
+def _access(rows: Sequence[Row], model_use: frozenset[ModelUse] = frozenset()) -> RecordAccess:
+    return read_record_access(rows[0]["ways"]).for_models(model_use)
+
+
+def _read_record(
+    row: Row, data: Mapping[str, Any], keys: Mapping[str, DataKey], access: RecordAccess
+) -> Record:
     return Record(
         id=row["id"],
         owner_id=row["owner_id"],
@@ -322,7 +342,7 @@ def _read_record(row: Row, data: Mapping[str, Any], keys: Mapping[str, DataKey])
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         keys=keys,
-        access=read_record_access(row["ways"]),
+        access=access,
     )
 
 
