@@ -54,6 +54,10 @@ class Gate:
         async with asyncio.timeout(PATIENCE):
             await self.reached.wait()
 
+    @property
+    def is_open(self) -> bool:
+        return self._opened.is_set()
+
     def open(self) -> None:
         self._opened.set()
 

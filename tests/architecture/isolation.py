@@ -92,6 +92,12 @@ SECURITY_DEFINERS: Final = {
     "list_lost_releases": "what runs under grants of every tenant is asked about at once; it answers places in it",
     "keep_an_admin": "a trigger: locks the tenant's row, which the service may not change",
     "delete_finished_jobs": "a trigger: jobs of a user who is removed, which the service may not delete",
+    "append_events": "one process writes the streams of every tenant at once; it answers ids alone",
+    "renew_stream_leases": "the same for its leases",
+    "take_over_streams": "what a process that died has left, of every tenant; it answers ids alone",
+    "release_stream_leases": "leases of every tenant at once",
+    "attend_streams": "what is watched in one process, of every tenant; it answers places in it",
+    "forget_streams": "maintenance over all tenants; how long events are kept is not the caller's choice",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }
 """Functions that run with more rights than their caller, each with its reason."""

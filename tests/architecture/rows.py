@@ -201,6 +201,16 @@ ROWS: Final = {
         )
         SELECT u.id, u.tenant_id, u.id, u.id, 1, sha256(uuid_send(u.id)), 'infinity' FROM users AS u
     """,
+    "response_streams": """
+        INSERT INTO response_streams (
+            response_id, tenant_id, principal_id, is_background, holder_id, expires_at, last_number, sealed_request
+        )
+        SELECT u.id, u.tenant_id, u.id, false, u.id, 'infinity', 0, '' FROM users AS u
+    """,
+    "response_events": """
+        INSERT INTO response_events (tenant_id, response_id, last_number, sealed_events)
+        SELECT u.tenant_id, u.id, 0, '' FROM users AS u
+    """,
     "response_passages": """
         INSERT INTO response_passages (
             tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
@@ -238,6 +248,7 @@ FILLED_BY_OTHERS: Final = (
 
 READ_ONLY: Final = frozenset(
     {
+        "response_events",
         "open_sign_ups",
         "passwords",
         "sessions",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+from tests.stepping import Gate
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     Finished,
@@ -26,17 +27,23 @@ class ScriptedModel:
         pieces: What it says, piece by piece.
         failure: Raised after the last piece.
         endless: Whether it then goes on thinking for ever.
+        gate: Where it stops before its second piece.
     """
 
     name = "scripted"
     location: Location = "local"
 
     def __init__(
-        self, *pieces: str, failure: UndercroftError | None = None, endless: bool = False
+        self,
+        *pieces: str,
+        failure: UndercroftError | None = None,
+        endless: bool = False,
+        gate: Gate | None = None,
     ) -> None:
         self._pieces = pieces
         self._failure = failure
         self._endless = endless
+        self._gate = gate
         self.requests: list[GenerationRequest] = []
         self.closed = 0
 
@@ -50,7 +57,9 @@ class ScriptedModel:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         self.requests.append(request)
         try:
-            for piece in self._pieces:
+            for number, piece in enumerate(self._pieces):
+                if number == 1 and self._gate is not None:
+                    await self._gate.pass_through()
                 yield TextDelta(piece)
             if self._failure is not None:
                 raise self._failure

@@ -29,6 +29,7 @@ async def insert_values(filled: Filled, number: int) -> None:
         await _insert_request(transaction, filled, document_id)
         await _insert_comment(transaction, filled, document_id)
         await _insert_statement(transaction, filled, response_id, document_id)
+        await _insert_stream(transaction, filled, response_id)
 
 
 async def _insert_mail(transaction: Transaction, tenant_id: UUID, key: DataKey) -> None:
@@ -156,6 +157,31 @@ async def _insert_statement(
         document_id,
         seal(key.material, _SEALED, place),
     )
+
+
+async def _insert_stream(transaction: Transaction, filled: Filled, response_id: UUID) -> None:
+    """Under the key of the response: two runs of events, and what was asked."""
+    tenant_id = filled.ann.tenant_id
+    key = await _open_key(transaction, filled, "responses", response_id)
+    await transaction.execute(
+        "INSERT INTO response_streams (response_id, tenant_id, principal_id, is_background, holder_id, expires_at,"
+        " last_number, sealed_request) VALUES ($1, $2, $3, false, $1, now(), 5, $4)",
+        response_id,
+        tenant_id,
+        filled.ann.principal_id,
+        seal(key.material, _SEALED, bind(tenant_id, "response_streams", response_id, "request")),
+    )
+    for previous, first, last in ((None, 0, 2), (2, 3, 5)):
+        place = bind(tenant_id, "response_events", response_id, "events", first)
+        await transaction.execute(
+            "INSERT INTO response_events (tenant_id, response_id, previous_number, last_number, sealed_events)"
+            " VALUES ($1, $2, $3, $4, $5)",
+            tenant_id,
+            response_id,
+            previous,
+            last,
+            seal(key.material, _SEALED, place),
+        )
 
 
 async def _open_key(transaction: Transaction, filled: Filled, table: str, row_id: UUID) -> DataKey:

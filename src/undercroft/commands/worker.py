@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from undercroft.chat.streams.forgetting import OldStreams
 from undercroft.commands.databases import database_pool, open_any_database
 from undercroft.commands.parent import stop_with_parent
 from undercroft.identity.service import IdentityService
@@ -140,6 +141,8 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     )
     _run_sharing_rounds(stack, background_database, blobs, keys, background_ledger, ids, clock)
     _run_telling_rounds(stack, background_database, keys, ids)
+    streams = OldStreams(background_database)
+    run_until_closed(stack, Rounds("forget_streams", streams.forget, _FORGET_SECONDS).run())
     orphans = OrphanSweep(background_database, blobs, clock)
     run_until_closed(stack, Rounds("purge_trash", trash.purge, _PURGE_SECONDS).run())
     run_until_closed(stack, Rounds("sweep_orphans", orphans.sweep, _SWEEP_SECONDS).run())

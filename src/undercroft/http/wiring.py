@@ -9,7 +9,11 @@ from typing import Final
 from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.provenance import ProvenanceService
+from undercroft.chat.responses.running import RunLimits
 from undercroft.chat.responses.service import ResponseService
+from undercroft.chat.responses.takeover import RENEW_SECONDS, TAKE_OVER_SECONDS
+from undercroft.chat.streams.notices import CHANNEL, hear
+from undercroft.chat.streams.process import StreamProcess
 from undercroft.http.client_rates import ClientRates
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
@@ -22,6 +26,7 @@ from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.ids import IdSource
+from undercroft.kit.listening import Listener
 from undercroft.kit.migrations import describe_pending
 from undercroft.kit.settings import Settings
 from undercroft.kit.tasks import run_until_closed
@@ -75,6 +80,8 @@ from undercroft.verification.links.service import VerificationLinks
 from undercroft.verification.service import VerificationService
 
 _SEQUENCER_POOL: Final = 2
+_STREAM_POOL: Final = 2
+_ATTEND_SECONDS: Final = 2.0
 _SETTLE_SECONDS: Final = 10.0
 _LONGEST_PENDING_SECONDS: Final = 30.0
 _STRANGERS_BURST: Final = 120
@@ -154,7 +161,10 @@ async def open_services(
         collections = CollectionService(database, keys, ledger, ids, index)
         search = SearchService(database, keys, ledger, embedder)
         answers = Answerer(search, models, watched_grants)
-        responses = ResponseService(database, keys, ledger, answers, ids, clock)
+        limits = RunLimits(settings.response_grace_seconds, settings.max_running_responses)
+        process = await _open_streams(stack, settings, database_url, clock, ids)
+        responses = ResponseService(database, keys, ledger, answers, ids, clock, process, limits)
+        _run_streams(stack, database_url, process, responses)
 
         checks = {
             "database": partial(describe_pending, database),
@@ -281,6 +291,40 @@ async def _watch_grants(
     watched = WatchedGrants(database)
     run_until_closed(stack, Rounds("watch_grants", watched.check, WATCH_SECONDS).run())
     return watched
+
+
+async def _open_streams(
+    stack: AsyncExitStack, settings: Settings, database_url: str, clock: Clock, ids: IdSource
+) -> StreamProcess:
+    """What writes events until ``stack`` closes."""
+    # A pool of its own: an event must not wait behind requests for a connection.
+    database = await stack.enter_async_context(
+        Database(
+            database_url,
+            clock=clock,
+            size=_STREAM_POOL,
+            statement_cache=settings.database_statement_cache,
+        )
+    )
+    return StreamProcess.over(database, ids)
+
+
+def _run_streams(
+    stack: AsyncExitStack, database_url: str, process: StreamProcess, responses: ResponseService
+) -> None:
+    """Keep this process's streams, and take over those of others, until ``stack`` closes."""
+    runs, watching, takeover = responses.runs, responses.watching, responses.takeover
+    stack.push_async_callback(runs.close)
+    listener = Listener(
+        database_url,
+        CHANNEL,
+        partial(hear, process.id, hearer=responses),
+        partial(process.live.moved, None),
+    )
+    run_until_closed(stack, listener.run())
+    run_until_closed(stack, Rounds("renew_leases", takeover.renew, RENEW_SECONDS).run())
+    run_until_closed(stack, Rounds("take_over", takeover.take_over, TAKE_OVER_SECONDS).run())
+    run_until_closed(stack, Rounds("attend_streams", watching.attend, _ATTEND_SECONDS).run())
 
 
 async def _ledger_keeps_up(sequencer: Sequencer, clock: Clock) -> str | None:

@@ -257,6 +257,17 @@ class Settings(MailSettings, SessionSettings, EgressSettings):
         ge=1,
         description="Requests served at once; over it the answer is 503 with Retry-After.",
     )
+    max_running_responses: int = Field(
+        default=1000,
+        ge=1,
+        description="Kept responses made at once by a process; over it the answer is 503 with Retry-After.",
+    )
+    response_grace_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        le=3600,
+        description="Seconds for which a kept response that nobody watches any more goes on, if not in the background.",
+    )
     worker_concurrency: int = Field(
         default=4, ge=1, le=64, description="Jobs one worker process runs at once."
     )

@@ -79,6 +79,7 @@ Action: TypeAlias = Literal[
     "record.unlock",
     "record.update",
     "response.answer",
+    "response.cancel",
     "response.create",
     "response.delete",
     "response.read",

@@ -1,6 +1,7 @@
 """What search and kept answers show follows a document: its latest version, never while it is deleted or sealed."""
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,7 @@ from tests.chat.scripted import ScriptedModel
 from tests.conftest import MakeScope, Member
 from tests.documents import make_trash
 from tests.shelf import Shelf
+from tests.stepping import Gate
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.reading import REDACTED
 from undercroft.kit.database import Transaction
@@ -155,13 +157,21 @@ async def test_an_answer_that_is_being_made_goes_as_well(
 ) -> None:
     ann = await make_scope()
     collection, documents = await shelf.fill(ann, {"lease.txt": RENT})
-    responses = service(shelf, ScriptedModel(*ANSWER))
+    gate = Gate()
+    responses = service(shelf, ScriptedModel("The monthly rent ", "is £1,250.00.", gate=gate))
     ids: list[UUID] = []
+    last: list[dict[str, Any]] = []
     async for event in responses.stream(ann, request(collection)):
+        last = [*last[-1:], event]
         if event["type"] == "response.created":
             ids.append(id_of(event["response"]))
         if event["type"] == "response.output_text.delta" and documents:
+            await gate.wait_until_reached()
             await shelf.documents.delete(ann, documents.pop("lease.txt"))
+            gate.open()
+    assert [event["type"] for event in last] == ["error", "response.failed"]
+    assert last[0]["code"] == "source_erased"
+    assert "The monthly rent" not in str(last)
     with pytest.raises(SourceErasedError):
         await responses.get(ann, ids[0])
 

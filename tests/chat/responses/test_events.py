@@ -205,7 +205,7 @@ def test_a_search_that_did_not_come_to_its_end_is_not_kept_as_running() -> None:
             assert made[-3]["type"] == "response.output_item.done"
             assert made[-3]["item"]["status"] == "failed"
         else:
-            events.cancel()
+            list(events.cancel())
         assert events.resource["output"][0]["status"] == (
             "incomplete" if end == "cancel" else "failed"
         )
@@ -215,6 +215,7 @@ def test_leaving_keeps_what_was_said() -> None:
     events = new()
     for _ in chain(events.begin(), events.add_text("Half of")):
         pass
-    events.cancel()
+    *_, last = events.cancel()
+    assert (last["type"], last["response"]["status"]) == ("response.incomplete", "cancelled")
     assert events.resource["status"] == "cancelled"
     assert events.resource["output"][0]["content"][0]["text"] == "Half of"

@@ -4,16 +4,15 @@ The order is the specification's; ``file_search_call`` items and ``file_citation
 only we know (spans, page, headings, the verified quote) under the key ``undercroft``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from datetime import datetime
-from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
 from undercroft.chat.answering import Searched
 from undercroft.chat.citations import Citation
-from undercroft.chat.providers.protocol import FinishReason, Passage, Usage
+from undercroft.chat.providers.protocol import FinishReason, Passage, ToolCallDelta, Usage
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
@@ -60,10 +59,13 @@ class ResponseEvents:
         self._ids = ids
         self._include_results = include_results
         self._sequence = 0
+        self._made: set[str] = set()
+        self._is_search_done = False
         self._passages: dict[int, Passage] = {}
         self._search: WireObject | None = None
         self._message: WireObject | None = None
         self._text: list[str] = []
+        self._calls: list[tuple[WireObject, list[str]]] = []
         self.resource: WireObject = {
             "id": render_id(RESPONSE_PREFIX, response_id),
             "object": "response",
@@ -77,24 +79,40 @@ class ResponseEvents:
             **echo,
         }
 
+    @property
+    def has_output(self) -> bool:
+        """Whether something was shown that another attempt might not say again."""
+        shows_results = self._include_results and self._is_search_done
+        return self._message is not None or bool(self._calls) or shows_results
+
+    def resume(self, kept: Iterable[WireObject]) -> None:
+        """Go on after events that another process made. What is made anew of them is left out."""
+        for event in kept:
+            self._retrace(event)
+            self._made.add(event["type"])
+            self._sequence = event["sequence_number"] + 1
+
     def begin(self) -> Iterator[WireObject]:
         """The response exists, and work on it starts."""
-        yield self._event("response.created", response=self._snapshot())
-        yield self._event("response.in_progress", response=self._snapshot())
+        for name in ("response.created", "response.in_progress"):
+            if name not in self._made:
+                yield self._event(name, response=self._snapshot())
 
     def start_search(self) -> Iterator[WireObject]:
         """The documents are being searched."""
-        self._search = {
-            "type": "file_search_call",
-            "id": render_id("fs_", self._ids.new()),
-            "status": "in_progress",
-            "queries": [],
-            "results": None,
-        }
-        yield self._add(self._search)
-        yield self._search_event("in_progress", self._search)
+        if self._search is None:
+            self._search = {
+                "type": "file_search_call",
+                "id": render_id("fs_", self._ids.new()),
+                "status": "in_progress",
+                "queries": [],
+                "results": None,
+            }
+            yield self._add(self._search)
+        for status in ("in_progress", "searching"):
+            if f"response.file_search_call.{status}" not in self._made:
+                yield self._search_event(status, self._search)
         self._search["status"] = "searching"
-        yield self._search_event("searching", self._search)
 
     def finish_search(self, searched: Searched) -> Iterator[WireObject]:
         """The documents were searched."""
@@ -105,8 +123,11 @@ class ResponseEvents:
         self._search["queries"] = [searched.query]
         if self._include_results:
             self._search["results"] = [_result(passage) for passage in searched.found]
-        yield self._search_event("completed", self._search)
-        yield self._done(self._search)
+        if "response.file_search_call.completed" not in self._made:
+            yield self._search_event("completed", self._search)
+        if not self._is_search_done:
+            self._is_search_done = True
+            yield self._done(self._search)
 
     def add_text(self, delta: str) -> Iterator[WireObject]:
         """The next piece of the answer."""
@@ -126,6 +147,24 @@ class ResponseEvents:
         )
         annotations.append(annotation)
 
+    def add_call(self, delta: ToolCallDelta) -> Iterator[WireObject]:
+        """The next piece of a call of one of the client's functions. It is open until the answer ends."""
+        if delta.index == len(self._calls):
+            call: WireObject = {
+                "type": "function_call",
+                "id": render_id("fc_", self._ids.new()),
+                "call_id": delta.id,
+                "name": delta.name,
+                "arguments": "",
+                "status": "in_progress",
+            }
+            self._calls.append((call, []))
+            yield self._add(call)
+        call, arguments = self._calls[delta.index]
+        if delta.arguments:
+            arguments.append(delta.arguments)
+            yield self._call_event("delta", call, delta=delta.arguments)
+
     def complete(
         self, reason: FinishReason, usage: Usage, completed_at: datetime
     ) -> Iterator[WireObject]:
@@ -133,6 +172,7 @@ class ResponseEvents:
         incomplete = _INCOMPLETE.get(reason)
         status = "completed" if incomplete is None else "incomplete"
         yield from self._finish_message(status)
+        yield from self._finish_calls(status)
         self.resource["status"] = status
         self.resource["usage"] = _usage(usage)
         if incomplete is None:
@@ -145,6 +185,7 @@ class ResponseEvents:
         """The response ends with an error; what was sent of it stays."""
         yield from self._stop_search("failed")
         yield from self._finish_message("incomplete")
+        yield from self._finish_calls("incomplete")
         code = error.code or error.kind.value
         payload = {
             "type": error.kind.value,
@@ -160,11 +201,14 @@ class ResponseEvents:
         self.resource["error"] = {"code": code, "message": error.message}
         yield self._event("response.failed", response=self._snapshot())
 
-    def cancel(self) -> None:
-        """Whoever asked has left: nobody reads events any more, and what was made is kept."""
-        for _ in chain(self._stop_search("incomplete"), self._finish_message("incomplete")):
-            pass
+    def cancel(self) -> Iterator[WireObject]:
+        """Somebody wanted it to end, or nobody waits for it any more; what was made is kept."""
+        yield from self._stop_search("incomplete")
+        yield from self._finish_message("incomplete")
+        yield from self._finish_calls("incomplete")
         self.resource["status"] = "cancelled"
+        self.resource["incomplete_details"] = {"reason": "cancelled"}
+        yield self._event("response.incomplete", response=self._snapshot())
 
     def abandon(self, cause: Exception) -> Iterator[WireObject]:
         """Something unforeseen went wrong: the response ends with an error that does not name the cause."""
@@ -177,9 +221,37 @@ class ResponseEvents:
 
     def _stop_search(self, status: str) -> Iterator[WireObject]:
         """A search that has begun and not ended does not go on."""
-        if self._search is not None and self._search["status"] != "completed":
+        if self._search is not None and not self._is_search_done:
             self._search["status"] = status
+            self._is_search_done = True
             yield self._done(self._search)
+
+    def _retrace(self, event: WireObject) -> None:
+        match event["type"]:
+            case "response.created":
+                self.resource = deepcopy(event["response"])
+            case "response.output_item.added":
+                item = deepcopy(event["item"])
+                self.resource["output"].append(item)
+                if item["type"] == "message":
+                    self._message = item
+                elif item["type"] == "function_call":
+                    self._calls.append((item, []))
+                else:
+                    self._search = item
+            case "response.output_item.done":
+                self.resource["output"][event["output_index"]].update(deepcopy(event["item"]))
+                self._is_search_done = self._is_search_done or self._message is None
+            case "response.content_part.added" if self._message is not None:
+                self._message["content"].append(deepcopy(event["part"]))
+            case "response.output_text.delta":
+                self._text.append(event["delta"])
+            case "response.function_call_arguments.delta":
+                self._call_at(event["output_index"]).append(event["delta"])
+            case "response.output_text.annotation.added":
+                self._part()["annotations"].append(event["annotation"])
+            case _:
+                pass
 
     def _start_message(self) -> Iterator[WireObject]:
         self._message = {
@@ -203,6 +275,25 @@ class ResponseEvents:
         yield self._text_event("done", text=text, logprobs=[])
         yield self._part_event("done")
         yield self._done(self._message)
+
+    def _finish_calls(self, status: str) -> Iterator[WireObject]:
+        for call, arguments in self._calls:
+            call["arguments"] = "".join(arguments)
+            call["status"] = status
+            yield self._call_event("done", call, arguments=call["arguments"])
+            yield self._done(call)
+
+    def _call_at(self, output_index: int) -> list[str]:
+        """The arguments so far of the call that is that item."""
+        return next(parts for call, parts in self._calls if self._index(call) == output_index)
+
+    def _call_event(self, name: str, call: WireObject, **fields: object) -> WireObject:
+        return self._event(
+            f"response.function_call_arguments.{name}",
+            item_id=call["id"],
+            output_index=self._index(call),
+            **fields,
+        )
 
     def _part(self) -> WireObject:
         if self._message is None:

@@ -21,9 +21,11 @@ class ResponseRequest:
         echo: The fields of the response that repeat the request.
         store: Whether the response is kept.
         include_results: Whether the search call shows what it found.
+        is_background: Whether it is made to its end though nobody waits for it.
     """
 
     question: Question
     echo: Mapping[str, Any]
     store: bool = True
     include_results: bool = False
+    is_background: bool = False

@@ -50,6 +50,11 @@ CROSS JOIN
         sealed_statement
     );
 
+-- name: delete_response_passages :exec
+DELETE FROM response_passages AS p
+USING responses AS r
+WHERE p.response_id = $1 AND r.id = p.response_id AND r.owner_id = current_principal();
+
 -- name: set_answer_entry :exec
 UPDATE responses SET answer_entry_id = $2 WHERE id = $1 AND owner_id = current_principal();
 

@@ -92,6 +92,9 @@ def redact(resource: WireObject) -> WireObject:
         if item["type"] == "file_search_call":
             output.append({**item, "results": None})
             continue
+        if item["type"] == "function_call":
+            output.append({**item, "arguments": "{}"})
+            continue
         parts: Sequence[WireObject] = item["content"]
         content = [{**part, "text": REDACTED, "annotations": list[WireObject]()} for part in parts]
         output.append({**item, "content": content})

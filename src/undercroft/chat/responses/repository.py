@@ -45,6 +45,10 @@ class ResponseRepository:
             sealed_statements,
         )
 
+    async def delete_passages(self, transaction: Transaction, response_id: UUID) -> None:
+        """Forget what a response was to be made from: it is made anew."""
+        await _QUERIES.execute(transaction, "delete_response_passages", response_id)
+
     async def set_answer_entry(
         self, transaction: Transaction, response_id: UUID, entry_id: UUID
     ) -> None:
@@ -58,7 +62,7 @@ class ResponseRepository:
     async def finish_response(
         self, transaction: Transaction, response_id: UUID, status: str, sealed: bytes
     ) -> None:
-        """Keep the final state of a response that is still in progress."""
+        """Keep the final state of a response that is still in progress, and lock it."""
         await _QUERIES.execute(transaction, "finish_response", response_id, status, sealed)
 
     async def find_response(self, transaction: Transaction, response_id: UUID) -> Record | None:

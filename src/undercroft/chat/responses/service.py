@@ -1,18 +1,15 @@
-"""Makes responses event by event, keeps them, and shows them again as far as their sources may still be read."""
+"""Responses: created, watched, read, cancelled, deleted."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from itertools import chain
+from typing import Final
 from uuid import UUID
 
-import structlog
-
-from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Searched
-from undercroft.chat.citations import Citation
-from undercroft.chat.providers.protocol import TextDelta, ToolCallDelta
+from undercroft.chat.answering import Answerer
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
+from undercroft.chat.responses.making import ResponseMaker, Work
 from undercroft.chat.responses.models import (
     RESPONSE_PREFIX,
     ResponseRequest,
@@ -24,12 +21,15 @@ from undercroft.chat.responses.reading import (
     no_response,
     open_resource,
     redact,
-    seal_resource,
 )
 from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.responses.running import ResponseRuns, RunLimits
+from undercroft.chat.responses.takeover import ResponseTakeover
+from undercroft.chat.responses.watching import ResponseWatch, tell_end
+from undercroft.chat.streams.process import StreamProcess
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import UndercroftError
+from undercroft.kit.errors import UnavailableError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import find_target, recording_refusal
@@ -38,14 +38,30 @@ from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.ways import acts_under
-from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 
-_log = structlog.stdlib.get_logger(__name__)
+_CANCEL_SECONDS: Final = 20.0
+"""How long whoever cancels waits for the process that makes the response."""
 
 
 class ResponseService:
-    """Creates, reads and deletes responses."""
+    """Creates, shows, cancels and deletes responses.
+
+    Attributes:
+        runs: What this process is making.
+        watching: What it shows.
+        takeover: What it has of other processes.
+
+    Args:
+        database: Where responses are.
+        keys: Open what is kept of them.
+        ledger: Where it is put on record who did what.
+        answers: Answers questions.
+        ids: Names responses and their items.
+        clock: Dates them.
+        process: Writes and shows their events.
+        limits: How many are made at once, and for how long nobody need be watching.
+    """
 
     def __init__(
         self,
@@ -55,6 +71,8 @@ class ResponseService:
         answers: Answerer,
         ids: IdSource,
         clock: Clock,
+        process: StreamProcess,
+        limits: RunLimits,
     ) -> None:
         self._database = database
         self._keys = keys
@@ -62,20 +80,26 @@ class ResponseService:
         self._answers = answers
         self._ids = ids
         self._clock = clock
+        self._process = process
+        recorder = AnswerRecorder(ledger)
+        self._maker = ResponseMaker(database, answers, recorder, process.log, clock)
+        self.runs = ResponseRuns(database, keys, ledger, self._maker, recorder, process, limits)
+        self.watching = ResponseWatch(database, keys, ledger, clock, process, self.runs)
+        self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
         self._sources = SourceCheck(keys)
-        self._recorder = AnswerRecorder(ledger)
         self._repository = ResponseRepository()
 
     async def stream(self, scope: Scope, request: ResponseRequest) -> AsyncGenerator[WireObject]:
-        """The events of a new response. Closing the generator cancels it; what was made is kept.
+        """The events of a new response. Who closes the generator leaves it; see ``RunLimits``.
 
         After the first event an error is an event too, and the stream ends with ``response.failed``.
 
         Raises:
             UndercroftError: Before the first event, when the model or a collection cannot be used.
         """
-        events = await self._begin(scope, request)
-        async with aclosing(self._run(scope, request, events)) as made:
+        events = await self._prepare(scope, request)
+        made = self._show(scope, request, events)
+        async with aclosing(made):
             async for event in made:
                 yield event
 
@@ -85,13 +109,99 @@ class ResponseService:
         Raises:
             UndercroftError: When it failed; the kept response says so too.
         """
-        events = await self._begin(scope, request)
-        async with aclosing(self._run(scope, request, events)) as made:
-            async for _ in made:
-                pass
+        events = await self._prepare(scope, request)
+        resource: WireObject = events.resource
+        async with aclosing(self._show(scope, request, events)) as made:
+            async for event in made:
+                resource = event.get("response", resource)
         if events.failure is not None:
             raise events.failure
+        return resource
+
+    async def begin(self, scope: Scope, request: ResponseRequest) -> WireObject:
+        """A new response as it is before anything of it is made; it is made in the background.
+
+        Raises:
+            UndercroftError: When the model or a collection cannot be used, or too many are being made.
+        """
+        events = await self._prepare(scope, request)
+        await self.runs.begin(scope, request, events)
         return events.resource
+
+    async def watch(
+        self, scope: Scope, response_id: UUID, after: int
+    ) -> AsyncGenerator[WireObject]:
+        """The events of a kept response that follow the one numbered ``after``; live, while it is being made.
+
+        After the first event an error is an event too, and the last one.
+
+        Raises:
+            NotFoundError: When the principal may see no such response.
+            SourceErasedError: When one of its sources was erased, and the response with it.
+            AccessRevokedError: When one of its sources may not, or no more, be read by the principal.
+        """
+        last: int | None = None
+        try:
+            async with aclosing(self.watching.watch(scope, response_id, after)) as events:
+                async for event in events:
+                    yield event
+                    last = event["sequence_number"]
+        except UndercroftError as error:
+            if last is None:
+                raise
+            yield tell_end(error, last + 1)
+
+    async def cancel(self, scope: Scope, response_id: UUID) -> WireObject:
+        """End a response that is being made, in whichever process; what was made of it is kept.
+
+        Returns:
+            The response, ended; as it is, where it had ended before.
+
+        Raises:
+            NotFoundError: When the principal may see no such response.
+            NotGrantedError: When it is shared with them: it is its owner's to cancel.
+            UnavailableError: When whoever makes it does not answer in time.
+        """
+        with self._process.live.subscribe(response_id, is_behind=True) as subscription:
+            async with self._refusing(scope, "response.cancel", response_id) as transaction:
+                row = await self._repository.find_response(transaction, response_id)
+                if row is None:
+                    raise no_response(response_id)
+                if row["owner_id"] != scope.principal_id:
+                    raise NotGrantedError
+                is_wanted = await self._process.log.request_cancel(transaction, response_id)
+                if is_wanted and row["salt"] is not None:
+                    await self._append(
+                        transaction, scope, "response.cancel", response_id, row["salt"]
+                    )
+            running = self.runs.running.get(response_id)
+            if running is not None:
+                await self.runs.cancel(running)
+            try:
+                async with asyncio.timeout(_CANCEL_SECONDS):
+                    while is_wanted and not await self._has_ended(scope, response_id):
+                        await subscription.take()
+            except TimeoutError as error:
+                raise UnavailableError(
+                    "Whoever makes this answer has not ended it yet, and will; ask for it in a moment.",
+                    retry_after=5,
+                ) from error
+        return await self.get(scope, response_id)
+
+    def moved(self, response_ids: Sequence[UUID] | None) -> None:
+        """Another process says that these have new events; None: any of them may have."""
+        self._process.live.moved(response_ids)
+
+    def wanted_ended(self, response_id: UUID) -> None:
+        """Another process says that somebody wants this one ended."""
+        running = self.runs.running.get(response_id)
+        if running is not None:
+            running.cancel()
+
+    async def _has_ended(self, scope: Scope, response_id: UUID) -> bool:
+        async with self._database.transaction(scope) as transaction:
+            state = await self._process.log.find(transaction, response_id)
+        return state is None or state.is_ended
 
     async def get(self, scope: Scope, response_id: UUID) -> WireObject:
         """A kept response, its content removed when one of its sources may not or no more be read by the principal.
@@ -146,7 +256,7 @@ class ResponseService:
             return None
         return row["salt"]
 
-    async def _begin(self, scope: Scope, request: ResponseRequest) -> ResponseEvents:
+    async def _prepare(self, scope: Scope, request: ResponseRequest) -> ResponseEvents:
         await self._answers.check(scope, request.question)
         return ResponseEvents(
             self._ids.new(),
@@ -156,121 +266,30 @@ class ResponseService:
             include_results=request.include_results,
         )
 
-    async def _run(
+    async def _show(
         self, scope: Scope, request: ResponseRequest, events: ResponseEvents
     ) -> AsyncGenerator[WireObject]:
-        """Make the response and keep it: its beginning before the first event is seen, its end before the last."""
-        key = self._keys.generate()
         if request.store:
-            async with self._database.transaction(scope) as transaction:
-                await self._keys.keep(transaction, scope, key)
-                await self._repository.insert_response(
-                    transaction, events.response_id, key.id, self._sealed(key, scope, events)
-                )
-                await self._append(
-                    transaction, scope, "response.create", events.response_id, key.salt
-                )
-                if request.question.search is None:
-                    await self._recorder.record(
-                        transaction, scope, key, events.response_id, request.question.model, ()
-                    )
-        try:
-            async with aclosing(self._make(scope, request, key, events)) as made:
-                async for event in made:
-                    if event["type"] in TERMINAL_EVENTS:
-                        await self._keep_end(scope, request, key, events)
-                    yield event
-        except (asyncio.CancelledError, GeneratorExit):
-            events.cancel()
-            await self._finish(scope, request, key, events)
-            raise
-        # Whatever kept it from being kept as it ended: whoever reads it later must not find it running.
-        except Exception as error:
-            for _ in events.abandon(error):
-                pass
-            await self._finish(scope, request, key, events)
-            raise
+            running = await self.runs.begin(scope, request, events)
+            # Nothing is awaited in between: the first event is not made before it is watched.
+            shown = self.watching.watch_own(running)
+        else:
+            shown = self._show_unkept(scope, request, events)
+        async with aclosing(shown):
+            async for event in shown:
+                yield event
 
-    async def _make(
-        self, scope: Scope, request: ResponseRequest, key: DataKey, events: ResponseEvents
+    async def _show_unkept(
+        self, scope: Scope, request: ResponseRequest, events: ResponseEvents
     ) -> AsyncGenerator[WireObject]:
-        searching = events.start_search() if request.question.search is not None else ()
-        for event in chain(events.begin(), searching):
-            yield event
-        try:
-            async with aclosing(self._answers.answer(scope, request.question)) as answer:
-                async for step in answer:
-                    if isinstance(step, Searched):
-                        await self._record(scope, request, key, events, step)
-                    for event in self._events_of(events, step):
-                        yield event
-        except UndercroftError as error:
-            for event in events.fail(error):
-                yield event
-        except Exception as error:  # noqa: BLE001 - a defect or a lost database: told in the stream, which has begun
-            _log.error("response_failed", exc_info=error)
-            for event in events.abandon(error):
-                yield event
-
-    def _events_of(self, events: ResponseEvents, step: AnswerEvent) -> list[WireObject]:
-        match step:
-            case Searched():
-                return list(events.finish_search(step))
-            case TextDelta(text):
-                return list(events.add_text(text))
-            case Citation():
-                return list(events.cite(step))
-            case ToolCallDelta():
-                raise RuntimeError("a call of a function, and none was offered")
-            case Answered(reason, usage):
-                return list(events.complete(reason, usage, self._clock.now()))
-
-    async def _record(
-        self,
-        scope: Scope,
-        request: ResponseRequest,
-        key: DataKey,
-        events: ResponseEvents,
-        searched: Searched,
-    ) -> None:
-        """Before a word of a passage is sent: a kept response can always be traced to its sources."""
-        if request.store:
-            async with self._database.transaction(scope) as transaction:
-                await self._recorder.record(
-                    transaction,
-                    scope,
-                    key,
-                    events.response_id,
-                    request.question.model,
-                    searched.found,
-                )
-
-    async def _keep_end(
-        self, scope: Scope, request: ResponseRequest, key: DataKey, events: ResponseEvents
-    ) -> None:
-        """A failure is told even when it cannot be kept, as when it is the database that was lost."""
-        try:
-            await self._finish(scope, request, key, events)
-        # Of a failed answer it is the failure that its reader is told, whatever keeping it met.
-        except Exception:
-            if events.failure is None:
-                raise
-            _log.exception("response_not_kept", response_id=str(events.response_id))
-
-    async def _finish(
-        self, scope: Scope, request: ResponseRequest, key: DataKey, events: ResponseEvents
-    ) -> None:
-        if request.store:
-            async with self._database.transaction(scope) as transaction:
-                await self._repository.finish_response(
-                    transaction,
-                    events.response_id,
-                    events.resource["status"],
-                    self._sealed(key, scope, events),
-                )
-
-    def _sealed(self, key: DataKey, scope: Scope, events: ResponseEvents) -> bytes:
-        return seal_resource(key, scope.tenant_id, events.response_id, events.resource)
+        """What is not kept is on no disk: made as fast as its one watcher reads, and ended when they leave."""
+        work = Work(scope, request, self._keys.generate(), events, lease=None)
+        async with aclosing(self._maker.make(work)) as steps:
+            async for step in steps:
+                for event in step:
+                    yield event
+                    if event["type"] in TERMINAL_EVENTS:
+                        return
 
     def _refusing(
         self, scope: Scope, action: Action, response_id: UUID

@@ -104,10 +104,8 @@ class CreateChatCompletion(RequestBody):
         require_answered_calls(messages, "messages")
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         choice, functions = self.tool_choice, self._functions()
-        search = None
-        if not isinstance(choice, NamedFunction) or self._searches():
-            mode = "auto" if isinstance(choice, NamedFunction) else choice
-            search = requested_search(self._searches(), mode, has_functions=bool(functions))
+        mode = "auto" if isinstance(choice, NamedFunction) else choice
+        search = requested_search(self._searches(), mode, has_functions=bool(functions))
         question = Question(
             messages=messages,
             model=self.model or default_model,

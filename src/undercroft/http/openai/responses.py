@@ -1,16 +1,16 @@
 """The Responses API: answers with citations, streamed or whole."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from undercroft.chat.answering import Question
-from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.providers.options import MAX_TOOLS, Ability, FunctionTool, Options
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.callers import ResponseReader, ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
@@ -20,73 +20,33 @@ from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.openai.inputs import (
     FileSearchTool,
     LongText,
-    NamedTool,
-    ToolMode,
-    Turn,
+    chosen_functions,
     requested_search,
+    require_answered_calls,
     require_question,
 )
+from undercroft.http.openai.response_inputs import (
+    InputItem,
+    NamedFunction,
+    ResponseFunctionTool,
+    ResponseTool,
+    ResponseToolChoice,
+    TextOptions,
+    as_messages,
+    as_output,
+    render_format,
+)
 from undercroft.http.sse import EventStreamResponse, encode_event
-from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, require_id
+from undercroft.http.wire import JsonObject, Metadata, RequestBody, require_id
 from undercroft.identity.models import Kind
-from undercroft.kit.errors import UndercroftError
+from undercroft.kit.errors import InvalidRequestError, UndercroftError
 
 router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
 
 _INCLUDE_RESULTS: Final = "file_search_call.results"
-
-
-class MessageItem(Turn):
-    """One message of the conversation so far."""
-
-    type: Literal["message"] = "message"
-    id: str | None = None
-    status: str | None = None
-    phase: str | None = None
-
-
-class FileSearchCallItem(RequestBody):
-    """The search of an earlier answer, passed back with it. The service searches anew."""
-
-    type: Literal["file_search_call"]
-    id: str | None = None
-    status: str | None = None
-    queries: list[str] = Field(default_factory=list)
-    results: list[JsonObject] | None = None
-
-
-def _item_tag(item: object) -> str | None:
-    if not isinstance(item, Mapping):
-        return MessageItem.__name__
-    kind = cast("Mapping[str, object]", item).get("type", "message")
-    if kind == "message":
-        return MessageItem.__name__
-    return FileSearchCallItem.__name__ if kind == "file_search_call" else None
-
-
-InputItem: TypeAlias = Annotated[
-    Annotated[MessageItem, Tag(MessageItem.__name__)]
-    | Annotated[FileSearchCallItem, Tag(FileSearchCallItem.__name__)],
-    Discriminator(
-        _item_tag,
-        custom_error_type="unknown_item",
-        custom_error_message="An item should be a whole message or file_search_call; "
-        "other items, and references to items, are not supported yet",
-    ),
-]
-
-
-class TextFormat(RequestBody):
-    """Plain text is the one format."""
-
-    type: Literal["text"] = "text"
-
-
-class TextOptions(RequestBody):
-    """How the answer is formed."""
-
-    format: TextFormat | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+_FORMAT: Final = "text.format"
+LARGEST_NUMBER: Final = 2**31 - 1
+"""Of an event."""
 
 
 class StreamOptions(RequestBody):
@@ -101,8 +61,8 @@ class CreateResponse(RequestBody):
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     input: LongText | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
     instructions: LongText | None = None
-    tools: Annotated[list[FileSearchTool], Field(max_length=1)] | None = None
-    tool_choice: ToolMode | NamedTool = "auto"
+    tools: Annotated[list[ResponseTool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: ResponseToolChoice = "auto"
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
@@ -120,18 +80,12 @@ class CreateResponse(RequestBody):
     safety_identifier: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
-    background: OnlyFalse | None = None
+    background: bool | None = None
     previous_response_id: None = None
     conversation: None = None
     prompt: None = None
     reasoning: None = None
     top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
-
-    def messages(self) -> tuple[Message, ...]:
-        """The conversation, oldest turn first."""
-        if isinstance(self.input, str):
-            return (Message(Role.USER, self.input),)
-        return tuple(item.as_message() for item in self.input if isinstance(item, MessageItem))
 
     def as_request(self, default_model: str, *, may_keep: bool) -> ResponseRequest:
         """The request for the service.
@@ -141,31 +95,67 @@ class CreateResponse(RequestBody):
             may_keep: Whether the response is kept if it is asked for.
 
         Raises:
-            InvalidRequestError: When nobody asks anything, or a search is required that no tool describes.
+            InvalidRequestError: When nobody asks anything, no tool describes the search that is required, a call and its
+                result do not belong together, or what is made in the background is not to be kept.
             NotFoundError: When an id cannot be a vector store's.
         """
-        messages = self.messages()
+        messages = as_messages(self.input)
         require_question(messages, "input")
+        require_answered_calls(messages, "input")
+        searches = [tool for tool in self.tools or () if isinstance(tool, FileSearchTool)]
+        functions = self._functions()
+        choice = self.tool_choice
+        mode = "auto" if isinstance(choice, NamedFunction) else choice
+        search = requested_search(searches, mode, has_functions=bool(functions))
         question = Question(
             messages=messages,
             model=self.model or default_model,
             instructions=self.instructions,
-            search=requested_search(self.tools or (), self.tool_choice),
+            search=search,
             max_output_tokens=self.max_output_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
+            options=self._options(functions, searches=search is not None),
         )
         include = self.include or []
         is_kept = may_keep and self.store is not False
+        if self.background and not is_kept:
+            raise InvalidRequestError(
+                "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
+                param="background",
+            )
         return ResponseRequest(
             question,
             self._echo(question.model, is_kept=is_kept),
             is_kept,
             _INCLUDE_RESULTS in include,
+            is_background=bool(self.background),
+        )
+
+    def _functions(self) -> tuple[FunctionTool, ...]:
+        offered = [tool for tool in self.tools or () if isinstance(tool, ResponseFunctionTool)]
+        return tuple(tool.as_tool() for tool in offered)
+
+    def _options(self, functions: tuple[FunctionTool, ...], *, searches: bool) -> Options:
+        choice = self.tool_choice
+        is_named = isinstance(choice, NamedFunction)
+        return Options(
+            tools=functions,
+            tool_choice=chosen_functions(
+                functions,
+                "required" if is_named else choice,
+                choice.name if is_named else None,
+                searches=searches,
+            ),
+            parallel_tool_calls=self.parallel_tool_calls if functions else None,
+            output=as_output(self.text.format if self.text else None),
         )
 
     def _echo(self, model: str, *, is_kept: bool) -> JsonObject:
-        tools = [tool.model_dump(exclude_none=True) for tool in self.tools or []]
+        tools = [
+            tool.model_dump(exclude_none=isinstance(tool, FileSearchTool))
+            for tool in self.tools or []
+        ]
         choice = self.tool_choice
         return {
             "model": model,
@@ -181,11 +171,11 @@ class CreateResponse(RequestBody):
             "frequency_penalty": 0.0,
             "top_logprobs": 0,
             "truncation": self.truncation or "disabled",
-            "text": {"format": {"type": "text"}},
+            "text": {"format": render_format(self.text.format if self.text else None)},
             "parallel_tool_calls": self.parallel_tool_calls is not False,
             "reasoning": None,
             "store": is_kept,
-            "background": False,
+            "background": bool(self.background),
             "service_tier": "default",
             "previous_response_id": None,
             "safety_identifier": self.safety_identifier,
@@ -206,25 +196,51 @@ async def create_response(
     # All who hold a link are one principal: what is kept for one of them would be there for the others.
     may_keep = caller.kind is not Kind.LINK
     wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
-    if not body.stream:
-        created = services.responses.create(caller, wanted)
-        return JSONResponse(await unless_disconnected(request, created))
-    events = services.responses.stream(caller, wanted)
-    # The first event is made here, so that an unknown model or vector store is an HTTP error and not a stream.
-    first = await anext(events)
-    return EventStreamResponse(_encoded(first, events), _failure)
+    with _own_names():
+        if wanted.is_background and not body.stream:
+            return JSONResponse(await services.responses.begin(caller, wanted))
+        if not body.stream:
+            created = services.responses.create(caller, wanted)
+            return JSONResponse(await unless_disconnected(request, created))
+        return await _stream(services.responses.stream(caller, wanted))
 
 
-@router.get("/v1/responses/{response_id}", summary="Get a response", responses=errors(404, 410))
+@router.get(
+    "/v1/responses/{response_id}",
+    summary="Get a response",
+    response_model=None,
+    responses={200: EVENT_STREAM, **errors(403, 404, 409, 410)},
+)
 async def get_response(
     response_id: str,
     caller: ResponseReader,
     services: ServicesDependency,
-    stream: Annotated[OnlyFalse, Query(description="Not supported yet.")] = False,
+    stream: Annotated[bool, Query(description="Its events, live while it is being made.")] = False,
+    starting_after: Annotated[
+        int | None,
+        Query(ge=0, le=LARGEST_NUMBER, description="With `stream`: only the events after this."),
+    ] = None,
+) -> Response | EventStreamResponse:
+    """A kept response, without its content once one of its sources can no longer be read; or its events."""
+    kept_id = _require_id(response_id)
+    if stream:
+        after = -1 if starting_after is None else starting_after
+        return await _stream(services.responses.watch(caller, kept_id, after))
+    if starting_after is not None:
+        raise InvalidRequestError("It goes with 'stream'.", param="starting_after")
+    return JSONResponse(await services.responses.get(caller, kept_id))
+
+
+@router.post(
+    "/v1/responses/{response_id}/cancel",
+    summary="Cancel a response",
+    responses=errors(403, 404, 410, 503),
+)
+async def cancel_response(
+    response_id: str, caller: ResponseWriter, services: ServicesDependency
 ) -> dict[str, Any]:
-    """A kept response; its content is removed when one of its sources can no longer be read."""
-    del stream
-    return await services.responses.get(caller, _require_id(response_id))
+    """End a response that is being made; what was made of it is kept. One that has ended stays as it is."""
+    return await services.responses.cancel(caller, _require_id(response_id))
 
 
 @router.delete(
@@ -238,9 +254,30 @@ async def delete_response(
     return {"id": response_id, "object": "response", "deleted": True}
 
 
-async def _encoded(first: JsonObject, events: AsyncGenerator[JsonObject]) -> AsyncGenerator[bytes]:
+@contextmanager
+def _own_names() -> Generator[None]:
+    """A field that has another name here than in chat completions is refused by its own."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        if error.param != Ability.JSON:
+            raise
+        message = error.message.replace(Ability.JSON, _FORMAT)
+        raise InvalidRequestError(message, param=_FORMAT, code=error.code) from error
+
+
+async def _stream(events: AsyncGenerator[JsonObject]) -> EventStreamResponse:
+    # The first event is waited for here, so that an unknown model or response is an HTTP error and not a stream.
+    first = await anext(events, None)
+    return EventStreamResponse(_encoded(first, events), _failure)
+
+
+async def _encoded(
+    first: JsonObject | None, events: AsyncGenerator[JsonObject]
+) -> AsyncGenerator[bytes]:
     async with aclosing(events):
-        yield encode_event(first, first["type"])
+        if first is not None:
+            yield encode_event(first, first["type"])
         async for event in events:
             yield encode_event(event, event["type"])
 

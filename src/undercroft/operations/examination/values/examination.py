@@ -6,7 +6,9 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from undercroft.chat.responses.asked import asked_place
 from undercroft.chat.responses.statements import statement_place
+from undercroft.chat.streams.log import events_place
 from undercroft.kit.database import Transaction
 from undercroft.mail.models import message_place
 from undercroft.operations.examination.opening import Opening
@@ -58,6 +60,12 @@ class ValueExamination:
             ),
             (repository.list_sealed_notices, notice_place, "sealed_content of notice_versions"),
             (repository.list_sealed_statements, statement_place, "statement of response_passages"),
+            (repository.list_sealed_events, events_place, "events of response_events"),
+            (
+                repository.list_sealed_questions,
+                lambda tenant, row, _: asked_place(tenant, row),
+                "request of response_streams",
+            ),
             (
                 repository.list_sealed_patches,
                 lambda tenant, row, _: patch_place(tenant, row),

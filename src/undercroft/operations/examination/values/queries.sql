@@ -120,6 +120,44 @@ WHERE
 ORDER BY p.response_id, p.number
 LIMIT $3;
 
+-- name: list_sealed_events :many
+SELECT
+    e.response_id AS id,
+    e.sealed_events AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    coalesce(e.previous_number + 1, 0) AS number
+FROM response_events AS e
+INNER JOIN responses AS r ON e.response_id = r.id
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE e.tenant_id = current_tenant() AND (e.response_id, coalesce(e.previous_number + 1, 0)) > ($1::uuid, $2::int)
+ORDER BY e.response_id, coalesce(e.previous_number + 1, 0)
+LIMIT $3;
+
+-- name: list_sealed_questions :many
+SELECT
+    s.response_id AS id,
+    0 AS number,
+    s.sealed_request AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM response_streams AS s
+INNER JOIN responses AS r ON s.response_id = r.id
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE s.tenant_id = current_tenant() AND (s.response_id, 0) > ($1::uuid, $2::int) AND s.sealed_request IS NOT NULL
+ORDER BY s.response_id
+LIMIT $3;
+
 -- name: list_sealed_patches :many
 SELECT
     g.id,

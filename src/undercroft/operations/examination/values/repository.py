@@ -50,6 +50,18 @@ class ValueRepository:
         """Statements of the passages of answers."""
         return await _QUERIES.many(transaction, "list_sealed_statements", *after, limit)
 
+    async def list_sealed_events(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """Runs of the events of answers, by the number of their first event."""
+        return await _QUERIES.many(transaction, "list_sealed_events", *after, limit)
+
+    async def list_sealed_questions(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """What was asked for answers that are still being made."""
+        return await _QUERIES.many(transaction, "list_sealed_questions", *after, limit)
+
     async def list_sealed_patches(
         self, transaction: Transaction, after: tuple[UUID, int], limit: int
     ) -> list[Record]:

@@ -1,0 +1,117 @@
+"""Makes a response, step by step: what the answerer says, as events."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import chain
+
+import structlog
+
+from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Searched
+from undercroft.chat.citations import Citation
+from undercroft.chat.providers.protocol import TextDelta, ToolCallDelta
+from undercroft.chat.responses.events import ResponseEvents
+from undercroft.chat.responses.models import ResponseRequest, WireObject
+from undercroft.chat.responses.provenance import AnswerRecorder
+from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.streams.errors import LeaseLostError
+from undercroft.chat.streams.models import Lease
+from undercroft.chat.streams.service import StreamLog
+from undercroft.kit.clock import Clock
+from undercroft.kit.database import Database, Scope
+from undercroft.kit.errors import UndercroftError
+from undercroft.vault.keys.models import DataKey
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One response that is to be made.
+
+    Attributes:
+        lease: Under which; None for what is not kept.
+    """
+
+    scope: Scope
+    request: ResponseRequest
+    key: DataKey
+    events: ResponseEvents
+    lease: Lease | None
+
+
+class ResponseMaker:
+    """Turns questions into events."""
+
+    def __init__(
+        self,
+        database: Database,
+        answers: Answerer,
+        recorder: AnswerRecorder,
+        log: StreamLog,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._answers = answers
+        self._recorder = recorder
+        self._clock = clock
+        self._log = log
+        self._responses = ResponseRepository()
+
+    async def make(self, work: Work) -> AsyncGenerator[list[WireObject]]:
+        """The events, some at a time. A last event is the last of its step, and the last step.
+
+        What goes wrong is told by events, too: ``response.failed`` ends them.
+
+        Raises:
+            LeaseLostError: When the response is another process's to make.
+        """
+        events = work.events
+        searching = events.start_search() if work.request.question.search is not None else ()
+        begun = list(chain(events.begin(), searching))
+        if begun:
+            yield begun
+        try:
+            async with aclosing(self._answers.answer(work.scope, work.request.question)) as answer:
+                async for step in answer:
+                    if isinstance(step, Searched):
+                        await self._record(work, step)
+                    made = self._events_of(events, step)
+                    if made:
+                        yield made
+        except LeaseLostError:
+            raise
+        except UndercroftError as error:
+            yield list(events.fail(error))
+        except Exception as error:  # noqa: BLE001 - a defect or a lost database: told in the stream, which has begun
+            _log.error("response_failed", exc_info=error)
+            yield list(events.abandon(error))
+
+    def _events_of(self, events: ResponseEvents, step: AnswerEvent) -> list[WireObject]:
+        match step:
+            case Searched():
+                return list(events.finish_search(step))
+            case TextDelta(text):
+                return list(events.add_text(text))
+            case Citation():
+                return list(events.cite(step))
+            case ToolCallDelta():
+                return list(events.add_call(step))
+            case Answered(reason, usage):
+                return list(events.complete(reason, usage, self._clock.now()))
+
+    async def _record(self, work: Work, searched: Searched) -> None:
+        """Before a word of a passage is sent: a kept response can always be traced to its sources."""
+        if work.lease is None:
+            return
+        response_id = work.events.response_id
+        async with self._database.transaction(work.scope) as transaction:
+            if work.lease.fence > 1:
+                # What an earlier holder found and nobody saw: this search takes its place.
+                await self._responses.delete_passages(transaction, response_id)
+            model = work.request.question.model
+            await self._recorder.record(
+                transaction, work.scope, work.key, response_id, model, searched.found
+            )
+            # Last, and locked until this commits: a takeover comes before it, and this comes to nothing, or after.
+            await self._log.hold(transaction, work.lease)

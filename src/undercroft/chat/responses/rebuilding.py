@@ -1,0 +1,74 @@
+"""The events of a response that ended long ago, made again from what is kept of it. Pure.
+
+They tell the same as those that were seen while it was made, in fewer steps: each text comes as one piece.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, Final
+
+from undercroft.chat.responses.models import WireObject
+
+_ENDINGS: Final = {"completed": "response.completed", "failed": "response.failed"}
+
+
+def rebuild_events(resource: WireObject) -> list[WireObject]:
+    """The events, numbered from 0."""
+    numbers = count()
+    return [{**event, "sequence_number": next(numbers)} for event in _events(resource)]
+
+
+def _events(resource: WireObject) -> Iterator[WireObject]:
+    begun = {
+        **resource,
+        "status": "in_progress",
+        "output": list[WireObject](),
+        "completed_at": None,
+        "incomplete_details": None,
+        "error": None,
+        "usage": None,
+    }
+    yield {"type": "response.created", "response": begun}
+    yield {"type": "response.in_progress", "response": begun}
+    for index, item in enumerate(resource["output"]):
+        yield from _item_events(index, item)
+    error = resource["error"]
+    if error is not None:
+        yield {"type": "error", "error": {**error, "param": None}, **error, "param": None}
+    ending = _ENDINGS.get(resource["status"], "response.incomplete")
+    yield {"type": ending, "response": resource}
+
+
+def _item_events(index: int, item: WireObject) -> Iterator[WireObject]:
+    added: WireObject = {**item, "status": "in_progress"}
+    if item["type"] == "message":
+        added["content"] = list[WireObject]()
+    if item["type"] == "function_call":
+        added["arguments"] = ""
+    yield {"type": "response.output_item.added", "output_index": index, "item": added}
+    if item["type"] == "message":
+        for part_index, part in enumerate(item["content"]):
+            place = {"item_id": item["id"], "output_index": index, "content_index": part_index}
+            yield from _part_events(place, part)
+    if item["type"] == "function_call":
+        place = {"item_id": item["id"], "output_index": index}
+        name = "response.function_call_arguments"
+        yield {"type": f"{name}.delta", **place, "delta": item["arguments"]}
+        yield {"type": f"{name}.done", **place, "arguments": item["arguments"]}
+    yield {"type": "response.output_item.done", "output_index": index, "item": item}
+
+
+def _part_events(place: dict[str, Any], part: WireObject) -> Iterator[WireObject]:
+    empty = {**part, "text": "", "annotations": list[WireObject]()}
+    text = {"logprobs": list[WireObject]()}
+    yield {"type": "response.content_part.added", **place, "part": empty}
+    yield {"type": "response.output_text.delta", **place, "delta": part["text"], **text}
+    for index, annotation in enumerate(part["annotations"]):
+        yield {
+            "type": "response.output_text.annotation.added",
+            **place,
+            "annotation_index": index,
+            "annotation": annotation,
+        }
+    yield {"type": "response.output_text.done", **place, "text": part["text"], **text}
+    yield {"type": "response.content_part.done", **place, "part": part}

@@ -1,0 +1,323 @@
+"""Responses that this process makes: each a task of its own, whoever asked for it and whoever watches.
+
+An event is on disk before anybody sees it. The last ones and the response's end are one transaction, so that no crash
+leaves the one without the other.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from undercroft.chat.responses.asked import seal_asked
+from undercroft.chat.responses.errors import SourceErasedError
+from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
+from undercroft.chat.responses.making import ResponseMaker, Work
+from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
+from undercroft.chat.responses.provenance import AnswerRecorder
+from undercroft.chat.responses.reading import no_response, redact, seal_resource
+from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.streams.errors import LeaseLostError, ResponsesBusyError
+from undercroft.chat.streams.models import Lease
+from undercroft.chat.streams.process import StreamProcess
+from undercroft.chat.streams.writer import OpenStream
+from undercroft.kit.database import DATABASE_GONE, Database, Scope
+from undercroft.kit.ids import render_id
+from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.service import Ledger
+from undercroft.vault.keys.service import KeyRing
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How many responses a process makes, and for whom.
+
+    Attributes:
+        grace_seconds: How long a response that nobody watches goes on, for its watcher to return.
+        most: How many are made at once.
+    """
+
+    grace_seconds: float = 10.0
+    most: int = 1000
+
+
+class Running:
+    """A response that this process is making."""
+
+    def __init__(self, work: Work, lease: Lease, stream: OpenStream) -> None:
+        self.work = work
+        self.lease = lease
+        self.stream = stream
+        self.task: asyncio.Task[None] | None = None
+        self.is_begun = False
+        self.is_cancelled = False
+        self.is_ending = False
+
+    @property
+    def id(self) -> UUID:
+        """The response."""
+        return self.lease.response_id
+
+    @property
+    def is_background(self) -> bool:
+        """Whether it goes on though nobody watches."""
+        return self.work.request.is_background
+
+    def cancel(self) -> None:
+        """Have it end with what there is of it; nothing, where it is ending already."""
+        self.is_cancelled = True
+        # One that has not begun ends by itself once it does.
+        if self.is_begun and not self.is_ending and self.task is not None:
+            self.task.cancel()
+
+    def stop(self) -> None:
+        """Leave it as it is, to whoever takes it over."""
+        if self.task is not None:
+            self.task.cancel()
+
+
+class ResponseRuns:
+    """Begins, ends and cancels responses."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: KeyRing,
+        ledger: Ledger,
+        maker: ResponseMaker,
+        recorder: AnswerRecorder,
+        process: StreamProcess,
+        limits: RunLimits,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._ledger = ledger
+        self._maker = maker
+        self._recorder = recorder
+        self._process = process
+        self._limits = limits
+        self._repository = ResponseRepository()
+        self._running: dict[UUID, Running] = {}
+        self._alone: dict[UUID, asyncio.TimerHandle] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    @property
+    def running(self) -> Mapping[UUID, Running]:
+        """What is being made now."""
+        return self._running
+
+    @property
+    def room(self) -> int:
+        """How many more this process takes on."""
+        return max(0, self._limits.most - len(self._running))
+
+    async def begin(
+        self, scope: Scope, request: ResponseRequest, events: ResponseEvents
+    ) -> Running:
+        """Keep that a response is being made, and make it. Its first event is shown when the caller next waits.
+
+        Raises:
+            ResponsesBusyError: When as many are being made as may be.
+        """
+        if not self.room:
+            raise ResponsesBusyError
+        key, response_id = self._keys.generate(), events.response_id
+        lease = Lease(scope.tenant_id, scope.principal_id, response_id, fence=1)
+        async with self._database.transaction(scope) as transaction:
+            await self._keys.keep(transaction, scope, key)
+            await self._repository.insert_response(
+                transaction,
+                response_id,
+                key.id,
+                seal_resource(key, scope.tenant_id, response_id, events.resource),
+            )
+            await self._process.log.begin(
+                transaction,
+                response_id,
+                seal_asked(key, scope, response_id, request),
+                is_background=request.is_background,
+            )
+            subject = Subject(render_id(RESPONSE_PREFIX, response_id), key.salt)
+            act = Act("response.create", subject, scope.principal_id)
+            await self._ledger.append(transaction, scope, act)
+            if request.question.search is None:
+                model = request.question.model
+                await self._recorder.record(transaction, scope, key, response_id, model, ())
+        work = Work(scope, request, key, events, lease)
+        return self.run(work, lease, OpenStream(lease, key))
+
+    def run(self, work: Work, lease: Lease, stream: OpenStream) -> Running:
+        """Make a response whose stream is this process's."""
+        running = Running(work, lease, stream)
+        return self._start(running, self._run(running))
+
+    def conclude(
+        self, work: Work, lease: Lease, stream: OpenStream, closing: Sequence[WireObject]
+    ) -> None:
+        """End a response whose stream is this process's, and of which no more is to be made."""
+        running = Running(work, lease, stream)
+        self._start(running, self._end(running, closing))
+
+    def _start(self, running: Running, work: Coroutine[Any, Any, None]) -> Running:
+        self._running[running.id] = running
+        running.task = asyncio.create_task(work)
+        running.task.add_done_callback(lambda _: self._forget(running))
+        return running
+
+    async def left(self, response_id: UUID) -> None:
+        """A watcher has left: unless another one comes in time, the response ends."""
+        running = self._running.get(response_id)
+        if running is None or running.is_background or self._process.live.is_watched(response_id):
+            return
+        if self._limits.grace_seconds == 0:
+            await self.cancel(running)
+            return
+        if response_id not in self._alone:
+            self._wait_for_return(running)
+
+    async def cancel(self, running: Running) -> None:
+        """End a response with what there is of it; returns once it has ended."""
+        running.cancel()
+        if running.task is not None:
+            await asyncio.wait({running.task})
+
+    def lose(self, running: Running) -> None:
+        """Stop making what is another process's by now, or gone; its watchers are told."""
+        running.stop()
+        task = asyncio.create_task(self._lose(running))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def close(self) -> None:
+        """End what was shown in part, and leave the rest to other processes, or this one's successor."""
+        left: list[Lease] = []
+        tasks = {running.task for running in self._running.values() if running.task is not None}
+        for running in list(self._running.values()):
+            if running.is_begun and running.work.events.has_output:
+                running.cancel()
+            elif not running.is_ending:
+                running.stop()
+                left.append(running.lease)
+        for timer in self._alone.values():
+            timer.cancel()
+        if tasks := tasks | self._ending:
+            await asyncio.wait(tasks)
+        if left:
+            await self._process.leases.release(left)
+
+    def _forget(self, running: Running) -> None:
+        if self._running.get(running.id) is running:
+            del self._running[running.id]
+        timer = self._alone.pop(running.id, None)
+        if timer is not None:
+            timer.cancel()
+        if running.task is not None and not running.task.cancelled():
+            # Looked at, so that it is not told as never retrieved; what it was is in the log.
+            running.task.exception()
+
+    def _wait_for_return(self, running: Running) -> None:
+        loop = asyncio.get_running_loop()
+        self._alone[running.id] = loop.call_later(
+            self._limits.grace_seconds, self._end_if_alone, running
+        )
+
+    def _end_if_alone(self, running: Running) -> None:
+        self._alone.pop(running.id, None)
+        if self._process.live.is_watched(running.id):
+            return
+        task = asyncio.create_task(self._end_alone(running))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end_alone(self, running: Running) -> None:
+        """Unless somebody watches it by another process."""
+        try:
+            async with self._database.transaction(running.work.scope) as transaction:
+                state = await self._process.log.find(transaction, running.id)
+        except DATABASE_GONE:
+            self._wait_for_return(running)
+            return
+        if state is not None and state.is_watched_elsewhere:
+            self._wait_for_return(running)
+        elif not self._process.live.is_watched(running.id):
+            running.cancel()
+
+    async def _run(self, running: Running) -> None:
+        running.is_begun = True
+        try:
+            if running.is_cancelled:
+                await self._end(running, list(running.work.events.cancel()))
+                return
+            async with aclosing(self._maker.make(running.work)) as steps:
+                async for step in steps:
+                    if step[-1]["type"] in TERMINAL_EVENTS:
+                        await self._end(running, step)
+                    else:
+                        for event in step:
+                            await self._process.writer.put(running.stream, event)
+        except asyncio.CancelledError:
+            if not running.is_cancelled or running.task is None:
+                raise
+            running.task.uncancel()
+            await self._end(running, list(running.work.events.cancel()))
+        except LeaseLostError:
+            await self._lose(running)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody awaits this task, and watchers must not wait for ever
+            _log.error("response_broke_off", response_id=str(running.id), exc_info=error)
+            self._break_off(running, list(running.work.events.abandon(error)))
+
+    async def _end(self, running: Running, closing: Sequence[WireObject]) -> None:
+        """Keep the last events and the response's end: both or neither."""
+        running.is_ending = True
+        try:
+            await self._process.writer.settle(running.stream)
+            await self._keep_end(running, closing)
+        except LeaseLostError:
+            await self._lose(running)
+        except Exception as error:  # noqa: BLE001 - of a failed answer its failure is told, whatever keeping it met
+            _log.error("response_not_kept", response_id=str(running.id), exc_info=error)
+            events = running.work.events
+            self._break_off(
+                running, closing if events.failure is not None else list(events.abandon(error))
+            )
+        else:
+            self._process.live.publish(running.id, closing)
+
+    async def _keep_end(self, running: Running, closing: Sequence[WireObject]) -> None:
+        work, response_id = running.work, running.id
+        resource = work.events.resource
+        async with self._database.transaction(work.scope) as transaction:
+            # The response before its stream: in this order whoever erases it locks them.
+            await self._repository.finish_response(
+                transaction,
+                response_id,
+                resource["status"],
+                seal_resource(work.key, work.scope.tenant_id, response_id, resource),
+            )
+            await self._process.log.end(transaction, running.stream, closing)
+
+    async def _lose(self, running: Running) -> None:
+        """Another process goes on with it, and its watchers read the log; or it was erased or deleted."""
+        scope, response_id = running.work.scope, running.id
+        try:
+            async with self._database.transaction(scope) as transaction:
+                row = await self._repository.find_response(transaction, response_id)
+        except DATABASE_GONE:
+            # Whoever watches it asks again, and is told.
+            self._process.live.moved([response_id])
+            return
+        if row is not None and row["key_id"] is not None:
+            self._process.live.moved([response_id])
+            return
+        gone = no_response(response_id) if row is None else SourceErasedError()
+        error, failed = list(running.work.events.fail(gone))[-2:]
+        self._break_off(running, [error, {**failed, "response": redact(failed["response"])}])
+
+    def _break_off(self, running: Running, closing: Sequence[WireObject]) -> None:
+        self._process.live.break_off(running.id, closing)

@@ -1,0 +1,132 @@
+"""Responses whose process has died go on in another one, or end; none is left running that nobody makes.
+
+Before anything of the answer was shown nobody notices: it is made anew, as its asker's rights are now. Afterwards the
+response fails, and says so: another attempt would not say the same.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from undercroft.chat.responses.asked import Asked, open_asked
+from undercroft.chat.responses.errors import InterruptedResponseError
+from undercroft.chat.responses.events import ResponseEvents
+from undercroft.chat.responses.making import Work
+from undercroft.chat.responses.models import WireObject
+from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.responses.running import ResponseRuns
+from undercroft.chat.streams.log import open_runs
+from undercroft.chat.streams.models import Lease, StreamState
+from undercroft.chat.streams.process import StreamProcess
+from undercroft.chat.streams.service import LEASE, PAGE
+from undercroft.chat.streams.writer import OpenStream
+from undercroft.kit.clock import Clock
+from undercroft.kit.database import DATABASE_GONE, Database
+from undercroft.kit.ids import IdSource
+from undercroft.vault.keys.models import DataKey
+from undercroft.vault.keys.service import KeyRing
+
+RENEW_SECONDS: Final = 2.5
+TAKE_OVER_SECONDS: Final = 2.0
+_AT_ONCE: Final = 20
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class ResponseTakeover:
+    """Keeps this process's leases, and takes over what others have left."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: KeyRing,
+        ids: IdSource,
+        clock: Clock,
+        process: StreamProcess,
+        runs: ResponseRuns,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._ids = ids
+        self._clock = clock
+        self._process = process
+        self._runs = runs
+        self._repository = ResponseRepository()
+
+    async def renew(self) -> int:
+        """Prolong every lease of this process; how many were lost. What somebody wants ended is ended."""
+        running = list(self._runs.running.values())
+        if not running:
+            return 0
+        kept = await self._process.leases.renew([each.lease for each in running], LEASE)
+        lost = [each for each in running if each.id not in kept and not each.is_ending]
+        for each in lost:
+            self._runs.lose(each)
+        for each in running:
+            if kept.get(each.id):
+                each.cancel()
+        return len(lost)
+
+    async def take_over(self) -> int:
+        """Go on with what others have left; how many responses."""
+        room = min(_AT_ONCE, self._runs.room)
+        leases = await self._process.leases.take_over(LEASE, room) if room else []
+        for lease in leases:
+            try:
+                await self._adopt(lease)
+            except DATABASE_GONE as error:
+                # Its lease runs out again, and somebody tries again.
+                _log.warning(
+                    "takeover_postponed", response_id=str(lease.response_id), error=repr(error)
+                )
+        return len(leases)
+
+    async def _adopt(self, lease: Lease) -> None:
+        async with self._database.transaction(lease) as transaction:
+            row = await self._repository.find_response(transaction, lease.response_id)
+            state = await self._process.log.find(transaction, lease.response_id)
+            if (
+                row is None
+                or row["key_id"] is None
+                or state is None
+                or state.sealed_request is None
+            ):
+                # Erased or deleted since.
+                return
+            rows = await self._process.log.read(transaction, lease.response_id, -1)
+            while len(rows) % PAGE == 0 and rows and rows[-1]["last_number"] < state.last_number:
+                rows += await self._process.log.read(
+                    transaction, lease.response_id, rows[-1]["last_number"]
+                )
+        key = await self._keys.open(row)
+        asked = open_asked(key, lease.tenant_id, lease.response_id, state.sealed_request)
+        kept = open_runs(key, lease.tenant_id, lease.response_id, rows)
+        self._go_on(lease, key, asked, state, kept)
+        await self._runs.left(lease.response_id)
+
+    def _go_on(
+        self,
+        lease: Lease,
+        key: DataKey,
+        asked: Asked,
+        state: StreamState,
+        kept: Sequence[WireObject],
+    ) -> None:
+        request = asked.request
+        events = ResponseEvents(
+            lease.response_id,
+            self._clock.now(),
+            request.echo,
+            self._ids,
+            include_results=request.include_results,
+        )
+        events.resume(kept)
+        work = Work(asked.asker, request, key, events, lease)
+        stream = OpenStream(lease, key, state.last_number)
+        if state.is_cancelled:
+            self._runs.conclude(work, lease, stream, list(events.cancel()))
+        elif events.has_output:
+            self._runs.conclude(work, lease, stream, list(events.fail(InterruptedResponseError())))
+        else:
+            self._runs.run(work, lease, stream)

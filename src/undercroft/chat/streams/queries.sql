@@ -1,0 +1,94 @@
+-- name: insert_stream :exec
+INSERT INTO response_streams (
+    response_id, tenant_id, principal_id, is_background, holder_id, expires_at, sealed_request
+)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, now() + $4::interval, $5);
+
+-- name: append_events :many
+SELECT response_id FROM append_events($1, $2, $3, $4, $5, $6) AS response_id;
+
+-- name: end_stream :value
+-- Keeps the last run: of the holder's own fence and place alone. What was asked is needed no more.
+WITH ended AS (
+    UPDATE response_streams
+    SET last_number = $4, ended_at = now(), sealed_request = NULL
+    WHERE response_id = $1 AND fence = $2 AND last_number = $3 AND ended_at IS NULL
+    RETURNING tenant_id, response_id
+),
+
+kept AS (
+    INSERT INTO response_events (tenant_id, response_id, previous_number, last_number, sealed_events)
+    SELECT
+        ended.tenant_id,
+        ended.response_id,
+        CASE WHEN $3 >= 0 THEN $3 END,
+        $4,
+        $5
+    FROM ended
+    RETURNING response_id
+)
+
+SELECT pg_notify('response_streams', $6)::text FROM kept;
+
+-- name: hold_stream :value
+SELECT response_id FROM response_streams
+WHERE response_id = $1 AND fence = $2 AND ended_at IS NULL
+FOR SHARE;
+
+-- name: find_stream :maybe
+SELECT
+    last_number,
+    is_background,
+    sealed_request,
+    ended_at IS NOT NULL AS is_ended,
+    cancel_requested_at IS NOT NULL AS is_cancelled,
+    coalesce(watched_until > now(), false) AS is_watched_elsewhere
+FROM response_streams
+WHERE response_id = $1;
+
+-- name: list_events :many
+SELECT
+    last_number,
+    sealed_events,
+    coalesce(previous_number, -1) AS previous_number
+FROM response_events
+WHERE response_id = $1 AND last_number > $2
+ORDER BY last_number
+LIMIT $3;
+
+-- name: request_cancel :value
+-- NULL where there is nothing to cancel any more.
+WITH wanted AS (
+    UPDATE response_streams
+    SET cancel_requested_at = coalesce(cancel_requested_at, now())
+    WHERE response_id = $1 AND ended_at IS NULL
+    RETURNING response_id
+)
+
+SELECT pg_notify('response_streams', $2)::text FROM wanted;
+
+-- name: renew_leases :many
+SELECT
+    response_id,
+    is_cancelled
+FROM renew_stream_leases($1, $2, $3);
+
+-- name: take_over_streams :many
+SELECT
+    tenant_id,
+    principal_id,
+    response_id,
+    fence
+FROM take_over_streams($1, $2, $3);
+
+-- name: release_leases :exec
+SELECT release_stream_leases($1, $2);
+
+-- name: attend_streams :many
+SELECT
+    response_id,
+    last_number
+FROM attend_streams($1, $2);
+
+-- name: forget_streams :value
+SELECT forget_streams($1);

@@ -1,0 +1,91 @@
+"""The log of streams, as those who make and those who watch responses use it, within their own transactions."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from undercroft.chat.streams.errors import LeaseLostError
+from undercroft.chat.streams.models import Event, Lease, StreamState
+from undercroft.chat.streams.notices import tell_cancel, tell_moved
+from undercroft.chat.streams.repository import StreamRepository
+from undercroft.chat.streams.writer import OpenStream
+from undercroft.kit.database import Transaction
+
+LEASE: Final = timedelta(seconds=10)
+"""How long a process that says nothing is believed to live."""
+PAGE: Final = 50
+"""Runs that are read at once."""
+
+
+class StreamLog:
+    """Begins, ends and reads streams.
+
+    Args:
+        process_id: Whose leases these are, and who tells of them.
+    """
+
+    def __init__(self, process_id: UUID) -> None:
+        self._process_id = process_id
+        self._repository = StreamRepository()
+
+    async def begin(
+        self,
+        transaction: Transaction,
+        response_id: UUID,
+        sealed_request: bytes,
+        *,
+        is_background: bool,
+    ) -> None:
+        """Begin a stream under a lease of this process, whose fence is 1.
+
+        Args:
+            transaction: In which its response is kept.
+            response_id: The response.
+            sealed_request: What whoever takes it over needs.
+            is_background: Whether it goes on though nobody watches.
+        """
+        await self._repository.insert_stream(
+            transaction,
+            response_id,
+            self._process_id,
+            LEASE,
+            sealed_request,
+            is_background=is_background,
+        )
+
+    async def hold(self, transaction: Transaction, lease: Lease) -> None:
+        """Keep a lease from changing hands until the transaction ends.
+
+        Raises:
+            LeaseLostError: When it has, or the stream is gone.
+        """
+        if not await self._repository.hold(transaction, lease):
+            raise LeaseLostError
+
+    async def end(
+        self, transaction: Transaction, stream: OpenStream, closing: Sequence[Event]
+    ) -> None:
+        """Keep the last events of a stream all of whose others are on disk.
+
+        Raises:
+            LeaseLostError: When it is another process's, or gone.
+        """
+        notice = tell_moved(self._process_id, [stream.lease.response_id])
+        if not await self._repository.end_stream(transaction, stream.seal(closing), notice):
+            raise LeaseLostError
+
+    async def find(self, transaction: Transaction, response_id: UUID) -> StreamState | None:
+        """How far a stream is; None where none is on record."""
+        return await self._repository.find_stream(transaction, response_id)
+
+    async def read(self, transaction: Transaction, response_id: UUID, after: int) -> list[Record]:
+        """At most ``PAGE`` runs in their order, from the one that holds the event after that one."""
+        return await self._repository.list_events(transaction, response_id, after, PAGE)
+
+    async def request_cancel(self, transaction: Transaction, response_id: UUID) -> bool:
+        """Ask whoever writes a stream to end it; False when it has ended."""
+        notice = tell_cancel(self._process_id, response_id)
+        return await self._repository.request_cancel(transaction, response_id, notice)

@@ -1,0 +1,178 @@
+"""Writes the streams of one process: whatever has queued from all of them is one commit, and seen only after it.
+
+There is no timer. While one commit is under way the next one's events queue, so that commits grow only as far as the
+load does, and whoever is alone is written at once. It is how PostgreSQL gathers commits, one storey higher.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import Context
+from typing import Final
+from uuid import UUID
+
+from undercroft.chat.streams.errors import LeaseLostError
+from undercroft.chat.streams.live import LiveStreams
+from undercroft.chat.streams.log import seal_run
+from undercroft.chat.streams.models import Event, Lease, Run
+from undercroft.chat.streams.notices import tell_moved
+from undercroft.chat.streams.repository import StreamRepository
+from undercroft.kit.database import Database
+from undercroft.vault.keys.models import DataKey
+
+_LARGEST_QUEUE: Final = 128
+"""Events of one stream that wait to be written; who makes them waits then."""
+_LARGEST_BATCH: Final = 500
+"""Streams that are written by one commit."""
+
+
+class OpenStream:
+    """One stream that this process writes.
+
+    Args:
+        lease: Under which.
+        key: The response's.
+        last_number: Of the last event on record; -1 before the first.
+    """
+
+    def __init__(self, lease: Lease, key: DataKey, last_number: int = -1) -> None:
+        self.lease = lease
+        self._key = key
+        self._last_number = last_number
+        self._waiting: list[Event] = []
+        self._failure: Exception | None = None
+        self._has_room = asyncio.Event()
+        self._is_settled = asyncio.Event()
+        self._has_room.set()
+        self._is_settled.set()
+
+    def add(self, event: Event) -> None:
+        """Queue an event."""
+        self._waiting.append(event)
+        self._is_settled.clear()
+        if len(self._waiting) >= _LARGEST_QUEUE:
+            self._has_room.clear()
+
+    def take(self) -> tuple[Run, list[Event]]:
+        """All that has queued, as the next run."""
+        events, self._waiting = self._waiting, []
+        self._has_room.set()
+        return self.seal(events), events
+
+    def seal(self, events: Sequence[Event]) -> Run:
+        """The run that follows what was sealed before.
+
+        Raises:
+            RuntimeError: When an event is not in its place: a defect, which must not get into the log.
+        """
+        first = self._last_number + 1
+        if [event["sequence_number"] for event in events] != list(
+            range(first, first + len(events))
+        ):
+            raise RuntimeError("events are not numbered in their order")
+        run = seal_run(self._key, self.lease, self._last_number, events)
+        self._last_number = run.last
+        return run
+
+    def settle(self) -> None:
+        """What was taken is on disk."""
+        if not self._waiting:
+            self._is_settled.set()
+
+    def fail(self, failure: Exception) -> None:
+        """Nothing more of it is written."""
+        self._failure = failure
+        self._waiting.clear()
+        self._has_room.set()
+        self._is_settled.set()
+
+    async def wait_for_room(self) -> None:
+        """Return once another event may queue."""
+        await self._has_room.wait()
+        self._raise_failure()
+
+    async def wait_until_settled(self) -> None:
+        """Return once all that was added is on disk."""
+        await self._is_settled.wait()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+class EventWriter:
+    """Writes whatever streams have to be written.
+
+    Args:
+        database: Its connections should be of its own: events must not wait behind requests for one.
+        live: Shows what is written.
+        process_id: This process, in the notices to others.
+    """
+
+    def __init__(self, database: Database, live: LiveStreams, process_id: UUID) -> None:
+        self._database = database
+        self._live = live
+        self._process_id = process_id
+        self._repository = StreamRepository()
+        # A dict for its order: no stream is passed over for ever.
+        self._queued: dict[OpenStream, None] = {}
+        self._working: asyncio.Task[None] | None = None
+
+    async def put(self, stream: OpenStream, event: Event) -> None:
+        """Have an event written; waits while too many of its stream are still to be.
+
+        Raises:
+            LeaseLostError: When the stream is another process's, or gone.
+        """
+        await stream.wait_for_room()
+        stream.add(event)
+        self._queued[stream] = None
+        if self._working is None:
+            # In a context of its own: what is bound to one request must not be said of those that come after it.
+            self._working = asyncio.create_task(self._work(), context=Context())
+
+    async def settle(self, stream: OpenStream) -> None:
+        """Return once all that was put into a stream is on disk.
+
+        Raises:
+            LeaseLostError: When the stream is another process's, or gone.
+        """
+        await stream.wait_until_settled()
+
+    async def _work(self) -> None:
+        try:
+            while self._queued:
+                batch = list(self._queued)[:_LARGEST_BATCH]
+                for stream in batch:
+                    del self._queued[stream]
+                await self._write(batch)
+        finally:
+            self._working = None
+            # Of these there are some only where the task was cancelled.
+            for stream in self._queued:
+                stream.fail(LeaseLostError())
+            self._queued.clear()
+
+    async def _write(self, streams: Sequence[OpenStream]) -> None:
+        taken = [(stream, *stream.take()) for stream in streams]
+        try:
+            accepted = await self._commit([run for _, run, _ in taken])
+        # Whatever it is, it is theirs whose events these are: nobody awaits this task.
+        except BaseException as error:
+            cause = error if isinstance(error, Exception) else LeaseLostError()
+            for stream in streams:
+                stream.fail(cause)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for stream, run, events in taken:
+            if run.lease.response_id in accepted:
+                self._live.publish(run.lease.response_id, events)
+                stream.settle()
+            else:
+                stream.fail(LeaseLostError())
+
+    async def _commit(self, runs: Sequence[Run]) -> frozenset[UUID]:
+        notice = tell_moved(self._process_id, (run.lease.response_id for run in runs))
+        async with self._database.statement_without_scope() as connection:
+            return await self._repository.append(connection, runs, notice)

@@ -1,0 +1,227 @@
+"""Events are on disk before they are seen, in their order, and only those of whoever holds the lease."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.conftest import MakeScope, Member
+from tests.stepping import PATIENCE, until_blocked
+from undercroft.chat.streams.errors import LeaseLostError
+from undercroft.chat.streams.live import Subscription
+from undercroft.chat.streams.models import Lease
+from undercroft.chat.streams.process import StreamProcess
+from undercroft.chat.streams.writer import OpenStream
+from undercroft.kit.database import Database
+from undercroft.kit.ids import IdSource
+from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.sql import AnyConnection
+from undercroft.vault.keys.models import DataKey
+
+KEY = DataKey(IdSource().new(), bytes(32), bytes(32))
+
+
+@pytest.fixture
+async def owner(database_urls: DatabaseUrls) -> AsyncGenerator[AnyConnection]:
+    """Past every policy: what makes and holds rows for these tests."""
+    connection = await asyncpg.connect(database_urls.migration)
+    for table in ("responses", "response_streams", "response_events"):
+        await connection.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def process(database: Database) -> StreamProcess:
+    return StreamProcess.over(database, IdSource())
+
+
+def event(number: int) -> dict[str, Any]:
+    return {"type": "test", "sequence_number": number}
+
+
+async def begin(owner: AnyConnection, scope: Member, fence: int = 1) -> Lease:
+    response_id = IdSource().new()
+    await owner.execute(
+        "INSERT INTO responses (id, tenant_id, owner_id, status, sealed_resource)"
+        " VALUES ($1, $2, $3, 'in_progress', '')",
+        response_id,
+        scope.tenant_id,
+        scope.principal_id,
+    )
+    await owner.execute(
+        "INSERT INTO response_streams (response_id, tenant_id, principal_id, is_background, fence, holder_id,"
+        " expires_at, sealed_request) VALUES ($1, $2, $3, false, $4, $1, now(), '')",
+        response_id,
+        scope.tenant_id,
+        scope.principal_id,
+        fence,
+    )
+    return Lease(scope.tenant_id, scope.principal_id, response_id, fence)
+
+
+async def numbers(owner: AnyConnection, lease: Lease) -> list[tuple[int | None, int]]:
+    rows = await owner.fetch(
+        "SELECT previous_number, last_number FROM response_events WHERE response_id = $1 ORDER BY last_number",
+        lease.response_id,
+    )
+    return [tuple(row) for row in rows]
+
+
+async def shown(subscription: Subscription, count: int) -> list[int]:
+    seen: list[int] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(seen) < count:
+            seen += [each["sequence_number"] for each in await subscription.take() or ()]
+    return seen
+
+
+async def test_an_event_is_seen_once_it_is_on_disk_and_not_before(
+    process: StreamProcess, database: Database, owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    lease = await begin(owner, await make_scope())
+    stream = OpenStream(lease, KEY)
+    with process.live.subscribe(lease.response_id, is_behind=False) as subscription:
+        async with owner.transaction():
+            await owner.execute("SELECT FROM response_streams FOR UPDATE")
+            await process.writer.put(stream, event(0))
+            await until_blocked(database)
+            taking = asyncio.create_task(subscription.take())
+            # Whatever was ready to run has run once another statement has come back.
+            await owner.fetchval("SELECT 1")
+            assert not taking.done()
+        async with asyncio.timeout(PATIENCE):
+            assert await taking == [event(0)]
+    assert await numbers(owner, lease) == [(None, 0)]
+
+
+async def test_what_queues_behind_one_commit_is_the_next_one_of_all_streams(
+    process: StreamProcess, database: Database, owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    ann, bob = await make_scope(), await make_scope()
+    leases = [await begin(owner, scope) for scope in (ann, ann, bob)]
+    streams = [OpenStream(lease, KEY) for lease in leases]
+    async with owner.transaction():
+        await owner.execute("SELECT FROM response_streams FOR UPDATE")
+        await process.writer.put(streams[0], event(0))
+        await until_blocked(database)
+        for stream in streams:
+            first = 1 if stream is streams[0] else 0
+            for number in range(first, first + 3):
+                await process.writer.put(stream, event(number))
+    for stream in streams:
+        async with asyncio.timeout(PATIENCE):
+            await process.writer.settle(stream)
+    assert [await numbers(owner, lease) for lease in leases] == [
+        [(None, 0), (0, 3)],
+        [(None, 2)],
+        [(None, 2)],
+    ]
+    commits = await owner.fetch("SELECT DISTINCT xmin::text FROM response_events")
+    assert len(commits) == 2
+
+
+async def test_whoever_holds_an_older_fence_is_refused_and_nobody_else(
+    process: StreamProcess, database: Database, owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    taken, own = await begin(owner, ann, fence=2), await begin(owner, ann)
+    older = OpenStream(replace(taken, fence=1), KEY)
+    newer, other = OpenStream(taken, KEY), OpenStream(own, KEY)
+    with process.live.subscribe(taken.response_id, is_behind=False) as subscription:
+        for stream in (older, other):
+            await process.writer.put(stream, event(0))
+        async with asyncio.timeout(PATIENCE):
+            await process.writer.settle(other)
+            with pytest.raises(LeaseLostError):
+                await process.writer.settle(older)
+        with pytest.raises(LeaseLostError):
+            await process.writer.put(older, event(1))
+        second = StreamProcess.over(database, IdSource())
+        await second.writer.put(newer, event(0))
+        async with asyncio.timeout(PATIENCE):
+            await second.writer.settle(newer)
+        assert subscription._waiting == type(subscription._waiting)()
+    assert await numbers(owner, taken) == await numbers(owner, own) == [(None, 0)]
+
+
+async def test_a_takeover_during_the_commit_comes_before_it_or_after(
+    process: StreamProcess, database: Database, owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    lease = await begin(owner, await make_scope())
+    stream = OpenStream(lease, KEY)
+    async with owner.transaction():
+        await owner.execute("UPDATE response_streams SET fence = fence + 1")
+        await process.writer.put(stream, event(0))
+        await until_blocked(database)
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(LeaseLostError):
+            await process.writer.settle(stream)
+    assert await numbers(owner, lease) == []
+
+
+async def test_who_makes_events_waits_while_too_many_are_still_to_be_written(
+    process: StreamProcess, database: Database, owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    lease = await begin(owner, await make_scope())
+    stream = OpenStream(lease, KEY)
+
+    async def make() -> None:
+        for number in range(1000):
+            await process.writer.put(stream, event(number))
+
+    async with owner.transaction():
+        await owner.execute("SELECT FROM response_streams FOR UPDATE")
+        making = asyncio.create_task(make())
+        await until_blocked(database)
+        await owner.fetchval("SELECT 1")
+        assert not making.done()
+        assert len(stream._waiting) <= 128
+    async with asyncio.timeout(PATIENCE):
+        await making
+        await process.writer.settle(stream)
+    assert (await numbers(owner, lease))[-1][1] == 999
+
+
+async def test_the_table_holds_no_gap_and_nothing_twice(
+    owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    lease = await begin(owner, await make_scope())
+
+    async def keep(previous: int | None, last: int) -> None:
+        await owner.execute(
+            "INSERT INTO response_events (tenant_id, response_id, previous_number, last_number, sealed_events)"
+            " VALUES ($1, $2, $3, $4, '')",
+            lease.tenant_id,
+            lease.response_id,
+            previous,
+            last,
+        )
+
+    await keep(None, 4)
+    for previous, last in ((None, 9), (None, 2), (5, 9), (3, 9), (4, 4), (4, 3)):
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+            await keep(previous, last)
+    await keep(4, 9)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await keep(4, 7)
+
+
+def test_a_watcher_that_does_not_keep_up_is_sent_to_the_log() -> None:
+    subscription = Subscription(is_behind=False)
+    for number in range(300):
+        subscription.offer([event(number)])
+    assert subscription._is_behind
+    assert not subscription._waiting
+
+
+async def test_what_comes_while_the_log_is_read_is_not_missed() -> None:
+    subscription = Subscription(is_behind=True)
+    assert await subscription.take() is None
+    subscription.offer([event(7)])
+    assert await subscription.take() == [event(7)]
+    subscription.fall_behind()
+    assert await subscription.take() is None
