@@ -95,8 +95,8 @@ class CreateResponse(RequestBody):
             may_keep: Whether the response is kept if it is asked for.
 
         Raises:
-            InvalidRequestError: When nobody asks anything, no tool describes the search that is required, a call and its
-                result do not belong together, or what is made in the background is not to be kept.
+            InvalidRequestError: When nobody asks anything, no tool describes the search that is required, a call and
+                its result do not belong together, or what is made in the background is not to be kept.
             NotFoundError: When an id cannot be a vector store's.
         """
         messages = as_messages(self.input)
