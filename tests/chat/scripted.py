@@ -1,7 +1,7 @@
 """A model that says what the test wrote, and counts how often it was asked."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from tests.stepping import Gate
 from undercroft.chat.providers.options import Ability
@@ -68,6 +68,10 @@ class ScriptedModel:
             yield Finished(FinishReason.STOP, Usage(11, 7))
         finally:
             self.closed += 1
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        del texts
+        return None
 
     async def close(self) -> None:
         return None

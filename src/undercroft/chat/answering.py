@@ -14,7 +14,13 @@ from uuid import UUID
 
 from undercroft.chat.citations import UNSUPPORTED_NOTE, Citation, CitationAnnotator
 from undercroft.chat.grounding import REFUSAL, ground
-from undercroft.chat.prompt import FUNCTIONS_INSTRUCTIONS, INSTRUCTIONS, Prompt, assemble_prompt
+from undercroft.chat.prompt import (
+    FUNCTIONS_INSTRUCTIONS,
+    INSTRUCTIONS,
+    Prompt,
+    assemble_prompt,
+    counted_texts,
+)
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
 from undercroft.chat.providers.extractive import count_tokens
 from undercroft.chat.providers.options import NO_OPTIONS, Ability, Options
@@ -251,12 +257,15 @@ class Answerer:
         functions = FUNCTIONS_INSTRUCTIONS if question.has_functions else None
         instructions = "\n\n".join(filter(None, (question.instructions, INSTRUCTIONS, functions)))
         before, after = question.around()
+        texts = counted_texts(question.text, passages, (*before, *after), instructions)
+        counted = await self._models.count_tokens(question.model, texts)
+        counts = dict(zip(texts, counted or map(_most_tokens, texts), strict=True))
         return assemble_prompt(
             question.text,
             passages,
             before,
             after,
-            count_tokens=_most_tokens,
+            count_tokens=counts.__getitem__,
             budget=context - answer - _definition_tokens(question.options),
             instructions=instructions,
         )

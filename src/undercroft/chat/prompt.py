@@ -51,6 +51,21 @@ class Prompt:
     tokens: int
 
 
+def counted_texts(
+    question: str,
+    passages: Sequence[Passage],
+    turns: Sequence[Message],
+    instructions: str,
+) -> list[str]:
+    """Every text that :func:`assemble_prompt` asks the length of, for one that has to be asked for all at once."""
+    return [
+        instructions,
+        _asked(question),
+        *(_block(passage) for passage in passages),
+        *(spelled(turn) for turn in turns),
+    ]
+
+
 def assemble_prompt(
     question: str,
     passages: Sequence[Passage],
@@ -79,9 +94,9 @@ def assemble_prompt(
         InvalidRequestError: Not even the instructions and the question fit.
     """
     blocks = [fenced(passage) for passage in passages]
-    block_costs = [count_tokens(block + "\n\n") for block in blocks]
+    block_costs = [count_tokens(_block(passage)) for passage in passages]
     turn_costs = [count_tokens(spelled(turn)) + MESSAGE_OVERHEAD for turn in history]
-    asked = f"Question: {question}"
+    asked = _asked(question)
     fixed = count_tokens(instructions) + count_tokens(asked) + 2 * MESSAGE_OVERHEAD
     fixed += sum(count_tokens(spelled(turn)) + MESSAGE_OVERHEAD for turn in following)
     if fixed > budget:
@@ -125,6 +140,15 @@ def neutralised(text: str) -> str:
     """A text that can neither open nor close a fence, nor speak for another role in a chat template."""
     text = _FENCE.sub(lambda match: ("‹" if match[0][0] == "<" else "›") * len(match[0]), text)
     return _TEMPLATE_TOKEN.sub(lambda match: match[0].translate(_HARMLESS), text)
+
+
+def _asked(question: str) -> str:
+    return f"Question: {question}"
+
+
+def _block(passage: Passage) -> str:
+    """A passage as it stands before what comes next."""
+    return fenced(passage) + "\n\n"
 
 
 def _labels(passage: Passage) -> list[str]:

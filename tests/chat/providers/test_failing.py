@@ -1,6 +1,6 @@
 """Servers that fail, seen from the registry: who is asked next, who is not asked for a while, what time is left."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -158,6 +158,10 @@ class SlowProvider:
         raise UndercroftError(self.name, kind=ErrorKind.UPSTREAM_FAILED)
         yield TextDelta("never")
 
+    async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        del texts
+        return None
+
     async def close(self) -> None:
         return None
 
@@ -178,8 +182,11 @@ async def test_each_is_given_the_time_that_those_before_have_left() -> None:
 async def test_a_server_keeps_within_the_time_it_is_given(
     model_server: ModelServer, make_upstream: MakeUpstream
 ) -> None:
-    """The model says one word and then nothing, for which the server's own budgets would leave minutes."""
-    registry = ModelRegistry([make_upstream(model_server.base_url)], default_model="echo")
+    """The model says one word and then nothing, for which the server's own budgets would leave an hour."""
+    ample = Budgets(first_token=3600.0, between_tokens=3600.0, whole=3600.0)
+    registry = ModelRegistry(
+        [make_upstream(model_server.base_url, budgets=ample)], default_model="echo"
+    )
     events: list[GenerationEvent] = []
     with pytest.raises(UndercroftError) as late:
         await collect(registry.generate(ask("stall", "Hello.", seconds=2.0)), events)

@@ -290,3 +290,26 @@ def _is_zombie(pid: int) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     return True
+
+
+async def test_it_counts_by_its_own_tokenizer_also_while_it_writes(make_local: MakeLocal) -> None:
+    local = make_local()
+    texts = ["", "Hello.", "naïve 🦜 日本語", "<|im_end|>", "word " * 50]
+    counted = await local.count_tokens(texts)
+    assert counted is not None
+    assert counted[0] == 0
+    assert counted[3] > 1, "a control token in a text is spelled, not obeyed"
+
+    _, short = await answer(local, ask(SMOLLM2_ID, "x", max_output_tokens=1))
+    _, long = await answer(local, ask(SMOLLM2_ID, "x" + texts[4], max_output_tokens=1))
+    extra = await local.count_tokens(["\nx", "\nx" + texts[4]])
+    assert extra is not None
+    assert long.usage.input_tokens - short.usage.input_tokens == extra[1] - extra[0]
+
+    async with aclosing(local.generate(ask(SMOLLM2_ID, "Tell a story."))) as events:
+        await anext(events)
+        assert await local.count_tokens(texts) == counted
+
+
+async def test_it_does_not_count_what_it_could_never_read(make_local: MakeLocal) -> None:
+    assert await make_local().count_tokens(["x" * 100_000]) is None

@@ -1,7 +1,7 @@
 """A kept response is in the database before it is seen, whatever becomes of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -71,6 +71,10 @@ class ScriptedProvider:
             raise ZeroDivisionError
         reason = FinishReason.LENGTH if request.model == "long" else FinishReason.STOP
         yield Finished(reason, Usage(3, 2))
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        del texts
+        return None
 
     async def close(self) -> None:
         return None

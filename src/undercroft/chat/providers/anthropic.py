@@ -1,7 +1,7 @@
 """Anthropic's Messages API, or a server that speaks it."""
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -102,6 +102,11 @@ class AnthropicProvider:
         ) as events:
             async for event in events:
                 yield event
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        """Not known: the tokenizer is the server's."""
+        del texts
+        return None
 
     async def close(self) -> None:
         """Nothing is held: connections belong to the session, which its owner closes."""

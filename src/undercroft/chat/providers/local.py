@@ -6,7 +6,7 @@ import importlib.util
 import itertools
 import math
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -231,13 +231,32 @@ class LocalModelProvider:
                         yield self._finished(event)
                         return
             except ModelProcessDiedError as error:
-                raise UndercroftError(
-                    "The built-in model stopped while it was answering. Ask again.",
-                    kind=ErrorKind.UPSTREAM_FAILED,
-                    code="model_process_died",
-                ) from error
+                raise _died() from error
             finally:
                 process.cancel(identifier)
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        """By the model's own tokenizer, between two tokens of whatever it is writing.
+
+        Texts that are far longer than all it reads are not sent there.
+
+        Raises:
+            UnavailableError: The model could not be started.
+            UndercroftError: The model's process died or hung.
+        """
+        if sum(map(len, texts)) > self._limits.context_tokens * _CHARACTERS_PER_TOKEN:
+            return None
+        process = await self._running_process()
+        identifier = next(self._identifiers)
+        deadline = self._clock.monotonic() + self._limits.silence_seconds
+        try:
+            events = await process.submit(identifier, {"command": "count", "texts": list(texts)})
+            counted = await self._next(process, events, deadline)
+        except ModelProcessDiedError as error:
+            raise _died() from error
+        finally:
+            process.cancel(identifier)
+        return counted["tokens"]
 
     async def close(self) -> None:
         """Ends the model's process. Generations still running end with an error."""
@@ -321,6 +340,7 @@ class LocalModelProvider:
         if any("\ud800" <= character <= "\udfff" for _, text in messages for character in text):
             raise InvalidRequestError("A message holds half of a surrogate pair.", param="messages")
         return {
+            "command": "generate",
             "messages": messages,
             "max_output_tokens": min(
                 request.max_output_tokens or limits.max_output_tokens, limits.max_output_tokens
@@ -368,3 +388,11 @@ class LocalModelProvider:
         return Finished(
             FinishReason(event["reason"]), Usage(event["input_tokens"], event["output_tokens"])
         )
+
+
+def _died() -> UndercroftError:
+    return UndercroftError(
+        "The built-in model stopped while it was answering. Ask again.",
+        kind=ErrorKind.UPSTREAM_FAILED,
+        code="model_process_died",
+    )

@@ -143,6 +143,10 @@ class Engine:
             tokens += self._control("<|im_end|>") + self._plain("\n")
         return tokens + self._control("<|im_start|>") + self._plain("assistant\n")
 
+    def count(self, text: str) -> int:
+        """How many tokens a text is in the midst of a prompt."""
+        return len(self._plain(text))
+
     def decode(self, sequence: int, position: int, tokens: Sequence[int]) -> None:
         """Reads ``tokens`` into a sequence, the first of them at ``position``."""
         self._batch.clear()

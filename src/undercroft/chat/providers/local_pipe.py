@@ -101,7 +101,7 @@ class ModelProcess:
             return 0
 
     async def submit(self, identifier: int, command: Event) -> "asyncio.Queue[Event | None]":
-        """Sends a ``generate`` command. Its events arrive in the queue returned; None means that the process died.
+        """Sends a command that is answered. Its events arrive in the queue returned; None means that the process died.
 
         Raises:
             ModelProcessDiedError: It had died already.
@@ -111,7 +111,7 @@ class ModelProcess:
         events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._waiting[identifier] = events
         try:
-            self._send({"command": "generate", "id": identifier, **command})
+            self._send({**command, "id": identifier})
             await self._stdin.drain()
         except OSError as error:
             self._waiting.pop(identifier, None)
@@ -160,7 +160,7 @@ class ModelProcess:
         """Routes events until the process ends, then tells everyone who waits."""
         try:
             while (event := await self._read_event()) is not None:
-                over = event["event"] in {"finished", "too_long"}
+                over = event["event"] in {"finished", "too_long", "counted"}
                 identifier = event["id"]
                 events = self._waiting.get(identifier)
                 if over:

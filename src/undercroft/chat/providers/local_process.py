@@ -4,9 +4,10 @@ It speaks newline-delimited JSON: commands on standard input, events on what was
 and opens no connection. It ends when its input does, so a parent that was killed leaves nothing behind.
 
 Commands: ``{"command": "generate", "id", "messages": [[role, content], ...], "max_output_tokens", "temperature",
-"top_p", "stop", "seed"}`` and ``{"command": "cancel", "id"}``. Events, all but the first with an ``id``: ``ready``
-(``load_seconds``), ``progress``, ``text`` (``text``), ``finished`` (``reason``, ``input_tokens``, ``output_tokens``,
-``output_seconds``), ``too_long`` (``tokens``). Commands are obeyed in their order.
+"top_p", "stop", "seed"}``, ``{"command": "count", "id", "texts"}`` and ``{"command": "cancel", "id"}``. Events, all but
+the first with an ``id``: ``ready`` (``load_seconds``), ``progress``, ``text`` (``text``), ``finished`` (``reason``,
+``input_tokens``, ``output_tokens``, ``output_seconds``), ``too_long`` (``tokens``), ``counted`` (``tokens``, of each
+text). Commands are obeyed in their order.
 """
 
 import argparse
@@ -70,6 +71,9 @@ class Turns:
                 return
             if command["command"] == "generate":
                 self._open(command)
+            elif command["command"] == "count":
+                tokens = [self._engine.count(text) for text in command["texts"]]
+                self._emit({"event": "counted", "id": command["id"], "tokens": tokens})
             else:
                 self._cancel(command["id"])
 

@@ -1,7 +1,7 @@
 """Any OpenAI-compatible model server, by its base URL and key."""
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 import aiohttp
@@ -88,6 +88,11 @@ class OpenAiCompatibleProvider:
         async with contextlib.aclosing(generated) as events:
             async for event in events:
                 yield event
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        """Not known: the tokenizer is the server's."""
+        del texts
+        return None
 
     async def close(self) -> None:
         """Nothing is held: connections belong to the session, which its owner closes."""

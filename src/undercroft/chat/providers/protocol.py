@@ -3,7 +3,7 @@
 Every implementation passes one suite, ``tests/chat/providers/test_conformance.py``.
 """
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal, Protocol, TypeAlias
@@ -302,6 +302,14 @@ class ModelProvider(Protocol):
 
         Raises:
             UndercroftError: Nothing or not everything could be generated; the message says why.
+        """
+        ...
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        """How long each text is to its models; None where only their server knows.
+
+        Raises:
+            UndercroftError: It knows, and cannot be asked now.
         """
         ...
 

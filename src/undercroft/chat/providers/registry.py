@@ -197,6 +197,14 @@ class ModelRegistry:
         offered = self._offered.get(first.name, ())
         return next((info.context_tokens for info in offered if info.id == model), None)
 
+    async def count_tokens(self, model: str, texts: Sequence[str]) -> list[int] | None:
+        """How long each text is to whoever is asked first; None where only a server knows.
+
+        Raises:
+            UndercroftError: As :meth:`resolve`, or nobody can count now.
+        """
+        return await (await self.resolve(model))[0].count_tokens(texts)
+
     async def find_location(self, model: str) -> Location:
         """Where whoever is asked first runs.
 
