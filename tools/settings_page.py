@@ -87,6 +87,8 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "tenant_quota_bytes",
         "max_body_bytes",
         "max_open_requests",
+        "max_running_responses",
+        "response_grace_seconds",
         "worker_concurrency",
         "parser_memory_bytes",
         "parser_seconds",

@@ -318,6 +318,7 @@ _MODELS: Final = {
     "POST /v1/responses": Rule(_OWNER, "search", frozenset({"read"}), send={"json": _SEARCH}),
     "GET /v1/responses/{response_id}": Rule(_OWNER, "read"),
     "GET /v1/responses/{response_id}/provenance": Rule(_OWNER, "read"),
+    "POST /v1/responses/{response_id}/cancel": Rule(_OWNER, seen=frozenset({"read"})),
     "DELETE /v1/responses/{response_id}": Rule(
         _OWNER, seen=frozenset({"read"}), spends="response_id"
     ),

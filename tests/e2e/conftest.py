@@ -144,6 +144,8 @@ def upstream_service(
             "UNDERCROFT_UPSTREAM_URL": upstream.base_url,
             "UNDERCROFT_UPSTREAM_KEY": KEY,
             "UNDERCROFT_TRUSTED_PROXIES": "127.0.0.1",
+            # Who leaves a stream does not come back in these tests.
+            "UNDERCROFT_RESPONSE_GRACE_SECONDS": "0",
         },
     )
 

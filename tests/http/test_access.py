@@ -145,6 +145,7 @@ ROUTES: Final = {
     Permission.RESPONSES_WRITE: {
         "POST /v1/chat/completions",
         "POST /v1/responses",
+        "POST /v1/responses/{response_id}/cancel",
         "DELETE /v1/responses/{response_id}",
     },
     Permission.MODELS: {
