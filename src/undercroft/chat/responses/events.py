@@ -12,7 +12,7 @@ from uuid import UUID
 
 from undercroft.chat.answering import Searched
 from undercroft.chat.citations import Citation
-from undercroft.chat.providers.protocol import FinishReason, Passage, Usage
+from undercroft.chat.providers.protocol import FinishReason, Passage, ToolCallDelta, Usage
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
@@ -65,6 +65,7 @@ class ResponseEvents:
         self._search: WireObject | None = None
         self._message: WireObject | None = None
         self._text: list[str] = []
+        self._calls: list[tuple[WireObject, list[str]]] = []
         self.resource: WireObject = {
             "id": render_id(RESPONSE_PREFIX, response_id),
             "object": "response",
@@ -81,7 +82,8 @@ class ResponseEvents:
     @property
     def has_output(self) -> bool:
         """Whether something was shown that another attempt might not say again."""
-        return self._message is not None or (self._include_results and self._is_search_done)
+        shows_results = self._include_results and self._is_search_done
+        return self._message is not None or bool(self._calls) or shows_results
 
     def resume(self, kept: Iterable[WireObject]) -> None:
         """Go on after events that another process made. What is made anew of them is left out."""
@@ -145,6 +147,24 @@ class ResponseEvents:
         )
         annotations.append(annotation)
 
+    def add_call(self, delta: ToolCallDelta) -> Iterator[WireObject]:
+        """The next piece of a call of one of the client's functions. It is open until the answer ends."""
+        if delta.index == len(self._calls):
+            call: WireObject = {
+                "type": "function_call",
+                "id": render_id("fc_", self._ids.new()),
+                "call_id": delta.id,
+                "name": delta.name,
+                "arguments": "",
+                "status": "in_progress",
+            }
+            self._calls.append((call, []))
+            yield self._add(call)
+        call, arguments = self._calls[delta.index]
+        if delta.arguments:
+            arguments.append(delta.arguments)
+            yield self._call_event("delta", call, delta=delta.arguments)
+
     def complete(
         self, reason: FinishReason, usage: Usage, completed_at: datetime
     ) -> Iterator[WireObject]:
@@ -152,6 +172,7 @@ class ResponseEvents:
         incomplete = _INCOMPLETE.get(reason)
         status = "completed" if incomplete is None else "incomplete"
         yield from self._finish_message(status)
+        yield from self._finish_calls(status)
         self.resource["status"] = status
         self.resource["usage"] = _usage(usage)
         if incomplete is None:
@@ -164,6 +185,7 @@ class ResponseEvents:
         """The response ends with an error; what was sent of it stays."""
         yield from self._stop_search("failed")
         yield from self._finish_message("incomplete")
+        yield from self._finish_calls("incomplete")
         code = error.code or error.kind.value
         payload = {
             "type": error.kind.value,
@@ -183,6 +205,7 @@ class ResponseEvents:
         """Somebody wanted it to end, or nobody waits for it any more; what was made is kept."""
         yield from self._stop_search("incomplete")
         yield from self._finish_message("incomplete")
+        yield from self._finish_calls("incomplete")
         self.resource["status"] = "cancelled"
         self.resource["incomplete_details"] = {"reason": "cancelled"}
         yield self._event("response.incomplete", response=self._snapshot())
@@ -212,6 +235,8 @@ class ResponseEvents:
                 self.resource["output"].append(item)
                 if item["type"] == "message":
                     self._message = item
+                elif item["type"] == "function_call":
+                    self._calls.append((item, []))
                 else:
                     self._search = item
             case "response.output_item.done":
@@ -221,6 +246,8 @@ class ResponseEvents:
                 self._message["content"].append(deepcopy(event["part"]))
             case "response.output_text.delta":
                 self._text.append(event["delta"])
+            case "response.function_call_arguments.delta":
+                self._call_at(event["output_index"]).append(event["delta"])
             case "response.output_text.annotation.added":
                 self._part()["annotations"].append(event["annotation"])
             case _:
@@ -248,6 +275,25 @@ class ResponseEvents:
         yield self._text_event("done", text=text, logprobs=[])
         yield self._part_event("done")
         yield self._done(self._message)
+
+    def _finish_calls(self, status: str) -> Iterator[WireObject]:
+        for call, arguments in self._calls:
+            call["arguments"] = "".join(arguments)
+            call["status"] = status
+            yield self._call_event("done", call, arguments=call["arguments"])
+            yield self._done(call)
+
+    def _call_at(self, output_index: int) -> list[str]:
+        """The arguments so far of the call that is that item."""
+        return next(parts for call, parts in self._calls if self._index(call) == output_index)
+
+    def _call_event(self, name: str, call: WireObject, **fields: object) -> WireObject:
+        return self._event(
+            f"response.function_call_arguments.{name}",
+            item_id=call["id"],
+            output_index=self._index(call),
+            **fields,
+        )
 
     def _part(self) -> WireObject:
         if self._message is None:

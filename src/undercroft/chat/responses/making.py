@@ -96,7 +96,7 @@ class ResponseMaker:
             case Citation():
                 return list(events.cite(step))
             case ToolCallDelta():
-                raise RuntimeError("a call of a function, and none was offered")
+                return list(events.add_call(step))
             case Answered(reason, usage):
                 return list(events.complete(reason, usage, self._clock.now()))
 

@@ -97,6 +97,8 @@ def redact_item(item: WireObject) -> WireObject:
     """An item of an answer without what was found and said."""
     if item["type"] == "file_search_call":
         return {**item, "results": None}
+    if item["type"] == "function_call":
+        return {**item, "arguments": "{}"}
     parts: Sequence[WireObject] = item["content"]
     content = [{**part, "text": REDACTED, "annotations": list[WireObject]()} for part in parts]
     return {**item, "content": content}

@@ -43,11 +43,18 @@ def _item_events(index: int, item: WireObject) -> Iterator[WireObject]:
     added: WireObject = {**item, "status": "in_progress"}
     if item["type"] == "message":
         added["content"] = list[WireObject]()
+    if item["type"] == "function_call":
+        added["arguments"] = ""
     yield {"type": "response.output_item.added", "output_index": index, "item": added}
     if item["type"] == "message":
         for part_index, part in enumerate(item["content"]):
             place = {"item_id": item["id"], "output_index": index, "content_index": part_index}
             yield from _part_events(place, part)
+    if item["type"] == "function_call":
+        place = {"item_id": item["id"], "output_index": index}
+        name = "response.function_call_arguments"
+        yield {"type": f"{name}.delta", **place, "delta": item["arguments"]}
+        yield {"type": f"{name}.done", **place, "arguments": item["arguments"]}
     yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
 

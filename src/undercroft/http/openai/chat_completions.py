@@ -20,9 +20,9 @@ from undercroft.http.openai.chat_messages import (
     ChatFormat,
     ChatFunctionTool,
     ChatMessage,
+    ChatNamedFunction,
     ChatTool,
     ChatToolChoice,
-    NamedFunction,
     as_output,
 )
 from undercroft.http.openai.chat_rendering import Completion
@@ -104,10 +104,8 @@ class CreateChatCompletion(RequestBody):
         require_answered_calls(messages, "messages")
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         choice, functions = self.tool_choice, self._functions()
-        search = None
-        if not isinstance(choice, NamedFunction) or self._searches():
-            mode = "auto" if isinstance(choice, NamedFunction) else choice
-            search = requested_search(self._searches(), mode, has_functions=bool(functions))
+        mode = "auto" if isinstance(choice, ChatNamedFunction) else choice
+        search = requested_search(self._searches(), mode, has_functions=bool(functions))
         question = Question(
             messages=messages,
             model=self.model or default_model,
@@ -125,7 +123,7 @@ class CreateChatCompletion(RequestBody):
         if self.top_logprobs is not None and not self.logprobs:
             raise InvalidRequestError("It goes with 'logprobs'.", param="top_logprobs")
         functions = tuple(tool.as_tool() for tool in self._functions())
-        is_named = isinstance(choice, NamedFunction)
+        is_named = isinstance(choice, ChatNamedFunction)
         return Options(
             tools=functions,
             tool_choice=chosen_functions(

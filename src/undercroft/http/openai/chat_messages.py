@@ -110,7 +110,7 @@ class FunctionReference(RequestBody):
     name: FunctionName
 
 
-class NamedFunction(RequestBody):
+class ChatNamedFunction(RequestBody):
     """Requires a call of one function."""
 
     type: Literal["function"]
@@ -118,17 +118,17 @@ class NamedFunction(RequestBody):
 
 
 ChatToolChoice: TypeAlias = (
-    ToolMode | Annotated[NamedTool | NamedFunction, Field(discriminator="type")]
+    ToolMode | Annotated[NamedTool | ChatNamedFunction, Field(discriminator="type")]
 )
 
 
-class TextFormat(RequestBody):
+class ChatTextFormat(RequestBody):
     """Plain text."""
 
     type: Literal["text"]
 
 
-class JsonFormat(RequestBody):
+class ChatJsonFormat(RequestBody):
     """Any JSON object."""
 
     type: Literal["json_object"]
@@ -143,7 +143,7 @@ class NamedSchema(RequestBody):
     strict: bool | None = None
 
 
-class JsonSchemaFormat(RequestBody):
+class ChatSchemaFormat(RequestBody):
     """A JSON object that satisfies a schema."""
 
     type: Literal["json_schema"]
@@ -151,16 +151,16 @@ class JsonSchemaFormat(RequestBody):
 
 
 ChatFormat: TypeAlias = Annotated[
-    TextFormat | JsonFormat | JsonSchemaFormat, Field(discriminator="type")
+    ChatTextFormat | ChatJsonFormat | ChatSchemaFormat, Field(discriminator="type")
 ]
 
 
-def as_output(form: TextFormat | JsonFormat | JsonSchemaFormat | None) -> JsonOutput | None:
+def as_output(form: ChatTextFormat | ChatJsonFormat | ChatSchemaFormat | None) -> JsonOutput | None:
     """The format as models take it; None for text."""
     match form:
-        case JsonFormat():
+        case ChatJsonFormat():
             return JsonOutput()
-        case JsonSchemaFormat(json_schema=named):
+        case ChatSchemaFormat(json_schema=named):
             schema = {"type": "object"} if named.schema_ is None else named.schema_
             return JsonOutput(schema, named.name, named.description, named.strict)
         case _:

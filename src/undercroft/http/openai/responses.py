@@ -1,16 +1,16 @@
 """The Responses API: answers with citations, streamed or whole."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from undercroft.chat.answering import Question
-from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.providers.options import MAX_TOOLS, Ability, FunctionTool, Options
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.callers import ResponseReader, ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
@@ -20,11 +20,21 @@ from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.openai.inputs import (
     FileSearchTool,
     LongText,
-    NamedTool,
-    ToolMode,
-    Turn,
+    chosen_functions,
     requested_search,
+    require_answered_calls,
     require_question,
+)
+from undercroft.http.openai.response_inputs import (
+    InputItem,
+    NamedFunction,
+    ResponseFunctionTool,
+    ResponseTool,
+    ResponseToolChoice,
+    TextOptions,
+    as_messages,
+    as_output,
+    render_format,
 )
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, RequestBody, require_id
@@ -34,61 +44,9 @@ from undercroft.kit.errors import InvalidRequestError, UndercroftError
 router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
 
 _INCLUDE_RESULTS: Final = "file_search_call.results"
+_FORMAT: Final = "text.format"
 LARGEST_NUMBER: Final = 2**31 - 1
 """Of an event."""
-
-
-class MessageItem(Turn):
-    """One message of the conversation so far."""
-
-    type: Literal["message"] = "message"
-    id: str | None = None
-    status: str | None = None
-    phase: str | None = None
-
-
-class FileSearchCallItem(RequestBody):
-    """The search of an earlier answer, passed back with it. The service searches anew."""
-
-    type: Literal["file_search_call"]
-    id: str | None = None
-    status: str | None = None
-    queries: list[str] = Field(default_factory=list)
-    results: list[JsonObject] | None = None
-
-
-def _item_tag(item: object) -> str | None:
-    if not isinstance(item, Mapping):
-        return MessageItem.__name__
-    kind = cast("Mapping[str, object]", item).get("type", "message")
-    if kind == "message":
-        return MessageItem.__name__
-    return FileSearchCallItem.__name__ if kind == "file_search_call" else None
-
-
-InputItem: TypeAlias = Annotated[
-    Annotated[MessageItem, Tag(MessageItem.__name__)]
-    | Annotated[FileSearchCallItem, Tag(FileSearchCallItem.__name__)],
-    Discriminator(
-        _item_tag,
-        custom_error_type="unknown_item",
-        custom_error_message="An item should be a whole message or file_search_call; "
-        "other items, and references to items, are not supported yet",
-    ),
-]
-
-
-class TextFormat(RequestBody):
-    """Plain text is the one format."""
-
-    type: Literal["text"] = "text"
-
-
-class TextOptions(RequestBody):
-    """How the answer is formed."""
-
-    format: TextFormat | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
 
 
 class StreamOptions(RequestBody):
@@ -103,8 +61,8 @@ class CreateResponse(RequestBody):
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     input: LongText | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
     instructions: LongText | None = None
-    tools: Annotated[list[FileSearchTool], Field(max_length=1)] | None = None
-    tool_choice: ToolMode | NamedTool = "auto"
+    tools: Annotated[list[ResponseTool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: ResponseToolChoice = "auto"
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
@@ -129,12 +87,6 @@ class CreateResponse(RequestBody):
     reasoning: None = None
     top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
 
-    def messages(self) -> tuple[Message, ...]:
-        """The conversation, oldest turn first."""
-        if isinstance(self.input, str):
-            return (Message(Role.USER, self.input),)
-        return tuple(item.as_message() for item in self.input if isinstance(item, MessageItem))
-
     def as_request(self, default_model: str, *, may_keep: bool) -> ResponseRequest:
         """The request for the service.
 
@@ -143,20 +95,27 @@ class CreateResponse(RequestBody):
             may_keep: Whether the response is kept if it is asked for.
 
         Raises:
-            InvalidRequestError: When nobody asks anything, no tool describes the search that is required, or what is
-                made in the background is not to be kept.
+            InvalidRequestError: When nobody asks anything, no tool describes the search that is required, a call and
+                its result do not belong together, or what is made in the background is not to be kept.
             NotFoundError: When an id cannot be a vector store's.
         """
-        messages = self.messages()
+        messages = as_messages(self.input)
         require_question(messages, "input")
+        require_answered_calls(messages, "input")
+        searches = [tool for tool in self.tools or () if isinstance(tool, FileSearchTool)]
+        functions = self._functions()
+        choice = self.tool_choice
+        mode = "auto" if isinstance(choice, NamedFunction) else choice
+        search = requested_search(searches, mode, has_functions=bool(functions))
         question = Question(
             messages=messages,
             model=self.model or default_model,
             instructions=self.instructions,
-            search=requested_search(self.tools or (), self.tool_choice),
+            search=search,
             max_output_tokens=self.max_output_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
+            options=self._options(functions, searches=search is not None),
         )
         include = self.include or []
         is_kept = may_keep and self.store is not False
@@ -173,8 +132,30 @@ class CreateResponse(RequestBody):
             is_background=bool(self.background),
         )
 
+    def _functions(self) -> tuple[FunctionTool, ...]:
+        offered = [tool for tool in self.tools or () if isinstance(tool, ResponseFunctionTool)]
+        return tuple(tool.as_tool() for tool in offered)
+
+    def _options(self, functions: tuple[FunctionTool, ...], *, searches: bool) -> Options:
+        choice = self.tool_choice
+        is_named = isinstance(choice, NamedFunction)
+        return Options(
+            tools=functions,
+            tool_choice=chosen_functions(
+                functions,
+                "required" if is_named else choice,
+                choice.name if is_named else None,
+                searches=searches,
+            ),
+            parallel_tool_calls=self.parallel_tool_calls if functions else None,
+            output=as_output(self.text.format if self.text else None),
+        )
+
     def _echo(self, model: str, *, is_kept: bool) -> JsonObject:
-        tools = [tool.model_dump(exclude_none=True) for tool in self.tools or []]
+        tools = [
+            tool.model_dump(exclude_none=isinstance(tool, FileSearchTool))
+            for tool in self.tools or []
+        ]
         choice = self.tool_choice
         return {
             "model": model,
@@ -190,7 +171,7 @@ class CreateResponse(RequestBody):
             "frequency_penalty": 0.0,
             "top_logprobs": 0,
             "truncation": self.truncation or "disabled",
-            "text": {"format": {"type": "text"}},
+            "text": {"format": render_format(self.text.format if self.text else None)},
             "parallel_tool_calls": self.parallel_tool_calls is not False,
             "reasoning": None,
             "store": is_kept,
@@ -215,12 +196,13 @@ async def create_response(
     # All who hold a link are one principal: what is kept for one of them would be there for the others.
     may_keep = caller.kind is not Kind.LINK
     wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
-    if wanted.is_background and not body.stream:
-        return JSONResponse(await services.responses.begin(caller, wanted))
-    if not body.stream:
-        created = services.responses.create(caller, wanted)
-        return JSONResponse(await unless_disconnected(request, created))
-    return await _stream(services.responses.stream(caller, wanted))
+    with _own_names():
+        if wanted.is_background and not body.stream:
+            return JSONResponse(await services.responses.begin(caller, wanted))
+        if not body.stream:
+            created = services.responses.create(caller, wanted)
+            return JSONResponse(await unless_disconnected(request, created))
+        return await _stream(services.responses.stream(caller, wanted))
 
 
 @router.get(
@@ -270,6 +252,18 @@ async def delete_response(
     """Delete a kept response."""
     await services.responses.delete(caller, _require_id(response_id))
     return {"id": response_id, "object": "response", "deleted": True}
+
+
+@contextmanager
+def _own_names() -> Generator[None]:
+    """A field that has another name here than in chat completions is refused by its own."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        if error.param != Ability.JSON:
+            raise
+        message = error.message.replace(Ability.JSON, _FORMAT)
+        raise InvalidRequestError(message, param=_FORMAT, code=error.code) from error
 
 
 async def _stream(events: AsyncGenerator[JsonObject]) -> EventStreamResponse:

@@ -1,0 +1,207 @@
+"""The items, tools and formats of responses, as requests have them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Literal, TypeAlias, cast
+
+from pydantic import Discriminator, Field, Tag
+
+from undercroft.chat.providers.options import FunctionTool, JsonOutput
+from undercroft.chat.providers.protocol import Message, Role, ToolCall
+from undercroft.http.openai.inputs import (
+    CallId,
+    FileSearchTool,
+    FunctionName,
+    LongText,
+    NamedTool,
+    TextPart,
+    ToolMode,
+    Turn,
+    joined,
+)
+from undercroft.http.wire import JsonObject, RequestBody
+
+_Description = Annotated[str, Field(max_length=16_384)]
+
+
+class MessageItem(Turn):
+    """One message of the conversation so far."""
+
+    type: Literal["message"] = "message"
+    id: str | None = None
+    status: str | None = None
+    phase: str | None = None
+
+
+class FileSearchCallItem(RequestBody):
+    """The search of an earlier answer, passed back with it. The service searches anew."""
+
+    type: Literal["file_search_call"]
+    id: str | None = None
+    status: str | None = None
+    queries: list[str] = Field(default_factory=list)
+    results: list[JsonObject] | None = None
+
+
+class FunctionCallItem(RequestBody):
+    """A call that an earlier answer asked for."""
+
+    type: Literal["function_call"]
+    id: str | None = None
+    status: str | None = None
+    call_id: CallId
+    name: FunctionName
+    arguments: LongText
+    parsed_arguments: JsonObject | None = None
+
+
+class FunctionOutputItem(RequestBody):
+    """What a call came to."""
+
+    type: Literal["function_call_output"]
+    id: str | None = None
+    status: str | None = None
+    call_id: CallId
+    output: LongText | Annotated[list[TextPart], Field(max_length=100)]
+
+
+_ITEMS = {
+    "message": MessageItem.__name__,
+    "file_search_call": FileSearchCallItem.__name__,
+    "function_call": FunctionCallItem.__name__,
+    "function_call_output": FunctionOutputItem.__name__,
+}
+
+
+def _item_tag(item: object) -> str | None:
+    if not isinstance(item, Mapping):
+        return MessageItem.__name__
+    kind = cast("Mapping[str, object]", item).get("type", "message")
+    return _ITEMS.get(kind) if isinstance(kind, str) else None
+
+
+InputItem: TypeAlias = Annotated[
+    Annotated[MessageItem, Tag(MessageItem.__name__)]
+    | Annotated[FileSearchCallItem, Tag(FileSearchCallItem.__name__)]
+    | Annotated[FunctionCallItem, Tag(FunctionCallItem.__name__)]
+    | Annotated[FunctionOutputItem, Tag(FunctionOutputItem.__name__)],
+    Discriminator(
+        _item_tag,
+        custom_error_type="unknown_item",
+        custom_error_message="An item should be a whole message, file_search_call, function_call or "
+        "function_call_output; other items, and references to items, are not supported yet",
+    ),
+]
+
+
+def as_messages(items: str | Sequence[InputItem]) -> tuple[Message, ...]:
+    """The conversation, oldest turn first. Calls belong to the assistant's message just before them."""
+    if isinstance(items, str):
+        return (Message(Role.USER, items),)
+    messages: list[Message] = []
+    for item in items:
+        match item:
+            case MessageItem():
+                messages.append(item.as_message())
+            case FunctionOutputItem(call_id=call_id, output=output):
+                messages.append(Message(Role.TOOL, joined(output), tool_call_id=call_id))
+            case FunctionCallItem():
+                call = ToolCall(item.call_id, item.name, item.arguments)
+                if not messages or messages[-1].role is not Role.ASSISTANT:
+                    messages.append(Message(Role.ASSISTANT, ""))
+                last = messages[-1]
+                messages[-1] = replace(last, tool_calls=(*last.tool_calls, call))
+            case FileSearchCallItem():
+                pass
+    return tuple(messages)
+
+
+class ResponseFunctionTool(RequestBody):
+    """Offers a function to the model. The client makes the calls that the answer asks for."""
+
+    type: Literal["function"]
+    name: FunctionName
+    description: _Description | None = None
+    parameters: JsonObject | None = None
+    strict: bool | None = None
+
+    def as_tool(self) -> FunctionTool:
+        """The function as models take it."""
+        return FunctionTool(self.name, self.description, self.parameters, self.strict)
+
+
+ResponseTool: TypeAlias = Annotated[
+    FileSearchTool | ResponseFunctionTool, Field(discriminator="type")
+]
+
+
+class NamedFunction(RequestBody):
+    """Requires a call of one function."""
+
+    type: Literal["function"]
+    name: FunctionName
+
+
+ResponseToolChoice: TypeAlias = (
+    ToolMode | Annotated[NamedTool | NamedFunction, Field(discriminator="type")]
+)
+
+
+class TextFormat(RequestBody):
+    """Plain text."""
+
+    type: Literal["text"] = "text"
+
+
+class JsonFormat(RequestBody):
+    """Any JSON object."""
+
+    type: Literal["json_object"]
+
+
+class JsonSchemaFormat(RequestBody):
+    """A JSON object that satisfies a schema."""
+
+    type: Literal["json_schema"]
+    name: FunctionName
+    description: _Description | None = None
+    schema_: Annotated[JsonObject, Field(alias="schema")]
+    strict: bool | None = None
+
+
+ResponseFormat: TypeAlias = TextFormat | JsonFormat | JsonSchemaFormat
+
+
+class TextOptions(RequestBody):
+    """How the answer is formed."""
+
+    format: Annotated[ResponseFormat, Field(discriminator="type")] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+def as_output(form: ResponseFormat | None) -> JsonOutput | None:
+    """The format as models take it; None for text."""
+    match form:
+        case JsonFormat():
+            return JsonOutput()
+        case JsonSchemaFormat():
+            return JsonOutput(form.schema_, form.name, form.description, form.strict)
+        case _:
+            return None
+
+
+def render_format(form: ResponseFormat | None) -> JsonObject:
+    """The format as a response repeats it, without the schema: the specification has null there."""
+    match form:
+        case JsonFormat():
+            return {"type": "json_object"}
+        case JsonSchemaFormat():
+            return {
+                "type": "json_schema",
+                "name": form.name,
+                "description": form.description,
+                "schema": None,
+                "strict": bool(form.strict),
+            }
+        case _:
+            return {"type": "text"}
