@@ -25,6 +25,8 @@ CREATE TABLE conversation_items (
     previous_number int GENERATED ALWAYS AS (nullif(number, 0) - 1) STORED,
     id uuid NOT NULL,
     kind text NOT NULL CHECK (kind ~ '^[a-z_]{1,40}$'),
+    -- Which response it was asked or answered by; that may be gone.
+    response_id uuid,
     -- Of what was made from documents: a key of its own, which goes when one of them is erased. NULL: the conversation's.
     data_key_id uuid,
     sealed_item bytea CHECK (octet_length(sealed_item) <= 8388608),
@@ -97,7 +99,8 @@ BEGIN
         SELECT i.data_key_id FROM conversation_items AS i
         WHERE (i.conversation_id, i.number) IN (SELECT * FROM unnest(conversations, numbers)) AND i.ending IS NULL
         ORDER BY i.conversation_id, i.number
-        FOR UPDATE
+        -- NO KEY: whoever adds the next item refers to the last one, and may wait for the document that is erased here.
+        FOR NO KEY UPDATE
     );
     UPDATE conversation_items AS i SET sealed_item = NULL, data_key_id = NULL, ending = 'erased'
     WHERE (i.conversation_id, i.number) IN (SELECT * FROM unnest(conversations, numbers)) AND i.ending IS NULL;

@@ -75,13 +75,22 @@ def test_a_canary_through_every_input_is_in_no_file(service: Service) -> None:
     found = client.vector_stores.search(store.id, query=in_question)
     assert in_text in found.data[0].content[0].text
     assert found.data[0].filename == f"{in_name}.txt"
+    conversation = client.conversations.create(
+        metadata={"about": in_store}, items=[{"role": "user", "content": in_question}]
+    )
     response = client.responses.create(
+        conversation=conversation.id,
         input=f"What did {in_question}?",
         instructions=in_instructions,
         tools=[{"type": "file_search", "vector_store_ids": [store.id]}],
         include=["file_search_call.results"],
     )
     assert in_text in client.responses.retrieve(response.id).to_json()
+    turns = client.conversations.items.list(
+        conversation.id, include=["file_search_call.results"]
+    ).to_json()
+    assert in_text in turns
+    assert in_question in turns
     assert client.vector_stores.retrieve(store.id).name == in_store
     assert client.files.content(file.id).text.count(in_text) == 1
     write_out(service.data_dir)

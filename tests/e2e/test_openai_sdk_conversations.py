@@ -86,3 +86,30 @@ def test_more_than_can_be_added_at_once_is_refused_by_name(client: OpenAI) -> No
         )
     assert refused.value.param == "items"
     assert client.conversations.items.list(begun.id).data == []
+
+
+def test_a_response_goes_on_with_a_conversation(client: OpenAI) -> None:
+    begun = client.conversations.create()
+    first = client.responses.create(model="extractive", input="Hello", conversation=begun.id)
+    assert first.conversation is not None
+    assert first.conversation.id == begun.id
+    with client.responses.create(
+        model="extractive", input="Again", conversation={"id": begun.id}, stream=True
+    ) as events:
+        assert [event.type for event in events][-1] == "response.completed"
+    items = client.conversations.items.list(begun.id, order="asc").data
+    assert [item.role for item in items] == ["user", "assistant", "user", "assistant"]  # type: ignore[union-attr]
+    assert [text_of(item) for item in items[::2]] == ["Hello", "Again"]
+    assert items[1].id == first.output[0].id
+    assert client.responses.retrieve(first.id).conversation == first.conversation
+    # What is deleted as a response stays a turn of the conversation.
+    client.responses.delete(first.id)
+    assert len(client.conversations.items.list(begun.id).data) == 4
+    with pytest.raises(BadRequestError) as refused:
+        client.responses.create(
+            model="extractive", input="And?", conversation=begun.id, store=False
+        )
+    assert refused.value.param == "conversation"
+    client.conversations.delete(begun.id)
+    with pytest.raises(NotFoundError):
+        client.responses.create(model="extractive", input="And?", conversation=begun.id)

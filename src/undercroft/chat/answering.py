@@ -6,7 +6,7 @@ The service decides whether the documents hold an answer, and which citations st
 import asyncio
 import json
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -77,6 +77,7 @@ class Question:
         model: A model's id; the registry's default is the caller's to fill in.
         search: None answers without documents.
         options: What is asked beyond text.
+        is_confined: Whether something in the messages may not be sent to a model elsewhere.
     """
 
     messages: tuple[Message, ...]
@@ -88,6 +89,7 @@ class Question:
     top_p: float | None = None
     stop: tuple[str, ...] = ()
     options: Options = NO_OPTIONS
+    is_confined: bool = False
 
     @property
     def text(self) -> str:
@@ -159,20 +161,27 @@ class Answerer:
                 )
             await self._search.require_collections(scope, question.search.collection_ids)
 
-    async def answer(self, scope: Scope, question: Question) -> AsyncGenerator[AnswerEvent]:
+    async def answer(
+        self, scope: Scope, question: Question, earlier: Sequence[Release] = ()
+    ) -> AsyncGenerator[AnswerEvent]:
         """Stream an answer. Closing the generator cancels the search or the generation behind it.
+
+        Args:
+            scope: Who asks.
+            question: What.
+            earlier: What of others its messages were made from.
 
         Raises:
             UndercroftError: When a collection is unknown, nothing can be searched or no model answers.
             AccessRevokedError: When a grant that the answer rests on ends before the answer does.
         """
         passages = _NO_PASSAGES
-        releases: list[Release] = []
+        releases = list(earlier)
         if question.search is not None:
             searched = await self._find(scope, question, question.search)
             yield searched
             passages = searched.passages
-            releases = [
+            releases += [
                 Release(found.document_id, found.way)
                 for found in searched.found
                 if not found.is_own
@@ -192,14 +201,21 @@ class Answerer:
                 yield event
 
     async def _find(self, scope: Scope, question: Question, search: FileSearch) -> Searched:
-        use = await self._model_use(question)
+        use = await self.model_use(question)
         query = SearchQuery(search.collection_ids, question.text, search.limit, model_use=use)
         result = await self._search.search(scope, query)
         found = tuple(passage for passage in result.passages if passage.score >= search.threshold)
         passages = tuple(_numbered(number, passage) for number, passage in enumerate(found, 1))
         return Searched(question.text, found, passages)
 
-    async def _model_use(self, question: Question) -> frozenset[ModelUse]:
+    async def room_for_history(self, question: Question) -> int:
+        """About how many tokens earlier turns may have beside a question and its answer."""
+        context = await self._models.context_tokens(question.model) or _DEFAULT_CONTEXT
+        answer = min(question.max_output_tokens or _DEFAULT_ANSWER, context // 2)
+        texts = [question.instructions or "", *(message.content for message in question.messages)]
+        return max(0, context - answer - sum(map(most_tokens, texts)))
+
+    async def model_use(self, question: Question) -> frozenset[ModelUse]:
         """What the model that is asked first will do with passages; the registry asks no other to do more."""
         if question.model == EXTRACTIVE:
             return frozenset({ModelUse.QUOTE})
@@ -222,7 +238,8 @@ class Answerer:
             top_p=question.top_p,
             stop=question.stop,
             options=question.options,
-            is_confined=any(not passage.may_leave for passage in prompt.passages),
+            is_confined=question.is_confined
+            or any(not passage.may_leave for passage in prompt.passages),
         )
         finished = Finished(FinishReason.STOP, Usage(0, 0))
         async with aclosing(self._models.generate(request)) as events:
@@ -259,7 +276,7 @@ class Answerer:
         before, after = question.around()
         texts = counted_texts(question.text, passages, (*before, *after), instructions)
         counted = await self._models.count_tokens(question.model, texts)
-        counts = dict(zip(texts, counted or map(_most_tokens, texts), strict=True))
+        counts = dict(zip(texts, counted or map(most_tokens, texts), strict=True))
         return assemble_prompt(
             question.text,
             passages,
@@ -305,7 +322,7 @@ def _numbered(number: int, passage: FoundPassage) -> Passage:
     )
 
 
-def _most_tokens(text: str) -> int:
+def most_tokens(text: str) -> int:
     """About the most tokens that a text can be to a model whose tokenizer is not here: one for three bytes."""
     return math.ceil(len(text.encode()) / 3)
 
@@ -316,7 +333,7 @@ def _definition_tokens(options: Options) -> int:
         f"{tool.name} {tool.description or ''} {json.dumps(tool.parameters or {})}"
         for tool in options.tools
     )
-    return sum(map(_most_tokens, texts))
+    return sum(map(most_tokens, texts))
 
 
 def _refusal_usage(question: Question) -> Usage:

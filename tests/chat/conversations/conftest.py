@@ -1,7 +1,5 @@
 """Conversations of Ann's, in a tenant with Bob."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -101,7 +99,3 @@ async def parlour(database: Database, tmp_path: Path, make_scope: MakeScope) -> 
         ann,
         await make_scope(ann.tenant_id),
     )
-
-
-async def all_of(tasks: Sequence[asyncio.Task[object]]) -> None:
-    await asyncio.gather(*tasks)

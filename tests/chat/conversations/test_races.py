@@ -34,16 +34,17 @@ class SteppedItems(ConversationRepository):
         conversation_id: UUID,
         first_number: int,
         items: Sequence[tuple[UUID, str, UUID | None, bytes]],
+        response_id: UUID | None,
     ) -> None:
         await self._gate.pass_through()
-        await super().insert_items(transaction, conversation_id, first_number, items)
+        await super().insert_items(transaction, conversation_id, first_number, items, response_id)
 
 
 async def test_of_two_that_add_at_once_the_second_waits_and_comes_after(parlour: Parlour) -> None:
     begun = await parlour.begin("zero")
     gate = Gate()
     first = parlour.other()
-    first._repository = SteppedItems(gate)
+    first._appender._repository = SteppedItems(gate)
     adding = asyncio.create_task(first.add(parlour.ann, begun.id, [said("one"), said("two")]))
     await gate.wait_until_reached()
     other = asyncio.create_task(parlour.conversations.add(parlour.ann, begun.id, [said("three")]))
@@ -158,7 +159,7 @@ async def test_whoever_adds_to_what_is_being_deleted_finds_nothing(parlour: Parl
     begun = await parlour.begin("one")
     gate = Gate()
     first = parlour.other()
-    first._repository = SteppedItems(gate)
+    first._appender._repository = SteppedItems(gate)
     adding = asyncio.create_task(first.add(parlour.ann, begun.id, [said("two")]))
     await gate.wait_until_reached()
     deleting = asyncio.create_task(parlour.conversations.delete(parlour.ann, begun.id))

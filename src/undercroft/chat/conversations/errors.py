@@ -24,3 +24,16 @@ class ItemTooLargeError(UndercroftError):
             param="items",
             code="item_too_large",
         )
+
+
+class NotForModelsError(UndercroftError):
+    """A conversation that was shared, and not for what the model would do with it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The conversation was not shared with you for this model: its grant's 'model_use' does not allow it. Ask "
+            "another model, or its owner for a wider grant.",
+            kind=ErrorKind.FORBIDDEN,
+            param="conversation",
+            code="not_granted",
+        )

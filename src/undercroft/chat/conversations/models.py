@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from undercroft.chat.responses.models import WireObject
 from undercroft.sharing.ways import Access
 from undercroft.vault.keys.models import DataKey
+
+WireItem: TypeAlias = dict[str, Any]
+"""An item as it is on the wire."""
 
 CONVERSATION_PREFIX: Final = "conv_"
 MOST_ITEMS: Final = 10_000
@@ -64,7 +66,7 @@ class NewItem:
     """
 
     kind: str
-    body: WireObject = field(repr=False)
+    body: WireItem = field(repr=False)
     id: UUID | None = None
     sources: Sequence[Source] = ()
 

@@ -61,7 +61,7 @@ DELETE FROM conversations WHERE id = $1 AND owner_id = current_principal() RETUR
 
 -- name: insert_items :exec
 -- Numbered from $2 on in the order in which they are given, in a conversation that the caller has locked.
-INSERT INTO conversation_items (tenant_id, conversation_id, number, id, kind, data_key_id, sealed_item)
+INSERT INTO conversation_items (tenant_id, conversation_id, number, id, kind, data_key_id, sealed_item, response_id)
 SELECT
     current_tenant(),
     $1,
@@ -69,7 +69,8 @@ SELECT
     i.id,
     i.kind,
     i.data_key_id,
-    i.sealed_item
+    i.sealed_item,
+    $7
 FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::bytea[]) WITH ORDINALITY
     AS i (id, kind, data_key_id, sealed_item, place);
 
@@ -94,7 +95,8 @@ FROM unnest($2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[]) WITH ORDINAL
 
 -- name: list_items :many
 -- Authorises and reads in one snapshot: some items ($2: after the one with this id, $3: so many, $4: from the first to the
--- last; $5: the one with this id alone), each with the ways in which the caller may read what it was made from. One row
+-- last; $5: the one with this id alone; $6: those before this response's), each with what it was made from, whether that is
+-- the caller's, and the ways in which they may read it. One row
 -- without an item where there is none. Of deleted ones nothing is shown.
 WITH reached AS MATERIALIZED (
     SELECT
@@ -111,6 +113,10 @@ WITH reached AS MATERIALIZED (
 
 last AS MATERIALIZED (
     SELECT i.number FROM conversation_items AS i WHERE i.conversation_id = $1 AND i.id = $2
+),
+
+bound AS MATERIALIZED (
+    SELECT min(i.number) AS number FROM conversation_items AS i WHERE i.conversation_id = $1 AND i.response_id = $6
 )
 
 SELECT
@@ -123,7 +129,7 @@ SELECT
     i.id,
     i.kind,
     i.sealed_item,
-    i.source_ways,
+    i.sources,
     k.salt,
     ik.id AS key_id,
     ik.wrapped_key,
@@ -141,7 +147,14 @@ LEFT JOIN LATERAL (
         o.data_key_id,
         o.sealed_item,
         ARRAY(
-            SELECT ways_to_source(s.document_id, s.document_version)
+            SELECT
+                jsonb_build_object(
+                    'document', s.document_id,
+                    'is_own', EXISTS (
+                        SELECT FROM documents AS d WHERE d.id = s.document_id AND d.owner_id = current_principal()
+                    ),
+                    'ways', ways_to_source(s.document_id, s.document_version)
+                )
             FROM (
                 SELECT DISTINCT
                     p.document_id,
@@ -149,7 +162,7 @@ LEFT JOIN LATERAL (
                 FROM conversation_item_passages AS p
                 WHERE p.conversation_id = o.conversation_id AND p.item_number = o.number
             ) AS s
-        ) AS source_ways
+        ) AS sources
     FROM (
         SELECT
             c.conversation_id,
@@ -163,6 +176,7 @@ LEFT JOIN LATERAL (
             c.conversation_id = r.id
             AND c.ending IS DISTINCT FROM 'deleted'
             AND ($5::uuid IS NULL OR c.id = $5)
+            AND ($6::uuid IS NULL OR c.number < (SELECT b.number FROM bound AS b))
             AND (
                 $2::uuid IS NULL
                 OR CASE
@@ -235,3 +249,54 @@ destroyed AS (
 )
 
 SELECT f.number FROM forgotten AS f;
+
+-- name: forget_inherited :exec
+DELETE FROM response_passages AS p
+USING responses AS r
+WHERE
+    p.response_id = $1
+    AND p.sealed_statement IS NULL
+    AND r.id = p.response_id
+    AND r.owner_id = current_principal();
+
+-- name: inherit_passages :exec
+-- What a response was made from through the turns that it answers, behind what it found itself and without a statement:
+-- the model did not see it.
+WITH response AS (
+    SELECT r.id FROM responses AS r WHERE r.id = $3 AND r.owner_id = current_principal() FOR KEY SHARE
+),
+
+inherited AS (
+    SELECT DISTINCT
+        p.document_id,
+        p.document_version,
+        p.start_offset,
+        p.end_offset
+    FROM conversation_item_passages AS p
+    WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
+)
+
+INSERT INTO response_passages (
+    tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
+)
+SELECT
+    current_tenant(),
+    r.id,
+    1000 + row_number() OVER (),
+    i.document_id,
+    i.document_version,
+    i.start_offset,
+    i.end_offset,
+    0
+FROM inherited AS i
+CROSS JOIN response AS r;
+
+-- name: list_response_sources :many
+SELECT
+    p.document_id,
+    p.document_version,
+    p.start_offset,
+    p.end_offset
+FROM response_passages AS p
+WHERE p.response_id = $1
+ORDER BY p.number;

@@ -1,22 +1,23 @@
 """Items as they may be read now: what was made from documents needs a way to every passage, at each reading anew."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from asyncpg import Record
 
-from undercroft.chat.conversations.models import item_prefix
+from undercroft.chat.conversations.models import WireItem, item_prefix
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.conversations.sealing import open_item
-from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.reading import REDACTED, SourceCheck, is_whole, redact_item
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.database import Transaction
 from undercroft.kit.ids import render_id
-from undercroft.sharing.policy import read_ways
+from undercroft.sharing.models import Release, Way
+from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 
@@ -31,11 +32,13 @@ class ReadItem:
         number: In its conversation.
         wire: As it is shown.
         is_readable: Whether that is all of it; what is not must not get into a prompt.
+        releases: What of others it was made from, and how the reader comes to that.
     """
 
     number: int
-    wire: WireObject = field(repr=False)
+    wire: WireItem = field(repr=False)
     is_readable: bool
+    releases: Sequence[Release] = ()
 
 
 class ItemReader:
@@ -50,43 +53,67 @@ class ItemReader:
         self._sources = SourceCheck(keys)
         self._repository = ConversationRepository()
 
-    async def read(self, transaction: Transaction, rows: Sequence[Record]) -> list[ReadItem]:
-        """The items of the rows that ``list_items`` answered in the transaction, in their order."""
+    async def read(
+        self,
+        transaction: Transaction,
+        rows: Sequence[Record],
+        accepts: Callable[[Way], bool] = lambda _: True,
+    ) -> list[ReadItem]:
+        """The items of the rows that ``list_items`` answered in the transaction, in their order.
+
+        Args:
+            transaction: Where they were read.
+            rows: The answer.
+            accepts: Which ways to what an item was made from count.
+        """
         rows = [row for row in rows if row["number"] is not None]
-        hidden = await self._hidden(transaction, rows)
+        releases = await self._releases(transaction, rows, accepts)
         opened = [
             None if row["sealed_item"] is None else await self._keys.open(row) for row in rows
         ]
         # Items can be long: not on the event loop.
-        return await asyncio.to_thread(_open_all, rows, opened, hidden)
+        return await asyncio.to_thread(_open_all, rows, opened, releases)
 
-    async def _hidden(self, transaction: Transaction, rows: Sequence[Record]) -> set[int]:
-        """The numbers of those that were made from something that the caller may not read now."""
-        hidden: set[int] = set()
+    async def _releases(
+        self, transaction: Transaction, rows: Sequence[Record], accepts: Callable[[Way], bool]
+    ) -> list[Sequence[Release] | None]:
+        """Of each item what of others it was made from; None where there is no way to some of it."""
+        found: dict[int, Sequence[Release] | None] = {}
         partly: list[int] = []
         for row in rows:
-            sources = [read_ways(ways) for ways in row["source_ways"]]
-            if not all(sources):
-                hidden.add(row["number"])
-            elif not all(any(map(is_whole, ways)) for ways in sources):
+            ways = [list(filter(accepts, read_ways(each["ways"]))) for each in row["sources"]]
+            found[row["number"]] = None if not all(ways) else _of_others(row["sources"], ways)
+            if all(ways) and not all(any(map(is_whole, each)) for each in ways):
                 partly.append(row["number"])
         if partly:
             conversation_id = rows[0]["conversation_id"]
             for passage in await self._repository.list_shared_passages(
                 transaction, conversation_id, partly
             ):
-                if not await self._sources.may_see(passage):
-                    hidden.add(passage["item_number"])
-        return hidden
+                if not await self._sources.may_see(passage, accepts):
+                    found[passage["item_number"]] = None
+        return [found[row["number"]] for row in rows]
+
+
+def _of_others(
+    sources: Sequence[Mapping[str, Any]], ways: Sequence[Sequence[Way]]
+) -> list[Release]:
+    return [
+        Release(UUID(source["document"]), choose_way(each))
+        for source, each in zip(sources, ways, strict=True)
+        if not source["is_own"]
+    ]
 
 
 def _open_all(
-    rows: Sequence[Record], keys: Sequence[DataKey | None], hidden: set[int]
+    rows: Sequence[Record],
+    keys: Sequence[DataKey | None],
+    releases: Sequence[Sequence[Release] | None],
 ) -> list[ReadItem]:
-    return [_open(row, key, row["number"] in hidden) for row, key in zip(rows, keys, strict=True)]
+    return [_open(*each) for each in zip(rows, keys, releases, strict=True)]
 
 
-def _open(row: Record, key: DataKey | None, is_hidden: bool) -> ReadItem:
+def _open(row: Record, key: DataKey | None, releases: Sequence[Release] | None) -> ReadItem:
     number = row["number"]
     if key is None:
         return ReadItem(number, _remains(row), is_readable=False)
@@ -96,19 +123,21 @@ def _open(row: Record, key: DataKey | None, is_hidden: bool) -> ReadItem:
         # One that is damaged must not hide those around it.
         _log.error("item_damaged", conversation_id=str(row["conversation_id"]), number=number)
         return ReadItem(number, _remains(row), is_readable=False)
-    return ReadItem(number, redact_item(wire) if is_hidden else wire, is_readable=not is_hidden)
+    if releases is None:
+        return ReadItem(number, redact_item(wire), is_readable=False)
+    return ReadItem(number, wire, is_readable=True, releases=releases)
 
 
-def _remains(row: Record) -> WireObject:
+def _remains(row: Record) -> WireItem:
     """What is shown of an item whose content is gone."""
     kind: str = row["kind"]
-    item: WireObject = {
+    item: WireItem = {
         "type": kind,
         "id": render_id(item_prefix(kind), row["id"]),
         "status": "incomplete",
     }
     if kind == "message":
-        part: WireObject = {
+        part: WireItem = {
             "type": "output_text",
             "text": REDACTED,
             "annotations": [],

@@ -74,6 +74,7 @@ class ConversationRepository:
         conversation_id: UUID,
         first_number: int,
         items: Sequence[tuple[UUID, str, UUID | None, bytes]],
+        response_id: UUID | None,
     ) -> None:
         """Keep items of a locked conversation, numbered one after the other.
 
@@ -82,10 +83,19 @@ class ConversationRepository:
             conversation_id: The conversation.
             first_number: Of the first of them.
             items: Of each its id, its type, the key that it alone has, and what is sealed.
+            response_id: Which response they are asked or answered by.
         """
         ids, kinds, key_ids, sealed = (list(column) for column in zip(*items, strict=True))
         await _QUERIES.execute(
-            transaction, "insert_items", conversation_id, first_number, ids, kinds, key_ids, sealed
+            transaction,
+            "insert_items",
+            conversation_id,
+            first_number,
+            ids,
+            kinds,
+            key_ids,
+            sealed,
+            response_id,
         )
         await _QUERIES.execute(transaction, "advance", conversation_id, len(items))
 
@@ -113,8 +123,9 @@ class ConversationRepository:
         conversation_id: UUID,
         page: ItemPage,
         item_id: UUID | None = None,
+        before_response: UUID | None = None,
     ) -> list[Record]:
-        """Some items, or one; nothing when the caller may not read the conversation."""
+        """Some items, or one, or those before a response; nothing when the caller may not read the conversation."""
         return await _QUERIES.many(
             transaction,
             "list_items",
@@ -123,6 +134,7 @@ class ConversationRepository:
             page.limit,
             page.is_ascending,
             item_id,
+            before_response,
         )
 
     async def has_item(
@@ -145,3 +157,28 @@ class ConversationRepository:
         """Forget an item of a locked conversation; False when there is none."""
         number = await _QUERIES.value(transaction, "delete_item", conversation_id, item_id)
         return number is not None
+
+    async def inherit_passages(
+        self,
+        transaction: Transaction,
+        conversation_id: UUID,
+        numbers: Sequence[int],
+        response_id: UUID,
+    ) -> None:
+        """Record that a response is made from what some items were made from, in the place of what was so recorded."""
+        await _QUERIES.execute(transaction, "forget_inherited", response_id)
+        await _QUERIES.execute(
+            transaction, "inherit_passages", conversation_id, list(numbers), response_id
+        )
+
+    async def list_response_sources(
+        self, transaction: Transaction, response_id: UUID
+    ) -> list[Source]:
+        """What a response was made from."""
+        rows = await _QUERIES.many(transaction, "list_response_sources", response_id)
+        return [
+            Source(
+                row["document_id"], row["document_version"], row["start_offset"], row["end_offset"]
+            )
+            for row in rows
+        ]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from undercroft.chat.responses.models import WireObject
+from undercroft.chat.conversations.models import WireItem
 from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.vault.keys.models import DataKey
 
@@ -42,14 +42,14 @@ def open_metadata(
 
 def open_item(
     key: DataKey, tenant_id: UUID, conversation_id: UUID, number: int, sealed: bytes
-) -> WireObject:
+) -> WireItem:
     """An item from under its key.
 
     Raises:
         DecryptionError: When it is not what was kept.
     """
     place = item_place(tenant_id, conversation_id, number)
-    item: WireObject = json.loads(unseal(key.material, sealed, place))
+    item: WireItem = json.loads(unseal(key.material, sealed, place))
     return item
 
 

@@ -7,22 +7,17 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.chat.conversations.access import ConversationAccess, no_conversation
-from undercroft.chat.conversations.errors import ItemTooLargeError, TooManyItemsError
+from undercroft.chat.conversations.appending import ItemAppender
 from undercroft.chat.conversations.models import (
     CONVERSATION_PREFIX,
-    LARGEST_ITEM,
-    MOST_ITEMS,
     Conversation,
     ItemPage,
     NewItem,
-    Source,
-    item_prefix,
+    WireItem,
 )
 from undercroft.chat.conversations.reading import ItemReader, ReadItem
 from undercroft.chat.conversations.repository import ConversationRepository
-from undercroft.chat.conversations.sealing import encode, item_place, seal_metadata
-from undercroft.chat.responses.models import WireObject
-from undercroft.kit.crypto.aead import seal
+from undercroft.chat.conversations.sealing import seal_metadata
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
@@ -53,6 +48,7 @@ class ConversationService:
         self._ledger = ledger
         self._ids = ids
         self._access = ConversationAccess(database, keys, ledger)
+        self._appender = ItemAppender(keys, ids)
         self._reader = ItemReader(keys)
         self._repository = ConversationRepository()
 
@@ -81,7 +77,7 @@ class ConversationService:
                 metadata,
                 created_at,
             )
-            await self.append(transaction, scope, made, items)
+            await self._appender.append(transaction, scope, made, items)
             subject = Subject(render_id(CONVERSATION_PREFIX, conversation_id), key.salt)
             act = Act("conversation.create", subject, scope.principal_id)
             await self._ledger.append(transaction, scope, act)
@@ -144,7 +140,7 @@ class ConversationService:
 
     async def add(
         self, scope: Scope, conversation_id: UUID, items: Sequence[NewItem]
-    ) -> list[WireObject]:
+    ) -> list[WireItem]:
         """Put items at the end of a conversation, all or none; what was added.
 
         Raises:
@@ -159,54 +155,10 @@ class ConversationService:
         ) as transaction:
             row = await self._access.lock(transaction, conversation_id, _WRITE)
             locked = await self._access.open(row)
-            added = await self.append(transaction, scope, locked, items)
+            added = await self._appender.append(transaction, scope, locked, items)
             await self._access.record(
                 transaction, scope, "conversation.add_items", conversation_id, row
             )
-        return added
-
-    async def append(
-        self,
-        transaction: Transaction,
-        scope: Scope,
-        conversation: Conversation,
-        items: Sequence[NewItem],
-    ) -> list[WireObject]:
-        """Put items at the end of a conversation that the transaction has locked, or has made.
-
-        Raises:
-            ItemTooLargeError: When an item is longer than any may be.
-            TooManyItemsError: When there is no room for them.
-        """
-        if not items:
-            return []
-        first = conversation.next_number
-        if first + len(items) > MOST_ITEMS:
-            raise TooManyItemsError(MOST_ITEMS)
-        added: list[WireObject] = []
-        rows: list[tuple[UUID, str, UUID | None, bytes]] = []
-        sources: list[tuple[int, Source]] = []
-        for number, item in enumerate(items, first):
-            item_id = item.id or self._ids.new()
-            wire = {
-                "type": item.kind,
-                "id": render_id(item_prefix(item.kind), item_id),
-                **item.body,
-            }
-            plain = encode(wire)
-            if len(plain) > LARGEST_ITEM:
-                raise ItemTooLargeError(LARGEST_ITEM)
-            own = await self._keys.create(transaction, scope) if item.sources else None
-            key = own or conversation.key
-            place = item_place(scope.tenant_id, conversation.id, number)
-            rows.append(
-                (item_id, item.kind, own.id if own else None, seal(key.material, plain, place))
-            )
-            sources += [(number, source) for source in item.sources]
-            added.append(wire)
-        await self._repository.insert_items(transaction, conversation.id, first, rows)
-        if sources:
-            await self._repository.insert_passages(transaction, conversation.id, sources)
         return added
 
     async def list_items(
@@ -220,7 +172,7 @@ class ConversationService:
         """
         return await self._read(scope, conversation_id, page)
 
-    async def get_item(self, scope: Scope, conversation_id: UUID, item_id: UUID) -> WireObject:
+    async def get_item(self, scope: Scope, conversation_id: UUID, item_id: UUID) -> WireItem:
         """One item, as :meth:`list_items` shows it.
 
         Raises:

@@ -1,14 +1,15 @@
 """Makes a response, step by step: what the answerer says, as events."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import chain
 
 import structlog
 
-from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Searched
+from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Question, Searched
 from undercroft.chat.citations import Citation
+from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.providers.protocol import TextDelta, ToolCallDelta
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.models import ResponseRequest, WireObject
@@ -20,6 +21,7 @@ from undercroft.chat.streams.service import StreamLog
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import UndercroftError
+from undercroft.sharing.models import Release
 from undercroft.vault.keys.models import DataKey
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -48,12 +50,14 @@ class ResponseMaker:
         database: Database,
         answers: Answerer,
         recorder: AnswerRecorder,
+        turns: ConversationTurns,
         log: StreamLog,
         clock: Clock,
     ) -> None:
         self._database = database
         self._answers = answers
         self._recorder = recorder
+        self._turns = turns
         self._clock = clock
         self._log = log
         self._responses = ResponseRepository()
@@ -72,7 +76,8 @@ class ResponseMaker:
         if begun:
             yield begun
         try:
-            async with aclosing(self._answers.answer(work.scope, work.request.question)) as answer:
+            question, earlier = await self._after_earlier_turns(work)
+            async with aclosing(self._answers.answer(work.scope, question, earlier)) as answer:
                 async for step in answer:
                     if isinstance(step, Searched):
                         await self._record(work, step)
@@ -86,6 +91,19 @@ class ResponseMaker:
         except Exception as error:  # noqa: BLE001 - a defect or a lost database: told in the stream, which has begun
             _log.error("response_failed", exc_info=error)
             yield list(events.abandon(error))
+
+    async def _after_earlier_turns(self, work: Work) -> tuple[Question, Sequence[Release]]:
+        """The question as its model is asked, in a conversation after the turns before it."""
+        request = work.request
+        if request.conversation_id is None or work.lease is None:
+            return request.question, ()
+        async with self._database.transaction(work.scope) as transaction:
+            asked = await self._turns.load(
+                transaction, request.conversation_id, work.events.response_id, request.question
+            )
+            # Last, and locked until this commits: what it rests on is recorded by whoever makes it.
+            await self._log.hold(transaction, work.lease)
+        return asked
 
     def _events_of(self, events: ResponseEvents, step: AnswerEvent) -> list[WireObject]:
         match step:

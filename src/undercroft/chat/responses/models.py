@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 from undercroft.chat.answering import Question
+from undercroft.chat.conversations.models import NewItem
 
 RESPONSE_PREFIX: Final = "resp_"
 
@@ -22,6 +24,8 @@ class ResponseRequest:
         store: Whether the response is kept.
         include_results: Whether the search call shows what it found.
         is_background: Whether it is made to its end though nobody waits for it.
+        conversation_id: Which conversation it goes on with.
+        input_items: What that gets as asked.
     """
 
     question: Question
@@ -29,3 +33,5 @@ class ResponseRequest:
     store: bool = True
     include_results: bool = False
     is_background: bool = False
+    conversation_id: UUID | None = None
+    input_items: tuple[NewItem, ...] = ()

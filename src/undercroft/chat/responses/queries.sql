@@ -53,7 +53,11 @@ CROSS JOIN
 -- name: delete_response_passages :exec
 DELETE FROM response_passages AS p
 USING responses AS r
-WHERE p.response_id = $1 AND r.id = p.response_id AND r.owner_id = current_principal();
+WHERE
+    p.response_id = $1
+    AND p.sealed_statement IS NOT NULL
+    AND r.id = p.response_id
+    AND r.owner_id = current_principal();
 
 -- name: set_answer_entry :exec
 UPDATE responses SET answer_entry_id = $2 WHERE id = $1 AND owner_id = current_principal();
@@ -77,7 +81,7 @@ SELECT
 FROM response_passages AS p
 LEFT JOIN documents AS d ON p.document_id = d.id AND d.deleted_at IS NULL AND NOT d.is_sealed
 LEFT JOIN data_keys AS k ON d.data_key_id = k.id
-WHERE p.response_id = $1
+WHERE p.response_id = $1 AND p.sealed_statement IS NOT NULL
 ORDER BY p.number;
 
 -- name: finish_response :exec

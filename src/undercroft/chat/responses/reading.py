@@ -5,7 +5,7 @@ passage that was shown to the model. It was their right when it was made; each r
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -48,12 +48,16 @@ class SourceCheck:
         passages = await self._repository.list_shared_passages(transaction, row["id"])
         return all([await self.may_see(passage) for passage in passages])
 
-    async def may_see(self, row: Record) -> bool:
+    async def may_see(self, row: Record, accepts: Callable[[Way], bool] = lambda _: True) -> bool:
         """Whether a passage, with the caller's ways to its document and its text, is theirs to see.
 
         Where it stands is not known of what is no more indexed, or does not open.
+
+        Args:
+            row: The passage.
+            accepts: Which of the ways count.
         """
-        ways = read_ways(row["ways"])
+        ways = [way for way in read_ways(row["ways"]) if accepts(way)]
         if any(map(is_whole, ways)):
             return True
         if row["sealed_text"] is None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.asked import seal_asked
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
@@ -92,6 +93,7 @@ class ResponseRuns:
         ledger: Ledger,
         maker: ResponseMaker,
         recorder: AnswerRecorder,
+        turns: ConversationTurns,
         process: StreamProcess,
         limits: RunLimits,
     ) -> None:
@@ -100,6 +102,7 @@ class ResponseRuns:
         self._ledger = ledger
         self._maker = maker
         self._recorder = recorder
+        self._turns = turns
         self._process = process
         self._limits = limits
         self._repository = ResponseRepository()
@@ -149,6 +152,10 @@ class ResponseRuns:
             if request.question.search is None:
                 model = request.question.model
                 await self._recorder.record(transaction, scope, key, response_id, model, ())
+            if request.conversation_id is not None:
+                await self._turns.begin(
+                    transaction, scope, request.conversation_id, response_id, request.input_items
+                )
         work = Work(scope, request, key, events, lease)
         return self.run(work, lease, OpenStream(lease, key))
 
@@ -293,6 +300,14 @@ class ResponseRuns:
         work, response_id = running.work, running.id
         resource = work.events.resource
         async with self._database.transaction(work.scope) as transaction:
+            if work.request.conversation_id is not None:
+                await self._turns.end(
+                    transaction,
+                    work.scope,
+                    work.request.conversation_id,
+                    response_id,
+                    resource["output"],
+                )
             # The response before its stream: in this order whoever erases it locks them.
             await self._repository.finish_response(
                 transaction,

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.chat.answering import Answerer
+from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.making import ResponseMaker, Work
@@ -82,8 +83,11 @@ class ResponseService:
         self._clock = clock
         self._process = process
         recorder = AnswerRecorder(ledger)
-        self._maker = ResponseMaker(database, answers, recorder, process.log, clock)
-        self.runs = ResponseRuns(database, keys, ledger, self._maker, recorder, process, limits)
+        self._turns = ConversationTurns(database, keys, ledger, answers, ids)
+        self._maker = ResponseMaker(database, answers, recorder, self._turns, process.log, clock)
+        self.runs = ResponseRuns(
+            database, keys, ledger, self._maker, recorder, self._turns, process, limits
+        )
         self.watching = ResponseWatch(database, keys, ledger, clock, process, self.runs)
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
         self._sources = SourceCheck(keys)
@@ -258,6 +262,8 @@ class ResponseService:
 
     async def _prepare(self, scope: Scope, request: ResponseRequest) -> ResponseEvents:
         await self._answers.check(scope, request.question)
+        if request.conversation_id is not None:
+            await self._turns.check(scope, request.conversation_id)
         return ResponseEvents(
             self._ids.new(),
             self._clock.now(),

@@ -19,8 +19,9 @@ from undercroft.chat.conversations.service import no_item
 from undercroft.http.callers import KnownResponseWriter, ResponseReader, ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
+from undercroft.http.openai.kept_items import new_item
 from undercroft.http.openai.paging import After, Limit, Order
-from undercroft.http.openai.responses import InputItem, MessageItem
+from undercroft.http.openai.response_inputs import InputItem
 from undercroft.http.wire import (
     JsonObject,
     Metadata,
@@ -212,26 +213,6 @@ def require_conversation_id(text: str, param: str | None = None) -> UUID:
         NotFoundError: When it cannot be one.
     """
     return require_id(CONVERSATION_PREFIX, "conversation", text, param)
-
-
-def new_item(item: InputItem) -> NewItem:
-    """An item of a request as it is kept."""
-    if not isinstance(item, MessageItem):
-        body = item.model_dump(exclude={"id", "type"}, exclude_none=True)
-        return NewItem(item.type, {"status": "completed", **body})
-    is_answer = item.role == "assistant"
-    kind = "output_text" if is_answer else "input_text"
-    parts = [item.content] if isinstance(item.content, str) else item.content
-    content: list[JsonObject] = []
-    for part in parts:
-        text = part if isinstance(part, str) else part.text
-        kept: JsonObject = {"type": kind, "text": text}
-        if is_answer:
-            annotations = [] if isinstance(part, str) else part.annotations
-            kept |= {"annotations": annotations, "logprobs": []}
-        content.append(kept)
-    body = {"role": item.role, "status": item.status or "completed", "content": content}
-    return NewItem("message", body if item.phase is None else {**body, "phase": item.phase})
 
 
 def _new_items(items: Sequence[InputItem]) -> list[NewItem]:

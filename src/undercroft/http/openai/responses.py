@@ -1,8 +1,8 @@
 """The Responses API: answers with citations, streamed or whole."""
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -10,7 +10,9 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from undercroft.chat.answering import Question
+from undercroft.chat.conversations.models import CONVERSATION_PREFIX, NewItem
 from undercroft.chat.providers.options import MAX_TOOLS, Ability, FunctionTool, Options
+from undercroft.chat.providers.protocol import Message
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.callers import ResponseReader, ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
@@ -25,6 +27,7 @@ from undercroft.http.openai.inputs import (
     require_answered_calls,
     require_question,
 )
+from undercroft.http.openai.kept_items import new_item, new_question
 from undercroft.http.openai.response_inputs import (
     InputItem,
     NamedFunction,
@@ -40,6 +43,7 @@ from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, RequestBody, require_id
 from undercroft.identity.models import Kind
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
+from undercroft.kit.ids import render_id
 
 router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
 
@@ -53,6 +57,15 @@ class StreamOptions(RequestBody):
     """Options of the stream."""
 
     include_obfuscation: bool = False
+
+
+_ConversationId: TypeAlias = Annotated[str, Field(max_length=64)]
+
+
+class ConversationReference(RequestBody):
+    """A conversation by its id."""
+
+    id: _ConversationId
 
 
 class CreateResponse(RequestBody):
@@ -82,7 +95,7 @@ class CreateResponse(RequestBody):
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
     background: bool | None = None
     previous_response_id: None = None
-    conversation: None = None
+    conversation: _ConversationId | ConversationReference | None = None
     prompt: None = None
     reasoning: None = None
     top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
@@ -124,12 +137,25 @@ class CreateResponse(RequestBody):
                 "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
                 param="background",
             )
+        conversation_id = self._conversation_id()
+        if conversation_id is not None and not is_kept:
+            raise InvalidRequestError(
+                "What is said in a conversation is kept: leave 'store' out, or leave 'conversation' out.",
+                param="conversation",
+            )
+        if conversation_id is not None and (functions or _has_calls(messages)):
+            raise InvalidRequestError(
+                "Functions are not kept in conversations yet: send all turns in 'input', or leave them out.",
+                param="conversation",
+            )
         return ResponseRequest(
             question,
             self._echo(question.model, is_kept=is_kept),
             is_kept,
             _INCLUDE_RESULTS in include,
             is_background=bool(self.background),
+            conversation_id=conversation_id,
+            input_items=self._input_items(),
         )
 
     def _functions(self) -> tuple[FunctionTool, ...]:
@@ -151,13 +177,35 @@ class CreateResponse(RequestBody):
             output=as_output(self.text.format if self.text else None),
         )
 
+    def _conversation_id(self) -> UUID | None:
+        if self.conversation is None:
+            return None
+        given = self.conversation
+        text = given if isinstance(given, str) else given.id
+        return require_id(CONVERSATION_PREFIX, "conversation", text, "conversation")
+
+    def _input_items(self) -> tuple[NewItem, ...]:
+        """What a conversation gets as asked."""
+        if self.conversation is None:
+            return ()
+        if isinstance(self.input, str):
+            return (new_question(self.input),)
+        return tuple(map(new_item, self.input))
+
     def _echo(self, model: str, *, is_kept: bool) -> JsonObject:
         tools = [
             tool.model_dump(exclude_none=isinstance(tool, FileSearchTool))
             for tool in self.tools or []
         ]
         choice = self.tool_choice
+        conversation_id = self._conversation_id()
+        place = (
+            {}
+            if conversation_id is None
+            else {"conversation": {"id": render_id(CONVERSATION_PREFIX, conversation_id)}}
+        )
         return {
+            **place,
             "model": model,
             "instructions": self.instructions,
             "tools": tools,
@@ -181,6 +229,10 @@ class CreateResponse(RequestBody):
             "safety_identifier": self.safety_identifier,
             "prompt_cache_key": self.prompt_cache_key,
         }
+
+
+def _has_calls(messages: Sequence[Message]) -> bool:
+    return any(message.tool_calls or message.tool_call_id for message in messages)
 
 
 @router.post(

@@ -1,0 +1,87 @@
+"""Puts items at the end of conversations: numbered, sealed, with what they were made from."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from undercroft.chat.conversations.errors import ItemTooLargeError, TooManyItemsError
+from undercroft.chat.conversations.models import (
+    LARGEST_ITEM,
+    MOST_ITEMS,
+    Conversation,
+    NewItem,
+    Source,
+    WireItem,
+    item_prefix,
+)
+from undercroft.chat.conversations.repository import ConversationRepository
+from undercroft.chat.conversations.sealing import encode, item_place
+from undercroft.kit.crypto.aead import seal
+from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.ids import IdSource, render_id
+from undercroft.vault.keys.service import KeyRing
+
+
+class ItemAppender:
+    """Adds to conversations that a transaction holds.
+
+    Args:
+        keys: Seal items.
+        ids: Names them.
+    """
+
+    def __init__(self, keys: KeyRing, ids: IdSource) -> None:
+        self._keys = keys
+        self._ids = ids
+        self._repository = ConversationRepository()
+
+    async def append(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        conversation: Conversation,
+        items: Sequence[NewItem],
+        response_id: UUID | None = None,
+    ) -> list[WireItem]:
+        """Put items at the end of a conversation that the transaction has locked, or has made; what was added.
+
+        Args:
+            transaction: What holds the lock.
+            scope: Who adds them.
+            conversation: As it is since it was locked.
+            items: In their order.
+            response_id: Which response they are asked or answered by.
+
+        Raises:
+            ItemTooLargeError: When an item is longer than any may be.
+            TooManyItemsError: When there is no room for them.
+        """
+        if not items:
+            return []
+        first = conversation.next_number
+        if first + len(items) > MOST_ITEMS:
+            raise TooManyItemsError(MOST_ITEMS)
+        added: list[WireItem] = []
+        rows: list[tuple[UUID, str, UUID | None, bytes]] = []
+        sources: list[tuple[int, Source]] = []
+        for number, item in enumerate(items, first):
+            item_id = item.id or self._ids.new()
+            wire = {
+                "type": item.kind,
+                "id": render_id(item_prefix(item.kind), item_id),
+                **item.body,
+            }
+            plain = encode(wire)
+            if len(plain) > LARGEST_ITEM:
+                raise ItemTooLargeError(LARGEST_ITEM)
+            own = await self._keys.create(transaction, scope) if item.sources else None
+            key = own or conversation.key
+            place = item_place(scope.tenant_id, conversation.id, number)
+            rows.append(
+                (item_id, item.kind, own.id if own else None, seal(key.material, plain, place))
+            )
+            sources += [(number, source) for source in item.sources]
+            added.append(wire)
+        await self._repository.insert_items(transaction, conversation.id, first, rows, response_id)
+        if sources:
+            await self._repository.insert_passages(transaction, conversation.id, sources)
+        return added

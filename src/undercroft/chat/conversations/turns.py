@@ -1,0 +1,215 @@
+"""A response in a conversation: answers after its earlier turns, and adds what was asked and answered."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
+from typing import Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from undercroft.chat.answering import Answerer, Question, most_tokens
+from undercroft.chat.conversations.access import ConversationAccess, no_conversation
+from undercroft.chat.conversations.appending import ItemAppender
+from undercroft.chat.conversations.errors import NotForModelsError
+from undercroft.chat.conversations.models import (
+    ItemPage,
+    NewItem,
+    Source,
+    WireItem,
+    parse_item_id,
+)
+from undercroft.chat.conversations.reading import ItemReader, ReadItem
+from undercroft.chat.conversations.repository import ConversationRepository
+from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
+from undercroft.chat.providers.protocol import Message, Role
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.kit.ids import IdSource
+from undercroft.ledger.service import Ledger
+from undercroft.sharing.models import GrantAction, ModelUse, Release, Way
+from undercroft.sharing.policy import allowed_model_use, read_ways
+from undercroft.vault.keys.service import KeyRing
+
+_READ: Final = (GrantAction.READ,)
+_WRITE: Final = (GrantAction.WRITE,)
+_NO_PLACE: Final = {
+    ErrorKind.CONFLICT,
+    ErrorKind.FORBIDDEN,
+    ErrorKind.NOT_FOUND,
+    ErrorKind.TOO_LARGE,
+}
+"""Why an answer has no place in its conversation; nothing of it was written then."""
+_MOST_TURNS: Final = 200
+"""The most items of a conversation that are looked at for a prompt: the last ones."""
+_ROLES: Final = {
+    "user": Role.USER,
+    "assistant": Role.ASSISTANT,
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+}
+
+
+class ConversationTurns:
+    """Brings responses and conversations together, in the responses' transactions.
+
+    Args:
+        database: Where they are.
+        keys: Seal and open items.
+        ledger: Where it is put on record.
+        answers: Knows what a model takes, and may be given.
+        ids: Names items.
+    """
+
+    def __init__(
+        self, database: Database, keys: KeyRing, ledger: Ledger, answers: Answerer, ids: IdSource
+    ) -> None:
+        self._answers = answers
+        self._access = ConversationAccess(database, keys, ledger)
+        self._appender = ItemAppender(keys, ids)
+        self._reader = ItemReader(keys)
+        self._repository = ConversationRepository()
+
+    async def check(self, scope: Scope, conversation_id: UUID) -> None:
+        """Find out, before anything is promised, that the principal may read a conversation and add to it.
+
+        Raises:
+            NotFoundError: When they may see no such conversation.
+            NotGrantedError: When they may, and not both.
+        """
+        action = "conversation.add_items"
+        async with self._access.refusing(scope, action, conversation_id) as transaction:
+            for wanted in (_READ, _WRITE):
+                await self._access.find(transaction, conversation_id, wanted)
+
+    async def begin(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        conversation_id: UUID,
+        response_id: UUID,
+        items: Sequence[NewItem],
+    ) -> None:
+        """Add what is asked, in the transaction in which the response begins.
+
+        Raises:
+            UndercroftError: When it cannot be added: see ``ConversationService.add``.
+        """
+        row = await self._access.lock(transaction, conversation_id, _WRITE)
+        locked = await self._access.open(row)
+        await self._appender.append(transaction, scope, locked, items, response_id)
+        await self._access.record(
+            transaction, scope, "conversation.add_items", conversation_id, row
+        )
+
+    async def load(
+        self,
+        transaction: Transaction,
+        conversation_id: UUID,
+        response_id: UUID,
+        question: Question,
+    ) -> tuple[Question, Sequence[Release]]:
+        """A question after the turns before it, as far as its model may be given them now, and what those rest on.
+
+        That the response is made from what they were made from is recorded in the transaction, before whose commit no
+        model is asked. Decided anew by whoever takes the response over.
+
+        Raises:
+            NotFoundError: When the principal may not read the conversation any more.
+            NotForModelsError: When it was shared with them for no such model.
+        """
+        if question.model == EXTRACTIVE:
+            # It repeats passages and is shown no turns.
+            return question, ()
+        use = await self._answers.model_use(question)
+        rows = await self._repository.list_items(
+            transaction, conversation_id, ItemPage(_MOST_TURNS), before_response=response_id
+        )
+        if not rows:
+            raise no_conversation(conversation_id)
+        if not any(use <= allowed_model_use(way) for way in read_ways(rows[0]["ways"])):
+            raise NotForModelsError
+
+        def accepts(way: Way) -> bool:
+            # What is counted is left out: an answer is one use, and that is its search's.
+            is_counted = any(grant.is_counted for grant in way.grants)
+            return use <= allowed_model_use(way) and not is_counted
+
+        items = await self._reader.read(transaction, rows, accepts)
+        turns = _fitting(items, await self._answers.room_for_history(question))
+        numbers = [item.number for item, _ in turns]
+        await self._repository.inherit_passages(transaction, conversation_id, numbers, response_id)
+        releases = [release for item, _ in turns for release in item.releases]
+        messages = [message for _, message in reversed(turns)]
+        asked = replace(
+            question,
+            messages=(*messages, *question.messages),
+            is_confined=question.is_confined or not _may_leave(rows[0], releases),
+        )
+        return asked, releases
+
+    async def end(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        conversation_id: UUID,
+        response_id: UUID,
+        output: Sequence[WireItem],
+    ) -> None:
+        """Add what was answered, in the transaction in which the response ends and before that locks it.
+
+        Documents are held by what refers to them before the response is, as whoever erases one goes. Where the
+        conversation is gone, full or no more the principal's to write, the response ends without it.
+        """
+        if not output:
+            return
+        try:
+            row = await self._access.lock(transaction, conversation_id, _WRITE)
+            locked = await self._access.open(row)
+            sources = await self._repository.list_response_sources(transaction, response_id)
+            items = [_as_new(item, sources) for item in output]
+            await self._appender.append(transaction, scope, locked, items, response_id)
+        except UndercroftError as error:
+            if error.kind not in _NO_PLACE:
+                raise
+            return
+        await self._access.record(
+            transaction, scope, "conversation.add_items", conversation_id, row
+        )
+
+
+def _fitting(items: Sequence[ReadItem], room: int) -> list[tuple[ReadItem, Message]]:
+    """The last turns that fit together, the last one first; the items come so."""
+    turns: list[tuple[ReadItem, Message]] = []
+    for item in items:
+        message = _as_message(item.wire) if item.is_readable else None
+        if message is None:
+            continue
+        room -= most_tokens(message.content)
+        if room < 0:
+            break
+        turns.append((item, message))
+    # A conversation begins with somebody's question, not with what was answered to one that did not fit.
+    answers = list(takewhile(lambda turn: turn[1].role is Role.ASSISTANT, reversed(turns)))
+    return turns[: len(turns) - len(answers)]
+
+
+def _as_message(item: WireItem) -> Message | None:
+    """A turn as models take it; None for a search, and for one without text."""
+    if item["type"] != "message" or item["role"] not in _ROLES:
+        return None
+    text = "".join(part.get("text", "") for part in item["content"])
+    return Message(_ROLES[item["role"]], text) if text else None
+
+
+def _as_new(item: WireItem, sources: Sequence[Source]) -> NewItem:
+    body = {key: value for key, value in item.items() if key not in {"type", "id"}}
+    return NewItem(item["type"], body, parse_item_id(item["id"]), sources)
+
+
+def _may_leave(row: Record, releases: Sequence[Release]) -> bool:
+    """Whether the conversation itself, and all that its turns were made from, may be sent elsewhere."""
+    ways = read_ways(row["ways"])
+    return any(ModelUse.EXTERNAL in allowed_model_use(way) for way in ways) and all(
+        ModelUse.EXTERNAL in allowed_model_use(release.way) for release in releases
+    )
