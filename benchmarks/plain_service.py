@@ -19,6 +19,7 @@ from undercroft.kit.batches import Batches
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.kit.settings import Settings
+from undercroft.sharing.models import ModelUse
 from undercroft.vault.records.models import Record
 from undercroft.vault.records.service import RecordService
 
@@ -48,8 +49,14 @@ class PlainRecords(RecordService):
         self._plain = database
         self._batches: Batches[Scope, UUID, Record] = Batches(self._read_batch, _LARGEST_BATCH)
 
-    async def get(self, scope: Scope, record_id: UUID, version: int | None = None) -> Record:
-        del version  # it has one
+    async def get(
+        self,
+        scope: Scope,
+        record_id: UUID,
+        version: int | None = None,
+        model_use: frozenset[ModelUse] = frozenset(),
+    ) -> Record:
+        del version, model_use  # it has one version, and nobody shares it
         return await self._batches.ask(scope, record_id)
 
     async def _read_batch(
