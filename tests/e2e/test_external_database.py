@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import httpx2 as httpx
 import pytest
 from openai import OpenAI
 
@@ -21,6 +23,7 @@ from tests.e2e.conftest import start_service, stop_service
 from undercroft.kit.postgres.server import DatabaseUrls
 
 _START_SECONDS: Final = 30.0
+_READY_SECONDS: Final = 120.0
 
 
 @pytest.mark.slow
@@ -33,13 +36,25 @@ def test_the_service_runs_on_an_external_database(
 @pytest.mark.slow
 @pytest.mark.needs("pgbouncer")
 def test_the_service_runs_through_pgbouncer(database_urls: DatabaseUrls, tmp_path: Path) -> None:
-    with _running_pgbouncer(database_urls.service, tmp_path) as url:
+    with _running_pgbouncer(database_urls.service, tmp_path) as bouncer:
+
+        def lose_it(address: str) -> None:
+            bouncer.stop()
+            _wait_for_readiness(address, 503)
+            bouncer.start()
+            _wait_for_readiness(address, 200)
+
         # Debian's PgBouncer is older than 1.21, which learned to carry prepared statements.
-        _use_service(database_urls, url, tmp_path, {"UNDERCROFT_DATABASE_STATEMENT_CACHE": "0"})
+        settings = {"UNDERCROFT_DATABASE_STATEMENT_CACHE": "0"}
+        _use_service(database_urls, bouncer.url, tmp_path, settings, lose_it)
 
 
 def _use_service(
-    urls: DatabaseUrls, service_url: str, folder: Path, settings: dict[str, str]
+    urls: DatabaseUrls,
+    service_url: str,
+    folder: Path,
+    settings: dict[str, str],
+    finish: Callable[[str], None] = lambda _: None,
 ) -> None:
     asyncio.run(withdraw_public_rights(urls))
     settings = {"UNDERCROFT_DATABASE_URL": service_url, **settings}
@@ -59,6 +74,7 @@ def _use_service(
             assert added.status == "completed", added.last_error
             (found,) = client.vector_stores.search(store.id, query="How deep is the well?").data
             assert "31 metres" in found.content[0].text
+        finish(url)
     finally:
         stop_service(process)
     assert not (data_dir / "postgres").exists()
@@ -77,8 +93,38 @@ def _run(*arguments: str, **settings: str) -> str:
     return done.stdout.strip()
 
 
+def _wait_for_readiness(address: str, status: int) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while httpx.get(f"{address}/readyz", timeout=60).status_code != status:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # another process's state can only be asked for
+
+
+@dataclass
+class _Bouncer:
+    """PgBouncer, before a database."""
+
+    url: str
+    port: int
+    command: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Until it takes connections."""
+        self.process = subprocess.Popen(
+            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _wait_for_port(self.port, self.process)
+
+    def stop(self) -> None:
+        """Until it is gone."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=60)
+
+
 @contextmanager
-def _running_pgbouncer(url: str, folder: Path) -> Generator[str]:
+def _running_pgbouncer(url: str, folder: Path) -> Generator[_Bouncer]:
     parts = urlsplit(url)
     parameters = parse_qs(parts.query)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -107,13 +153,13 @@ max_client_conn = 100
     # PgBouncer refuses to run as root; in a user namespace it is nobody and keeps root's access to these files.
     unprivileged = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
     command = [*(unprivileged if os.geteuid() == 0 else []), "pgbouncer", str(configuration)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{port}/{database}"
+    bouncer = _Bouncer(address, port, command)
     try:
-        _wait_for_port(port, process)
-        yield f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{port}/{database}"
+        bouncer.start()
+        yield bouncer
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        bouncer.stop()
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
