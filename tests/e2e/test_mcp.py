@@ -313,6 +313,7 @@ def test_there_are_no_streams_and_no_sessions(service: Service, ann: Person) -> 
     answer = post(service, ann.key, listed, Mcp_Session_Id="none")
     assert answer.status_code == 200
     assert "Mcp-Session-Id" not in answer.headers
+    assert post(service, ann.key, listed, Idempotency_Key="again").status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
 

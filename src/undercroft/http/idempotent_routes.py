@@ -68,6 +68,7 @@ _ONE_TRANSACTION: Final = (
     "/v1/webhooks/{webhook_id}/secret",
 )
 _READS: Final = (
+    "/mcp",  # as long as no tool changes anything
     "/v1/access/check",
     "/v1/embeddings",
     "/v1/oauth/introspect",
