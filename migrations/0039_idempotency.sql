@@ -8,16 +8,12 @@ CREATE TABLE idempotency_keys (
     route text NOT NULL CHECK (char_length(route) BETWEEN 1 AND 200),
     -- SHA-256 of the key and of who acts for the principal. The key itself is kept nowhere: answers are sealed with it.
     key_digest bytea NOT NULL CHECK (octet_length(key_digest) = 32),
-    -- NULL while it is being made, which another transaction sees of what takes several; and once what the answer is
-    -- about was erased.
+    -- NULL until the answer is there, at the end of the transaction; and once what it is about was erased.
     data_key_id uuid,
     sealed_answer bytea CHECK (octet_length(sealed_answer) BETWEEN 57 AND 2097152),
-    -- Of what takes several transactions: until when it is expected to go on.
-    leased_until timestamptz,
     expires_at timestamptz NOT NULL DEFAULT now() + interval '24 hours',
     UNIQUE (tenant_id, id),
     CHECK ((data_key_id IS NULL) = (sealed_answer IS NULL)),
-    CHECK (leased_until IS NULL OR sealed_answer IS NULL),
     -- The one lock that all of this rests on: of two transactions that insert the same key one waits until the other has
     -- ended, and then finds it.
     CONSTRAINT idempotency_keys_once UNIQUE (tenant_id, principal_id, route, key_digest),
@@ -53,7 +49,7 @@ BEGIN
     END LOOP;
 END
 $$;
-GRANT SELECT, INSERT, DELETE, UPDATE (data_key_id, sealed_answer, leased_until) ON idempotency_keys TO undercroft_app;
+GRANT SELECT, INSERT, DELETE, UPDATE (data_key_id, sealed_answer) ON idempotency_keys TO undercroft_app;
 GRANT SELECT, INSERT, DELETE ON idempotency_subjects TO undercroft_app;
 
 CREATE TRIGGER delete_key AFTER DELETE ON idempotency_keys FOR EACH ROW EXECUTE FUNCTION delete_data_key();
@@ -64,7 +60,7 @@ CREATE TRIGGER delete_key AFTER DELETE ON idempotency_keys FOR EACH ROW EXECUTE 
 -- Two requests with one key: the second waits here for the first one's transaction, for a moment alone, since it holds a
 -- connection meanwhile; whoever finds it still going on is told to come again.
 CREATE FUNCTION claim_idempotency_key(
-    new_id uuid, on_route text, digest bytea, most_keys int, most_bytes bigint, lease interval
+    new_id uuid, on_route text, digest bytea, most_keys int, most_bytes bigint
 ) RETURNS text
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, public, pg_temp
@@ -88,22 +84,21 @@ BEGIN
                 AND route = on_route AND key_digest = digest AND expires_at > now()
         ) THEN 'known' ELSE 'full' END;
     END IF;
-    -- What is over, and what ended without a word: its process died.
+    -- What is over.
     DELETE FROM idempotency_keys
     WHERE
         tenant_id = current_tenant() AND principal_id = current_principal()
-        AND route = on_route AND key_digest = digest
-        AND (expires_at <= now() OR leased_until <= clock_timestamp());
-    INSERT INTO idempotency_keys (id, tenant_id, principal_id, route, key_digest, leased_until)
-    VALUES (new_id, current_tenant(), current_principal(), on_route, digest, clock_timestamp() + lease)
+        AND route = on_route AND key_digest = digest AND expires_at <= now();
+    INSERT INTO idempotency_keys (id, tenant_id, principal_id, route, key_digest)
+    VALUES (new_id, current_tenant(), current_principal(), on_route, digest)
     ON CONFLICT ON CONSTRAINT idempotency_keys_once DO NOTHING;
     RETURN CASE WHEN found THEN 'claimed' ELSE 'known' END;
 EXCEPTION WHEN lock_not_available THEN
     RETURN 'busy';
 END
 $$;
-REVOKE ALL ON FUNCTION claim_idempotency_key(uuid, text, bytea, int, bigint, interval) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION claim_idempotency_key(uuid, text, bytea, int, bigint, interval) TO undercroft_app;
+REVOKE ALL ON FUNCTION claim_idempotency_key(uuid, text, bytea, int, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION claim_idempotency_key(uuid, text, bytea, int, bigint) TO undercroft_app;
 
 -- Whatever deletes a thing takes the answers about it along, and their keys. That they were given stays known: a late
 -- retry must not make the thing anew.

@@ -10,6 +10,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.e2e.conftest import Service
+from tests.e2e.test_consents import NOTICE
 from tests.e2e.test_sharing_http import connect, grant, upload
 
 pytestmark = pytest.mark.xdist_group("service")
@@ -53,6 +54,14 @@ def same(first: httpx.Response, again: httpx.Response) -> None:
         assert again.headers.get(name) == first.headers.get(name)
     assert again.headers[REPLAYED] == "true"
     assert REPLAYED not in first.headers
+
+
+def twice(client: httpx.Client, path: str, **request: Any) -> Any:  # noqa: ANN401 - an object
+    sent: dict[str, Any] = {**request, "headers": {**keyed(), **request.get("headers", {})}}
+    first = client.post(path, **sent)
+    assert first.is_success, f"{path}: {first.text}"
+    same(first, client.post(path, **sent))
+    return first.json() if first.content else {}
 
 
 def test_a_repeated_record_is_made_once_however_it_is_spelt(ann: httpx.Client) -> None:
@@ -193,7 +202,7 @@ def test_an_erasure_is_answered_again(ann: httpx.Client) -> None:
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "schlüssel", "tab\there"])
 def test_what_is_no_key_is_refused(ann: httpx.Client, key: str) -> None:
-    for path in ("/v1/groups", "/v1/search", "/v1/responses"):
+    for path in ("/v1/groups", "/v1/search"):
         answer = ann.post(path, json={}, headers=[(b"Idempotency-Key", key.encode())])
         assert refusal(answer) == (400, "malformed_idempotency_key")
 
@@ -211,6 +220,94 @@ def test_whoever_is_nobody_yet_has_no_keys(service: Service) -> None:
     with httpx.Client(base_url=service.url, timeout=60) as nobody:
         answer = nobody.post("/v1/sessions", json=body, headers=keyed())
     assert refusal(answer) == (400, "idempotency_key_not_taken")
+
+
+def test_nothing_is_promised_that_is_not_kept(ann: httpx.Client) -> None:
+    for path in ("/v1/chat/completions",):
+        assert refusal(ann.post(path, json={}, headers=keyed())) == (
+            400,
+            "idempotency_key_not_taken",
+        )
+
+
+def test_what_only_reads_looks_again(ann: httpx.Client) -> None:
+    document, headers = upload(ann), keyed()
+    asked = {"resource": document, "action": "read"}
+    for _ in range(2):
+        answer = ann.post("/v1/access/check", json=asked, headers=headers)
+        assert (answer.status_code, REPLAYED in answer.headers) == (200, False)
+    assert ann.post(f"/v1/documents/{document}/erase").is_success
+    assert ann.post("/v1/access/check", json=asked, headers=headers).status_code == 404
+
+
+def test_each_thing_is_made_once(ann: httpx.Client, bob: httpx.Client) -> None:
+    """One request of every kind that a short story can hold, each sent twice."""
+    file = {"file": ("bell.txt", b"The bell rings at six.", "text/plain")}
+    document = twice(ann, "/v1/documents", files=file)["id"]
+    path = f"/v1/documents/{document}"
+    tagged = {"headers": {"If-Match": ann.get(path).headers["ETag"]}}
+    file = {"file": ("bell.txt", b"The bell rings at seven.", "text/plain")}
+    twice(ann, f"{path}/versions", files=file, **tagged)
+    tagged = {"headers": {"If-Match": ann.get(path).headers["ETag"]}}
+    twice(ann, f"{path}/versions/1/restore", **tagged)
+    assert [each["version"] for each in ann.get(f"{path}/versions").json()["data"]] == [3, 2, 1]
+    twice(ann, f"{path}/comments", json={"text": "a"})
+    assert ann.delete(path, headers={"If-Match": "*"}).is_success
+    twice(ann, f"{path}/restore")
+    twice(
+        ann,
+        "/v1/grants",
+        json={
+            "resource": document,
+            "grantee": {"user": "bob@once.example"},
+            "actions": ["search"],
+        },
+    )
+    assert len(ann.get("/v1/grants", params={"resource": document}).json()["data"]) == 1
+    link = twice(ann, "/v1/share-links", json={"resource": document, "actions": ["read"]})
+    assert link["token"].startswith("ul_")
+    twice(ann, "/v1/verification-links", json={"document": document, "version": 1})
+    for answer, body in (("approve", {"json": {"actions": ["download"]}}), ("deny", {})):
+        asked = twice(
+            bob, "/v1/access-requests", json={"resource": document, "actions": ["download"]}
+        )
+        twice(ann, f"/v1/access-requests/{asked['id']}/{answer}", **body)
+
+
+def test_each_other_thing_is_made_once(ann: httpx.Client) -> None:
+    name, document = str(uuid.uuid4()), upload(ann)
+    schema_id = twice(ann, "/v1/schemas", json={"name": name, "schema": {"type": "object"}})["id"]
+    record = twice(ann, "/v1/records", json={"schema": schema_id, "data": {"a": 1}})["id"]
+    lock = twice(ann, f"/v1/records/{record}/lock")
+    assert lock["token"]
+    twice(ann, f"/v1/schemas/{schema_id}/migrations", json={})
+    store = twice(ann, "/v1/vector_stores", json={"name": name})["id"]
+    twice(ann, f"/v1/vector_stores/{store}", json={"name": "other"})
+    twice(ann, f"/v1/vector_stores/{store}/files", json={"file_id": document})
+    twice(ann, f"/v1/vector_stores/{store}/files/{document}", json={"attributes": {"a": "b"}})
+    begun = {
+        "filename": "a.txt",
+        "purpose": "user_data",
+        "bytes": 1,
+        "mime_type": "text/plain",
+    }
+    upload_id = twice(ann, "/v1/uploads", json=begun)["id"]
+    twice(ann, f"/v1/uploads/{upload_id}/parts", files={"data": b"a"})
+    user = twice(ann, "/v1/users", json={"email": f"{name}@once.example"})["id"]
+    for act in ("suspend", "reinstate"):
+        tagged = {"headers": {"If-Match": ann.get(f"/v1/users/{user}").headers["ETag"]}}
+        twice(ann, f"/v1/users/{user}/{act}", **tagged)
+    twice(ann, f"/v1/users/{user}/invitation")
+    robot = twice(ann, "/v1/services", json={"name": name})["id"]
+    twice(ann, f"/v1/users/{robot}/keys", json={})
+    group = twice(ann, "/v1/groups", json={"name": name})["id"]
+    twice(ann, f"/v1/groups/{group}/members", json={"user": user})
+    hook = {"url": "https://hooks.example.org/a", "events": ["grant.created"]}
+    webhook = twice(ann, "/v1/webhooks", json=hook)["id"]
+    twice(ann, f"/v1/webhooks/{webhook}/secret", json={})
+    twice(ann, "/v1/account/verification")
+    twice(ann, "/v1/consents/withdraw-all")
+    twice(ann, "/v1/consent-notices", json={**NOTICE, "erases": False})
 
 
 def test_the_sdk_sends_a_key_and_gets_one_file(service: Service) -> None:

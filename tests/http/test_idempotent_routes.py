@@ -5,7 +5,7 @@ from fastapi import FastAPI
 
 from tests.http.test_access import checks_by_route
 from undercroft.http.app import create_application
-from undercroft.http.idempotent_routes import WAYS, Way
+from undercroft.http.idempotent_routes import TAKING_NONE, WAYS, Way
 from undercroft.kit.settings import Settings
 
 
@@ -28,6 +28,6 @@ def test_every_post_has_its_one_way(application: FastAPI) -> None:
 def test_the_header_is_documented_where_it_is_taken(route: str, application: FastAPI) -> None:
     operation = application.openapi()["paths"][route.partition(" ")[2]]["post"]
     names = [parameter["name"] for parameter in operation.get("parameters", ())]
-    assert names.count("Idempotency-Key") == (WAYS[route] is not Way.NOBODY)
+    assert names.count("Idempotency-Key") == (WAYS[route] not in TAKING_NONE)
     if WAYS[route] is Way.ONE_TRANSACTION:
         assert {"409", "410", "422", "429"} <= operation["responses"].keys()

@@ -16,8 +16,7 @@ from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
 from undercroft.http.client_rates import ClientRates
 from undercroft.http.health import Readiness
-from undercroft.http.idempotency import OneEffect, refuse_key, route_name, sent_key, with_key
-from undercroft.http.idempotent_routes import WAYS, Way
+from undercroft.http.idempotency import OneEffect, keeps_answers, refuse_key, sent_key, with_key
 from undercroft.http.json_bodies import StrictRequest
 from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.accounts.mailing import Mailing
@@ -186,7 +185,7 @@ class AuthenticatedRoute(APIRoute):
             request.state.principal = replace(principal, purpose=read_purpose(request))
             self.check_query(request)
             key = sent_key(request)
-            if key is None or WAYS[route_name(self)] is not Way.ONE_TRANSACTION:
+            if key is None or not keeps_answers(self, request):
                 return await _read_and_handle(handle, request)
             once = OneEffect(
                 services.idempotency, services.access.explain, request.state.principal, self, key

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import UploadFile
 
 from undercroft.http.errors import OAUTH_ROOT
-from undercroft.http.idempotent_routes import WAYS, Way
+from undercroft.http.idempotent_routes import TAKING_NONE, WAYS, Way
 from undercroft.http.json_bodies import JSON, StrictRequest
 from undercroft.http.openai.contract import errors, oauth_errors
 from undercroft.idempotency.errors import KEY_HEADER, KeyNotTakenError
@@ -120,7 +120,7 @@ def with_key(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """A route's options, with what its documentation says of the key where it takes one."""
     documented = dict(options)
     way = WAYS.get(f"POST {path}") if "POST" in (options.get("methods") or ()) else None
-    if way is None or way is Way.NOBODY:
+    if way is None or way in TAKING_NONE:
         return documented
     extra = dict(options.get("openapi_extra") or {})
     parameters = [entry for entry in extra.get("parameters", ()) if entry != _PARAMETER]
@@ -148,13 +148,25 @@ def sent_key(request: Request) -> str | None:
 
 
 def refuse_key(request: Request) -> None:
-    """Where whoever calls is nobody yet: a key is nobody's there.
+    """Where no answers are kept.
 
     Raises:
-        KeyNotTakenError: When a POST brings one.
+        KeyNotTakenError: When a POST brings a key.
     """
     if request.method == "POST" and KEY_HEADER in request.headers:
         raise KeyNotTakenError
+
+
+def keeps_answers(route: APIRoute, request: Request) -> bool:
+    """Whether what a POST with a key does on a route commits with its answer.
+
+    Raises:
+        KeyNotTakenError: When the route takes no keys.
+    """
+    way = WAYS.get(route_name(route))
+    if way in TAKING_NONE:
+        refuse_key(request)
+    return way is Way.ONE_TRANSACTION
 
 
 async def digest_request(route: APIRoute, request: Request, purpose: str | None) -> bytes:

@@ -16,8 +16,8 @@ class Way(StrEnum):
     """What it does a second time is nothing, and the answer is the same object as it is then: no answer is kept."""
     NOBODY = "nobody"
     """Whoever calls has shown no key yet; a request that brings an idempotency key is refused."""
-    NOT_YET = "not yet"
-    """The key has no effect."""
+    KEEPS_NOTHING = "keeps nothing"
+    """What it answers is kept nowhere, and cannot be made twice alike: a key is refused, not promised anything."""
 
 
 _ONE_TRANSACTION: Final = (
@@ -72,11 +72,13 @@ _READS: Final = (
     "/v1/access/check",
     "/v1/embeddings",
     "/v1/oauth/introspect",
+    "/v1/records/{record_id}/receipt",
     "/v1/schemas/{schema_id}/search",
     "/v1/search",
     "/v1/vector_stores/{vector_store_id}/search",
 )
 _BY_NATURE: Final = (
+    "/v1/responses/{response_id}/cancel",
     # Their bytes are put together, or deleted, outside of any transaction.
     "/v1/uploads/{upload_id}/cancel",
     "/v1/uploads/{upload_id}/complete",
@@ -92,7 +94,17 @@ _NOBODY: Final = (
     "/v1/verify",
     "/verify",
 )
-_NOT_YET: Final = ("/v1/chat/completions", "/v1/responses")
+_KEEPS_NOTHING: Final = (
+    "/v1/chat/completions",
+    # An answer kept here would show what was said from documents to whoever may not read those any more.
+    "/v1/conversations",
+    "/v1/conversations/{conversation_id}",
+    "/v1/conversations/{conversation_id}/items",
+    "/v1/responses",
+)
+
+TAKING_NONE: Final = frozenset({Way.NOBODY, Way.KEEPS_NOTHING})
+"""Where a request that brings a key is refused."""
 
 WAYS: Final[Mapping[str, Way]] = {
     f"POST {path}": way
@@ -101,7 +113,7 @@ WAYS: Final[Mapping[str, Way]] = {
         (Way.READS, _READS),
         (Way.BY_NATURE, _BY_NATURE),
         (Way.NOBODY, _NOBODY),
-        (Way.NOT_YET, _NOT_YET),
+        (Way.KEEPS_NOTHING, _KEEPS_NOTHING),
     )
     for path in paths
 }

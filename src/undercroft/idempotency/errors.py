@@ -23,7 +23,7 @@ class KeyNotTakenError(InvalidRequestError):
 
     def __init__(self) -> None:
         super().__init__(
-            f"This path takes no {KEY_HEADER}: whoever has shown no key has no answers kept. Leave it out.",
+            f"This path takes no {KEY_HEADER}: it keeps no answers. Leave it out.",
             param=KEY_HEADER,
             code="idempotency_key_not_taken",
         )

@@ -1,7 +1,6 @@
 """The statements of idempotency keys, one method each."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -23,12 +22,9 @@ class IdempotencyRepository:
         route: str,
         digest: bytes,
         most: tuple[int, int],
-        lease: timedelta | None,
     ) -> str:
         """Take a key for this transaction: 'claimed', or why not."""
-        return str(
-            await _QUERIES.value(transaction, "claim_key", key_id, route, digest, *most, lease)
-        )
+        return str(await _QUERIES.value(transaction, "claim_key", key_id, route, digest, *most))
 
     async def find_key(self, transaction: Transaction, route: str, digest: bytes) -> Record | None:
         """A key of the principal's with its answer, and what opens that."""
@@ -36,9 +32,9 @@ class IdempotencyRepository:
 
     async def keep_answer(
         self, transaction: Transaction, key_id: UUID, data_key_id: UUID, sealed: bytes
-    ) -> bool:
-        """Keep the answer of a key that was claimed; whether it is still this claim's."""
-        return await _QUERIES.execute(transaction, "keep_answer", key_id, data_key_id, sealed) == 1
+    ) -> None:
+        """Keep the answer of a key that this transaction has claimed."""
+        await _QUERIES.execute(transaction, "keep_answer", key_id, data_key_id, sealed)
 
     async def insert_subjects(
         self, transaction: Transaction, key_id: UUID, subjects: Sequence[UUID]

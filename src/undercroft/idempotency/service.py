@@ -3,7 +3,6 @@
 import hmac
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from itertools import groupby
 from typing import Final
 from uuid import UUID
@@ -66,7 +65,6 @@ class IdempotencyKeys:
 
         Raises:
             OtherRequestError: When the key was used for another one.
-            StillGoingOnError: When it is being carried out.
             AnswerErasedError: When what it was about is gone.
         """
         async with self._database.transaction(scope) as transaction:
@@ -77,7 +75,6 @@ class IdempotencyKeys:
         transaction: Transaction,
         scope: Scope,
         key: RequestKey,
-        lease: timedelta | None = None,
     ) -> UUID:
         """Take a key, first of all in the transaction of what the request does; both commit together, or neither.
 
@@ -85,7 +82,6 @@ class IdempotencyKeys:
             transaction: Opened for ``scope``.
             scope: Who asks.
             key: Theirs.
-            lease: For what takes several transactions: how long others take it to be going on.
 
         Returns:
             The claim, for :meth:`keep`.
@@ -99,7 +95,7 @@ class IdempotencyKeys:
         """
         claim_id = self._ids.new()
         outcome = await self._repository.claim_key(
-            transaction, claim_id, key.route, key.digest(scope), self._most, lease
+            transaction, claim_id, key.route, key.digest(scope), self._most
         )
         if outcome == "claimed":
             return claim_id
@@ -122,15 +118,26 @@ class IdempotencyKeys:
 
         Raises:
             AnswerTooLargeError: When it is too large.
-            StillGoingOnError: When the lease was over, and another request has taken the key.
         """
         if len(answer.body) > LARGEST_ANSWER:
             raise AnswerTooLargeError
         data_key = await self._keys.create(transaction, scope)
         sealed = seal_answer(data_key.material, key, answer, scope.tenant_id, claim_id)
-        if not await self._repository.keep_answer(transaction, claim_id, data_key.id, sealed):
-            raise StillGoingOnError
+        await self._repository.keep_answer(transaction, claim_id, data_key.id, sealed)
         await self._repository.insert_subjects(transaction, claim_id, answer.subjects())
+
+    async def refer(
+        self, transaction: Transaction, scope: Scope, key: RequestKey, thing: str
+    ) -> None:
+        """Take a key for a thing that is made in the same transaction and goes on being made after it.
+
+        Whoever brings the key again is told which it is, by ``things`` of the answer, and attaches to it.
+
+        Raises:
+            AnsweredError: As :meth:`claim` does, and with it all others.
+        """
+        claim_id = await self.claim(transaction, scope, key)
+        await self.keep(transaction, scope, claim_id, key, Answer(0, (), b"", (thing,)))
 
     @asynccontextmanager
     async def carrying_out(self, scope: Scope, key: RequestKey) -> AsyncGenerator["CarriedOut"]:
@@ -162,8 +169,6 @@ class IdempotencyKeys:
         row = await self._repository.find_key(transaction, key.route, key.digest(scope))
         if row is None:
             return None
-        if row["is_leased"]:
-            raise StillGoingOnError
         if row["sealed_answer"] is None:
             raise AnswerErasedError
         return await self._open(row, key)

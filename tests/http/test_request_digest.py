@@ -1,0 +1,103 @@
+"""What makes two requests the same: what they say, however it is spelt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, Header
+from fastapi.routing import APIRoute
+from starlette.types import Message
+
+from tests.http.asgi import scope
+from undercroft.http.idempotency import digest_request
+from undercroft.http.json_bodies import StrictRequest
+
+router = APIRouter()
+
+
+@router.post("/v1/things/{thing}")
+async def act(thing: str, lock_token: str | None = Header(None)) -> str:
+    return f"{thing} {lock_token}"
+
+
+async def digest(
+    body: bytes = b"",
+    media_type: str = "application/json",
+    *,
+    thing: str = "a",
+    query: bytes = b"",
+    purpose: str | None = None,
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> bytes:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", media_type.encode()), *more]
+    request = StrictRequest(
+        scope(
+            f"/v1/things/{thing}",
+            "POST",
+            headers=headers,
+            query_string=query,
+            path_params={"thing": thing},
+        ),
+        receive,
+    )
+    (route,) = router.routes
+    assert isinstance(route, APIRoute)
+    try:
+        return await digest_request(route, request, purpose)
+    finally:
+        await request.close()
+
+
+def form(boundary: str, content: str = "text", *, turned: bool = False) -> tuple[bytes, str]:
+    named = 'Content-Disposition: form-data; name="file"; filename="a.txt"'
+    parts = [
+        'Content-Disposition: form-data; name="purpose"\r\n\r\nassistants',
+        f"{named}\r\nContent-Type: text/plain\r\n\r\n{content}",
+    ]
+    ordered = reversed(parts) if turned else parts
+    body = "".join(f"--{boundary}\r\n{part}\r\n" for part in ordered)
+    return f"{body}--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+async def test_json_is_the_same_whatever_its_spaces_and_order() -> None:
+    same = [
+        b'{"a": 1, "b": ["\xc3\xbc", null]}',
+        b'{"b":["\\u00fc",null],"a":1}',
+        b' {\n"a" : 1,"b": ["\xc3\xbc", null]}\n',
+    ]
+    assert len({await digest(body) for body in same}) == 1
+    other = [
+        b'{"a": 1, "b": [null, "\xc3\xbc"]}',
+        b'{"a": "1", "b": ["\xc3\xbc", null]}',
+        b"{}",
+        b"",
+    ]
+    assert len({await digest(body) for body in [same[0], *other]}) == 5
+
+
+async def test_a_form_is_the_same_whatever_its_boundary_and_order() -> None:
+    one = await digest(*form("one"))
+    assert one == await digest(*form("two")) == await digest(*form("three", turned=True))
+    assert one != await digest(*form("one", "other text"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"thing": "b"},
+        {"query": b"limit=1"},
+        {"purpose": "audit"},
+        {"more": [(b"lock-token", b"lock_1")]},
+        {"media_type": "application/x-www-form-urlencoded"},
+    ],
+    ids=["path", "query", "purpose", "header", "media type"],
+)
+async def test_all_that_a_request_says_counts(other: dict[str, Any]) -> None:
+    assert await digest(b"{}") != await digest(b"{}", **other)
+
+
+async def test_what_the_route_does_not_read_does_not_count() -> None:
+    assert await digest(b"{}") == await digest(b"{}", more=[(b"x-request-id", b"another")])
