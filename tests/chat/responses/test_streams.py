@@ -73,6 +73,10 @@ def is_text(event: dict[str, Any]) -> bool:
     return event["type"] == "response.output_text.delta"
 
 
+def is_searching(event: dict[str, Any]) -> bool:
+    return event["type"] == "response.file_search_call.searching"
+
+
 @asynccontextmanager
 async def hearing(urls: DatabaseUrls, responses: ResponseService) -> AsyncGenerator[None]:
     """Have a process hear what the others say."""
@@ -305,6 +309,9 @@ async def test_a_takeover_before_the_first_word_is_not_seen(
     first, second = service(shelf, ScriptedModel(*ANSWER)), service(shelf, ScriptedModel(*ANSWER))
     gate = shelf.embedder.gate = Gate()
     begun = await first.begin(ann, in_background(collection))
+    watching = first.watch(ann, id_of(begun), -1)
+    seen = await until(watching, is_searching)
+    await watching.aclose()
     await gate.wait_until_reached()
     (running,) = first.runs.running.values()
     shelf.embedder.gate = None
@@ -313,6 +320,7 @@ async def test_a_takeover_before_the_first_word_is_not_seen(
     assert await second.takeover.take_over() == 1
     async with hearing(database_urls, second):
         events = await read(second.watch(ann, id_of(begun), -1))
+    assert events[: len(seen)] == seen
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     types = [event["type"] for event in events]
     for name in ("response.created", "response.in_progress", "response.file_search_call.completed"):
