@@ -28,6 +28,7 @@ from undercroft.chat.responses.service import ResponseService
 from undercroft.chat.streams.errors import ResponsesBusyError
 from undercroft.chat.streams.forgetting import OldStreams
 from undercroft.chat.streams.notices import CHANNEL, hear
+from undercroft.kit.clock import SystemClock
 from undercroft.kit.errors import NotFoundError, UndercroftError
 from undercroft.kit.listening import Listener
 from undercroft.kit.postgres.server import DatabaseUrls
@@ -70,6 +71,10 @@ async def until(
 
 def is_text(event: dict[str, Any]) -> bool:
     return event["type"] == "response.output_text.delta"
+
+
+def is_searching(event: dict[str, Any]) -> bool:
+    return event["type"] == "response.file_search_call.searching"
 
 
 @asynccontextmanager
@@ -304,6 +309,9 @@ async def test_a_takeover_before_the_first_word_is_not_seen(
     first, second = service(shelf, ScriptedModel(*ANSWER)), service(shelf, ScriptedModel(*ANSWER))
     gate = shelf.embedder.gate = Gate()
     begun = await first.begin(ann, in_background(collection))
+    watching = first.watch(ann, id_of(begun), -1)
+    seen = await until(watching, is_searching)
+    await watching.aclose()
     await gate.wait_until_reached()
     (running,) = first.runs.running.values()
     shelf.embedder.gate = None
@@ -312,6 +320,7 @@ async def test_a_takeover_before_the_first_word_is_not_seen(
     assert await second.takeover.take_over() == 1
     async with hearing(database_urls, second):
         events = await read(second.watch(ann, id_of(begun), -1))
+    assert events[: len(seen)] == seen
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     types = [event["type"] for event in events]
     for name in ("response.created", "response.in_progress", "response.file_search_call.completed"):
@@ -409,3 +418,75 @@ async def test_what_is_not_kept_ends_with_its_one_reader(
     assert model.closed == 1
     async with shelf.database.transaction(ann) as transaction:
         assert await transaction.fetchval("SELECT count(*) FROM response_streams") == 0
+
+
+async def test_a_takeover_makes_nothing_for_whom_was_suspended_since(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    model = ScriptedModel("One.")
+    first, second = service(shelf, ScriptedModel()), service(shelf, model)
+    collection, _ = await shelf.fill(ann, {"lease.txt": RENT})
+    gate = shelf.embedder.gate = Gate()
+    begun = await first.begin(ann, in_background(collection))
+    await gate.wait_until_reached()
+    await first.runs.close()
+    shelf.embedder.gate = None
+    async with shelf.database.transaction(ann) as transaction:
+        await transaction.execute("UPDATE users SET suspended_at = now()")
+    assert await second.takeover.take_over() == 1
+    events = await read(second.watch(ann, id_of(begun), -1))
+    assert (events[-2]["code"], events[-1]["type"]) == ("access_revoked", "response.failed")
+    assert model.requests == []
+
+
+async def test_deleting_what_is_being_made_ends_it_at_once(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    model = ScriptedModel("One", endless=True)
+    responses = service(shelf, model)
+    begun = await responses.begin(ann, in_background())
+    watching = responses.watch(ann, id_of(begun), -1)
+    await until(watching, is_text)
+    (running,) = responses.runs.running.values()
+    await responses.delete(ann, id_of(begun))
+    *_, last = await read(watching)
+    assert last["type"] == "response.failed"
+    assert "One" not in str(last)
+    assert running.task is not None
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait({running.task})
+    assert model.closed == 1
+
+
+async def test_who_watches_live_what_is_no_more_theirs_sees_no_more_of_it(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    gate = Gate()
+    responses = service(shelf, ScriptedModel("The first part. ", "The second part.", gate=gate))
+    begun = await responses.begin(ann, in_background())
+    given = await share(shelf, ann, ResourceKind.RESPONSE, id_of(begun), bob, READ)
+    clock = SettableClock()
+    responses.watching._clock = clock
+    watching = responses.watch(bob, id_of(begun), -1)
+    seen = await until(watching, is_text)
+    await grants_of(shelf).revoke(ann, given.id)
+    clock.seconds += 1
+    gate.open()
+    rest = await read(watching)
+    assert [event["type"] for event in rest] == ["error"]
+    assert rest[0]["sequence_number"] == len(seen)
+    whole = await read(responses.watch(ann, id_of(begun), -1))
+    assert whole[-1]["type"] == "response.completed"
+
+
+class SettableClock(SystemClock):
+    """A monotonic clock that goes on when the test says so."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds

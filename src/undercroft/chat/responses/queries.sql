@@ -197,6 +197,11 @@ LEFT JOIN blobs AS b ON ch.blob_id = b.id
 LEFT JOIN data_keys AS k ON b.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id;
 
+-- name: may_still_ask :value
+-- Whoever asked, and who acted for them: neither has been suspended since, or removed.
+SELECT count(*) = cardinality($1::uuid[]) FROM users
+WHERE id = ANY($1) AND suspended_at IS NULL;
+
 -- name: find_response_owner :maybe
 -- Of any of the tenant's responses whose sources are not erased, to put on record who was refused it.
 SELECT r.owner_id, k.salt

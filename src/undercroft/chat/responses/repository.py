@@ -81,6 +81,10 @@ class ResponseRepository:
         """The owner and the salt of a response, whoever's of the tenant it is; None without its key."""
         return await _QUERIES.maybe(transaction, "find_response_owner", response_id)
 
+    async def may_still_ask(self, transaction: Transaction, user_ids: Sequence[UUID]) -> bool:
+        """Whether none of these users was suspended or removed."""
+        return bool(await _QUERIES.value(transaction, "may_still_ask", user_ids))
+
     async def delete_response(self, transaction: Transaction, response_id: UUID) -> bool:
         """Delete a response; False when there is none."""
         return await _QUERIES.value(transaction, "delete_response", response_id) is not None

@@ -247,6 +247,9 @@ class ResponseService:
             # A source was erased, and the salt with it: committed to under one that is nowhere kept.
             salt = row["salt"] or self._keys.generate().salt
             await self._append(transaction, scope, "response.delete", response_id, salt)
+        running = self.runs.running.get(response_id)
+        if running is not None:
+            self.runs.lose(running)
 
     async def find_salt(
         self, transaction: Transaction, scope: Scope, reference: str

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from undercroft.chat.responses.asked import Asked, open_asked
+from undercroft.chat.responses.asked import Asked, Asker, open_asked
 from undercroft.chat.responses.errors import InterruptedResponseError
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.making import Work
@@ -24,6 +24,7 @@ from undercroft.chat.streams.writer import OpenStream
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import DATABASE_GONE, Database
 from undercroft.kit.ids import IdSource
+from undercroft.sharing.errors import AccessRevokedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 
@@ -70,6 +71,8 @@ class ResponseTakeover:
 
     async def take_over(self) -> int:
         """Go on with what others have left; how many responses."""
+        # First what is this process's own: it may have been away itself, and be there again.
+        await self.renew()
         room = min(_AT_ONCE, self._runs.room)
         leases = await self._process.leases.take_over(LEASE, room) if room else []
         for lease in leases:
@@ -102,8 +105,14 @@ class ResponseTakeover:
         key = await self._keys.open(row)
         asked = open_asked(key, lease.tenant_id, lease.response_id, state.sealed_request)
         kept = open_runs(key, lease.tenant_id, lease.response_id, rows)
-        self._go_on(lease, key, asked, state, kept)
+        may_ask = await self._may_still_ask(asked.asker)
+        self._go_on(lease, key, asked, state, kept, may_ask=may_ask)
         await self._runs.left(lease.response_id)
+
+    async def _may_still_ask(self, asker: Asker) -> bool:
+        people = {asker.principal_id, asker.actor_id or asker.principal_id}
+        async with self._database.transaction(asker) as transaction:
+            return await self._repository.may_still_ask(transaction, list(people))
 
     def _go_on(
         self,
@@ -112,6 +121,8 @@ class ResponseTakeover:
         asked: Asked,
         state: StreamState,
         kept: Sequence[WireObject],
+        *,
+        may_ask: bool,
     ) -> None:
         request = asked.request
         events = ResponseEvents(
@@ -128,5 +139,7 @@ class ResponseTakeover:
             self._runs.conclude(work, lease, stream, list(events.cancel()))
         elif events.has_output:
             self._runs.conclude(work, lease, stream, list(events.fail(InterruptedResponseError())))
+        elif not may_ask:
+            self._runs.conclude(work, lease, stream, list(events.fail(AccessRevokedError())))
         else:
             self._runs.run(work, lease, stream)

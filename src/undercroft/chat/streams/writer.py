@@ -46,7 +46,12 @@ class OpenStream:
         self._is_settled.set()
 
     def add(self, event: Event) -> None:
-        """Queue an event."""
+        """Queue an event.
+
+        Raises:
+            RuntimeError: When it is not in its place: a defect, which must not get into the log.
+        """
+        self._check_place(event, self._last_number + len(self._waiting) + 1)
         self._waiting.append(event)
         self._is_settled.clear()
         if len(self._waiting) >= _LARGEST_QUEUE:
@@ -56,22 +61,26 @@ class OpenStream:
         """All that has queued, as the next run."""
         events, self._waiting = self._waiting, []
         self._has_room.set()
-        return self.seal(events), events
+        return self._seal(events), events
 
     def seal(self, events: Sequence[Event]) -> Run:
         """The run that follows what was sealed before.
 
         Raises:
-            RuntimeError: When an event is not in its place: a defect, which must not get into the log.
+            RuntimeError: When an event is not in its place.
         """
-        first = self._last_number + 1
-        if [event["sequence_number"] for event in events] != list(
-            range(first, first + len(events))
-        ):
-            raise RuntimeError("events are not numbered in their order")
+        for number, event in enumerate(events, self._last_number + 1):
+            self._check_place(event, number)
+        return self._seal(events)
+
+    def _seal(self, events: Sequence[Event]) -> Run:
         run = seal_run(self._key, self.lease, self._last_number, events)
         self._last_number = run.last
         return run
+
+    def _check_place(self, event: Event, number: int) -> None:
+        if event["sequence_number"] != number:
+            raise RuntimeError("events are not numbered in their order")
 
     def settle(self) -> None:
         """What was taken is on disk."""
