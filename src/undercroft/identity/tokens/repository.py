@@ -3,11 +3,9 @@
 from typing import Final
 from uuid import UUID
 
-from asyncpg import Record
-
 from undercroft.identity.models import RevokedKey
-from undercroft.identity.repository import read_principal
 from undercroft.identity.tokens.models import LiveToken
+from undercroft.identity.tokens.rows import read_token
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 
@@ -56,8 +54,3 @@ class TokenRepository:
         """End a session: its id, whose it was, and their salt; None when there was nothing to end."""
         row = await _QUERIES.maybe(transaction, "end_session_of_token", family_hash)
         return None if row is None else (row["id"], row["user_id"], row["ledger_salt"])
-
-
-def read_token(row: Record) -> LiveToken:
-    """A credential's row, with whom it makes of its bearer."""
-    return LiveToken(read_principal(row), row["created_at"], row["expires_at"], row["ledger_salt"])

@@ -7,7 +7,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.identity.tokens.models import LiveToken
-from undercroft.identity.tokens.repository import read_token
+from undercroft.identity.tokens.rows import read_token
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.sharing.links.models import LinkScope, ShareLink, StoredLink
