@@ -6,7 +6,7 @@ from uuid import UUID
 
 from undercroft.chat.providers.protocol import FinishReason, ToolCallDelta, Usage
 from undercroft.chat.responses.events import ResponseEvents
-from undercroft.chat.responses.reading import redact
+from undercroft.chat.responses.reading import redact, redact_item
 from undercroft.chat.responses.rebuilding import rebuild_events
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
@@ -79,6 +79,13 @@ def test_another_process_goes_on_with_the_numbers_and_never_with_the_arguments()
     assert shown(second) == [("look", '{"at": 1}', "incomplete"), ("now", "{}", "incomplete")]
 
 
+def test_a_call_alone_is_something_that_was_shown() -> None:
+    events = begun()
+    assert not events.has_output
+    list(events.add_call(PIECES[0]))
+    assert events.has_output
+
+
 def test_a_response_of_long_ago_tells_its_calls_again() -> None:
     events = begun()
     made(events)
@@ -103,3 +110,5 @@ def test_what_a_call_repeats_of_a_document_is_removed_with_it() -> None:
     kept = redact(events.resource)
     assert '"at"' not in str(kept)
     assert [item["name"] for item in kept["output"][1:]] == ["look", "now"]
+    result = {"type": "function_call_output", "call_id": "call_a", "output": "the lamp's price"}
+    assert "lamp" not in str(redact_item(result))

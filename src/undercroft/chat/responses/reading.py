@@ -103,6 +103,8 @@ def redact_item(item: WireObject) -> WireObject:
         return {**item, "results": None}
     if item["type"] == "function_call":
         return {**item, "arguments": "{}"}
+    if item["type"] == "function_call_output":
+        return {**item, "output": REDACTED}
     parts: Sequence[WireObject] = item["content"]
     content = [{**part, "text": REDACTED, "annotations": list[WireObject]()} for part in parts]
     return {**item, "content": content}
