@@ -13,8 +13,6 @@ from tests.e2e.conftest import Service
 from tests.e2e.test_consents import NOTICE
 from tests.e2e.test_sharing_http import connect, grant, upload
 
-pytestmark = pytest.mark.xdist_group("service")
-
 TENANT = "once"
 REPLAYED = "Idempotency-Replayed"
 

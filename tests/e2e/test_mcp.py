@@ -23,8 +23,6 @@ from tests.e2e.assistants import (
 )
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 TENANT = "mill"
 TEXT = "The miller keeps the sluice key behind the third oak beam."
 QUESTION = "Where is the sluice key?"

@@ -5,8 +5,6 @@ from openai import BadRequestError, NotFoundError, OpenAI, PermissionDeniedError
 
 from tests.e2e.conftest import Service
 
-pytestmark = pytest.mark.xdist_group("service")
-
 
 def text_of(item: object) -> str:
     content = item.content  # type: ignore[attr-defined]

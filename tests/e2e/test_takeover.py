@@ -71,7 +71,6 @@ def test_a_killed_service_loses_no_event_and_leaves_nothing_running(
         stop_service(process)
 
 
-@pytest.mark.xdist_group("service")
 def test_the_sdk_leaves_a_background_response_and_comes_back(service: Service) -> None:
     with service.client() as client:
         stream = client.responses.create(
