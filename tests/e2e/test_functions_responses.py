@@ -11,8 +11,6 @@ from openai import AsyncOpenAI
 from tests.e2e.conftest import Service
 from tests.servers.model_server import ModelServer
 
-pytestmark = pytest.mark.xdist_group("service")
-
 QUESTION: Final = "What is the weather like in the harbour?"
 TOOLS: Final[Any] = [
     {"type": "function", "name": name, "parameters": {"type": "object"}, "strict": False}

@@ -11,8 +11,6 @@ from tests.e2e.assistants import ask, assistant, connect, put, read_refusal, rea
 from tests.e2e.conftest import Service
 from tests.e2e.test_oauth import API_KEY, GRANT, make_service_key
 
-pytestmark = pytest.mark.xdist_group("service")
-
 TENANT = "granary"
 BOB = "bob@granary.example"
 PLAN = "# Wheel\n\nThe wheel turns at dawn.\n\n# Vault\n\nThe vault holds the silver spindle.\n"
