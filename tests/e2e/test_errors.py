@@ -108,7 +108,7 @@ def test_two_tenants_with_the_same_names_never_meet(service: Service) -> None:
         ({"input": "Hello", "temperature": 3}, "temperature"),
         ({"input": "Hello", "unknown_field": 1}, "unknown_field"),
         ({"input": "Hello", "previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"input": "Hello", "tools": [{"type": "web_search"}]}, "tools.0.type"),
+        ({"input": "Hello", "tools": [{"type": "web_search"}]}, "tools.0"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_text"}]}]},
             "input.0.content.0.text",

@@ -62,7 +62,7 @@ def test_a_search_call_alone_asks_nothing(service: Service, sample_store: dict[s
     "item",
     [
         {"type": "item_reference", "id": "msg_1"},
-        {"type": "function_call_output", "call_id": "1", "output": "x"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
         {"type": {}},
     ],
 )
@@ -70,7 +70,7 @@ def test_an_item_that_is_not_known_is_named(service: Service, item: dict[str, An
     with service.client() as client, pytest.raises(openai.BadRequestError) as refused:
         answer(client, [asked(QUESTION), item])
     assert refused.value.param == "input.1"
-    assert "whole message or file_search_call" in refused.value.message
+    assert "whole message, file_search_call" in refused.value.message
 
 
 @pytest.mark.parametrize("dumped", [False, True])
@@ -181,12 +181,14 @@ def test_what_is_asked_of_a_list_is_done_or_refused(
             assert refused.value.param == "before"
 
 
-def test_a_kept_response_is_not_streamed_again(service: Service) -> None:
+def test_a_kept_response_is_streamed_again_as_it_was(service: Service) -> None:
     with service.client() as client:
         made = answer(client, [asked("Hello")])
-        with pytest.raises(openai.BadRequestError) as refused:
-            client.responses.retrieve(made.id, stream=True)
-    assert refused.value.param == "stream"
+        again = list(client.responses.retrieve(made.id, stream=True))
+        rest = list(client.responses.retrieve(made.id, stream=True, starting_after=1))
+    assert [event.sequence_number for event in again] == list(range(len(again)))
+    assert again[-1].response.output_text == made.output_text
+    assert rest == again[2:]
 
 
 def test_chunking_is_the_services_own(service: Service) -> None:

@@ -31,7 +31,7 @@ async def text(registry: ModelRegistry, request: GenerationRequest) -> str:
         return "".join([event.text async for event in events if isinstance(event, TextDelta)])
 
 
-async def test_a_server_that_keeps_failing_is_not_asked_for_a_while(
+async def test_a_model_that_keeps_failing_is_not_asked_for_a_while(
     model_server: ModelServer, make_upstream: MakeUpstream
 ) -> None:
     clock = SetClock()
@@ -44,14 +44,30 @@ async def test_a_server_that_keeps_failing_is_not_asked_for_a_while(
     assert (await model_server.seen()).requests == FAILURES
 
     with pytest.raises(UnavailableError, match="several times in a row") as resting:
-        await text(registry, ask("echo", "Hello."))
+        await text(registry, ask("500", "Hello."))
     assert resting.value.code == "model_provider_resting"
     assert resting.value.retry_after == REST_SECONDS
     assert (await model_server.seen()).requests == FAILURES
 
     clock.seconds += REST_SECONDS
+    with pytest.raises(UndercroftError, match="status 500"):
+        await text(registry, ask("500", "Hello."))
+    with pytest.raises(UnavailableError, match="several times in a row"):
+        await text(registry, ask("500", "Hello."))
+    assert (await model_server.seen()).requests == FAILURES + 1
+
+
+async def test_a_model_that_keeps_failing_says_nothing_of_the_others_of_its_server(
+    model_server: ModelServer, make_upstream: MakeUpstream
+) -> None:
+    registry = ModelRegistry(
+        [make_upstream(model_server.base_url, budgets=ONCE)], default_model="echo", clock=SetClock()
+    )
+    for _ in range(FAILURES + 1):
+        with pytest.raises(UndercroftError):
+            await text(registry, ask("500", "Hello."))
+
     assert await text(registry, ask("echo", "Hello.")) == "Hello."
-    assert await text(registry, ask("echo", "Hello again.")) == "Hello again."
 
 
 async def test_a_server_that_breaks_off_each_time_is_not_asked_for_a_while(
@@ -98,11 +114,12 @@ async def test_a_server_that_rests_is_passed_over(
         for _ in range(FAILURES):
             with pytest.raises(UndercroftError):
                 await text(registry, ask("cut", "Hello."))
-        asked = (await failing.seen()).requests
+        assert (await model_server.seen()).requests == 0
 
-        assert await text(registry, ask("echo", "Hello.")) == "Hello."
+        with pytest.raises(UndercroftError, match="in the middle"):
+            await text(registry, ask("cut", "Hello."))
 
-        assert (await failing.seen()).requests == asked == FAILURES
+        assert (await failing.seen()).requests == FAILURES
     assert (await model_server.seen()).requests == 1
 
 
@@ -120,7 +137,7 @@ async def test_what_may_not_leave_waits_for_the_local_server_that_rests(
             with pytest.raises(UndercroftError):
                 await text(registry, ask("cut", "Hello."))
         with pytest.raises(UnavailableError, match="'local'"):
-            await text(registry, ask("echo", "Hello.", is_confined=True))
+            await text(registry, ask("cut", "Hello.", is_confined=True))
     assert (await model_server.seen()).requests == 0
 
 

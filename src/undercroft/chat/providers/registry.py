@@ -123,7 +123,8 @@ class ModelRegistry:
         self._default_model = default_model
         self._clock = clock or SystemClock()
         self._seconds = seconds
-        self._circuits = {provider.name: Circuit(self._clock) for provider in providers}
+        # A model that fails says nothing of the others of its server. Only models that are offered come here.
+        self._circuits: dict[tuple[str, str], Circuit] = {}
         self._offered: dict[str, tuple[ModelInfo, ...]] = {}
         self._refreshed_at: float | None = None
 
@@ -229,7 +230,7 @@ class ModelRegistry:
             left = deadline - self._clock.monotonic()
             if failure is not None and left <= 0:
                 break
-            circuit = self._circuits[provider.name]
+            circuit = self._circuit(provider, request.model)
             passed = circuit.enter()
             if passed is None:
                 failure = failure or _resting(provider, circuit)
@@ -256,6 +257,9 @@ class ModelRegistry:
                 circuit.leave(passed)
         # There is always a provider, and each has failed or was passed over.
         raise cast("UndercroftError", failure)
+
+    def _circuit(self, provider: ModelProvider, model: str) -> Circuit:
+        return self._circuits.setdefault((provider.name, model), Circuit(self._clock))
 
     def _count(
         self, provider: ModelProvider, circuit: Circuit, passed: int, error: UndercroftError
@@ -295,8 +299,8 @@ class ModelRegistry:
 
 def _resting(provider: ModelProvider, circuit: Circuit) -> UnavailableError:
     return UnavailableError(
-        f"Model server '{provider.name}' has failed several times in a row and is not asked for a while. Try again "
-        "later, or choose another model.",
+        f"Model server '{provider.name}' has failed several times in a row with this model and is not asked for it "
+        "for a while. Try again later, or choose another model.",
         retry_after=circuit.seconds_left,
         code="model_provider_resting",
     )

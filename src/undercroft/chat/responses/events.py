@@ -207,7 +207,6 @@ class ResponseEvents:
         yield from self._finish_message("incomplete")
         yield from self._finish_calls("incomplete")
         self.resource["status"] = "cancelled"
-        self.resource["incomplete_details"] = {"reason": "cancelled"}
         yield self._event("response.incomplete", response=self._snapshot())
 
     def abandon(self, cause: Exception) -> Iterator[WireObject]:
