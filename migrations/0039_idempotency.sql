@@ -132,7 +132,7 @@ DECLARE
 BEGIN
     FOREACH table_name IN ARRAY ARRAY[
         'documents', 'document_comments', 'records', 'schemas', 'collections', 'uploads', 'responses',
-        'webhook_endpoints', 'access_requests', 'groups', 'api_keys'
+        'webhook_endpoints', 'access_requests', 'groups', 'api_keys', 'users', 'issuers'
     ] LOOP
         EXECUTE format(
             'CREATE TRIGGER forget_answers AFTER DELETE ON %I FOR EACH ROW EXECUTE FUNCTION forget_answers()', table_name

@@ -229,3 +229,9 @@ BEGIN
     DELETE FROM data_keys WHERE id = ANY(key_ids);
 END
 $$;
+
+-- At the end of the transaction: what else is erased with a document takes long, and whoever writes the streams of all
+-- tenants, or prolongs its leases, waits for these locks.
+DROP TRIGGER erase_responses ON documents;
+CREATE CONSTRAINT TRIGGER erase_responses AFTER DELETE ON documents
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION erase_derived_responses();

@@ -304,7 +304,6 @@ def test_each_other_thing_is_made_once(ann: httpx.Client) -> None:
     webhook = twice(ann, "/v1/webhooks", json=hook)["id"]
     twice(ann, f"/v1/webhooks/{webhook}/secret", json={})
     twice(ann, "/v1/account/verification")
-    twice(ann, "/v1/consents/withdraw-all")
     twice(ann, "/v1/consent-notices", json={**NOTICE, "erases": False})
 
 

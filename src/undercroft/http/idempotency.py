@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final, cast
 
-from fastapi import Request, Response
+from fastapi import Request, Response, params
 from fastapi.routing import APIRoute
 from starlette.datastructures import UploadFile
 
@@ -29,7 +29,6 @@ from undercroft.vault.intake import Incoming
 
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
 
-_MULTIPART: Final = "multipart/form-data"
 _FIRST_ERROR: Final = 400
 _STATUSES: Final = (409, 410, 429)
 _PARAMETER: Final = {
@@ -83,9 +82,8 @@ class OneEffect:
             AnsweredError: When the request was carried out before.
         """
         name = route_name(self._route)
-        key = RequestKey(
-            name, self._text, await digest_request(self._route, request, self._principal.purpose)
-        )
+        said = await digest_request(self._route, request, self._principal.purpose)
+        key = RequestKey(name, self._text, _asked_with(said, self._principal))
         answer = await self._keys.find(self._principal, key)
         if answer is not None:
             raise AnsweredError(answer)
@@ -181,20 +179,28 @@ async def digest_request(route: APIRoute, request: Request, purpose: str | None)
         "query": sorted(request.query_params.multi_items()),
         "headers": [(name.lower(), request.headers.getlist(name)) for name in names],
         "purpose": purpose,
-        "body": await _body_of(request),
+        "body": await _body_of(route, request),
     }
     return await asyncio.to_thread(_digest, said)
+
+
+def _asked_with(said: bytes, caller: Principal) -> bytes:
+    """A request with the rights it came with: its answer, a new API key say, is for nobody who has other ones now."""
+    scopes = "all" if caller.scopes is None else " ".join(sorted(caller.scopes))
+    return hashlib.sha256(said + f"{caller.role} {scopes}".encode()).digest()
 
 
 def _digest(said: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
-async def _body_of(request: Request) -> object:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == _MULTIPART:
+async def _body_of(route: APIRoute, request: Request) -> object:
+    # A form only where the route takes one and has read it by now, within its own bounds: of any other the framework's
+    # parser would take every encoding there is; and what is no form may be as large as an upload.
+    if route.body_field is not None and isinstance(route.body_field.field_info, params.Form):
         form = await request.form()
         return sorted([[name, await _field(value)] for name, value in form.multi_items()], key=str)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await request.body()
     if media_type == JSON and body:
         return {"json": await cast("StrictRequest", request).json()}

@@ -27,7 +27,6 @@ _ONE_TRANSACTION: Final = (
     "/v1/account/verification",
     "/v1/consent-notices",
     "/v1/consents",
-    "/v1/consents/withdraw-all",
     "/v1/consents/{consent_id}/give",
     "/v1/consents/{consent_id}/refuse",
     "/v1/consents/{consent_id}/renew",
@@ -78,6 +77,8 @@ _READS: Final = (
     "/v1/vector_stores/{vector_store_id}/search",
 )
 _BY_NATURE: Final = (
+    # Each consent in a transaction of its own, until none is left.
+    "/v1/consents/withdraw-all",
     "/v1/responses/{response_id}/cancel",
     # Their bytes are put together, or deleted, outside of any transaction.
     "/v1/uploads/{upload_id}/cancel",

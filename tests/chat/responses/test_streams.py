@@ -338,6 +338,58 @@ async def test_a_takeover_before_the_first_word_is_not_seen(
         assert await transaction.fetchval("SELECT count(*) FROM response_passages") == 1
 
 
+async def test_one_that_cannot_be_opened_keeps_no_other_from_being_taken_over(
+    shelf: Shelf, database_urls: DatabaseUrls, make_scope: MakeScope
+) -> None:
+    ann, bob = await make_scope(), await make_scope()
+    first, second = [service(shelf, ScriptedModel("One", endless=True)) for _ in range(2)]
+    begun = [id_of(await first.begin(who, in_background())) for who in (ann, bob)]
+    for who, each in zip((ann, bob), begun, strict=True):
+        watching = first.watch(who, each, -1)
+        await until(watching, is_text)
+        await watching.aclose()
+    owner = await asyncpg.connect(database_urls.migration)
+    await owner.execute("ALTER TABLE response_streams NO FORCE ROW LEVEL SECURITY")
+    await owner.execute(
+        "UPDATE response_streams SET sealed_request = reverse(sealed_request) WHERE response_id = $1",
+        begun[0],
+    )
+    await owner.close()
+    await lapse(database_urls)
+    assert await second.takeover.take_over() == 2
+    *_, last = await read(second.watch(bob, begun[1], -1))
+    assert last["type"] == "response.failed"
+    await first.takeover.renew()
+    await first.runs.close()
+
+
+async def test_who_watches_elsewhere_is_told_when_it_is_deleted(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    first, second = [service(shelf, ScriptedModel("One", endless=True)) for _ in range(2)]
+    begun = id_of(await first.begin(ann, in_background()))
+    here = first.watch(ann, begun, -1)
+    await until(here, is_text)
+    await here.aclose()
+    watching = second.watch(ann, begun, -1)
+    await until(watching, is_text)
+    await second.watching.attend()
+    rest = asyncio.create_task(read(watching))
+    (subscription,) = second._process.live._watchers[begun]
+    async with asyncio.timeout(PATIENCE):
+        while subscription._is_behind:
+            await asyncio.sleep(0)
+        async with second._database.transaction(ann):
+            # Of two or more connections one is free: what was read from the log is read.
+            pass
+        await first.delete(ann, begun)
+        await second.watching.attend()
+        *_, last = await rest
+    assert (last["type"], last["code"]) == ("error", "not_found")
+    await first.runs.close()
+
+
 async def test_a_takeover_asks_anew_what_its_asker_may_search(
     shelf: Shelf, database_urls: DatabaseUrls, make_scope: MakeScope
 ) -> None:

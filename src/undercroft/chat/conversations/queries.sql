@@ -171,19 +171,31 @@ LEFT JOIN LATERAL (
             c.kind,
             c.data_key_id,
             c.sealed_item
-        FROM conversation_items AS c
-        WHERE
-            c.conversation_id = r.id
-            AND c.ending IS DISTINCT FROM 'deleted'
-            AND ($5::uuid IS NULL OR c.id = $5)
-            AND ($6::uuid IS NULL OR c.number < (SELECT b.number FROM bound AS b))
-            AND (
-                $2::uuid IS NULL
-                OR CASE
-                    WHEN $4::boolean THEN c.number > (SELECT e.number FROM last AS e)
-                    ELSE c.number < (SELECT e.number FROM last AS e)
-                END
-            )
+        FROM (
+            SELECT
+                w.conversation_id,
+                w.number,
+                w.id,
+                w.kind,
+                w.data_key_id,
+                w.sealed_item,
+                sum(octet_length(w.sealed_item)) OVER (ORDER BY w.number DESC) AS size
+            FROM conversation_items AS w
+            WHERE
+                w.conversation_id = r.id
+                AND w.ending IS DISTINCT FROM 'deleted'
+                AND ($5::uuid IS NULL OR w.id = $5)
+                AND ($6::uuid IS NULL OR w.number < (SELECT b.number FROM bound AS b))
+                AND (
+                    $2::uuid IS NULL
+                    OR CASE
+                        WHEN $4::boolean THEN w.number > (SELECT e.number FROM last AS e)
+                        ELSE w.number < (SELECT e.number FROM last AS e)
+                    END
+                )
+        ) AS c
+        -- A prompt has no room for more: what is not read does not fill the memory.
+        WHERE $6::uuid IS NULL OR coalesce(c.size, 0) <= 8388608
         ORDER BY CASE WHEN $4 THEN c.number END, c.number DESC
         LIMIT $3
     ) AS o
@@ -258,6 +270,17 @@ WHERE
     AND p.sealed_statement IS NULL
     AND r.id = p.response_id
     AND r.owner_id = current_principal();
+
+-- name: hold_sources :exec
+-- Before the response is held: whoever erases a document has that first, and then the responses that were made from it.
+SELECT d.id FROM documents AS d
+WHERE
+    d.id IN (
+        SELECT p.document_id FROM conversation_item_passages AS p
+        WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
+    )
+ORDER BY d.id
+FOR KEY SHARE;
 
 -- name: inherit_passages :exec
 -- What a response was made from through the turns that it answers, behind what it found itself and without a statement:

@@ -166,6 +166,7 @@ class ConversationRepository:
         response_id: UUID,
     ) -> None:
         """Record that a response is made from what some items were made from, in the place of what was so recorded."""
+        await _QUERIES.execute(transaction, "hold_sources", conversation_id, list(numbers))
         await _QUERIES.execute(transaction, "forget_inherited", response_id)
         await _QUERIES.execute(
             transaction, "inherit_passages", conversation_id, list(numbers), response_id

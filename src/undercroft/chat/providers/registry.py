@@ -245,7 +245,9 @@ class ModelRegistry:
                             circuit.begin(passed)
                         yield event
             except UndercroftError as error:
-                self._count(provider, circuit, passed, error)
+                # Once all the time is over it is the asker's: a long answer, a slow reader, others who took most of it.
+                if self._clock.monotonic() < deadline:
+                    self._count(provider, circuit, passed, error)
                 if started or error.kind not in _FAIL_OVER:
                     raise
                 _log.warning("model_provider_failed", provider=provider.name, code=error.code)

@@ -114,7 +114,8 @@ def refusal(
         )
     return UpstreamError(
         f"Model server '{server}' answered with status {status}. Try again, or choose another model.",
-        code="upstream_failed",
+        # Below 500 it may be the request's fault: nobody else's answer depends on it.
+        code="upstream_failed" if status >= 500 else "upstream_rejected",
         retryable=status >= 500,
     )
 

@@ -2,6 +2,10 @@
 INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource)
 VALUES ($1, current_tenant(), current_principal(), 'in_progress', $2, $3);
 
+-- name: hold_documents :exec
+-- Before the response is held: whoever erases a document has that first, and then the responses that were made from it.
+SELECT d.id FROM documents AS d WHERE d.id = ANY($1::uuid[]) ORDER BY d.id FOR KEY SHARE;
+
 -- name: insert_response_passages :exec
 -- Nothing for a response that was deleted meanwhile; the lock keeps one that is there until this commits. The ids of a
 -- passage's grants and entries come as text: an array of arrays of unequal lengths is none.

@@ -30,12 +30,14 @@ class ResponseRepository:
         sealed_statements: Sequence[bytes],
     ) -> None:
         """Record what a response is made from, if it is still there; passages are numbered from 1 in their order."""
+        documents = [passage.document_id for passage in passages]
+        await _QUERIES.execute(transaction, "hold_documents", documents)
         await _QUERIES.execute(
             transaction,
             "insert_response_passages",
             response_id,
             list(range(1, len(passages) + 1)),
-            [passage.document_id for passage in passages],
+            documents,
             [passage.document_version for passage in passages],
             [passage.start for passage in passages],
             [passage.end for passage in passages],

@@ -27,6 +27,7 @@ from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.running import ResponseRuns, RunLimits
 from undercroft.chat.responses.takeover import ResponseTakeover
 from undercroft.chat.responses.watching import ResponseWatch, tell_end
+from undercroft.chat.streams.live import Subscription
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
@@ -183,13 +184,16 @@ class ResponseService:
                 await self.runs.cancel(running)
             try:
                 async with asyncio.timeout(_CANCEL_SECONDS):
-                    while is_wanted and not await self._has_ended(scope, response_id):
-                        await subscription.take()
-            except TimeoutError as error:
-                raise UnavailableError(
-                    "Whoever makes this answer has not ended it yet, and will; ask for it in a moment.",
-                    retry_after=5,
-                ) from error
+                    has_ended = not is_wanted or await self._wait_for_end(
+                        scope, response_id, subscription
+                    )
+            except TimeoutError:
+                has_ended = False
+        if not has_ended:
+            raise UnavailableError(
+                "Whoever makes this answer has not ended it yet, and will; ask for it in a moment.",
+                retry_after=5,
+            )
         return await self.get(scope, response_id)
 
     def moved(self, response_ids: Sequence[UUID] | None) -> None:
@@ -201,6 +205,16 @@ class ResponseService:
         running = self.runs.running.get(response_id)
         if running is not None:
             running.cancel()
+
+    async def _wait_for_end(
+        self, scope: Scope, response_id: UUID, subscription: Subscription
+    ) -> bool:
+        """Whether a stream ends; False when its maker could not keep its end, and another process will."""
+        while not await self._has_ended(scope, response_id):
+            await subscription.take()
+            if subscription.last_words is not None:
+                return False
+        return True
 
     async def _has_ended(self, scope: Scope, response_id: UUID) -> bool:
         async with self._database.transaction(scope) as transaction:

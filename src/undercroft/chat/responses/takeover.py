@@ -25,6 +25,7 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.database import DATABASE_GONE, Database
 from undercroft.kit.ids import IdSource
 from undercroft.sharing.errors import AccessRevokedError
+from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 
@@ -83,7 +84,18 @@ class ResponseTakeover:
                 _log.warning(
                     "takeover_postponed", response_id=str(lease.response_id), error=repr(error)
                 )
+            except KeyDestroyedError:
+                # Nothing of it can be read any more: its watchers are told so, and nobody tries again.
+                await self._abandon(lease)
+            # Whatever one response meets, it must not keep the others for ever.
+            except Exception as error:  # noqa: BLE001
+                _log.error("takeover_failed", response_id=str(lease.response_id), exc_info=error)
         return len(leases)
+
+    async def _abandon(self, lease: Lease) -> None:
+        async with self._database.transaction(lease) as transaction:
+            await self._process.log.forget(transaction, lease)
+        self._process.live.moved([lease.response_id])
 
     async def _adopt(self, lease: Lease) -> None:
         async with self._database.transaction(lease) as transaction:

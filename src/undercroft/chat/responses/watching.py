@@ -15,7 +15,7 @@ from asyncpg import Record
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
-from undercroft.chat.responses.reading import SourceCheck, no_response, open_resource
+from undercroft.chat.responses.reading import SourceCheck, no_response, open_resource, redact
 from undercroft.chat.responses.rebuilding import rebuild_events
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.running import ResponseRuns, Running
@@ -132,6 +132,8 @@ class ResponseWatch:
             return 0
         reached = await self._process.leases.attend(elsewhere)
         self._process.live.compare(self._seen, reached)
+        # Of a stream that is gone there is no notice: its watchers read, and are told.
+        self._process.live.moved([each for each in elsewhere if each not in reached])
         self._seen = reached
         return 0
 
@@ -165,7 +167,12 @@ class ResponseWatch:
                 subscription.fall_behind()
             return page.events, page.is_last
         if subscription.last_words is not None and not events:
-            numbered = enumerate(subscription.last_words, place.last + 1)
+            words = subscription.last_words
+            if place.is_judged:
+                # The database may be gone, and cannot be asked whether they may see what was made.
+                error, ended = words[-2:]
+                words = [error, {**ended, "response": redact(ended["response"])}]
+            numbered = enumerate(words, place.last + 1)
             return [{**event, "sequence_number": number} for number, event in numbered], True
         is_due = self._clock.monotonic() - place.judged_at > _JUDGED_SECONDS
         if place.is_judged and events and is_due:
@@ -183,7 +190,8 @@ class ResponseWatch:
             # stream's state: one that has ended by then has no more than that says.
             rows = await self._process.log.read(transaction, response_id, after)
             state = await self._process.log.find(transaction, response_id)
-            row = await self._require(transaction, response_id)
+            # Its asker's own is watched where it is made, also under a grant whose last use this is.
+            row = await self._require(transaction, response_id, asks_sources=place.is_judged)
             if not place.is_told:
                 subject = Subject(render_id(RESPONSE_PREFIX, response_id), row["salt"])
                 way = choose_way(read_ways(row["ways"]))
@@ -215,13 +223,15 @@ class ResponseWatch:
         async with self._database.transaction(scope) as transaction:
             await self._require(transaction, response_id)
 
-    async def _require(self, transaction: Transaction, response_id: UUID) -> Record:
+    async def _require(
+        self, transaction: Transaction, response_id: UUID, *, asks_sources: bool = True
+    ) -> Record:
         row = await self._repository.find_response(transaction, response_id)
         if row is None:
             raise no_response(response_id)
         if row["key_id"] is None:
             raise SourceErasedError
-        if not await self._sources.may_read(transaction, row):
+        if asks_sources and not await self._sources.may_read(transaction, row):
             raise AccessRevokedError
         return row
 

@@ -35,6 +35,9 @@ SELECT response_id FROM response_streams
 WHERE response_id = $1 AND fence = $2 AND ended_at IS NULL
 FOR SHARE;
 
+-- name: delete_stream :exec
+DELETE FROM response_streams WHERE response_id = $1 AND fence = $2;
+
 -- name: find_stream :maybe
 SELECT
     last_number,

@@ -73,6 +73,10 @@ class StreamRepository:
         held = await _QUERIES.value(transaction, "hold_stream", lease.response_id, lease.fence)
         return held is not None
 
+    async def delete_stream(self, transaction: Transaction, lease: Lease) -> None:
+        """Forget a stream that the lease still holds."""
+        await _QUERIES.execute(transaction, "delete_stream", lease.response_id, lease.fence)
+
     async def find_stream(self, transaction: Transaction, response_id: UUID) -> StreamState | None:
         """How far a stream is; None where none is on record."""
         row = await _QUERIES.maybe(transaction, "find_stream", response_id)

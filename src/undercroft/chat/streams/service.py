@@ -77,6 +77,10 @@ class StreamLog:
         if not await self._repository.end_stream(transaction, stream.seal(closing), notice):
             raise LeaseLostError
 
+    async def forget(self, transaction: Transaction, lease: Lease) -> None:
+        """Delete a stream that the lease still holds: nothing of it can be read any more."""
+        await self._repository.delete_stream(transaction, lease)
+
     async def find(self, transaction: Transaction, response_id: UUID) -> StreamState | None:
         """How far a stream is; None where none is on record."""
         return await self._repository.find_stream(transaction, response_id)

@@ -11,10 +11,14 @@ from undercroft.http.objects import Page, Shown, Time
 from undercroft.http.openai.vector_stores import render_collection, require_collection_id
 from undercroft.http.wire import JsonObject, RequestBody, page_of, render_time
 from undercroft.identity.models import Permission
+from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import Collection, Member
 from undercroft.retrieval.collections.models import Page as Part
 from undercroft.retrieval.search.models import SearchQuery
+from undercroft.sharing.errors import ModelUseError
+from undercroft.sharing.models import GrantAction, Resource, ResourceKind
+from undercroft.sharing.policy import ways_for_models
 from undercroft.vault.models import DOCUMENT_PREFIX
 
 CollectionId = Annotated[str, Field(max_length=64, description="A collection's id: `vs_...`.")]
@@ -67,7 +71,9 @@ async def _list(call: Call, arguments: ListCollectionsArguments) -> JsonObject:
     collections = await call.services.collections.list_collections(
         call.caller, Part(arguments.limit + 1, after)
     )
-    return page_of([_render(collection) for collection in collections], arguments.limit)
+    page = page_of([_render(collection) for collection in collections], arguments.limit)
+    shown = [one for one in page["data"] if await _is_for_models(call, one["id"])]
+    return {**page, "data": shown}
 
 
 async def _list_documents(call: Call, arguments: ListCollectionDocumentsArguments) -> JsonObject:
@@ -78,7 +84,22 @@ async def _list_documents(call: Call, arguments: ListCollectionDocumentsArgument
         Part(arguments.limit + 1, after),
         None,
     )
+    # After the list, which answers 404 and 403 as its route does; nothing is told before this is known.
+    if not await _is_for_models(call, arguments.collection):
+        raise ModelUseError
     return page_of([_render_member(member) for member in members], arguments.limit)
+
+
+async def _is_for_models(call: Call, collection: str) -> bool:
+    """Whether what lets the caller read a collection lets a model have it."""
+    resource = Resource(ResourceKind.COLLECTION, require_collection_id(collection))
+    try:
+        explained = await call.services.access.explain(call.caller, resource)
+    except NotFoundError:
+        return False  # the grant ended meanwhile
+    if explained.is_owner:
+        return True
+    return bool(ways_for_models(explained.ways.get(GrantAction.READ, ()), MODEL_USE))
 
 
 async def _search(call: Call, arguments: SearchCollectionArguments) -> JsonObject:

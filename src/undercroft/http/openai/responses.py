@@ -254,7 +254,7 @@ async def create_response(
         if not body.stream:
             created = services.responses.create(caller, wanted)
             return JSONResponse(await unless_disconnected(request, created))
-        return await _stream(services.responses.stream(caller, wanted))
+        return await _stream(request, services.responses.stream(caller, wanted))
 
 
 @router.get(
@@ -267,6 +267,7 @@ async def get_response(
     response_id: str,
     caller: ResponseReader,
     services: ServicesDependency,
+    request: Request,
     stream: Annotated[bool, Query(description="Its events, live while it is being made.")] = False,
     starting_after: Annotated[
         int | None,
@@ -277,7 +278,7 @@ async def get_response(
     kept_id = _require_id(response_id)
     if stream:
         after = -1 if starting_after is None else starting_after
-        return await _stream(services.responses.watch(caller, kept_id, after))
+        return await _stream(request, services.responses.watch(caller, kept_id, after))
     if starting_after is not None:
         raise InvalidRequestError("It goes with 'stream'.", param="starting_after")
     return JSONResponse(await services.responses.get(caller, kept_id))
@@ -318,10 +319,18 @@ def _own_names() -> Generator[None]:
         raise InvalidRequestError(message, param=_FORMAT, code=error.code) from error
 
 
-async def _stream(events: AsyncGenerator[JsonObject]) -> EventStreamResponse:
+async def _stream(request: Request, events: AsyncGenerator[JsonObject]) -> EventStreamResponse:
     # The first event is waited for here, so that an unknown model or response is an HTTP error and not a stream.
-    first = await anext(events, None)
+    try:
+        first = await unless_disconnected(request, _first(events))
+    except BaseException:
+        await events.aclose()
+        raise
     return EventStreamResponse(_encoded(first, events), _failure)
+
+
+async def _first(events: AsyncGenerator[JsonObject]) -> JsonObject | None:
+    return await anext(events, None)
 
 
 async def _encoded(
