@@ -187,7 +187,8 @@ def test_a_kept_response_is_streamed_again_as_it_was(service: Service) -> None:
         again = list(client.responses.retrieve(made.id, stream=True))
         rest = list(client.responses.retrieve(made.id, stream=True, starting_after=1))
     assert [event.sequence_number for event in again] == list(range(len(again)))
-    assert again[-1].response.output_text == made.output_text
+    last: Any = again[-1]
+    assert last.response.output_text == made.output_text
     assert rest == again[2:]
 
 
