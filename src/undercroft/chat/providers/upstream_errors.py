@@ -10,6 +10,7 @@ MAX_REASON_CHARACTERS: Final = 300
 MAX_RETRY_AFTER: Final = 3600
 OVERLOADED: Final = 529
 """Anthropic's own status, which others have taken up."""
+_OWN_FAULT: Final = 500
 
 
 class UpstreamError(UndercroftError):
@@ -112,12 +113,15 @@ def refusal(
             retry_after=retry_after or 1,
             retryable=True,
         )
-    return UpstreamError(
-        f"Model server '{server}' answered with status {status}. Try again, or choose another model.",
-        # Below 500 it may be the request's fault: nobody else's answer depends on it.
-        code="upstream_failed" if status >= 500 else "upstream_rejected",
-        retryable=status >= 500,
-    )
+    return _other(server, status)
+
+
+def _other(server: str, status: int) -> UpstreamError:
+    said = f"Model server '{server}' answered with status {status}. Try again, or choose another model."
+    if status >= _OWN_FAULT:
+        return UpstreamError(said, code="upstream_failed", retryable=True)
+    # It may be the request's fault: nobody else's answer depends on it.
+    return UpstreamError(said, code="upstream_rejected")
 
 
 def broken_off(server: str, how: str) -> UpstreamError:
