@@ -140,10 +140,14 @@ async def running(command: Sequence[str], port: int) -> AsyncGenerator[psutil.Pr
         try:
             async with asyncio.timeout(SECONDS):
                 while not await _is_listening(port):
+                    if process.returncode is not None:
+                        log.seek(0)
+                        raise RuntimeError(log.read().decode()[-2000:])
                     await asyncio.sleep(0.1)
             yield psutil.Process(process.pid)
         finally:
-            process.terminate()
+            if process.returncode is None:
+                process.terminate()
             await process.wait()
 
 
