@@ -225,9 +225,9 @@ ROWS: Final = {
     """,
     "response_streams": """
         INSERT INTO response_streams (
-            response_id, tenant_id, principal_id, is_background, holder_id, expires_at, last_number, sealed_request
+            response_id, tenant_id, principal_id, holder_id, expires_at, last_number, sealed_request
         )
-        SELECT u.id, u.tenant_id, u.id, false, u.id, 'infinity', 0, '' FROM users AS u
+        SELECT u.id, u.tenant_id, u.id, u.id, 'infinity', 0, '' FROM users AS u
     """,
     "response_events": """
         INSERT INTO response_events (tenant_id, response_id, last_number, sealed_events)

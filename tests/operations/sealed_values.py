@@ -183,8 +183,8 @@ async def _insert_stream(transaction: Transaction, filled: Filled, response_id: 
     tenant_id = filled.ann.tenant_id
     key = await _open_key(transaction, filled, "responses", response_id)
     await transaction.execute(
-        "INSERT INTO response_streams (response_id, tenant_id, principal_id, is_background, holder_id, expires_at,"
-        " last_number, sealed_request) VALUES ($1, $2, $3, false, $1, now(), 5, $4)",
+        "INSERT INTO response_streams (response_id, tenant_id, principal_id, holder_id, expires_at,"
+        " last_number, sealed_request) VALUES ($1, $2, $3, $1, now(), 5, $4)",
         response_id,
         tenant_id,
         filled.ann.principal_id,

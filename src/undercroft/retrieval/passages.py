@@ -1,10 +1,10 @@
 """The text of a chunk, as it is stored: encrypted under its content's key, bound to its place in the content."""
 
-import json
 from dataclasses import dataclass
 from uuid import UUID
 
-from undercroft.kit.crypto.aead import bind, seal, unseal
+from undercroft.kit.crypto.aead import bind
+from undercroft.kit.crypto.sealed_json import seal_json, unseal_json
 from undercroft.retrieval.chunking import LaterHeadings
 from undercroft.sharing.policy import Place
 
@@ -40,8 +40,7 @@ class PassagePlace:
 def seal_passage(key: bytes, place: PassagePlace, passage: PassageText) -> bytes:
     """Encrypt a chunk's text and headings."""
     content = [passage.text, passage.headings, passage.later_headings]
-    plain = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return seal(key, plain.encode(), place.context)
+    return seal_json(key, content, place.context)
 
 
 def open_passage(key: bytes, place: PassagePlace, sealed: bytes) -> PassageText:
@@ -50,7 +49,7 @@ def open_passage(key: bytes, place: PassagePlace, sealed: bytes) -> PassageText:
     Raises:
         DecryptionError: When it is not what was stored in that place.
     """
-    text, headings, later = json.loads(unseal(key, sealed, place.context))
+    text, headings, later = unseal_json(key, sealed, place.context)
     return PassageText(text, tuple(headings), tuple((at, tuple(path)) for at, path in later))
 
 

@@ -1,6 +1,5 @@
 """Documents as rows that are found, locked and put on record: what all of the vault's services do with them."""
 
-import json
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
@@ -10,6 +9,7 @@ import structlog
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
+from undercroft.kit.crypto.sealed_json import seal_json, unseal_json
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
@@ -247,8 +247,7 @@ def seal_metadata(
     key: DataKey, tenant_id: UUID, document_id: UUID, metadata: Mapping[str, str]
 ) -> bytes:
     """A document's metadata under its key."""
-    plain = json.dumps(dict(metadata), ensure_ascii=False, separators=(",", ":")).encode()
-    return seal(key.material, plain, _metadata_place(tenant_id, document_id))
+    return seal_json(key.material, dict(metadata), _metadata_place(tenant_id, document_id))
 
 
 def no_document(document_id: UUID) -> NotFoundError:
@@ -266,9 +265,8 @@ def open_metadata(
     """
     if sealed is None:
         return {}
-    opened: dict[str, str] = json.loads(
-        unseal(key.material, sealed, _metadata_place(tenant_id, document_id))
-    )
+    place = _metadata_place(tenant_id, document_id)
+    opened: dict[str, str] = unseal_json(key.material, sealed, place)
     return opened
 
 

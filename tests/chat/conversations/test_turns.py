@@ -20,7 +20,7 @@ from undercroft.chat.conversations.reading import ReadItem
 from undercroft.chat.conversations.service import ConversationService
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.responses.models import ResponseRequest
-from undercroft.chat.responses.reading import REDACTED
+from undercroft.chat.sources import REDACTED
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.sharing.errors import NotGrantedError

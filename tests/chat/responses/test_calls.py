@@ -6,8 +6,9 @@ from uuid import UUID
 
 from undercroft.chat.providers.protocol import FinishReason, ToolCallDelta, Usage
 from undercroft.chat.responses.events import ResponseEvents
-from undercroft.chat.responses.reading import redact, redact_item
+from undercroft.chat.responses.reading import redact
 from undercroft.chat.responses.rebuilding import rebuild_events
+from undercroft.chat.sources import redact_item
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
 

@@ -13,7 +13,7 @@ from tests.documents import make_trash
 from tests.shelf import Shelf
 from tests.stepping import Gate
 from undercroft.chat.responses.errors import SourceErasedError
-from undercroft.chat.responses.reading import REDACTED
+from undercroft.chat.sources import REDACTED
 from undercroft.kit.database import Transaction
 from undercroft.retrieval.collections.errors import DocumentSealedError
 from undercroft.retrieval.search.models import SearchQuery

@@ -12,7 +12,7 @@ from tests.chat.scripted import ScriptedModel
 from tests.conftest import MakeScope
 from tests.retrieval.search.test_shared import SEARCH, grants_of
 from tests.shelf import Shelf
-from undercroft.chat.responses.reading import REDACTED
+from undercroft.chat.sources import REDACTED
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.sharing.models import Grantee, GranteeKind, Resource, ResourceKind

@@ -10,8 +10,8 @@ from tests.chat.scripted import ScriptedModel
 from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_shared import SEARCH, add_under, grants_of, share
 from tests.shelf import Shelf
-from undercroft.chat.responses.reading import REDACTED
 from undercroft.chat.responses.service import ResponseService
+from undercroft.chat.sources import REDACTED
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.sharing.models import GrantAction, ModelUse, Parts, ResourceKind, Terms
 

@@ -17,9 +17,9 @@ from undercroft.chat.answering import Answerer, FileSearch, Question
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.models import ResponseRequest
-from undercroft.chat.responses.reading import REDACTED
 from undercroft.chat.responses.running import RunLimits
 from undercroft.chat.responses.service import ResponseService
+from undercroft.chat.sources import REDACTED
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id

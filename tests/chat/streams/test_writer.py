@@ -53,8 +53,8 @@ async def begin(owner: AnyConnection, scope: Member, fence: int = 1) -> Lease:
         scope.principal_id,
     )
     await owner.execute(
-        "INSERT INTO response_streams (response_id, tenant_id, principal_id, is_background, fence, holder_id,"
-        " expires_at, sealed_request) VALUES ($1, $2, $3, false, $4, $1, now(), '')",
+        "INSERT INTO response_streams (response_id, tenant_id, principal_id, fence, holder_id,"
+        " expires_at, sealed_request) VALUES ($1, $2, $3, $4, $1, now(), '')",
         response_id,
         scope.tenant_id,
         scope.principal_id,

@@ -14,8 +14,9 @@ from undercroft.chat.conversations.models import (
     item_prefix,
 )
 from undercroft.chat.conversations.repository import ConversationRepository
-from undercroft.chat.conversations.sealing import encode, item_place
+from undercroft.chat.conversations.sealing import item_place
 from undercroft.kit.crypto.aead import seal
+from undercroft.kit.crypto.sealed_json import encode_json
 from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.vault.keys.service import KeyRing
@@ -70,7 +71,7 @@ class ItemAppender:
                 "id": render_id(item_prefix(item.kind), item_id),
                 **item.body,
             }
-            plain = encode(wire)
+            plain = encode_json(wire)
             if len(plain) > LARGEST_ITEM:
                 raise ItemTooLargeError(LARGEST_ITEM)
             own = await self._keys.create(transaction, scope) if item.sources else None

@@ -208,9 +208,9 @@ ORDER BY CASE WHEN $4 THEN i.number END, i.number DESC;
 -- name: has_item :value
 SELECT EXISTS (SELECT FROM conversation_items AS i WHERE i.conversation_id = $1 AND i.id = $2);
 
--- name: list_shared_passages :many
--- What some items ($2) were made from and is not the caller's, with the text that says in which section it stands; NULL
--- where that is no more indexed.
+-- name: list_passage_texts :many
+-- What some items ($2) were made from, with the text that says in which section it stands; NULL where that is no more
+-- indexed.
 SELECT
     p.item_number,
     ch.tenant_id,

@@ -12,7 +12,7 @@ from asyncpg import Record
 from undercroft.chat.conversations.models import WireItem, item_prefix
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.conversations.sealing import open_item
-from undercroft.chat.responses.reading import REDACTED, SourceCheck, is_whole, redact_item
+from undercroft.chat.sources import REDACTED, is_whole, may_see, redact_item
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.database import Transaction
 from undercroft.kit.ids import render_id
@@ -50,7 +50,6 @@ class ItemReader:
 
     def __init__(self, keys: KeyRing) -> None:
         self._keys = keys
-        self._sources = SourceCheck(keys)
         self._repository = ConversationRepository()
 
     async def read(
@@ -87,10 +86,10 @@ class ItemReader:
                 partly.append(row["number"])
         if partly:
             conversation_id = rows[0]["conversation_id"]
-            for passage in await self._repository.list_shared_passages(
+            for passage in await self._repository.list_passage_texts(
                 transaction, conversation_id, partly
             ):
-                if not await self._sources.may_see(passage, accepts):
+                if not await may_see(self._keys, passage, accepts):
                     found[passage["item_number"]] = None
         return [found[row["number"]] for row in rows]
 

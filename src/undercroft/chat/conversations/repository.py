@@ -143,12 +143,12 @@ class ConversationRepository:
         """Whether there is or was such an item."""
         return cast("bool", await _QUERIES.value(transaction, "has_item", conversation_id, item_id))
 
-    async def list_shared_passages(
+    async def list_passage_texts(
         self, transaction: Transaction, conversation_id: UUID, numbers: Sequence[int]
     ) -> list[Record]:
         """What some items were made from, as far as it is still indexed."""
         return await _QUERIES.many(
-            transaction, "list_shared_passages", conversation_id, list(numbers)
+            transaction, "list_passage_texts", conversation_id, list(numbers)
         )
 
     async def delete_item(

@@ -1,12 +1,11 @@
 """Conversations and their items, as they are stored."""
 
-import json
 from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 from undercroft.chat.conversations.models import WireItem
-from undercroft.kit.crypto.aead import bind, seal, unseal
+from undercroft.kit.crypto.aead import bind
+from undercroft.kit.crypto.sealed_json import seal_json, unseal_json
 from undercroft.vault.keys.models import DataKey
 
 
@@ -24,7 +23,7 @@ def seal_metadata(
     key: DataKey, tenant_id: UUID, conversation_id: UUID, metadata: Mapping[str, str]
 ) -> bytes:
     """A conversation's metadata under its key."""
-    return seal(key.material, encode(dict(metadata)), metadata_place(tenant_id, conversation_id))
+    return seal_json(key.material, dict(metadata), metadata_place(tenant_id, conversation_id))
 
 
 def open_metadata(
@@ -36,7 +35,7 @@ def open_metadata(
         DecryptionError: When it is not what was kept.
     """
     place = metadata_place(tenant_id, conversation_id)
-    opened: dict[str, str] = json.loads(unseal(key.material, sealed, place))
+    opened: dict[str, str] = unseal_json(key.material, sealed, place)
     return opened
 
 
@@ -49,10 +48,5 @@ def open_item(
         DecryptionError: When it is not what was kept.
     """
     place = item_place(tenant_id, conversation_id, number)
-    item: WireItem = json.loads(unseal(key.material, sealed, place))
+    item: WireItem = unseal_json(key.material, sealed, place)
     return item
-
-
-def encode(value: Mapping[str, Any]) -> bytes:
-    """A JSON object as it is sealed."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

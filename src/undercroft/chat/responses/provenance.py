@@ -8,7 +8,7 @@ from asyncpg import Record
 
 from undercroft.chat.responses.errors import NoProvenanceError, SourceErasedError
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
-from undercroft.chat.responses.reading import is_whole, no_response, open_resource
+from undercroft.chat.responses.reading import no_response, open_resource
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.statements import (
     commit_passage,
@@ -19,6 +19,7 @@ from undercroft.chat.responses.statements import (
     seal_statement,
     state_passage,
 )
+from undercroft.chat.sources import is_whole
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.ids import render_id
 from undercroft.ledger.denials import find_target, recording_refusal

@@ -75,13 +75,7 @@ SELECT
     p.sealed_statement,
     p.document_id,
     k.salt AS document_salt,
-    CASE
-        WHEN d.owner_id = current_principal() THEN '[[]]'::jsonb
-        WHEN d.current_version = p.document_version THEN
-            coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)
-            || coalesce(ways_to_document(d.id, 'read'), '[]'::jsonb)
-        ELSE '[]'::jsonb
-    END AS ways
+    ways_to_source(p.document_id, p.document_version) AS ways
 FROM response_passages AS p
 LEFT JOIN documents AS d ON p.document_id = d.id AND d.deleted_at IS NULL AND NOT d.is_sealed
 LEFT JOIN data_keys AS k ON d.data_key_id = k.id
@@ -97,8 +91,7 @@ WHERE id = $1 AND owner_id = current_principal() AND status = 'in_progress';
 
 -- name: find_response :maybe
 -- With every way in which the caller may read it, and for each document version that it was made from those in which they
--- may read that: decided in the snapshot in which the response is read. Of versions older than the current one only the
--- document's owner reads anything.
+-- may read that: decided in the snapshot in which the response is read.
 WITH seen AS MATERIALIZED (
     SELECT
         r.id,
@@ -126,14 +119,7 @@ SELECT
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key,
     ARRAY(
-        SELECT
-            CASE
-                WHEN d.owner_id = current_principal() THEN '[[]]'::jsonb
-                WHEN d.current_version = s.document_version THEN
-                    coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)
-                    || coalesce(ways_to_document(d.id, 'read'), '[]'::jsonb)
-                ELSE '[]'::jsonb
-            END
+        SELECT ways_to_source(s.document_id, s.document_version)
         FROM (
             SELECT DISTINCT
                 p.document_id,
@@ -141,43 +127,16 @@ SELECT
             FROM response_passages AS p
             WHERE p.response_id = r.id
         ) AS s
-        LEFT JOIN documents AS d ON s.document_id = d.id AND d.deleted_at IS NULL AND NOT d.is_sealed
     ) AS source_ways
 FROM seen AS r
 LEFT JOIN data_keys AS k ON r.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.ways IS NOT NULL;
 
--- name: list_shared_passages :many
--- What a response was made from and is not the caller's, with the text that says in which section it stands; NULL where
--- that is no more indexed.
-WITH source AS MATERIALIZED (
-    SELECT
-        p.number,
-        p.start_offset,
-        p.end_offset,
-        d.id,
-        d.current_version,
-        coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)
-        || coalesce(ways_to_document(d.id, 'read'), '[]'::jsonb) AS ways
-    FROM response_passages AS p
-    LEFT JOIN documents AS d
-        ON p.document_id = d.id AND p.document_version = d.current_version AND d.deleted_at IS NULL AND NOT d.is_sealed
-    WHERE
-        p.response_id = $1
-        AND NOT EXISTS (
-            SELECT FROM documents AS own
-            WHERE
-                own.id = p.document_id
-                AND own.owner_id = current_principal()
-                AND own.deleted_at IS NULL
-                AND NOT own.is_sealed
-        )
-)
-
+-- name: list_passage_texts :many
+-- What a response was made from, with the text that says in which section it stands; NULL where that is no more indexed.
 SELECT
-    s.number,
-    s.ways,
+    p.number,
     ch.tenant_id,
     ch.blob_id,
     ch.ordinal,
@@ -189,17 +148,19 @@ SELECT
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
-FROM source AS s
-LEFT JOIN document_versions AS v ON s.id = v.document_id AND s.current_version = v.number
+    t.wrapped_key AS wrapped_tenant_key,
+    ways_to_source(p.document_id, p.document_version) AS ways
+FROM response_passages AS p
+LEFT JOIN document_versions AS v ON p.document_id = v.document_id AND p.document_version = v.number
 LEFT JOIN chunks AS ch
     ON v.tenant_id = ch.tenant_id
     AND v.blob_id = ch.blob_id
-    AND s.start_offset = ch.start_offset
-    AND s.end_offset = ch.end_offset
+    AND p.start_offset = ch.start_offset
+    AND p.end_offset = ch.end_offset
 LEFT JOIN blobs AS b ON ch.blob_id = b.id
 LEFT JOIN data_keys AS k ON b.data_key_id = k.id
-LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id;
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE p.response_id = $1;
 
 -- name: may_still_ask :value
 -- Whoever asked, and who acted for them: neither has been suspended since, or removed.

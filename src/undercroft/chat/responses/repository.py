@@ -71,11 +71,9 @@ class ResponseRepository:
         """A response that the principal may read, with its key and the ways to what it was made from."""
         return await _QUERIES.maybe(transaction, "find_response", response_id)
 
-    async def list_shared_passages(
-        self, transaction: Transaction, response_id: UUID
-    ) -> list[Record]:
+    async def list_passage_texts(self, transaction: Transaction, response_id: UUID) -> list[Record]:
         """The passages of others that a response was made from, as far as they are still indexed."""
-        return await _QUERIES.many(transaction, "list_shared_passages", response_id)
+        return await _QUERIES.many(transaction, "list_passage_texts", response_id)
 
     async def find_response_owner(
         self, transaction: Transaction, response_id: UUID

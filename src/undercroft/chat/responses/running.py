@@ -141,10 +141,7 @@ class ResponseRuns:
                 seal_resource(key, scope.tenant_id, response_id, events.resource),
             )
             await self._process.log.begin(
-                transaction,
-                response_id,
-                seal_asked(key, scope, response_id, request),
-                is_background=request.is_background,
+                transaction, response_id, seal_asked(key, scope, response_id, request)
             )
             subject = Subject(render_id(RESPONSE_PREFIX, response_id), key.salt)
             act = Act("response.create", subject, scope.principal_id)

@@ -1,22 +1,21 @@
 """Runs of events as they are kept: under the response's key, bound to their place in the stream."""
 
-import json
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from asyncpg import Record
 
 from undercroft.chat.streams.models import Event, Lease, Run
-from undercroft.kit.crypto.aead import bind, seal, unseal
+from undercroft.kit.crypto.aead import bind
+from undercroft.kit.crypto.sealed_json import seal_json, unseal_json
 from undercroft.vault.keys.models import DataKey
 
 
 def seal_run(key: DataKey, lease: Lease, previous: int, events: Sequence[Event]) -> Run:
     """Events that follow the one numbered ``previous``, ready to be kept."""
-    plain = json.dumps(events, ensure_ascii=False, separators=(",", ":")).encode()
     place = events_place(lease.tenant_id, lease.response_id, previous + 1)
     last = previous + len(events)
-    return Run(lease, previous, last, seal(key.material, plain, place))
+    return Run(lease, previous, last, seal_json(key.material, events, place))
 
 
 def open_runs(
@@ -30,7 +29,7 @@ def open_runs(
     events: list[Event] = []
     for row in rows:
         place = events_place(tenant_id, response_id, row["previous_number"] + 1)
-        events += json.loads(unseal(key.material, row["sealed_events"], place))
+        events += unseal_json(key.material, row["sealed_events"], place)
     return events
 
 

@@ -58,7 +58,6 @@ class StreamState:
 
     last_number: int
     is_ended: bool
-    is_background: bool
     is_watched_elsewhere: bool
     is_cancelled: bool
     sealed_request: bytes | None

@@ -1,8 +1,8 @@
 -- name: insert_stream :exec
 INSERT INTO response_streams (
-    response_id, tenant_id, principal_id, is_background, holder_id, expires_at, sealed_request
+    response_id, tenant_id, principal_id, holder_id, expires_at, sealed_request
 )
-VALUES ($1, current_tenant(), current_principal(), $2, $3, now() + $4::interval, $5);
+VALUES ($1, current_tenant(), current_principal(), $2, now() + $3::interval, $4);
 
 -- name: append_events :many
 SELECT response_id FROM append_events($1, $2, $3, $4, $5, $6) AS response_id;
@@ -41,7 +41,6 @@ DELETE FROM response_streams WHERE response_id = $1 AND fence = $2;
 -- name: find_stream :maybe
 SELECT
     last_number,
-    is_background,
     sealed_request,
     ended_at IS NOT NULL AS is_ended,
     cancel_requested_at IS NOT NULL AS is_cancelled,

@@ -24,18 +24,10 @@ class StreamRepository:
         holder_id: UUID,
         lease: timedelta,
         sealed_request: bytes,
-        *,
-        is_background: bool,
     ) -> None:
         """Begin a stream; its first fence is 1."""
         await _QUERIES.execute(
-            transaction,
-            "insert_stream",
-            response_id,
-            is_background,
-            holder_id,
-            lease,
-            sealed_request,
+            transaction, "insert_stream", response_id, holder_id, lease, sealed_request
         )
 
     async def append(

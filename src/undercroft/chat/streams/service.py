@@ -32,12 +32,7 @@ class StreamLog:
         self._repository = StreamRepository()
 
     async def begin(
-        self,
-        transaction: Transaction,
-        response_id: UUID,
-        sealed_request: bytes,
-        *,
-        is_background: bool,
+        self, transaction: Transaction, response_id: UUID, sealed_request: bytes
     ) -> None:
         """Begin a stream under a lease of this process, whose fence is 1.
 
@@ -45,15 +40,9 @@ class StreamLog:
             transaction: In which its response is kept.
             response_id: The response.
             sealed_request: What whoever takes it over needs.
-            is_background: Whether it goes on though nobody watches.
         """
         await self._repository.insert_stream(
-            transaction,
-            response_id,
-            self._process_id,
-            LEASE,
-            sealed_request,
-            is_background=is_background,
+            transaction, response_id, self._process_id, LEASE, sealed_request
         )
 
     async def hold(self, transaction: Transaction, lease: Lease) -> None:

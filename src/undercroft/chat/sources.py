@@ -1,0 +1,62 @@
+"""What was made from documents, as it may be read now: whole, or without what it says.
+
+An answer repeats the documents that it was made from, and so does whatever was said after it. So whoever reads it needs
+a way to every passage behind it. It was somebody's right when it was made; each reading asks again (invariant 2).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from asyncpg import Record
+
+from undercroft.kit.crypto.aead import DecryptionError
+from undercroft.retrieval.passages import PassagePlace, open_passage, place_of
+from undercroft.sharing.models import Way
+from undercroft.sharing.policy import read_ways, ways_to_place
+from undercroft.vault.keys.service import KeyRing
+
+REDACTED: Final = "[Removed: a document that this answer was made from can no longer be read.]"
+
+
+async def may_see(
+    keys: KeyRing, row: Record, accepts: Callable[[Way], bool] = lambda _: True
+) -> bool:
+    """Whether a passage is its reader's to see.
+
+    Where it stands is not known of what is no more indexed, or does not open.
+
+    Args:
+        keys: Open its text.
+        row: The passage, with the reader's ways to its document and its text, as ``list_passage_texts`` answers it.
+        accepts: Which of the ways count.
+    """
+    ways = [way for way in read_ways(row["ways"]) if accepts(way)]
+    if any(map(is_whole, ways)):
+        return True
+    if row["sealed_text"] is None:
+        return False
+    key = await keys.open(row)
+    place = PassagePlace(row["tenant_id"], row["blob_id"], row["ordinal"])
+    try:
+        passage = open_passage(key.material, place, row["sealed_text"])
+    except DecryptionError:
+        return False
+    return bool(ways_to_place(ways, place_of(passage, row["page_start"], row["page_end"])))
+
+
+def is_whole(way: Way) -> bool:
+    """Whether it shows all of a document."""
+    return all(grant.parts is None for grant in way.grants)
+
+
+def redact_item(item: dict[str, Any]) -> dict[str, Any]:
+    """An item of an answer without what was found and said."""
+    if item["type"] == "file_search_call":
+        return {**item, "results": None}
+    if item["type"] == "function_call":
+        return {**item, "arguments": "{}"}
+    if item["type"] == "function_call_output":
+        return {**item, "output": REDACTED}
+    parts: Sequence[dict[str, Any]] = item["content"]
+    content = [{**part, "text": REDACTED, "annotations": list[dict[str, Any]]()} for part in parts]
+    return {**item, "content": content}
