@@ -26,9 +26,10 @@ from undercroft.idempotency.service import (
 )
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.crypto.providers.key_file import KeyFile
-from undercroft.kit.database import Database, once_committed
+from undercroft.kit.database import Database
 from undercroft.kit.errors import UnavailableError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.joined import once_committed
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.vault.keys.service import KeyRing
 

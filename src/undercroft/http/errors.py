@@ -107,7 +107,7 @@ _FROM_BELOW: Final[tuple[tuple[tuple[type[Exception], ...], ErrorKind, str], ...
         "This ran into another request on the same object; try again.",
     ),
     (
-        # Raised by one trigger alone, for what is put into a vector store: see migration 0025.
+        # That gets here from one trigger alone, for what is put into a vector store: require_one_data_subject.
         (asyncpg.RestrictViolationError,),
         ErrorKind.CONFLICT,
         "A personal document stands only in vector stores about the same person (PUT /v1/data-subjects/ID).",

@@ -1,6 +1,6 @@
 """The decisions, without a database: what a re-share may hold, what the ways of a caller add up to.
 
-The database decides *whether* grants count (``ways_to`` in migration 0016): their time, their grantee, their purpose.
+The database decides *whether* grants count (``ways_to``): their time, their grantee, their purpose.
 This module decides what they let through together: the grants of one way narrow each other, the ways add to each other.
 """
 

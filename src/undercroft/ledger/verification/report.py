@@ -118,7 +118,7 @@ class Report:
                 "counts": {fault.value: count for fault, count in sorted(self.counts.items())},
                 "proved": self.proved,
                 "cannot_exclude": list(self.cannot_exclude),
-                "receipt": _fields(self.receipt),
+                "receipt": None if self.receipt is None else _fields(self.receipt),
                 "answer": _answer(self.answer),
             },
             indent=2,
@@ -191,7 +191,7 @@ def _outline(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
 
 
 def _describe(receipt: Receipt | RecordReceipt | ConsentReceipt) -> list[str]:
-    said = _fields(receipt) or {}
+    said = _fields(receipt)
     if not isinstance(receipt, RecordReceipt):
         return [f"  {name} {value}" for name, value in said.items()]
     # Whoever wrote the values may have written them for a terminal.
@@ -205,9 +205,7 @@ def _describe(receipt: Receipt | RecordReceipt | ConsentReceipt) -> list[str]:
     ]
 
 
-def _fields(receipt: Receipt | RecordReceipt | ConsentReceipt | None) -> dict[str, Any] | None:
-    if receipt is None:
-        return None
+def _fields(receipt: Receipt | RecordReceipt | ConsentReceipt) -> dict[str, Any]:
     if isinstance(receipt, RecordReceipt):
         return {
             "log": receipt.log,

@@ -38,7 +38,8 @@ from undercroft.retrieval.collections.repository import CollectionRepository
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.passages import PassagePlace, open_passage
 from undercroft.sharing.errors import NotGrantedError
-from undercroft.sharing.models import GrantAction
+from undercroft.sharing.models import GrantAction, ModelUse
+from undercroft.sharing.policy import ways_for_models
 from undercroft.sharing.uses import GrantUses
 from undercroft.sharing.ways import EVERY_ACTION
 from undercroft.vault.keys.models import DataKey
@@ -116,6 +117,14 @@ class CollectionService:
         async with self._database.transaction(scope) as transaction:
             rows = await self._repository.list_collections(transaction, page)
         return [await self._collection(row) for row in rows]
+
+    async def list_for_models(
+        self, scope: Scope, collection_ids: Sequence[UUID], model_use: frozenset[ModelUse]
+    ) -> set[UUID]:
+        """Which of these the principal may read, and show to a model that does this."""
+        async with self._database.transaction(scope) as transaction:
+            readable = await self._repository.list_readable(transaction, collection_ids)
+        return {each for each, ways in readable.items() if ways_for_models(ways, model_use)}
 
     async def update(
         self,
