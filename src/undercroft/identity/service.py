@@ -18,7 +18,7 @@ from undercroft.identity.errors import (
     UnauthenticatedError,
 )
 from undercroft.identity.guests import bounding_guests
-from undercroft.identity.keys import hash_key, is_access_token, is_well_formed, make_key
+from undercroft.identity.keys import is_access_token, is_well_formed, make_key
 from undercroft.identity.models import (
     KEY_PREFIX,
     Kind,
@@ -33,6 +33,7 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, parse_id
+from undercroft.kit.tokens import hash_token
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import Target, recording_refusal
 from undercroft.ledger.leaves import user_reference
@@ -91,7 +92,7 @@ class IdentityService:
         else:
             raise UnauthenticatedError
         async with self._database.statement_without_scope() as connection:
-            principal = await find(connection, hash_key(secret))
+            principal = await find(connection, hash_token(secret))
         if principal is None:
             raise UnauthenticatedError
         return principal

@@ -77,6 +77,7 @@ from undercroft.ledger.verification.report import (
     UNPROVED_FILES,
     WITHOUT_CONTENT,
     WITHOUT_EARLIER,
+    AnyReceipt,
     Earlier,
     Report,
 )
@@ -209,7 +210,7 @@ def _verify_record_receipt(path: Path, keys: Sequence[VerifierKey]) -> Report:
 
 def _report_receipt(
     kind: str,
-    receipt: Receipt | RecordReceipt | ConsentReceipt | None,
+    receipt: AnyReceipt | None,
     signed_by: VerifierKey | None,
     findings: Findings,
     *cannot_exclude: str,
