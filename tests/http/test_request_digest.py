@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute
 from starlette.types import Message
 
 from tests.http.asgi import scope
-from undercroft.http.idempotency import digest_request
 from undercroft.http.json_bodies import StrictRequest
+from undercroft.http.request_digest import digest_request
 
 router = APIRouter()
 

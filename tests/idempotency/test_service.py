@@ -26,9 +26,10 @@ from undercroft.idempotency.service import (
 )
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.crypto.providers.key_file import KeyFile
-from undercroft.kit.database import Database, once_committed
+from undercroft.kit.database import Database
 from undercroft.kit.errors import UnavailableError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.joined import once_committed
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.vault.keys.service import KeyRing
 
@@ -361,21 +362,6 @@ async def test_whatever_deletes_a_thing_takes_the_answers_about_it(
     with pytest.raises(AnswerErasedError):
         await do(keys, database, scope)
     assert await count(database, scope) == 0
-
-
-async def test_a_key_refers_to_what_goes_on_being_made(
-    database: Database, keys: IdempotencyKeys, make_scope: MakeScope
-) -> None:
-    scope = await make_scope()
-    thing = "resp_" + "0" * 32
-    async with database.transaction(scope) as transaction:
-        await keys.refer(transaction, scope, KEY, thing)
-        with pytest.raises(StillGoingOnError):
-            await do(keys, database, scope)
-    with pytest.raises(AnsweredError) as known:
-        async with database.transaction(scope) as transaction:
-            await keys.refer(transaction, scope, KEY, "resp_" + "1" * 32)
-    assert known.value.answer.things == [thing]
 
 
 async def test_an_answer_goes_with_whom_it_was_given_to(

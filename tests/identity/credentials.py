@@ -10,7 +10,6 @@ from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.keys import (
     ACCESS_TOKEN_PREFIX,
     API_KEY_PREFIX,
-    hash_key,
     make_access_token,
     make_key,
 )
@@ -21,6 +20,7 @@ from undercroft.identity.tokens.service import TokenService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
+from undercroft.kit.tokens import hash_token
 from undercroft.ledger.service import Ledger
 
 HOUR = timedelta(hours=1)
@@ -97,7 +97,7 @@ class Desk:
             token_id,
             holder.tenant_id,
             holder.principal_id,
-            hash_key(secret),
+            hash_token(secret),
             scopes,
             datetime.now(UTC) + lifetime,
         )

@@ -7,12 +7,13 @@ import pytest
 
 from tests.conftest import MakeScope, Member
 from undercroft.identity.errors import ForbiddenError, UnauthenticatedError
-from undercroft.identity.keys import hash_key, make_access_token
+from undercroft.identity.keys import make_access_token
 from undercroft.identity.models import Permission, Principal, Role
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
+from undercroft.kit.tokens import hash_token
 from undercroft.ledger.service import Ledger
 
 TOKEN = make_access_token(lambda count: b"\x07" * count)
@@ -40,7 +41,7 @@ async def keep(
             TOKEN_ID,
             holder.tenant_id,
             holder.principal_id,
-            hash_key(TOKEN),
+            hash_token(TOKEN),
             scopes,
             datetime.now(UTC) + lifetime,
         )

@@ -9,7 +9,7 @@ import pytest
 
 from tests.stepping import PATIENCE, rolled_back, until_blocked
 from undercroft.identity.errors import UnauthenticatedError
-from undercroft.identity.keys import hash_key, make_key
+from undercroft.identity.keys import make_key
 from undercroft.identity.models import Role
 from undercroft.identity.repository import IdentityRepository
 from undercroft.identity.service import IdentityService
@@ -19,6 +19,7 @@ from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
+from undercroft.kit.tokens import hash_token
 from undercroft.ledger.models import OperatorScope
 from undercroft.ledger.service import Ledger
 
@@ -102,7 +103,7 @@ async def test_two_requests_with_one_key_do_not_wait_for_each_other(
     identity: IdentityService, database: Database
 ) -> None:
     issued = await identity.issue_key("acme", "ann@example.org", None, None)
-    key_hash = hash_key(issued.secret)
+    key_hash = hash_token(issued.secret)
     async with (
         database.transaction_without_scope() as first,
         database.transaction_without_scope() as second,

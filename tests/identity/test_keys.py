@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from undercroft.identity.keys import hash_key, is_well_formed, make_key
+from undercroft.identity.keys import is_well_formed, make_key
+from undercroft.kit.tokens import hash_token
 
 SECRET = make_key(bytes).secret
 
@@ -42,4 +43,4 @@ def test_what_differs_in_one_place_is_not(changed: str) -> None:
 
 def test_the_hash_depends_on_every_character() -> None:
     changed = [SECRET[:place] + "~" + SECRET[place + 1 :] for place in range(len(SECRET))]
-    assert len({hash_key(text) for text in [SECRET, *changed]}) == len(SECRET) + 1
+    assert len({hash_token(text) for text in [SECRET, *changed]}) == len(SECRET) + 1

@@ -185,7 +185,7 @@ class AuthenticatedRoute(APIRoute):
             request.state.principal = replace(principal, purpose=read_purpose(request))
             self.check_query(request)
             key = sent_key(request)
-            if key is None or not keeps_answers(self, request):
+            if key is None or not keeps_answers(self):
                 return await _read_and_handle(handle, request)
             once = OneEffect(
                 services.idempotency, services.access.explain, request.state.principal, self, key

@@ -107,7 +107,7 @@ _FROM_BELOW: Final[tuple[tuple[tuple[type[Exception], ...], ErrorKind, str], ...
         "This ran into another request on the same object; try again.",
     ),
     (
-        # Raised by one trigger alone, for what is put into a vector store: see the migration of consents.
+        # That gets here from one trigger alone, for what is put into a vector store: require_one_data_subject.
         (asyncpg.RestrictViolationError,),
         ErrorKind.CONFLICT,
         "A personal document stands only in vector stores about the same person (PUT /v1/data-subjects/ID).",
@@ -198,9 +198,9 @@ def explain(exception: BaseException, path: str) -> UndercroftError:
 
 def _invalid_body(problems: Sequence[Mapping[str, Any]]) -> UndercroftError:
     """One sentence for each of the first problems, naming its field."""
-    relevant = _without_missed_branches(problems[:_MOST_PROBLEMS])
-    text = "; ".join(map(_describe, relevant[:5]))
-    param = next(filter(None, (_field(problem["loc"]) for problem in relevant[:5])), None)
+    told = _without_missed_branches(problems[:_MOST_PROBLEMS])[:5]
+    text = "; ".join(map(_describe, told))
+    param = next(filter(None, (_field(problem["loc"]) for problem in told)), None)
     return UndercroftError(f"Invalid request: {text}.", kind=ErrorKind.INVALID_REQUEST, param=param)
 
 

@@ -4,28 +4,25 @@ For each route it is decided in ``idempotent_routes.py`` how that is kept. Most 
 which claims the key first and keeps the answer last: see :class:`undercroft.kit.joined.JoinedTransaction`.
 """
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final, cast
 
-from fastapi import Request, Response, params
+from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.datastructures import UploadFile
 
 from undercroft.http.errors import OAUTH_ROOT
 from undercroft.http.idempotent_routes import TAKING_NONE, WAYS, Way
-from undercroft.http.json_bodies import JSON, StrictRequest
 from undercroft.http.openai.contract import errors, oauth_errors
+from undercroft.http.request_digest import digest_request
+from undercroft.http.sharing_views import parse_resource
 from undercroft.idempotency.errors import KEY_HEADER, KeyNotTakenError
 from undercroft.idempotency.models import Answer, RequestKey, read_key
 from undercroft.idempotency.service import AnsweredError, CarriedOut, IdempotencyKeys
 from undercroft.identity.models import Principal
-from undercroft.kit.ids import parse_id
-from undercroft.sharing.models import Resource, ResourceKind
-from undercroft.vault.intake import Incoming
+from undercroft.sharing.models import Resource
 
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
 
@@ -81,9 +78,9 @@ class OneEffect:
         Raises:
             AnsweredError: When the request was carried out before.
         """
-        name = route_name(self._route)
         said = await digest_request(self._route, request, self._principal.purpose)
-        key = RequestKey(name, self._text, _asked_with(said, self._principal))
+        asked = _asked_with(said, self._principal)
+        key = RequestKey(_route_name(self._route), self._text, asked)
         answer = await self._keys.find(self._principal, key)
         if answer is not None:
             raise AnsweredError(answer)
@@ -104,7 +101,7 @@ class OneEffect:
     async def _replay(self, answer: Answer) -> Response:
         """The answer, for whoever may still know of what it is about."""
         for thing in answer.things:
-            resource = _resource(thing)
+            resource = parse_resource(thing)
             if resource is not None:
                 await self._recheck(self._principal, resource)
         response = Response(answer.body, answer.status)
@@ -121,6 +118,7 @@ def with_key(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if way is None or way in TAKING_NONE:
         return documented
     extra = dict(options.get("openapi_extra") or {})
+    # Whoever includes a router makes its routes anew, from options that have it by then.
     parameters = [entry for entry in extra.get("parameters", ()) if entry != _PARAMETER]
     documented["openapi_extra"] = {**extra, "parameters": [*parameters, _PARAMETER]}
     if way is Way.ONE_TRANSACTION:
@@ -128,11 +126,6 @@ def with_key(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
         given: Mapping[int | str, Any] = options.get("responses") or {}
         documented["responses"] = {**{status: known[status] for status in _STATUSES}, **given}
     return documented
-
-
-def route_name(route: APIRoute) -> str:
-    """How a POST route is called where keys are kept, and listed."""
-    return f"POST {route.path}"
 
 
 def sent_key(request: Request) -> str | None:
@@ -155,69 +148,27 @@ def refuse_key(request: Request) -> None:
         raise KeyNotTakenError
 
 
-def keeps_answers(route: APIRoute, request: Request) -> bool:
+def keeps_answers(route: APIRoute) -> bool:
     """Whether what a POST with a key does on a route commits with its answer.
 
     Raises:
         KeyNotTakenError: When the route takes no keys.
     """
-    way = WAYS.get(route_name(route))
+    way = WAYS.get(_route_name(route))
     if way in TAKING_NONE:
-        refuse_key(request)
+        raise KeyNotTakenError
     return way is Way.ONE_TRANSACTION
 
 
-async def digest_request(route: APIRoute, request: Request, purpose: str | None) -> bytes:
-    """SHA-256 of what a request says, however it is spelt.
-
-    Of a form its fields and the digests of its files, not the boundaries between them; of JSON its values, not the
-    spaces or the order of members.
-    """
-    names = sorted({field.alias for field in route.dependant.header_params})
-    said = {
-        "path": request.path_params,
-        "query": sorted(request.query_params.multi_items()),
-        "headers": [(name.lower(), request.headers.getlist(name)) for name in names],
-        "purpose": purpose,
-        "body": await _body_of(route, request),
-    }
-    return await asyncio.to_thread(_digest, said)
+def _route_name(route: APIRoute) -> str:
+    """How a POST route is called where keys are kept, and listed."""
+    return f"POST {route.path}"
 
 
 def _asked_with(said: bytes, caller: Principal) -> bytes:
     """A request with the rights it came with: its answer, a new API key say, is for nobody who has other ones now."""
     scopes = "all" if caller.scopes is None else " ".join(sorted(caller.scopes))
     return hashlib.sha256(said + f"{caller.role} {scopes}".encode()).digest()
-
-
-def _digest(said: Mapping[str, Any]) -> bytes:
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).digest()
-
-
-async def _body_of(route: APIRoute, request: Request) -> object:
-    # A form only where the route takes one and has read it by now, within its own bounds: of any other the framework's
-    # parser would take every encoding there is; and what is no form may be as large as an upload.
-    if route.body_field is not None and isinstance(route.body_field.field_info, params.Form):
-        form = await request.form()
-        return sorted([[name, await _field(value)] for name, value in form.multi_items()], key=str)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = await request.body()
-    if media_type == JSON and body:
-        return {"json": await cast("StrictRequest", request).json()}
-    return {"type": media_type, "sha256": hashlib.sha256(body).hexdigest()} if body else None
-
-
-async def _field(value: str | UploadFile) -> object:
-    if isinstance(value, str):
-        return value
-    told = {"name": value.filename, "type": value.content_type}
-    incoming = getattr(value, "incoming", None)
-    if isinstance(incoming, Incoming):
-        return {**told, "sha256": (await incoming.digest()).hex()}
-    # Of another form's, which the framework keeps in memory or on the disk.
-    content = await value.read()
-    await value.seek(0)
-    return {**told, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _answer_of(request: Request, response: Response) -> Answer:
@@ -234,7 +185,7 @@ def _things(request: Request, body: bytes) -> list[str]:
     if told.get("deleted") is True or told.get("erased") is True:
         return []
     named = dict.fromkeys([*map(str, request.path_params.values()), str(told.get("id"))])
-    return [text for text in named if _resource(text) is not None]
+    return [text for text in named if parse_resource(text) is not None]
 
 
 def _object(body: bytes) -> Mapping[str, object]:
@@ -243,11 +194,3 @@ def _object(body: bytes) -> Mapping[str, object]:
     except ValueError:
         return {}
     return cast("Mapping[str, object]", shown) if isinstance(shown, dict) else {}
-
-
-def _resource(text: str) -> Resource | None:
-    for kind in ResourceKind:
-        resource_id = parse_id(kind, text)
-        if resource_id is not None:
-            return Resource(kind, resource_id)
-    return None

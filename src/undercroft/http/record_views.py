@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from undercroft.http.conditional import revision_tag
 from undercroft.http.schema_views import damage
-from undercroft.http.wire import JsonObject, page_of, render_time, require_id
+from undercroft.http.wire import JsonObject, list_of, render_time, require_id
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import user_reference
 from undercroft.vault.records.models import (
@@ -40,8 +40,7 @@ def answer_records(page: RecordPage) -> Response:
 
 def render_records(page: RecordPage) -> JsonObject:
     """A page of records."""
-    shown = page_of([_describe_record(record) for record in page.records], len(page.records))
-    return {**shown, "has_more": page.has_more}
+    return list_of([_describe_record(record) for record in page.records], has_more=page.has_more)
 
 
 def record_headers(record: Record) -> dict[str, str]:

@@ -1,20 +1,19 @@
 """Schemas as the native routes show them, and how versions are asked for."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query
 from starlette.responses import JSONResponse, Response
 
 from undercroft.http.conditional import revision_tag
-from undercroft.http.wire import JsonObject, render_time, require_id
+from undercroft.http.wire import JsonObject, list_of, render_time, require_id
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import user_reference
-from undercroft.vault.schemas.models import SCHEMA_PREFIX, DamagedSchema, Schema
-
-LARGEST_VERSION: Final = 2**31 - 1
+from undercroft.vault.models import LARGEST_VERSION
+from undercroft.vault.schemas.models import SCHEMA_PREFIX, DamagedSchema, Schema, SchemaPage
 
 Version = Annotated[int | None, Query(ge=1, le=LARGEST_VERSION, description="Not the latest one.")]
 AfterVersion = Annotated[
@@ -71,6 +70,11 @@ def _render_schema(schema: Schema) -> JsonObject:
         "personal_fields": list(schema.definition.personal_fields),
         "created_at": render_time(schema.created_at),
     }
+
+
+def render_schemas(page: SchemaPage) -> JsonObject:
+    """A page of schemas."""
+    return list_of([describe_schema(schema) for schema in page.schemas], has_more=page.has_more)
 
 
 def describe_schema(schema: Schema | DamagedSchema) -> JsonObject:

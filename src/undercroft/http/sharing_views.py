@@ -133,16 +133,24 @@ class GrantObject(Shown):
     ]
 
 
+def parse_resource(text: str) -> Resource | None:
+    """The thing behind its id on the wire; None when it is the id of nothing that can be shared."""
+    for kind in ResourceKind:
+        resource_id = parse_id(kind, text)
+        if resource_id is not None:
+            return Resource(kind, resource_id)
+    return None
+
+
 def require_resource(text: str, param: str = "resource") -> Resource:
     """The thing behind its id on the wire.
 
     Raises:
         NotFoundError: When it is the id of nothing that can be shared.
     """
-    for kind in ResourceKind:
-        resource_id = parse_id(kind, text)
-        if resource_id is not None:
-            return Resource(kind, resource_id)
+    resource = parse_resource(text)
+    if resource is not None:
+        return resource
     shown = text[:100].encode("ascii", "replace").decode()
     raise NotFoundError("shareable object", shown, param=param)
 

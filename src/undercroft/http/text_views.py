@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from undercroft.http.objects import Shown
-from undercroft.http.wire import JsonObject
+from undercroft.http.wire import JsonObject, list_of
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import grant_reference
@@ -32,6 +32,11 @@ class TextPieceObject(Shown):
     ]
     text: str
     grants: Annotated[list[str], Field(description="Under which it is shown; none for one's own.")]
+
+
+def render_page(page: TextPage) -> JsonObject:
+    """A page of a document's text."""
+    return list_of([render_piece(page, piece) for piece in page.pieces], has_more=page.has_more)
 
 
 def render_piece(page: TextPage, piece: TextPiece) -> JsonObject:

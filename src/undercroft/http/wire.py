@@ -122,11 +122,15 @@ def render_time(moment: datetime | None) -> int | None:
 
 def page_of(items: Sequence[JsonObject], limit: int) -> JsonObject:
     """OpenAI's list object over one item more than was asked for, which tells whether there is more."""
-    shown = list(items[:limit])
+    return list_of(items[:limit], has_more=len(items) > limit)
+
+
+def list_of(items: Sequence[JsonObject], *, has_more: bool) -> JsonObject:
+    """OpenAI's list object."""
     return {
         "object": "list",
-        "data": shown,
-        "first_id": shown[0]["id"] if shown else None,
-        "last_id": shown[-1]["id"] if shown else None,
-        "has_more": len(items) > limit,
+        "data": list(items),
+        "first_id": items[0]["id"] if items else None,
+        "last_id": items[-1]["id"] if items else None,
+        "has_more": has_more,
     }

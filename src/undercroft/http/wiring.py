@@ -262,6 +262,20 @@ async def open_services(
         )
 
 
+async def _open_pool(
+    stack: AsyncExitStack, settings: Settings, database_url: str, clock: Clock, size: int
+) -> Database:
+    """Connections beside those of requests, until ``stack`` closes."""
+    return await stack.enter_async_context(
+        Database(
+            database_url,
+            clock=clock,
+            size=size,
+            statement_cache=settings.database_statement_cache,
+        )
+    )
+
+
 async def _run_sequencer(
     stack: AsyncExitStack,
     settings: Settings,
@@ -272,14 +286,7 @@ async def _run_sequencer(
 ) -> Sequencer:
     """Number what is appended, and settle what refusals are counted, until ``stack`` closes."""
     # A pool of its own: numbers must not wait behind requests for a connection.
-    database = await stack.enter_async_context(
-        Database(
-            database_url,
-            clock=clock,
-            size=_SEQUENCER_POOL,
-            statement_cache=settings.database_statement_cache,
-        )
-    )
+    database = await _open_pool(stack, settings, database_url, clock, _SEQUENCER_POOL)
     sequencer = Sequencer(database, LogKeys(database, provider, settings.ledger_origin))
     run_until_closed(stack, sequencer.run())
     refusals = RefusalCounts(database, Ledger(database, ids, clock, sequencer.wake))
@@ -292,14 +299,7 @@ async def _watch_grants(
 ) -> WatchedGrants:
     """Cut what runs under grants that end, until ``stack`` closes."""
     # A connection of its own: a cut must not wait behind requests for one.
-    database = await stack.enter_async_context(
-        Database(
-            database_url,
-            clock=clock,
-            size=1,
-            statement_cache=settings.database_statement_cache,
-        )
-    )
+    database = await _open_pool(stack, settings, database_url, clock, 1)
     watched = WatchedGrants(database)
     run_until_closed(stack, Rounds("watch_grants", watched.check, WATCH_SECONDS).run())
     return watched
@@ -310,14 +310,7 @@ async def _open_streams(
 ) -> StreamProcess:
     """What writes events until ``stack`` closes."""
     # A pool of its own: an event must not wait behind requests for a connection.
-    database = await stack.enter_async_context(
-        Database(
-            database_url,
-            clock=clock,
-            size=_STREAM_POOL,
-            statement_cache=settings.database_statement_cache,
-        )
-    )
+    database = await _open_pool(stack, settings, database_url, clock, _STREAM_POOL)
     return StreamProcess.over(database, ids)
 
 

@@ -1,7 +1,7 @@
 """Keeps the answers of requests that bring an idempotency key, in the transaction of what they have done."""
 
 import hmac
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import groupby
 from typing import Final
@@ -70,88 +70,29 @@ class IdempotencyKeys:
         async with self._database.transaction(scope) as transaction:
             return await self._find(transaction, scope, key)
 
-    async def claim(
-        self,
-        transaction: Transaction,
-        scope: Scope,
-        key: RequestKey,
-    ) -> UUID:
-        """Take a key, first of all in the transaction of what the request does; both commit together, or neither.
+    @asynccontextmanager
+    async def carrying_out(self, scope: Scope, key: RequestKey) -> AsyncGenerator["CarriedOut"]:
+        """Have all that this task does under ``scope`` commit together with a key and the answer, or not at all.
 
-        Args:
-            transaction: Opened for ``scope``.
-            scope: Who asks.
-            key: Theirs.
-
-        Returns:
-            The claim, for :meth:`keep`.
+        The first unit of work claims the key.
 
         Raises:
-            AnsweredError: When the request was carried out before.
+            AnsweredError: From that unit, as all of these: when the request was carried out before.
             OtherRequestError: When the key was used for another one.
             StillGoingOnError: When it is being carried out.
             AnswerErasedError: When what it was about is gone.
             TooManyKeysError: When the principal has as many as are kept.
         """
         claim_id = self._ids.new()
-        outcome = await self._repository.claim_key(
-            transaction, claim_id, key.route, key.digest(scope), self._most
-        )
-        if outcome == "claimed":
-            return claim_id
-        if outcome == "full":
-            raise TooManyKeysError
-        answer = None if outcome == "busy" else await self._find(transaction, scope, key)
-        if answer is None:
-            raise StillGoingOnError
-        raise AnsweredError(answer)
 
-    async def keep(
-        self,
-        transaction: Transaction,
-        scope: Scope,
-        claim_id: UUID,
-        key: RequestKey,
-        answer: Answer,
-    ) -> None:
-        """Keep the answer of a request that was carried out, in the transaction that has done it.
+        async def claim(transaction: Transaction) -> None:
+            await self._claim(transaction, scope, claim_id, key)
 
-        Raises:
-            AnswerTooLargeError: When it is too large.
-        """
-        if len(answer.body) > LARGEST_ANSWER:
-            raise AnswerTooLargeError
-        data_key = await self._keys.create(transaction, scope)
-        sealed = seal_answer(data_key.material, key, answer, scope.tenant_id, claim_id)
-        await self._repository.keep_answer(transaction, claim_id, data_key.id, sealed)
-        await self._repository.insert_subjects(transaction, claim_id, answer.subjects())
+        async def keep(transaction: Transaction, answer: Answer) -> None:
+            await self._keep(transaction, scope, claim_id, key, answer)
 
-    async def refer(
-        self, transaction: Transaction, scope: Scope, key: RequestKey, thing: str
-    ) -> None:
-        """Take a key for a thing that is made in the same transaction and goes on being made after it.
-
-        Whoever brings the key again is told which it is, by ``things`` of the answer, and attaches to it.
-
-        Raises:
-            AnsweredError: As :meth:`claim` does, and with it all others.
-        """
-        claim_id = await self.claim(transaction, scope, key)
-        await self.keep(transaction, scope, claim_id, key, Answer(0, (), b"", (thing,)))
-
-    @asynccontextmanager
-    async def carrying_out(self, scope: Scope, key: RequestKey) -> AsyncGenerator["CarriedOut"]:
-        """Have all that this task does under ``scope`` commit together with a key and the answer, or not at all.
-
-        The first unit of work raises what :meth:`claim` does.
-        """
-        claims: list[UUID] = []
-
-        async def begin(transaction: Transaction) -> None:
-            claims.append(await self.claim(transaction, scope, key))
-
-        async with self._database.joined(scope, begin) as joined:
-            yield CarriedOut(self, scope, key, joined, claims)
+        async with self._database.joined(scope, claim) as joined:
+            yield CarriedOut(key.route, joined, keep)
 
     async def forget_expired(self) -> int:
         """Delete the keys whose day is over, of all tenants; how many."""
@@ -164,6 +105,36 @@ class IdempotencyKeys:
                     transaction, [key_id for _, key_id in rows]
                 )
         return forgotten
+
+    async def _claim(
+        self, transaction: Transaction, scope: Scope, claim_id: UUID, key: RequestKey
+    ) -> None:
+        outcome = await self._repository.claim_key(
+            transaction, claim_id, key.route, key.digest(scope), self._most
+        )
+        if outcome == "claimed":
+            return
+        if outcome == "full":
+            raise TooManyKeysError
+        answer = None if outcome == "busy" else await self._find(transaction, scope, key)
+        if answer is None:
+            raise StillGoingOnError
+        raise AnsweredError(answer)
+
+    async def _keep(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        claim_id: UUID,
+        key: RequestKey,
+        answer: Answer,
+    ) -> None:
+        if len(answer.body) > LARGEST_ANSWER:
+            raise AnswerTooLargeError
+        data_key = await self._keys.create(transaction, scope)
+        sealed = seal_answer(data_key.material, key, answer, scope.tenant_id, claim_id)
+        await self._repository.keep_answer(transaction, claim_id, data_key.id, sealed)
+        await self._repository.insert_subjects(transaction, claim_id, answer.subjects())
 
     async def _find(self, transaction: Transaction, scope: Scope, key: RequestKey) -> Answer | None:
         row = await self._repository.find_key(transaction, key.route, key.digest(scope))
@@ -189,17 +160,13 @@ class CarriedOut:
 
     def __init__(
         self,
-        keys: IdempotencyKeys,
-        scope: Scope,
-        key: RequestKey,
+        route: str,
         joined: JoinedTransaction,
-        claims: list[UUID],
+        keep: Callable[[Transaction, Answer], Awaitable[None]],
     ) -> None:
-        self._keys = keys
-        self._scope = scope
-        self._key = key
+        self._route = route
         self._joined = joined
-        self._claims = claims
+        self._keep = keep
 
     async def keep(self, answer: Answer) -> None:
         """Keep the answer and commit it with what was done. Where nothing was, there is nothing to keep either.
@@ -209,12 +176,8 @@ class CarriedOut:
             RuntimeError: When a part of the work failed and the rest went on: a defect, which a test has to find.
         """
         if self._joined.has_ended:
-            raise RuntimeError(
-                f"{self._key.route} answers well after a unit of its work has failed"
-            )
+            raise RuntimeError(f"{self._route} answers well after a unit of its work has failed")
         if self._joined.connection is None:
             return
-        await self._keys.keep(
-            self._joined.connection, self._scope, self._claims[0], self._key, answer
-        )
+        await self._keep(self._joined.connection, answer)
         await self._joined.commit()

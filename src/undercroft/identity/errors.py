@@ -1,7 +1,6 @@
 """What identity refuses."""
 
 from collections.abc import Iterable
-from typing import Final
 
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
@@ -34,11 +33,6 @@ class PersonRequiredError(UndercroftError):
         )
 
 
-PENDING_GUESTS_OF_INVITER: Final = "users_pending_guests_of_inviter"
-PENDING_GUESTS: Final = frozenset({PENDING_GUESTS_OF_INVITER, "users_pending_guests_of_tenant"})
-"""What the database calls the bounds of guests who have not come."""
-
-
 class LastAdminError(UndercroftError):
     """Nobody would be left to administer the tenant."""
 
@@ -53,8 +47,7 @@ class LastAdminError(UndercroftError):
 class TooManyGuestsError(UndercroftError):
     """As many are invited who have not come as may be."""
 
-    def __init__(self, constraint: str | None) -> None:
-        whose = "You have" if constraint == PENDING_GUESTS_OF_INVITER else "This tenant has"
+    def __init__(self, whose: str) -> None:
         super().__init__(
             f"{whose} invited as many guests who have not come yet as may be. Wait until some have set their password, "
             "or have an admin remove those who will not.",

@@ -32,17 +32,12 @@ def make_key(entropy: Callable[[int], bytes]) -> NewKey:
     visible = base64.b32encode(entropy(5)).decode().lower()
     shown = f"{API_KEY_PREFIX}{visible}"
     secret = make_token(f"{shown}_", entropy)
-    return NewKey(secret, shown, hash_key(secret))
+    return NewKey(secret, shown, hash_token(secret))
 
 
 def make_access_token(entropy: Callable[[int], bytes]) -> str:
-    """Make an access token from 32 random bytes; :func:`hash_key` gives what is stored of it."""
+    """Make an access token from 32 random bytes; :func:`hash_token` gives what is stored of it."""
     return make_token(ACCESS_TOKEN_PREFIX, entropy)
-
-
-def hash_key(secret: str) -> bytes:
-    """What is stored of a key or a token: 32 bytes."""
-    return hash_token(secret)
 
 
 def is_well_formed(presented: str) -> bool:

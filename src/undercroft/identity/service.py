@@ -7,19 +7,18 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from asyncpg import CheckViolationError, RestrictViolationError
+from asyncpg import RestrictViolationError
 
 from undercroft.identity.addresses import parse_address
 from undercroft.identity.api_keys import key_act
 from undercroft.identity.errors import (
-    PENDING_GUESTS,
     ForbiddenError,
     GuestAdminError,
     LastAdminError,
-    TooManyGuestsError,
     UnauthenticatedError,
 )
-from undercroft.identity.keys import hash_key, is_access_token, is_well_formed, make_key
+from undercroft.identity.guests import bounding_guests
+from undercroft.identity.keys import is_access_token, is_well_formed, make_key
 from undercroft.identity.models import (
     KEY_PREFIX,
     Kind,
@@ -34,6 +33,7 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, parse_id
+from undercroft.kit.tokens import hash_token
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import Target, recording_refusal
 from undercroft.ledger.leaves import user_reference
@@ -92,7 +92,7 @@ class IdentityService:
         else:
             raise UnauthenticatedError
         async with self._database.statement_without_scope() as connection:
-            principal = await find(connection, hash_key(secret))
+            principal = await find(connection, hash_token(secret))
         if principal is None:
             raise UnauthenticatedError
         return principal
@@ -192,14 +192,10 @@ class IdentityService:
         user_id = await self._repository.find_user_id(transaction, email)
         if user_id is not None:
             return user_id
-        try:
+        with bounding_guests():
             guest = await self._repository.insert_guest(
                 transaction, self._ids.new(), scope.tenant_id, email
             )
-        except CheckViolationError as error:
-            if error.constraint_name not in PENDING_GUESTS:
-                raise
-            raise TooManyGuestsError(error.constraint_name) from error
         if guest is None:
             # Invited by another at the same time: the unique address let one through, and it has committed.
             return await self.find_or_invite(transaction, scope, email)

@@ -9,13 +9,13 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol, Self, TypeAlias
-from uuid import UUID
 
 import asyncpg
 
 from undercroft.kit.clock import Clock
 from undercroft.kit.errors import UnavailableError
 from undercroft.kit.joined import JOINED, JoinedTransaction
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import AnyConnection, PooledConnection, load_queries
 
 DATABASE_GONE: Final = (
@@ -37,30 +37,6 @@ PURPOSE: Final = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
 _QUERIES: Final = load_queries("undercroft.kit")
 _ACQUIRE_SECONDS: Final = 10.0
 _STATEMENT_SECONDS: Final = 30.0
-
-
-class Scope(Protocol):
-    """On whose behalf a transaction runs. Every principal is one."""
-
-    @property
-    def tenant_id(self) -> UUID:
-        """The hard isolation boundary."""
-        ...
-
-    @property
-    def principal_id(self) -> UUID:
-        """Whose rights they act with."""
-        ...
-
-    @property
-    def actor_id(self) -> UUID | None:
-        """The service that acts for the principal, where one does."""
-        ...
-
-    @property
-    def purpose(self) -> str | None:
-        """What for, as the caller states it: some grants hold for one purpose alone."""
-        ...
 
 
 class PoolObserver(Protocol):
@@ -217,18 +193,6 @@ class Database:
             raise UnavailableError("The database ended the connection; try again.") from error
         finally:
             await self._pool.release(connection)
-
-
-async def once_committed(act: Callable[[], Awaitable[None]]) -> None:
-    """Do what must not be done before a transaction that has been left has committed, such as deleting its files.
-
-    At once, unless that transaction was part of a joined one: then when this commits, and not at all if it does not.
-    """
-    joined = JOINED.get()
-    if joined is None or joined.connection is None:
-        await act()
-    else:
-        joined.after_commit(act)
 
 
 async def set_scope(transaction: Transaction, scope: Scope) -> None:

@@ -10,32 +10,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
-from typing import Final, Protocol, TypeAlias
-from uuid import UUID
+from typing import Final, TypeAlias
 
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import PooledConnection
 
 Open: TypeAlias = Callable[[], AbstractAsyncContextManager[PooledConnection]]
 Begin: TypeAlias = Callable[[PooledConnection], Awaitable[None]]
-
-
-class JoinedScope(Protocol):
-    """On whose behalf a transaction runs: see :class:`undercroft.kit.database.Scope`."""
-
-    @property
-    def tenant_id(self) -> UUID:
-        """The hard isolation boundary."""
-        ...
-
-    @property
-    def principal_id(self) -> UUID:
-        """Whose rights they act with."""
-        ...
-
-    @property
-    def purpose(self) -> str | None:
-        """What for."""
-        ...
 
 
 class JoinedTransaction:
@@ -47,7 +28,7 @@ class JoinedTransaction:
         begin: The first that is done in it, before the first unit.
     """
 
-    def __init__(self, open_transaction: Open, scope: JoinedScope, begin: Begin) -> None:
+    def __init__(self, open_transaction: Open, scope: Scope, begin: Begin) -> None:
         self._open = open_transaction
         self._scope = scope
         self._begin = begin
@@ -62,7 +43,7 @@ class JoinedTransaction:
         """What was opened; None when no unit has been done, or one failed."""
         return self._connection
 
-    def takes(self, scope: JoinedScope) -> bool:
+    def takes(self, scope: Scope) -> bool:
         """Whether a unit of the running task belongs to it.
 
         A task that this one has started would use the connection at the same time: it has transactions of its own.
@@ -121,3 +102,15 @@ class AbandonedError(Exception):
 
 JOINED: Final[ContextVar[JoinedTransaction | None]] = ContextVar("joined_transaction", default=None)
 """The one that units of this task belong to."""
+
+
+async def once_committed(act: Callable[[], Awaitable[None]]) -> None:
+    """Do what must not be done before a transaction that has been left has committed, such as deleting its files.
+
+    At once, unless that transaction was part of a joined one: then when this commits, and not at all if it does not.
+    """
+    joined = JOINED.get()
+    if joined is None or joined.connection is None:
+        await act()
+    else:
+        joined.after_commit(act)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from asyncpg import Record
+
 from undercroft.kit.crypto.aead import bind
 from undercroft.kit.crypto.sealed_json import seal_json, unseal_json
 from undercroft.retrieval.chunking import LaterHeadings
@@ -51,6 +53,16 @@ def open_passage(key: bytes, place: PassagePlace, sealed: bytes) -> PassageText:
     """
     text, headings, later = unseal_json(key, sealed, place.context)
     return PassageText(text, tuple(headings), tuple((at, tuple(path)) for at, path in later))
+
+
+def open_row(key: bytes, row: Record) -> PassageText:
+    """Decrypt what the row of a chunk holds.
+
+    Raises:
+        DecryptionError: When it is not what was stored in that place.
+    """
+    place = PassagePlace(row["tenant_id"], row["blob_id"], row["ordinal"])
+    return open_passage(key, place, row["sealed_text"])
 
 
 def place_of(passage: PassageText, page_start: int | None, page_end: int | None) -> Place:

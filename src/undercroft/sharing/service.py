@@ -97,7 +97,7 @@ class GrantService:
             terms = inherit_terms(terms, parent.terms)
         if shared is None:
             raise no_resource(resource)
-        # Before the grants that it derives from: see the migration of the order of locks.
+        # Before the grants that it derives from: see the order of locks at `lock_before_delete`.
         terms, consent_id = await self._rest_on_consent(transaction, resource, terms)
         if parent is not None and not await self._repository.hold_chain(transaction, parent.id):
             raise GrantEndedError

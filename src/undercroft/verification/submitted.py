@@ -18,7 +18,6 @@ from undercroft.ledger.verification.proofs import HEADER as PROOF_HEADER
 from undercroft.ledger.verification.proofs import Proof, parse_proof
 from undercroft.ledger.verification.receipts import HEADER as RECEIPT_HEADER
 from undercroft.ledger.verification.receipts import Receipt, check_receipt, parse_receipt
-from undercroft.ledger.verification.records import HEADER as RECORD_HEADER
 from undercroft.ledger.verification.records import (
     RecordReceipt,
     check_record_receipt,
@@ -89,9 +88,7 @@ def _read(data: bytes) -> Submitted:
     if data.startswith(CONSENT_START):
         consent = parse_consent_receipt(data)
         return Submitted(ProofKind.CONSENT, consent.log, consent)
-    if data.startswith(RECORD_HEADER) or (
-        data.lstrip().startswith(ANSWER_START) and is_record_receipt(data)
-    ):
+    if is_record_receipt(data):
         fields = parse_record_receipt(data)
         return Submitted(ProofKind.RECORD_FIELDS, fields.log, fields)
     if data.lstrip().startswith(ANSWER_START):

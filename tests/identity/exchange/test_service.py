@@ -11,9 +11,9 @@ from tests.ledger.conftest import make_parts
 from undercroft.identity.errors import ForbiddenError, UnauthenticatedError
 from undercroft.identity.exchange.errors import NotAServiceError, ScopeError, SubjectTokenError
 from undercroft.identity.exchange.service import LONGEST_LIFE
-from undercroft.identity.keys import hash_key
 from undercroft.identity.models import Kind, Permission, Principal
 from undercroft.kit.database import Database
+from undercroft.kit.tokens import hash_token
 from undercroft.ledger.models import AuditFilter
 
 ENDINGS = {
@@ -178,7 +178,7 @@ async def test_the_database_lets_no_chain_authenticate(desk: Desk) -> None:
     bearer = await desk.identity.authenticate(issued.secret)
     chained = await desk.exchange.exchange(robot, (await desk.token(ann)).secret)
     link = "UPDATE access_tokens SET subject_token_id = $2 WHERE token_hash = $1"
-    await desk.run(ann, link, hash_key(chained.secret), bearer.credential_id)
+    await desk.run(ann, link, hash_token(chained.secret), bearer.credential_id)
     with pytest.raises(UnauthenticatedError):
         await desk.identity.authenticate(chained.secret)
 

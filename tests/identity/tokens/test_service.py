@@ -9,10 +9,10 @@ from tests.identity.credentials import HOUR, Desk
 from tests.ledger.conftest import make_parts
 from tests.stepping import until_blocked
 from undercroft.identity.errors import UnauthenticatedError
-from undercroft.identity.keys import hash_key
 from undercroft.identity.models import Permission
 from undercroft.identity.tokens.repository import TokenRepository
 from undercroft.kit.database import Database
+from undercroft.kit.tokens import hash_token
 from undercroft.ledger.models import AuditFilter
 
 
@@ -120,7 +120,7 @@ async def test_of_two_who_end_it_at_once_one_does(
     repository = TokenRepository()
     revoke = repository.revoke_api_key if is_key else repository.revoke_access_token
     async with database.transaction(ann) as transaction:
-        assert await revoke(transaction, hash_key(held.secret)) is not None
+        assert await revoke(transaction, hash_token(held.secret)) is not None
         second = asyncio.create_task(desk.tokens.revoke(bob, held.secret))
         await until_blocked(database)
     await second

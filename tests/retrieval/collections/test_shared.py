@@ -13,7 +13,13 @@ from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import Page
 from undercroft.sharing.errors import NotGrantedError
-from undercroft.sharing.models import GrantAction, ResourceKind, Terms
+from undercroft.sharing.models import (
+    EVERY_MODEL_USE,
+    GrantAction,
+    ModelUse,
+    ResourceKind,
+    Terms,
+)
 
 ALL = Page(limit=100)
 READ = Terms(frozenset({GrantAction.READ}))
@@ -69,6 +75,31 @@ async def test_whoever_may_read_a_collection_sees_it_and_its_files_until_the_gra
             with pytest.raises(NotFoundError):
                 await attempt
     assert await refusals(shelf, bob) == {("collection.read", render_id("vs_", collection))}
+
+
+async def test_a_model_has_what_is_ones_own_and_what_a_grant_to_read_lets_it_have(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob, stranger = await make_scope(ann.tenant_id), await make_scope()
+    terms = (
+        READ,
+        replace(READ, model_use=frozenset({ModelUse.QUOTE, ModelUse.SUMMARISE})),
+        Terms(frozenset({GrantAction.SEARCH})),
+    )
+    collections: list[UUID] = []
+    for each in terms:
+        collection, _ = await shelf.fill(ann, {})
+        await share(shelf, ann, ResourceKind.COLLECTION, collection, bob, each)
+        collections.append(collection)
+    for scope, model_use, shown in (
+        (ann, EVERY_MODEL_USE, collections),
+        (bob, EVERY_MODEL_USE, collections[:1]),
+        (bob, frozenset({ModelUse.QUOTE}), collections[:2]),
+        (stranger, EVERY_MODEL_USE, []),
+    ):
+        found = await shelf.collections.list_for_models(scope, collections, model_use)
+        assert found == set(shown)
 
 
 async def test_changing_it_is_its_owners_alone_and_reading_it_takes_read(

@@ -6,29 +6,19 @@ from pydantic import Field
 
 from undercroft.http.document_views import require_document_id
 from undercroft.http.mcp.connector import FoundDocuments, Query, render_found, require_words
-from undercroft.http.mcp.tools import MODEL_USE, After, Call, Limit, Tool
+from undercroft.http.mcp.tools import MODEL_USE, After, Call, Limit, PageArguments, Tool
 from undercroft.http.objects import Page, Shown, Time
 from undercroft.http.openai.vector_stores import render_collection, require_collection_id
 from undercroft.http.wire import JsonObject, RequestBody, page_of, render_time
 from undercroft.identity.models import Permission
-from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
-from undercroft.retrieval.collections.models import Collection, Member
+from undercroft.retrieval.collections.models import COLLECTION_PREFIX, Collection, Member
 from undercroft.retrieval.collections.models import Page as Part
 from undercroft.retrieval.search.models import SearchQuery
 from undercroft.sharing.errors import ModelUseError
-from undercroft.sharing.models import GrantAction, Resource, ResourceKind
-from undercroft.sharing.policy import ways_for_models
 from undercroft.vault.models import DOCUMENT_PREFIX
 
 CollectionId = Annotated[str, Field(max_length=64, description="A collection's id: `vs_...`.")]
-
-
-class ListCollectionsArguments(RequestBody):
-    """Which part of the list."""
-
-    limit: Limit = 20
-    after: After = None
 
 
 class ListCollectionDocumentsArguments(RequestBody):
@@ -66,40 +56,30 @@ class CollectionDocument(Shown):
     added_at: Time
 
 
-async def _list(call: Call, arguments: ListCollectionsArguments) -> JsonObject:
+async def _list(call: Call, arguments: PageArguments) -> JsonObject:
     after = None if arguments.after is None else require_collection_id(arguments.after)
     collections = await call.services.collections.list_collections(
         call.caller, Part(arguments.limit + 1, after)
     )
     page = page_of([_render(collection) for collection in collections], arguments.limit)
-    shown = [one for one in page["data"] if await _is_for_models(call, one["id"])]
-    return {**page, "data": shown}
+    for_models = await call.services.collections.list_for_models(
+        call.caller, [collection.id for collection in collections], MODEL_USE
+    )
+    shown = {render_id(COLLECTION_PREFIX, collection_id) for collection_id in for_models}
+    return {**page, "data": [one for one in page["data"] if one["id"] in shown]}
 
 
 async def _list_documents(call: Call, arguments: ListCollectionDocumentsArguments) -> JsonObject:
     after = None if arguments.after is None else require_document_id(arguments.after)
-    members = await call.services.collections.list_members(
-        call.caller,
-        require_collection_id(arguments.collection),
-        Part(arguments.limit + 1, after),
-        None,
+    collection_id = require_collection_id(arguments.collection)
+    collections = call.services.collections
+    members = await collections.list_members(
+        call.caller, collection_id, Part(arguments.limit + 1, after), None
     )
     # After the list, which answers 404 and 403 as its route does; nothing is told before this is known.
-    if not await _is_for_models(call, arguments.collection):
+    if not await collections.list_for_models(call.caller, [collection_id], MODEL_USE):
         raise ModelUseError
     return page_of([_render_member(member) for member in members], arguments.limit)
-
-
-async def _is_for_models(call: Call, collection: str) -> bool:
-    """Whether what lets the caller read a collection lets a model have it."""
-    resource = Resource(ResourceKind.COLLECTION, require_collection_id(collection))
-    try:
-        explained = await call.services.access.explain(call.caller, resource)
-    except NotFoundError:
-        return False  # the grant ended meanwhile
-    if explained.is_owner:
-        return True
-    return bool(ways_for_models(explained.ways.get(GrantAction.READ, ()), MODEL_USE))
 
 
 async def _search(call: Call, arguments: SearchCollectionArguments) -> JsonObject:
@@ -137,7 +117,7 @@ LIST_COLLECTIONS: Final = Tool(
     title="List collections",
     description="The sets of documents that the user may read, newest first.",
     permission=Permission.COLLECTIONS_READ,
-    arguments=ListCollectionsArguments,
+    arguments=PageArguments,
     result=Page[CollectionObject],
     run=_list,
 )

@@ -123,7 +123,7 @@ def render_found(call: Call, found: Found) -> JsonObject:
             {
                 "id": identifier,
                 "title": passage.filename,
-                "url": address_of(call, identifier),
+                "url": _address_of(call, identifier),
                 "passages": [],
             },
         )
@@ -131,7 +131,7 @@ def render_found(call: Call, found: Found) -> JsonObject:
     return {"results": list(results.values()), "degraded": sorted(found.degraded)}
 
 
-def address_of(call: Call, document: str) -> str:
+def _address_of(call: Call, document: str) -> str:
     """Where a document is to be had; whoever opens it shows a credential of their own."""
     return f"{call.base_url}v1/documents/{document}"
 
@@ -150,7 +150,7 @@ async def _fetch(call: Call, arguments: FetchArguments) -> JsonObject:
         "id": arguments.id,
         "title": document.filename,
         "text": "\n\n".join(piece.text for piece in page.pieces),
-        "url": address_of(call, identifier),
+        "url": _address_of(call, identifier),
         "metadata": {
             "document": identifier,
             "version": page.version,

@@ -5,21 +5,14 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from undercroft.http.document_views import render_document, require_document_id
-from undercroft.http.mcp.tools import MODEL_USE, After, Call, Limit, Tool
+from undercroft.http.mcp.tools import MODEL_USE, After, Call, Limit, PageArguments, Tool
 from undercroft.http.objects import DocumentObject, GlimpsedDocumentObject, Page, Shown
-from undercroft.http.text_views import TextPieceObject, read_position, render_piece
+from undercroft.http.text_views import TextPieceObject, read_position, render_page
 from undercroft.http.wire import JsonObject, RequestBody, page_of
 from undercroft.identity.models import Permission
 from undercroft.retrieval.texts.models import TextSelection
 
 DocumentId = Annotated[str, Field(max_length=64, description="A document's id: `file-...`.")]
-
-
-class ListDocumentsArguments(RequestBody):
-    """Which part of the list."""
-
-    limit: Limit = 20
-    after: After = None
 
 
 class GetDocumentArguments(RequestBody):
@@ -54,7 +47,7 @@ class DescribedDocument(Shown):
     document: DocumentObject | GlimpsedDocumentObject
 
 
-async def _list(call: Call, arguments: ListDocumentsArguments) -> JsonObject:
+async def _list(call: Call, arguments: PageArguments) -> JsonObject:
     documents = await call.services.documents.list_documents(
         call.caller,
         after=None if arguments.after is None else require_document_id(arguments.after),
@@ -70,16 +63,16 @@ async def _get(call: Call, arguments: GetDocumentArguments) -> JsonObject:
 
 
 async def _read(call: Call, arguments: ReadDocumentArguments) -> JsonObject:
-    page = await call.services.texts.read(
-        call.caller,
-        require_document_id(arguments.document),
-        read_position(arguments.after),
-        arguments.limit,
-        MODEL_USE,
-        TextSelection(arguments.page, arguments.section),
+    return render_page(
+        await call.services.texts.read(
+            call.caller,
+            require_document_id(arguments.document),
+            read_position(arguments.after),
+            arguments.limit,
+            MODEL_USE,
+            TextSelection(arguments.page, arguments.section),
+        )
     )
-    pieces = [render_piece(page, piece) for piece in page.pieces]
-    return {**page_of(pieces, arguments.limit), "has_more": page.has_more}
 
 
 LIST_DOCUMENTS: Final = Tool(
@@ -87,7 +80,7 @@ LIST_DOCUMENTS: Final = Tool(
     title="List documents",
     description="The user's own documents, newest first. What others shared with them is found by `search`.",
     permission=Permission.DOCUMENTS_READ,
-    arguments=ListDocumentsArguments,
+    arguments=PageArguments,
     result=Page[DocumentObject],
     run=_list,
 )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from undercroft.http.mcp.tools import MODEL_USE, After, Call, Limit, Tool
+from undercroft.http.mcp.tools import MODEL_USE, After, Call, Limit, PageArguments, Tool
 from undercroft.http.objects import (
     DamagedRecordObject,
     DamagedSchemaObject,
@@ -13,19 +13,12 @@ from undercroft.http.objects import (
     SchemaObject,
 )
 from undercroft.http.record_views import render_record, render_records, require_record_id
-from undercroft.http.schema_views import describe_schema, require_schema_id
-from undercroft.http.wire import JsonObject, RequestBody, page_of
+from undercroft.http.schema_views import render_schemas, require_schema_id
+from undercroft.http.wire import JsonObject, RequestBody
 from undercroft.identity.models import Permission
 from undercroft.vault.records.models import Condition
 
 _SchemaId = Annotated[str, Field(alias="schema", max_length=64, description="`schema_...`")]
-
-
-class ListSchemasArguments(RequestBody):
-    """Which part of the list."""
-
-    limit: Limit = 20
-    after: After = None
 
 
 class ListRecordsArguments(RequestBody):
@@ -58,11 +51,11 @@ class GetRecordArguments(RequestBody):
     record: Annotated[str, Field(max_length=64, description="A record's id: `rec_...`.")]
 
 
-async def _list_schemas(call: Call, arguments: ListSchemasArguments) -> JsonObject:
+async def _list_schemas(call: Call, arguments: PageArguments) -> JsonObject:
     after = None if arguments.after is None else require_schema_id(arguments.after)
-    page = await call.services.schemas.list_schemas(call.caller, after, arguments.limit)
-    shown = page_of([describe_schema(schema) for schema in page.schemas], len(page.schemas))
-    return {**shown, "has_more": page.has_more}
+    return render_schemas(
+        await call.services.schemas.list_schemas(call.caller, after, arguments.limit)
+    )
 
 
 async def _list_records(call: Call, arguments: ListRecordsArguments) -> JsonObject:
@@ -97,7 +90,7 @@ LIST_SCHEMAS: Final = Tool(
     title="List schemas",
     description="The kinds of records that there are, each with its JSON Schema, oldest first.",
     permission=Permission.RECORDS_READ,
-    arguments=ListSchemasArguments,
+    arguments=PageArguments,
     result=Page[SchemaObject | DamagedSchemaObject],
     run=_list_schemas,
     for_links=False,

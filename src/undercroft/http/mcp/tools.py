@@ -23,6 +23,14 @@ After = Annotated[
     Field(max_length=64, description="The `last_id` of the answer before, to go on behind it."),
 ]
 
+
+class PageArguments(RequestBody):
+    """Which part of a list."""
+
+    limit: Limit = 20
+    after: After = None
+
+
 Arguments = TypeVar("Arguments", bound=RequestBody)
 
 

@@ -10,8 +10,7 @@ from undercroft.http.document_views import require_document_id
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import Limit
-from undercroft.http.text_views import TextPieceObject, read_position, render_piece
-from undercroft.http.wire import page_of
+from undercroft.http.text_views import TextPieceObject, read_position, render_page
 
 router = APIRouter(tags=["documents"], route_class=NativeRoute)
 
@@ -40,5 +39,4 @@ async def get_text(
     page = await services.texts.read(
         caller, require_document_id(document_id), read_position(after), limit
     )
-    pieces = [render_piece(page, piece) for piece in page.pieces]
-    return {**page_of(pieces, limit), "has_more": page.has_more}
+    return render_page(page)

@@ -11,10 +11,11 @@ from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import DryRunObject, MigrationObject
 from undercroft.http.openai.contract import answers, errors
-from undercroft.http.schema_views import LARGEST_VERSION, require_schema_id
+from undercroft.http.schema_views import require_schema_id
 from undercroft.http.wire import JsonObject, RequestBody, render_time, require_id
 from undercroft.jobs.service import JOB_PREFIX
 from undercroft.kit.ids import render_id
+from undercroft.vault.models import LARGEST_VERSION
 from undercroft.vault.records.models import MIGRATION_PREFIX, RECORD_PREFIX, DryRun, Migration
 from undercroft.vault.records.patches import check_patch
 from undercroft.vault.schemas.models import SCHEMA_PREFIX

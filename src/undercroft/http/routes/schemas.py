@@ -26,10 +26,11 @@ from undercroft.http.schema_views import (
     answer_schema,
     describe_schema,
     page_of_versions,
+    render_schemas,
     require_schema_id,
     schema_headers,
 )
-from undercroft.http.wire import RequestBody, page_of
+from undercroft.http.wire import RequestBody
 from undercroft.kit.ids import render_id
 from undercroft.vault.schemas.models import SCHEMA_PREFIX, Definition
 
@@ -98,8 +99,7 @@ async def list_schemas(
     """The latest versions of the tenant's schemas, oldest first; large ones make a page shorter than the limit."""
     place = None if after is None else require_schema_id(after)
     page = await services.schemas.list_schemas(caller, place, limit)
-    shown = page_of([describe_schema(schema) for schema in page.schemas], len(page.schemas))
-    return JSONResponse({**shown, "has_more": page.has_more})
+    return JSONResponse(render_schemas(page))
 
 
 @router.get(

@@ -27,7 +27,6 @@ from undercroft.kit.ids import render_id
 public_router = APIRouter(tags=["sessions"], route_class=PublicRoute)
 router = APIRouter(tags=["sessions"], route_class=NativeRoute)
 
-
 Tenant = Annotated[str, Field(min_length=1, max_length=200)]
 Email = Annotated[str, Field(min_length=3, max_length=320)]
 Password = Annotated[

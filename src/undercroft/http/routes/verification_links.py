@@ -3,6 +3,7 @@
 import io
 from datetime import timedelta
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 import segno
 from fastapi import APIRouter, Path, Request
@@ -13,9 +14,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from undercroft.http.account_views import client_of
 from undercroft.http.callers import SharingReader, SharingWriter
 from undercroft.http.deps import NativeRoute, PublicRoute, Services, ServicesDependency
+from undercroft.http.document_views import require_document_id
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import answers, errors, problems
 from undercroft.http.openai.paging import After, Limit
+from undercroft.http.record_views import require_record_id
 from undercroft.http.sharing_views import Pointer
 from undercroft.http.verification_page import (
     HEADERS,
@@ -33,9 +36,8 @@ from undercroft.http.verification_views import (
 )
 from undercroft.http.wire import RequestBody, page_of, require_id
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
-from undercroft.vault.models import DOCUMENT_PREFIX, LARGEST_VERSION
+from undercroft.vault.models import LARGEST_VERSION
 from undercroft.vault.records.commitments import MOST_FIELDS
-from undercroft.vault.records.models import RECORD_PREFIX
 from undercroft.verification.errors import NoProofError
 from undercroft.verification.links.models import (
     LONGEST_LIFETIME,
@@ -197,20 +199,20 @@ async def follow_verification_link(
 async def _make(
     body: CreateVerificationLink, caller: SharingWriter, services: Services
 ) -> CreatedVerificationLink:
-    lifetime = timedelta(seconds=body.expires_in)
-    if (body.document is None) == (body.record is None):
-        raise InvalidRequestError("Name either a 'document' or a 'record'.", param="document")
-    if (body.record is None) != (body.fields is None):
-        raise InvalidRequestError(
-            "Name the 'fields' of a record; a document has none.", param="fields"
-        )
-    if body.record is not None and body.fields is not None:
-        record_id = require_id(RECORD_PREFIX, "record", body.record)
-        return await services.verification_links.create_of_fields(
-            caller, record_id, body.version, body.fields, lifetime
-        )
-    document_id = require_id(DOCUMENT_PREFIX, "file", body.document or "")
-    return await services.verification_links.create(caller, document_id, body.version, lifetime)
+    links, lifetime = services.verification_links, timedelta(seconds=body.expires_in)
+    match body.document, body.record, body.fields:
+        case str() as document, None, None:
+            document_id = require_document_id(document)
+            return await links.create(caller, document_id, body.version, lifetime)
+        case None, str() as record, list() as fields:
+            record_id = require_record_id(record)
+            return await links.create_of_fields(caller, record_id, body.version, fields, lifetime)
+        case (None, None, _) | (str(), str(), _):
+            raise InvalidRequestError("Name either a 'document' or a 'record'.", param="document")
+        case _:
+            raise InvalidRequestError(
+                "Name the 'fields' of a record; a document has none.", param="fields"
+            )
 
 
 def _as_handed_out(text: str) -> bytes:
@@ -226,5 +228,5 @@ def _draw(url: str) -> str:
     return drawn.getvalue().decode().strip()
 
 
-def _require_link_id(text: str, parameter: str | None = None) -> Any:  # noqa: ANN401 - see require_id
+def _require_link_id(text: str, parameter: str | None = None) -> UUID:
     return require_id(VERIFICATION_LINK_PREFIX, "verification link", text, parameter)

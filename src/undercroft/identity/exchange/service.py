@@ -9,13 +9,14 @@ from typing import Final
 from undercroft.identity.exchange.errors import NotAServiceError, ScopeError, SubjectTokenError
 from undercroft.identity.exchange.models import ExchangedToken
 from undercroft.identity.exchange.repository import ExchangeRepository
-from undercroft.identity.keys import hash_key, is_access_token, is_well_formed, make_access_token
+from undercroft.identity.keys import is_access_token, is_well_formed, make_access_token
 from undercroft.identity.models import Kind, Permission, Principal
 from undercroft.identity.permissions import is_allowed
 from undercroft.identity.tokens.models import LiveToken
 from undercroft.identity.tokens.service import TokenService
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
+from undercroft.kit.tokens import hash_token
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
@@ -76,7 +77,7 @@ class ExchangeService:
                 self._ids.new(),
                 caller.credential_id,
                 subject,
-                hash_key(secret),
+                hash_token(secret),
                 scopes,
                 LONGEST_LIFE,
                 is_key=is_key,

@@ -6,16 +6,11 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from asyncpg import CheckViolationError, ForeignKeyViolationError, RestrictViolationError
+from asyncpg import ForeignKeyViolationError, RestrictViolationError
 
 from undercroft.identity.addresses import parse_address
-from undercroft.identity.errors import (
-    PENDING_GUESTS,
-    GuestAdminError,
-    LastAdminError,
-    TooManyGuestsError,
-    UnauthenticatedError,
-)
+from undercroft.identity.errors import GuestAdminError, LastAdminError, UnauthenticatedError
+from undercroft.identity.guests import bounding_guests
 from undercroft.identity.members.errors import (
     NoAdminAnyMoreError,
     OwnsObjectsError,
@@ -254,14 +249,10 @@ class MemberService:
             self._database, self._ledger, scope, "user.create", find_tenant
         ) as transaction:
             await self.require_admin(transaction, scope)
-            try:
+            with bounding_guests():
                 member = await self._repository.insert_member(
                     transaction, self._ids.new(), kind, email, name, role
                 )
-            except CheckViolationError as error:
-                if error.constraint_name not in PENDING_GUESTS:
-                    raise
-                raise TooManyGuestsError(error.constraint_name) from error
             if member is None:
                 raise UserExistsError("name" if email is None else "email")
             await self._append(transaction, scope, "user.create", member)

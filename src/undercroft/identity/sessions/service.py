@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from undercroft.identity.keys import hash_key, make_access_token
+from undercroft.identity.keys import make_access_token
 from undercroft.identity.models import Principal
 from undercroft.identity.people import require_person
 from undercroft.identity.sessions.errors import RefreshRefusedError
@@ -30,6 +30,7 @@ from undercroft.identity.sessions.tokens import (
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.tokens import hash_token
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
@@ -238,7 +239,7 @@ class SessionService:
             transaction,
             self._ids.new(),
             session_id,
-            hash_key(access_token),
+            hash_token(access_token),
             self._lifetimes.access,
         )
         return SessionTokens(

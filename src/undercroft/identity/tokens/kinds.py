@@ -1,6 +1,5 @@
 """The kinds of tokens that identity itself issues."""
 
-from undercroft.identity.keys import hash_key
 from undercroft.identity.models import KEY_PREFIX
 from undercroft.identity.sessions.models import SESSION_PREFIX
 from undercroft.identity.sessions.tokens import parse_refresh_token
@@ -8,6 +7,7 @@ from undercroft.identity.tokens.models import LiveToken
 from undercroft.identity.tokens.repository import TokenRepository
 from undercroft.kit.database import Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.tokens import hash_token
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import Act, Subject
 
@@ -20,11 +20,11 @@ class AccessTokens:
 
     async def find(self, transaction: Transaction, presented: str) -> LiveToken | None:
         """The access token, if it is valid."""
-        return await self._repository.find_live_access_token(transaction, hash_key(presented))
+        return await self._repository.find_live_access_token(transaction, hash_token(presented))
 
     async def revoke(self, transaction: Transaction, presented: str) -> Act | None:
         """End it, and with it what was exchanged for it. The entry is about its user: tokens are soon forgotten."""
-        revoked = await self._repository.revoke_access_token(transaction, hash_key(presented))
+        revoked = await self._repository.revoke_access_token(transaction, hash_token(presented))
         if revoked is None:
             return None
         user_id, salt = revoked
@@ -39,11 +39,11 @@ class ApiKeys:
 
     async def find(self, transaction: Transaction, presented: str) -> LiveToken | None:
         """The key, if it is valid. It does not count as used."""
-        return await self._repository.find_live_api_key(transaction, hash_key(presented))
+        return await self._repository.find_live_api_key(transaction, hash_token(presented))
 
     async def revoke(self, transaction: Transaction, presented: str) -> Act | None:
         """End it, and with it what was exchanged for it or by it."""
-        key = await self._repository.revoke_api_key(transaction, hash_key(presented))
+        key = await self._repository.revoke_api_key(transaction, hash_token(presented))
         if key is None:
             return None
         subject = Subject(render_id(KEY_PREFIX, key.id), key.user_salt)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from undercroft.ledger.verification.canonical import NotCanonicalError, parse_canonical
-from undercroft.ledger.verification.findings import Fault, VerificationError
 from undercroft.ledger.verification.notes import (
     MAX_SIGNATURES,
     Note,
@@ -14,6 +13,7 @@ from undercroft.ledger.verification.notes import (
     check_note,
     parse_signature,
 )
+from undercroft.ledger.verification.receipts import malformed
 
 START: Final = b'{"@context":'
 """How every such receipt begins, as its names are in order."""
@@ -62,12 +62,12 @@ def parse_consent_receipt(data: bytes) -> ConsentReceipt:
     try:
         receipt = parse_canonical(data)
     except NotCanonicalError as error:
-        raise _malformed(str(error)) from None
+        raise malformed(str(error)) from None
     if not isinstance(receipt, dict):
-        raise _malformed("it is no object")
+        raise malformed("it is no object")
     members = cast("dict[str, object]", receipt)
     if members.get("@type") != "dpv:ConsentReceipt":
-        raise _malformed("it is no dpv:ConsentReceipt")
+        raise malformed("it is no dpv:ConsentReceipt")
     fields = {name: _text(members, place) for name, place in _PLACES.items()}
     for name, place in _TIMES.items():
         if _find(members, place) is not None:
@@ -89,7 +89,7 @@ def _read_note(members: dict[str, object]) -> Note:
     proof = members.get("proof")
     lines = cast("list[object]", proof) if isinstance(proof, list) else []
     if not 1 <= len(lines) <= MAX_SIGNATURES:
-        raise _malformed(f"its proof is not a list of 1 to {MAX_SIGNATURES} signatures")
+        raise malformed(f"its proof is not a list of 1 to {MAX_SIGNATURES} signatures")
     signatures = tuple(parse_signature(line if isinstance(line, str) else "") for line in lines)
     signed = {name: value for name, value in members.items() if name != "proof"}
     text = json.dumps(signed, ensure_ascii=False, separators=(",", ":"))
@@ -107,9 +107,5 @@ def _find(value: object, place: Sequence[str]) -> object:
 def _text(members: dict[str, object], place: Sequence[str]) -> str:
     value = _find(members, place)
     if not isinstance(value, str):
-        raise _malformed(f"it lacks {'/'.join(place)}")
+        raise malformed(f"it lacks {'/'.join(place)}")
     return value
-
-
-def _malformed(reason: str) -> VerificationError:
-    return VerificationError(Fault.MALFORMED_RECEIPT, f"the receipt is malformed: {reason}")

@@ -1,7 +1,7 @@
 """A receipt of one version of a document: a signed note (docs/verify.md)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,15 +19,19 @@ from undercroft.ledger.verification.notes import (
 
 HEADER: Final = b"undercroft-receipt@v1\n"
 
-_FIELDS: Final = ("log", "document", "version", "size", "sha256", "time", "entry")
-_SHAPES: Final = {
-    "log": re.compile(r"[^\s+]{1,300}"),
+LOG: Final = re.compile(r"[^\s+]{1,300}")
+VERSION: Final = re.compile(r"[1-9][0-9]{0,9}")
+TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+ENTRY: Final = re.compile(r"entry_[0-9a-f]{32}")
+
+_LINES: Final = {
+    "log": LOG,
     "document": re.compile(r"file-[0-9a-f]{32}"),
-    "version": re.compile(r"[1-9][0-9]{0,9}"),
+    "version": VERSION,
     "size": re.compile(r"0|[1-9][0-9]{0,18}"),
     "sha256": re.compile(r"[0-9a-f]{64}"),
-    "time": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII),
-    "entry": re.compile(r"entry_[0-9a-f]{32}"),
+    "time": TIME,
+    "entry": ENTRY,
 }
 
 
@@ -61,21 +65,13 @@ def parse_receipt(data: bytes) -> Receipt:
     Raises:
         VerificationError: When it is malformed.
     """
-    if len(data) > MAX_NOTE or not data.startswith(HEADER):
-        raise _malformed(f"it does not begin with {HEADER.decode().strip()}, or is too long")
-    note = parse_note(data)
-    lines = note.text.removeprefix(HEADER.decode())[:-1].split("\n")
-    if len(lines) != len(_FIELDS):
-        raise _malformed(f"it has not the {len(_FIELDS)} lines of a receipt")
-    values: dict[str, str] = {}
-    for field, line in zip(_FIELDS, lines, strict=True):
-        name, _, value = line.partition(" ")
-        if name != field or _SHAPES[field].fullmatch(value) is None:
-            raise _malformed(f"its line for {field} is not one")
-        values[field] = value
+    note, lines = parse_lines(data, HEADER)
+    if len(lines) != len(_LINES):
+        raise malformed(f"it has not the {len(_LINES)} lines of a receipt")
+    values = read_lines(lines, _LINES)
     size = parse_decimal(values["size"])
     if size is None:
-        raise _malformed("its size is not a decimal number below 2^63")
+        raise malformed("its size is not a decimal number below 2^63")
     return Receipt(
         log=values["log"],
         document=values["document"],
@@ -112,5 +108,33 @@ def check_receipt_content(receipt: Receipt, content: Path) -> None:
         )
 
 
-def _malformed(reason: str) -> VerificationError:
+def parse_lines(data: bytes, header: bytes) -> tuple[Note, list[str]]:
+    """Read a receipt that is a note, whatever it is of: the note, and its lines after the header.
+
+    Raises:
+        VerificationError: When it is none.
+    """
+    if len(data) > MAX_NOTE or not data.startswith(header):
+        raise malformed(f"it does not begin with {header.decode().strip()}, or is too long")
+    note = parse_note(data)
+    return note, note.text.removeprefix(header.decode())[:-1].split("\n")
+
+
+def read_lines(lines: Sequence[str], shapes: Mapping[str, re.Pattern[str]]) -> dict[str, str]:
+    """What as many lines say, by the words that they begin with, in this order.
+
+    Raises:
+        VerificationError: When one begins otherwise, or has not its shape.
+    """
+    values: dict[str, str] = {}
+    for (name, shape), line in zip(shapes.items(), lines, strict=True):
+        word, _, value = line.partition(" ")
+        if word != name or shape.fullmatch(value) is None:
+            raise malformed(f"its line for {name} is not one")
+        values[name] = value
+    return values
+
+
+def malformed(reason: str) -> VerificationError:
+    """Why something cannot be read as a receipt."""
     return VerificationError(Fault.MALFORMED_RECEIPT, f"the receipt is malformed: {reason}")

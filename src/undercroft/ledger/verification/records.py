@@ -8,27 +8,30 @@ from hashlib import sha256
 from typing import Final, cast
 
 from undercroft.ledger.verification.findings import Fault, VerificationError, quote
-from undercroft.ledger.verification.notes import (
-    MAX_NOTE,
-    Note,
-    VerifierKey,
-    check_note,
-    parse_note,
-)
+from undercroft.ledger.verification.notes import Note, VerifierKey, check_note
 from undercroft.ledger.verification.objects import MalformedObjectError, parse_object
+from undercroft.ledger.verification.receipts import (
+    ENTRY,
+    LOG,
+    TIME,
+    VERSION,
+    malformed,
+    parse_lines,
+    read_lines,
+)
 
 HEADER: Final = b"undercroft-record-receipt@v1\n"
 FORMAT: Final = "undercroft-record-fields@v1"
 MAX_FIELDS: Final = 1 << 20
 
 _LINES: Final = {
-    "log": re.compile(r"[^\s+]{1,300}"),
+    "log": LOG,
     "record": re.compile(r"rec_[0-9a-f]{32}"),
-    "version": re.compile(r"[1-9][0-9]{0,9}"),
-    "time": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII),
-    "entry": re.compile(r"entry_[0-9a-f]{32}"),
+    "version": VERSION,
+    "time": TIME,
+    "entry": ENTRY,
 }
-_FIELD: Final = re.compile(r'([0-9a-f]{64}) ("[ -~]{1,2000}")')
+_FIELD: Final = re.compile(r'field ([0-9a-f]{64}) ("[ -~]{1,2000}")')
 _SALT: Final = re.compile(r"[0-9a-f]{64}")
 _MOST: Final = 32
 
@@ -68,18 +71,18 @@ def parse_record_receipt(data: bytes) -> RecordReceipt:
     try:
         members = parse_object(data, MAX_FIELDS)
     except MalformedObjectError as error:
-        raise _malformed(str(error)) from None
+        raise malformed(str(error)) from None
     note, openings = members.get("receipt"), members.get("openings")
     if members.get("format") != FORMAT or not isinstance(note, str):
-        raise _malformed(f"its format is not {FORMAT}, or it has no receipt")
+        raise malformed(f"its format is not {FORMAT}, or it has no receipt")
     if not isinstance(openings, list) or len(members) != 3:
-        raise _malformed("it has no list of openings, or says more than it may")
+        raise malformed("it has no list of openings, or says more than it may")
     receipt = _parse_note(note.encode())
     shown: dict[str, str] = {}
     for opening in cast("list[object]", openings):
         pointer, value = _open(receipt, opening)
         if pointer in shown:
-            raise _malformed("it opens a field twice")
+            raise malformed("it opens a field twice")
         shown[pointer] = value
     return replace(receipt, shown=shown)
 
@@ -104,18 +107,10 @@ def check_record_receipt(receipt: RecordReceipt, keys: Sequence[VerifierKey]) ->
 
 
 def _parse_note(data: bytes) -> RecordReceipt:
-    if len(data) > MAX_NOTE or not data.startswith(HEADER):
-        raise _malformed(f"it does not begin with {HEADER.decode().strip()}, or is too long")
-    note = parse_note(data)
-    lines = note.text.removeprefix(HEADER.decode())[:-1].split("\n")
-    values: dict[str, str] = {}
+    note, lines = parse_lines(data, HEADER)
     if len(lines) <= len(_LINES):
-        raise _malformed("it has not the lines of a receipt")
-    for (name, shape), line in zip(_LINES.items(), lines, strict=False):
-        word, _, value = line.partition(" ")
-        if word != name or shape.fullmatch(value) is None:
-            raise _malformed(f"its line for {name} is not one")
-        values[name] = value
+        raise malformed("it has not the lines of a receipt")
+    values = read_lines(lines[: len(_LINES)], _LINES)
     fields = _parse_fields(lines[len(_LINES) :])
     return RecordReceipt(
         log=values["log"],
@@ -132,12 +127,12 @@ def _parse_note(data: bytes) -> RecordReceipt:
 def _parse_fields(lines: Sequence[str]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for line in lines:
-        found = _FIELD.fullmatch(line.removeprefix("field "))
-        if not line.startswith("field ") or found is None:
-            raise _malformed("a line for a field is not one")
+        found = _FIELD.fullmatch(line)
+        if found is None:
+            raise malformed("a line for a field is not one")
         fields[_parse_pointer(found[2])] = found[1]
     if not 1 <= len(fields) <= _MOST or len(fields) != len(lines):
-        raise _malformed(f"it has not 1 to {_MOST} different fields")
+        raise malformed(f"it has not 1 to {_MOST} different fields")
     return fields
 
 
@@ -151,7 +146,7 @@ def _parse_pointer(text: str) -> str:
             return pointer
     except ValueError:
         pass
-    raise _malformed("a line for a field has no JSON Pointer")
+    raise malformed("a line for a field has no JSON Pointer")
 
 
 def _open(receipt: RecordReceipt, opening: object) -> tuple[str, str]:
@@ -164,13 +159,9 @@ def _open(receipt: RecordReceipt, opening: object) -> tuple[str, str]:
         or _SALT.fullmatch(salt) is None
         or len(members) != 3
     ):
-        raise _malformed("an opening is not a field, its salt and its value")
+        raise malformed("an opening is not a field, its salt and its value")
     if sha256(bytes.fromhex(salt) + value.encode()).hexdigest() != receipt.fields.get(pointer):
         raise VerificationError(
             Fault.OPENING_MISMATCH, f"{quote(pointer)} is not what the receipt commits to"
         )
     return pointer, value
-
-
-def _malformed(reason: str) -> VerificationError:
-    return VerificationError(Fault.MALFORMED_RECEIPT, f"the receipt is malformed: {reason}")

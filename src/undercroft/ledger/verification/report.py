@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from undercroft.ledger.verification.answers import ProvedAnswer
 from undercroft.ledger.verification.consents import ConsentReceipt
@@ -11,6 +11,8 @@ from undercroft.ledger.verification.findings import Fault, Problem, Span, quote
 from undercroft.ledger.verification.notes import Checkpoint
 from undercroft.ledger.verification.receipts import Receipt
 from undercroft.ledger.verification.records import RecordReceipt
+
+AnyReceipt: TypeAlias = Receipt | RecordReceipt | ConsentReceipt
 
 WITHOUT_EARLIER: Final = (
     "that the log was cut short, or forked, and signed again by whoever holds its key: no earlier checkpoint was "
@@ -82,7 +84,7 @@ class Report:
     counts: Counter[Fault]
     proved: int
     cannot_exclude: tuple[str, ...]
-    receipt: Receipt | RecordReceipt | ConsentReceipt | None = None
+    receipt: AnyReceipt | None = None
     answer: ProvedAnswer | None = None
 
     @property
@@ -118,7 +120,7 @@ class Report:
                 "counts": {fault.value: count for fault, count in sorted(self.counts.items())},
                 "proved": self.proved,
                 "cannot_exclude": list(self.cannot_exclude),
-                "receipt": _fields(self.receipt),
+                "receipt": None if self.receipt is None else _fields(self.receipt),
                 "answer": _answer(self.answer),
             },
             indent=2,
@@ -190,8 +192,8 @@ def _outline(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
     }
 
 
-def _describe(receipt: Receipt | RecordReceipt | ConsentReceipt) -> list[str]:
-    said = _fields(receipt) or {}
+def _describe(receipt: AnyReceipt) -> list[str]:
+    said = _fields(receipt)
     if not isinstance(receipt, RecordReceipt):
         return [f"  {name} {value}" for name, value in said.items()]
     # Whoever wrote the values may have written them for a terminal.
@@ -205,9 +207,7 @@ def _describe(receipt: Receipt | RecordReceipt | ConsentReceipt) -> list[str]:
     ]
 
 
-def _fields(receipt: Receipt | RecordReceipt | ConsentReceipt | None) -> dict[str, Any] | None:
-    if receipt is None:
-        return None
+def _fields(receipt: AnyReceipt) -> dict[str, Any]:
     if isinstance(receipt, RecordReceipt):
         return {
             "log": receipt.log,

@@ -77,6 +77,7 @@ from undercroft.ledger.verification.report import (
     UNPROVED_FILES,
     WITHOUT_CONTENT,
     WITHOUT_EARLIER,
+    AnyReceipt,
     Earlier,
     Report,
 )
@@ -179,17 +180,8 @@ def _verify_receipt(path: Path, keys: Sequence[VerifierKey], content: Path | Non
             check_receipt_content(receipt, content)
     except VerificationError as error:
         findings.take(error.problem)
-    return Report(
-        kind="receipt",
-        checkpoint=None,
-        signed_by=None if signed_by is None else str(signed_by),
-        earlier=None,
-        problems=tuple(findings.problems),
-        counts=findings.counts,
-        proved=0,
-        cannot_exclude=(*(() if content else (WITHOUT_CONTENT,)), ONE_RECEIPT),
-        receipt=receipt,
-    )
+    open_questions = (ONE_RECEIPT,) if content is not None else (WITHOUT_CONTENT, ONE_RECEIPT)
+    return _report_receipt("receipt", receipt, signed_by, findings, *open_questions)
 
 
 def _verify_consent_receipt(path: Path, keys: Sequence[VerifierKey]) -> Report:
@@ -201,17 +193,7 @@ def _verify_consent_receipt(path: Path, keys: Sequence[VerifierKey]) -> Report:
         signed_by = check_consent_receipt(receipt, keys)
     except VerificationError as error:
         findings.take(error.problem)
-    return Report(
-        kind="consent_receipt",
-        checkpoint=None,
-        signed_by=None if signed_by is None else str(signed_by),
-        earlier=None,
-        problems=tuple(findings.problems),
-        counts=findings.counts,
-        proved=0,
-        cannot_exclude=(ONE_CONSENT,),
-        receipt=receipt,
-    )
+    return _report_receipt("consent_receipt", receipt, signed_by, findings, ONE_CONSENT)
 
 
 def _verify_record_receipt(path: Path, keys: Sequence[VerifierKey]) -> Report:
@@ -223,15 +205,25 @@ def _verify_record_receipt(path: Path, keys: Sequence[VerifierKey]) -> Report:
         signed_by = check_record_receipt(receipt, keys)
     except VerificationError as error:
         findings.take(error.problem)
+    return _report_receipt("record_receipt", receipt, signed_by, findings, ONE_RECORD)
+
+
+def _report_receipt(
+    kind: str,
+    receipt: AnyReceipt | None,
+    signed_by: VerifierKey | None,
+    findings: Findings,
+    *cannot_exclude: str,
+) -> Report:
     return Report(
-        kind="record_receipt",
+        kind=kind,
         checkpoint=None,
         signed_by=None if signed_by is None else str(signed_by),
         earlier=None,
         problems=tuple(findings.problems),
         counts=findings.counts,
         proved=0,
-        cannot_exclude=(ONE_RECORD,),
+        cannot_exclude=cannot_exclude,
         receipt=receipt,
     )
 

@@ -1,6 +1,11 @@
 """What collections refuse."""
 
-from undercroft.kit.errors import ErrorKind, UndercroftError
+from uuid import UUID
+
+from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
+from undercroft.kit.ids import render_id
+from undercroft.retrieval.collections.models import COLLECTION_PREFIX
+from undercroft.vault.models import DOCUMENT_PREFIX
 
 
 class DocumentSealedError(UndercroftError):
@@ -13,3 +18,13 @@ class DocumentSealedError(UndercroftError):
             param="file_id",
             code="document_sealed",
         )
+
+
+def no_member(document_id: UUID) -> NotFoundError:
+    """A collection without this document, or one that the caller may not see there."""
+    return NotFoundError("vector store file", render_id(DOCUMENT_PREFIX, document_id))
+
+
+def no_collection(collection_id: UUID) -> NotFoundError:
+    """A collection that is not there, or that the caller may not see."""
+    return NotFoundError("vector store", render_id(COLLECTION_PREFIX, collection_id))

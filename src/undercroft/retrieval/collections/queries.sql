@@ -117,6 +117,17 @@ INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 CROSS JOIN LATERAL count_members(c.id, c.actions) AS n
 ORDER BY CASE WHEN $2 THEN c.id END ASC, CASE WHEN NOT $2 THEN c.id END DESC;
 
+-- name: list_readable :many
+-- Those of some collections that the caller may read: in which ways, or none for their own.
+SELECT
+    c.id,
+    w.ways
+FROM collections AS c
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN c.owner_id <> current_principal() THEN ways_to(c.id, 'read') END AS ways
+) AS w
+WHERE c.id = ANY($1::uuid[]) AND (c.owner_id = current_principal() OR w.ways IS NOT NULL);
+
 -- name: update_collection :value
 UPDATE collections
 SET sealed_name = coalesce($2, sealed_name), metadata = coalesce($3, metadata), last_active_at = now()

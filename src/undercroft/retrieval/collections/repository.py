@@ -9,7 +9,8 @@ from asyncpg import Record
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.retrieval.collections.models import Member, MemberStatus, Page
-from undercroft.sharing.models import GrantAction
+from undercroft.sharing.models import OWNED, GrantAction, Way
+from undercroft.sharing.policy import read_ways
 from undercroft.vault.models import IndexState
 
 _QUERIES: Final = load_queries("undercroft.retrieval.collections")
@@ -51,6 +52,13 @@ class CollectionRepository:
         return await _QUERIES.many(
             transaction, "list_collections", page.after, page.ascending, page.limit
         )
+
+    async def list_readable(
+        self, transaction: Transaction, collection_ids: Sequence[UUID]
+    ) -> dict[UUID, tuple[Way, ...]]:
+        """Those of some collections that the principal may read, and in which ways."""
+        rows = await _QUERIES.many(transaction, "list_readable", collection_ids)
+        return {row["id"]: OWNED if row["ways"] is None else read_ways(row["ways"]) for row in rows}
 
     async def update_collection(
         self,

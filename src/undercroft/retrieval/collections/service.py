@@ -19,7 +19,11 @@ from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
-from undercroft.retrieval.collections.errors import DocumentSealedError
+from undercroft.retrieval.collections.errors import (
+    DocumentSealedError,
+    no_collection,
+    no_member,
+)
 from undercroft.retrieval.collections.journal import (
     CollectionJournal,
     collection_act,
@@ -36,9 +40,10 @@ from undercroft.retrieval.collections.models import (
 from undercroft.retrieval.collections.names import open_name, seal_name
 from undercroft.retrieval.collections.repository import CollectionRepository
 from undercroft.retrieval.index.service import IndexService
-from undercroft.retrieval.passages import PassagePlace, open_passage
+from undercroft.retrieval.passages import open_row
 from undercroft.sharing.errors import NotGrantedError
-from undercroft.sharing.models import GrantAction
+from undercroft.sharing.models import GrantAction, ModelUse
+from undercroft.sharing.policy import ways_for_models
 from undercroft.sharing.uses import GrantUses
 from undercroft.sharing.ways import EVERY_ACTION
 from undercroft.vault.keys.models import DataKey
@@ -117,6 +122,14 @@ class CollectionService:
             rows = await self._repository.list_collections(transaction, page)
         return [await self._collection(row) for row in rows]
 
+    async def list_for_models(
+        self, scope: Scope, collection_ids: Sequence[UUID], model_use: frozenset[ModelUse]
+    ) -> set[UUID]:
+        """Which of these the principal may read, and show to a model that does this."""
+        async with self._database.transaction(scope) as transaction:
+            readable = await self._repository.list_readable(transaction, collection_ids)
+        return {each for each, ways in readable.items() if ways_for_models(ways, model_use)}
+
     async def update(
         self,
         scope: Scope,
@@ -140,7 +153,7 @@ class CollectionService:
             if not await self._repository.update_collection(
                 transaction, collection_id, sealed_name, metadata
             ):
-                raise _no_collection(collection_id)
+                raise no_collection(collection_id)
             changed = collection_act(scope, "collection.update", collection_id, key.salt)
             await self._journal.record(transaction, scope, changed)
             return await self._get(transaction, collection_id)
@@ -243,7 +256,7 @@ class CollectionService:
         async with self._refusing(scope, action, collection_id) as transaction:
             salts = await self._get_member_salts(transaction, collection_id, document_id)
             if not await self._repository.delete_member(transaction, collection_id, document_id):
-                raise _no_member(document_id)
+                raise no_member(document_id)
             await self._journal.record(
                 transaction,
                 scope,
@@ -335,7 +348,7 @@ class CollectionService:
     async def _get(self, transaction: Transaction, collection_id: UUID) -> Collection:
         row = await self._repository.find_collection(transaction, collection_id)
         if row is None:
-            raise _no_collection(collection_id)
+            raise no_collection(collection_id)
         if row["actions"] is not None and GrantAction.READ not in row["actions"]:
             raise NotGrantedError(GrantAction.READ)
         return await self._collection(row)
@@ -344,7 +357,7 @@ class CollectionService:
         """Why somebody cannot change a collection: that it is another's, for whoever knows of it."""
         row = await self._repository.find_collection(transaction, collection_id)
         is_known = row is not None and row["actions"] is not None
-        return NotGrantedError() if is_known else _no_collection(collection_id)
+        return NotGrantedError() if is_known else no_collection(collection_id)
 
     async def _collection(self, row: Record) -> Collection:
         completed, failed = int(row["completed"]), int(row["failed"])
@@ -364,7 +377,7 @@ class CollectionService:
         member = await self._repository.find_member(transaction, collection_id, document_id)
         if member is None:
             await self._get(transaction, collection_id)
-            raise _no_member(document_id)
+            raise no_member(document_id)
         return member
 
     async def _get_member_salts(
@@ -373,24 +386,9 @@ class CollectionService:
         salts = await self._repository.find_member_salts(transaction, collection_id, document_id)
         if salts is None:
             refusal = await self._refusal(transaction, collection_id)
-            raise refusal if isinstance(refusal, NotGrantedError) else _no_member(document_id)
+            raise refusal if isinstance(refusal, NotGrantedError) else no_member(document_id)
         return salts
 
 
 def _open_chunks(key: DataKey, rows: Sequence[Record]) -> list[str]:
-    return [
-        open_passage(
-            key.material,
-            PassagePlace(row["tenant_id"], row["blob_id"], row["ordinal"]),
-            row["sealed_text"],
-        ).text
-        for row in rows
-    ]
-
-
-def _no_member(document_id: UUID) -> NotFoundError:
-    return NotFoundError("vector store file", render_id(DOCUMENT_PREFIX, document_id))
-
-
-def _no_collection(collection_id: UUID) -> NotFoundError:
-    return NotFoundError("vector store", render_id(COLLECTION_PREFIX, collection_id))
+    return [open_row(key.material, row).text for row in rows]

@@ -17,7 +17,7 @@ from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.retrieval.passages import PassagePlace, PassageText, open_passage, place_of
+from undercroft.retrieval.passages import PassageText, open_row, place_of
 from undercroft.retrieval.search.models import FoundPassage, Proposals, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.sharing.models import ModelUse, Way
@@ -153,8 +153,7 @@ class PassageReader:
     async def _open(self, row: Record) -> PassageText | None:
         try:
             key = await self._keys.open(row)
-            place = PassagePlace(row["tenant_id"], row["blob_id"], row["ordinal"])
-            return open_passage(key.material, place, row["sealed_text"])
+            return open_row(key.material, row)
         except DecryptionError:
             # One damaged passage must not keep the others from whoever searches.
             _log_damaged(row)

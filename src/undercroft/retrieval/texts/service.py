@@ -11,7 +11,7 @@ from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.retrieval.passages import PassagePlace, open_passage
+from undercroft.retrieval.passages import open_row
 from undercroft.retrieval.texts.errors import NotIndexedError, TextChangedError, TextSealedError
 from undercroft.retrieval.texts.models import (
     BEGINNING,
@@ -156,8 +156,7 @@ def _open_pieces(key: DataKey, rows: Sequence[Record], ways: Sequence[Way]) -> l
     """What of these chunks the ways show."""
     shown: list[TextPiece] = []
     for row in rows:
-        place = PassagePlace(row["tenant_id"], row["blob_id"], row["ordinal"])
-        passage = open_passage(key.material, place, row["sealed_text"])
+        passage = open_row(key.material, row)
         pieces = cut_passage(passage, row["start_offset"], row["page_start"], row["page_end"])
         shown.extend(filter(None, (show_piece(piece, ways) for piece in pieces)))
     return shown

@@ -11,7 +11,7 @@ from asyncpg import Record
 
 from undercroft.identity.accounts.hashing import PasswordHasher
 from undercroft.identity.accounts.passwords import prepare_password
-from undercroft.identity.keys import hash_key, make_access_token
+from undercroft.identity.keys import make_access_token
 from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.crypto.row_keys import RowKeys
 from undercroft.kit.database import Database, Scope, Transaction
@@ -177,7 +177,7 @@ class ShareLinks:
                 raise LinkNotFoundError
             link, _ = found
             expires_at = await self._repository.insert_token(
-                transaction, self._ids.new(), link, hash_key(token), _TOKEN_LIFETIME
+                transaction, self._ids.new(), link, hash_token(token), _TOKEN_LIFETIME
             )
             grant = await self._grants.get_in(transaction, scope, link.grant_id)
             await self._record(

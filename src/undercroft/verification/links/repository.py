@@ -61,7 +61,7 @@ class VerificationLinkRepository:
         return [
             VerificationLink(
                 row["id"],
-                read_target(row),
+                _read_target(row),
                 row["created_at"],
                 row["expires_at"],
                 row["revoked_at"],
@@ -72,7 +72,7 @@ class VerificationLinkRepository:
     async def revoke_link(self, transaction: Transaction, link_id: UUID) -> Target | None:
         """End a link that the caller made: what it is to; None when they made none such."""
         row = await _QUERIES.maybe(transaction, "revoke_link", link_id)
-        return None if row is None else read_target(row)
+        return None if row is None else _read_target(row)
 
     async def find_creator_scope(
         self, connection: AnyConnection, token_hash: bytes
@@ -106,7 +106,7 @@ class VerificationLinkRepository:
         return ReadableRecord(record_id, row["owner_id"], row["salt"], access)
 
 
-def read_target(row: Record) -> Target:
+def _read_target(row: Record) -> Target:
     """What a link's row says that it is to."""
     return Target(
         KIND_OF_RESOURCE[row["kind"]],
