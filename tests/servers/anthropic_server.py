@@ -6,39 +6,20 @@ The model's name chooses the behaviour, as with :mod:`tests.servers.model_server
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
-# As a program it finds its neighbour beside it alone.
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from tests.servers.model_server import (
-    KEY,
-    RELEASED,
-    ModelServer,
-    Seen,
-    running_program,
-    serve,
-)
+from tests.servers.model_script import KEY, Script, Stream
+from tests.servers.model_server import ModelServer
+from tests.servers.program import running_server, serve
 
 _CUT_AT: Final = 3
 
 
-class Message:
-    """The events of one streamed message, as a scripted behaviour writes them."""
-
-    def __init__(self, request: web.Request, body: dict[str, Any]) -> None:
-        self.body = body
-        self.request = request
-        self.response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-
-    async def raw(self, data: bytes) -> None:
-        await self.response.write(data)
+class Message(Stream):
+    """A streamed message in events."""
 
     async def event(self, name: str, **payload: Any) -> None:  # noqa: ANN401 - JSON
         data = json.dumps({"type": name, **payload}, ensure_ascii=False)
@@ -69,10 +50,6 @@ class Message:
         delta = {"stop_reason": reason, "stop_sequence": None}
         await self.event("message_delta", delta=delta, usage={"output_tokens": tokens})
         await self.event("message_stop")
-
-    def cut(self) -> None:
-        assert self.request.transport is not None
-        self.request.transport.abort()
 
 
 def said(content: str | list[dict[str, Any]]) -> str:
@@ -253,41 +230,20 @@ STATUSES: Final = {
 }
 
 
-class Script:
-    """The server's handlers, and what they have seen."""
+class AnthropicScript(Script):
+    """Anthropic's API."""
 
-    def __init__(self) -> None:
-        self._seen = Seen()
-        self._transports: list[object] = []
-        self._failed_once = False
-        self._released = asyncio.Event()
+    path = "/v1/messages"
 
-    def app(self) -> web.Application:
-        """The application."""
-        app = web.Application(middlewares=[self.observe])
-        app[RELEASED] = self._released
-        app.router.add_get("/v1/models", self.models)
-        app.router.add_post("/v1/messages", self.messages)
-        app.router.add_get("/control", self.control)
-        app.router.add_post("/control/reset", self.reset)
-        return app
-
-    @web.middleware
-    async def observe(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        if request.path.startswith("/v1/"):
-            if request.transport not in self._transports:
-                self._transports.append(request.transport)
-                self._seen.connections += 1
-            if "anthropic-version" not in request.headers:
-                return refuse(400, "invalid_request_error", "anthropic-version: header is required")
-            if request.headers.get("x-api-key") != KEY:
-                return refuse(401, "authentication_error", "invalid x-api-key")
-        return await handler(request)
+    def check(self, request: web.Request) -> web.Response | None:
+        if "anthropic-version" not in request.headers:
+            return refuse(400, "invalid_request_error", "anthropic-version: header is required")
+        if request.headers.get("x-api-key") != KEY:
+            return refuse(401, "authentication_error", "invalid x-api-key")
+        return None
 
     async def models(self, request: web.Request) -> web.Response:
-        self._seen.listings += 1
+        self.seen.listings += 1
         assert request.query["limit"] == "1000"
         names = [*BEHAVIOURS, *STATUSES]
         data = [
@@ -301,34 +257,12 @@ class Script:
         ]
         return web.json_response({"data": data, "has_more": False})
 
-    async def messages(self, request: web.Request) -> web.StreamResponse:
-        body: dict[str, Any] = await request.json()
-        self._seen.requests += 1
-        self._seen.last_body = body
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        body = await self.read(request)
         model: str = body["model"]
-        if model in STATUSES and not (model == "529-once" and self._failed_once):
-            self._failed_once = model == "529-once"
+        if model in STATUSES and (model != "529-once" or self.first_time(model)):
             return refuse(*STATUSES[model], f"refused by the script, key {KEY}")
-        message = Message(request, body)
-        behaviour = BEHAVIOURS.get(model, echo)
-        self._seen.running += 1
-        try:
-            await behaviour(message)
-        except (asyncio.CancelledError, ConnectionError):
-            self._seen.cancelled += 1
-            raise
-        finally:
-            self._seen.running -= 1
-        return message.response
-
-    async def control(self, _: web.Request) -> web.Response:
-        return web.json_response(asdict(self._seen))
-
-    async def reset(self, _: web.Request) -> web.Response:
-        self._seen = Seen(running=self._seen.running)
-        self._transports.clear()
-        self._failed_once = False
-        return web.json_response({})
+        return await self.run(BEHAVIOURS.get(model, echo), Message(request, body))
 
 
 def refuse(status: int, kind: str, message: str) -> web.Response:
@@ -341,9 +275,9 @@ def refuse(status: int, kind: str, message: str) -> web.Response:
 @contextlib.contextmanager
 def running_anthropic_server() -> Generator[ModelServer]:
     """Starts a server in a process of its own, and ends it."""
-    with running_program(Path(__file__)) as server:
-        yield server
+    with running_server("tests.servers.anthropic_server") as port:
+        yield ModelServer(port)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Script().app()))
+    asyncio.run(serve(AnthropicScript().app()))

@@ -1,15 +1,12 @@
 """An issuer for tests: serves what it is told to, counts what it is asked, and misbehaves on request.
 
-Run ``python tests/servers/issuer.py``; it prints its port and ends when its input does. In a test, use
+Run ``python -m tests.servers.issuer``; it prints its port and ends when its input does. In a test, use
 :func:`running_issuer`.
 """
 
 import asyncio
 import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -17,6 +14,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from aiohttp import web
+
+from tests.servers.program import running_server, serve
 
 
 class Server:
@@ -59,19 +58,13 @@ class Server:
         return web.json_response(self._keys)
 
 
-async def serve() -> None:
+def make_application() -> web.Application:
     server = Server()
     application = web.Application()
     application.router.add_route("*", "/control", server.control)
     application.router.add_get("/.well-known/openid-configuration", server.discover)
     application.router.add_get("/keys", server.list_keys)
-    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(runner.addresses[0][1], flush=True)  # noqa: T201 - this is how the parent learns the port
-    await asyncio.to_thread(sys.stdin.read)
-    # Some of its answers never end.
-    os._exit(0)
+    return application
 
 
 @dataclass(frozen=True)
@@ -96,15 +89,9 @@ class IssuerServer:
 @contextlib.contextmanager
 def running_issuer() -> Generator[IssuerServer]:
     """An issuer in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield IssuerServer(f"http://127.0.0.1:{int(process.stdout.readline())}")
-    finally:
-        process.communicate()
+    with running_server("tests.servers.issuer") as port:
+        yield IssuerServer(f"http://127.0.0.1:{port}")
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(make_application()))

@@ -1,14 +1,12 @@
 """KMS for tests: moto's, behind a server of ours that counts what it is asked and misbehaves on request.
 
-Run ``python tests/servers/kms.py MOTO``; it prints its port and ends when its input does. In a test, use
+Run ``python -m tests.servers.kms MOTO``; it prints its port and ends when its input does. In a test, use
 :func:`running_kms`.
 """
 
 import asyncio
 import contextlib
 import json
-import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -18,6 +16,8 @@ from urllib.request import Request, urlopen
 
 import aiohttp
 from aiohttp import web
+
+from tests.servers.program import running_server, serve
 
 TYPE: Final = "application/x-amz-json-1.1"
 TARGET: Final = "TrentService."
@@ -134,20 +134,14 @@ class Server:
         return self._behaviour
 
 
-async def serve(moto: str) -> None:
+async def serve_before(moto: str) -> None:
     async with aiohttp.ClientSession() as session:
         server = Server(moto, session)
         application = web.Application()
         application.router.add_route("*", "/control", server.control)
         application.router.add_post("/", server.call)
         application.router.add_post("/elsewhere", server.call)
-        runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        print(runner.addresses[0][1], flush=True)  # noqa: T201 - this is how the parent learns the port
-        await asyncio.to_thread(sys.stdin.read)
-        # Some of its answers never end.
-        os._exit(0)
+        await serve(application)
 
 
 @dataclass(frozen=True)
@@ -200,17 +194,9 @@ class Kms:
 @contextlib.contextmanager
 def running_kms(moto: str) -> Generator[Kms]:
     """Starts a server before moto's in a process of its own, and ends it."""
-    with subprocess.Popen(
-        [sys.executable, __file__, moto], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield Kms(f"http://127.0.0.1:{int(process.stdout.readline())}")
-        finally:
-            process.stdin.close()
-            process.wait()
+    with running_server("tests.servers.kms", moto) as port:
+        yield Kms(f"http://127.0.0.1:{port}")
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    asyncio.run(serve_before(sys.argv[1]))

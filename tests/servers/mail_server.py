@@ -1,7 +1,7 @@
 """A mail server for tests: aiosmtpd in a process of its own, that misbehaves on request.
 
 The recipient's name chooses the behaviour: ``refused``, ``later`` and ``unwanted`` are answered 550, 451 and, after the
-message, 554. Run ``python tests/servers/mail_server.py``: it prints where it listens, then each message that it took,
+message, 554. Run ``python -m tests.servers.mail_server``: it prints where it listens, then each message that it took,
 one JSON object a line, and ends when its input does. In a test, use :func:`running_mail_server`.
 """
 
@@ -11,7 +11,6 @@ import ipaddress
 import itertools
 import json
 import ssl
-import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
@@ -27,6 +26,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.servers.program import Program, running_program
 
 USERNAME: Final = "undercroft"
 PASSWORD: Final = "correct horse battery staple"
@@ -53,8 +54,8 @@ class MailServer:
         certificate: To trust.
     """
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
+    def __init__(self, program: Program) -> None:
+        self._program = program
         first = self._read()
         self.ports: dict[str, int] = first["ports"]
         self.certificate = Path(first["certificate"])
@@ -70,25 +71,15 @@ class MailServer:
         )
 
     def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
+        return json.loads(self._program.read_line())
 
 
 @contextlib.contextmanager
 def running_mail_server() -> Generator[MailServer]:
     """Runs the server while the context is open."""
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore", __file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield MailServer(process)
-        finally:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait(timeout=60)
+    command = (sys.executable, "-W", "ignore", "-m", "tests.servers.mail_server")
+    with running_program(*command) as program:
+        yield MailServer(program)
 
 
 class _Handler:

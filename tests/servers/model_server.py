@@ -2,55 +2,32 @@
 
 The model's name chooses the behaviour: see :data:`BEHAVIOURS`. ``GET /control`` tells what was seen.
 
-Run ``python tests/servers/model_server.py``; it prints its port and ends when its input does. In a test, use
+Run ``python -m tests.servers.model_server ok``; it prints its port and ends when its input does. In a test, use
 :func:`running_model_server`.
 """
 
 import asyncio
 import contextlib
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
 
-KEY: Final = "sk-test-0123456789"
+from tests.servers.model_script import KEY, RELEASED, Script, Seen, Stream
+from tests.servers.program import running_server, serve
+
 HUGE: Final = 4 * 1024 * 1024
-RELEASED: Final = web.AppKey("released", asyncio.Event)
 
 
-@dataclass
-class Seen:
-    """What the server has observed since it started."""
-
-    connections: int = 0
-    requests: int = 0
-    listings: int = 0
-    running: int = 0
-    cancelled: int = 0
-    authorizations: list[str] = field(default_factory=list)
-    last_body: dict[str, Any] = field(default_factory=dict)
-
-
-class Answer:
-    """The pieces of one streamed answer, as a scripted behaviour writes them."""
-
-    def __init__(self, request: web.Request, body: dict[str, Any]) -> None:
-        self.body = body
-        self.request = request
-        self.response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+class Answer(Stream):
+    """A streamed answer in pieces."""
 
     async def begin(self) -> None:
         await self.response.prepare(self.request)
-
-    async def raw(self, data: bytes) -> None:
-        await self.response.write(data)
 
     async def event(self, payload: dict[str, Any]) -> None:
         data = json.dumps(payload, ensure_ascii=False)
@@ -72,10 +49,6 @@ class Answer:
                 {"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion}}
             )
         await self.raw(b"data: [DONE]\n\n")
-
-    def cut(self) -> None:
-        assert self.request.transport is not None
-        self.request.transport.abort()
 
 
 def spoken(body: dict[str, Any]) -> tuple[list[str], str, int]:
@@ -325,47 +298,29 @@ STATUSES: Final = {"400": 400, "403": 403, "404": 404, "429": 429, "500": 500, "
 """Models that are always refused with a status; ``429-once`` and ``cut-once`` fail only the first time."""
 
 
-class Script:
-    """The server's handlers, and what they have seen.
+class OpenAiScript(Script):
+    """OpenAI's API.
 
     Args:
         listing: ``ok``, ``slow`` (never answers) or ``broken`` (status 500) for ``GET /v1/models``.
     """
 
+    path = "/v1/chat/completions"
+
     def __init__(self, listing: str) -> None:
+        super().__init__()
         self._listing = listing
-        self._seen = Seen()
-        self._transports: list[object] = []
-        self._failed_once: set[str] = set()
-        self._released = asyncio.Event()
 
-    def app(self) -> web.Application:
-        """The application."""
-        app = web.Application(middlewares=[self.observe])
-        app[RELEASED] = self._released
-        app.router.add_get("/v1/models", self.models)
-        app.router.add_post("/v1/chat/completions", self.completions)
-        app.router.add_get("/control", self.control)
-        app.router.add_post("/control/reset", self.reset)
-        app.router.add_post("/control/release", self.release)
-        return app
+    def check(self, request: web.Request) -> web.Response | None:
+        authorization = request.headers.get("Authorization", "")
+        self.seen.authorizations.append(authorization)
+        if authorization == f"Bearer {KEY}":
+            return None
+        return refuse(401, f"Incorrect API key provided: {authorization}")
 
-    @web.middleware
-    async def observe(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        if request.path.startswith("/v1/"):
-            if request.transport not in self._transports:
-                self._transports.append(request.transport)
-                self._seen.connections += 1
-            authorization = request.headers.get("Authorization", "")
-            self._seen.authorizations.append(authorization)
-            if authorization != f"Bearer {KEY}":
-                return refuse(401, f"Incorrect API key provided: {authorization}")
-        return await handler(request)
-
-    async def models(self, _: web.Request) -> web.Response:
-        self._seen.listings += 1
+    async def models(self, request: web.Request) -> web.Response:
+        del request
+        self.seen.listings += 1
         if self._listing == "slow":
             await asyncio.Event().wait()
         if self._listing == "broken":
@@ -383,57 +338,28 @@ class Script:
         ]
         return web.json_response({"object": "list", "data": data})
 
-    async def completions(self, request: web.Request) -> web.StreamResponse:
-        body: dict[str, Any] = await request.json()
-        self._seen.requests += 1
-        self._seen.last_body = body
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        body = await self.read(request)
         model: str = body["model"]
         if (refusal := self._refusal(model, body)) is not None:
             return refusal
         if not body.get("stream"):
             return whole_answer(body)
         answer = Answer(request, body)
-        if model == "cut-once" and self._first_time(model):
+        if model == "cut-once" and self.first_time(model):
             await answer.begin()
             answer.cut()
             return answer.response
-        self._seen.running += 1
-        try:
-            await BEHAVIOURS.get(model, echo)(answer)
-        except (asyncio.CancelledError, ConnectionError):
-            self._seen.cancelled += 1
-            raise
-        finally:
-            self._seen.running -= 1
-        return answer.response
-
-    async def control(self, _: web.Request) -> web.Response:
-        return web.json_response(asdict(self._seen))
-
-    async def reset(self, _: web.Request) -> web.Response:
-        self._seen = Seen(running=self._seen.running)
-        self._transports.clear()
-        self._failed_once.clear()
-        self._released.clear()
-        return web.json_response({})
-
-    async def release(self, _: web.Request) -> web.Response:
-        self._released.set()
-        return web.json_response({})
+        return await self.run(BEHAVIOURS.get(model, echo), answer)
 
     def _refusal(self, model: str, body: dict[str, Any]) -> web.Response | None:
         if model in STATUSES:
             return refuse(STATUSES[model], f"refused by the script, key {KEY}")
         if model == "newer-limit" and "max_tokens" in body:
             return refuse(400, "Use max_completion_tokens.", param="max_tokens")
-        if model == "429-once" and self._first_time(model):
+        if model == "429-once" and self.first_time(model):
             return refuse(429, "slow down", retry_after="1")
         return None
-
-    def _first_time(self, model: str) -> bool:
-        first = model not in self._failed_once
-        self._failed_once.add(model)
-        return first
 
 
 def whole_answer(body: dict[str, Any]) -> web.Response:
@@ -455,18 +381,6 @@ def refuse(
     headers = {"Retry-After": retry_after} if status in {429, 503} else {}
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
     return web.json_response({"error": error}, status=status, headers=headers)
-
-
-async def serve(app: web.Application) -> None:
-    """Serves on a free port until standard input ends."""
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    print(runner.addresses[0][1], flush=True)  # noqa: T201 -- this is how the parent learns the port
-    await asyncio.to_thread(sys.stdin.read)
-    # Streams of the script may be endless; nobody reads them any more.
-    os._exit(0)
 
 
 @dataclass(frozen=True)
@@ -512,24 +426,9 @@ class ModelServer:
 @contextlib.contextmanager
 def running_model_server(listing: str = "ok") -> Generator[ModelServer]:
     """Starts a server in a process of its own, and ends it."""
-    with running_program(Path(__file__), listing) as server:
-        yield server
-
-
-@contextlib.contextmanager
-def running_program(program: Path, *arguments: str) -> Generator[ModelServer]:
-    """The same for any program that serves so."""
-    with subprocess.Popen(
-        [sys.executable, program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield ModelServer(int(process.stdout.readline()))
-        finally:
-            process.stdin.close()
-            process.wait()
+    with running_server("tests.servers.model_server", listing) as port:
+        yield ModelServer(port)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Script(sys.argv[1]).app()))
+    asyncio.run(serve(OpenAiScript(sys.argv[1]).app()))

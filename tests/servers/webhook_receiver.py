@@ -1,6 +1,6 @@
 """A receiver of webhooks for tests, in a process of its own, that misbehaves on request.
 
-The path's first part chooses the behaviour: see :data:`BEHAVIOURS`. Run ``python tests/servers/webhook_receiver.py``:
+The path's first part chooses the behaviour: see :data:`BEHAVIOURS`. Run ``python -m tests.servers.webhook_receiver``:
 it prints its port, then each message that it was posted, one JSON object a line, and ends when its input does. In a
 test, use :func:`running_receiver`.
 """
@@ -8,14 +8,14 @@ test, use :func:`running_receiver`.
 import asyncio
 import contextlib
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
+
+from tests.servers.program import Program, running_program, serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,34 +30,23 @@ class Received:
 class Receiver:
     """A running receiver."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self.port: int = self._read()["port"]
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self.port = int(program.read_line())
 
     def url(self, behaviour: str, host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}/{behaviour}"
 
     def next_message(self) -> Received:
         """The next message that was posted; waits for it."""
-        return Received(**self._read())
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
+        return Received(**json.loads(self._program.read_line()))
 
 
 @contextlib.contextmanager
 def running_receiver() -> Generator[Receiver]:
     """Runs the receiver while the context is open."""
-    with subprocess.Popen(
-        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield Receiver(process)
-        finally:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait(timeout=60)
+    with running_program(sys.executable, "-m", "tests.servers.webhook_receiver") as program:
+        yield Receiver(program)
 
 
 async def _take(request: web.Request) -> web.StreamResponse:
@@ -138,26 +127,17 @@ BEHAVIOURS: Final[dict[str, Callable[[web.Request], Awaitable[web.StreamResponse
 
 async def _receive(request: web.Request) -> web.StreamResponse:
     body = await request.text()
-    _say({"path": request.path, "headers": dict(request.headers), "body": body})
+    message = {"path": request.path, "headers": dict(request.headers), "body": body}
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
     return await BEHAVIOURS[request.path.split("/")[1]](request)
 
 
-def _say(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
-
-
-async def _serve() -> None:
+def _make_application() -> web.Application:
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", _receive)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    _say({"port": runner.addresses[0][1]})
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    # Without a word to anybody: some of what it serves never ends.
-    os._exit(0)
+    return application
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    asyncio.run(serve(_make_application()))

@@ -98,7 +98,7 @@ class Question:
         return asked[-1] if asked else ""
 
     def around(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-        """What was said before that, and what came after: calls of functions and their results."""
+        """What was said before the question, and what came after it: calls of functions and their results."""
         last = max(i for i, message in enumerate(self.messages) if message.role is Role.USER)
         return self.messages[:last], self.messages[last + 1 :]
 
@@ -154,10 +154,10 @@ class Answerer:
         needs = needed(question.messages, question.options)
         await self._models.require(question.model, needs)
         if question.search is not None:
-            if needs & _UNCITED:
+            if uncited := needs & _UNCITED:
                 raise InvalidRequestError(
                     "An answer from documents is text with citations. Leave this out, or the file_search.",
-                    param=min(needs & _UNCITED).value,
+                    param=min(uncited).value,
                 )
             await self._search.require_collections(scope, question.search.collection_ids)
 
@@ -200,20 +200,10 @@ class Answerer:
             async for event in events:
                 yield event
 
-    async def _find(self, scope: Scope, question: Question, search: FileSearch) -> Searched:
-        use = await self.model_use(question)
-        query = SearchQuery(search.collection_ids, question.text, search.limit, model_use=use)
-        result = await self._search.search(scope, query)
-        found = tuple(passage for passage in result.passages if passage.score >= search.threshold)
-        passages = tuple(_numbered(number, passage) for number, passage in enumerate(found, 1))
-        return Searched(question.text, found, passages)
-
     async def room_for_history(self, question: Question) -> int:
         """About how many tokens earlier turns may have beside a question and its answer."""
-        context = await self._models.context_tokens(question.model) or _DEFAULT_CONTEXT
-        answer = min(question.max_output_tokens or _DEFAULT_ANSWER, context // 2)
         texts = [question.instructions or "", *(message.content for message in question.messages)]
-        return max(0, context - answer - sum(map(most_tokens, texts)))
+        return max(0, await self._room(question) - sum(map(most_tokens, texts)))
 
     async def model_use(self, question: Question) -> frozenset[ModelUse]:
         """What the model that is asked first will do with passages; the registry asks no other to do more."""
@@ -222,6 +212,14 @@ class Answerer:
         if await self._models.find_location(question.model) == "local":
             return frozenset({ModelUse.SUMMARISE})
         return frozenset({ModelUse.SUMMARISE, ModelUse.EXTERNAL})
+
+    async def _find(self, scope: Scope, question: Question, search: FileSearch) -> Searched:
+        use = await self.model_use(question)
+        query = SearchQuery(search.collection_ids, question.text, search.limit, model_use=use)
+        result = await self._search.search(scope, query)
+        found = tuple(passage for passage in result.passages if passage.score >= search.threshold)
+        passages = tuple(_numbered(number, passage) for number, passage in enumerate(found, 1))
+        return Searched(question.text, found, passages)
 
     async def _generate(
         self, question: Question, passages: tuple[Passage, ...]
@@ -264,9 +262,12 @@ class Answerer:
             yield TextDelta(f"\n\n{UNSUPPORTED_NOTE}")
         yield Answered(finished.reason, finished.usage)
 
-    async def _assemble(self, question: Question, passages: tuple[Passage, ...]) -> Prompt:
+    async def _room(self, question: Question) -> int:
+        """How many tokens a prompt may have for an answer to fit beside it."""
         context = await self._models.context_tokens(question.model) or _DEFAULT_CONTEXT
-        answer = min(question.max_output_tokens or _DEFAULT_ANSWER, context // 2)
+        return context - min(question.max_output_tokens or _DEFAULT_ANSWER, context // 2)
+
+    async def _assemble(self, question: Question, passages: tuple[Passage, ...]) -> Prompt:
         if question.search is None:
             system = [question.instructions] if question.instructions else []
             messages = tuple(Message(Role.SYSTEM, text) for text in system) + question.messages
@@ -283,7 +284,7 @@ class Answerer:
             before,
             after,
             count_tokens=counts.__getitem__,
-            budget=context - answer - _definition_tokens(question.options),
+            budget=await self._room(question) - _definition_tokens(question.options),
             instructions=instructions,
         )
 

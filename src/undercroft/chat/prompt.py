@@ -62,7 +62,7 @@ def counted_texts(
         instructions,
         _asked(question),
         *(_block(passage) for passage in passages),
-        *(spelled(turn) for turn in turns),
+        *(_spelled(turn) for turn in turns),
     ]
 
 
@@ -93,12 +93,12 @@ def assemble_prompt(
     Raises:
         InvalidRequestError: Not even the instructions and the question fit.
     """
-    blocks = [fenced(passage) for passage in passages]
-    block_costs = [count_tokens(_block(passage)) for passage in passages]
-    turn_costs = [count_tokens(spelled(turn)) + MESSAGE_OVERHEAD for turn in history]
+    blocks = [_block(passage) for passage in passages]
+    block_costs = [count_tokens(block) for block in blocks]
+    turn_costs = [count_tokens(_spelled(turn)) + MESSAGE_OVERHEAD for turn in history]
     asked = _asked(question)
     fixed = count_tokens(instructions) + count_tokens(asked) + 2 * MESSAGE_OVERHEAD
-    fixed += sum(count_tokens(spelled(turn)) + MESSAGE_OVERHEAD for turn in following)
+    fixed += sum(count_tokens(_spelled(turn)) + MESSAGE_OVERHEAD for turn in following)
     if fixed > budget:
         raise InvalidRequestError(
             f"The question does not fit into the model's context ({fixed} of {budget} tokens). "
@@ -113,17 +113,11 @@ def assemble_prompt(
     messages = (
         Message(Role.SYSTEM, instructions),
         *history[first_turn:],
-        Message(Role.USER, "\n\n".join((*blocks[:shown], asked))),
+        Message(Role.USER, "".join((*blocks[:shown], asked))),
         *following,
     )
     tokens = fixed + sum(block_costs[:shown]) + sum(turn_costs[first_turn:])
     return Prompt(messages, tuple(passages[:shown]), tokens)
-
-
-def spelled(turn: Message) -> str:
-    """All that a turn says, calls included, for its length."""
-    calls = (part for call in turn.tool_calls for part in (call.name, call.arguments))
-    return "".join((turn.content, *calls))
 
 
 def fenced(passage: Passage) -> str:
@@ -144,6 +138,12 @@ def neutralised(text: str) -> str:
 
 def _asked(question: str) -> str:
     return f"Question: {question}"
+
+
+def _spelled(turn: Message) -> str:
+    """All that a turn says, calls included, for its length."""
+    calls = (part for call in turn.tool_calls for part in (call.name, call.arguments))
+    return "".join((turn.content, *calls))
 
 
 def _block(passage: Passage) -> str:

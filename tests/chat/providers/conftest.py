@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from dataclasses import dataclass
 
 import aiohttp
 import pytest
@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from tests.servers.anthropic_server import running_anthropic_server
 from tests.servers.model_server import KEY, ModelServer, running_model_server
+from undercroft.chat.providers.anthropic import AnthropicProvider
 from undercroft.chat.providers.budgets import Budgets
 from undercroft.chat.providers.local import LocalLimits, LocalModelProvider, find_smollm2
 from undercroft.chat.providers.openai_compatible import OpenAiCompatibleProvider
@@ -74,24 +75,15 @@ def pauses() -> Pauses:
     return Pauses()
 
 
-class MakeUpstream(Protocol):
+@dataclass(frozen=True)
+class MakeUpstream:
     """Makes a provider of the model server at a URL."""
+
+    session: aiohttp.ClientSession
+    pauses: Pauses
 
     def __call__(
         self,
-        base_url: str,
-        *,
-        name: str = "fake",
-        key: str = KEY,
-        location: Location = "external",
-        budgets: Budgets | None = None,
-        api: Callable[..., ModelProvider] = OpenAiCompatibleProvider,
-    ) -> ModelProvider: ...
-
-
-@pytest.fixture
-def make_upstream(session: aiohttp.ClientSession, pauses: Pauses) -> MakeUpstream:
-    def make(
         base_url: str,
         *,
         name: str = "fake",
@@ -104,15 +96,30 @@ def make_upstream(session: aiohttp.ClientSession, pauses: Pauses) -> MakeUpstrea
             name=name,
             base_url=base_url,
             key=SecretStr(key),
-            session=session,
+            session=self.session,
             random=lambda: 0.5,
             budgets=budgets or Budgets(),
             clock=SystemClock(),
-            sleep=pauses,
+            sleep=self.pauses,
         )
         return api(upstream, location=location)
 
-    return make
+
+@pytest.fixture
+def make_upstream(session: aiohttp.ClientSession, pauses: Pauses) -> MakeUpstream:
+    return MakeUpstream(session, pauses)
+
+
+@pytest.fixture
+def openai_compatible(model_server: ModelServer, make_upstream: MakeUpstream) -> ModelProvider:
+    """The provider of ``model_server``."""
+    return make_upstream(model_server.base_url)
+
+
+@pytest.fixture
+def anthropic(anthropic_server: ModelServer, make_upstream: MakeUpstream) -> ModelProvider:
+    """The provider of ``anthropic_server``."""
+    return make_upstream(anthropic_server.base_url, api=AnthropicProvider)
 
 
 MakeLocal = Callable[..., LocalModelProvider]

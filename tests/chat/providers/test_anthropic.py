@@ -69,27 +69,23 @@ async def test_a_wrong_key_is_the_operators_affair(
     assert "sk-wrong" not in failed.value.message
 
 
-async def test_tries_again_when_it_is_overloaded(
-    anthropic_server: ModelServer, make_upstream: MakeUpstream, pauses: Pauses
-) -> None:
-    patient = make_upstream(anthropic_server.base_url, api=AnthropicProvider)
-    texts, _ = await answer(patient, ask("529-once", "Hello there."))
+async def test_tries_again_when_it_is_overloaded(anthropic: ModelProvider, pauses: Pauses) -> None:
+    texts, _ = await answer(anthropic, ask("529-once", "Hello there."))
     assert "".join(texts) == "Hello there."
     assert pauses.seconds == [1.0]
 
 
 async def test_an_overload_told_in_the_stream_is_met_by_trying_again_only_before_the_first_word(
-    anthropic_server: ModelServer, make_upstream: MakeUpstream, pauses: Pauses
+    anthropic_server: ModelServer, anthropic: ModelProvider, pauses: Pauses
 ) -> None:
-    patient = make_upstream(anthropic_server.base_url, api=AnthropicProvider)
     with pytest.raises(UpstreamError):
-        await answer(patient, ask("overloaded-first", "Hello."))
+        await answer(anthropic, ask("overloaded-first", "Hello."))
     assert (await anthropic_server.seen()).requests == 3
     assert len(pauses.seconds) == 2
 
     events: list[GenerationEvent] = []
     with pytest.raises(UpstreamError):
-        await collect(patient.generate(ask("overloaded-midway", "Hello.")), events)
+        await collect(anthropic.generate(ask("overloaded-midway", "Hello.")), events)
     assert events == [TextDelta("half an")]
     assert (await anthropic_server.seen()).requests == 4
 

@@ -1,23 +1,21 @@
 """Servers that fail, seen from the registry: who is asked next, who is not asked for a while, what time is left."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
 from tests.chat.providers.conftest import MakeUpstream, ask, collect
+from tests.chat.scripted import SCRIPTED, ScriptedModel
 from tests.clocks import SetClock
 from tests.servers.model_server import ModelServer, running_model_server
 from undercroft.chat.providers.budgets import Budgets
 from undercroft.chat.providers.circuit import FAILURES, REST_SECONDS
-from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     Finished,
     GenerationEvent,
     GenerationRequest,
-    Location,
-    ModelInfo,
     TextDelta,
 )
 from undercroft.chat.providers.registry import ModelRegistry
@@ -152,47 +150,34 @@ async def test_whoever_leaves_in_the_middle_says_nothing_about_the_server(
     assert await text(registry, ask("echo", "Hello.")) == "Hello."
 
 
-@dataclass
-class SlowProvider:
+class SlowModel(ScriptedModel):
     """Takes a while by the clock, and fails."""
 
-    name: str
-    clock: SetClock
-    takes: float
-    given: list[float | None] = field(default_factory=list)
-    location: Location = "local"
+    def __init__(self, name: str, clock: SetClock, takes: float) -> None:
+        super().__init__(failure=UndercroftError(name, kind=ErrorKind.UPSTREAM_FAILED))
+        self.name = name
+        self._clock = clock
+        self._takes = takes
 
     @property
-    def abilities(self) -> frozenset[Ability]:
-        return frozenset()
+    def given(self) -> list[float | None]:
+        return [request.seconds for request in self.requests]
 
-    async def list_models(self) -> tuple[ModelInfo, ...]:
-        return (ModelInfo("slow", "test"),)
-
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
-        self.given.append(request.seconds)
-        self.clock.seconds += self.takes
-        raise UndercroftError(self.name, kind=ErrorKind.UPSTREAM_FAILED)
-        yield TextDelta("never")
-
-    async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
-        del texts
-        return None
-
-    async def close(self) -> None:
-        return None
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        self._clock.seconds += self._takes
+        return super().generate(request)
 
 
 async def test_each_is_given_the_time_that_those_before_have_left() -> None:
     clock = SetClock()
-    servers = [SlowProvider(name, clock, 20.0) for name in ("a", "b", "c")]
-    registry = ModelRegistry(servers, default_model="slow", clock=clock, seconds=100)
+    servers = [SlowModel(name, clock, 20.0) for name in ("a", "b", "c")]
+    registry = ModelRegistry(servers, default_model=SCRIPTED, clock=clock, seconds=100)
     with pytest.raises(UndercroftError, match="c"):
-        await text(registry, ask("slow", "Hello."))
+        await text(registry, ask(SCRIPTED, "Hello."))
     assert [server.given for server in servers] == [[100.0], [80.0], [60.0]]
 
     with pytest.raises(UndercroftError, match="b"):
-        await text(registry, ask("slow", "Hello.", seconds=35.0))
+        await text(registry, ask(SCRIPTED, "Hello.", seconds=35.0))
     assert [server.given[1:] for server in servers] == [[35.0], [15.0], []]
 
 

@@ -1,18 +1,15 @@
 """The client's functions, JSON and what else goes beyond text, at every provider that takes it."""
 
 import json
-from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
 from tests.chat.providers.conftest import MakeLocal, MakeUpstream, answer, ask, collect
 from tests.servers.model_server import ModelServer
-from undercroft.chat.providers.anthropic import AnthropicProvider
 from undercroft.chat.providers.extractive import ExtractiveProvider
 from undercroft.chat.providers.local import SMOLLM2_ID
-from undercroft.chat.providers.openai_compatible import OpenAiCompatibleProvider
 from undercroft.chat.providers.options import (
     Ability,
     FunctionTool,
@@ -46,23 +43,10 @@ COLOUR = {
 }
 
 
-@dataclass(frozen=True)
-class Subject:
-    provider: ModelProvider
-    server: ModelServer
-
-
-@pytest.fixture(params=["openai-compatible", "anthropic"])
-def subject(
-    request: pytest.FixtureRequest,
-    model_server: ModelServer,
-    anthropic_server: ModelServer,
-    make_upstream: MakeUpstream,
-) -> Subject:
-    if request.param == "anthropic":
-        made = make_upstream(anthropic_server.base_url, api=AnthropicProvider)
-        return Subject(made, anthropic_server)
-    return Subject(make_upstream(model_server.base_url), model_server)
+@pytest.fixture(params=["openai_compatible", "anthropic"])
+def provider(request: pytest.FixtureRequest) -> ModelProvider:
+    made: ModelProvider = request.getfixturevalue(request.param)
+    return made
 
 
 async def events_of(provider: ModelProvider, request: GenerationRequest) -> list[GenerationEvent]:
@@ -88,9 +72,11 @@ def calls_of(events: list[GenerationEvent]) -> list[ToolCall]:
     return calls
 
 
-async def test_calls_stream_after_the_text_and_end_with_their_own_reason(subject: Subject) -> None:
+async def test_calls_stream_after_the_text_and_end_with_their_own_reason(
+    provider: ModelProvider,
+) -> None:
     request = ask("functions", "What is it?", options=Options((LOOK, NOW)))
-    events = await events_of(subject.provider, request)
+    events = await events_of(provider, request)
 
     assert events[0] == TextDelta("Let me look.")
     first, second = calls_of(events)
@@ -104,14 +90,14 @@ async def test_calls_stream_after_the_text_and_end_with_their_own_reason(subject
     assert (end.usage.input_tokens, end.usage.output_tokens) == (9, 7)
 
 
-async def test_results_are_given_back_and_answered(subject: Subject) -> None:
+async def test_results_are_given_back_and_answered(provider: ModelProvider) -> None:
     messages = (
         Message(Role.USER, "What is it?"),
         Message(Role.ASSISTANT, "Let me look.", (ToolCall("call_0", "look", '{"asked": "it"}'),)),
         Message(Role.TOOL, "a lamp", tool_call_id="call_0"),
     )
     request = GenerationRequest("functions", messages, options=Options((LOOK,)))
-    texts, end = await answer(subject.provider, request)
+    texts, end = await answer(provider, request)
     assert "".join(texts) == "It said: a lamp"
     assert end.reason is FinishReason.STOP
 
@@ -125,9 +111,9 @@ async def test_results_are_given_back_and_answered(subject: Subject) -> None:
     ],
 )
 async def test_only_what_may_be_called_is(
-    options: Options, names: list[str], subject: Subject
+    options: Options, names: list[str], provider: ModelProvider
 ) -> None:
-    events = await events_of(subject.provider, ask("functions", "What is it?", options=options))
+    events = await events_of(provider, ask("functions", "What is it?", options=options))
     assert [call.name for call in calls_of(events)] == names
     reason = FinishReason.TOOL_CALLS if names else FinishReason.STOP
     assert isinstance(events[-1], Finished)
@@ -148,10 +134,9 @@ async def test_a_call_that_breaks_off_is_never_tried_again(
 
 
 async def test_calls_that_come_whole_and_unnumbered_are_numbered(
-    model_server: ModelServer, make_upstream: MakeUpstream
+    openai_compatible: ModelProvider,
 ) -> None:
-    provider = make_upstream(model_server.base_url)
-    events = await events_of(provider, ask("call-whole", "Hi.", options=Options((LOOK,))))
+    events = await events_of(openai_compatible, ask("call-whole", "Hi.", options=Options((LOOK,))))
     assert events[:2] == [
         ToolCallDelta(0, "{}", "call_first", "first"),
         ToolCallDelta(1, "{}", "call_second", "second"),
@@ -160,26 +145,18 @@ async def test_calls_that_come_whole_and_unnumbered_are_numbered(
     assert events[-1].reason is FinishReason.TOOL_CALLS
 
 
-async def test_a_call_without_a_name_is_no_answer(
-    model_server: ModelServer, make_upstream: MakeUpstream
-) -> None:
+async def test_a_call_without_a_name_is_no_answer(openai_compatible: ModelProvider) -> None:
     with pytest.raises(UpstreamError, match="no chat completion"):
-        await events_of(
-            make_upstream(model_server.base_url),
-            ask("call-nameless", "Hi.", options=Options((LOOK,))),
-        )
+        await events_of(openai_compatible, ask("call-nameless", "Hi.", options=Options((LOOK,))))
 
 
-async def test_a_call_without_arguments_has_an_empty_object(
-    anthropic_server: ModelServer, make_upstream: MakeUpstream
-) -> None:
-    provider = make_upstream(anthropic_server.base_url, api=AnthropicProvider)
-    events = await events_of(provider, ask("call-bare", "When?", options=Options((NOW,))))
+async def test_a_call_without_arguments_has_an_empty_object(anthropic: ModelProvider) -> None:
+    events = await events_of(anthropic, ask("call-bare", "When?", options=Options((NOW,))))
     assert calls_of(events) == [ToolCall("toolu_1", "now", "{}")]
 
 
 async def test_what_was_asked_beyond_text_is_sent_on(
-    model_server: ModelServer, make_upstream: MakeUpstream
+    model_server: ModelServer, openai_compatible: ModelProvider
 ) -> None:
     options = Options(
         tools=(replace(LOOK, is_strict=True), NOW),
@@ -192,7 +169,7 @@ async def test_what_was_asked_beyond_text_is_sent_on(
         logit_bias={"50256": -100.0},
         top_logprobs=3,
     )
-    await events_of(make_upstream(model_server.base_url), ask("echo", "Hi.", options=options))
+    await events_of(openai_compatible, ask("echo", "Hi.", options=options))
 
     body = (await model_server.seen()).last_body
     sent = set(body) - {"model", "messages", "stream", "stream_options"}
@@ -223,10 +200,11 @@ async def test_what_was_asked_beyond_text_is_sent_on(
 
 
 async def test_how_likely_tokens_were_comes_with_the_text_they_became(
-    model_server: ModelServer, make_upstream: MakeUpstream
+    openai_compatible: ModelProvider,
 ) -> None:
-    provider = make_upstream(model_server.base_url)
-    events = await events_of(provider, ask("likely", "Hi.", options=Options(top_logprobs=1)))
+    events = await events_of(
+        openai_compatible, ask("likely", "Hi.", options=Options(top_logprobs=1))
+    )
     top = (TokenLogprob("t0", 0.0),)
     assert events[:2] == [
         TextDelta(
@@ -240,23 +218,18 @@ async def test_how_likely_tokens_were_comes_with_the_text_they_became(
     ]
 
 
-async def test_json_is_asked_of_a_server_that_makes_it(
-    model_server: ModelServer, make_upstream: MakeUpstream
-) -> None:
+async def test_json_is_asked_of_a_server_that_makes_it(openai_compatible: ModelProvider) -> None:
     options = Options(output=JsonOutput())
-    texts, _ = await answer(
-        make_upstream(model_server.base_url), ask("formed", "Hi.", options=options)
-    )
+    texts, _ = await answer(openai_compatible, ask("formed", "Hi.", options=options))
     assert json.loads("".join(texts)) == {"colour": "blue"}
 
 
 @pytest.mark.parametrize("schema", [None, COLOUR])
 async def test_json_is_told_in_words_to_a_server_that_does_not_make_it(
-    schema: dict[str, object] | None, anthropic_server: ModelServer, make_upstream: MakeUpstream
+    schema: dict[str, object] | None, anthropic_server: ModelServer, anthropic: ModelProvider
 ) -> None:
-    provider = make_upstream(anthropic_server.base_url, api=AnthropicProvider)
     options = Options(output=JsonOutput(schema, description="A colour."))
-    texts, _ = await answer(provider, ask("formed", "Hi.", options=options))
+    texts, _ = await answer(anthropic, ask("formed", "Hi.", options=options))
     assert json.loads("".join(texts)) == {"colour": "blue"}
     system = (await anthropic_server.seen()).last_body["system"]
     assert "one JSON object" in system
@@ -265,26 +238,24 @@ async def test_json_is_told_in_words_to_a_server_that_does_not_make_it(
 
 
 @pytest.mark.parametrize(
-    ("model", "schema", "why"),
+    ("model", "said", "schema", "why"),
     [
-        ("echo", None, "is no JSON."),
-        ("echo-list", None, "is no JSON object."),
-        ("formed", {"type": "object", "required": ["size"]}, "does not satisfy the schema."),
+        ("echo", "plain words", None, "is no JSON."),
+        ("echo", "[1]", None, "is no JSON object."),
+        ("formed", "Hi.", {"type": "object", "required": ["size"]}, "does not satisfy the schema."),
     ],
 )
 async def test_an_answer_without_the_form_is_an_error_at_its_end(
     model: str,
+    said: str,
     schema: dict[str, object] | None,
     why: str,
-    anthropic_server: ModelServer,
-    make_upstream: MakeUpstream,
+    anthropic: ModelProvider,
 ) -> None:
-    provider = make_upstream(anthropic_server.base_url, api=AnthropicProvider)
     options = Options(output=JsonOutput(schema))
     events: list[GenerationEvent] = []
-    said = "[1]" if model == "echo-list" else "plain words"
     with pytest.raises(UpstreamError) as failed:
-        await collect(provider.generate(ask(model, said, options=options)), events)
+        await collect(anthropic.generate(ask(model, said, options=options)), events)
     assert why in failed.value.message
     assert failed.value.code == "model_output_invalid"
     assert events
@@ -292,21 +263,19 @@ async def test_an_answer_without_the_form_is_an_error_at_its_end(
 
 
 async def test_an_object_that_was_cut_off_says_so_by_its_reason(
-    anthropic_server: ModelServer, make_upstream: MakeUpstream
+    anthropic: ModelProvider,
 ) -> None:
-    provider = make_upstream(anthropic_server.base_url, api=AnthropicProvider)
     options = Options(output=JsonOutput(COLOUR))
-    _, end = await answer(provider, ask("cut-object", "Hi.", options=options))
+    _, end = await answer(anthropic, ask("cut-object", "Hi.", options=options))
     assert end.reason is FinishReason.LENGTH
 
 
 async def test_a_schema_that_is_none_is_refused_before_anything_is_asked(
-    anthropic_server: ModelServer, make_upstream: MakeUpstream
+    anthropic_server: ModelServer, anthropic: ModelProvider
 ) -> None:
-    provider = make_upstream(anthropic_server.base_url, api=AnthropicProvider)
     options = Options(output=JsonOutput({"type": "nothing"}))
     with pytest.raises(InvalidRequestError) as refused:
-        await answer(provider, ask("formed", "Hi.", options=options))
+        await answer(anthropic, ask("formed", "Hi.", options=options))
     assert refused.value.param == "response_format"
     assert (await anthropic_server.seen()).requests == 0
 
@@ -342,10 +311,9 @@ ASKED: dict[Ability, Options] = {
 async def test_what_a_model_cannot_do_is_refused_by_name(
     ability: Ability,
     anthropic_server: ModelServer,
-    make_upstream: MakeUpstream,
+    anthropic: ModelProvider,
     make_local: MakeLocal,
 ) -> None:
-    anthropic = make_upstream(anthropic_server.base_url, api=AnthropicProvider)
     for provider, model in (
         (ExtractiveProvider(), "extractive"),
         (make_local(), SMOLLM2_ID),
@@ -370,14 +338,13 @@ async def test_a_conversation_with_calls_needs_a_model_that_makes_them() -> None
 
 
 async def test_those_who_cannot_are_passed_over(
-    model_server: ModelServer, anthropic_server: ModelServer, make_upstream: MakeUpstream
+    model_server: ModelServer,
+    anthropic_server: ModelServer,
+    anthropic: ModelProvider,
+    make_upstream: MakeUpstream,
 ) -> None:
-    makers: tuple[tuple[str, ModelServer, Callable[..., ModelProvider]], ...] = (
-        ("first", anthropic_server, AnthropicProvider),
-        ("second", model_server, OpenAiCompatibleProvider),
-    )
-    providers = [make_upstream(server.base_url, name=name, api=api) for name, server, api in makers]
-    registry = ModelRegistry(providers, default_model="echo")
+    able = make_upstream(model_server.base_url, name="second")
+    registry = ModelRegistry([anthropic, able], default_model="echo")
     await collect(registry.generate(ask("echo", "Hi.", options=Options(seed=1))), [])
     assert (await anthropic_server.seen()).requests == 0
     assert (await model_server.seen()).requests == 1

@@ -1,14 +1,13 @@
 """What goes over the wire to Anthropic's Messages API, and what its answers mean. Pure."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import groupby
 from typing import Annotated, Any, Final, cast
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from undercroft.chat.providers.openai_wire import CHARACTERS_PER_TOKEN, MAX_CALLS, MAX_MODELS, Count
 from undercroft.chat.providers.options import FunctionTool, Options
 from undercroft.chat.providers.protocol import (
     Finished,
@@ -22,7 +21,22 @@ from undercroft.chat.providers.protocol import (
     ToolCallDelta,
     Usage,
 )
-from undercroft.chat.providers.upstream_errors import ErrorDetail, Wire
+from undercroft.chat.providers.upstream_errors import (
+    OVERLOADED,
+    ErrorDetail,
+    UpstreamError,
+    broken_off,
+    refusal,
+)
+from undercroft.chat.providers.wire import (
+    MAX_CALLS,
+    MAX_MODELS,
+    Count,
+    MalformedAnswerError,
+    Wire,
+    estimated_usage,
+    given,
+)
 from undercroft.kit.errors import InvalidRequestError
 
 DEFAULT_OUTPUT_TOKENS: Final = 4096
@@ -39,6 +53,8 @@ _REASONS: Final = {
     "tool_use": FinishReason.TOOL_CALLS,
     "refusal": FinishReason.CONTENT_FILTER,
 }
+_STATUS_OF_ERROR: Final = {"overloaded_error": OVERLOADED, "rate_limit_error": 429}
+"""Of errors that come as events because the stream had begun when they were met."""
 
 
 class WireUsage(Wire):
@@ -117,14 +133,17 @@ class ModelList(Wire):
     data: Annotated[list[WireModel], Field(max_length=MAX_MODELS)]
 
 
-class MalformedAnswerError(Exception):
-    """The events do not add up to an answer."""
-
-
 class AnswerReader:
-    """Reads one answer from its events."""
+    """Reads one answer from its events.
 
-    def __init__(self) -> None:
+    Args:
+        server: Its name, for errors.
+        request: What was asked.
+    """
+
+    def __init__(self, server: str, request: GenerationRequest) -> None:
+        self._server = server
+        self._request = request
         self._characters = 0
         self._calls: dict[int, int] = {}
         self._without_arguments: set[int] = set()
@@ -138,12 +157,30 @@ class AnswerReader:
         """Whether there was anything to show."""
         return bool(self._characters or self._calls)
 
-    def take(self, event: StreamEvent) -> list[GenerationEvent]:
-        """What an event brings.
+    def take(self, payload: bytes) -> list[GenerationEvent]:
+        """What the payload of an event brings.
 
         Raises:
-            MalformedAnswerError: It belongs to nothing that has begun, or names no function.
+            UpstreamError: It is none of an answer, or reports an error.
         """
+        try:
+            event = StreamEvent.model_validate_json(payload)
+            if event.type == "error":
+                raise self._reported(event.error)
+            return self._take(event)
+        except (ValidationError, MalformedAnswerError) as error:
+            raise broken_off(self._server, "sent something that is no message") from error
+
+    def finish(self) -> Finished | None:
+        """The end; None when the answer broke off."""
+        if not self.is_complete and self._reason is None:
+            return None
+        reason = _REASONS.get(self._reason or "", FinishReason.STOP)
+        if self._input_tokens is None or self._output_tokens is None:
+            return Finished(reason, estimated_usage(self._request, self._characters))
+        return Finished(reason, Usage(self._input_tokens, self._output_tokens))
+
+    def _take(self, event: StreamEvent) -> list[GenerationEvent]:
         match event.type:
             case "message_start" if event.message is not None:
                 self._count(event.message.usage)
@@ -162,16 +199,12 @@ class AnswerReader:
                 pass
         return []
 
-    def finish(self, request: GenerationRequest) -> Finished | None:
-        """The end; None when the answer broke off."""
-        if not self.is_complete and self._reason is None:
-            return None
-        reason = _REASONS.get(self._reason or "", FinishReason.STOP)
-        if self._input_tokens is not None and self._output_tokens is not None:
-            return Finished(reason, Usage(self._input_tokens, self._output_tokens))
-        prompt = sum(len(message.content) for message in request.messages)
-        lengths = (-(-length // CHARACTERS_PER_TOKEN) for length in (prompt, self._characters))
-        return Finished(reason, Usage(*lengths, estimated=True))
+    def _reported(self, error: ErrorDetail | None) -> UpstreamError:
+        """An error in place of an event means what its status would have."""
+        status = _STATUS_OF_ERROR.get((error and error.type) or "")
+        if status is None:
+            return broken_off(self._server, "reported an error in the middle of its answer")
+        return refusal(self._server, self._request.model, status, ErrorDetail(), None)
 
     def _count(self, usage: WireUsage | None) -> None:
         if usage is None:
@@ -226,20 +259,19 @@ def request_body(request: GenerationRequest) -> dict[str, Any]:
             f"The model '{request.model}' takes temperatures up to 1.", param="temperature"
         )
     system = [m.content for m in request.messages if m.role is Role.SYSTEM and m.content]
-    optional = {
-        "system": "\n\n".join(system) or None,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "stop_sequences": list(request.stop) or None,
-        **_tools(request.options),
-    }
-    return {
-        "model": request.model,
-        "max_tokens": request.max_output_tokens or DEFAULT_OUTPUT_TOKENS,
-        "messages": _messages(request.messages),
-        "stream": True,
-        **{name: value for name, value in optional.items() if value is not None},
-    }
+    return given(
+        {
+            "model": request.model,
+            "max_tokens": request.max_output_tokens or DEFAULT_OUTPUT_TOKENS,
+            "messages": _messages(request.messages),
+            "stream": True,
+            "system": "\n\n".join(system) or None,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "stop_sequences": list(request.stop) or None,
+            **_tools(request.options),
+        }
+    )
 
 
 def _messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
@@ -284,20 +316,18 @@ def _input(arguments: str) -> dict[str, Any]:
 def _tools(options: Options) -> dict[str, Any]:
     if not options.tools:
         return {}
-    return {"tools": _definitions(options.tools), "tool_choice": _choice(options)}
+    return {"tools": list(map(_definition, options.tools)), "tool_choice": _choice(options)}
 
 
-def _definitions(tools: Sequence[FunctionTool]) -> list[dict[str, Any]]:
-    definitions: list[dict[str, Any]] = []
-    for tool in tools:
-        schema = dict(_NO_PARAMETERS if tool.parameters is None else tool.parameters)
-        definition: dict[str, Any] = {"name": tool.name, "input_schema": schema}
-        if tool.description is not None:
-            definition["description"] = tool.description
-        if tool.is_strict:
-            definition["strict"] = True
-        definitions.append(definition)
-    return definitions
+def _definition(tool: FunctionTool) -> dict[str, Any]:
+    return given(
+        {
+            "name": tool.name,
+            "description": tool.description,
+            "input_schema": dict(_NO_PARAMETERS if tool.parameters is None else tool.parameters),
+            "strict": tool.is_strict or None,
+        }
+    )
 
 
 def _choice(options: Options) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Final, NoReturn, cast
 
 from undercroft.chat.providers.options import JsonOutput
@@ -11,6 +12,7 @@ from undercroft.chat.providers.protocol import (
     Finished,
     FinishReason,
     GenerationEvent,
+    GenerationRequest,
     Message,
     Role,
     TextDelta,
@@ -27,7 +29,31 @@ from undercroft.vault.schemas.validation import SchemaValidator
 _INSTRUCTION: Final = "Answer with one JSON object and nothing else: no words around it, no fence."
 
 
-def instructed(messages: Sequence[Message], output: JsonOutput) -> tuple[Message, ...]:
+def formed(
+    request: GenerationRequest,
+    generate: Callable[[GenerationRequest], AsyncGenerator[GenerationEvent, None]],
+) -> AsyncGenerator[GenerationEvent, None]:
+    """What is generated for a request: of one for JSON with a prompt that says so, and held to it.
+
+    An answer's end is held back until it is seen to have the form. One that was cut off, filtered or is a call is not
+    looked at: its reason says that it is not whole.
+
+    Args:
+        request: What is asked, of a model that knows nothing of forms.
+        generate: Asks it.
+
+    Raises:
+        InvalidRequestError: The schema is none, or could cost too much to check.
+        UpstreamError: The answer has not the form.
+    """
+    output = request.options.output
+    if output is None:
+        return generate(request)
+    told = replace(request, messages=_instructed(request.messages, output))
+    return _held_to(output, generate(told))
+
+
+def _instructed(messages: Sequence[Message], output: JsonOutput) -> tuple[Message, ...]:
     """The prompt, with a first message that says what form the answer is to have."""
     lines = [_INSTRUCTION]
     if output.description:
@@ -38,17 +64,9 @@ def instructed(messages: Sequence[Message], output: JsonOutput) -> tuple[Message
     return (Message(Role.SYSTEM, "\n".join(lines)), *messages)
 
 
-async def held_to(
+async def _held_to(
     output: JsonOutput, generated: AsyncGenerator[GenerationEvent, None]
 ) -> AsyncGenerator[GenerationEvent, None]:
-    """The events of an answer, whose end is held back until it is seen to have the form.
-
-    An answer that was cut off, filtered or is a call is not looked at: its reason says that it is not whole.
-
-    Raises:
-        InvalidRequestError: The schema is none, or could cost too much to check.
-        UpstreamError: The answer has not the form.
-    """
     async with aclosing(generated) as events:
         validator = await asyncio.to_thread(_validator, output)
         text: list[str] = []

@@ -7,13 +7,13 @@ import itertools
 import math
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from undercroft.chat.providers.json_output import held_to, instructed
+from undercroft.chat.providers.json_output import formed
 from undercroft.chat.providers.local_pipe import Event, ModelProcess, ModelProcessDiedError
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
@@ -203,26 +203,19 @@ class LocalModelProvider:
             UnavailableError: Too many requests wait already, or the model could not be started.
             UndercroftError: The model's process died or hung.
         """
-        output = request.options.output
-        if output is None:
-            generated = self._generate(request)
-        else:
-            told = replace(request, messages=instructed(request.messages, output))
-            generated = held_to(output, self._generate(told))
-        async with contextlib.aclosing(generated) as events:
+        async with contextlib.aclosing(formed(request, self._generate)) as events:
             async for event in events:
                 yield event
 
     async def _generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         command = self._command(request)
         limits = self._limits
-        until = self._clock.monotonic() + (request.seconds or math.inf)
-        async with self._turn(min(limits.wait_seconds, request.seconds or math.inf)):
+        seconds = request.seconds or math.inf
+        until = self._clock.monotonic() + seconds
+        async with self._turn(min(limits.wait_seconds, seconds)):
             process = await self._running_process()
-            identifier = next(self._identifiers)
             deadline = min(self._clock.monotonic() + limits.generation_seconds, until)
-            try:
-                events = await process.submit(identifier, command)
+            async with self._submitted(process, command) as events:
                 while True:
                     event = await self._next(process, events, deadline)
                     if event["event"] == "text":
@@ -230,10 +223,6 @@ class LocalModelProvider:
                     elif event["event"] == "finished":
                         yield self._finished(event)
                         return
-            except ModelProcessDiedError as error:
-                raise _died() from error
-            finally:
-                process.cancel(identifier)
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         """By the model's own tokenizer, between two tokens of whatever it is writing.
@@ -247,15 +236,10 @@ class LocalModelProvider:
         if sum(map(len, texts)) > self._limits.context_tokens * _CHARACTERS_PER_TOKEN:
             return None
         process = await self._running_process()
-        identifier = next(self._identifiers)
         deadline = self._clock.monotonic() + self._limits.silence_seconds
-        try:
-            events = await process.submit(identifier, {"command": "count", "texts": list(texts)})
+        command = {"command": "count", "texts": list(texts)}
+        async with self._submitted(process, command) as events:
             counted = await self._next(process, events, deadline)
-        except ModelProcessDiedError as error:
-            raise _died() from error
-        finally:
-            process.cancel(identifier)
         return counted["tokens"]
 
     async def close(self) -> None:
@@ -328,6 +312,27 @@ class LocalModelProvider:
                 )
             return self._process
 
+    @contextlib.asynccontextmanager
+    async def _submitted(
+        self, process: ModelProcess, command: dict[str, Any]
+    ) -> AsyncGenerator["asyncio.Queue[Event | None]"]:
+        """The events of a command, which is cancelled when nobody reads them any more.
+
+        Raises:
+            UndercroftError: The process died.
+        """
+        identifier = next(self._identifiers)
+        try:
+            yield await process.submit(identifier, command)
+        except ModelProcessDiedError as error:
+            raise UndercroftError(
+                "The built-in model stopped while it was answering. Ask again.",
+                kind=ErrorKind.UPSTREAM_FAILED,
+                code="model_process_died",
+            ) from error
+        finally:
+            process.cancel(identifier)
+
     def _command(self, request: GenerationRequest) -> dict[str, Any]:
         """The request as the child reads it."""
         limits = self._limits
@@ -388,11 +393,3 @@ class LocalModelProvider:
         return Finished(
             FinishReason(event["reason"]), Usage(event["input_tokens"], event["output_tokens"])
         )
-
-
-def _died() -> UndercroftError:
-    return UndercroftError(
-        "The built-in model stopped while it was answering. Ask again.",
-        kind=ErrorKind.UPSTREAM_FAILED,
-        code="model_process_died",
-    )

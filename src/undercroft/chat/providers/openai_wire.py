@@ -1,11 +1,10 @@
 """What goes over the wire to an OpenAI-compatible server, and what its answers mean. Pure."""
 
-import math
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from undercroft.chat.providers.options import JsonOutput, Options, ToolChoice
+from undercroft.chat.providers.options import FunctionTool, JsonOutput, Options, ToolChoice
 from undercroft.chat.providers.protocol import (
     Finished,
     FinishReason,
@@ -19,16 +18,18 @@ from undercroft.chat.providers.protocol import (
     ToolCallDelta,
     Usage,
 )
-from undercroft.chat.providers.upstream_errors import Wire
+from undercroft.chat.providers.upstream_errors import broken_off
+from undercroft.chat.providers.wire import (
+    MAX_CALLS,
+    MAX_MODELS,
+    Count,
+    MalformedAnswerError,
+    Wire,
+    estimated_usage,
+    given,
+)
 
-Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
-
-CHARACTERS_PER_TOKEN: Final = 4
-"""For estimates, where the server does not count: about what English takes."""
-
-MAX_MODELS: Final = 2000
-MAX_CALLS: Final = 128
-
+_DONE: Final = b"[DONE]"
 _FINISH_REASONS: Final = {
     "length": FinishReason.LENGTH,
     "max_tokens": FinishReason.LENGTH,
@@ -110,13 +111,11 @@ class Chunk(Wire):
 
     def text(self) -> str:
         """The new text; a refusal is text that the person should read."""
-        deltas = [choice.delta for choice in self.choices or () if choice.delta is not None]
-        return "".join((delta.content or "") + (delta.refusal or "") for delta in deltas)
+        return "".join((delta.content or "") + (delta.refusal or "") for delta in self._deltas())
 
     def calls(self) -> list[CallPart]:
         """The new parts of calls."""
-        deltas = [choice.delta for choice in self.choices or () if choice.delta is not None]
-        return [part for delta in deltas for part in delta.tool_calls or ()]
+        return [part for delta in self._deltas() for part in delta.tool_calls or ()]
 
     def logprobs(self) -> list[TokenLogprob]:
         """How likely its tokens were."""
@@ -128,6 +127,9 @@ class Chunk(Wire):
         return next(
             (choice.finish_reason for choice in self.choices or () if choice.finish_reason), None
         )
+
+    def _deltas(self) -> list[Delta]:
+        return [choice.delta for choice in self.choices or () if choice.delta is not None]
 
 
 class WireModel(Wire):
@@ -155,57 +157,63 @@ class ModelList(Wire):
     data: Annotated[list[WireModel], Field(max_length=MAX_MODELS)]
 
 
-def finish_reason(word: str | None) -> FinishReason | None:
-    """Our word for the server's; None for one that means the answer is broken off.
-
-    A server that ended its stream in order without giving a reason has said all it had to say.
-    """
-    if word in _FAILED_REASONS:
-        return None
-    return _FINISH_REASONS.get(word or "stop", FinishReason.STOP)
-
-
-def usage_of(counted: WireUsage | None, request: GenerationRequest, characters: int) -> Usage:
-    """The server's count, or an estimate from the length of the prompt and of the answer."""
-    if (
-        counted is not None
-        and counted.prompt_tokens is not None
-        and counted.completion_tokens is not None
-    ):
-        return Usage(counted.prompt_tokens, counted.completion_tokens)
-    prompt = sum(len(message.content) for message in request.messages)
-    return Usage(
-        math.ceil(prompt / CHARACTERS_PER_TOKEN),
-        math.ceil(characters / CHARACTERS_PER_TOKEN),
-        estimated=True,
-    )
-
-
-class MalformedAnswerError(Exception):
-    """The chunks do not add up to an answer."""
-
-
 class AnswerReader:
-    """Reads one answer from its chunks."""
+    """Reads one answer from its chunks.
 
-    def __init__(self) -> None:
+    Args:
+        server: Its name, for errors.
+        request: What was asked.
+    """
+
+    def __init__(self, server: str, request: GenerationRequest) -> None:
+        self._server = server
+        self._request = request
         self._characters = 0
-        self._calls: dict[int, str] = {}
+        self._call_ids: list[str] = []
         self._logprobs: list[TokenLogprob] = []
         self._reason: str | None = None
-        self._usage: WireUsage | None = None
+        self._usage = WireUsage()
+        self.is_complete = False
 
     @property
     def has_begun(self) -> bool:
         """Whether there was anything to show."""
-        return bool(self._characters or self._calls)
+        return bool(self._characters or self._call_ids)
 
-    def take(self, chunk: Chunk) -> list[GenerationEvent]:
-        """What a chunk brings.
+    def take(self, payload: bytes) -> list[GenerationEvent]:
+        """What the payload of an event brings.
 
         Raises:
-            MalformedAnswerError: A call has no name or no id.
+            UpstreamError: It is none of an answer, or reports an error.
         """
+        if payload == _DONE:
+            self.is_complete = True
+            return []
+        try:
+            chunk = Chunk.model_validate_json(payload)
+            if chunk.error is not None:
+                raise broken_off(self._server, "reported an error in the middle of its answer")
+            return self._take(chunk)
+        except (ValidationError, MalformedAnswerError) as error:
+            raise broken_off(self._server, "sent something that is no chat completion") from error
+
+    def finish(self) -> Finished | None:
+        """The end; None when the answer broke off.
+
+        A server that ended its stream in order without giving a reason has said all it had to say.
+        """
+        if self._reason in _FAILED_REASONS or not (self.is_complete or self._reason):
+            return None
+        reason = _FINISH_REASONS.get(self._reason or "stop", FinishReason.STOP)
+        if self._call_ids and reason is FinishReason.STOP:
+            # Some servers, and OpenAI for a function that had to be called, do not tell the two apart.
+            reason = FinishReason.TOOL_CALLS
+        prompt, answer = self._usage.prompt_tokens, self._usage.completion_tokens
+        if prompt is None or answer is None:
+            return Finished(reason, estimated_usage(self._request, self._characters))
+        return Finished(reason, Usage(prompt, answer))
+
+    def _take(self, chunk: Chunk) -> list[GenerationEvent]:
         self._reason = chunk.finish_reason() or self._reason
         self._usage = chunk.usage or self._usage
         self._logprobs += chunk.logprobs()
@@ -217,57 +225,41 @@ class AnswerReader:
             self._logprobs = []
         return events + [event for part in chunk.calls() for event in self._call(part)]
 
-    def finish(self, request: GenerationRequest, *, is_complete: bool) -> Finished | None:
-        """The end; None when the answer broke off.
-
-        Args:
-            request: What was asked.
-            is_complete: Whether the server said that it had ended.
-        """
-        reason = finish_reason(self._reason)
-        if reason is None or not (is_complete or self._reason):
-            return None
-        if self._calls and reason is FinishReason.STOP:
-            # Some servers, and OpenAI for a function that had to be called, do not tell the two apart.
-            reason = FinishReason.TOOL_CALLS
-        return Finished(reason, usage_of(self._usage, request, self._characters))
-
     def _call(self, part: CallPart) -> list[ToolCallDelta]:
         function = part.function or FunctionPart()
         arguments = function.arguments or ""
         self._characters += len(arguments)
         index = self._index(part)
-        if index in self._calls:
+        if index < len(self._call_ids):
             return [ToolCallDelta(index, arguments)] if arguments else []
-        if not part.id or not function.name or index != len(self._calls):
+        if not part.id or not function.name or index != len(self._call_ids):
             raise MalformedAnswerError
-        self._calls[index] = part.id
+        self._call_ids.append(part.id)
         return [ToolCallDelta(index, arguments, part.id, function.name)]
 
     def _index(self, part: CallPart) -> int:
         """Which call a part belongs to; servers that send calls whole leave it out."""
         if part.index is not None:
             return part.index
-        is_new = part.id is not None and part.id not in self._calls.values()
-        return len(self._calls) if is_new else max(len(self._calls) - 1, 0)
+        is_new = part.id is not None and part.id not in self._call_ids
+        return len(self._call_ids) if is_new else max(len(self._call_ids) - 1, 0)
 
 
 def request_body(request: GenerationRequest, token_limit_field: str) -> dict[str, Any]:
     """The JSON body of ``POST /chat/completions``."""
-    optional = {
-        token_limit_field: request.max_output_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "stop": list(request.stop) or None,
-        **_options(request.options),
-    }
-    return {
-        "model": request.model,
-        "messages": [_message(message) for message in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        **{name: value for name, value in optional.items() if value is not None},
-    }
+    return given(
+        {
+            "model": request.model,
+            "messages": [_message(message) for message in request.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            token_limit_field: request.max_output_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "stop": list(request.stop) or None,
+            **_options(request.options),
+        }
+    )
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -288,18 +280,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _options(options: Options) -> dict[str, Any]:
-    tools = [
-        {
-            "type": "function",
-            "function": _given(
-                name=tool.name,
-                description=tool.description,
-                parameters=None if tool.parameters is None else dict(tool.parameters),
-                strict=tool.is_strict,
-            ),
-        }
-        for tool in options.tools
-    ]
+    tools = [{"type": "function", "function": _function(tool)} for tool in options.tools]
     return {
         "tools": tools or None,
         "tool_choice": _tool_choice(options.tool_choice) if tools else None,
@@ -314,6 +295,17 @@ def _options(options: Options) -> dict[str, Any]:
     }
 
 
+def _function(tool: FunctionTool) -> dict[str, Any]:
+    return given(
+        {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": None if tool.parameters is None else dict(tool.parameters),
+            "strict": tool.is_strict,
+        }
+    )
+
+
 def _tool_choice(choice: ToolChoice) -> str | dict[str, Any] | None:
     if choice.function is not None:
         return {"type": "function", "function": {"name": choice.function}}
@@ -323,14 +315,12 @@ def _tool_choice(choice: ToolChoice) -> str | dict[str, Any] | None:
 def _response_format(output: JsonOutput) -> dict[str, Any]:
     if output.schema is None:
         return {"type": "json_object"}
-    schema = _given(
-        name=output.name,
-        description=output.description,
-        schema=dict(output.schema),
-        strict=output.is_strict,
+    schema = given(
+        {
+            "name": output.name,
+            "description": output.description,
+            "schema": dict(output.schema),
+            "strict": output.is_strict,
+        }
     )
     return {"type": "json_schema", "json_schema": schema}
-
-
-def _given(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    return {name: value for name, value in values.items() if value is not None}

@@ -38,7 +38,7 @@ class FunctionTool:
     is_strict: bool | None = None
 
 
-ToolMode: TypeAlias = Literal["auto", "none", "required"]
+ToolMode: TypeAlias = Literal["auto", "required", "none"]
 
 
 @dataclass(frozen=True, slots=True)

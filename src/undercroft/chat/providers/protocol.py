@@ -165,7 +165,8 @@ class GenerationRequest:
 def needed(messages: Iterable[Message], options: Options) -> frozenset[Ability]:
     """What a model must be able to do: a conversation with calls in it takes one that makes them."""
     has_calls = any(message.tool_calls or message.role is Role.TOOL for message in messages)
-    return options.needs() | frozenset({Ability.TOOLS} if has_calls else set[Ability]())
+    needs = options.needs()
+    return needs | {Ability.TOOLS} if has_calls else needs
 
 
 class FinishReason(StrEnum):

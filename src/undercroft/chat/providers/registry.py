@@ -260,6 +260,10 @@ class ModelRegistry:
         # There is always a provider, and each has failed or was passed over.
         raise cast("UndercroftError", failure)
 
+    async def close(self) -> None:
+        """Closes every provider."""
+        await asyncio.gather(*(provider.close() for provider in self._providers))
+
     def _circuit(self, provider: ModelProvider, model: str) -> Circuit:
         return self._circuits.setdefault((provider.name, model), Circuit(self._clock))
 
@@ -286,10 +290,6 @@ class ModelRegistry:
                 code="model_provider_unavailable",
             )
         return local
-
-    async def close(self) -> None:
-        """Closes every provider."""
-        await asyncio.gather(*(provider.close() for provider in self._providers))
 
     def _offering(self, model: str) -> tuple[ModelProvider, ...]:
         return tuple(

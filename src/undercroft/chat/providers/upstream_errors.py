@@ -2,15 +2,15 @@
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
-
+from undercroft.chat.providers.wire import Wire
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
-MAX_REASON_CHARACTERS: Final = 300
-MAX_RETRY_AFTER: Final = 3600
 OVERLOADED: Final = 529
 """Anthropic's own status, which others have taken up."""
-_OWN_FAULT: Final = 500
+_MAX_REASON_CHARACTERS: Final = 300
+_MAX_RETRY_AFTER: Final = 3600
+_FIRST_FAULT: Final = 500
+"""From this status on the server says that the fault is its own."""
 
 
 class UpstreamError(UndercroftError):
@@ -42,12 +42,6 @@ class UpstreamError(UndercroftError):
         self.refused_field = refused_field
 
 
-class Wire(BaseModel):
-    """What a server sends; what is not known here is passed over."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
 class ErrorDetail(Wire):
     """The error object, as far as servers agree on it."""
 
@@ -66,7 +60,7 @@ def parse_retry_after(header: str | None) -> int | None:
     """Seconds of a ``Retry-After``, at most an hour. Its form as a date is not used by model servers."""
     if header is None or not header.strip().isdecimal() or len(header) > 10:
         return None
-    return min(int(header), MAX_RETRY_AFTER)
+    return min(int(header), _MAX_RETRY_AFTER)
 
 
 def refusal(
@@ -78,7 +72,7 @@ def refusal(
     operator's affairs.
     """
     if status in {400, 413, 422}:
-        reason = "".join(c for c in detail.message if c.isprintable())[:MAX_REASON_CHARACTERS]
+        reason = "".join(c for c in detail.message if c.isprintable())[:_MAX_REASON_CHARACTERS]
         return UpstreamError(
             f"Model server '{server}' refused the request: {reason or 'it gave no reason.'}",
             kind=ErrorKind.INVALID_REQUEST,
@@ -118,7 +112,7 @@ def refusal(
 
 def _other(server: str, status: int) -> UpstreamError:
     said = f"Model server '{server}' answered with status {status}. Try again, or choose another model."
-    if status >= _OWN_FAULT:
+    if status >= _FIRST_FAULT:
         return UpstreamError(said, code="upstream_failed", retryable=True)
     # It may be the request's fault: nobody else's answer depends on it.
     return UpstreamError(said, code="upstream_rejected")

@@ -13,7 +13,7 @@ from undercroft.chat.answering import AnswerEvent, Question
 from undercroft.chat.choices import interleaved
 from undercroft.chat.providers.options import MAX_TOOLS, MAX_TOP_LOGPROBS, Options
 from undercroft.http.callers import ResponseWriter
-from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.openai.chat_messages import (
@@ -27,16 +27,10 @@ from undercroft.http.openai.chat_messages import (
 )
 from undercroft.http.openai.chat_rendering import Completion
 from undercroft.http.openai.contract import EVENT_STREAM, errors
-from undercroft.http.openai.inputs import (
-    FileSearchTool,
-    chosen_functions,
-    requested_search,
-    require_answered_calls,
-    require_question,
-)
+from undercroft.http.openai.inputs import require_answered_calls, require_question
+from undercroft.http.openai.tools import FileSearchTool, RequestedTools
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, render_time
-from undercroft.identity.models import Principal
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
 from undercroft.kit.ids import render_id
 
@@ -74,7 +68,7 @@ class CreateChatCompletion(RequestBody):
     stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
     n: Annotated[int, Field(ge=1, le=8)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    response_format: ChatFormat | None = None
+    response_format: Annotated[ChatFormat, Field(discriminator="type")] | None = None
     frequency_penalty: _Penalty | None = None
     presence_penalty: _Penalty | None = None
     logit_bias: Annotated[_Bias, Field(max_length=300)] | None = None
@@ -103,9 +97,8 @@ class CreateChatCompletion(RequestBody):
         require_question(messages, "messages")
         require_answered_calls(messages, "messages")
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        choice, functions = self.tool_choice, self._functions()
-        mode = "auto" if isinstance(choice, ChatNamedFunction) else choice
-        search = requested_search(self._searches(), mode, has_functions=bool(functions))
+        tools = self._tools()
+        search = tools.as_search()
         question = Question(
             messages=messages,
             model=self.model or default_model,
@@ -114,25 +107,29 @@ class CreateChatCompletion(RequestBody):
             temperature=self.temperature,
             top_p=self.top_p,
             stop=stop,
-            options=self._options(searches=search is not None),
+            options=self._options(tools, searches=search is not None),
         )
         return self._several(question)
 
-    def _options(self, *, searches: bool) -> Options:
-        choice = self.tool_choice
+    def _tools(self) -> RequestedTools:
+        choice, offered = self.tool_choice, self.tools or ()
+        is_named = isinstance(choice, ChatNamedFunction)
+        return RequestedTools(
+            [tool for tool in offered if isinstance(tool, FileSearchTool)],
+            tuple(
+                tool.function.as_tool() for tool in offered if isinstance(tool, ChatFunctionTool)
+            ),
+            "required" if is_named else choice,
+            choice.function.name if is_named else None,
+        )
+
+    def _options(self, tools: RequestedTools, *, searches: bool) -> Options:
         if self.top_logprobs is not None and not self.logprobs:
             raise InvalidRequestError("It goes with 'logprobs'.", param="top_logprobs")
-        functions = tuple(tool.as_tool() for tool in self._functions())
-        is_named = isinstance(choice, ChatNamedFunction)
         return Options(
-            tools=functions,
-            tool_choice=chosen_functions(
-                functions,
-                "required" if is_named else choice,
-                choice.function.name if is_named else None,
-                searches=searches,
-            ),
-            parallel_tool_calls=self.parallel_tool_calls if functions else None,
+            tools=tools.functions,
+            tool_choice=tools.as_choice(searches=searches),
+            parallel_tool_calls=self.parallel_tool_calls if tools.functions else None,
             output=as_output(self.response_format),
             seed=self.seed,
             frequency_penalty=self.frequency_penalty,
@@ -152,12 +149,6 @@ class CreateChatCompletion(RequestBody):
         options = question.options
         seeds = [None if options.seed is None else options.seed + each for each in range(number)]
         return [replace(question, options=replace(options, seed=seed)) for seed in seeds]
-
-    def _searches(self) -> list[FileSearchTool]:
-        return [tool for tool in self.tools or () if isinstance(tool, FileSearchTool)]
-
-    def _functions(self) -> list[ChatFunctionTool]:
-        return [tool for tool in self.tools or () if isinstance(tool, ChatFunctionTool)]
 
 
 @router.post(
@@ -182,16 +173,10 @@ async def create_chat_completion(
         len(questions),
         include_usage=body.stream_options is not None and body.stream_options.include_usage,
     )
-    answers = _answers(services, caller, questions)
+    answers = interleaved([services.answers.answer(caller, question) for question in questions])
     if not body.stream:
         return JSONResponse(await unless_disconnected(request, _collect(answers, completion)))
     return EventStreamResponse(_stream(answers, completion), _failure)
-
-
-def _answers(
-    services: Services, caller: Principal, questions: list[Question]
-) -> AsyncGenerator[tuple[int, AnswerEvent]]:
-    return interleaved([services.answers.answer(caller, question) for question in questions])
 
 
 async def _collect(

@@ -5,21 +5,21 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from undercroft.chat.providers.options import FunctionTool, JsonOutput
-from undercroft.chat.providers.protocol import Message, Role, ToolCall
+from undercroft.chat.providers.options import JsonOutput, ToolMode
+from undercroft.chat.providers.protocol import Message, ToolCall
 from undercroft.http.openai.inputs import (
     CallId,
-    FileSearchTool,
+    Content,
+    Description,
     FunctionName,
+    JsonFormat,
     LongText,
-    NamedTool,
-    TextPart,
-    ToolMode,
+    TextFormat,
+    as_role,
     joined,
 )
+from undercroft.http.openai.tools import FileSearchTool, FunctionDefinition, NamedTool
 from undercroft.http.wire import JsonObject, RequestBody
-
-_Description = Annotated[str, Field(max_length=16_384)]
 
 
 class CalledFunction(RequestBody):
@@ -43,7 +43,7 @@ class ChatMessage(RequestBody):
     """One message of the conversation; an answer's may be passed back as it was given."""
 
     role: Literal["user", "assistant", "system", "developer", "tool"]
-    content: LongText | Annotated[list[TextPart], Field(max_length=100)] | None = None
+    content: Content | None = None
     name: Annotated[str, Field(max_length=64)] | None = None
     tool_calls: Annotated[list[ChatToolCall], Field(max_length=128)] | None = None
     tool_call_id: CallId | None = None
@@ -70,21 +70,11 @@ class ChatMessage(RequestBody):
 
     def as_message(self) -> Message:
         """The message as models take it."""
-        role = Role.SYSTEM if self.role == "developer" else Role(self.role)
         calls = tuple(
             ToolCall(call.id, call.function.name, call.function.arguments)
             for call in self.tool_calls or ()
         )
-        return Message(role, joined(self.content), calls, self.tool_call_id)
-
-
-class FunctionDefinition(RequestBody):
-    """A function of the client's own."""
-
-    name: FunctionName
-    description: _Description | None = None
-    parameters: JsonObject | None = None
-    strict: bool | None = None
+        return Message(as_role(self.role), joined(self.content), calls, self.tool_call_id)
 
 
 class ChatFunctionTool(RequestBody):
@@ -92,13 +82,6 @@ class ChatFunctionTool(RequestBody):
 
     type: Literal["function"]
     function: FunctionDefinition
-
-    def as_tool(self) -> FunctionTool:
-        """The function as models take it."""
-        function = self.function
-        return FunctionTool(
-            function.name, function.description, function.parameters, function.strict
-        )
 
 
 ChatTool: TypeAlias = Annotated[FileSearchTool | ChatFunctionTool, Field(discriminator="type")]
@@ -122,23 +105,11 @@ ChatToolChoice: TypeAlias = (
 )
 
 
-class ChatTextFormat(RequestBody):
-    """Plain text."""
-
-    type: Literal["text"]
-
-
-class ChatJsonFormat(RequestBody):
-    """Any JSON object."""
-
-    type: Literal["json_object"]
-
-
 class NamedSchema(RequestBody):
     """A JSON Schema, and what it is called."""
 
     name: FunctionName
-    description: _Description | None = None
+    description: Description | None = None
     schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
     strict: bool | None = None
 
@@ -150,15 +121,13 @@ class ChatSchemaFormat(RequestBody):
     json_schema: NamedSchema
 
 
-ChatFormat: TypeAlias = Annotated[
-    ChatTextFormat | ChatJsonFormat | ChatSchemaFormat, Field(discriminator="type")
-]
+ChatFormat: TypeAlias = TextFormat | JsonFormat | ChatSchemaFormat
 
 
-def as_output(form: ChatTextFormat | ChatJsonFormat | ChatSchemaFormat | None) -> JsonOutput | None:
+def as_output(form: ChatFormat | None) -> JsonOutput | None:
     """The format as models take it; None for text."""
     match form:
-        case ChatJsonFormat():
+        case JsonFormat():
             return JsonOutput()
         case ChatSchemaFormat(json_schema=named):
             schema = {"type": "object"} if named.schema_ is None else named.schema_

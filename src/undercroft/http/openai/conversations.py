@@ -1,7 +1,7 @@
 """The Conversations API: turns that are kept in order, shared, and answered from."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -21,7 +21,7 @@ from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.kept_items import new_item
 from undercroft.http.openai.paging import After, Limit, Order
-from undercroft.http.openai.response_inputs import InputItem
+from undercroft.http.openai.response_inputs import INCLUDE_RESULTS, Include, InputItem
 from undercroft.http.wire import (
     JsonObject,
     Metadata,
@@ -36,10 +36,8 @@ router = APIRouter(tags=["conversations"], route_class=AuthenticatedRoute)
 
 _Items: TypeAlias = Annotated[list[InputItem], Field(max_length=MOST_ADDED)]
 _Include: TypeAlias = Annotated[
-    list[Literal["file_search_call.results", "message.output_text.logprobs"]] | None,
-    Query(alias="include[]", description="What is shown beside the rest."),
+    Include | None, Query(alias="include[]", description="What is shown beside the rest.")
 ]
-_RESULTS: Final = "file_search_call.results"
 
 
 class CreateConversation(RequestBody):
@@ -221,7 +219,7 @@ def _new_items(items: Sequence[InputItem]) -> list[NewItem]:
 
 def _shown(items: Sequence[JsonObject], include: Sequence[str] | None) -> list[JsonObject]:
     """Items as they are answered: what a search found only where it is asked for."""
-    if _RESULTS in (include or ()):
+    if INCLUDE_RESULTS in (include or ()):
         return list(items)
     return [
         {**item, "results": None} if item["type"] == "file_search_call" else item for item in items

@@ -1,12 +1,11 @@
 """Items of requests as conversations keep them."""
 
-from pydantic import BaseModel
-
 from undercroft.chat.conversations.models import NewItem
+from undercroft.http.openai.response_inputs import InputItem
 from undercroft.http.wire import JsonObject
 
 
-def new_item(item: BaseModel) -> NewItem:
+def new_item(item: InputItem) -> NewItem:
     """An item of a request."""
     body: JsonObject = item.model_dump(exclude_none=True)
     kind = body.pop("type")
@@ -15,12 +14,6 @@ def new_item(item: BaseModel) -> NewItem:
     if kind == "message":
         body["content"] = _parts(body)
     return NewItem(kind, body)
-
-
-def new_question(text: str) -> NewItem:
-    """A user's turn that is a text alone."""
-    part: JsonObject = {"type": "input_text", "text": text}
-    return NewItem("message", {"role": "user", "status": "completed", "content": [part]})
 
 
 def _parts(message: JsonObject) -> list[JsonObject]:

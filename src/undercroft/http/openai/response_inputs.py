@@ -2,35 +2,44 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal, TypeAlias, cast
+from typing import Annotated, Final, Literal, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
 
-from undercroft.chat.providers.options import FunctionTool, JsonOutput
+from undercroft.chat.providers.options import JsonOutput, ToolMode
 from undercroft.chat.providers.protocol import Message, Role, ToolCall
 from undercroft.http.openai.inputs import (
     CallId,
-    FileSearchTool,
+    Content,
+    Description,
     FunctionName,
+    JsonFormat,
     LongText,
-    NamedTool,
-    TextPart,
-    ToolMode,
-    Turn,
+    TextFormat,
+    as_role,
     joined,
 )
+from undercroft.http.openai.tools import FileSearchTool, FunctionDefinition, NamedTool
 from undercroft.http.wire import JsonObject, RequestBody
 
-_Description = Annotated[str, Field(max_length=16_384)]
+INCLUDE_RESULTS: Final = "file_search_call.results"
+Include: TypeAlias = list[Literal["file_search_call.results", "message.output_text.logprobs"]]
+"""What is shown beside the rest."""
 
 
-class MessageItem(Turn):
+class MessageItem(RequestBody):
     """One message of the conversation so far."""
 
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Content
     type: Literal["message"] = "message"
     id: str | None = None
     status: str | None = None
     phase: str | None = None
+
+    def as_message(self) -> Message:
+        """The message as models take it."""
+        return Message(as_role(self.role), joined(self.content))
 
 
 class FileSearchCallItem(RequestBody):
@@ -62,7 +71,7 @@ class FunctionOutputItem(RequestBody):
     id: str | None = None
     status: str | None = None
     call_id: CallId
-    output: LongText | Annotated[list[TextPart], Field(max_length=100)]
+    output: Content
 
 
 _ITEMS = {
@@ -94,10 +103,8 @@ InputItem: TypeAlias = Annotated[
 ]
 
 
-def as_messages(items: str | Sequence[InputItem]) -> tuple[Message, ...]:
+def as_messages(items: Sequence[InputItem]) -> tuple[Message, ...]:
     """The conversation, oldest turn first. Calls belong to the assistant's message just before them."""
-    if isinstance(items, str):
-        return (Message(Role.USER, items),)
     messages: list[Message] = []
     for item in items:
         match item:
@@ -116,18 +123,10 @@ def as_messages(items: str | Sequence[InputItem]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-class ResponseFunctionTool(RequestBody):
+class ResponseFunctionTool(FunctionDefinition):
     """Offers a function to the model. The client makes the calls that the answer asks for."""
 
     type: Literal["function"]
-    name: FunctionName
-    description: _Description | None = None
-    parameters: JsonObject | None = None
-    strict: bool | None = None
-
-    def as_tool(self) -> FunctionTool:
-        """The function as models take it."""
-        return FunctionTool(self.name, self.description, self.parameters, self.strict)
 
 
 ResponseTool: TypeAlias = Annotated[
@@ -147,24 +146,12 @@ ResponseToolChoice: TypeAlias = (
 )
 
 
-class TextFormat(RequestBody):
-    """Plain text."""
-
-    type: Literal["text"] = "text"
-
-
-class JsonFormat(RequestBody):
-    """Any JSON object."""
-
-    type: Literal["json_object"]
-
-
 class JsonSchemaFormat(RequestBody):
     """A JSON object that satisfies a schema."""
 
     type: Literal["json_schema"]
     name: FunctionName
-    description: _Description | None = None
+    description: Description | None = None
     schema_: Annotated[JsonObject, Field(alias="schema")]
     strict: bool | None = None
 

@@ -10,26 +10,27 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from undercroft.chat.answering import Question
-from undercroft.chat.conversations.models import CONVERSATION_PREFIX, NewItem
-from undercroft.chat.providers.options import MAX_TOOLS, Ability, FunctionTool, Options
-from undercroft.chat.providers.protocol import Message
+from undercroft.chat.conversations.models import CONVERSATION_PREFIX
+from undercroft.chat.providers.options import MAX_TOOLS, Ability, Options
+from undercroft.chat.providers.protocol import needed
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.callers import ResponseReader, ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.openai.contract import EVENT_STREAM, errors
+from undercroft.http.openai.conversations import require_conversation_id
 from undercroft.http.openai.inputs import (
-    FileSearchTool,
     LongText,
-    chosen_functions,
-    requested_search,
     require_answered_calls,
     require_question,
 )
-from undercroft.http.openai.kept_items import new_item, new_question
+from undercroft.http.openai.kept_items import new_item
 from undercroft.http.openai.response_inputs import (
+    INCLUDE_RESULTS,
+    Include,
     InputItem,
+    MessageItem,
     NamedFunction,
     ResponseFunctionTool,
     ResponseTool,
@@ -39,6 +40,7 @@ from undercroft.http.openai.response_inputs import (
     as_output,
     render_format,
 )
+from undercroft.http.openai.tools import FileSearchTool, RequestedTools
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, RequestBody, require_id
 from undercroft.identity.models import Kind
@@ -47,10 +49,8 @@ from undercroft.kit.ids import render_id
 
 router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
 
-_INCLUDE_RESULTS: Final = "file_search_call.results"
 _FORMAT: Final = "text.format"
-LARGEST_NUMBER: Final = 2**31 - 1
-"""Of an event."""
+_LARGEST_EVENT_NUMBER: Final = 2**31 - 1
 
 
 class StreamOptions(RequestBody):
@@ -80,7 +80,7 @@ class CreateResponse(RequestBody):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     store: bool | None = True
-    include: list[Literal["file_search_call.results", "message.output_text.logprobs"]] | None = None
+    include: Include | None = None
     metadata: Metadata | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -112,14 +112,12 @@ class CreateResponse(RequestBody):
                 its result do not belong together, or what is made in the background is not to be kept.
             NotFoundError: When an id cannot be a vector store's.
         """
-        messages = as_messages(self.input)
+        items = self._items()
+        messages = as_messages(items)
         require_question(messages, "input")
         require_answered_calls(messages, "input")
-        searches = [tool for tool in self.tools or () if isinstance(tool, FileSearchTool)]
-        functions = self._functions()
-        choice = self.tool_choice
-        mode = "auto" if isinstance(choice, NamedFunction) else choice
-        search = requested_search(searches, mode, has_functions=bool(functions))
+        tools = self._tools()
+        search = tools.as_search()
         question = Question(
             messages=messages,
             model=self.model or default_model,
@@ -128,77 +126,79 @@ class CreateResponse(RequestBody):
             max_output_tokens=self.max_output_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
-            options=self._options(functions, searches=search is not None),
+            options=self._options(tools, searches=search is not None),
         )
-        include = self.include or []
         is_kept = may_keep and self.store is not False
         if self.background and not is_kept:
             raise InvalidRequestError(
                 "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
                 param="background",
             )
-        conversation_id = self._conversation_id()
-        if conversation_id is not None and not is_kept:
+        conversation_id = self._conversation_id(question, is_kept=is_kept)
+        return ResponseRequest(
+            question,
+            self._echo(question.model, conversation_id, is_kept=is_kept),
+            is_kept,
+            INCLUDE_RESULTS in (self.include or ()),
+            is_background=bool(self.background),
+            conversation_id=conversation_id,
+            input_items=() if conversation_id is None else tuple(map(new_item, items)),
+        )
+
+    def _items(self) -> Sequence[InputItem]:
+        """What is asked; a text alone is a message of the user's."""
+        if isinstance(self.input, str):
+            return [MessageItem(role="user", content=self.input)]
+        return self.input
+
+    def _tools(self) -> RequestedTools:
+        choice, offered = self.tool_choice, self.tools or ()
+        is_named = isinstance(choice, NamedFunction)
+        return RequestedTools(
+            [tool for tool in offered if isinstance(tool, FileSearchTool)],
+            tuple(tool.as_tool() for tool in offered if isinstance(tool, ResponseFunctionTool)),
+            "required" if is_named else choice,
+            choice.name if is_named else None,
+        )
+
+    def _options(self, tools: RequestedTools, *, searches: bool) -> Options:
+        return Options(
+            tools=tools.functions,
+            tool_choice=tools.as_choice(searches=searches),
+            parallel_tool_calls=self.parallel_tool_calls if tools.functions else None,
+            output=as_output(self.text.format if self.text else None),
+        )
+
+    def _conversation_id(self, question: Question, *, is_kept: bool) -> UUID | None:
+        """The conversation in which it is kept.
+
+        Raises:
+            InvalidRequestError: When it cannot be kept in one.
+            NotFoundError: When the id cannot be a conversation's.
+        """
+        given = self.conversation
+        if given is None:
+            return None
+        text = given if isinstance(given, str) else given.id
+        conversation_id = require_conversation_id(text, "conversation")
+        if not is_kept:
             raise InvalidRequestError(
                 "What is said in a conversation is kept: leave 'store' out, or leave 'conversation' out.",
                 param="conversation",
             )
-        if conversation_id is not None and (functions or _has_calls(messages)):
+        if Ability.TOOLS in needed(question.messages, question.options):
             raise InvalidRequestError(
                 "Functions are not kept in conversations yet: send all turns in 'input', or leave them out.",
                 param="conversation",
             )
-        return ResponseRequest(
-            question,
-            self._echo(question.model, is_kept=is_kept),
-            is_kept,
-            _INCLUDE_RESULTS in include,
-            is_background=bool(self.background),
-            conversation_id=conversation_id,
-            input_items=self._input_items(),
-        )
+        return conversation_id
 
-    def _functions(self) -> tuple[FunctionTool, ...]:
-        offered = [tool for tool in self.tools or () if isinstance(tool, ResponseFunctionTool)]
-        return tuple(tool.as_tool() for tool in offered)
-
-    def _options(self, functions: tuple[FunctionTool, ...], *, searches: bool) -> Options:
-        choice = self.tool_choice
-        is_named = isinstance(choice, NamedFunction)
-        return Options(
-            tools=functions,
-            tool_choice=chosen_functions(
-                functions,
-                "required" if is_named else choice,
-                choice.name if is_named else None,
-                searches=searches,
-            ),
-            parallel_tool_calls=self.parallel_tool_calls if functions else None,
-            output=as_output(self.text.format if self.text else None),
-        )
-
-    def _conversation_id(self) -> UUID | None:
-        if self.conversation is None:
-            return None
-        given = self.conversation
-        text = given if isinstance(given, str) else given.id
-        return require_id(CONVERSATION_PREFIX, "conversation", text, "conversation")
-
-    def _input_items(self) -> tuple[NewItem, ...]:
-        """What a conversation gets as asked."""
-        if self.conversation is None:
-            return ()
-        if isinstance(self.input, str):
-            return (new_question(self.input),)
-        return tuple(map(new_item, self.input))
-
-    def _echo(self, model: str, *, is_kept: bool) -> JsonObject:
+    def _echo(self, model: str, conversation_id: UUID | None, *, is_kept: bool) -> JsonObject:
         tools = [
             tool.model_dump(exclude_none=isinstance(tool, FileSearchTool))
             for tool in self.tools or []
         ]
         choice = self.tool_choice
-        conversation_id = self._conversation_id()
         place = (
             {}
             if conversation_id is None
@@ -229,10 +229,6 @@ class CreateResponse(RequestBody):
             "safety_identifier": self.safety_identifier,
             "prompt_cache_key": self.prompt_cache_key,
         }
-
-
-def _has_calls(messages: Sequence[Message]) -> bool:
-    return any(message.tool_calls or message.tool_call_id for message in messages)
 
 
 @router.post(
@@ -271,7 +267,9 @@ async def get_response(
     stream: Annotated[bool, Query(description="Its events, live while it is being made.")] = False,
     starting_after: Annotated[
         int | None,
-        Query(ge=0, le=LARGEST_NUMBER, description="With `stream`: only the events after this."),
+        Query(
+            ge=0, le=_LARGEST_EVENT_NUMBER, description="With `stream`: only the events after this."
+        ),
     ] = None,
 ) -> Response | EventStreamResponse:
     """A kept response, without its content once one of its sources can no longer be read; or its events."""
@@ -323,6 +321,7 @@ async def _stream(request: Request, events: AsyncGenerator[JsonObject]) -> Event
     # The first event is waited for here, so that an unknown model or response is an HTTP error and not a stream.
     try:
         first = await unless_disconnected(request, _first(events))
+    # Also when it is cancelled: nobody else would close them.
     except BaseException:
         await events.aclose()
         raise

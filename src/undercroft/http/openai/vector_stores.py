@@ -9,8 +9,8 @@ from pydantic import Field
 from undercroft.http.callers import CollectionReader, CollectionWriter, Searcher
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
-from undercroft.http.openai.inputs import RankingOptions
 from undercroft.http.openai.paging import After, Before, Limit, Order
+from undercroft.http.openai.tools import RankingOptions
 from undercroft.http.wire import (
     JsonObject,
     Metadata,
