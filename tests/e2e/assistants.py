@@ -1,5 +1,6 @@
 """Assistants: the official SDK's client, as people connect it to the service."""
 
+import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -12,6 +13,7 @@ from mcp_types import CallToolResult, TextContent
 MODES: Final = {"2025-11-25": "legacy", "2026-07-28": "2026-07-28"}
 """How the client is made to speak each revision of the protocol."""
 LATEST: Final = "2026-07-28"
+PING: Final[dict[str, Any]] = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
 
 @asynccontextmanager
@@ -53,3 +55,15 @@ async def ask(
     """One call of a tool."""
     async with assistant(url, key, headers=headers) as client:
         return await client.call_tool(tool, arguments)
+
+
+def send(url: str, key: str | None, message: object, **headers: str) -> httpx.Response:
+    """A message as it is, without a client of the protocol: JSON, or bytes that are sent as JSON."""
+    body = message if isinstance(message, bytes) else json.dumps(message).encode()
+    sent = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        **({} if key is None else {"Authorization": f"Bearer {key}"}),
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return httpx.post(f"{url}/mcp", content=body, headers=sent, timeout=60)
