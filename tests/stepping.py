@@ -19,6 +19,21 @@ async def until_blocked(database: Database, sessions: int = 1) -> None:
             pass
 
 
+async def until_blocked_or_done(
+    database: Database, task: asyncio.Task[object], sessions: int = 1
+) -> bool:
+    """Return once that many wait, or a task has ended that was to be among them; whether they wait."""
+    blocked = asyncio.create_task(until_blocked(database, sessions))
+    try:
+        await asyncio.wait({task, blocked}, return_when=asyncio.FIRST_COMPLETED)
+        if blocked.done():
+            blocked.result()
+        return blocked.done()
+    finally:
+        blocked.cancel()
+        await asyncio.wait({blocked})
+
+
 async def _count_blocked(database: Database) -> int:
     # Each look is a transaction of its own: within one, PostgreSQL shows the same activity for ever.
     async with database.transaction_without_scope() as transaction:

@@ -182,6 +182,18 @@ def of_document(action: str, **request: Any) -> Rule:  # noqa: ANN401 - of a req
     return Rule(_OWNER, action, ACTIONS, send=request, is_of_document=True)
 
 
+def of_text(**request: Any) -> Rule:  # noqa: ANN401 - of a request
+    """For whoever may read a document, or parts of it."""
+    return Rule(
+        _OWNER | {"grantee, read_parts"}, "read", ACTIONS, send=request, is_of_document=True
+    )
+
+
+def of_search(**request: Any) -> Rule:  # noqa: ANN401 - of a request
+    """For whoever may search a vector store."""
+    return Rule(_OWNER, "search", frozenset({"read"}), send=request)
+
+
 def of_record(action: str, **request: Any) -> Rule:  # noqa: ANN401 - of a request
     """The same for a record, of which fewer actions are granted."""
     return Rule(_OWNER, action, _OF_RECORDS, send=request)
@@ -227,9 +239,7 @@ _DOCUMENTS: Final = {
     "POST /v1/documents/{document_id}/erase": of_document("own", **STALE),
     "GET /v1/documents/{document_id}/content": of_document("download"),
     "HEAD /v1/documents/{document_id}/content": of_document("download"),
-    "GET /v1/documents/{document_id}/text": Rule(
-        _OWNER | {"grantee, read_parts"}, "read", ACTIONS, is_of_document=True
-    ),
+    "GET /v1/documents/{document_id}/text": of_text(),
     "POST /v1/documents/{document_id}/comments": of_document("comment", json={"text": "a"}),
     "GET /v1/documents/{document_id}/comments": Rule(
         _OWNER | {"grantee, comment"}, "read", ACTIONS, is_of_document=True
@@ -274,9 +284,7 @@ _COLLECTIONS: Final = {
     "DELETE /v1/vector_stores/{vector_store_id}": Rule(
         _OWNER, seen=_OF_COLLECTIONS, spends="vector_store_id"
     ),
-    "POST /v1/vector_stores/{vector_store_id}/search": Rule(
-        _OWNER, "search", frozenset({"read"}), send={"json": {"query": "bell"}}
-    ),
+    "POST /v1/vector_stores/{vector_store_id}/search": of_search(json={"query": "bell"}),
     "GET /v1/vector_stores/{vector_store_id}/files": of_collection("read"),
     "POST /v1/vector_stores/{vector_store_id}/files": of_collection(
         json={"file_id": "{document_id}"}
@@ -331,7 +339,7 @@ _MODELS: Final = {
     "POST /v1/chat/completions": everybody(
         json={"model": "extractive", "messages": [{"role": "user", "content": "bell"}]}
     ),
-    "POST /v1/responses": Rule(_OWNER, "search", frozenset({"read"}), send={"json": _SEARCH}),
+    "POST /v1/responses": of_search(json=_SEARCH),
     "POST /v1/conversations": Rule(_KNOWN, seen_by=_LINKS, send={"json": {}}),
     "GET /v1/conversations/{conversation_id}": of_conversation("read"),
     "POST /v1/conversations/{conversation_id}": of_conversation("write", json={"metadata": {}}),
@@ -520,28 +528,16 @@ TOOLS: Final[Mapping[str, tuple[Permission, Rule]]] = {
     "search": (Permission.SEARCH, everybody(query="bell")),
     "fetch": (
         Permission.DOCUMENTS_READ,
-        Rule(
-            _OWNER | {"grantee, read_parts"},
-            "read",
-            ACTIONS,
-            is_of_document=True,
-            send={"id": "{document_id}"},
-        ),
+        of_text(id="{document_id}"),
     ),
     "list_documents": (Permission.DOCUMENTS_READ, EVERYBODY),
     "get_document": (
         Permission.DOCUMENTS_READ,
-        Rule(_OWNER, "any", ACTIONS, is_of_document=True, send={"document": "{document_id}"}),
+        of_document("any", document="{document_id}"),
     ),
     "read_document": (
         Permission.DOCUMENTS_READ,
-        Rule(
-            _OWNER | {"grantee, read_parts"},
-            "read",
-            ACTIONS,
-            is_of_document=True,
-            send={"document": "{document_id}"},
-        ),
+        of_text(document="{document_id}"),
     ),
     "list_collections": (Permission.COLLECTIONS_READ, EVERYBODY),
     "list_collection_documents": (
@@ -550,12 +546,7 @@ TOOLS: Final[Mapping[str, tuple[Permission, Rule]]] = {
     ),
     "search_collection": (
         Permission.SEARCH,
-        Rule(
-            _OWNER,
-            "search",
-            frozenset({"read"}),
-            send={"collection": "{vector_store_id}", "query": "bell"},
-        ),
+        of_search(collection="{vector_store_id}", query="bell"),
     ),
     "list_schemas": (Permission.RECORDS_READ, KNOWN),
     "list_records": (Permission.RECORDS_READ, EVERYBODY),

@@ -7,14 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from tests.servers.model_server import KEY, ModelServer, running_model_server
 
@@ -148,6 +148,22 @@ def upstream_service(
             "UNDERCROFT_RESPONSE_GRACE_SECONDS": "0",
         },
     )
+
+
+@pytest.fixture
+async def model_server(upstream: ModelServer) -> ModelServer:
+    """The same, which has seen nothing."""
+    await upstream.reset()
+    return upstream
+
+
+@pytest.fixture
+async def sdk(upstream_service: Service) -> AsyncGenerator[AsyncOpenAI]:
+    """The unmodified SDK, pointed at ``upstream_service``."""
+    async with AsyncOpenAI(
+        base_url=f"{upstream_service.url}/v1", api_key=upstream_service.key, max_retries=0
+    ) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from typing import Any, Final, TypeAlias
 
 import aiohttp
 
+from tests.e2e.api import read_events
+
 _ANSWERED: Final = frozenset({200, 404})
 _RESPONSE_ID: Final = re.compile(r'"(resp_\w+)"')
 _KEPT: Final = 20
@@ -226,10 +228,8 @@ class Flipping:
 def _joined_deltas(stream: str) -> str:
     """The text of a stream of events, of either API."""
     pieces: list[str] = []
-    for line in stream.splitlines():
-        if line.startswith("data: {"):
-            event = json.loads(line.removeprefix("data: "))
-            choices = event.get("choices") or [{}]
-            piece = choices[0].get("delta", {}).get("content") or event.get("delta")
-            pieces += [piece] if isinstance(piece, str) else []
+    for event in read_events(stream.splitlines()):
+        choices = event.get("choices") or [{}]
+        piece = choices[0].get("delta", {}).get("content") or event.get("delta")
+        pieces += [piece] if isinstance(piece, str) else []
     return "".join(pieces)

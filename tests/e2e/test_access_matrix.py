@@ -20,6 +20,7 @@ from tests.e2e.access_matrix import (
     expect,
     expect_tool,
 )
+from tests.e2e.api import await_entries
 from tests.e2e.conftest import Service
 from tests.e2e.test_accounts_http import await_code
 from tests.e2e.test_consents import NOTICE
@@ -292,16 +293,7 @@ class World:
         chosen = {"code": code, "password": PASSWORD}
         assert owner.post("/v1/account/password/code", json=chosen).is_success
         things["session_id"] = self.make("session_id")
-        things["entry_id"] = self._await_entry()
-
-    def _await_entry(self) -> str:
-        """An entry of the owner's audit."""
-        for _ in range(300):
-            entries = made(self.clients["owner"].get("/v1/audit"))["data"]
-            if entries:
-                return str(entries[0]["id"])
-            time.sleep(0.1)  # another process numbers entries; only it knows when
-        raise AssertionError("the audit is empty")
+        things["entry_id"] = str(await_entries(self.clients["owner"])[0]["id"])
 
     # Sharing ----------------------------------------------------------------------------------------------------------
 

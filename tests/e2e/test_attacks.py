@@ -6,6 +6,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import connect, upload
 from tests.e2e.conftest import Service
 
 TENANT = "besieged"
@@ -26,21 +27,15 @@ NOTICE = {
 }
 
 
-def connect(service: Service, key: str) -> httpx.Client:
-    return httpx.Client(
-        base_url=service.url, headers={"Authorization": f"Bearer {key}"}, timeout=60
-    )
-
-
 @pytest.fixture
 def owner(service: Service) -> Generator[httpx.Client]:
-    with connect(service, service.make_key(TENANT, "owner@besieged.example")) as client:
+    with connect(service.url, service.make_key(TENANT, "owner@besieged.example")) as client:
         yield client
 
 
 @pytest.fixture
 def stranger(service: Service) -> Generator[httpx.Client]:
-    with connect(service, service.make_key(TENANT, "stranger@besieged.example")) as client:
+    with connect(service.url, service.make_key(TENANT, "stranger@besieged.example")) as client:
         yield client
 
 
@@ -48,13 +43,6 @@ def stranger(service: Service) -> Generator[httpx.Client]:
 def anybody(service: Service) -> Generator[httpx.Client]:
     with httpx.Client(base_url=service.url, timeout=60) as client:
         yield client
-
-
-def upload(client: httpx.Client) -> str:
-    content = b"The postern is opened at nine."
-    made = client.post("/v1/documents", files={"file": ("gate.txt", content, "text/plain")})
-    assert made.status_code == 201, made.text
-    return str(made.json()["id"])
 
 
 def make_link(owner: httpx.Client, resource: str, *actions: str) -> str:
@@ -67,7 +55,7 @@ def open_link(service: Service, token: str) -> httpx.Client:
     with httpx.Client(base_url=service.url, timeout=60) as anybody:
         redeemed = anybody.post("/v1/share-links/redeem", json={"token": token})
     assert redeemed.status_code == 200, redeemed.text
-    return connect(service, redeemed.json()["access_token"])
+    return connect(service.url, redeemed.json()["access_token"])
 
 
 def test_a_page_of_grants_tells_nobody_what_is_there(
@@ -149,9 +137,7 @@ def test_a_link_is_redeemed_by_one_reading_of_the_request(
 def test_a_key_that_ends_makes_none_that_does_not(owner: httpx.Client) -> None:
     me = owner.get("/v1/users").json()["data"][0]["id"]
     short = owner.post(f"/v1/users/{me}/keys", json={"expires_in": 3600}).json()
-    with httpx.Client(
-        base_url=owner.base_url, headers={"Authorization": f"Bearer {short['secret']}"}, timeout=60
-    ) as leaked:
+    with connect(str(owner.base_url), short["secret"]) as leaked:
         for longer in ({}, {"expires_in": 7200}):
             refused = leaked.post(f"/v1/users/{me}/keys", json=longer)
             assert (refused.status_code, refused.json()["error"]["code"]) == (

@@ -15,6 +15,7 @@ import pytest
 from openai import NotFoundError
 
 from tests.database_server import fresh_database, withdraw_public_rights
+from tests.e2e.api import connect
 from tests.e2e.conftest import Service, make_key, start_service, stop_service
 from tests.servers.aws import ACCESS_KEY, SECRET_KEY, needs_moto, running_moto
 from undercroft.kit.postgres.server import DatabaseUrls
@@ -160,9 +161,7 @@ def prepare_outside(urls: DatabaseUrls, server: str, bucket: str, data_dir: Path
 
 def keep_record(url: str, key: str, kept: dict[str, Any] | None = None) -> dict[str, Any]:
     """Keep a record, or read the one that was kept."""
-    with httpx.Client(
-        base_url=f"{url}/v1", headers={"Authorization": f"Bearer {key}"}, timeout=60
-    ) as client:
+    with connect(f"{url}/v1", key) as client:
         if kept is not None:
             return client.get(f"/records/{kept['id']}").json()
         schema = client.post("/schemas", json={"name": "bird", "schema": {"type": "object"}}).json()

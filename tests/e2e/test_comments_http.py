@@ -1,36 +1,31 @@
 """Comments over HTTP: written under a grant, paged, refused, deleted, on record, and gone with the document."""
 
-import time
 from collections.abc import Generator
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import await_entries, connect, refusal, share, upload
 from tests.e2e.conftest import Service
-from tests.e2e.test_sharing_http import connect, grant, upload
 
 TENANT = "margin"
 
 
 @pytest.fixture
 def ann(service: Service) -> Generator[httpx.Client]:
-    with connect(service, service.make_key(TENANT, "ann@margin.example")) as client:
+    with connect(service.url, service.make_key(TENANT, "ann@margin.example")) as client:
         yield client
 
 
 @pytest.fixture
 def bob(service: Service) -> Generator[httpx.Client]:
-    with connect(service, service.make_key(TENANT, "bob@margin.example")) as client:
+    with connect(service.url, service.make_key(TENANT, "bob@margin.example")) as client:
         yield client
 
 
 def write(client: httpx.Client, document: str, **body: Any) -> httpx.Response:  # noqa: ANN401 - a body
     return client.post(f"/v1/documents/{document}/comments", json=body)
-
-
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 def test_comments_are_written_paged_deleted_and_on_record(
@@ -41,9 +36,7 @@ def test_comments_are_written_paged_deleted_and_on_record(
     hidden = write(bob, document, text="a")
     absent = write(bob, "file-" + "0" * 32, text="a")
     assert refusal(hidden) == refusal(absent) == (404, "not_found")
-    given = grant(
-        ann, document, grantee={"user": "bob@margin.example"}, actions=["comment"], max_uses=1
-    )
+    grant = share(ann, document, "bob@margin.example", "comment", max_uses=1)
     made: list[dict[str, Any]] = []
     for client, text in ((ann, "Is it so?"), (bob, "It is."), (bob, "It was.")):
         answer = write(client, document, text=text)
@@ -59,7 +52,7 @@ def test_comments_are_written_paged_deleted_and_on_record(
     assert refusal(bob.delete(f"{path}/{made[0]['id']}")) == (403, "not_author")
     assert bob.delete(f"{path}/{made[2]['id']}").status_code == 204
     assert refusal(bob.delete(f"{path}/{made[2]['id']}")) == (404, "not_found")
-    assert ann.delete(f"/v1/grants/{given['id']}").status_code == 204
+    assert ann.delete(f"/v1/grants/{grant}").status_code == 204
     for answer in (write(bob, document, text="a"), bob.get(path)):
         assert refusal(answer) == (404, "not_found")
     assert refusal(bob.delete(f"{path}/{made[1]['id']}")) == (404, "not_found")
@@ -68,21 +61,19 @@ def test_comments_are_written_paged_deleted_and_on_record(
     expected = {
         ("comment.create", "denied", None),
         ("comment.create", "allowed", None),
-        ("comment.create", "allowed", given["id"]),
-        ("comment.read", "allowed", given["id"]),
+        ("comment.create", "allowed", grant),
+        ("comment.read", "allowed", grant),
         ("comment.delete", "denied", None),
-        ("comment.delete", "allowed", given["id"]),
+        ("comment.delete", "allowed", grant),
         ("comment.delete", "allowed", None),
     }
-    found: set[tuple[str, str, str | None]] = set()
-    for _ in range(100):
-        entries = ann.get("/v1/audit", params={"resource": document, "limit": 100}).json()["data"]
-        found = {(entry["action"], entry["outcome"], entry["grant"]) for entry in entries}
-        if expected <= found:
-            break
-        time.sleep(0.1)  # another process numbers entries; only it knows when
-    else:
-        pytest.fail(f"not in the audit: {expected - found}")
+    await_entries(
+        ann,
+        lambda entries: (
+            expected <= {(entry["action"], entry["outcome"], entry["grant"]) for entry in entries}
+        ),
+        resource=document,
+    )
     assert ann.post(f"/v1/documents/{document}/erase", headers={"If-Match": "*"}).is_success
     assert refusal(ann.get(path)) == (404, "not_found")
 

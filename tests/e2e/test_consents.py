@@ -12,6 +12,7 @@ from typing import Any, Final
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import connect
 from tests.e2e.conftest import Service
 
 NOTICE: Final = {
@@ -33,13 +34,6 @@ _DIGESTED: Final = ("id", "object", "version", "latest_version", "owner", "sha25
 _PATIENCE: Final = 90.0
 
 
-def open_client(service: Service, key: str) -> httpx.Client:
-    """Somebody's client."""
-    return httpx.Client(
-        base_url=f"{service.url}/v1", headers={"Authorization": f"Bearer {key}"}, timeout=60
-    )
-
-
 @pytest.fixture
 def people(
     service: Service, request: pytest.FixtureRequest
@@ -47,8 +41,8 @@ def people(
     """The owner and the data subject."""
     tenant = f"practice of {request.node.name}"[:100]
     with (
-        open_client(service, service.make_key(tenant, "ann@example.org")) as ann,
-        open_client(service, service.make_key(tenant, "bob@example.org")) as bob,
+        connect(f"{service.url}/v1", service.make_key(tenant, "ann@example.org")) as ann,
+        connect(f"{service.url}/v1", service.make_key(tenant, "bob@example.org")) as bob,
     ):
         yield ann, bob
 
@@ -118,7 +112,7 @@ def test_others_learn_nothing_of_a_consent(
 ) -> None:
     ann, _ = people
     asked = ask(ann)
-    dee = open_client(service, service.make_key("another", "dee@example.org"))
+    dee = connect(f"{service.url}/v1", service.make_key("another", "dee@example.org"))
     paths = (
         ("GET", f"/consents/{asked['id']}"),
         ("GET", f"/consents/{asked['id']}/uses"),

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import command_of
+from tests.e2e.api import await_readiness
 from tests.e2e.conftest import SAMPLES, make_key, start_service, stop_service
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
@@ -143,7 +144,7 @@ def test_a_database_that_dies_is_started_again(tmp_path: Path) -> None:
         # How long it is away is its own matter: it may be back before the first look.
         assert httpx.get(f"{url}/v1/files", headers=headers, timeout=60).status_code in {200, 503}
         _wait_until_replaced(process, postmaster)
-        assert _becomes(f"{url}/readyz", 200)
+        await_readiness(url)
         assert httpx.get(f"{url}/v1/files", headers=headers, timeout=60).status_code == 200
     finally:
         stop_service(process)
@@ -163,11 +164,3 @@ def _wait_until_replaced(process: subprocess.Popen[bytes], postmaster: psutil.Pr
     while _postmasters(process) in ([], [postmaster]):
         assert time.monotonic() < deadline
         time.sleep(0.02)  # another process's children can only be asked for
-
-
-def _becomes(url: str, status: int) -> bool:
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while httpx.get(url, timeout=60).status_code != status:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)  # another process's state can only be asked for
-    return True

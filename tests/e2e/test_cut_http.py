@@ -1,24 +1,16 @@
 """An answer that is being streamed ends with what it rests on; told over HTTP, and shown with the grant."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx2 as httpx
 
+from tests.e2e.api import connect, read_events
 from tests.e2e.conftest import Service
 
 TENANT = "quarry"
 ADMIN = "ann@quarry.example"
 TEXT = b"The quarry gate is locked with the iron key from the pantry."
-
-
-def connect(service: Service, user: str, role: str = "member") -> httpx.Client:
-    return httpx.Client(
-        base_url=service.url,
-        headers={"Authorization": f"Bearer {service.make_key(TENANT, user, role)}"},
-        timeout=60,
-    )
 
 
 def streamed(
@@ -34,18 +26,17 @@ def streamed(
     events: list[dict[str, Any]] = []
     with reader.stream("POST", "/v1/responses", json=body) as answer:
         assert answer.status_code == 200, answer.read()
-        for line in answer.iter_lines():
-            if line.startswith("data: {"):
-                events.append(json.loads(line.removeprefix("data: ")))
-                if events[-1]["type"] == "response.output_text.delta":
-                    done = when_begun()
-                    assert done.is_success, done.text
+        for event in read_events(answer.iter_lines()):
+            events.append(event)
+            if event["type"] == "response.output_text.delta":
+                done = when_begun()
+                assert done.is_success, done.text
     return events
 
 
 def test_a_running_answer_is_cut_by_whatever_it_rests_on(upstream_service: Service) -> None:
-    with connect(upstream_service, ADMIN, "admin") as ann:
-        key = ann.headers["Authorization"].removeprefix("Bearer ")
+    key = upstream_service.make_key(TENANT, ADMIN, "admin")
+    with connect(upstream_service.url, key) as ann:
         sdk = upstream_service.client(key)
         store = sdk.vector_stores.create(name="Quarry").id
         kept = sdk.vector_stores.files.upload_and_poll(
@@ -57,7 +48,7 @@ def test_a_running_answer_is_cut_by_whatever_it_rests_on(upstream_service: Servi
             user: str, end: Callable[[str, str], httpx.Response], **terms: int
         ) -> dict[str, Any]:
             """Grant the store, have an answer streamed, end it, and look at the grant."""
-            with connect(upstream_service, user) as reader:
+            with connect(upstream_service.url, upstream_service.make_key(TENANT, user)) as reader:
                 body = {"resource": store, "grantee": {"user": user}, "actions": ["search"]}
                 grant = ann.post("/v1/grants", json=body | terms).json()
                 user_id = grant["grantee"]["user"]

@@ -5,6 +5,7 @@ from uuid import uuid4
 import httpx2 as httpx
 import openai
 
+from tests.e2e.api import connect
 from tests.e2e.conftest import Service
 from tests.e2e.test_canary import holders, write_out
 
@@ -29,9 +30,7 @@ def test_what_is_written_into_documents_and_chats_is_in_no_file(service: Service
     tag = uuid4().hex
     canary = {place: f"the {place} canary {tag} sang at dawn" for place in PLACES}
     key = service.make_key("canary", "documents@example.org")
-    with httpx.Client(
-        base_url=f"{service.url}/v1", headers={"Authorization": f"Bearer {key}"}, timeout=60
-    ) as http:
+    with connect(f"{service.url}/v1", key) as http:
         write_documents(http, canary)
     with service.client(key) as client:
         write_uploads(client, canary)

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import connect
 from tests.e2e.conftest import Service
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -14,9 +15,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 
 @pytest.fixture
 def http(service: Service) -> Generator[httpx.Client]:
-    with httpx.Client(
-        base_url=service.url, headers={"Authorization": f"Bearer {service.key}"}, timeout=30
-    ) as client:
+    with connect(service.url, service.key) as client:
         yield client
 
 

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import httpx2 as httpx
 import pytest
 from openai import OpenAI
 
 from tests.database_server import withdraw_public_rights
+from tests.e2e.api import await_readiness
 from tests.e2e.conftest import start_service, stop_service
 from undercroft.kit.postgres.server import DatabaseUrls
 
 _START_SECONDS: Final = 30.0
-_READY_SECONDS: Final = 120.0
 
 
 @pytest.mark.slow
@@ -40,9 +39,9 @@ def test_the_service_runs_through_pgbouncer(database_urls: DatabaseUrls, tmp_pat
 
         def lose_it(address: str) -> None:
             bouncer.stop()
-            _wait_for_readiness(address, 503)
+            await_readiness(address, 503)
             bouncer.start()
-            _wait_for_readiness(address, 200)
+            await_readiness(address)
 
         # Debian's PgBouncer is older than 1.21, which learned to carry prepared statements.
         settings = {"UNDERCROFT_DATABASE_STATEMENT_CACHE": "0"}
@@ -91,13 +90,6 @@ def _run(*arguments: str, **settings: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
-
-
-def _wait_for_readiness(address: str, status: int) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    while httpx.get(f"{address}/readyz", timeout=60).status_code != status:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)  # another process's state can only be asked for
 
 
 @dataclass

@@ -1,14 +1,12 @@
 """Responses beyond text, with the unmodified `openai` SDK and a model server of the operator's own."""
 
 import json
-from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import openai
 import pytest
 from openai import AsyncOpenAI
 
-from tests.e2e.conftest import Service
 from tests.servers.model_server import ModelServer
 
 QUESTION: Final = "What is the weather like in the harbour?"
@@ -23,13 +21,7 @@ SCHEMA: Final[Any] = {
 }
 
 
-@pytest.fixture
-async def sdk(upstream_service: Service, upstream: ModelServer) -> AsyncGenerator[AsyncOpenAI]:
-    await upstream.reset()
-    async with AsyncOpenAI(
-        base_url=f"{upstream_service.url}/v1", api_key=upstream_service.key, max_retries=0
-    ) as client:
-        yield client
+pytestmark = pytest.mark.usefixtures("model_server")
 
 
 def calls_of(response: Any) -> list[Any]:  # noqa: ANN401 - the SDK's models are unions of many
@@ -85,7 +77,7 @@ def _is_piece_of(event: Any, item_id: str) -> bool:  # noqa: ANN401 - as above
     return event.type == "response.function_call_arguments.delta" and event.item_id == item_id
 
 
-async def test_the_choice_of_tools_is_obeyed(sdk: AsyncOpenAI, upstream: ModelServer) -> None:
+async def test_the_choice_of_tools_is_obeyed(sdk: AsyncOpenAI, model_server: ModelServer) -> None:
     named: Any = {"type": "function", "name": "tides"}
     one = await sdk.responses.create(
         model="functions", input=QUESTION, tools=TOOLS, tool_choice=named
@@ -95,7 +87,7 @@ async def test_the_choice_of_tools_is_obeyed(sdk: AsyncOpenAI, upstream: ModelSe
     await sdk.responses.create(
         model="functions", input=QUESTION, tools=TOOLS, parallel_tool_calls=False
     )
-    assert (await upstream.seen()).last_body["parallel_tool_calls"] is False
+    assert (await model_server.seen()).last_body["parallel_tool_calls"] is False
 
 
 async def test_a_call_that_breaks_off_fails_the_response_and_shows_how_far_it_came(

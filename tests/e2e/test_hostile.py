@@ -7,6 +7,7 @@ from typing import Final
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import connect
 from tests.e2e.conftest import Service
 
 JSON_PATHS: Final = (
@@ -161,9 +162,7 @@ ODD_FORMS: Final = {
 
 @pytest.fixture(scope="module")
 def http(service: Service) -> Generator[httpx.Client]:
-    with httpx.Client(
-        base_url=service.url, headers={"Authorization": f"Bearer {service.key}"}, timeout=60
-    ) as client:
+    with connect(service.url, service.key) as client:
         yield client
 
 

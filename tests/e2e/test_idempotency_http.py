@@ -9,9 +9,10 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import connect, refusal, share, upload
 from tests.e2e.conftest import Service
 from tests.e2e.test_consents import NOTICE
-from tests.e2e.test_sharing_http import connect, grant, upload
+from tests.http.test_request_digest import form
 
 TENANT = "once"
 REPLAYED = "Idempotency-Replayed"
@@ -19,13 +20,13 @@ REPLAYED = "Idempotency-Replayed"
 
 @pytest.fixture
 def ann(service: Service) -> Generator[httpx.Client]:
-    with connect(service, service.make_key(TENANT, "ann@once.example", "admin")) as client:
+    with connect(service.url, service.make_key(TENANT, "ann@once.example", "admin")) as client:
         yield client
 
 
 @pytest.fixture
 def bob(service: Service) -> Generator[httpx.Client]:
-    with connect(service, service.make_key(TENANT, "bob@once.example", "admin")) as client:
+    with connect(service.url, service.make_key(TENANT, "bob@once.example", "admin")) as client:
         yield client
 
 
@@ -33,11 +34,7 @@ def keyed() -> dict[str, str]:
     return {"Idempotency-Key": str(uuid.uuid4())}
 
 
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
-
-
-def schema(client: httpx.Client) -> str:
+def make_schema(client: httpx.Client) -> str:
     made = client.post(
         "/v1/schemas",
         json={"name": str(uuid.uuid4()), "schema": {"type": "object"}},
@@ -46,7 +43,7 @@ def schema(client: httpx.Client) -> str:
     return str(made.json()["id"])
 
 
-def same(first: httpx.Response, again: httpx.Response) -> None:
+def assert_replayed(first: httpx.Response, again: httpx.Response) -> None:
     assert (again.status_code, again.content) == (first.status_code, first.content), again.text
     for name in ("Location", "ETag", "Content-Type"):
         assert again.headers.get(name) == first.headers.get(name)
@@ -58,19 +55,17 @@ def twice(client: httpx.Client, path: str, **request: Any) -> Any:  # noqa: ANN4
     sent: dict[str, Any] = {**request, "headers": {**keyed(), **request.get("headers", {})}}
     first = client.post(path, **sent)
     assert first.is_success, f"{path}: {first.text}"
-    same(first, client.post(path, **sent))
+    assert_replayed(first, client.post(path, **sent))
     return first.json() if first.content else {}
 
 
 def test_a_repeated_record_is_made_once_however_it_is_spelt(ann: httpx.Client) -> None:
-    wanted = {"schema": schema(ann), "data": {"a": 1, "b": ["ü", None]}}
+    wanted = {"schema": make_schema(ann), "data": {"a": 1, "b": ["ü", None]}}
     headers = {**keyed(), "Content-Type": "application/json"}
     first = ann.post("/v1/records", content=json.dumps(wanted), headers=headers)
     assert first.status_code == 201, first.text
-    spelt = json.dumps(
-        dict(reversed(wanted.items())), indent=3, ensure_ascii=False, sort_keys=False
-    )
-    same(first, ann.post("/v1/records", content=spelt.encode(), headers=headers))
+    spelt = json.dumps(dict(reversed(wanted.items())), indent=3, ensure_ascii=False)
+    assert_replayed(first, ann.post("/v1/records", content=spelt.encode(), headers=headers))
     listed = ann.get("/v1/records", params={"schema": str(wanted["schema"])}).json()["data"]
     assert [record["id"] for record in listed] == [first.json()["id"]]
     other = ann.post("/v1/records", json={**wanted, "data": {}}, headers=headers)
@@ -78,32 +73,22 @@ def test_a_repeated_record_is_made_once_however_it_is_spelt(ann: httpx.Client) -
 
 
 def test_a_repeated_upload_is_made_once_whatever_its_boundary(ann: httpx.Client) -> None:
-    def send(boundary: str, content: bytes, path: str = "/v1/files") -> httpx.Response:
-        parts = [
-            f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nassistants\r\n'.encode(),
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n'
-            "Content-Type: text/plain\r\n\r\n".encode()
-            + content
-            + b"\r\n",
-        ]
+    def send(boundary: str, content: str) -> httpx.Response:
         # In the other order the second time: the same fields.
-        body = b"".join(sorted(parts, reverse=boundary == "two")) + f"--{boundary}--\r\n".encode()
-        return ann.post(
-            path,
-            content=body,
-            headers={**headers, "Content-Type": f"multipart/form-data; boundary={boundary}"},
-        )
+        body, media_type = form(boundary, content, turned=boundary == "two")
+        return ann.post("/v1/files", content=body, headers={**headers, "Content-Type": media_type})
 
+    def listed() -> set[str]:
+        return {file["id"] for file in ann.get("/v1/files", params={"limit": 100}).json()["data"]}
+
+    before = listed()
     headers = keyed()
-    text = str(uuid.uuid4()).encode()
+    text = str(uuid.uuid4())
     first = send("one", text)
     assert first.status_code == 200, first.text
-    same(first, send("two", text))
-    assert refusal(send("one", text + b".")) == (422, "idempotency_key_reused")
-    files = ann.get("/v1/files", params={"limit": 100}).json()["data"]
-    assert [file["id"] for file in files if file["bytes"] == len(text)].count(
-        first.json()["id"]
-    ) == 1
+    assert_replayed(first, send("two", text))
+    assert refusal(send("one", text + ".")) == (422, "idempotency_key_reused")
+    assert listed() - before == {first.json()["id"]}
 
 
 def test_fifty_at_once_have_one_effect(ann: httpx.Client) -> None:
@@ -152,7 +137,7 @@ def test_what_was_refused_is_tried_anew(ann: httpx.Client) -> None:
     assert ann.delete(f"/v1/groups/{taken.json()['id']}").status_code == 200
     made = ann.post("/v1/groups", json={"name": name}, headers=headers)
     assert made.status_code == 201
-    same(made, ann.post("/v1/groups", json={"name": name}, headers=headers))
+    assert_replayed(made, ann.post("/v1/groups", json={"name": name}, headers=headers))
 
 
 def test_a_new_key_is_shown_again_to_whoever_lost_the_answer(ann: httpx.Client) -> None:
@@ -161,7 +146,7 @@ def test_a_new_key_is_shown_again_to_whoever_lost_the_answer(ann: httpx.Client) 
     path = f"/v1/users/{service}/keys"
     first = ann.post(path, json={}, headers=headers)
     assert first.status_code == 201, first.text
-    same(first, ann.post(path, json={}, headers=headers))
+    assert_replayed(first, ann.post(path, json={}, headers=headers))
     assert len(ann.get(path).json()["data"]) == 1
     revoked = ann.delete(f"{path}/{first.json()['id']}")
     assert revoked.is_success, revoked.text
@@ -171,18 +156,18 @@ def test_whoever_may_not_any_more_is_not_answered_again(
     ann: httpx.Client, bob: httpx.Client
 ) -> None:
     document, headers = upload(ann), keyed()
-    given = grant(ann, document, grantee={"user": "bob@once.example"}, actions=["comment"])
+    grant = share(ann, document, "bob@once.example", "comment")
     path = f"/v1/documents/{document}/comments"
     first = bob.post(path, json={"text": "so"}, headers=headers)
     assert first.status_code == 201, first.text
-    same(first, bob.post(path, json={"text": "so"}, headers=headers))
-    assert ann.delete(f"/v1/grants/{given['id']}").status_code == 204
+    assert_replayed(first, bob.post(path, json={"text": "so"}, headers=headers))
+    assert ann.delete(f"/v1/grants/{grant}").status_code == 204
     assert bob.post(path, json={"text": "so"}, headers=headers).status_code == 404
     assert len(ann.get(path).json()["data"]) == 1
 
 
 def test_an_erased_thing_takes_its_answer_and_is_not_made_anew(ann: httpx.Client) -> None:
-    wanted, headers = {"schema": schema(ann), "data": {"a": "secret"}}, keyed()
+    wanted, headers = {"schema": make_schema(ann), "data": {"a": "secret"}}, keyed()
     made = ann.post("/v1/records", json=wanted, headers=headers)
     path = made.headers["Location"]
     assert ann.delete(path, headers={"If-Match": "*"}).status_code == 200
@@ -195,7 +180,7 @@ def test_an_erasure_is_answered_again(ann: httpx.Client) -> None:
     document, headers = upload(ann), keyed()
     first = ann.post(f"/v1/documents/{document}/erase", headers=headers)
     assert first.is_success, first.text
-    same(first, ann.post(f"/v1/documents/{document}/erase", headers=headers))
+    assert_replayed(first, ann.post(f"/v1/documents/{document}/erase", headers=headers))
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "schlüssel", "tab\there"])
@@ -207,10 +192,8 @@ def test_what_is_no_key_is_refused(ann: httpx.Client, key: str) -> None:
 
 def test_two_keys_are_no_key(ann: httpx.Client) -> None:
     sent = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
-    assert refusal(ann.post("/v1/groups", json={}, headers=sent)) == (
-        400,
-        "malformed_idempotency_key",
-    )
+    answer = ann.post("/v1/groups", json={}, headers=sent)
+    assert refusal(answer) == (400, "malformed_idempotency_key")
 
 
 def test_whoever_is_nobody_yet_has_no_keys(service: Service) -> None:
@@ -221,11 +204,8 @@ def test_whoever_is_nobody_yet_has_no_keys(service: Service) -> None:
 
 
 def test_nothing_is_promised_that_is_not_kept(ann: httpx.Client) -> None:
-    for path in ("/v1/chat/completions",):
-        assert refusal(ann.post(path, json={}, headers=keyed())) == (
-            400,
-            "idempotency_key_not_taken",
-        )
+    answer = ann.post("/v1/chat/completions", json={}, headers=keyed())
+    assert refusal(answer) == (400, "idempotency_key_not_taken")
 
 
 def test_what_only_reads_looks_again(ann: httpx.Client) -> None:

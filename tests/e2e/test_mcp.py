@@ -10,17 +10,8 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
-from tests.e2e.assistants import (
-    MODES,
-    ask,
-    assistant,
-    connect,
-    put,
-    read_refusal,
-    read_result,
-    share,
-    until_on_record,
-)
+from tests.e2e.api import await_entries, connect, one_with, share, upload, upload_to_search
+from tests.e2e.assistants import MODES, PING, ask, assistant, read_refusal, read_result, send
 from tests.e2e.conftest import Service
 
 TENANT = "mill"
@@ -109,7 +100,7 @@ async def test_a_long_document_is_fetched_to_its_end(service: Service, ann: Pers
     sections = [
         f"# Section {number}\n\nThe wheel was mended in {number}.\n\n" for number in range(150)
     ]
-    document = put(ann.client, "book.md", "".join(sections))
+    document = upload_to_search(ann.client, "book.md", "".join(sections))
     texts: list[str] = []
     async with assistant(service.url, ann.key) as client:
         wanted: str | None = document
@@ -127,7 +118,7 @@ async def test_a_long_document_is_fetched_to_its_end(service: Service, ann: Pers
 async def test_what_is_revoked_between_search_and_fetch_is_gone(
     service: Service, ann: Person, bob: Person, revision: str
 ) -> None:
-    document = put(ann.client, f"key {revision}.txt", f"{TEXT} ({revision})")
+    document = upload_to_search(ann.client, f"key {revision}.txt", f"{TEXT} ({revision})")
     grant = share(ann.client, document, bob.address, "search", "read")
     async with assistant(service.url, bob.key, revision) as client:
         found = read_result(await client.call_tool("search", {"query": QUESTION}))
@@ -146,13 +137,13 @@ async def test_what_is_revoked_between_search_and_fetch_is_gone(
         ("document.read", "allowed"),
         ("document.read", "denied"),
     ):
-        until_on_record(ann.client, document, action=action, outcome=outcome)
+        await_entries(ann.client, one_with(action=action, outcome=outcome), resource=document)
 
 
 async def test_another_tenant_finds_and_reads_nothing(
     service: Service, ann: Person, stranger: Person
 ) -> None:
-    document = put(ann.client, "hidden.txt", TEXT)
+    document = upload_to_search(ann.client, "hidden.txt", TEXT)
     assert read_result(await ask(service.url, ann.key, "search", query=QUESTION))["results"]
     async with assistant(service.url, stranger.key) as client:
         found = read_result(await client.call_tool("search", {"query": QUESTION}))
@@ -166,9 +157,8 @@ async def test_another_tenant_finds_and_reads_nothing(
 
 
 async def test_a_sealed_document_is_never_shown(service: Service, ann: Person) -> None:
-    document = put(
-        ann.client, "sealed.txt", "The founder's will is behind the mill wheel.", sealed="true"
-    )
+    secret = b"The founder's will is behind the mill wheel."
+    document = upload(ann.client, secret, "sealed.txt", sealed="true")
     async with assistant(service.url, ann.key) as client:
         found = read_result(await client.call_tool("search", {"query": "founder's will wheel"}))
         assert document not in {each["id"] for each in found["results"]}
@@ -181,7 +171,7 @@ async def test_parts_are_all_that_is_shown_of_what_was_shared_in_parts(
     service: Service, ann: Person, bob: Person
 ) -> None:
     plan = "# Wheel\n\nThe wheel turns at dawn.\n\n# Vault\n\nThe vault holds the silver spindle.\n"
-    document = put(ann.client, "plan.md", plan)
+    document = upload_to_search(ann.client, "plan.md", plan)
     share(ann.client, document, bob.address, "search", "read_parts", parts={"sections": ["Wheel"]})
     async with assistant(service.url, bob.key) as client:
         fetched = read_result(await client.call_tool("fetch", {"id": document}))
@@ -194,7 +184,9 @@ async def test_parts_are_all_that_is_shown_of_what_was_shared_in_parts(
 async def test_what_no_outside_model_may_see_is_neither_found_nor_fetched(
     service: Service, ann: Person, bob: Person
 ) -> None:
-    document = put(ann.client, "recipe.txt", "The miller's bread has rye, honey and thyme.")
+    document = upload_to_search(
+        ann.client, "recipe.txt", "The miller's bread has rye, honey and thyme."
+    )
     question = "What is in the miller's bread?"
     for model_use in (["quote", "summarise"], ["external", "summarise"], ["quote", "external"], []):
         grant = share(ann.client, document, bob.address, "search", "read", model_use=model_use)
@@ -218,13 +210,16 @@ async def test_what_no_outside_model_may_see_is_neither_found_nor_fetched(
     )
     fetched = read_result(await ask(service.url, bob.key, "fetch", id=document))
     assert "thyme" in fetched["text"]
-    until_on_record(ann.client, document, action="document.read", outcome="denied")
+    denied = one_with(action="document.read", outcome="denied")
+    await_entries(ann.client, denied, resource=document)
 
 
 async def test_a_search_and_a_fetch_are_one_use_each(
     service: Service, ann: Person, bob: Person
 ) -> None:
-    document = put(ann.client, "ledger.txt", "The toll of the weir was four pence in 1790.")
+    document = upload_to_search(
+        ann.client, "ledger.txt", "The toll of the weir was four pence in 1790."
+    )
     grant = share(ann.client, document, bob.address, "search", "read", max_uses=2)
     async with assistant(service.url, bob.key) as client:
         found = read_result(await client.call_tool("search", {"query": "toll of the weir"}))
@@ -238,7 +233,7 @@ async def test_a_search_and_a_fetch_are_one_use_each(
 
 
 async def test_a_purpose_is_stated_as_over_http(service: Service, ann: Person, bob: Person) -> None:
-    document = put(ann.client, "accounts.txt", "The mill earned nine pounds in May.")
+    document = upload_to_search(ann.client, "accounts.txt", "The mill earned nine pounds in May.")
     share(ann.client, document, bob.address, "read", purpose="audit")
     assert read_refusal(await ask(service.url, bob.key, "fetch", id=document))[0] == "not_found"
     stated = {"Undercroft-Purpose": "audit"}
@@ -247,7 +242,7 @@ async def test_a_purpose_is_stated_as_over_http(service: Service, ann: Person, b
 
 
 async def test_a_narrowed_key_has_the_tools_of_its_scopes(service: Service, ann: Person) -> None:
-    document = put(ann.client, "narrow.txt", "The narrow boat lies at the lower lock.")
+    document = upload_to_search(ann.client, "narrow.txt", "The narrow boat lies at the lower lock.")
     me = ann.client.get("/v1/account").json()["user"]
     made = ann.client.post(f"/v1/users/{me}/keys", json={"scopes": ["documents:read"]})
     key = str(made.json()["secret"])
@@ -257,7 +252,8 @@ async def test_a_narrowed_key_has_the_tools_of_its_scopes(service: Service, ann:
     assert code == "forbidden"
     assert "'search'" in words
     with connect(service.url, service.make_key(TENANT, "admin@mill.example", "admin")) as admin:
-        until_on_record(admin, action="permission.use", outcome="denied", purpose="search")
+        denied = one_with(outcome="denied", purpose="search")
+        await_entries(admin, denied, action="permission.use")
 
 
 @pytest.mark.parametrize("revision", sorted(MODES))
@@ -271,136 +267,15 @@ async def test_a_token_is_looked_up_at_every_message(
         assert ann.client.delete(f"/v1/users/{me}/keys/{made['id']}").is_success
         with pytest.raises(MCPError):
             await client.call_tool("search", {"query": "key"})
-    answer = post(service, made["secret"], {"jsonrpc": "2.0", "id": 1, "method": "ping"})
+    answer = send(service.url, made["secret"], PING)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-# What the SDK's client does not send ----------------------------------------------------------------------------------
-
-
-def post(service: Service, key: str | None, message: object, **headers: str) -> httpx.Response:
-    """A message as it is: JSON, or bytes that are sent as JSON."""
-    body = message if isinstance(message, bytes) else json.dumps(message).encode()
-    sent = {
-        "Content-Type": "application/json",
-        "Accept": "application/json, text/event-stream",
-        **({} if key is None else {"Authorization": f"Bearer {key}"}),
-        **{name.replace("_", "-"): value for name, value in headers.items()},
-    }
-    return httpx.post(f"{service.url}/mcp", content=body, headers=sent, timeout=60)
-
-
-PING: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-
-
-def test_whoever_shows_no_credential_learns_nothing(service: Service) -> None:
-    for key in (None, "uk_" + "a" * 43, "x" * 9000):
-        for message in (PING, b"{", b"x" * 100_000):
-            answer = post(service, key, message)
-            assert answer.status_code == 401, answer.text
-            assert answer.headers["WWW-Authenticate"] == "Bearer"
-            assert answer.headers["Content-Type"] == "application/problem+json"
-
-
-def test_there_are_no_streams_and_no_sessions(service: Service, ann: Person) -> None:
-    for method in ("GET", "DELETE", "PUT"):
-        answer = ann.client.request(method, "/mcp", headers={"Accept": "text/event-stream"})
-        assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
-    listed = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-    answer = post(service, ann.key, listed, Mcp_Session_Id="none")
-    assert answer.status_code == 200
-    assert "Mcp-Session-Id" not in answer.headers
-    assert post(service, ann.key, listed, Idempotency_Key="again").status_code == 200
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["Cache-Control"] == "no-store"
-
-
-def test_pages_of_other_sites_are_refused(
-    service: Service, configured_service: Service, ann: Person
-) -> None:
-    host = service.url.removeprefix("http://")
-    assert post(service, ann.key, PING, Origin=service.url).status_code == 200
-    for origin in (
-        "https://evil.example",
-        f"http://{host}.evil.example",
-        "null",
-        "http://[",
-        "http://127.0.0.1",
-    ):
-        answer = post(service, ann.key, PING, Origin=origin)
-        assert (answer.status_code, answer.json()["code"]) == (403, "unknown_origin"), origin
-    # The page's own name, made to lead here.
-    assert (
-        post(service, ann.key, PING, Origin="http://evil.example", Host="evil.example").status_code
-        == 400
-    )
-    key, app = configured_service.key, "https://app.example.org"
-    assert post(configured_service, key, PING, Origin=app).status_code == 200
-    assert post(configured_service, key, PING, Origin="https://example.org").status_code == 403
-
-
-def test_what_is_no_message_is_refused_with_what_to_send(service: Service, ann: Person) -> None:
-    for message in (
-        b"",
-        b"{",
-        b"\xff",
-        b'{"jsonrpc": "2.0", "id": 1, "id": 2, "method": "ping"}',
-        b"[" * 5000,
-        b'{"jsonrpc": "2.0", "id": 1e999, "method": "ping"}',
-    ):
-        answer = post(service, ann.key, message)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32700), message[:60]
-    for message in (
-        [],
-        [PING],
-        "ping",
-        {},
-        {**PING, "jsonrpc": "1.0"},
-        {**PING, "method": 1},
-        {**PING, "id": True},
-        {**PING, "id": None},
-        {**PING, "id": 1.5},
-        {**PING, "params": []},
-        {"jsonrpc": "2.0", "id": 1, "result": {}},
-        {"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": "a"}},
-    ):
-        answer = post(service, ann.key, message)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32600), message
-        assert "'jsonrpc'" in answer.json()["error"]["message"]
-    assert post(service, ann.key, PING, Content_Type="text/plain").status_code == 415
-    assert post(service, ann.key, PING, Accept="text/html").status_code == 400
-    assert post(service, ann.key, b'"' + b"x" * 300_000 + b'"').status_code == 413
-    with connect(service.url, ann.key) as client:
-        assert client.post("/mcp?token=1", json=PING).status_code == 400
-
-
-def test_unknown_methods_revisions_and_tools_are_errors_of_the_protocol(
-    service: Service, ann: Person
-) -> None:
-    call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call"}
-    for message, code in (
-        ({**PING, "method": "resources/list"}, -32601),
-        ({**PING, "method": "x" * 1000}, -32601),
-        ({**call, "params": {"name": "delete_everything"}}, -32602),
-        ({**call, "params": {"name": 5}}, -32602),
-        ({**call, "params": {"name": "search", "arguments": []}}, -32602),
-        (call, -32602),
-    ):
-        answer = post(service, ann.key, message)
-        assert answer.status_code < 500
-        assert answer.json()["error"]["code"] == code, answer.text
-        assert len(answer.text) < 2000
-    answer = post(service, ann.key, PING, Mcp_Protocol_Version="2099-01-01")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
-    note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-    assert post(service, ann.key, note).status_code == 202
-
-
 async def test_wrong_arguments_are_refused_in_words_that_say_what_is_wrong(
-    service: Service, ann: Person
+    service: Service,
 ) -> None:
-    async with assistant(service.url, ann.key) as client:
+    async with assistant(service.url, service.key) as client:
         for tool, arguments, words in (
             ("search", {}, "'query' is missing"),
             ("search", {"query": ""}, "'query' should have at least 1 character"),

@@ -7,7 +7,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.e2e.assistants import ask, assistant, connect, put, read_refusal, read_result, share
+from tests.e2e.api import connect, share, upload_to_search
+from tests.e2e.assistants import ask, assistant, read_refusal, read_result
 from tests.e2e.conftest import Service
 from tests.e2e.test_oauth import API_KEY, GRANT, make_service_key
 
@@ -48,7 +49,7 @@ def make_record(client: httpx.Client, **data: object) -> dict[str, Any]:
 async def test_documents_are_listed_described_and_read_by_section_and_page(
     service: Service, keys: dict[str, str], ann: httpx.Client, sample_store: dict[str, Any]
 ) -> None:
-    document = put(ann, "plan.md", PLAN)
+    document = upload_to_search(ann, "plan.md", PLAN)
     async with assistant(service.url, keys["ann"]) as client:
         listed = read_result(await client.call_tool("list_documents", {"limit": 1}))
         assert [each["id"] for each in listed["data"]] == [document]
@@ -83,7 +84,7 @@ async def test_documents_are_listed_described_and_read_by_section_and_page(
 async def test_a_section_that_is_not_shared_is_not_to_be_asked_for(
     service: Service, keys: dict[str, str], ann: httpx.Client
 ) -> None:
-    document = put(ann, "parts.md", PLAN)
+    document = upload_to_search(ann, "parts.md", PLAN)
     share(ann, document, BOB, "read_parts", parts={"sections": ["Wheel"]})
     async with assistant(service.url, keys["bob"]) as client:
         for section, texts in (("Wheel", 1), ("Vault", 0)):
@@ -98,8 +99,8 @@ async def test_a_section_that_is_not_shared_is_not_to_be_asked_for(
 async def test_collections_are_listed_and_searched(
     service: Service, keys: dict[str, str], ann: httpx.Client
 ) -> None:
-    document = put(ann, "barley.txt", "The barley lies in the northern bin.")
-    other = put(ann, "oats.txt", "The oats lie in the southern bin.")
+    document = upload_to_search(ann, "barley.txt", "The barley lies in the northern bin.")
+    other = upload_to_search(ann, "oats.txt", "The oats lie in the southern bin.")
     store = ann.post("/v1/vector_stores", json={"name": "Barley", "file_ids": [document]}).json()
     share(ann, store["id"], BOB, "read", "search")
     for key in keys.values():
@@ -172,7 +173,7 @@ async def test_a_record_that_no_outside_model_may_see_is_not_shown_to_one(
 async def test_details_of_a_document_that_no_outside_model_may_see_are_not_told(
     service: Service, keys: dict[str, str], ann: httpx.Client
 ) -> None:
-    document = put(ann, "secret-name.txt", "The mill stands.")
+    document = upload_to_search(ann, "secret-name.txt", "The mill stands.")
     share(ann, document, BOB, "read", model_use=[])
     for tool in ("get_document", "read_document"):
         refused = await ask(service.url, keys["bob"], tool, document=document)
@@ -184,8 +185,8 @@ async def test_details_of_a_document_that_no_outside_model_may_see_are_not_told(
 async def test_whoever_holds_a_link_has_the_tools_that_it_is_good_for(
     service: Service, ann: httpx.Client
 ) -> None:
-    document = put(ann, "linked.txt", "The loft ladder is in the barn.")
-    other = put(ann, "other.txt", "The cellar ladder is in the barn.")
+    document = upload_to_search(ann, "linked.txt", "The loft ladder is in the barn.")
+    other = upload_to_search(ann, "other.txt", "The cellar ladder is in the barn.")
     link = ann.post("/v1/share-links", json={"resource": document, "actions": ["read", "search"]})
     with httpx.Client(base_url=service.url, timeout=60) as anybody:
         opened = anybody.post("/v1/share-links/redeem", json={"token": link.json()["token"]})
@@ -206,7 +207,7 @@ def robot_key(service: Service, keys: dict[str, str]) -> str:
 async def test_a_service_that_acts_for_a_user_sees_what_they_see(
     service: Service, keys: dict[str, str], ann: httpx.Client, robot_key: str
 ) -> None:
-    document = put(ann, "acted.txt", "The rope is kept in the loft.")
+    document = upload_to_search(ann, "acted.txt", "The rope is kept in the loft.")
     form = {"grant_type": GRANT, "subject_token": keys["ann"], "subject_token_type": API_KEY}
     with connect(service.url, robot_key) as robot:
         exchanged = robot.post("/v1/oauth/token", data=form)

@@ -5,24 +5,19 @@ from collections.abc import Generator
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import connect
 from tests.e2e.conftest import Service
-
-
-def connect(service: Service, key: str) -> httpx.Client:
-    return httpx.Client(
-        base_url=service.url, headers={"Authorization": f"Bearer {key}"}, timeout=60
-    )
 
 
 @pytest.fixture
 def admin(service: Service) -> Generator[httpx.Client]:
-    with connect(service, service.make_key("staff", "admin@example.org", "admin")) as client:
+    with connect(service.url, service.make_key("staff", "admin@example.org", "admin")) as client:
         yield client
 
 
 @pytest.fixture
 def member(service: Service) -> Generator[httpx.Client]:
-    with connect(service, service.make_key("staff", "member@example.org")) as client:
+    with connect(service.url, service.make_key("staff", "member@example.org")) as client:
         yield client
 
 
@@ -39,7 +34,7 @@ def test_a_service_with_a_narrow_key_may_do_what_that_names(
     assert answer.status_code == 201, answer.text
     assert answer.headers["Cache-Control"] == "no-store"
     key = answer.json()
-    with connect(service, key["secret"]) as narrow:
+    with connect(service.url, key["secret"]) as narrow:
         assert narrow.get("/v1/documents").status_code == 200
         refused = narrow.post("/v1/schemas", json={"name": "x", "schema": {}})
         assert refused.status_code == 403

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 from collections.abc import Generator
-from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +12,7 @@ import pytest
 from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 
+from tests.e2e.api import await_entries, connect
 from tests.e2e.conftest import Service
 from undercroft.identity.keys import make_key
 from undercroft.identity.service import IdentityService
@@ -146,9 +146,8 @@ def test_the_audit_of_the_user_shows_both(service: Service, robot: str, user: st
     issued = send(service, robot, "token", {**GOOD, "subject_token": user}).json()
     bearer = issued["access_token"]
     assert get(service, bearer, "/v1/documents/file-" + "0" * 32).status_code == 404
-    deadline = monotonic() + 30
-    while not (entries := get(service, user, "/v1/audit?action=token.exchange").json()["data"]):
-        assert monotonic() < deadline, "the exchange has no number yet"
+    with connect(service.url, user) as reader:
+        entries = await_entries(reader, action="token.exchange")
     asked = send(service, robot, "introspect", {"token": bearer}).json()
     assert entries[0]["actor"] == asked["act"]["sub"]
     assert entries[0]["on_behalf_of"] == entries[0]["owner"] == asked["sub"]

@@ -112,12 +112,11 @@ async def http(upstream_service: Service) -> AsyncGenerator[httpx.AsyncClient]:
 async def test_the_first_token_is_here_before_the_second_is_made(
     http: httpx.AsyncClient,
     proxy: str,
-    upstream: ModelServer,
+    model_server: ModelServer,
     location: str,
     path: str,
     question: dict[str, Any],
 ) -> None:
-    await upstream.reset()
     body = {"model": "held", "stream": True, **question}
     async with http.stream("POST", proxy + location + path, json=body) as answer:
         assert answer.headers["Content-Type"].startswith("text/event-stream")
@@ -126,30 +125,29 @@ async def test_the_first_token_is_here_before_the_second_is_made(
         async for line in lines:
             if "first" in line:
                 break
-        assert (await upstream.seen()).running == 1
-        await upstream.release()
+        assert (await model_server.seen()).running == 1
+        await model_server.release()
         rest = [line async for line in lines]
     assert any("second" in line for line in rest)
     assert "data: [DONE]" in rest
 
 
 async def test_a_proxy_that_does_not_heed_the_header_holds_the_stream_back(
-    http: httpx.AsyncClient, proxy: str, upstream: ModelServer
+    http: httpx.AsyncClient, proxy: str, model_server: ModelServer
 ) -> None:
     """The test above can fail."""
-    await upstream.reset()
     body = {"model": "held", "stream": True, **CHAT}
     received: list[str] = []
     async with asyncio.TaskGroup() as group:
         group.create_task(read_lines(http, f"{proxy}/deaf/v1/chat/completions", body, received))
-        await upstream.until(lambda seen: seen.running == 1)
+        await model_server.until(lambda seen: seen.running == 1)
         # A second stream, asked for later, has its first token: that of the first one would have been here before.
         async with http.stream("POST", f"{proxy}/second/v1/chat/completions", json=body) as heeded:
             async for line in heeded.aiter_lines():
                 if "first" in line:
                     break
             before = list(received)
-            await upstream.release()
+            await model_server.release()
     assert not any("first" in line for line in before)
     assert any("first" in line for line in received)
 

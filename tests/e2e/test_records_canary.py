@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import httpx2 as httpx
 
+from tests.e2e.api import connect
 from tests.e2e.conftest import Service
 from tests.e2e.test_canary import holders, write_out
 
@@ -26,9 +27,7 @@ def test_only_plain_fields_of_records_are_in_the_files(service: Service) -> None
     tag = uuid4().hex
     canary = {place: f"the {place} canary {tag} sang" for place in (*PLACES, "plain")}
     key = service.make_key("canary", "records@example.org")
-    with httpx.Client(
-        base_url=f"{service.url}/v1", headers={"Authorization": f"Bearer {key}"}, timeout=60
-    ) as http:
+    with connect(f"{service.url}/v1", key) as http:
         write_everywhere(http, canary)
     write_out(service.data_dir)
     for place in PLACES:

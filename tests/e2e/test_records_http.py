@@ -7,6 +7,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import connect, refusal
 from tests.e2e.conftest import Service
 
 PERSON = {
@@ -26,9 +27,7 @@ ANN = {"name": "Ann", "city": "Ulm", "email": "ann@example.org", "tags": ["a"]}
 @pytest.fixture(scope="module")
 def http(service: Service) -> Generator[httpx.Client]:
     key = service.make_key("records", "ann@example.org")
-    with httpx.Client(
-        base_url=f"{service.url}/v1", headers={"Authorization": f"Bearer {key}"}, timeout=60
-    ) as client:
+    with connect(f"{service.url}/v1", key) as client:
         yield client
 
 
@@ -46,10 +45,6 @@ def record(http: httpx.Client, schema: str) -> dict[str, Any]:
     assert answer.status_code == 201, answer.text
     assert answer.headers["Location"] == f"/v1/records/{answer.json()['id']}"
     return answer.json()
-
-
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 def test_a_record_is_made_read_and_changed(http: httpx.Client, record: dict[str, Any]) -> None:

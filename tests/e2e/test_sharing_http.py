@@ -7,45 +7,26 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import await_entries, connect, one_with, share, upload
 from tests.e2e.conftest import Service
 
 TEXT = b"The orchard gate is locked with the iron key from the pantry."
 TENANT = "orchard"
 
 
-def connect(service: Service, key: str) -> httpx.Client:
-    return httpx.Client(
-        base_url=service.url, headers={"Authorization": f"Bearer {key}"}, timeout=60
-    )
-
-
 @pytest.fixture
 def ann(service: Service) -> Generator[httpx.Client]:
-    with connect(service, service.make_key(TENANT, "ann@orchard.example")) as client:
+    with connect(service.url, service.make_key(TENANT, "ann@orchard.example")) as client:
         yield client
-
-
-def upload(client: httpx.Client) -> str:
-    answer = client.post("/v1/documents", files={"file": ("gate.txt", TEXT, "text/plain")})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
-
-
-def grant(client: httpx.Client, resource: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - a body
-    made = client.post("/v1/grants", json={"resource": resource, **fields})
-    assert made.status_code == 201, made.text
-    shown: dict[str, Any] = made.json()
-    assert made.headers["Location"] == f"/v1/grants/{shown['id']}"
-    return shown
 
 
 def test_a_stranger_becomes_a_guest_who_sees_what_they_were_granted(
     service: Service, ann: httpx.Client
 ) -> None:
-    document, other = upload(ann), upload(ann)
+    document, other = upload(ann, TEXT), upload(ann, TEXT)
     guest_address = "guest@elsewhere.example"
-    made = grant(ann, document, grantee={"user": guest_address}, actions=["read", "download"])
-    with connect(service, service.make_key(TENANT, guest_address)) as guest:
+    grant = share(ann, document, guest_address, "read", "download")
+    with connect(service.url, service.make_key(TENANT, guest_address)) as guest:
         assert guest.get(f"/v1/documents/{document}").json()["name"] == "gate.txt"
         assert guest.get(f"/v1/documents/{document}/content").content == TEXT
         assert guest.get(f"/v1/documents/{other}").status_code == 404
@@ -64,8 +45,8 @@ def test_a_stranger_becomes_a_guest_who_sees_what_they_were_granted(
             "/v1/access/check", json={"resource": document, "action": "download"}
         ).json()
         assert decision["allowed"]
-        assert decision["because"][0]["chains"][0][0]["id"] == made["id"]
-        assert ann.delete(f"/v1/grants/{made['id']}").status_code == 204
+        assert decision["because"][0]["chains"][0][0]["id"] == grant
+        assert ann.delete(f"/v1/grants/{grant}").status_code == 204
         assert guest.get(f"/v1/documents/{document}").status_code == 404
         assert guest.get("/v1/access/resources").json()["data"] == []
     seen = ann.get("/v1/access/principals", params={"resource": document}).json()["data"]
@@ -73,29 +54,23 @@ def test_a_stranger_becomes_a_guest_who_sees_what_they_were_granted(
 
 
 def test_a_purpose_has_to_be_stated(service: Service, ann: httpx.Client) -> None:
-    document = upload(ann)
+    document = upload(ann, TEXT)
     bob_address = "bob@orchard.example"
-    with connect(service, service.make_key(TENANT, bob_address)) as bob:
-        grant(ann, document, grantee={"user": bob_address}, actions=["download"], purpose="audit")
+    with connect(service.url, service.make_key(TENANT, bob_address)) as bob:
+        share(ann, document, bob_address, "download", purpose="audit")
         path = f"/v1/documents/{document}/content"
         assert bob.get(path).status_code == 404
         assert bob.get(path, headers={"Undercroft-Purpose": "sales"}).status_code == 404
         assert bob.get(path, headers={"Undercroft-Purpose": "audit"}).status_code == 200
         wrong = bob.get(path, headers={"Undercroft-Purpose": "To have a look"})
         assert wrong.status_code == 400
-    for _ in range(600):
-        entries = ann.get("/v1/audit", params={"resource": document}).json()["data"]
-        if "audit" in {entry["purpose"] for entry in entries}:
-            break
-        time.sleep(0.1)  # another process numbers entries; only it knows when
-    else:
-        pytest.fail("the purpose is not in the audit")
+    await_entries(ann, one_with(purpose="audit"), resource=document)
 
 
 def test_a_link_opens_what_it_was_made_for_until_it_is_revoked(
     service: Service, ann: httpx.Client
 ) -> None:
-    document = upload(ann)
+    document = upload(ann, TEXT)
     made = ann.post(
         "/v1/share-links",
         json={
@@ -117,7 +92,7 @@ def test_a_link_opens_what_it_was_made_for_until_it_is_revoked(
         assert redeemed.status_code == 200, redeemed.text
         unknown = anybody.post("/v1/share-links/redeem", json={"token": "ul_" + "x" * 43})
         assert unknown.status_code == 404
-    with connect(service, redeemed.json()["access_token"]) as holder:
+    with connect(service.url, redeemed.json()["access_token"]) as holder:
         assert holder.get(f"/v1/documents/{document}/content").content == TEXT
         assert holder.post("/v1/documents", files={"file": ("a.txt", b"x")}).status_code == 403
         narrower = holder.post("/v1/share-links", json={"resource": document, "actions": ["read"]})
@@ -157,7 +132,7 @@ def test_a_link_opens_what_it_was_made_for_until_it_is_revoked(
     ],
 )
 def test_hostile_terms_are_refused(ann: httpx.Client, body: dict[str, Any]) -> None:
-    document = upload(ann)
+    document = upload(ann, TEXT)
     refused = ann.post("/v1/grants", json={"resource": document, **body})
     assert refused.status_code in {400, 422}, refused.text
     assert ann.get("/v1/grants", params={"resource": document}).json()["data"] == []

@@ -1,6 +1,5 @@
 """A service that is stopped while it answers leaves no answer behind that looks as if it were still being made."""
 
-import json
 import os
 import signal
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import read_events
 from tests.e2e.conftest import make_key, start_service, stop_service
 from tests.servers.model_server import KEY, ModelServer
 
@@ -36,11 +36,10 @@ def test_answers_that_a_stop_cuts_off_are_cancelled(
             "POST", f"{url}/v1/responses", headers=headers, json=body, timeout=60
         ) as stream:
             try:
-                for line in stream.iter_lines():
-                    event = json.loads(line[6:]) if line.startswith("data: {") else {}
-                    if event.get("type") == "response.created":
+                for event in read_events(stream.iter_lines()):
+                    if event["type"] == "response.created":
                         found = event["response"]["id"]
-                    elif event.get("type") == "response.output_text.delta":
+                    elif event["type"] == "response.output_text.delta":
                         begun.wait()
             except httpx.TransportError:
                 return found

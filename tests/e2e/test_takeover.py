@@ -1,6 +1,5 @@
 """`kill -9` of the service in mid-stream: what was seen is there, what was not is made, nothing waits for ever."""
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -10,10 +9,9 @@ import httpx2 as httpx
 import openai
 import pytest
 
+from tests.e2e.api import connect, read_events
 from tests.e2e.conftest import Service, make_key, start_service, stop_service
 from tests.servers.model_server import KEY, ModelServer
-
-TIMEOUT = 90
 
 
 def read_on(http: httpx.Client, response_id: str, after: int | None) -> list[dict[str, Any]]:
@@ -23,7 +21,7 @@ def read_on(http: httpx.Client, response_id: str, after: int | None) -> list[dic
         assert answer.status_code == 200, answer.read()
         lines = list(answer.iter_lines())
     assert [line for line in lines if line][-1] == "data: [DONE]"
-    return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    return list(read_events(lines))
 
 
 def begin(http: httpx.Client, model: str) -> tuple[str, list[dict[str, Any]]]:
@@ -32,11 +30,10 @@ def begin(http: httpx.Client, model: str) -> tuple[str, list[dict[str, Any]]]:
     seen: list[dict[str, Any]] = []
     wanted = "response.output_text.delta" if model == "stall" else "response.in_progress"
     with http.stream("POST", "/v1/responses", json=body) as answer:
-        for line in answer.iter_lines():
-            if line.startswith("data: {"):
-                seen.append(json.loads(line[6:]))
-                if seen[-1]["type"] == wanted:
-                    break
+        for event in read_events(answer.iter_lines()):
+            seen.append(event)
+            if event["type"] == wanted:
+                break
     return seen[0]["response"]["id"], seen
 
 
@@ -47,15 +44,15 @@ def test_a_killed_service_loses_no_event_and_leaves_nothing_running(
     data_dir = tmp_path / "data"
     settings = {"UNDERCROFT_UPSTREAM_URL": upstream.base_url, "UNDERCROFT_UPSTREAM_KEY": KEY}
     process, url = start_service(data_dir, settings)
-    headers = {"Authorization": f"Bearer {make_key(data_dir, 'main', 'main@example.org')}"}
-    with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT) as http:
+    key = make_key(data_dir, "main", "main@example.org")
+    with connect(url, key) as http:
         shown, seen = begin(http, "stall")
         unseen, begun = begin(http, "never")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process, url = start_service(data_dir, settings)
     try:
-        with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT) as http:
+        with connect(url, key) as http:
             rest = read_on(http, shown, seen[-1]["sequence_number"])
             assert [event["type"] for event in rest[-2:]] == ["error", "response.failed"]
             assert rest[-2]["code"] == "response_interrupted"

@@ -20,20 +20,6 @@ CUT: Final = ("cut", "end-early", "error-midway", "garbage")
 
 
 @pytest.fixture
-async def model_server(upstream: ModelServer) -> ModelServer:
-    await upstream.reset()
-    return upstream
-
-
-@pytest.fixture
-async def sdk(upstream_service: Service) -> AsyncGenerator[AsyncOpenAI]:
-    async with AsyncOpenAI(
-        base_url=f"{upstream_service.url}/v1", api_key=upstream_service.key, max_retries=0
-    ) as client:
-        yield client
-
-
-@pytest.fixture
 async def http(upstream_service: Service) -> AsyncGenerator[httpx.AsyncClient]:
     async with httpx.AsyncClient(
         base_url=f"{upstream_service.url}/v1",

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.api import connect
 from tests.e2e.conftest import Service
 
 CONTENT: Final = b"The orchard gate is locked with the iron key."
@@ -30,11 +31,7 @@ _PATIENCE: Final = 30.0
 @pytest.fixture
 def ann(service: Service) -> Generator[httpx.Client]:
     """Who keeps something."""
-    with httpx.Client(
-        base_url=f"{service.url}/v1",
-        headers={"Authorization": f"Bearer {service.make_key('verified', 'ann@example.org')}"},
-        timeout=60,
-    ) as client:
+    with connect(f"{service.url}/v1", service.make_key("verified", "ann@example.org")) as client:
         yield client
 
 

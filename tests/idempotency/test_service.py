@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import MakeScope, Member
+from tests.owner import past_policies
 from tests.stepping import Gate
 from undercroft.idempotency.errors import (
     AnswerErasedError,
@@ -305,7 +306,7 @@ async def test_a_day_later_the_key_is_new(
     scope, second = await make_scope(), RequestKey(ROUTE, "second", KEY.request)
     await do(keys, database, scope)
     assert await keys.forget_expired() == 0
-    await age(database_urls)
+    await let_a_day_pass(database_urls)
     assert await keys.find(scope, KEY) is None
     async with keys.carrying_out(scope, KEY) as carried_out:
         await act(database, scope, "a day later")
@@ -315,18 +316,18 @@ async def test_a_day_later_the_key_is_new(
         await act(database, scope, "another")
         await carried_out.keep(ANSWER)
     assert await count(database, scope, "data_keys") == 2
-    await age(database_urls)
+    await let_a_day_pass(database_urls)
     assert await keys.forget_expired() == 2
     for table in ("idempotency_keys", "idempotency_subjects", "data_keys"):
         assert await count(database, scope, table) == 0
 
 
-async def age(urls: DatabaseUrls) -> None:
-    owner = await asyncpg.connect(urls.migration)
-    await owner.execute("ALTER TABLE idempotency_keys NO FORCE ROW LEVEL SECURITY")
-    await owner.execute("UPDATE idempotency_keys SET expires_at = expires_at - interval '24 hours'")
-    await owner.execute("ALTER TABLE idempotency_keys FORCE ROW LEVEL SECURITY")
-    await owner.close()
+async def let_a_day_pass(urls: DatabaseUrls) -> None:
+    """For every key."""
+    async with past_policies(urls, "idempotency_keys") as owner:
+        await owner.execute(
+            "UPDATE idempotency_keys SET expires_at = expires_at - interval '24 hours'"
+        )
 
 
 async def test_no_more_than_so_many_are_kept_of_one_principal(

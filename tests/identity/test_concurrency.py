@@ -1,10 +1,8 @@
 """Keys at the same time, stepped: nobody waits who need not, nothing is made twice, and no secret is kept anywhere."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 
-import asyncpg
 import pytest
 
 from tests.stepping import PATIENCE, rolled_back, until_blocked
@@ -17,7 +15,6 @@ from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource
-from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
 from undercroft.kit.tokens import hash_token
 from undercroft.ledger.models import OperatorScope
@@ -30,23 +27,6 @@ REPOSITORY = IdentityRepository()
 def identity(database: Database) -> IdentityService:
     ids, clock = IdSource(), SystemClock()
     return IdentityService(database, Ledger(database, ids, clock), ids, clock)
-
-
-@pytest.fixture
-async def owner(database_urls: DatabaseUrls) -> AsyncGenerator[AnyConnection]:
-    """The database's owner, made to see past every policy: it stands for whoever steals the disk."""
-    connection = await asyncpg.connect(database_urls.migration)
-    try:
-        tables = await connection.fetch(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        )
-        for table in tables:
-            await connection.execute(
-                f"ALTER TABLE {table['tablename']} NO FORCE ROW LEVEL SECURITY"
-            )
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def test_two_commands_that_create_one_tenant_end_with_one(

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-import asyncpg
 import pytest
 
+from tests.owner import past_policies
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.aead import seal, unseal
 from undercroft.kit.database import Database
@@ -86,10 +86,6 @@ def parts(database: Database) -> Parts:
 @pytest.fixture
 async def owner(database_urls: DatabaseUrls) -> AsyncGenerator[AnyConnection]:
     """The database's owner, made to see past every policy: it stands for whoever steals the disk."""
-    connection = await asyncpg.connect(database_urls.migration)
-    try:
-        for table in ("logs", "keys", "pending", "entries", "tiles"):
-            await connection.execute(f"ALTER TABLE ledger_{table} NO FORCE ROW LEVEL SECURITY")
+    tables = [f"ledger_{name}" for name in ("logs", "keys", "pending", "entries", "tiles")]
+    async with past_policies(database_urls, *tables) as connection:
         yield connection
-    finally:
-        await connection.close()

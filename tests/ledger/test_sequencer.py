@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import MakeScope, Member
 from tests.ledger.conftest import ORIGIN, MemoryKey, Parts, act, make_parts
-from tests.stepping import PATIENCE, rolled_back, until_blocked
+from tests.stepping import PATIENCE, rolled_back, until_blocked_or_done
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.protocol import KeyUnavailableError
 from undercroft.kit.database import Database
@@ -192,12 +192,8 @@ async def _race(database: Database, member: Member) -> tuple[int, bool]:
         leaves = (await REPOSITORY.number_pending_entries(transaction, 10)).leaves
         head = grow(0, (), leaves)
         race = asyncio.create_task(second.sequence(member.tenant_id))
-        blocked = asyncio.create_task(until_blocked(database))
-        await asyncio.wait([race, blocked], return_when=asyncio.FIRST_COMPLETED)
-        waited = blocked.done()
-        blocked.cancel()
+        waited = await until_blocked_or_done(database, race)
         await REPOSITORY.advance_log(transaction, 0, head, 1, "signed")
-    await asyncio.wait([blocked])
     return await race, waited
 
 

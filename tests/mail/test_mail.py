@@ -11,6 +11,7 @@ import pytest
 
 from tests.attempts import Attempts
 from tests.conftest import MakeScope, Member
+from tests.owner import past_policies
 from undercroft.jobs.errors import JobFailedError
 from undercroft.jobs.models import JobFailure
 from undercroft.jobs.service import JobQueue
@@ -92,11 +93,8 @@ async def count_keys(database: Database, scope: Member) -> int:
 
 async def as_owner(urls: DatabaseUrls, statement: str, *arguments: object) -> None:
     """Do what the service may not: whoever can write to the database's files can."""
-    owner = await asyncpg.connect(urls.migration)
-    await owner.execute("ALTER TABLE outgoing_mail NO FORCE ROW LEVEL SECURITY")
-    assert await owner.execute(statement, *arguments) != "UPDATE 0"
-    await owner.execute("ALTER TABLE outgoing_mail FORCE ROW LEVEL SECURITY")
-    await owner.close()
+    async with past_policies(urls, "outgoing_mail") as owner:
+        assert await owner.execute(statement, *arguments) != "UPDATE 0"
 
 
 async def test_it_is_sent_and_forgotten_with_its_key(

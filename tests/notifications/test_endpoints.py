@@ -3,11 +3,11 @@
 import asyncio
 from datetime import timedelta
 
-import asyncpg
 import pytest
 
 from tests.conftest import MakeScope
 from tests.notifications.conftest import EVENT, Post
+from tests.owner import past_policies
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.egress_policy import EgressRefusedError
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
@@ -61,16 +61,14 @@ async def test_a_target_in_another_row_opens_for_nobody(
 ) -> None:
     scope = await make_scope()
     first, second = [(await post.open(scope, URL)).endpoint.id for _ in range(2)]
-    owner = await asyncpg.connect(database_urls.migration)
-    await owner.execute("ALTER TABLE webhook_endpoints NO FORCE ROW LEVEL SECURITY")
-    await owner.execute(
-        "UPDATE webhook_endpoints AS e SET (sealed_target, data_key_id) ="
-        " (SELECT o.sealed_target, o.data_key_id FROM webhook_endpoints AS o WHERE o.id = $2)"
-        " WHERE e.id = $1",
-        first,
-        second,
-    )
-    await owner.close()
+    async with past_policies(database_urls, "webhook_endpoints") as owner:
+        await owner.execute(
+            "UPDATE webhook_endpoints AS e SET (sealed_target, data_key_id) ="
+            " (SELECT o.sealed_target, o.data_key_id FROM webhook_endpoints AS o WHERE o.id = $2)"
+            " WHERE e.id = $1",
+            first,
+            second,
+        )
     with pytest.raises(DecryptionError):
         await post.endpoints.get(scope, first)
 

@@ -292,7 +292,7 @@ async def test_consents_are_told(told: Told) -> None:
 async def test_a_comment_is_told_without_a_word_of_it(told: Told) -> None:
     practice = told.practice
     document = await practice.put_document()
-    comment_id = IdSource().new()
+    comment_id, words = IdSource().new(), b"The mill is sold."
     await practice.execute(
         "INSERT INTO document_comments (id, tenant_id, document_id, document_version, author_id, sealed_text)"
         " VALUES ($1, $2, $3, 1, $4, $5)",
@@ -300,13 +300,16 @@ async def test_a_comment_is_told_without_a_word_of_it(told: Told) -> None:
         practice.ann.tenant_id,
         document.id,
         practice.cem.principal_id,
-        b"The mill is sold.",
+        words,
     )
     async with practice.database.transaction(practice.ann) as transaction:
         noted = await transaction.fetchval(
             "SELECT string_agg(p::text, ' ') FROM pending_events AS p"
         )
-    assert "mill" not in noted
+    assert words.decode() not in noted
+    # As bytes are spelt in JSON.
+    assert words.hex() not in noted
+    assert comment_id.hex in noted.replace("-", "")
     assert await told.tell() == [
         (
             "comment.created",

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from tests.conftest import MakeScope, scope_maker
 from tests.database_server import fresh_database
+from tests.owner import past_policies
 from tests.verification.conftest import Desk, open_desk
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
@@ -74,13 +74,8 @@ async def test_what_was_altered_in_the_database_is_told(
     document = await desk.put()
     await desk.put(b"The clock was repaired.")
     receipt = await desk.receipt(document)
-    owner = await asyncpg.connect(database_urls.migration)
-    try:
-        await owner.execute("ALTER TABLE blobs NO FORCE ROW LEVEL SECURITY")
-        await owner.execute("ALTER TABLE document_versions NO FORCE ROW LEVEL SECURITY")
+    async with past_policies(database_urls, "blobs", "document_versions") as owner:
         await owner.execute(change)
-    finally:
-        await owner.close()
     verdict = await desk.verification.verify(receipt)
     assert verdict.status is Standing.CHANGED
 
@@ -91,16 +86,12 @@ async def test_a_content_that_was_exchanged_with_its_rows_is_told_by_the_ledger(
     """Whoever holds the log's key, and the database, still cannot make the ledger say another thing."""
     document = await desk.put()
     other = await desk.put(b"The clock was repaired.")
-    owner = await asyncpg.connect(database_urls.migration)
-    try:
-        await owner.execute("ALTER TABLE document_versions NO FORCE ROW LEVEL SECURITY")
+    async with past_policies(database_urls, "document_versions") as owner:
         await owner.execute(
             "UPDATE document_versions SET blob_id = $1 WHERE document_id = $2",
             other.blob_id,
             document.id,
         )
-    finally:
-        await owner.close()
     receipt = await desk.receipt(document)  # says the other content, and is signed
     verdict = await desk.verification.verify(receipt)
     assert verdict.status is Standing.CHANGED

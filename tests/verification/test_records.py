@@ -4,31 +4,18 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
-from uuid import UUID
 
-import asyncpg
 import pytest
 
 from tests.conftest import MakeScope
+from tests.owner import past_policies
 from tests.records import ANY, changed
-from tests.verification.conftest import Desk
+from tests.verification.conftest import Desk, reading
 from undercroft.commands.verify import verify
-from undercroft.identity.service import IdentityService
-from undercroft.kit.clock import SystemClock
 from undercroft.kit.errors import NotFoundError
-from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.ledger.directory import LogDirectory
 from undercroft.ledger.notes import sign_note
-from undercroft.sharing.models import (
-    GrantAction,
-    Grantee,
-    GranteeKind,
-    Resource,
-    ResourceKind,
-    Terms,
-)
-from undercroft.sharing.service import GrantService
 from undercroft.vault.records.errors import (
     FieldNotThereError,
     NoCommitmentError,
@@ -165,15 +152,11 @@ async def test_what_was_altered_in_the_database_is_told(
     assert (await judge(desk, bundle)).status is Standing.CHANGED
 
 
-async def alter(urls: DatabaseUrls, change: str, *arguments: object) -> None:
+async def alter(urls: DatabaseUrls, change: str) -> None:
     """As somebody who has the database."""
-    owner = await asyncpg.connect(urls.migration)
-    try:
-        for table in ("record_versions", "record_parts", "ledger_pending"):
-            await owner.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
-        await owner.execute(change, *arguments)
-    finally:
-        await owner.close()
+    tables = ("record_versions", "record_parts", "ledger_pending")
+    async with past_policies(urls, *tables) as owner:
+        assert not (await owner.execute(change)).endswith(" 0"), "nothing was altered"
 
 
 async def test_what_was_sealed_again_with_the_right_keys_is_told_by_the_ledger(
@@ -226,7 +209,7 @@ async def test_only_what_may_be_read_is_told_in_a_receipt(
     for stranger in (bob, eve):
         with pytest.raises(NotFoundError):
             await desk.record_receipts.get(stranger, record.id, None, ["/city"])
-    await share(desk, record.id, bob.principal_id, ["/city", "/health/allergies"])
+    await desk.share(record, bob, reading(FIELDS))
     bundle = json.loads(await desk.record_receipts.get(bob, record.id, None, FIELDS))
     assert (await judge(desk, bundle)).status is Standing.UNCHANGED
     # What holds what he may see in part is not shown as if that were all of it; neither is it there for him.
@@ -236,22 +219,6 @@ async def test_only_what_may_be_read_is_told_in_a_receipt(
     assert ("record.read", "allowed") in await desk.records.actions(desk.ann)
     with pytest.raises(NotFoundError):
         await desk.record_receipts.get(bob, record.id, 2, ["/city"])
-
-
-async def share(desk: Desk, record_id: UUID, to: UUID, fields: Sequence[str] | None) -> UUID:
-    """A grant to read it."""
-    people = IdentityService(desk.database, desk.records.ledger, IdSource(), SystemClock())
-    grants = GrantService(desk.database, desk.records.ledger, IdSource(), people)
-    terms = Terms(
-        frozenset({GrantAction.READ}), fields=None if fields is None else frozenset(fields)
-    )
-    made = await grants.create(
-        desk.ann,
-        Resource(ResourceKind.RECORD, record_id),
-        Grantee(GranteeKind.USER, to),
-        terms,
-    )
-    return made.id
 
 
 @pytest.mark.parametrize("fields", [["/a", "/a"], ["/a", "/a/b"], ["/a/b", "/c", "/a"]])

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.conftest import MakeScope, Member
-from tests.stepping import rolled_back, until_blocked
+from tests.stepping import rolled_back, until_blocked_or_done
 from undercroft.identity.errors import TooManyGuestsError
 from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Kind, Role
@@ -89,9 +89,7 @@ async def test_of_two_who_invite_at_once_the_second_sees_the_first_ones_guest(
     async with database.transaction(ann) as transaction:
         await people.find_or_invite(transaction, ann, "first@example.org")
         second = asyncio.create_task(invite(database, people, ann, "second"))
-        blocked = asyncio.create_task(until_blocked(database))
-        await asyncio.wait({second, blocked}, return_when=asyncio.FIRST_COMPLETED)
-        blocked.cancel()
+        await until_blocked_or_done(database, second)
     with pytest.raises(TooManyGuestsError):
         await second
     assert await count_guests(database, ann) == OF_INVITER

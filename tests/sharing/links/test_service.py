@@ -2,64 +2,25 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from tests.identity.accounts.conftest import CHEAP, Letterbox
+from tests.identity.accounts.conftest import Letterbox
 from tests.sharing.conftest import READ, SHARE, Office
-from tests.stepping import until_blocked
-from undercroft.identity.accounts.hashing import PasswordHasher
+from tests.sharing.links.conftest import PASSCODE, opened
+from tests.stepping import until_blocked, until_blocked_or_done
 from undercroft.identity.errors import UnauthenticatedError
 from undercroft.identity.models import Kind
 from undercroft.identity.service import IdentityService
-from undercroft.jobs.service import JobQueue
-from undercroft.kit.clock import SystemClock
-from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.errors import InvalidRequestError
-from undercroft.kit.ids import IdSource
-from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import WideningError
 from undercroft.sharing.links.errors import LinkNotFoundError, LinkRefusedError
 from undercroft.sharing.links.models import CodeSent, LinkTerms, RedeemedLink
 from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.models import GrantAction, Terms
-from undercroft.vault.keys.service import KeyRing
 
 EMAIL = "guest@example.org"
-PASSCODE = "under the mat"
-
-
-@pytest.fixture
-async def letters(tmp_path: Path) -> Letterbox:
-    ids = IdSource()
-    keys = KeyRing(await KeyFile.open(tmp_path / "provider.key"), ids)
-    return Letterbox(keys, JobQueue(ids), ids)
-
-
-@pytest.fixture
-async def links(office: Office, letters: Letterbox) -> AsyncGenerator[ShareLinks]:
-    ids, hasher = IdSource(), PasswordHasher(CHEAP)
-    ledger = Ledger(office.database, ids, SystemClock())
-    keys = letters._keys
-    async with office.database.transaction(office.ann) as transaction:
-        await keys.create(transaction, office.ann)
-    yield ShareLinks(office.database, office.grants, ledger, keys, hasher, letters, ids)
-    hasher.close()
-
-
-@pytest.fixture
-def identity(office: Office) -> IdentityService:
-    ids, clock = IdSource(), SystemClock()
-    return IdentityService(office.database, Ledger(office.database, ids, clock), ids, clock)
-
-
-async def opened(links: ShareLinks, token: str, passcode: str | None = None) -> RedeemedLink:
-    redeemed = await links.redeem(token, passcode, None)
-    assert isinstance(redeemed, RedeemedLink)
-    return redeemed
 
 
 async def test_its_holder_may_do_what_its_grant_allows_and_no_more(
@@ -100,9 +61,7 @@ async def test_a_link_that_is_revoked_while_it_opens_does_not_stay_open(
         redeeming = asyncio.create_task(links.redeem(link.token, None, None))
         await until_blocked(office.database)
         revoking = asyncio.create_task(office.grants.revoke(office.ann, link.grant.id))
-        blocked = asyncio.create_task(until_blocked(office.database, 2))
-        await asyncio.wait({revoking, blocked}, return_when=asyncio.FIRST_COMPLETED)
-        blocked.cancel()
+        await until_blocked_or_done(office.database, revoking, 2)
     await revoking
     redeemed = await redeeming
     assert isinstance(redeemed, RedeemedLink)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import MakeScope, Member
 from tests.sharing.conftest import READ, SHARE, Office
-from tests.sharing.links.test_service import PASSCODE, identity, letters, links, opened
+from tests.sharing.links.conftest import PASSCODE, opened
 from undercroft.identity.errors import UnauthenticatedError
 from undercroft.identity.models import Kind, Principal, Role
 from undercroft.identity.service import IdentityService
@@ -14,8 +14,6 @@ from undercroft.sharing.links.errors import LinkNotFoundError, LinkRefusedError,
 from undercroft.sharing.links.models import LinkTerms
 from undercroft.sharing.links.service import ShareLinks
 from undercroft.sharing.links.tokens import LinkTokens
-
-__all__ = ["identity", "letters", "links"]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import structlog
 from asyncpg import Record as Row
 
 from tests.conftest import MakeScope, Member
+from tests.owner import past_policies
 from tests.records import ANN, ANY, Cabinet, changed, open_cabinet
 from tests.stepping import PATIENCE, Gate
 from undercroft.kit.clock import SystemClock
@@ -167,11 +168,9 @@ async def test_a_damaged_record_hides_no_other_of_its_batch(
     whole = await cabinet.ann(ann)
     damaged = await cabinet.records.create(ann, whole.schema_id, ANN)
     emptied = await cabinet.records.create(ann, whole.schema_id, ANN)
-    owner = await asyncpg.connect(database_urls.migration)
-    await owner.execute("ALTER TABLE record_parts NO FORCE ROW LEVEL SECURITY")
-    await owner.execute("UPDATE record_parts SET sealed = '' WHERE record_id = $1", damaged.id)
-    await owner.execute("DELETE FROM record_parts WHERE record_id = $1", emptied.id)
-    await owner.close()
+    async with past_policies(database_urls, "record_parts") as owner:
+        await owner.execute("UPDATE record_parts SET sealed = '' WHERE record_id = $1", damaged.id)
+        await owner.execute("DELETE FROM record_parts WHERE record_id = $1", emptied.id)
     found = await read_together(cabinet, held, ann, [whole.id, damaged.id, emptied.id, whole.id])
     assert [type(one) for one in found] == [Record, DecryptionError, DecryptionError, Record]
     entries = await read_entries(held, ann)

@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from tests.conftest import MakeScope, Member
+from tests.owner import past_policies
 from tests.records import ANN, ANY, PERSON, Cabinet, changed
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.errors import UndercroftError
@@ -66,15 +66,10 @@ SWAPS = {
 
 async def tamper(urls: DatabaseUrls, statement: str, record_id: UUID, other_id: UUID) -> None:
     """As the owner of the tables, whom no policy holds once it says so."""
-    connection = await asyncpg.connect(urls.migration)
-    try:
-        for table in ("records", "record_parts", "data_keys"):
-            await connection.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
-        await connection.execute("ALTER TABLE record_parts DISABLE TRIGGER USER")
-        tag = await connection.execute(statement, record_id, other_id)
+    async with past_policies(urls, "records", "record_parts", "data_keys") as owner:
+        await owner.execute("ALTER TABLE record_parts DISABLE TRIGGER USER")
+        tag = await owner.execute(statement, record_id, other_id)
         assert not tag.endswith(" 0"), "nothing was altered"
-    finally:
-        await connection.close()
 
 
 async def two_records(cabinet: Cabinet, ann: Member) -> tuple[UUID, UUID]:
@@ -145,15 +140,11 @@ async def test_a_damaged_schema_hides_no_other_and_not_its_records(
     ann = await make_scope()
     record = await cabinet.ann(ann)
     whole = await cabinet.person_schema(ann)
-    connection = await asyncpg.connect(database_urls.migration)
-    try:
-        await connection.execute("ALTER TABLE schema_versions NO FORCE ROW LEVEL SECURITY")
-        await connection.execute(
+    async with past_policies(database_urls, "schema_versions") as owner:
+        await owner.execute(
             "UPDATE schema_versions SET sealed_definition = '' WHERE schema_id = $1",
             record.schema_id,
         )
-    finally:
-        await connection.close()
     damaged, other = (await cabinet.schemas.list_schemas(ann, None, 10)).schemas
     assert isinstance(damaged, DamagedSchema)
     assert damaged.id == record.schema_id

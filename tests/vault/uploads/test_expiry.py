@@ -1,9 +1,9 @@
 """An upload is forgotten when its time is over, whatever became of it, and nothing that it was made into."""
 
-import asyncpg
 import pytest
 
 from tests.conftest import MakeScope
+from tests.owner import past_policies
 from tests.vault.uploads.bench import Bench
 from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
@@ -16,13 +16,8 @@ PARTS = [b"The mill has stood ", b"empty since 1921."]
 
 async def let_time_pass(urls: DatabaseUrls) -> None:
     """Have the time of every upload be over."""
-    owner = await asyncpg.connect(urls.migration)
-    try:
-        await owner.execute("ALTER TABLE uploads NO FORCE ROW LEVEL SECURITY")
+    async with past_policies(urls, "uploads") as owner:
         await owner.execute("UPDATE uploads SET expires_at = now()")
-        await owner.execute("ALTER TABLE uploads FORCE ROW LEVEL SECURITY")
-    finally:
-        await owner.close()
 
 
 async def test_what_waited_for_parts_goes_with_them(

@@ -1,14 +1,12 @@
 """Chat completions beyond text, with the unmodified `openai` SDK and a model server of the operator's own."""
 
 import json
-from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import openai
 import pytest
 from openai import AsyncOpenAI
 
-from tests.e2e.conftest import Service
 from tests.servers.model_server import ModelServer
 
 QUESTION: Final = "What is the weather like in the harbour?"
@@ -27,19 +25,7 @@ SCHEMA: Final[Any] = {
 }
 
 
-@pytest.fixture
-async def model_server(upstream: ModelServer) -> ModelServer:
-    await upstream.reset()
-    return upstream
-
-
-@pytest.fixture
-async def sdk(upstream_service: Service, model_server: ModelServer) -> AsyncGenerator[AsyncOpenAI]:
-    del model_server
-    async with AsyncOpenAI(
-        base_url=f"{upstream_service.url}/v1", api_key=upstream_service.key, max_retries=0
-    ) as client:
-        yield client
+pytestmark = pytest.mark.usefixtures("model_server")
 
 
 async def test_calls_are_asked_for_made_by_the_client_and_answered(sdk: AsyncOpenAI) -> None:
