@@ -119,14 +119,20 @@ ORDER BY CASE WHEN $2 THEN c.id END ASC, CASE WHEN NOT $2 THEN c.id END DESC;
 
 -- name: list_readable :many
 -- Those of some collections that the caller may read: in which ways, or none for their own.
+WITH asked AS (
+    SELECT
+        id,
+        owner_id = current_principal() AS is_own,
+        CASE WHEN owner_id <> current_principal() THEN ways_to(id, 'read') END AS ways
+    FROM collections
+    WHERE id = ANY($1::uuid[])
+)
+
 SELECT
-    c.id,
-    w.ways
-FROM collections AS c
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN c.owner_id <> current_principal() THEN ways_to(c.id, 'read') END AS ways
-) AS w
-WHERE c.id = ANY($1::uuid[]) AND (c.owner_id = current_principal() OR w.ways IS NOT NULL);
+    id,
+    ways
+FROM asked
+WHERE is_own OR ways IS NOT NULL;
 
 -- name: update_collection :value
 UPDATE collections
