@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -13,9 +12,10 @@ from openai._streaming import SSEDecoder
 from starlette.types import Message
 
 from tests.http.asgi import Connection, scope
-from undercroft.http.sse import DONE, EventStreamResponse, _with_heartbeats, encode_event
+from undercroft.http.sse import DONE, EventStreamResponse, _Outlet, encode_event
 from undercroft.kit.errors import UnavailableError, UndercroftError
 
+HEARTBEAT = b": heartbeat\n\n"
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -129,7 +129,7 @@ async def test_leaving_while_a_heartbeat_cannot_be_sent_ends_the_work() -> None:
     stuck = asyncio.Event()
 
     async def send(message: Message) -> None:
-        if message.get("body") == b": heartbeat\n\n":
+        if message.get("body") == HEARTBEAT:
             stuck.set()
             await asyncio.Event().wait()
 
@@ -142,30 +142,53 @@ async def test_leaving_while_a_heartbeat_cannot_be_sent_ends_the_work() -> None:
 
 
 async def test_heartbeats_are_comments_between_events() -> None:
-    go_on = asyncio.Event()
+    connection, go_on = Connection(), asyncio.Event()
 
     async def slow() -> AsyncGenerator[bytes]:
         yield encode_event({"number": 1}, "first")
         await go_on.wait()
         yield encode_event({"number": 2}, "second")
 
-    blocks: list[bytes] = []
-    async with aclosing(slow()) as events:
-        async for block in _with_heartbeats(events, 0):
-            blocks.append(block)
-            if blocks.count(b": heartbeat\n\n") == 3:
-                go_on.set()
-    assert blocks.count(b": heartbeat\n\n") >= 3
-    decoded = list(SSEDecoder().iter_bytes(iter(blocks)))
+    response = EventStreamResponse(slow(), render_failure, heartbeat_seconds=0)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(response(scope(), connection.receive, connection.send))
+        await connection.until_sent(HEARTBEAT * 3)
+        go_on.set()
+    decoded = list(SSEDecoder().iter_bytes(iter([connection.body.removesuffix(DONE)])))
     assert [json.loads(event.data)["number"] for event in decoded] == [1, 2]
     # The SDK takes a comment after an `id:` line for an event without data, and dies of it.
-    assert not any(line.startswith(b"id:") for line in b"".join(blocks).splitlines())
+    assert not any(line.startswith(b"id:") for line in connection.body.splitlines())
+
+
+async def test_no_heartbeat_is_sent_after_the_end() -> None:
+    """One that waits behind the last block for a slow client is dropped."""
+    connection, is_sending, may_send = Connection(), asyncio.Event(), asyncio.Event()
+    source = Source()
+    source.go_on.set()
+
+    async def send(message: Message) -> None:
+        if message.get("body") == DONE:
+            is_sending.set()
+            await may_send.wait()
+        await connection.send(message)
+
+    outlet = _Outlet(send)
+    response = EventStreamResponse(source.events(), render_failure)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(response._send(outlet))
+        await is_sending.wait()
+        group.create_task(outlet.beat())
+        may_send.set()
+    assert connection.sent[-1]["more_body"] is False
+    await outlet.beat()
+    assert connection.sent[-1]["more_body"] is False
 
 
 async def test_leaving_between_heartbeats_closes_what_is_waited_for() -> None:
-    source = Source()
-    async with aclosing(source.events()) as events:
-        beating = _with_heartbeats(events, 0)
-        assert await anext(beating) == b": heartbeat\n\n"
-        await beating.aclose()
-        assert source.closed
+    source, connection = Source(), Connection()
+    response = EventStreamResponse(source.events(), render_failure, heartbeat_seconds=0)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(response(scope(), connection.receive, connection.send))
+        await connection.until_sent(HEARTBEAT)
+        connection.left.set()
+    assert source.closed

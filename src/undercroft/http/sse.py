@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 import structlog
@@ -64,37 +64,46 @@ class EventStreamResponse(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; returns when it ended or the client left."""
         del scope
-        sender = asyncio.ensure_future(self._send(send))
+        outlet = _Outlet(send)
+        sender = asyncio.ensure_future(self._send(outlet))
         watcher = asyncio.ensure_future(wait_for_disconnect(receive))
+        beating: list[asyncio.Task[None]] = []
         try:
-            await asyncio.wait({sender, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            while not await self._wait({sender, watcher}, outlet):
+                if outlet.is_busy:
+                    break  # it has read nothing for too long
+                if not beating or beating[-1].done():
+                    beating = [asyncio.ensure_future(outlet.beat())]
         finally:
-            for task in (sender, watcher):
+            for task in (sender, watcher, *beating):
                 task.cancel()
-            outcomes = await asyncio.gather(sender, watcher, return_exceptions=True)
+            outcomes = await asyncio.gather(sender, watcher, *beating, return_exceptions=True)
         if isinstance(outcomes[0], Exception) and not isinstance(outcomes[0], OSError):
             raise outcomes[0]
 
-    async def _send(self, send: Send) -> None:
-        async with (
-            aclosing(self._guarded()) as blocks,
-            # Closed as well, and first: between heartbeats it waits for the next block.
-            aclosing(_with_heartbeats(blocks, self._heartbeat_seconds)) as beating,
-        ):
-            await self._pass_on(
-                send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-            )
-            async for block in beating:
-                await self._pass_on(
-                    send, {"type": "http.response.body", "body": block, "more_body": True}
-                )
-            await self._pass_on(
-                send, {"type": "http.response.body", "body": b"", "more_body": False}
-            )
+    async def _wait(self, tasks: set[asyncio.Future[None]], outlet: "_Outlet") -> bool:
+        """Whether one of the tasks is done, once that is so or it is time for a heartbeat, or for giving up.
 
-    async def _pass_on(self, send: Send, message: Message) -> None:
-        async with asyncio.timeout(self._stalled_seconds):
-            await send(message)
+        One timer for the stream, and none for each event: those come a hundred times in a second.
+        """
+        while True:
+            longest = self._stalled_seconds if outlet.is_busy else self._heartbeat_seconds
+            rest = max(0.0, longest - outlet.quiet_seconds)
+            done, _ = await asyncio.wait(tasks, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return True
+            longest = self._stalled_seconds if outlet.is_busy else self._heartbeat_seconds
+            if outlet.quiet_seconds >= longest:
+                return False
+
+    async def _send(self, outlet: "_Outlet") -> None:
+        async with aclosing(self._guarded()) as blocks:
+            await outlet.put(
+                {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+            )
+            async for block in blocks:
+                await outlet.put({"type": "http.response.body", "body": block, "more_body": True})
+            await outlet.end()
 
     async def _guarded(self) -> AsyncGenerator[bytes, None]:
         try:
@@ -112,28 +121,49 @@ class EventStreamResponse(StreamingResponse):
         yield DONE
 
 
-async def _with_heartbeats(
-    blocks: AsyncIterator[bytes], seconds: float
-) -> AsyncGenerator[bytes, None]:
-    pending: asyncio.Task[bytes] | None = None
-    try:
-        while True:
-            pending = pending or asyncio.ensure_future(_next(blocks))
-            done, _ = await asyncio.wait({pending}, timeout=seconds)
-            if not done:
-                yield _HEARTBEAT
-                continue
-            finished, pending = pending, None
-            try:
-                yield finished.result()
-            except StopAsyncIteration:
-                return
-    finally:
-        if pending is not None:
-            pending.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration):
-                await pending
+class _Outlet:
+    """Where a stream goes, a message at a time.
 
+    Args:
+        send: The server's; waits while the client does not read.
+    """
 
-async def _next(blocks: AsyncIterator[bytes]) -> bytes:
-    return await anext(blocks)
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._time = asyncio.get_running_loop().time
+        # A heartbeat must not get between a message and the end of the stream.
+        self._turn = asyncio.Lock()
+        self._is_ended = False
+        self._moved_at = self._time()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being sent."""
+        return self._turn.locked()
+
+    @property
+    def quiet_seconds(self) -> float:
+        """How long ago something began to be sent, or was sent."""
+        return self._time() - self._moved_at
+
+    async def put(self, message: Message) -> None:
+        """Send a message."""
+        async with self._turn:
+            self._moved_at = self._time()
+            await self._send(message)
+            self._moved_at = self._time()
+
+    async def beat(self) -> None:
+        """Send a heartbeat, unless the stream has ended."""
+        async with self._turn:
+            if not self._is_ended:
+                self._moved_at = self._time()
+                await self._send(
+                    {"type": "http.response.body", "body": _HEARTBEAT, "more_body": True}
+                )
+
+    async def end(self) -> None:
+        """Send the end."""
+        async with self._turn:
+            self._is_ended = True
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})

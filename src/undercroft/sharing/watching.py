@@ -89,10 +89,14 @@ class WatchedGrants:
         Raises:
             AccessRevokedError: When they may not any more. What makes the events is cancelled then.
         """
-        lost = asyncio.Event()
+        step = _Step()
         async with aclosing(events):
-            with self.register(scope, releases, lost.set):
-                async for event in _until(lost, events):
+            with self.register(scope, releases, step.cut):
+                while True:
+                    try:
+                        event = await step.take(events)
+                    except StopAsyncIteration:
+                        return
                     yield event
 
     async def check(self) -> int:
@@ -156,31 +160,40 @@ def _dependencies(scope: Scope, releases: Iterable[Release]) -> Iterator[Depende
             yield Dependency(scope.principal_id, scope.actor_id, release.document_id, grant_id)
 
 
-async def _until(lost: asyncio.Event, events: AsyncGenerator[_Event]) -> AsyncGenerator[_Event]:
-    """The events until it is lost; also while the next one is waited for, which may take long."""
-    waiting = asyncio.ensure_future(lost.wait())
-    step: asyncio.Task[_Event] | None = None
-    try:
-        while True:
-            step = asyncio.ensure_future(_next(events))
-            await asyncio.wait({step, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if lost.is_set():
-                raise AccessRevokedError
-            try:
-                event = step.result()
-            except StopAsyncIteration:
-                return
-            yield event
-    finally:
-        waiting.cancel()
-        await asyncio.wait({waiting})
-        if step is not None:
-            step.cancel()
-            await asyncio.wait({step})
-            # Looked at, so that what it raised is not told as never retrieved.
-            if not step.cancelled():
-                step.exception()
+class _Step:
+    """The events of one guarded work, each waited for in the task that asks for it, which is cut there alone."""
 
+    def __init__(self) -> None:
+        self._is_cut = False
+        self._asking: asyncio.Task[Any] | None = None
 
-async def _next(events: AsyncGenerator[_Event]) -> _Event:
-    return await anext(events)
+    def cut(self) -> None:
+        """Have nothing more of it seen; whoever waits for the next event is woken."""
+        self._is_cut = True
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def take(self, events: AsyncGenerator[_Event]) -> _Event:
+        """The next event.
+
+        Raises:
+            AccessRevokedError: When it was cut.
+            StopAsyncIteration: When there is none.
+        """
+        if self._is_cut:
+            raise AccessRevokedError
+        task = self._asking = cast("asyncio.Task[Any]", asyncio.current_task())
+        try:
+            event = await anext(events)
+        except asyncio.CancelledError:
+            # Cancelled by others as well, it ends as they want it to.
+            if self._is_cut and task.uncancel() == 0:
+                raise AccessRevokedError from None
+            raise
+        finally:
+            self._asking = None
+        if self._is_cut:
+            # What made the event has swallowed the cancellation.
+            task.uncancel()
+            raise AccessRevokedError
+        return event
