@@ -61,7 +61,7 @@ class AnswerRecorder:
             key: The response's.
             response_id: The response.
             model: Which model answers.
-            passages: What it is given, best first; none for an answer without a search.
+            passages: What it is given, best first.
         """
         statements = [state_passage(number, passage) for number, passage in enumerate(passages, 1)]
         numbered = list(enumerate(statements, 1))
@@ -74,14 +74,21 @@ class AnswerRecorder:
             for number, statement in numbered
         ]
         await self._repository.insert_passages(transaction, response_id, passages, sealed)
-        act = Act(
-            "response.answer",
-            Subject(render_id(RESPONSE_PREFIX, response_id), key.salt),
-            scope.principal_id,
-            content=digest_answer(response_id, model, commitments),
-        )
+        act = state_answer(scope, key, response_id, model, commitments)
         [entry_id] = await self._ledger.append(transaction, scope, act)
         await self._repository.set_answer_entry(transaction, response_id, entry_id)
+
+
+def state_answer(
+    scope: Scope, key: DataKey, response_id: UUID, model: str, commitments: Sequence[str] = ()
+) -> Act:
+    """What the ledger says of an answer: which model gives it, from which passages; none without a search."""
+    return Act(
+        "response.answer",
+        Subject(render_id(RESPONSE_PREFIX, response_id), key.salt),
+        scope.principal_id,
+        content=digest_answer(response_id, model, commitments),
+    )
 
 
 class ProvenanceService:

@@ -1,6 +1,6 @@
 -- name: insert_response :exec
-INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource)
-VALUES ($1, current_tenant(), current_principal(), 'in_progress', $2, $3);
+INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource, answer_entry_id)
+VALUES ($1, current_tenant(), current_principal(), 'in_progress', $2, $3, $4);
 
 -- name: hold_documents :exec
 -- Before the response is held: whoever erases a document has that first, and then the responses that were made from it.

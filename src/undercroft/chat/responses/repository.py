@@ -17,10 +17,17 @@ class ResponseRepository:
     """Reads and writes responses and the passages they were made from."""
 
     async def insert_response(
-        self, transaction: Transaction, response_id: UUID, data_key_id: UUID, sealed: bytes
+        self,
+        transaction: Transaction,
+        response_id: UUID,
+        data_key_id: UUID,
+        sealed: bytes,
+        answer_entry_id: UUID | None = None,
     ) -> None:
-        """Keep a response that is being made."""
-        await _QUERIES.execute(transaction, "insert_response", response_id, data_key_id, sealed)
+        """Keep a response that is being made; with the entry that commits to what from, where that is known."""
+        await _QUERIES.execute(
+            transaction, "insert_response", response_id, data_key_id, sealed, answer_entry_id
+        )
 
     async def insert_passages(
         self,

@@ -19,7 +19,7 @@ from undercroft.chat.responses.errors import InterruptedResponseError, SourceEra
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.making import ResponseMaker, Work
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
-from undercroft.chat.responses.provenance import AnswerRecorder
+from undercroft.chat.responses.provenance import state_answer
 from undercroft.chat.responses.reading import no_response, redact, seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.streams.errors import LeaseLostError, ResponsesBusyError
@@ -92,7 +92,6 @@ class ResponseRuns:
         keys: KeyRing,
         ledger: Ledger,
         maker: ResponseMaker,
-        recorder: AnswerRecorder,
         turns: ConversationTurns,
         process: StreamProcess,
         limits: RunLimits,
@@ -101,7 +100,6 @@ class ResponseRuns:
         self._keys = keys
         self._ledger = ledger
         self._maker = maker
-        self._recorder = recorder
         self._turns = turns
         self._process = process
         self._limits = limits
@@ -132,23 +130,29 @@ class ResponseRuns:
             raise ResponsesBusyError
         key, response_id = self._keys.generate(), events.response_id
         lease = Lease(scope.tenant_id, scope.principal_id, response_id, fence=1)
+        acts = [
+            Act(
+                "response.create",
+                Subject(render_id(RESPONSE_PREFIX, response_id), key.salt),
+                scope.principal_id,
+            )
+        ]
+        if request.question.search is None:
+            # From no passages: nothing about its sources is left to be found out.
+            acts.append(state_answer(scope, key, response_id, request.question.model))
         async with self._database.transaction(scope) as transaction:
             await self._keys.keep(transaction, scope, key)
+            _, *answered = await self._ledger.append(transaction, scope, *acts)
             await self._repository.insert_response(
                 transaction,
                 response_id,
                 key.id,
                 seal_resource(key, scope.tenant_id, response_id, events.resource),
+                answered[0] if answered else None,
             )
             await self._process.log.begin(
                 transaction, response_id, seal_asked(key, scope, response_id, request)
             )
-            subject = Subject(render_id(RESPONSE_PREFIX, response_id), key.salt)
-            act = Act("response.create", subject, scope.principal_id)
-            await self._ledger.append(transaction, scope, act)
-            if request.question.search is None:
-                model = request.question.model
-                await self._recorder.record(transaction, scope, key, response_id, model, ())
             if request.conversation_id is not None:
                 await self._turns.begin(
                     transaction, scope, request.conversation_id, response_id, request.input_items

@@ -86,9 +86,7 @@ class ResponseService:
         recorder = AnswerRecorder(ledger)
         self._turns = ConversationTurns(database, keys, ledger, answers, ids)
         self._maker = ResponseMaker(database, answers, recorder, self._turns, process.log, clock)
-        self.runs = ResponseRuns(
-            database, keys, ledger, self._maker, recorder, self._turns, process, limits
-        )
+        self.runs = ResponseRuns(database, keys, ledger, self._maker, self._turns, process, limits)
         self.watching = ResponseWatch(database, keys, ledger, clock, process, self.runs)
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
         self._sources = SourceCheck(keys)
