@@ -95,6 +95,7 @@ SECURITY_DEFINERS: Final = {
     "keep_an_admin": "a trigger: locks the tenant's row, which the service may not change",
     "delete_finished_jobs": "a trigger: jobs of a user who is removed, which the service may not delete",
     "append_events": "one process writes the streams of every tenant at once; it answers ids alone",
+    "end_stream": "runs of events are written by functions alone; it ends streams of the current tenant",
     "renew_stream_leases": "the same for its leases",
     "take_over_streams": "what a process that died has left, of every tenant; it answers ids alone",
     "release_stream_leases": "leases of every tenant at once",

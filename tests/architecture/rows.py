@@ -230,8 +230,7 @@ ROWS: Final = {
         SELECT u.id, u.tenant_id, u.id, u.id, 'infinity', 0, '' FROM users AS u
     """,
     "response_events": """
-        INSERT INTO response_events (tenant_id, response_id, last_number, sealed_events)
-        SELECT u.tenant_id, u.id, 0, '' FROM users AS u
+        SELECT append_events(ARRAY[u.id], ARRAY[1], ARRAY[0], ARRAY[1], '{""}', '') FROM users AS u
     """,
     "response_passages": """
         INSERT INTO response_passages (

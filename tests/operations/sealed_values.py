@@ -184,20 +184,18 @@ async def _insert_stream(transaction: Transaction, filled: Filled, response_id: 
     key = await _open_key(transaction, filled, "responses", response_id)
     await transaction.execute(
         "INSERT INTO response_streams (response_id, tenant_id, principal_id, holder_id, expires_at,"
-        " last_number, sealed_request) VALUES ($1, $2, $3, $1, now(), 5, $4)",
+        " sealed_request) VALUES ($1, $2, $3, $1, now(), $4)",
         response_id,
         tenant_id,
         filled.ann.principal_id,
         seal(key.material, _SEALED, bind(tenant_id, "response_streams", response_id, "request")),
     )
-    for previous, first, last in ((None, 0, 2), (2, 3, 5)):
+    for first, last in ((0, 2), (3, 5)):
         place = bind(tenant_id, "response_events", response_id, "events", first)
         await transaction.execute(
-            "INSERT INTO response_events (tenant_id, response_id, previous_number, last_number, sealed_events)"
-            " VALUES ($1, $2, $3, $4, $5)",
-            tenant_id,
+            "SELECT append_events(ARRAY[$1::uuid], ARRAY[1], ARRAY[$2::int], ARRAY[$3::int], ARRAY[$4::bytea], '')",
             response_id,
-            previous,
+            first - 1,
             last,
             seal(key.material, _SEALED, place),
         )

@@ -1,12 +1,12 @@
 """Server-sent events: encoding, heartbeats, and an end that is never silent."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
 import structlog
+from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
@@ -29,9 +29,8 @@ _log = structlog.stdlib.get_logger(__name__)
 
 def encode_event(data: Mapping[str, Any], event: str | None = None) -> bytes:
     """One event. No ``id:`` line: the OpenAI SDK dies on the heartbeat that would follow it."""
-    body = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    head = "" if event is None else f"event: {event}\n"
-    return f"{head}data: {body}\n\n".encode()
+    head = b"" if event is None else f"event: {event}\n".encode()
+    return b"%bdata: %b\n\n" % (head, to_json(data))
 
 
 class EventStreamResponse(StreamingResponse):

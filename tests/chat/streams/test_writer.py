@@ -186,28 +186,73 @@ async def test_who_makes_events_waits_while_too_many_are_still_to_be_written(
     assert (await numbers(owner, lease))[-1][1] == 999
 
 
-async def test_the_table_holds_no_gap_and_nothing_twice(
-    owner: AnyConnection, make_scope: MakeScope
+async def test_a_stream_holds_no_gap_and_nothing_twice(
+    owner: AnyConnection, database: Database, make_scope: MakeScope
+) -> None:
+    scope = await make_scope()
+    lease = await begin(owner, scope)
+    place = lease.response_id
+
+    async def append(previous: int, last: int) -> bool:
+        async with database.statement_without_scope() as connection:
+            kept = await connection.fetch(
+                "SELECT append_events(ARRAY[$1::uuid], ARRAY[1], ARRAY[$2::int], ARRAY[$3::int], '{x}', '')",
+                *(place, previous, last),
+            )
+        return bool(kept)
+
+    async def end(previous: int, last: int) -> bool:
+        async with database.transaction(scope) as transaction:
+            return bool(
+                await transaction.fetchval(
+                    "SELECT end_stream($1, 1, $2, $3, '', '')", place, previous, last
+                )
+            )
+
+    assert await append(-1, 4)
+    for keep in (append, end):
+        for previous, last in ((-1, 9), (-1, 2), (5, 9), (3, 9)):
+            assert not await keep(previous, last)
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+            await keep(4, 3)
+    assert await append(4, 9)
+    assert not await append(4, 7)
+    assert await end(9, 10)
+    assert not await append(10, 11)
+    assert [tuple(row) for row in await numbers(owner, lease)] == [(None, 4), (4, 9), (9, 10)]
+
+
+async def test_nobody_writes_a_run_past_the_functions_that_ask_for_its_place(
+    owner: AnyConnection, database: Database, make_scope: MakeScope
+) -> None:
+    scope = await make_scope()
+    lease = await begin(owner, scope)
+    insert = (
+        "INSERT INTO response_events (tenant_id, response_id, previous_number, last_number, sealed_events)"
+        " VALUES ($1, $2, NULL, 1, '')"
+    )
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with database.transaction(scope) as transaction:
+            await transaction.execute(insert, lease.tenant_id, lease.response_id)
+    # And for another run in the same place the table has no room, whoever writes it.
+    await owner.execute(insert, lease.tenant_id, lease.response_id)
+    for last in (1, 2):
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await owner.execute(
+                insert.replace("1, ''", f"{last}, ''"), lease.tenant_id, lease.response_id
+            )
+
+
+async def test_a_stream_is_ended_by_its_own_tenant_alone(
+    owner: AnyConnection, database: Database, make_scope: MakeScope
 ) -> None:
     lease = await begin(owner, await make_scope())
-
-    async def keep(previous: int | None, last: int) -> None:
-        await owner.execute(
-            "INSERT INTO response_events (tenant_id, response_id, previous_number, last_number, sealed_events)"
-            " VALUES ($1, $2, $3, $4, '')",
-            lease.tenant_id,
-            lease.response_id,
-            previous,
-            last,
+    async with database.transaction(await make_scope()) as transaction:
+        ended = await transaction.fetchval(
+            "SELECT end_stream($1, 1, -1, 1, '', '')", lease.response_id
         )
-
-    await keep(None, 4)
-    for previous, last in ((None, 9), (None, 2), (5, 9), (3, 9), (4, 4), (4, 3)):
-        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
-            await keep(previous, last)
-    await keep(4, 9)
-    with pytest.raises(asyncpg.UniqueViolationError):
-        await keep(4, 7)
+    assert ended is False
+    assert not await numbers(owner, lease)
 
 
 def test_a_watcher_that_does_not_keep_up_is_sent_to_the_log() -> None:

@@ -8,27 +8,7 @@ VALUES ($1, current_tenant(), current_principal(), $2, now() + $3::interval, $4)
 SELECT response_id FROM append_events($1, $2, $3, $4, $5, $6) AS response_id;
 
 -- name: end_stream :value
--- Keeps the last run: of the holder's own fence and place alone. What was asked is needed no more.
-WITH ended AS (
-    UPDATE response_streams
-    SET last_number = $4, ended_at = now(), sealed_request = NULL
-    WHERE response_id = $1 AND fence = $2 AND last_number = $3 AND ended_at IS NULL
-    RETURNING tenant_id, response_id
-),
-
-kept AS (
-    INSERT INTO response_events (tenant_id, response_id, previous_number, last_number, sealed_events)
-    SELECT
-        ended.tenant_id,
-        ended.response_id,
-        CASE WHEN $3 >= 0 THEN $3 END,
-        $4,
-        $5
-    FROM ended
-    RETURNING response_id
-)
-
-SELECT pg_notify('response_streams', $6)::text FROM kept;
+SELECT end_stream($1, $2, $3, $4, $5, $6);
 
 -- name: hold_stream :value
 SELECT response_id FROM response_streams

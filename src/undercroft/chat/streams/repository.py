@@ -58,7 +58,7 @@ class StreamRepository:
             run.sealed,
             notice,
         )
-        return ended is not None
+        return bool(ended)
 
     async def hold(self, transaction: Transaction, lease: Lease) -> bool:
         """Keep a lease from changing hands until the transaction ends; False when it has, or the stream is gone."""

@@ -3,12 +3,14 @@
 import json
 from typing import Any
 
+from pydantic_core import to_json
+
 from undercroft.kit.crypto.aead import seal, unseal
 
 
 def encode_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
     """A value as it is sealed: without spaces, in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return to_json(value)
 
 
 def seal_json(key: bytes, value: Any, context: bytes) -> bytes:  # noqa: ANN401 - any JSON value
