@@ -52,6 +52,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "upstream_url",
         "upstream_key",
         "upstream_api",
+        "upstream_continues",
         "upstreams",
         "default_model",
         "local_model_threads",
@@ -104,6 +105,8 @@ _UPSTREAM_MEANINGS: Final = {
     "key": "API key, sent to this server alone.",
     "api": "What the server speaks: OpenAI's chat completions, or Anthropic's messages.",
     "location": "Whether the server is the operator's own (`local`) or somebody else's (`external`).",
+    "continues": "Whether it goes on with an answer whose beginning it is given (`continue_final_message`, as vLLM and "
+    "SGLang do); not with Anthropic's API.",
 }
 _ROW_HEAD: Final = ("| Setting | Value | Default | Meaning |", "| --- | --- | --- | --- |")
 
@@ -126,8 +129,8 @@ _EXAMPLE: Final = """\
 ## An example
 
 `undercroft.toml` with three model servers. When a server cannot be reached, fails, is overloaded or limits the rate
-before its answer has begun, the next one in the list that offers the same model is asked. The built-in models come
-after all of them.
+before its answer has begun, the next one in the list that offers the same model is asked; afterwards the next one that
+`continues`, for the rest of the text. The built-in models come after all of them.
 
 ```toml
 data_dir = "/var/lib/undercroft/data"
@@ -146,6 +149,7 @@ location = "local"
 name = "rack-two"
 url = "http://10.0.7.12:8000/v1"
 location = "local"
+continues = true
 
 [[upstreams]]
 name = "hosted"

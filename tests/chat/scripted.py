@@ -28,9 +28,10 @@ class ScriptedModel:
         failure: Raised after the last piece.
         endless: Whether it then goes on thinking for ever.
         gate: Where it stops before its second piece.
+        continues: Whether it goes on after a beginning, if that is of its own words.
+        name: Of the provider.
     """
 
-    name = "scripted"
     location: Location = "local"
 
     def __init__(
@@ -39,7 +40,11 @@ class ScriptedModel:
         failure: UndercroftError | None = None,
         endless: bool = False,
         gate: Gate | None = None,
+        continues: bool = False,
+        name: str = "scripted",
     ) -> None:
+        self.name = name
+        self._continues = continues
         self._pieces = pieces
         self._failure = failure
         self._endless = endless
@@ -49,15 +54,21 @@ class ScriptedModel:
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        return frozenset()
+        return frozenset({Ability.CONTINUE}) if self._continues else frozenset()
 
     async def list_models(self) -> tuple[ModelInfo, ...]:
         return (ModelInfo(SCRIPTED, "test", context_tokens=4096),)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         self.requests.append(request)
+        begun = request.prefix
         try:
             for number, piece in enumerate(self._pieces):
+                if begun:
+                    assert piece.startswith(begun) or begun.startswith(piece)
+                    piece, begun = piece[len(begun) :], begun[len(piece) :]  # noqa: PLW2901
+                    if not piece:
+                        continue
                 if number == 1 and self._gate is not None:
                     await self._gate.pass_through()
                 yield TextDelta(piece)

@@ -138,6 +138,26 @@ async def held(answer: Answer) -> None:
     await answer.end("stop", usage=(1, 2))
 
 
+async def goes_on(answer: Answer) -> None:
+    """The echo, cut after its first word; and what follows a beginning that it is given."""
+    body, begun = answer.body, ""
+    if body.get("continue_final_message"):
+        assert body["add_generation_prompt"] is False
+        *messages, last = body["messages"]
+        begun = last["content"]
+        limit = body.get("max_tokens", 1_000) + len(begun.split())
+        body = {**body, "messages": messages, "max_tokens": limit}
+    words, reason, prompt = spoken(body)
+    await answer.begin()
+    if not begun:
+        await answer.text(words[0])
+        answer.cut()
+        return
+    rest = "".join(words).removeprefix(begun)
+    await answer.text(rest)
+    await answer.end(reason, usage=(prompt, len(rest.split())))
+
+
 async def garbage(answer: Answer) -> None:
     await answer.begin()
     await answer.raw(b"data: <html>\xff\xfe\n\n")
@@ -278,6 +298,7 @@ BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "never": never,
     "stall": stall,
     "held": held,
+    "goes-on": goes_on,
     "garbage": garbage,
     "huge-line": huge_line,
     "huge-answer": huge_answer,

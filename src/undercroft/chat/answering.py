@@ -6,13 +6,13 @@ The service decides whether the documents hold an answer, and which citations st
 import asyncio
 import json
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from undercroft.chat.citations import UNSUPPORTED_NOTE, Citation, CitationAnnotator
+from undercroft.chat.citations import UNSUPPORTED_NOTE, Annotated, Citation, CitationAnnotator
 from undercroft.chat.grounding import REFUSAL, ground
 from undercroft.chat.prompt import (
     FUNCTIONS_INSTRUCTIONS,
@@ -32,11 +32,13 @@ from undercroft.chat.providers.protocol import (
     Passage,
     Role,
     TextDelta,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
     needed,
 )
 from undercroft.chat.providers.registry import ModelRegistry
+from undercroft.chat.shown import NOTHING, Shown, leave_out
 from undercroft.kit.database import Scope
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
@@ -162,7 +164,11 @@ class Answerer:
             await self._search.require_collections(scope, question.search.collection_ids)
 
     async def answer(
-        self, scope: Scope, question: Question, earlier: Sequence[Release] = ()
+        self,
+        scope: Scope,
+        question: Question,
+        earlier: Sequence[Release] = (),
+        shown: Shown = NOTHING,
     ) -> AsyncGenerator[AnswerEvent]:
         """Stream an answer. Closing the generator cancels the search or the generation behind it.
 
@@ -170,11 +176,21 @@ class Answerer:
             scope: Who asks.
             question: What.
             earlier: What of others its messages were made from.
+            shown: The beginning of the answer, where another process has shown one: what follows it is streamed.
 
         Raises:
             UndercroftError: When a collection is unknown, nothing can be searched or no model answers.
             AccessRevokedError: When a grant that the answer rests on ends before the answer does.
+            InterruptedAnswerError: When the answer would not go on as it has begun.
         """
+        said = self._answer(scope, question, earlier, shown)
+        async with aclosing(said if shown == NOTHING else leave_out(shown, said)) as events:
+            async for event in events:
+                yield event
+
+    async def _answer(
+        self, scope: Scope, question: Question, earlier: Sequence[Release], shown: Shown
+    ) -> AsyncGenerator[AnswerEvent]:
         passages = _NO_PASSAGES
         releases = list(earlier)
         if question.search is not None:
@@ -195,7 +211,9 @@ class Answerer:
                 yield TextDelta(REFUSAL)
                 yield Answered(FinishReason.STOP, _refusal_usage(question))
                 return
-        generated = self._generate(question, passages)
+        # The one that quotes says the same again; every other goes on from its own words.
+        prefix = "" if question.model == EXTRACTIVE else shown.text
+        generated = self._generate(question, passages, prefix)
         async with aclosing(self._grants.guard(scope, releases, generated)) as events:
             async for event in events:
                 yield event
@@ -222,7 +240,7 @@ class Answerer:
         return Searched(question.text, found, passages)
 
     async def _generate(
-        self, question: Question, passages: tuple[Passage, ...]
+        self, question: Question, passages: tuple[Passage, ...], prefix: str
     ) -> AsyncGenerator[AnswerEvent]:
         prompt = await self._assemble(question, passages)
         annotator = await asyncio.to_thread(CitationAnnotator, question.text, prompt.passages)
@@ -236,10 +254,13 @@ class Answerer:
             top_p=question.top_p,
             stop=question.stop,
             options=question.options,
+            prefix=prefix,
             is_confined=question.is_confined
             or any(not passage.may_leave for passage in prompt.passages),
         )
         finished = Finished(FinishReason.STOP, Usage(0, 0))
+        for event in _spoken(annotator.feed(prefix)):
+            yield event
         async with aclosing(self._models.generate(request)) as events:
             async for event in events:
                 match event:
@@ -248,16 +269,10 @@ class Answerer:
                     case ToolCallDelta():
                         yield event
                     case TextDelta(text, logprobs):
-                        annotated = annotator.feed(text)
-                        if annotated.text:
-                            yield TextDelta(annotated.text, logprobs)
-                        for citation in annotated.citations:
-                            yield citation
-        last = annotator.finish()
-        if last.text:
-            yield TextDelta(last.text)
-        for citation in last.citations:
-            yield citation
+                        for said in _spoken(annotator.feed(text), logprobs):
+                            yield said
+        for event in _spoken(annotator.finish()):
+            yield event
         if question.search is not None and _wants_note(finished, prompt, annotator):
             yield TextDelta(f"\n\n{UNSUPPORTED_NOTE}")
         yield Answered(finished.reason, finished.usage)
@@ -287,6 +302,14 @@ class Answerer:
             budget=await self._room(question) - _definition_tokens(question.options),
             instructions=instructions,
         )
+
+
+def _spoken(
+    annotated: Annotated, logprobs: tuple[TokenLogprob, ...] = ()
+) -> Iterator[TextDelta | Citation]:
+    if annotated.text:
+        yield TextDelta(annotated.text, logprobs)
+    yield from annotated.citations
 
 
 def _wants_note(finished: Finished, prompt: Prompt, annotator: CitationAnnotator) -> bool:

@@ -19,6 +19,7 @@ class UpstreamSettings(BaseModel):
     key: SecretStr | None = None
     api: Literal["openai", "anthropic"] = "openai"
     location: Literal["local", "external"] = "external"
+    continues: bool = False
 
 
 class ModelServerSettings(BaseSettings):
@@ -32,6 +33,11 @@ class ModelServerSettings(BaseSettings):
         default="openai",
         description="What it speaks: OpenAI's chat completions, or Anthropic's messages.",
     )
+    upstream_continues: bool = Field(
+        default=False,
+        description="Whether it goes on with an answer whose beginning it is given (`continue_final_message`, as vLLM "
+        "and SGLang do): what broke off then goes on without a seam.",
+    )
     upstreams: tuple[UpstreamSettings, ...] = Field(
         default=(),
         description="Several model servers in order of failover; only in `undercroft.toml`.",
@@ -43,6 +49,8 @@ class ModelServerSettings(BaseSettings):
             raise ValueError("set either upstream_url or [[upstreams]], not both")
         if self.upstream_key is not None and self.upstream_url is None:
             raise ValueError("upstream_key is set without upstream_url")
+        if any(server.continues and server.api == "anthropic" for server in self.model_servers()):
+            raise ValueError("only servers of OpenAI's API are asked to go on with an answer")
         names = [upstream.name for upstream in self.upstreams]
         if len(names) != len(set(names)):
             raise ValueError("two [[upstreams]] share a name")
@@ -58,5 +66,6 @@ class ModelServerSettings(BaseSettings):
                 url=self.upstream_url,
                 key=self.upstream_key,
                 api=self.upstream_api,
+                continues=self.upstream_continues,
             ),
         )

@@ -91,6 +91,7 @@ class MakeUpstream:
         location: Location = "external",
         budgets: Budgets | None = None,
         api: Callable[..., ModelProvider] = OpenAiCompatibleProvider,
+        **more: bool,
     ) -> ModelProvider:
         upstream = Upstream(
             name=name,
@@ -102,7 +103,7 @@ class MakeUpstream:
             clock=SystemClock(),
             sleep=self.pauses,
         )
-        return api(upstream, location=location)
+        return api(upstream, location=location, **more)
 
 
 @pytest.fixture

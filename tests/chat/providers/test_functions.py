@@ -307,7 +307,7 @@ ASKED: dict[Ability, Options] = {
 }
 
 
-@pytest.mark.parametrize("ability", Ability)
+@pytest.mark.parametrize("ability", ASKED)
 async def test_what_a_model_cannot_do_is_refused_by_name(
     ability: Ability,
     anthropic_server: ModelServer,

@@ -11,7 +11,8 @@ from tests.chat.passages import LEASE, PASSAGES, passage
 from undercroft.chat.answering import Searched
 from undercroft.chat.citations import CitationAnnotator
 from undercroft.chat.providers.protocol import FinishReason, Usage
-from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents, render_citation
+from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
+from undercroft.chat.responses.rendering import render_citation
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
 from undercroft.retrieval.search.models import FoundPassage

@@ -54,4 +54,4 @@ def _open(server: UpstreamSettings, client: aiohttp.ClientSession, clock: Clock)
     )
     if server.api == "anthropic":
         return AnthropicProvider(upstream, location=server.location)
-    return OpenAiCompatibleProvider(upstream, location=server.location)
+    return OpenAiCompatibleProvider(upstream, location=server.location, continues=server.continues)

@@ -160,8 +160,8 @@ class LocalModelProvider:
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        """A seed; and JSON, which the model is told in words and held to at the end."""
-        return frozenset({Ability.SEED, Ability.JSON})
+        """A seed; JSON, which the model is told in words and held to at the end; and going on where it broke off."""
+        return frozenset({Ability.SEED, Ability.JSON, Ability.CONTINUE})
 
     async def start(self) -> None:
         """Loads the model now rather than with the first request.
@@ -354,6 +354,7 @@ class LocalModelProvider:
             "top_p": 1.0 if request.top_p is None else request.top_p,
             # So small a model goes on with the prompt's own form once it has said what it can.
             "stop": (*request.stop, PASSAGE_FENCE) if request.passages else request.stop,
+            "prefix": request.prefix,
             "seed": (self._seeds() if seed is None else seed) & 0xFFFF_FFFF,
         }
 

@@ -108,20 +108,22 @@ class Engine:
         sampling: Sampling,
         max_output_tokens: int,
         stop: Sequence[str],
+        prefix: str = "",
     ) -> "Generation":
-        """Begins a generation. Costs nothing but tokenizing until its first turn.
+        """Begins a generation, or goes on after its prefix. Costs nothing but tokenizing until its first turn.
 
         Raises:
             PromptTooLongError: There would be no room for a single token of answer.
         """
-        prompt = self.tokenize(messages)
-        if len(prompt) >= self.context_tokens:
-            raise PromptTooLongError(len(prompt))
+        prompt, begun = self.tokenize(messages), self._plain(prefix)
+        if len(prompt) + len(begun) >= self.context_tokens:
+            raise PromptTooLongError(len(prompt) + len(begun))
         room = self.context_tokens - len(prompt)
         return Generation(
             self,
             self._free.pop(),
             prompt,
+            begun,
             sampler=_sampler(sampling),
             max_output_tokens=min(max_output_tokens, room),
             assembler=TextAssembler(stop),
@@ -179,6 +181,7 @@ class Generation:
         engine: Engine,
         sequence: int,
         prompt: list[int],
+        begun: Sequence[int],
         *,
         sampler: llama_cpp.LlamaSampler,
         max_output_tokens: int,
@@ -189,10 +192,14 @@ class Generation:
         self._sampler = sampler
         self._max_output_tokens = max_output_tokens
         self._assembler = assembler
-        self._pending = prompt
+        self._pending = [*prompt, *begun]
         self._position = 0
+        self._read = len(self._pending)
+        for token in begun:
+            # The penalty for repetition counts them as it did when they were written.
+            sampler.accept(token)
         self.input_tokens = len(prompt)
-        self.output_tokens = 0
+        self.output_tokens = len(begun)
         self.output_seconds = 0.0
 
     def turn(self) -> Turn:
@@ -204,7 +211,7 @@ class Generation:
         if self._pending:
             return Turn()
         turn = self._write()
-        if self._position > self.input_tokens:
+        if self._position > self._read:
             self.output_seconds += time.perf_counter() - began
         return turn
 
@@ -213,6 +220,8 @@ class Generation:
         self._engine.release(self._sequence)
 
     def _write(self) -> Turn:
+        if self.output_tokens >= self._max_output_tokens:
+            return Turn(self._assembler.finish(), FinishReason.LENGTH)
         token = self._engine.sample(self._sampler)
         if self._engine.vocabulary.is_eog(token):
             return Turn(self._assembler.finish(), FinishReason.STOP)

@@ -85,6 +85,7 @@ class Turns:
                 sampling=Sampling(command["temperature"], command["top_p"], command["seed"]),
                 max_output_tokens=command["max_output_tokens"],
                 stop=command["stop"],
+                prefix=command["prefix"],
             )
         except PromptTooLongError as error:
             self._emit({"event": "too_long", "id": identifier, "tokens": error.tokens})

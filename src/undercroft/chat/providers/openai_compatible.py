@@ -24,18 +24,25 @@ class OpenAiCompatibleProvider(UpstreamProvider):
     Args:
         upstream: The server.
         location: Whether its operator is ours.
+        continues: Whether the server goes on after a last message of the assistant's when ``continue_final_message``
+            says so, as vLLM and SGLang do.
     """
 
-    def __init__(self, upstream: Upstream, *, location: Location) -> None:
+    def __init__(self, upstream: Upstream, *, location: Location, continues: bool = False) -> None:
         key = upstream.key
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         super().__init__(upstream, headers, location=location)
+        self._continues = continues
         self._newer_limit: set[str] = set()
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        """All there are: what its models cannot do the server refuses itself, and its reason is passed on."""
-        return frozenset(Ability)
+        """All there are: what its models cannot do the server refuses itself, and its reason is passed on.
+
+        But to one that does not know how to go on with an answer, its beginning would be one more turn.
+        """
+        everything = frozenset(Ability)
+        return everything if self._continues else everything - {Ability.CONTINUE}
 
     @contextlib.asynccontextmanager
     async def _opened(

@@ -25,6 +25,7 @@ from undercroft.chat.providers.wire import (
     Count,
     MalformedAnswerError,
     Wire,
+    estimated_tokens,
     estimated_usage,
     given,
 )
@@ -209,8 +210,10 @@ class AnswerReader:
             # Some servers, and OpenAI for a function that had to be called, do not tell the two apart.
             reason = FinishReason.TOOL_CALLS
         prompt, answer = self._usage.prompt_tokens, self._usage.completion_tokens
-        if prompt is None or answer is None:
-            return Finished(reason, estimated_usage(self._request, self._characters))
+        if prompt is None or answer is None or self._request.prefix:
+            # What the server counts of an answer that it goes on with is its end alone.
+            characters = len(self._request.prefix) + self._characters
+            return Finished(reason, estimated_usage(self._request, characters))
         return Finished(reason, Usage(prompt, answer))
 
     def _take(self, chunk: Chunk) -> list[GenerationEvent]:
@@ -247,19 +250,31 @@ class AnswerReader:
 
 def request_body(request: GenerationRequest, token_limit_field: str) -> dict[str, Any]:
     """The JSON body of ``POST /chat/completions``."""
+    messages = [_message(message) for message in request.messages]
+    if request.prefix:
+        messages.append({"role": "assistant", "content": request.prefix})
     return given(
         {
             "model": request.model,
-            "messages": [_message(message) for message in request.messages],
+            "messages": messages,
+            "continue_final_message": True if request.prefix else None,
+            "add_generation_prompt": False if request.prefix else None,
             "stream": True,
             "stream_options": {"include_usage": True},
-            token_limit_field: request.max_output_tokens,
+            token_limit_field: _limit_left(request),
             "temperature": request.temperature,
             "top_p": request.top_p,
             "stop": list(request.stop) or None,
             **_options(request.options),
         }
     )
+
+
+def _limit_left(request: GenerationRequest) -> int | None:
+    """How many tokens may follow the prefix: how many it took is the server's to know, and reckoned here."""
+    if request.max_output_tokens is None or not request.prefix:
+        return request.max_output_tokens
+    return max(1, request.max_output_tokens - estimated_tokens(len(request.prefix)))
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class Ability(StrEnum):
     PRESENCE_PENALTY = "presence_penalty"
     LOGIT_BIAS = "logit_bias"
     LOGPROBS = "logprobs"
+    CONTINUE = "continue"
+    """Going on after the beginning of an answer; no field asks for it, but what broke off."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,8 @@ class GenerationRequest:
         is_confined: Whether the prompt shows what must not leave the operator's machines: then no external provider is
             asked, not even when the local ones fail.
         options: What is asked beyond text.
+        prefix: The beginning of the answer, which is there already: only what follows it is generated. It counts as
+            generated, in the usage and for the limit.
         seconds: How long it may take in all, what was spent on other providers taken off; None leaves it to the
             provider.
 
@@ -140,6 +142,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     is_confined: bool = False
     options: Options = NO_OPTIONS
+    prefix: str = ""
     seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -159,7 +162,8 @@ class GenerationRequest:
 
     def needs(self) -> frozenset[Ability]:
         """What a model must be able to do for it."""
-        return needed(self.messages, self.options)
+        needs = needed(self.messages, self.options)
+        return needs | {Ability.CONTINUE} if self.prefix else needs
 
 
 def needed(messages: Iterable[Message], options: Options) -> frozenset[Ability]:

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, cast
 
 import structlog
 
 from undercroft.chat.providers.circuit import Circuit, CircuitState
+from undercroft.chat.providers.continuing import Course
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     GenerationEvent,
@@ -217,16 +218,17 @@ class ModelRegistry:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         """Streams from the first provider of the request's model that begins to answer.
 
-        Once something has been sent there is no turning to another: its answer would not continue the first one's. A
-        provider that failed several times in a row is passed over for a while. Each is given the time that is left.
+        One that fails afterwards is taken up by whoever can go on with its text, and nobody sees the seam; without such
+        a one there is no turning to another: its answer would not continue the first one's. A provider that failed
+        several times in a row is passed over for a while. Each is given the time that is left.
 
         Raises:
             UndercroftError: Nobody offers the model, the last provider failed, or none is asked for now.
         """
-        providers = await self._resolve_for(request)
+        course = Course(request, await self._resolve_for(request))
         deadline = self._clock.monotonic() + min(request.seconds or self._seconds, self._seconds)
         failure: UndercroftError | None = None
-        for provider in providers:
+        while (provider := course.next()) is not None:
             left = deadline - self._clock.monotonic()
             if failure is not None and left <= 0:
                 break
@@ -237,18 +239,18 @@ class ModelRegistry:
                 continue
             started = False
             try:
-                asked = replace(request, seconds=left)
-                async with contextlib.aclosing(provider.generate(asked)) as events:
+                async with contextlib.aclosing(provider.generate(course.request(left))) as events:
                     async for event in events:
                         if not started:
                             started = True
                             circuit.begin(passed)
+                        course.add(event)
                         yield event
             except UndercroftError as error:
                 # Once all the time is over it is the asker's: a long answer, a slow reader, others who took most of it.
                 if self._clock.monotonic() < deadline:
                     self._count(provider, circuit, passed, error)
-                if started or error.kind not in _FAIL_OVER:
+                if error.kind not in _FAIL_OVER or not course.break_off(provider):
                     raise
                 _log.warning("model_provider_failed", provider=provider.name, code=error.code)
                 failure = error

@@ -33,8 +33,9 @@ def given(fields: Mapping[str, object]) -> dict[str, Any]:
 def estimated_usage(request: GenerationRequest, characters: int) -> Usage:
     """From the length of the prompt and of the answer, where the server did not count."""
     prompt = sum(len(message.content) for message in request.messages)
-    return Usage(_tokens(prompt), _tokens(characters), estimated=True)
+    return Usage(estimated_tokens(prompt), estimated_tokens(characters), estimated=True)
 
 
-def _tokens(characters: int) -> int:
+def estimated_tokens(characters: int) -> int:
+    """About how many tokens so many characters are."""
     return -(-characters // _CHARACTERS_PER_TOKEN)

@@ -24,15 +24,3 @@ class NoProvenanceError(UndercroftError):
             kind=ErrorKind.CONFLICT,
             code="no_provenance",
         )
-
-
-class InterruptedResponseError(UndercroftError):
-    """The process that made an answer died when a part of it had been shown."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The service was interrupted while it made this answer. What there is of it is kept; ask again.",
-            kind=ErrorKind.UNAVAILABLE,
-            code="response_interrupted",
-            retry_after=1,
-        )

@@ -14,10 +14,10 @@ from undercroft.chat.answering import Searched
 from undercroft.chat.citations import Citation
 from undercroft.chat.providers.protocol import FinishReason, Passage, ToolCallDelta, Usage
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
+from undercroft.chat.responses.rendering import render_citation, render_result, render_usage
+from undercroft.chat.shown import NOTHING, Shown
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
-from undercroft.retrieval.search.models import FoundPassage
-from undercroft.vault.models import DOCUMENT_PREFIX
 
 _INCOMPLETE: Final = {
     FinishReason.LENGTH: "max_output_tokens",
@@ -85,6 +85,18 @@ class ResponseEvents:
         shows_results = self._include_results and self._is_search_done
         return self._message is not None or bool(self._calls) or shows_results
 
+    @property
+    def shown(self) -> Shown:
+        """What was said of the answer."""
+        if self._message is None or not self._message["content"]:
+            return NOTHING
+        return Shown("".join(self._text), len(self._part()["annotations"]))
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether what was shown is text alone, or what was found: arguments of a call are not continued."""
+        return not self._calls
+
     def resume(self, kept: Iterable[WireObject]) -> None:
         """Go on after events that another process made. What is made anew of them is left out."""
         for event in kept:
@@ -122,7 +134,7 @@ class ResponseEvents:
         self._search["status"] = "completed"
         self._search["queries"] = [searched.query]
         if self._include_results:
-            self._search["results"] = [_result(passage) for passage in searched.found]
+            self._search["results"] = [render_result(passage) for passage in searched.found]
         if "response.file_search_call.completed" not in self._made:
             yield self._search_event("completed", self._search)
         if not self._is_search_done:
@@ -131,8 +143,7 @@ class ResponseEvents:
 
     def add_text(self, delta: str) -> Iterator[WireObject]:
         """The next piece of the answer."""
-        if self._message is None:
-            yield from self._start_message()
+        yield from self._start_message()
         self._text.append(delta)
         yield self._text_event("delta", delta=delta, logprobs=[])
 
@@ -174,7 +185,7 @@ class ResponseEvents:
         yield from self._finish_message(status)
         yield from self._finish_calls(status)
         self.resource["status"] = status
-        self.resource["usage"] = _usage(usage)
+        self.resource["usage"] = render_usage(usage)
         if incomplete is None:
             self.resource["completed_at"] = int(completed_at.timestamp())
         else:
@@ -253,17 +264,25 @@ class ResponseEvents:
                 pass
 
     def _start_message(self) -> Iterator[WireObject]:
-        self._message = {
-            "type": "message",
-            "id": render_id("msg_", self._ids.new()),
-            "status": "in_progress",
-            "role": "assistant",
-            "content": [],
-        }
-        yield self._add(self._message)
-        part: WireObject = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-        self._message["content"].append(part)
-        yield self._part_event("added")
+        """What is there of it already another process has begun."""
+        if self._message is None:
+            self._message = {
+                "type": "message",
+                "id": render_id("msg_", self._ids.new()),
+                "status": "in_progress",
+                "role": "assistant",
+                "content": [],
+            }
+            yield self._add(self._message)
+        if not self._message["content"]:
+            part: WireObject = {
+                "type": "output_text",
+                "text": "",
+                "annotations": [],
+                "logprobs": [],
+            }
+            self._message["content"].append(part)
+            yield self._part_event("added")
 
     def _finish_message(self, status: str) -> Iterator[WireObject]:
         if self._message is None:
@@ -344,47 +363,3 @@ class ResponseEvents:
 
     def _snapshot(self) -> WireObject:
         return deepcopy(self.resource)
-
-
-def render_citation(citation: Citation, passage: Passage) -> WireObject:
-    """A ``file_citation`` annotation. ``index`` is where in the answer the citation stands.
-
-    What was shared for summaries alone is cited without its words.
-    """
-    return {
-        "type": "file_citation",
-        "file_id": render_id(DOCUMENT_PREFIX, citation.document_id),
-        "filename": citation.filename,
-        "index": citation.answer_end,
-        "undercroft": {
-            "number": citation.number,
-            "quote": citation.quote if passage.may_quote else None,
-            "start": citation.document_start,
-            "end": citation.document_end,
-            "page": passage.page_start,
-            "page_end": passage.page_end,
-            "headings": list(passage.headings_at(citation.quote_start)),
-            "answer_start": citation.answer_start,
-            "answer_end": citation.answer_end,
-        },
-    }
-
-
-def _result(passage: FoundPassage) -> WireObject:
-    return {
-        "file_id": render_id(DOCUMENT_PREFIX, passage.document_id),
-        "filename": passage.filename,
-        "score": passage.score,
-        "text": passage.text,
-        "attributes": dict(passage.attributes),
-    }
-
-
-def _usage(usage: Usage) -> WireObject:
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "input_tokens_details": {"cached_tokens": 0},
-        "output_tokens_details": {"reasoning_tokens": 0},
-    }

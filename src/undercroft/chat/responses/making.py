@@ -10,11 +10,14 @@ import structlog
 from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Question, Searched
 from undercroft.chat.citations import Citation
 from undercroft.chat.conversations.turns import ConversationTurns
+from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import TextDelta, ToolCallDelta
+from undercroft.chat.providers.registry import UnableError
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.models import ResponseRequest, WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.shown import InterruptedAnswerError
 from undercroft.chat.streams.errors import LeaseLostError
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.service import StreamLog
@@ -77,9 +80,14 @@ class ResponseMaker:
             yield begun
         try:
             question, earlier = await self._after_earlier_turns(work)
-            async with aclosing(self._answers.answer(work.scope, question, earlier)) as answer:
+            # As it is now: from here on the events grow.
+            shown = events.shown
+            said = self._answers.answer(work.scope, question, earlier, shown)
+            async with aclosing(said) as answer:
                 async for step in answer:
                     if isinstance(step, Searched):
+                        if events.has_output:
+                            await self._require_same(work, step)
                         await self._record(work, step)
                     made = self._events_of(events, step)
                     if made:
@@ -87,7 +95,8 @@ class ResponseMaker:
         except LeaseLostError:
             raise
         except UndercroftError as error:
-            yield list(events.fail(error))
+            cannot_go_on = isinstance(error, UnableError) and error.ability is Ability.CONTINUE
+            yield list(events.fail(InterruptedAnswerError() if cannot_go_on else error))
         except Exception as error:  # noqa: BLE001 - a defect or a lost database: told in the stream, which has begun
             _log.error("response_failed", exc_info=error)
             yield list(events.abandon(error))
@@ -117,6 +126,18 @@ class ResponseMaker:
                 return list(events.add_call(step))
             case Answered(reason, usage):
                 return list(events.complete(reason, usage, self._clock.now()))
+
+    async def _require_same(self, work: Work, searched: Searched) -> None:
+        """What was shown rests on passages: it goes on only from the same, which its asker may still read."""
+        response_id = work.events.response_id
+        async with self._database.transaction(work.scope) as transaction:
+            recorded = await self._responses.list_passage_places(transaction, response_id)
+        found = [
+            (each.document_id, each.document_version, each.start, each.end)
+            for each in searched.found
+        ]
+        if found != recorded:
+            raise InterruptedAnswerError
 
     async def _record(self, work: Work, searched: Searched) -> None:
         """Before a word of a passage is sent: a kept response can always be traced to its sources."""

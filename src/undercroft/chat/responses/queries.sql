@@ -54,6 +54,17 @@ CROSS JOIN
         sealed_statement
     );
 
+-- name: list_passage_places :many
+SELECT
+    p.document_id,
+    p.document_version,
+    p.start_offset,
+    p.end_offset
+FROM response_passages AS p
+INNER JOIN responses AS r ON p.response_id = r.id
+WHERE p.response_id = $1 AND r.owner_id = current_principal()
+ORDER BY p.number;
+
 -- name: delete_response_passages :exec
 DELETE FROM response_passages AS p
 USING responses AS r

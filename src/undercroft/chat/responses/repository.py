@@ -54,6 +54,13 @@ class ResponseRepository:
             sealed_statements,
         )
 
+    async def list_passage_places(
+        self, transaction: Transaction, response_id: UUID
+    ) -> list[tuple[UUID, int, int, int]]:
+        """What a response is made from, in order: document, version, and from where to where."""
+        rows = await _QUERIES.many(transaction, "list_passage_places", response_id)
+        return [tuple(row) for row in rows]
+
     async def delete_passages(self, transaction: Transaction, response_id: UUID) -> None:
         """Forget what a response was to be made from: it is made anew."""
         await _QUERIES.execute(transaction, "delete_response_passages", response_id)

@@ -15,13 +15,14 @@ import structlog
 
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.asked import seal_asked
-from undercroft.chat.responses.errors import InterruptedResponseError, SourceErasedError
+from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.making import ResponseMaker, Work
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
 from undercroft.chat.responses.provenance import state_answer
 from undercroft.chat.responses.reading import no_response, redact, seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.shown import InterruptedAnswerError
 from undercroft.chat.streams.errors import LeaseLostError, ResponsesBusyError
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess
@@ -279,7 +280,7 @@ class ResponseRuns:
         except DATABASE_GONE as error:
             # Once the database is back whoever takes it over keeps the same end.
             _log.warning("response_interrupted", response_id=str(running.id), error=repr(error))
-            self._break_off(running, list(running.work.events.fail(InterruptedResponseError())))
+            self._break_off(running, list(running.work.events.fail(InterruptedAnswerError())))
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody awaits this task, and watchers must not wait for ever
             _log.error("response_broke_off", response_id=str(running.id), exc_info=error)
             self._break_off(running, list(running.work.events.abandon(error)))

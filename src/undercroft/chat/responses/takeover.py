@@ -1,7 +1,8 @@
 """Responses whose process has died go on in another one, or end; none is left running that nobody makes.
 
-Before anything of the answer was shown nobody notices: it is made anew, as its asker's rights are now. Afterwards the
-response fails, and says so: another attempt would not say the same.
+Before anything of the answer was shown nobody notices: it is made anew, as its asker's rights are now. Afterwards its
+text goes on where it was, if its passages are the same and a model is there that can do so; otherwise the response
+fails, and says so: another attempt would not say the same.
 """
 
 from collections.abc import Sequence
@@ -10,12 +11,12 @@ from typing import Final
 import structlog
 
 from undercroft.chat.responses.asked import Asked, Asker, open_asked
-from undercroft.chat.responses.errors import InterruptedResponseError
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.making import Work
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.running import ResponseRuns
+from undercroft.chat.shown import InterruptedAnswerError
 from undercroft.chat.streams.log import open_runs
 from undercroft.chat.streams.models import Lease, StreamState
 from undercroft.chat.streams.process import StreamProcess
@@ -149,8 +150,8 @@ class ResponseTakeover:
         stream = OpenStream(lease, key, state.last_number)
         if state.is_cancelled:
             self._runs.conclude(work, lease, stream, list(events.cancel()))
-        elif events.has_output:
-            self._runs.conclude(work, lease, stream, list(events.fail(InterruptedResponseError())))
+        elif events.has_output and not (events.can_go_on and may_ask):
+            self._runs.conclude(work, lease, stream, list(events.fail(InterruptedAnswerError())))
         elif not may_ask:
             self._runs.conclude(work, lease, stream, list(events.fail(AccessRevokedError())))
         else:

@@ -13,7 +13,7 @@ from undercroft.chat.providers.protocol import (
     ToolCallDelta,
     Usage,
 )
-from undercroft.chat.responses.events import render_citation
+from undercroft.chat.responses.rendering import render_citation
 from undercroft.http.wire import JsonObject
 
 _CHUNK: Final = "chat.completion.chunk"
