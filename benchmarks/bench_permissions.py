@@ -50,11 +50,11 @@ from undercroft.vault.keys.service import KeyRing
 _TENANT: Final = "permissions"
 _PAPERS: Final = 5
 """How many documents of each caller's the service has made."""
-_BOUND: Final = 20_000
-"""As the service searches: how many passages a leg looks at."""
 _SHOWN: Final = 10
 _QUERY: Final = SearchQuery((), "", _SHOWN, is_everywhere=True)
 _CANDIDATES: Final = count_candidates(_QUERY)
+_BOUND: Final = 20_000
+"""As the service searches: passages a leg proposes, and how many it looks at."""
 
 
 @dataclass(frozen=True, slots=True)

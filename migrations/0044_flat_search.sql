@@ -174,6 +174,7 @@ BEGIN
         FROM unnest(reached) AS r (id)
         JOIN documents AS d ON d.id = r.id AND d.deleted_at IS NULL AND NOT d.is_sealed
         JOIN document_versions AS v ON v.document_id = d.id AND v.number = d.current_version
+        ORDER BY v.blob_id
     );
 END
 $$;
