@@ -1,9 +1,12 @@
 """Permissions: what the number of a caller's grants costs a check, a read and a search, and what a search finds of it.
 
 Three callers have 10, 1,000 and 100,000 grants on single documents, of a million in the tenant, and reach nothing by a
-collection. What is read over HTTP the service has made; the mass of documents and grants is written by SQL
+collection. What is downloaded the service has made; the mass of documents and grants is written by SQL
 (``permission_seed.py``). Vectors have the built-in model's length and lie near topics, as those of texts do: among
 directions without any order no index finds its way. Exact answers, for the recall, are computed by numpy.
+
+A search is measured as a client waits for it, over HTTP, and as its bare statements, one after the other, with a vector
+that is there: nothing of what every search costs alike is in these.
 
 ``PYTHONPATH=. python benchmarks/bench_permissions.py [--small] [--rounds N] [--data-dir DIR]``. Writing the tenant
 takes most of the time; a folder that is named is kept, and measured as it is the next time.
@@ -39,14 +42,19 @@ from undercroft.ledger.service import Ledger
 from undercroft.retrieval.embedding.models import EmbeddingModel, configured_model
 from undercroft.retrieval.search.models import SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.retrieval.search.service import count_candidates
+from undercroft.vault.keys.configured import open_key_provider
+from undercroft.vault.keys.repository import KeyRepository
+from undercroft.vault.keys.service import KeyRing
 
 _TENANT: Final = "permissions"
 _PAPERS: Final = 5
 """How many documents of each caller's the service has made."""
-_CANDIDATES: Final = 300
+_SHOWN: Final = 10
+_QUERY: Final = SearchQuery((), "", _SHOWN, is_everywhere=True)
+_CANDIDATES: Final = count_candidates(_QUERY)
 _BOUND: Final = 20_000
 """As the service searches: passages a leg proposes, and how many it looks at."""
-_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,10 @@ class Permissions:
         self.model = model
         self.rounds = rounds
         self.legs = SearchRepository()
+        draw = np.random.default_rng(1_000)
+        self.questions = permission_seed.draw_vectors(rounds, model.dimensions, draw).astype(
+            np.float32
+        )
 
     async def check(self, caller: Caller, number: int, function: str) -> None:
         """Ask of one document that was granted."""
@@ -118,25 +130,30 @@ class Permissions:
             return await self.legs.search_lexical(
                 transaction,
                 [],
-                f"word{number % 50} term{number % 977}",
+                words_of(number),
                 candidate_limit=_BOUND,
                 limit=_CANDIDATES,
                 is_everywhere=True,
             )
 
     async def search(self, caller: Caller, number: int) -> None:
+        """Ask the service, which embeds the question and releases what it finds."""
+        question = {"query": words_of(number), "limit": _SHOWN}
+        async with caller.session.post("/v1/search", json=question) as answer:
+            assert (await answer.json())["data"]
+
+    async def search_bare(self, caller: Caller, number: int) -> None:
         """Both legs, one after the other, and the statements that authorise and read."""
-        query = SearchQuery((), "", _SHOWN, is_everywhere=True)
-        near = await self.near(caller.scope, [], self.question(number))
+        near = await self.near(caller.scope, [], self.questions[number % self.rounds])
         chunk_ids = list(dict.fromkeys((*near, *await self.words(caller, number))))
         async with self.database.transaction(caller.scope) as transaction:
             await self.legs.list_partly_shared(transaction, chunk_ids)
-            assert await self.legs.list_passages(transaction, query, chunk_ids[:_SHOWN])
+            assert await self.legs.list_passages(transaction, _QUERY, chunk_ids[:_SHOWN])
 
-    def question(self, number: int) -> npt.NDArray[np.float32]:
-        """Near a topic; the same for the same number."""
-        draw = np.random.default_rng(1_000 + number)
-        return permission_seed.draw_vectors(1, self.model.dimensions, draw)[0].astype(np.float32)
+
+def words_of(number: int) -> str:
+    """A question: its words stand in one in fifty of the documents, and in one in a thousand."""
+    return f"word{number % 50} term{number % 977}"
 
 
 async def compare(
@@ -175,8 +192,7 @@ async def measure_recall(
         places = await list_places(bench, scope, collection, len(vectors))
         found = {"everywhere": 0, "in_the_collection": 0}
         wanted = 0
-        for number in range(bench.rounds):
-            question = bench.question(number)
+        for question in bench.questions:
             order = np.argsort(-(vectors[places] @ question), kind="stable")[:_SHOWN]
             exact = {permission_seed.chunk_id(int(place) + 1) for place in places[order]}
             wanted += len(exact)
@@ -242,6 +258,19 @@ async def find_scope(urls: DatabaseUrls, key: str) -> Member:
     return Member(principal.tenant_id, principal.principal_id, "")
 
 
+async def open_tenant_key(service: LiveService, urls: DatabaseUrls, owner: Member) -> bytes:
+    """What the data keys of the tenant are wrapped with."""
+    clock = SystemClock()
+    async with (
+        Database(urls.service, clock=clock, size=1) as database,
+        open_key_provider(service.settings, database) as provider,
+    ):
+        async with database.transaction(owner) as transaction:
+            key = await KeyRepository().find_current_tenant_key(transaction)
+        assert key is not None
+        return await KeyRing(provider, IdSource(clock)).open_tenant_key(key)
+
+
 async def measure(service: LiveService, size: Size, rounds: int) -> dict[str, Any]:
     urls = await asyncio.to_thread(running_urls, service.settings.data_dir)
     assert urls is not None
@@ -260,6 +289,7 @@ async def measure(service: LiveService, size: Size, rounds: int) -> dict[str, An
     seed = Seed(
         owner.tenant_id,
         owner.principal_id,
+        await open_tenant_key(service, urls, owner),
         wanted,
         size.documents,
         granted,
@@ -295,7 +325,8 @@ async def measure_all(
     return {
         "check": checks,
         "read_over_http": await compare(callers, many, bench.read),
-        "search": await compare(callers, bench.rounds, bench.search),
+        "search_over_http": await compare(callers, many, bench.search),
+        "search_statements": await compare(callers, many, bench.search_bare),
         "recall": await measure_recall(bench, callers, vectors),
     }
 

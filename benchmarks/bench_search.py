@@ -24,10 +24,12 @@ from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.embedding.protocol import Embedder
+from undercroft.retrieval.search.models import SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.retrieval.search.service import count_candidates
 
 _CONCURRENCIES: Final = (1, 8)
-_CANDIDATES: Final = 300
+_CANDIDATES: Final = count_candidates(SearchQuery((), "", limit=10))
 _BOUND: Final = 20_000
 """As the service searches: passages a leg proposes, and how many it looks at."""
 

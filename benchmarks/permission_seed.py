@@ -1,7 +1,8 @@
 """A tenant of many documents and grants, written by SQL: a passage each, their vectors near a few thousand topics."""
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -9,7 +10,11 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
+from undercroft.kit.crypto.aead import KEY_BYTES, seal
 from undercroft.kit.sql import AnyConnection
+from undercroft.retrieval.passages import PassagePlace, PassageText, seal_passage
+from undercroft.vault.access import document_name_place
+from undercroft.vault.keys.service import data_key_context
 
 SELECTIVITIES: Final = (0.0001, 0.001, 0.01, 0.1, 0.5, 1.0)
 TOPICS: Final = 2_000
@@ -36,6 +41,7 @@ class Seed:
 
     Attributes:
         owner_id: Whose all documents are.
+        tenant_key: What wraps their keys.
         callers: How many documents each of these users is to be granted.
         grants: How many grants there are to be in all; the others' are spread over users of their own.
         model: The embedding model's name.
@@ -43,6 +49,7 @@ class Seed:
 
     tenant_id: UUID
     owner_id: UUID
+    tenant_key: bytes = field(repr=False)
     callers: dict[UUID, int]
     documents: int
     grants: int
@@ -125,7 +132,22 @@ async def _write_documents(owner: AnyConnection, seed: Seed) -> None:
     users += [UUID(int=_OTHERS + number) for number in range(_OTHER_COUNT)]
     await owner.execute(_USERS, seed.tenant_id, users)
     await owner.execute(_SEED, seed.tenant_id, seed.owner_id, seed.documents, _DOCUMENTS)
+    await owner.execute(_SEALED_TABLE)
+    await owner.copy_records_to_table("sealed", records=_seal(seed), columns=("id", *_SEALED))
     await owner.execute(_CONTENTS)
+
+
+def _seal(seed: Seed) -> Iterator[tuple[UUID, bytes, bytes, bytes]]:
+    """Of each document its key, its passage and its name, as the service encrypts them."""
+    for number in range(1, seed.documents + 1):
+        each, material = document_id(number), os.urandom(KEY_BYTES)
+        place = PassagePlace(seed.tenant_id, each, 0)
+        yield (
+            each,
+            seal(seed.tenant_key, material, data_key_context(seed.tenant_id, each)),
+            seal_passage(material, place, PassageText(f"Lease {number}.", ())),
+            seal(material, b"lease.txt", document_name_place(seed.tenant_id, each)),
+        )
 
 
 async def _write_vectors(
@@ -198,18 +220,23 @@ CREATE TEMPORARY TABLE seed AS
 SELECT $1::uuid AS tenant_id, $2::uuid AS owner_id, n AS number, pg_temp.numbered($4 + n) AS id, $4 + n AS chunk_id
 FROM generate_series(1, $3::bigint) AS n
 """
+_SEALED: Final = ("wrapped_key", "sealed_text", "sealed_name")
+_SEALED_TABLE: Final = """
+CREATE TEMPORARY TABLE sealed (id uuid PRIMARY KEY, wrapped_key bytea, sealed_text bytea, sealed_name bytea)
+"""
 _CONTENTS: Final = """
+ANALYZE sealed;
 INSERT INTO data_keys (id, tenant_id, tenant_key_id, wrapped_key, salt)
-SELECT s.id, s.tenant_id, k.id, decode(repeat('00', 60), 'hex'), decode(repeat('00', 32), 'hex')
-FROM seed AS s JOIN tenant_keys AS k ON k.tenant_id = s.tenant_id AND k.is_current;
+SELECT s.id, s.tenant_id, k.id, e.wrapped_key, decode(repeat('00', 32), 'hex')
+FROM seed AS s JOIN sealed AS e ON e.id = s.id JOIN tenant_keys AS k ON k.tenant_id = s.tenant_id AND k.is_current;
 INSERT INTO blobs (id, tenant_id, owner_id, digest, byte_size, media_type, data_key_id, sealed_sha256, stored_name)
 SELECT id, tenant_id, owner_id, sha256(uuid_send(id)), 1, 'text/plain', id, '', sha256(uuid_send(id)) FROM seed;
 INSERT INTO documents (id, tenant_id, owner_id, purpose, data_key_id, sealed_name)
-SELECT id, tenant_id, owner_id, 'user_data', id, '' FROM seed;
+SELECT s.id, s.tenant_id, s.owner_id, 'user_data', s.id, e.sealed_name FROM seed AS s JOIN sealed AS e ON e.id = s.id;
 INSERT INTO document_versions (tenant_id, document_id, number, blob_id) SELECT tenant_id, id, 1, id FROM seed;
 INSERT INTO chunks (id, tenant_id, blob_id, ordinal, start_offset, end_offset, sealed_text, token_count, lexemes, terms)
-SELECT s.chunk_id, s.tenant_id, s.id, 0, 0, 1, '', 1, w.words, bm25_weights(w.words, 3)
-FROM seed AS s
+SELECT s.chunk_id, s.tenant_id, s.id, 0, 0, 1, e.sealed_text, 1, w.words, bm25_weights(w.words, 3)
+FROM seed AS s JOIN sealed AS e ON e.id = s.id
 CROSS JOIN LATERAL (
     SELECT to_tsvector('english', 'lease word' || s.number % 50 || ' term' || s.number % 977) AS words
 ) AS w;

@@ -186,6 +186,17 @@ async def test_what_is_rare_among_the_nearest_is_compared_one_by_one(
     assert set(found) <= {library.chunk_ids[place] for place in places}
 
 
+async def test_what_is_too_much_to_compare_is_looked_for_four_times_as_far(
+    library: Library, database: Database, owner: AnyConnection
+) -> None:
+    for setting in ("hnsw.ef_search = 10", "hnsw.max_scan_tuples = 400"):
+        await owner.execute(f"ALTER FUNCTION {_VECTOR} SET {setting}")
+    async with database.transaction(library.readers[0.1][0]) as transaction:
+        found = await near(transaction, library.vectors[0], Limits(), limit=300)
+    # One in ten of what is looked at.
+    assert 90 < len(found) < 250
+
+
 async def test_no_search_reads_a_table_through_or_counts_beyond_its_limit(
     library: Library, database: Database
 ) -> None:

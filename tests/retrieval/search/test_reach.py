@@ -17,6 +17,8 @@ IDS = IdSource()
 MODEL = ("random", 8)
 DOCUMENTS = 120
 COLLECTIONS = 12
+MANY_COLLECTIONS = 101
+"""Open to somebody: then each membership's collection is asked for."""
 LISTED, ASKED = 2_000, 0
 CONDITIONS = (
     {},
@@ -178,14 +180,17 @@ AND (
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shelves", [0, MANY_COLLECTIONS], ids=["few", "many"])
 async def test_what_is_found_is_what_may_be_found_listed_or_asked(
-    database: Database, database_urls: DatabaseUrls, make_scope: MakeScope, seed: int
+    database: Database, database_urls: DatabaseUrls, make_scope: MakeScope, seed: int, shelves: int
 ) -> None:
     await register_model(database_urls.migration, *MODEL)
     ann = await make_scope()
     bob = await make_scope(ann.tenant_id)
     async with database.transaction(ann) as transaction:
         documents, collections = await World(transaction, ann, bob, seed).fill()
+        for _ in range(shelves):
+            await rows.insert_collection(transaction, bob)
     asked = [([], [], True), (collections, [], False), ([], documents, False)]
     asked += [
         (collections[:3], documents[:15], False),

@@ -29,15 +29,25 @@ from undercroft.sharing.ways import acts_under
 from undercroft.vault.access import no_document
 from undercroft.vault.keys.service import KeyRing
 
-_CANDIDATES: Final = 300
+_FEWEST_CANDIDATES: Final = 100
+_MOST_CANDIDATES: Final = 300
 """How many chunks each leg proposes: what fusion can choose from. A document may take several places, so 100 chunks
-are fewer documents: on Cranfield recall@100 of the fused legs is .778 with 100, .785 with 200 and .795 with 300."""
+are fewer documents: on Cranfield recall@100 of the fused legs is .778 with 100, .785 with 200 and .795 with 300. Each
+one costs a look at who may search it, so where few are wanted fewer are proposed."""
+_CANDIDATES_EACH: Final = 3
 _LEXICAL_BOUND: Final = 20_000
 """How many chunks are scored by BM25 at most, about: 23 ms at the median over 400,000 (docs/adr/0005)."""
 _EXACT_LIMIT: Final = 20_000
 """Up to how many authorised chunks the vector leg compares one by one."""
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+def count_candidates(query: SearchQuery) -> int:
+    """How many chunks each leg proposes: as many as ever for a model, as what it may not use is held back of them."""
+    if query.model_use:
+        return _MOST_CANDIDATES
+    return min(max(_CANDIDATES_EACH * query.limit, _FEWEST_CANDIDATES), _MOST_CANDIDATES)
 
 
 class SearchService:
@@ -141,7 +151,7 @@ class SearchService:
                 query.collection_ids,
                 query.text,
                 candidate_limit=_LEXICAL_BOUND,
-                limit=_CANDIDATES,
+                limit=count_candidates(query),
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
             )
@@ -163,7 +173,7 @@ class SearchService:
                 model.name,
                 vectors[0],
                 exact_limit=_EXACT_LIMIT,
-                limit=_CANDIDATES,
+                limit=count_candidates(query),
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
             )
