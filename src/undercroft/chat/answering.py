@@ -175,12 +175,12 @@ class Answerer:
         Args:
             scope: Who asks.
             question: What.
-            earlier: What of others its messages were made from.
+            earlier: What its messages were made from, and what they stand in.
             shown: The beginning of the answer, where another process has shown one: what follows it is streamed.
 
         Raises:
             UndercroftError: When a collection is unknown, nothing can be searched or no model answers.
-            AccessRevokedError: When a grant that the answer rests on ends before the answer does.
+            AccessRevokedError: When something that the answer rests on is lost before the answer ends.
             InterruptedAnswerError: When the answer would not go on as it has begun.
         """
         said = self._answer(scope, question, earlier, shown)
@@ -198,9 +198,8 @@ class Answerer:
             yield searched
             passages = searched.passages
             releases += [
-                Release(found.document_id, found.way)
+                Release(found.document_id, found.way, found.is_own, is_searched=True)
                 for found in searched.found
-                if not found.is_own
             ]
             # Weighing sentences takes tens of milliseconds of processor time: not on the event loop.
             # With functions the answer may come from elsewhere, and what the passages do not support is noted.

@@ -167,7 +167,9 @@ async def open_services(
         answers = Answerer(search, models, watched_grants)
         limits = RunLimits(settings.response_grace_seconds, settings.max_running_responses)
         process = await _open_streams(stack, settings, database_url, clock, ids)
-        responses = ResponseService(database, keys, ledger, answers, ids, clock, process, limits)
+        responses = ResponseService(
+            database, keys, ledger, answers, ids, clock, watched_grants, process, limits
+        )
         _run_streams(stack, database_url, process, responses)
         conversations = ConversationService(database, keys, ledger, ids)
 

@@ -214,29 +214,35 @@ OWNED: Final = (OWN,)
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A document of another's that is being read.
+    """A document that is being read, or something that itself was granted: a conversation, a response.
 
     Attributes:
-        way: Without grants, its owner has put it into a vector store of the reader's.
+        document_id: None for what the grants themselves are of.
+        way: Without grants, its owner has put it into a vector store of the reader's, or it is theirs.
+        is_own: Whether it is the reader's. Theirs are lost, too: put into the trash, or sealed.
+        is_searched: Whether it is read as passages, which there are none of once it is sealed.
     """
 
-    document_id: UUID
+    document_id: UUID | None
     way: Way
+    is_own: bool = False
+    is_searched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
     """What something that runs depends on: one grant of those that a release rests on, or that it takes none.
 
-    Attributes:
+    Attributes (others as of the release):
         holder_id: Who reads.
         actor_id: The service that acts for them, where one does.
     """
 
     holder_id: UUID
     actor_id: UUID | None
-    document_id: UUID
+    document_id: UUID | None
     grant_id: UUID | None
+    is_searched: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,8 @@ SELECT use_grants($1::uuid[]);
 SELECT hold_grants($1::uuid[]);
 
 -- name: list_lost_releases :many
-SELECT r.place FROM list_lost_releases($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) AS r (place);
+SELECT r.place
+FROM list_lost_releases($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::boolean[]) AS r (place);
 
 -- name: is_held :value
 -- Whether a grant is made out to the caller, whether it counts or not.

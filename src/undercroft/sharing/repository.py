@@ -170,6 +170,7 @@ class GrantRepository:
             [each.actor_id for each in dependencies],
             [each.document_id for each in dependencies],
             [each.grant_id for each in dependencies],
+            [each.is_searched for each in dependencies],
         )
         return {dependencies[row["place"] - 1] for row in rows}
 

@@ -27,6 +27,7 @@ class _Running:
 
     dependencies: frozenset[Dependency]
     cut: Callable[[], None]
+    is_of_others: bool
 
 
 class WatchedGrants:
@@ -48,8 +49,10 @@ class WatchedGrants:
     def register(
         self, scope: Scope, releases: Iterable[Release], cut: Callable[[], None]
     ) -> Generator[None]:
-        """Have ``cut`` called, once, when one of the releases is lost while this is open; what is one's own is none."""
-        running = _Running(frozenset(_dependencies(scope, releases)), cut)
+        """Have ``cut`` called, once, when one of the releases is lost while this is open."""
+        releases = list(releases)
+        is_of_others = not all(release.is_own for release in releases)
+        running = _Running(frozenset(_dependencies(scope, releases)), cut, is_of_others)
         if running.dependencies:
             self._running.add(running)
         try:
@@ -102,7 +105,8 @@ class WatchedGrants:
     async def check(self) -> int:
         """Cut what is lost; how much that was.
 
-        What cannot be asked about twice, or in time, is cut, too: nobody would learn of a revocation.
+        What cannot be asked about twice, or in time, is cut, too: nobody would learn of a revocation. Not what is made
+        of the reader's own alone, which they may read whatever is answered.
         """
         running = list(self._running)
         dependencies = list({each for one in running for each in one.dependencies})
@@ -111,7 +115,7 @@ class WatchedGrants:
         try:
             lost = await self._ask_in_time(dependencies)
         except BaseException:
-            self._cut(running)
+            self._cut([one for one in running if one.is_of_others])
             raise
         return self._cut([one for one in running if one.dependencies & lost])
 
@@ -157,7 +161,13 @@ class WatchedGrants:
 def _dependencies(scope: Scope, releases: Iterable[Release]) -> Iterator[Dependency]:
     for release in releases:
         for grant_id in grant_ids(release.way) or [None]:
-            yield Dependency(scope.principal_id, scope.actor_id, release.document_id, grant_id)
+            yield Dependency(
+                scope.principal_id,
+                scope.actor_id,
+                release.document_id,
+                grant_id,
+                release.is_searched,
+            )
 
 
 class _Step:

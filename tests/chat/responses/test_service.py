@@ -93,10 +93,11 @@ async def responses(
     ledger = Ledger(database, IdSource(), SystemClock())
     registry = ModelRegistry([provider], default_model="whole")
     search = SearchService(database, keys, ledger, SilentEmbedder())
-    answers = Answerer(search, registry, WatchedGrants(database))
+    watched = WatchedGrants(database)
+    answers = Answerer(search, registry, watched)
     process = open_process(database)
     return ResponseService(
-        database, keys, ledger, answers, IdSource(), SystemClock(), process, AT_ONCE
+        database, keys, ledger, answers, IdSource(), SystemClock(), watched, process, AT_ONCE
     )
 
 

@@ -38,7 +38,8 @@ def service(
 ) -> ResponseService:
     """Responses of a process of its own."""
     registry = ModelRegistry([model], default_model=SCRIPTED)
-    answers = Answerer(shelf.search, registry, watched or WatchedGrants(shelf.database))
+    watched = watched or WatchedGrants(shelf.database)
+    answers = Answerer(shelf.search, registry, watched)
     return ResponseService(
         shelf.stepped,
         shelf.keys,
@@ -46,6 +47,7 @@ def service(
         answers,
         IdSource(),
         SystemClock(),
+        watched,
         open_process(shelf.database),
         limits,
     )

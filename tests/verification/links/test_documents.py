@@ -84,6 +84,26 @@ async def test_it_counts_no_longer_than_its_creators_right_to_read(
     assert await booth.links.follow(token) == LinkVerdict(LinkStanding.REVOKED, NOTHING)
 
 
+@pytest.mark.parametrize("is_revoked", [True, False])
+async def test_who_reads_by_a_grant_vouches_for_nothing_that_is_gone(
+    booth: Booth, make_scope: MakeScope, *, is_revoked: bool
+) -> None:
+    """Whether the grant ended before or with the document."""
+    desk = booth.desk
+    document = await desk.put()
+    bob = await make_scope(desk.ann.tenant_id)
+    grant = await desk.share(document, bob)
+    own, others = await booth.mint(desk.ann, document), await booth.mint(bob, document)
+    if is_revoked:
+        await desk.grants.revoke(desk.ann, grant.id)
+    await desk.trash.put(desk.ann, document.id, None)
+    assert (await booth.links.follow(own)).verdict.status is Standing.DELETED
+    assert await booth.links.follow(others) == LinkVerdict(LinkStanding.REVOKED, NOTHING)
+    await desk.documents.delete(desk.ann, document.id)
+    assert (await booth.links.follow(own)).verdict.status is Standing.ERASED
+    assert await booth.links.follow(others) == LinkVerdict(LinkStanding.REVOKED, NOTHING)
+
+
 async def test_it_counts_for_the_purpose_for_which_it_was_made(
     booth: Booth, make_scope: MakeScope
 ) -> None:

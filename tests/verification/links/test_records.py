@@ -104,6 +104,8 @@ async def test_it_counts_no_longer_than_its_creators_right_to_read_each_field(
     assert said[1] == said[2] == LinkVerdict(LinkStanding.REVOKED, NOTHING)
     await desk.grants.revoke(desk.ann, city.id)
     assert await booth.links.follow(tokens[0]) == LinkVerdict(LinkStanding.REVOKED, NOTHING)
+    await desk.records.records.delete(desk.ann, record.id, ANY)
+    assert await booth.links.follow(tokens[0]) == LinkVerdict(LinkStanding.REVOKED, NOTHING)
 
 
 async def test_only_who_may_read_the_fields_makes_one(booth: Booth, make_scope: MakeScope) -> None:

@@ -32,7 +32,7 @@ class ReadItem:
         number: In its conversation.
         wire: As it is shown.
         is_readable: Whether that is all of it; what is not must not get into a prompt.
-        releases: What of others it was made from, and how the reader comes to that.
+        releases: What it was made from, and how the reader comes to that.
     """
 
     number: int
@@ -76,12 +76,12 @@ class ItemReader:
     async def _releases(
         self, transaction: Transaction, rows: Sequence[Record], accepts: Callable[[Way], bool]
     ) -> list[Sequence[Release] | None]:
-        """Of each item what of others it was made from; None where there is no way to some of it."""
+        """Of each item what it was made from; None where there is no way to some of it."""
         found: dict[int, Sequence[Release] | None] = {}
         partly: list[int] = []
         for row in rows:
             ways = [list(filter(accepts, read_ways(each["ways"]))) for each in row["sources"]]
-            found[row["number"]] = None if not all(ways) else _of_others(row["sources"], ways)
+            found[row["number"]] = None if not all(ways) else _through(row["sources"], ways)
             if all(ways) and not all(any(map(is_whole, each)) for each in ways):
                 partly.append(row["number"])
         if partly:
@@ -94,13 +94,10 @@ class ItemReader:
         return [found[row["number"]] for row in rows]
 
 
-def _of_others(
-    sources: Sequence[Mapping[str, Any]], ways: Sequence[Sequence[Way]]
-) -> list[Release]:
+def _through(sources: Sequence[Mapping[str, Any]], ways: Sequence[Sequence[Way]]) -> list[Release]:
     return [
-        Release(UUID(source["document"]), choose_way(each))
+        Release(UUID(source["document"]), choose_way(each), source["is_own"], is_searched=True)
         for source, each in zip(sources, ways, strict=True)
-        if not source["is_own"]
     ]
 
 

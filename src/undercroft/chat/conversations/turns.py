@@ -6,8 +6,6 @@ from itertools import takewhile
 from typing import Final
 from uuid import UUID
 
-from asyncpg import Record
-
 from undercroft.chat.answering import Answerer, Question, most_tokens
 from undercroft.chat.conversations.access import ConversationAccess, no_conversation
 from undercroft.chat.conversations.appending import ItemAppender
@@ -28,7 +26,13 @@ from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import GrantAction, ModelUse, Release, Way
-from undercroft.sharing.policy import allowed_model_use, read_ways
+from undercroft.sharing.policy import (
+    allowed_model_use,
+    choose_way,
+    read_ways,
+    ways_for_models,
+)
+from undercroft.sharing.ways import read_access
 from undercroft.vault.keys.service import KeyRing
 
 _READ: Final = (GrantAction.READ,)
@@ -111,24 +115,32 @@ class ConversationTurns:
     ) -> tuple[Question, Sequence[Release]]:
         """A question after the turns before it, as far as its model may be given them now, and what those rest on.
 
-        That the response is made from what they were made from is recorded in the transaction, before whose commit no
-        model is asked. Decided anew by whoever takes the response over.
+        It rests on the conversation too, where that is another's. That the response is made from what the turns were
+        made from is recorded in the transaction, before whose commit no model is asked. Decided anew by whoever takes
+        the response over.
 
         Raises:
             NotFoundError: When the principal may not read the conversation any more.
+            NotGrantedError: When they may not add to it any more.
             NotForModelsError: When it was shared with them for no such model.
         """
+        written = await self._access.find(transaction, conversation_id, _WRITE)
+        adding = read_access(written["action"], written["ways"]).way
         if question.model == EXTRACTIVE:
             # It repeats passages and is shown no turns.
-            return question, ()
+            row = await self._access.find(transaction, conversation_id, _READ)
+            return question, _granted(read_access(row["action"], row["ways"]).way, adding)
         use = await self._answers.model_use(question)
         rows = await self._repository.list_items(
             transaction, conversation_id, ItemPage(_MOST_TURNS), before_response=response_id
         )
         if not rows:
             raise no_conversation(conversation_id)
-        if not any(use <= allowed_model_use(way) for way in read_ways(rows[0]["ways"])):
+        ways = ways_for_models(read_ways(rows[0]["ways"]), use)
+        if not ways:
             raise NotForModelsError
+        leaving = ways_for_models(ways, frozenset({ModelUse.EXTERNAL}))
+        reading = choose_way(leaving or ways)
 
         def accepts(way: Way) -> bool:
             # What is counted is left out: an answer is one use, and that is its search's.
@@ -144,9 +156,9 @@ class ConversationTurns:
         asked = replace(
             question,
             messages=(*messages, *question.messages),
-            is_confined=question.is_confined or not _may_leave(rows[0], releases),
+            is_confined=question.is_confined or not (leaving and _may_leave(releases)),
         )
-        return asked, releases
+        return asked, [*releases, *_granted(reading, adding)]
 
     async def end(
         self,
@@ -207,9 +219,11 @@ def _as_new(item: WireItem, sources: Sequence[Source]) -> NewItem:
     return NewItem(item["type"], body, parse_item_id(item["id"]), sources)
 
 
-def _may_leave(row: Record, releases: Sequence[Release]) -> bool:
-    """Whether the conversation itself, and all that its turns were made from, may be sent elsewhere."""
-    ways = read_ways(row["ways"])
-    return any(ModelUse.EXTERNAL in allowed_model_use(way) for way in ways) and all(
-        ModelUse.EXTERNAL in allowed_model_use(release.way) for release in releases
-    )
+def _may_leave(releases: Sequence[Release]) -> bool:
+    """Whether all that turns were made from may be sent elsewhere."""
+    return all(ModelUse.EXTERNAL in allowed_model_use(release.way) for release in releases)
+
+
+def _granted(*ways: Way) -> list[Release]:
+    """What rests on grants of the conversation itself; nothing of it where it is one's own."""
+    return [Release(None, way) for way in ways if way.grants]

@@ -130,7 +130,14 @@ SELECT
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key,
     ARRAY(
-        SELECT ways_to_source(s.document_id, s.document_version)
+        SELECT
+            jsonb_build_object(
+                'document', s.document_id,
+                'is_own', EXISTS (
+                    SELECT FROM documents AS d WHERE d.id = s.document_id AND d.owner_id = current_principal()
+                ),
+                'ways', ways_to_source(s.document_id, s.document_version)
+            )
         FROM (
             SELECT DISTINCT
                 p.document_id,
@@ -138,7 +145,7 @@ SELECT
             FROM response_passages AS p
             WHERE p.response_id = r.id
         ) AS s
-    ) AS source_ways
+    ) AS sources
 FROM seen AS r
 LEFT JOIN data_keys AS k ON r.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id

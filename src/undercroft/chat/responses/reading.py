@@ -12,7 +12,9 @@ from undercroft.kit.crypto.sealed_json import seal_json, unseal_json
 from undercroft.kit.database import Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
+from undercroft.sharing.models import Release
 from undercroft.sharing.policy import read_ways
+from undercroft.sharing.ways import join_ways
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 
@@ -31,13 +33,31 @@ class SourceCheck:
             transaction: In which the response was read.
             row: The response, as ``find_response`` answers it.
         """
-        sources = [read_ways(ways) for ways in row["source_ways"]]
+        sources = [read_ways(source["ways"]) for source in row["sources"]]
         if not all(sources):
             return False
         if all(any(map(is_whole, ways)) for ways in sources):
             return True
         passages = await self._repository.list_passage_texts(transaction, row["id"])
         return all([await may_see(self._keys, passage) for passage in passages])
+
+
+def releases_of(row: Record) -> list[Release]:
+    """What a reader of a response rests on: every way to it, where it is another's, and to what it was made from.
+
+    Args:
+        row: The response, as ``find_response`` answers it.
+    """
+    ways = join_ways(read_ways(row["ways"]))
+    return [Release(None, ways)] * bool(ways.grants) + [
+        Release(
+            UUID(source["document"]),
+            join_ways(read_ways(source["ways"])),
+            source["is_own"],
+            is_searched=True,
+        )
+        for source in row["sources"]
+    ]
 
 
 def seal_resource(key: DataKey, tenant_id: UUID, response_id: UUID, resource: WireObject) -> bytes:

@@ -39,6 +39,7 @@ from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.policy import choose_way, read_ways
+from undercroft.sharing.watching import WatchedGrants
 from undercroft.sharing.ways import acts_under
 from undercroft.vault.keys.service import KeyRing
 
@@ -61,6 +62,7 @@ class ResponseService:
         answers: Answers questions.
         ids: Names responses and their items.
         clock: Dates them.
+        watched: Tells watchers what they have lost.
         process: Writes and shows their events.
         limits: How many are made at once, and for how long nobody need be watching.
     """
@@ -73,6 +75,7 @@ class ResponseService:
         answers: Answerer,
         ids: IdSource,
         clock: Clock,
+        watched: WatchedGrants,
         process: StreamProcess,
         limits: RunLimits,
     ) -> None:
@@ -87,7 +90,7 @@ class ResponseService:
         self._turns = ConversationTurns(database, keys, ledger, answers, ids)
         self._maker = ResponseMaker(database, answers, recorder, self._turns, process.log, clock)
         self.runs = ResponseRuns(database, keys, ledger, self._maker, self._turns, process, limits)
-        self.watching = ResponseWatch(database, keys, ledger, clock, process, self.runs)
+        self.watching = ResponseWatch(database, keys, ledger, clock, watched, process, self.runs)
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
         self._sources = SourceCheck(keys)
         self._repository = ResponseRepository()

@@ -1,12 +1,13 @@
 """Watches a response from any of its events on: from the log, then live; in whichever process it is made.
 
-What is shown is judged as a reading of the response is (invariant 2): at the beginning, whenever the log is read, and
-before a live event is shown once the last judgement is half a second old.
+What is shown is judged as a reading of the response is (invariant 2): at the beginning, whenever the log is read,
+before a live event is shown while its sources may still be found and once the last judgement is half a second old, and
+when something is lost that the last one rested on, also while no event comes.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -15,7 +16,13 @@ from asyncpg import Record
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
-from undercroft.chat.responses.reading import SourceCheck, no_response, open_resource, redact
+from undercroft.chat.responses.reading import (
+    SourceCheck,
+    no_response,
+    open_resource,
+    redact,
+    releases_of,
+)
 from undercroft.chat.responses.rebuilding import rebuild_events
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.running import ResponseRuns, Running
@@ -34,10 +41,23 @@ from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import AccessRevokedError
 from undercroft.sharing.policy import choose_way, read_ways
+from undercroft.sharing.watching import WatchedGrants
 from undercroft.sharing.ways import acts_under
 from undercroft.vault.keys.service import KeyRing
 
 _JUDGED_SECONDS: Final = 0.5
+_SEARCHING: Final = frozenset(
+    {
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.file_search_call.in_progress",
+        "response.file_search_call.searching",
+        "response.file_search_call.completed",
+        "response.output_item.done",
+    }
+)
+"""What comes before anything is said. Until then what it is made from may be found anew, by whoever takes it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +78,20 @@ class _Place:
         judged_at: When it was last found that it may see them.
         is_judged: Whether that is asked again while it keeps up.
         is_told: Whether the ledger was told of it.
+        is_shared: Whether the response was found to be another's.
+        is_settled: Whether the last judgement was of all that the response is made from.
+        is_in_doubt: Whether something was lost that the last judgement rested on.
+        resting: What watches over that.
     """
 
     last: int
     judged_at: float
     is_judged: bool
     is_told: bool
+    is_shared: bool = False
+    is_settled: bool = False
+    is_in_doubt: bool = False
+    resting: ExitStack = field(default_factory=ExitStack)
 
 
 class ResponseWatch:
@@ -75,6 +103,7 @@ class ResponseWatch:
         keys: KeyRing,
         ledger: Ledger,
         clock: Clock,
+        watched: WatchedGrants,
         process: StreamProcess,
         runs: ResponseRuns,
     ) -> None:
@@ -82,6 +111,7 @@ class ResponseWatch:
         self._keys = keys
         self._ledger = ledger
         self._clock = clock
+        self._watched = watched
         self._process = process
         self._runs = runs
         self._sources = SourceCheck(keys)
@@ -118,9 +148,10 @@ class ResponseWatch:
             with self._process.live.subscribe(response_id, is_behind=True) as subscription:
                 place = _Place(after, self._clock.monotonic(), is_judged=True, is_told=False)
                 following = self._follow(scope, response_id, subscription, place)
-                async with aclosing(following) as events:
-                    async for event in events:
-                        yield event
+                with place.resting:
+                    async with aclosing(following) as events:
+                        async for event in events:
+                            yield event
         finally:
             await self._runs.left(response_id)
 
@@ -144,6 +175,10 @@ class ResponseWatch:
         while not is_last:
             events, is_last = await self._take(scope, response_id, subscription, place)
             for event in events:
+                if place.is_in_doubt:
+                    # Whoever reads slowly sees no more of what came before.
+                    is_last = False
+                    break
                 number = event["sequence_number"]
                 if number > place.last + 1:
                     # Some were missed: they are on disk.
@@ -160,13 +195,17 @@ class ResponseWatch:
         """The next events, and whether they are the last."""
         events = await subscription.take()
         if events is None:
-            page = await self._read(scope, response_id, place)
-            place.judged_at = self._clock.monotonic()
+            place.is_in_doubt, was_in_doubt = False, place.is_in_doubt
+            if was_in_doubt:
+                await self._require_asker(scope)
+            page = await self._read(scope, response_id, subscription, place)
+            self._note_judged(place, page.events)
             place.is_told = True
             if page.has_more:
                 subscription.fall_behind()
             return page.events, page.is_last
         if subscription.last_words is not None and not events:
+            place.is_in_doubt = False
             words = subscription.last_words
             if place.is_judged:
                 # The database may be gone, and cannot be asked whether they may see what was made.
@@ -174,13 +213,17 @@ class ResponseWatch:
                 words = [error, {**ended, "response": redact(ended["response"])}]
             numbered = enumerate(words, place.last + 1)
             return [{**event, "sequence_number": number} for number, event in numbered], True
-        is_due = self._clock.monotonic() - place.judged_at > _JUDGED_SECONDS
+        is_due = not place.is_settled or self._clock.monotonic() - place.judged_at > _JUDGED_SECONDS
         if place.is_judged and events and is_due:
-            await self._judge(scope, response_id)
-            place.judged_at = self._clock.monotonic()
+            async with self._database.transaction(scope) as transaction:
+                row = await self._require(transaction, response_id, place)
+            self._rest_on(scope, row, subscription, place)
+            self._note_judged(place, events)
         return events, False
 
-    async def _read(self, scope: Scope, response_id: UUID, place: _Place) -> _Page:
+    async def _read(
+        self, scope: Scope, response_id: UUID, subscription: Subscription, place: _Place
+    ) -> _Page:
         after = place.last
         find = find_target(RESPONSE_PREFIX, response_id, self._repository.find_response_owner)
         async with recording_refusal(
@@ -190,13 +233,14 @@ class ResponseWatch:
             # stream's state: one that has ended by then has no more than that says.
             rows = await self._process.log.read(transaction, response_id, after)
             state = await self._process.log.find(transaction, response_id)
-            # Its asker's own is watched where it is made, also under a grant whose last use this is.
-            row = await self._require(transaction, response_id, asks_sources=place.is_judged)
+            row = await self._require(transaction, response_id, place)
             if not place.is_told:
                 subject = Subject(render_id(RESPONSE_PREFIX, response_id), row["salt"])
                 way = choose_way(read_ways(row["ways"]))
                 act = Act("response.read", subject, row["owner_id"])
                 await self._ledger.append(transaction, scope, *acts_under(scope, way, act))
+        place.is_shared = row["owner_id"] != scope.principal_id
+        self._rest_on(scope, row, subscription, place)
         if state is None:
             return await self._rebuild(row, response_id, after)
         key = await self._keys.open(row)
@@ -219,19 +263,42 @@ class ResponseWatch:
             False,
         )
 
-    async def _judge(self, scope: Scope, response_id: UUID) -> None:
-        async with self._database.transaction(scope) as transaction:
-            await self._require(transaction, response_id)
+    def _rest_on(
+        self, scope: Scope, row: Record, subscription: Subscription, place: _Place
+    ) -> None:
+        """Judge again, and show nothing until then, once something is lost that the row was found by."""
+        if not place.is_judged:
+            return
 
-    async def _require(
-        self, transaction: Transaction, response_id: UUID, *, asks_sources: bool = True
-    ) -> Record:
+        def doubt() -> None:
+            place.is_in_doubt = True
+            subscription.fall_behind()
+
+        place.resting.close()
+        place.resting.enter_context(self._watched.register(scope, releases_of(row), doubt))
+
+    def _note_judged(self, place: _Place, events: Sequence[WireObject]) -> None:
+        """That they were judged after they were made."""
+        place.judged_at = self._clock.monotonic()
+        is_said = any(event["type"] not in _SEARCHING for event in events)
+        place.is_settled = place.is_settled or is_said
+
+    async def _require_asker(self, scope: Scope) -> None:
+        """Whoever watches, and a service that does so for them: neither has been suspended meanwhile."""
+        people = [user for user in (scope.principal_id, scope.actor_id) if user is not None]
+        async with self._database.transaction(scope) as transaction:
+            if not await self._repository.may_still_ask(transaction, people):
+                raise AccessRevokedError
+
+    async def _require(self, transaction: Transaction, response_id: UUID, place: _Place) -> Record:
         row = await self._repository.find_response(transaction, response_id)
         if row is None:
-            raise no_response(response_id)
+            # Once it was shown to them its end is no secret.
+            raise AccessRevokedError if place.is_shared else no_response(response_id)
         if row["key_id"] is None:
             raise SourceErasedError
-        if asks_sources and not await self._sources.may_read(transaction, row):
+        # Its asker's own is watched where it is made, also under a grant whose last use this is.
+        if place.is_judged and not await self._sources.may_read(transaction, row):
             raise AccessRevokedError
         return row
 

@@ -55,11 +55,10 @@ class LinkReading:
     async def _read_version(self, transaction: Transaction, link: Record) -> LinkVerdict:
         kind = ProofKind.DOCUMENT_VERSION
         if link["document_id"] is None:
-            return _say(kind, Standing.ERASED, link["expires_at"])
+            return _say_gone(link, Standing.ERASED)
         found = await self._standings.of_version(transaction, link["document_id"], link["version"])
         if found is None or found.standing in _GONE:
-            standing = Standing.ERASED if found is None else found.standing
-            return _say(kind, standing, link["expires_at"])
+            return _say_gone(link, Standing.ERASED if found is None else found.standing)
         document = await self._repository.find_readable(transaction, link["document_id"])
         if document is None:
             return LinkVerdict(LinkStanding.REVOKED, Verdict(kind))
@@ -70,11 +69,11 @@ class LinkReading:
     async def _read_fields(self, transaction: Transaction, link: Record) -> LinkVerdict:
         kind = ProofKind.RECORD_FIELDS
         if link["record_id"] is None:
-            return _say(kind, Standing.ERASED, link["expires_at"])
+            return _say_gone(link, Standing.ERASED)
         record_id, number, pointers = link["record_id"], link["version"], link["fields"]
         found = await self._records.of_fields(transaction, record_id, number, pointers)
         if found is None or found.standing in _GONE:
-            return _say(kind, Standing.ERASED, link["expires_at"])
+            return _say_gone(link, Standing.ERASED)
         record = await self._repository.find_readable_record(transaction, record_id, number)
         readable = None if record is None else record.of_fields(pointers)
         if readable is None:
@@ -96,6 +95,14 @@ class LinkReading:
 
 def _name(field: CommittedField) -> NamedField:
     return NamedField(field.pointer, field.salt.hex(), field.commitment)
+
+
+def _say_gone(link: Record, standing: Standing) -> LinkVerdict:
+    """That it is in the trash or erased, which its owner alone vouches for: the rights of others end with it."""
+    kind = KIND_OF_RESOURCE[link["kind"]]
+    if not link["creator_owns"]:
+        return LinkVerdict(LinkStanding.REVOKED, Verdict(kind))
+    return _say(kind, standing, link["expires_at"])
 
 
 def _say(

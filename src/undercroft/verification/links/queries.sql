@@ -1,9 +1,22 @@
 -- name: insert_link :one
 INSERT INTO verification_links (
-    id, tenant_id, creator_id, purpose, kind, document_id, record_id, fields, version, token_hash, expires_at
+    id,
+    tenant_id,
+    creator_id,
+    purpose,
+    kind,
+    document_id,
+    record_id,
+    fields,
+    version,
+    token_hash,
+    expires_at,
+    creator_owns
 )
 VALUES (
-    $1, current_tenant(), current_principal(), $2, $3, $4, $5, $6, $7, $8, now() + $9::interval
+    $1, current_tenant(), current_principal(), $2, $3, $4, $5, $6, $7, $8, now() + $9::interval,
+    EXISTS (SELECT FROM documents AS d WHERE d.id = $4 AND d.owner_id = current_principal())
+    OR EXISTS (SELECT FROM records AS r WHERE r.id = $5 AND r.owner_id = current_principal())
 )
 RETURNING created_at, expires_at;
 
@@ -31,6 +44,7 @@ SELECT
     l.record_id,
     l.fields,
     l.expires_at,
+    l.creator_owns,
     CASE
         WHEN l.revoked_at IS NOT NULL OR u.suspended_at IS NOT NULL THEN 'revoked'
         WHEN l.expires_at <= statement_timestamp() THEN 'expired'
