@@ -209,7 +209,7 @@ class ResponseWatch:
         """Of a response that ended long ago: at least its last event, however it was numbered then."""
         key = await self._keys.open(row)
         resource = open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
-        if resource["status"] == "in_progress":
+        if resource["status"] in {"queued", "in_progress"}:
             raise NotResumableError
         *events, last = rebuild_events(resource)
         rest = [event for event in events if event["sequence_number"] > after]
