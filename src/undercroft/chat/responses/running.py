@@ -23,6 +23,7 @@ from undercroft.chat.responses.provenance import state_answer
 from undercroft.chat.responses.queueing import TurnQueue
 from undercroft.chat.responses.reading import no_response, redact, seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.responses.run import Running
 from undercroft.chat.streams.errors import LeaseLostError, ResponsesBusyError
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess
@@ -48,49 +49,6 @@ class RunLimits:
 
     grace_seconds: float = 10.0
     most: int = 1000
-
-
-class Running:
-    """A response that this process is making."""
-
-    def __init__(
-        self,
-        work: Work,
-        lease: Lease,
-        stream: OpenStream,
-        waiting: Sequence[WireObject] | None = None,
-    ) -> None:
-        self.work = work
-        self.lease = lease
-        self.stream = stream
-        # What is told while it waits for its turn; None where it need not.
-        self.waiting = waiting
-        self.task: asyncio.Task[None] | None = None
-        self.is_begun = False
-        self.is_cancelled = False
-        self.is_ending = False
-
-    @property
-    def id(self) -> UUID:
-        """The response."""
-        return self.lease.response_id
-
-    @property
-    def is_background(self) -> bool:
-        """Whether it goes on though nobody watches."""
-        return self.work.request.is_background
-
-    def cancel(self) -> None:
-        """Have it end with what there is of it; nothing, where it is ending already."""
-        self.is_cancelled = True
-        # One that has not begun ends by itself once it does.
-        if self.is_begun and not self.is_ending and self.task is not None:
-            self.task.cancel()
-
-    def stop(self) -> None:
-        """Leave it as it is, to whoever takes it over."""
-        if self.task is not None:
-            self.task.cancel()
 
 
 class ResponseRuns:

@@ -18,7 +18,8 @@ from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.chat.responses.reading import SourceCheck, no_response, open_resource, redact
 from undercroft.chat.responses.rebuilding import rebuild_events
 from undercroft.chat.responses.repository import ResponseRepository
-from undercroft.chat.responses.running import ResponseRuns, Running
+from undercroft.chat.responses.run import Running
+from undercroft.chat.responses.running import ResponseRuns
 from undercroft.chat.streams.errors import NotResumableError
 from undercroft.chat.streams.live import Subscription
 from undercroft.chat.streams.log import open_runs
