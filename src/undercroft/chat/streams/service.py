@@ -86,7 +86,7 @@ class StreamLog:
         closing: Sequence[Event],
         conversation_id: UUID | None = None,
     ) -> None:
-        """Keep the last events of a stream all of whose others are on disk, and tell who waits for it in its conversation.
+        """Keep the last events of a stream all of whose others are on disk; who waits in its conversation is told.
 
         Raises:
             LeaseLostError: When it is another process's, or gone.
