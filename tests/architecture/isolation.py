@@ -99,6 +99,7 @@ SECURITY_DEFINERS: Final = {
     "renew_stream_leases": "the same for its leases",
     "take_over_streams": "what a process that died has left, of every tenant; it answers ids alone",
     "release_stream_leases": "leases of every tenant at once",
+    "list_due_turns": "which of one process's responses wait no more, of every tenant; it answers ids it was given",
     "attend_streams": "what is watched in one process, of every tenant; it answers places in it",
     "forget_streams": "maintenance over all tenants; how long events are kept is not the caller's choice",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",

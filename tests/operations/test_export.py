@@ -124,6 +124,7 @@ async def test_conversations_are_exported_in_order(filled: Filled, tmp_path: Pat
     made = await export(filled.house, filled, tmp_path / "export")
     (line,) = read_lines(tmp_path / "export" / "conversations.jsonl")
     assert (line["id"], line["metadata"]) == (f"conv_{begun.id.hex}", {"about": "the mill"})
+    assert line["if_busy"] == "enqueue"
     lines = read_lines(tmp_path / "export" / "conversation_items.jsonl")
     assert [(each["number"], each["ending"]) for each in lines] == [(0, None), (1, "deleted")]
     assert lines[0]["item"]["content"] == "Is it empty?"

@@ -331,6 +331,7 @@ def _run_streams(
     run_until_closed(stack, listener.run())
     run_until_closed(stack, Rounds("renew_leases", takeover.renew, RENEW_SECONDS).run())
     run_until_closed(stack, Rounds("take_over", takeover.take_over, TAKE_OVER_SECONDS).run())
+    run_until_closed(stack, Rounds("take_turns", runs.queue.look, _ATTEND_SECONDS).run())
     run_until_closed(stack, Rounds("attend_streams", watching.attend, _ATTEND_SECONDS).run())
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.chat.conversations.models import CONVERSATION_PREFIX, Conversation
+from undercroft.chat.conversations.models import CONVERSATION_PREFIX, Conversation, IfBusy
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.conversations.sealing import open_metadata
 from undercroft.kit.database import Database, Scope, Transaction
@@ -99,6 +99,7 @@ class ConversationAccess:
             next_number=row["next_number"],
             metadata=metadata,
             created_at=row["created_at"],
+            if_busy=IfBusy(row["if_busy"]),
         )
 
     async def refuse(

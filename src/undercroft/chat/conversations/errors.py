@@ -26,6 +26,33 @@ class ItemTooLargeError(UndercroftError):
         )
 
 
+class ConversationBusyError(UndercroftError):
+    """An answer is being made in the conversation, and another one was not to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "An answer is being made in this conversation. Wait for its end, cancel it with POST "
+            "/v1/responses/{id}/cancel, or send this with 'if_busy' as 'enqueue': it is then answered next.",
+            kind=ErrorKind.CONFLICT,
+            param="if_busy",
+            code="conversation_busy",
+        )
+
+
+class QueueFullError(UndercroftError):
+    """As many responses wait for their turn in the conversation as may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"{most} responses wait for their turn in this conversation, the most that may. Try again once one of them "
+            "has ended.",
+            kind=ErrorKind.RATE_LIMITED,
+            param="conversation",
+            code="conversation_queue_full",
+            retry_after=5,
+        )
+
+
 class NotForModelsError(UndercroftError):
     """A conversation that was shared, and not for what the model would do with it."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -42,6 +43,14 @@ def parse_item_id(text: str) -> UUID | None:
     if f"{prefix}_" not in known or len(digits) != 32 or not set(digits) <= _HEX_DIGITS:
         return None
     return UUID(hex=digits)
+
+
+class IfBusy(StrEnum):
+    """What becomes of a response that is sent while another one of its conversation is made."""
+
+    ENQUEUE = "enqueue"
+    REJECT = "reject"
+    INTERRUPT = "interrupt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,7 @@ class Conversation:
         access: By which grants, if it is not theirs.
         key: Opens its metadata and those of its items that have none of their own.
         next_number: Of the item that is added next.
+        if_busy: What becomes of a response that is sent while another one is made, unless it says so itself.
     """
 
     id: UUID
@@ -103,3 +113,4 @@ class Conversation:
     next_number: int
     metadata: Mapping[str, str] = field(repr=False)
     created_at: datetime
+    if_busy: IfBusy = IfBusy.ENQUEUE

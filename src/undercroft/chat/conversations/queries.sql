@@ -1,6 +1,6 @@
 -- name: insert_conversation :value
-INSERT INTO conversations (id, tenant_id, owner_id, data_key_id, sealed_metadata)
-VALUES ($1, current_tenant(), current_principal(), $2, $3)
+INSERT INTO conversations (id, tenant_id, owner_id, data_key_id, sealed_metadata, if_busy)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4)
 RETURNING created_at;
 
 -- name: lock_conversation :maybe
@@ -20,6 +20,7 @@ SELECT
     v.owner_id,
     v.sealed_metadata,
     v.next_number,
+    v.if_busy,
     v.created_at,
     a.action,
     a.ways,
@@ -54,7 +55,7 @@ INNER JOIN data_keys AS k ON v.data_key_id = k.id
 WHERE v.id = $1;
 
 -- name: update_conversation :exec
-UPDATE conversations SET sealed_metadata = $2 WHERE id = $1;
+UPDATE conversations SET sealed_metadata = $2, if_busy = coalesce($3, if_busy) WHERE id = $1;
 
 -- name: delete_conversation :value
 DELETE FROM conversations WHERE id = $1 AND owner_id = current_principal() RETURNING id;

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.chat.conversations.models import ItemPage, Source
+from undercroft.chat.conversations.models import IfBusy, ItemPage, Source
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.sharing.models import GrantAction
@@ -19,13 +19,18 @@ class ConversationRepository:
     """Reads and writes conversations and their items, encrypted as they are."""
 
     async def insert_conversation(
-        self, transaction: Transaction, conversation_id: UUID, data_key_id: UUID, sealed: bytes
+        self,
+        transaction: Transaction,
+        conversation_id: UUID,
+        data_key_id: UUID,
+        sealed: bytes,
+        if_busy: IfBusy,
     ) -> datetime:
         """Keep a conversation of the caller's; since when there is one."""
         return cast(
             "datetime",
             await _QUERIES.value(
-                transaction, "insert_conversation", conversation_id, data_key_id, sealed
+                transaction, "insert_conversation", conversation_id, data_key_id, sealed, if_busy
             ),
         )
 
@@ -58,10 +63,14 @@ class ConversationRepository:
         return await _QUERIES.maybe(transaction, "find_conversation_owner", conversation_id)
 
     async def update_conversation(
-        self, transaction: Transaction, conversation_id: UUID, sealed: bytes
+        self,
+        transaction: Transaction,
+        conversation_id: UUID,
+        sealed: bytes,
+        if_busy: IfBusy | None,
     ) -> None:
-        """Replace the metadata of a conversation that the caller has locked."""
-        await _QUERIES.execute(transaction, "update_conversation", conversation_id, sealed)
+        """Replace the metadata of a conversation that the caller has locked, and the rest of it that is given."""
+        await _QUERIES.execute(transaction, "update_conversation", conversation_id, sealed, if_busy)
 
     async def delete_conversation(self, transaction: Transaction, conversation_id: UUID) -> bool:
         """Delete a conversation of the caller's, with its items; False when there is none."""

@@ -11,6 +11,7 @@ from undercroft.chat.conversations.appending import ItemAppender
 from undercroft.chat.conversations.models import (
     CONVERSATION_PREFIX,
     Conversation,
+    IfBusy,
     ItemPage,
     NewItem,
     WireItem,
@@ -53,7 +54,11 @@ class ConversationService:
         self._repository = ConversationRepository()
 
     async def create(
-        self, scope: Scope, metadata: Mapping[str, str], items: Sequence[NewItem] = ()
+        self,
+        scope: Scope,
+        metadata: Mapping[str, str],
+        items: Sequence[NewItem] = (),
+        if_busy: IfBusy = IfBusy.ENQUEUE,
     ) -> Conversation:
         """Begin a conversation, with these items in it.
 
@@ -65,7 +70,7 @@ class ConversationService:
             key = await self._keys.create(transaction, scope)
             sealed = seal_metadata(key, scope.tenant_id, conversation_id, metadata)
             created_at = await self._repository.insert_conversation(
-                transaction, conversation_id, key.id, sealed
+                transaction, conversation_id, key.id, sealed, if_busy
             )
             made = Conversation(
                 conversation_id,
@@ -76,6 +81,7 @@ class ConversationService:
                 0,
                 metadata,
                 created_at,
+                if_busy,
             )
             await self._appender.append(transaction, scope, made, items)
             subject = Subject(render_id(CONVERSATION_PREFIX, conversation_id), key.salt)
@@ -98,9 +104,13 @@ class ConversationService:
         return await self._access.open(row)
 
     async def update(
-        self, scope: Scope, conversation_id: UUID, metadata: Mapping[str, str]
+        self,
+        scope: Scope,
+        conversation_id: UUID,
+        metadata: Mapping[str, str],
+        if_busy: IfBusy | None = None,
     ) -> Conversation:
-        """Replace the metadata.
+        """Replace the metadata, and the rest of it that is given.
 
         Raises:
             NotFoundError: When the principal may see no such conversation.
@@ -113,7 +123,9 @@ class ConversationService:
             row = await self._access.lock(transaction, conversation_id, _WRITE)
             key = await self._keys.open(row)
             sealed = seal_metadata(key, scope.tenant_id, conversation_id, metadata)
-            await self._repository.update_conversation(transaction, conversation_id, sealed)
+            await self._repository.update_conversation(
+                transaction, conversation_id, sealed, if_busy
+            )
             await self._access.record(
                 transaction, scope, "conversation.update", conversation_id, row
             )

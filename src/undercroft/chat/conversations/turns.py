@@ -1,16 +1,19 @@
 """A response in a conversation: answers after its earlier turns, and adds what was asked and answered."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Final
 from uuid import UUID
+
+from asyncpg import Record
 
 from undercroft.chat.answering import Answerer, Question, most_tokens
 from undercroft.chat.conversations.access import ConversationAccess, no_conversation
 from undercroft.chat.conversations.appending import ItemAppender
 from undercroft.chat.conversations.errors import NotForModelsError
 from undercroft.chat.conversations.models import (
+    Conversation,
     ItemPage,
     NewItem,
     Source,
@@ -54,6 +57,14 @@ _ROLES: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class HeldConversation:
+    """A conversation that a transaction has locked, and how the principal comes to it."""
+
+    row: Record = field(repr=False)
+    conversation: Conversation
+
+
 class ConversationTurns:
     """Brings responses and conversations together, in the responses' transactions.
 
@@ -86,24 +97,34 @@ class ConversationTurns:
             for wanted in (_READ, _WRITE):
                 await self._access.find(transaction, conversation_id, wanted)
 
+    async def hold(self, transaction: Transaction, conversation_id: UUID) -> HeldConversation:
+        """A conversation that nobody else adds to, or begins a response in, before the transaction ends.
+
+        Raises:
+            NotFoundError: When the principal may see no such conversation.
+            NotGrantedError: When they may, and not write it.
+            GrantEndedError: When the grant ended meanwhile.
+        """
+        row = await self._access.lock(transaction, conversation_id, _WRITE)
+        return HeldConversation(row, await self._access.open(row))
+
     async def begin(
         self,
         transaction: Transaction,
         scope: Scope,
-        conversation_id: UUID,
+        held: HeldConversation,
         response_id: UUID,
         items: Sequence[NewItem],
     ) -> None:
         """Add what is asked, in the transaction in which the response begins.
 
         Raises:
-            UndercroftError: When it cannot be added: see ``ConversationService.add``.
+            ItemTooLargeError: When an item is longer than any may be.
+            TooManyItemsError: When there is no room for them.
         """
-        row = await self._access.lock(transaction, conversation_id, _WRITE)
-        locked = await self._access.open(row)
-        await self._appender.append(transaction, scope, locked, items, response_id)
+        await self._appender.append(transaction, scope, held.conversation, items, response_id)
         await self._access.record(
-            transaction, scope, "conversation.add_items", conversation_id, row
+            transaction, scope, "conversation.add_items", held.conversation.id, held.row
         )
 
     async def load(
@@ -176,17 +197,16 @@ class ConversationTurns:
         if not output:
             return
         try:
-            row = await self._access.lock(transaction, conversation_id, _WRITE)
-            locked = await self._access.open(row)
+            held = await self.hold(transaction, conversation_id)
             sources = await self._repository.list_response_sources(transaction, response_id)
             items = [_as_new(item, sources) for item in output]
-            await self._appender.append(transaction, scope, locked, items, response_id)
+            await self._appender.append(transaction, scope, held.conversation, items, response_id)
         except UndercroftError as error:
             if error.kind not in _NO_PLACE:
                 raise
             return
         await self._access.record(
-            transaction, scope, "conversation.add_items", conversation_id, row
+            transaction, scope, "conversation.add_items", conversation_id, held.row
         )
 
 

@@ -104,8 +104,17 @@ class ResponseEvents:
             self._made.add(event["type"])
             self._sequence = event["sequence_number"] + 1
 
+    def queue(self) -> Iterator[WireObject]:
+        """The response exists, and waits for those before it."""
+        self.resource["status"] = "queued"
+        for name in ("response.created", "response.queued"):
+            if name not in self._made:
+                self._made.add(name)
+                yield self._event(name, response=self._snapshot())
+
     def begin(self) -> Iterator[WireObject]:
         """The response exists, and work on it starts."""
+        self.resource["status"] = "in_progress"
         for name in ("response.created", "response.in_progress"):
             if name not in self._made:
                 yield self._event(name, response=self._snapshot())

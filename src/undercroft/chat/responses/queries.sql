@@ -1,6 +1,11 @@
 -- name: insert_response :exec
 INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource, answer_entry_id)
-VALUES ($1, current_tenant(), current_principal(), 'in_progress', $2, $3, $4);
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5);
+
+-- name: start_response :exec
+-- One that has waited for its turn.
+UPDATE responses SET status = 'in_progress', sealed_resource = $2
+WHERE id = $1 AND owner_id = current_principal() AND status = 'queued' AND data_key_id IS NOT NULL;
 
 -- name: hold_documents :exec
 -- Before the response is held: whoever erases a document has that first, and then the responses that were made from it.
@@ -94,11 +99,11 @@ WHERE p.response_id = $1 AND p.sealed_statement IS NOT NULL
 ORDER BY p.number;
 
 -- name: finish_response :exec
--- Only from in_progress: a response that was deleted or finished meanwhile stays as it is. One whose source was erased
+-- Only of one that has not ended: a response that was deleted or finished meanwhile stays as it is. One whose source was erased
 -- meanwhile keeps nothing of it.
 UPDATE responses
 SET status = $2, sealed_resource = CASE WHEN data_key_id IS NULL THEN ''::bytea ELSE $3 END
-WHERE id = $1 AND owner_id = current_principal() AND status = 'in_progress';
+WHERE id = $1 AND owner_id = current_principal() AND status IN ('queued', 'in_progress');
 
 -- name: find_response :maybe
 -- With every way in which the caller may read it, and for each document version that it was made from those in which they

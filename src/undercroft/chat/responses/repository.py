@@ -20,14 +20,27 @@ class ResponseRepository:
         self,
         transaction: Transaction,
         response_id: UUID,
+        status: str,
         data_key_id: UUID,
         sealed: bytes,
         answer_entry_id: UUID | None = None,
     ) -> None:
-        """Keep a response that is being made; with the entry that commits to what from, where that is known."""
+        """Keep a response that is being made, or waits to be; with the entry that commits to what from, where known."""
         await _QUERIES.execute(
-            transaction, "insert_response", response_id, data_key_id, sealed, answer_entry_id
+            transaction,
+            "insert_response",
+            response_id,
+            status,
+            data_key_id,
+            sealed,
+            answer_entry_id,
         )
+
+    async def start_response(
+        self, transaction: Transaction, response_id: UUID, sealed: bytes
+    ) -> None:
+        """Keep that a response which has waited is being made."""
+        await _QUERIES.execute(transaction, "start_response", response_id, sealed)
 
     async def insert_passages(
         self,
@@ -78,7 +91,7 @@ class ResponseRepository:
     async def finish_response(
         self, transaction: Transaction, response_id: UUID, status: str, sealed: bytes
     ) -> None:
-        """Keep the final state of a response that is still in progress, and lock it."""
+        """Keep the final state of a response that has not ended, and lock it."""
         await _QUERIES.execute(transaction, "finish_response", response_id, status, sealed)
 
     async def find_response(self, transaction: Transaction, response_id: UUID) -> Record | None:

@@ -20,14 +20,17 @@ from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.making import ResponseMaker, Work
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
 from undercroft.chat.responses.provenance import state_answer
+from undercroft.chat.responses.queueing import TurnQueue
 from undercroft.chat.responses.reading import no_response, redact, seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.responses.run import Running
 from undercroft.chat.shown import InterruptedAnswerError
 from undercroft.chat.streams.errors import LeaseLostError, ResponsesBusyError
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.writer import OpenStream
 from undercroft.kit.database import DATABASE_GONE, Database, Scope
+from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
@@ -49,43 +52,12 @@ class RunLimits:
     most: int = 1000
 
 
-class Running:
-    """A response that this process is making."""
-
-    def __init__(self, work: Work, lease: Lease, stream: OpenStream) -> None:
-        self.work = work
-        self.lease = lease
-        self.stream = stream
-        self.task: asyncio.Task[None] | None = None
-        self.is_begun = False
-        self.is_cancelled = False
-        self.is_ending = False
-
-    @property
-    def id(self) -> UUID:
-        """The response."""
-        return self.lease.response_id
-
-    @property
-    def is_background(self) -> bool:
-        """Whether it goes on though nobody watches."""
-        return self.work.request.is_background
-
-    def cancel(self) -> None:
-        """Have it end with what there is of it; nothing, where it is ending already."""
-        self.is_cancelled = True
-        # One that has not begun ends by itself once it does.
-        if self.is_begun and not self.is_ending and self.task is not None:
-            self.task.cancel()
-
-    def stop(self) -> None:
-        """Leave it as it is, to whoever takes it over."""
-        if self.task is not None:
-            self.task.cancel()
-
-
 class ResponseRuns:
-    """Begins, ends and cancels responses."""
+    """Begins, ends and cancels responses.
+
+    Attributes:
+        queue: Where those wait that have to.
+    """
 
     def __init__(
         self,
@@ -105,6 +77,7 @@ class ResponseRuns:
         self._process = process
         self._limits = limits
         self._repository = ResponseRepository()
+        self.queue = TurnQueue(database, ledger, turns, process)
         self._running: dict[UUID, Running] = {}
         self._alone: dict[UUID, asyncio.TimerHandle] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -126,6 +99,8 @@ class ResponseRuns:
 
         Raises:
             ResponsesBusyError: When as many are being made as may be.
+            ConversationBusyError: When another one of its conversation is being made, and this was not to wait.
+            QueueFullError: When too many of its conversation wait.
         """
         if not self.room:
             raise ResponsesBusyError
@@ -141,29 +116,59 @@ class ResponseRuns:
         if request.question.search is None:
             # From no passages: nothing about its sources is left to be found out.
             acts.append(state_answer(scope, key, response_id, request.question.model))
+        waiting: list[WireObject] | None = None
         async with self._database.transaction(scope) as transaction:
+            # Before anything is written: its end goes this way, too.
+            place = await self.queue.enter(transaction, scope, request)
+            if place is not None and place.turn.is_waiting:
+                waiting = list(events.queue())
             await self._keys.keep(transaction, scope, key)
             _, *answered = await self._ledger.append(transaction, scope, *acts)
             await self._repository.insert_response(
                 transaction,
                 response_id,
+                events.resource["status"],
                 key.id,
                 seal_resource(key, scope.tenant_id, response_id, events.resource),
                 answered[0] if answered else None,
             )
             await self._process.log.begin(
-                transaction, response_id, seal_asked(key, scope, response_id, request)
+                transaction,
+                response_id,
+                seal_asked(key, scope, response_id, request),
+                None if place is None else place.turn,
             )
-            if request.conversation_id is not None:
+            if place is not None and waiting is None:
                 await self._turns.begin(
-                    transaction, scope, request.conversation_id, response_id, request.input_items
+                    transaction, scope, place.held, response_id, request.input_items
                 )
+        for interrupted in () if place is None else place.interrupted:
+            self.wanted_ended(interrupted)
         work = Work(scope, request, key, events, lease)
-        return self.run(work, lease, OpenStream(lease, key))
+        return self.run(work, lease, OpenStream(lease, key), waiting)
 
-    def run(self, work: Work, lease: Lease, stream: OpenStream) -> Running:
-        """Make a response whose stream is this process's."""
-        running = Running(work, lease, stream)
+    def wanted_ended(self, response_id: UUID) -> None:
+        """Have a response end, if this process makes it."""
+        running = self._running.get(response_id)
+        if running is not None:
+            running.cancel()
+
+    def run(
+        self,
+        work: Work,
+        lease: Lease,
+        stream: OpenStream,
+        waiting: Sequence[WireObject] | None = None,
+    ) -> Running:
+        """Make a response whose stream is this process's.
+
+        Args:
+            work: The response.
+            lease: Under which it is made.
+            stream: Where its events go.
+            waiting: What is told first, where it has to wait for its turn.
+        """
+        running = Running(work, lease, stream, waiting)
         return self._start(running, self._run(running))
 
     def conclude(
@@ -223,6 +228,7 @@ class ResponseRuns:
     def _forget(self, running: Running) -> None:
         if self._running.get(running.id) is running:
             del self._running[running.id]
+        self.queue.wake(running.work.request.conversation_id)
         timer = self._alone.pop(running.id, None)
         if timer is not None:
             timer.cancel()
@@ -260,16 +266,7 @@ class ResponseRuns:
     async def _run(self, running: Running) -> None:
         running.is_begun = True
         try:
-            if running.is_cancelled:
-                await self._end(running, list(running.work.events.cancel()))
-                return
-            async with aclosing(self._maker.make(running.work)) as steps:
-                async for step in steps:
-                    if step[-1]["type"] in TERMINAL_EVENTS:
-                        await self._end(running, step)
-                    else:
-                        for event in step:
-                            await self._process.writer.put(running.stream, event)
+            await self._make(running)
         except asyncio.CancelledError:
             if not running.is_cancelled or running.task is None:
                 raise
@@ -284,6 +281,31 @@ class ResponseRuns:
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody awaits this task, and watchers must not wait for ever
             _log.error("response_broke_off", response_id=str(running.id), exc_info=error)
             self._break_off(running, list(running.work.events.abandon(error)))
+
+    async def _make(self, running: Running) -> None:
+        if running.is_cancelled:
+            await self._end(running, list(running.work.events.cancel()))
+            return
+        if running.waiting is not None and not await self._take_turn(running, running.waiting):
+            return
+        async with aclosing(self._maker.make(running.work)) as steps:
+            async for step in steps:
+                if step[-1]["type"] in TERMINAL_EVENTS:
+                    await self._end(running, step)
+                else:
+                    for event in step:
+                        await self._process.writer.put(running.stream, event)
+
+    async def _take_turn(self, running: Running, waiting: Sequence[WireObject]) -> bool:
+        """Wait until all before it have ended; whether it begins then."""
+        for event in waiting:
+            await self._process.writer.put(running.stream, event)
+        try:
+            await self.queue.take(running.work, running.lease)
+        except UndercroftError as error:
+            await self._end(running, list(running.work.events.fail(error)))
+            return False
+        return True
 
     async def _end(self, running: Running, closing: Sequence[WireObject]) -> None:
         """Keep the last events and the response's end: both or neither."""
@@ -304,15 +326,11 @@ class ResponseRuns:
 
     async def _keep_end(self, running: Running, closing: Sequence[WireObject]) -> None:
         work, response_id = running.work, running.id
-        resource = work.events.resource
+        resource, conversation_id = work.events.resource, work.request.conversation_id
         async with self._database.transaction(work.scope) as transaction:
-            if work.request.conversation_id is not None:
+            if conversation_id is not None:
                 await self._turns.end(
-                    transaction,
-                    work.scope,
-                    work.request.conversation_id,
-                    response_id,
-                    resource["output"],
+                    transaction, work.scope, conversation_id, response_id, resource["output"]
                 )
             # The response before its stream: in this order whoever erases it locks them.
             await self._repository.finish_response(
@@ -321,7 +339,7 @@ class ResponseRuns:
                 resource["status"],
                 seal_resource(work.key, work.scope.tenant_id, response_id, resource),
             )
-            await self._process.log.end(transaction, running.stream, closing)
+            await self._process.log.end(transaction, running.stream, closing, conversation_id)
 
     async def _lose(self, running: Running) -> None:
         """Another process goes on with it, and its watchers read the log; or it was erased or deleted."""

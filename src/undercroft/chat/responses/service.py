@@ -203,9 +203,11 @@ class ResponseService:
 
     def wanted_ended(self, response_id: UUID) -> None:
         """Another process says that somebody wants this one ended."""
-        running = self.runs.running.get(response_id)
-        if running is not None:
-            running.cancel()
+        self.runs.wanted_ended(response_id)
+
+    def turn_ended(self, conversation_id: UUID) -> None:
+        """Another process says that a response of this conversation has ended."""
+        self.runs.queue.wake(conversation_id)
 
     async def _wait_for_end(
         self, scope: Scope, response_id: UUID, subscription: Subscription

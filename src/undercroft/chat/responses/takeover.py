@@ -10,10 +10,11 @@ from typing import Final
 
 import structlog
 
-from undercroft.chat.responses.asked import Asked, Asker, open_asked
+from undercroft.chat.responses.asked import Asked, open_asked
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.making import Work
 from undercroft.chat.responses.models import WireObject
+from undercroft.chat.responses.queueing import may_still_ask
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.running import ResponseRuns
 from undercroft.chat.shown import InterruptedAnswerError
@@ -118,14 +119,10 @@ class ResponseTakeover:
         key = await self._keys.open(row)
         asked = open_asked(key, lease.tenant_id, lease.response_id, state.sealed_request)
         kept = open_runs(key, lease.tenant_id, lease.response_id, rows)
-        may_ask = await self._may_still_ask(asked.asker)
+        async with self._database.transaction(asked.asker) as transaction:
+            may_ask = await may_still_ask(transaction, asked.asker)
         self._go_on(lease, key, asked, state, kept, may_ask=may_ask)
         await self._runs.left(lease.response_id)
-
-    async def _may_still_ask(self, asker: Asker) -> bool:
-        people = {asker.principal_id, asker.actor_id or asker.principal_id}
-        async with self._database.transaction(asker) as transaction:
-            return await self._repository.may_still_ask(transaction, list(people))
 
     def _go_on(
         self,
@@ -154,5 +151,7 @@ class ResponseTakeover:
             self._runs.conclude(work, lease, stream, list(events.fail(InterruptedAnswerError())))
         elif not may_ask:
             self._runs.conclude(work, lease, stream, list(events.fail(AccessRevokedError())))
+        elif state.is_waiting:
+            self._runs.run(work, lease, stream, list(events.queue()))
         else:
             self._runs.run(work, lease, stream)

@@ -25,7 +25,8 @@ from undercroft.chat.responses.reading import (
 )
 from undercroft.chat.responses.rebuilding import rebuild_events
 from undercroft.chat.responses.repository import ResponseRepository
-from undercroft.chat.responses.running import ResponseRuns, Running
+from undercroft.chat.responses.run import Running
+from undercroft.chat.responses.running import ResponseRuns
 from undercroft.chat.streams.errors import NotResumableError
 from undercroft.chat.streams.live import Subscription
 from undercroft.chat.streams.log import open_runs
@@ -253,7 +254,7 @@ class ResponseWatch:
         """Of a response that ended long ago: at least its last event, however it was numbered then."""
         key = await self._keys.open(row)
         resource = open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
-        if resource["status"] == "in_progress":
+        if resource["status"] in {"queued", "in_progress"}:
             raise NotResumableError
         *events, last = rebuild_events(resource)
         rest = [event for event in events if event["sequence_number"] > after]

@@ -40,6 +40,11 @@ class Leases:
         async with self._database.statement_without_scope() as connection:
             await self._repository.release(connection, leases)
 
+    async def list_due_turns(self, response_ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Those of the streams before which none is open any more in their conversation."""
+        async with self._database.statement_without_scope() as connection:
+            return await self._repository.list_due_turns(connection, response_ids)
+
     async def attend(self, response_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Say that streams which others write are watched; the number of each one's last event."""
         async with self._database.statement_without_scope() as connection:

@@ -32,6 +32,27 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A new stream's place in a conversation: behind all that are there.
+
+    Attributes:
+        is_waiting: Whether it begins only once those have ended.
+    """
+
+    conversation_id: UUID
+    is_waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTurn:
+    """A stream of a conversation that has not ended."""
+
+    response_id: UUID
+    principal_id: UUID
+    is_waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Events that follow each other without a gap.
 
@@ -53,6 +74,7 @@ class StreamState:
     """How far a stream is.
 
     Attributes:
+        is_waiting: Whether it waits for its turn in its conversation.
         sealed_request: What whoever takes over needs; None once the stream has ended.
     """
 
@@ -60,4 +82,5 @@ class StreamState:
     is_ended: bool
     is_watched_elsewhere: bool
     is_cancelled: bool
+    is_waiting: bool
     sealed_request: bytes | None

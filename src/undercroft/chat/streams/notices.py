@@ -9,6 +9,7 @@ _LARGEST: Final = 200
 """A notice has at most 8,000 bytes; where more streams have moved than that holds, it does not say which."""
 _MOVED: Final = "moved"
 _CANCEL: Final = "cancel"
+_TURN: Final = "turn"
 
 
 class Hearer(Protocol):
@@ -20,6 +21,10 @@ class Hearer(Protocol):
 
     def wanted_ended(self, response_id: UUID) -> None:
         """Somebody wants this response ended."""
+        ...
+
+    def turn_ended(self, conversation_id: UUID) -> None:
+        """A response of this conversation has ended."""
         ...
 
 
@@ -34,13 +39,20 @@ def tell_cancel(holder_id: UUID, response_id: UUID) -> str:
     return f"{_CANCEL} {holder_id.hex} {response_id.hex}"
 
 
+def tell_turn(holder_id: UUID, conversation_id: UUID) -> str:
+    """That a response has ended in a conversation."""
+    return f"{_TURN} {holder_id.hex} {conversation_id.hex}"
+
+
 def hear(own_id: UUID, notice: str, hearer: Hearer) -> None:
     """Pass a notice on, unless it is this process's own."""
     kind, holder, *ids = notice.split(" ")
     if holder == own_id.hex:
         return
-    response_ids = [UUID(hex=each) for each in ids]
+    named = [UUID(hex=each) for each in ids]
     if kind == _MOVED:
-        hearer.moved(response_ids or None)
+        hearer.moved(named or None)
     elif kind == _CANCEL:
-        hearer.wanted_ended(response_ids[0])
+        hearer.wanted_ended(named[0])
+    elif kind == _TURN:
+        hearer.turn_ended(named[0])

@@ -1,14 +1,52 @@
 -- name: insert_stream :exec
+-- In a conversation ($5), which the caller has locked: behind all others of it.
 INSERT INTO response_streams (
-    response_id, tenant_id, principal_id, holder_id, expires_at, sealed_request
+    response_id, tenant_id, principal_id, holder_id, expires_at, sealed_request, conversation_id, is_waiting, turn
 )
-VALUES ($1, current_tenant(), current_principal(), $2, now() + $3::interval, $4);
+VALUES (
+    $1,
+    current_tenant(),
+    current_principal(),
+    $2,
+    now() + $3::interval,
+    $4,
+    $5,
+    $6,
+    CASE
+        WHEN $5::uuid IS NOT NULL
+            THEN (SELECT coalesce(max(s.turn), 0) + 1 FROM response_streams AS s WHERE s.conversation_id = $5)
+    END
+);
+
+-- name: list_open_turns :many
+-- Of a conversation that the caller has locked, so that none is added meanwhile; in the order in which batches of events lock
+-- them, for whoever has them end.
+SELECT
+    response_id,
+    principal_id,
+    is_waiting
+FROM response_streams
+WHERE conversation_id = $1 AND ended_at IS NULL
+ORDER BY response_id;
+
+-- name: take_turn :value
+UPDATE response_streams SET is_waiting = false
+WHERE response_id = $1 AND fence = $2 AND ended_at IS NULL
+RETURNING response_id;
+
+-- name: list_due_turns :many
+SELECT response_id FROM list_due_turns($1) AS response_id;
 
 -- name: append_events :many
 SELECT response_id FROM append_events($1, $2, $3, $4, $5, $6) AS response_id;
 
 -- name: end_stream :value
 SELECT end_stream($1, $2, $3, $4, $5, $6);
+
+-- name: tell_turn :exec
+-- To those who wait for their turn in a conversation, if there are any.
+SELECT pg_notify('response_streams', $2)
+WHERE EXISTS (SELECT FROM response_streams AS s WHERE s.conversation_id = $1 AND s.is_waiting AND s.ended_at IS NULL);
 
 -- name: hold_stream :value
 SELECT response_id FROM response_streams
@@ -22,6 +60,7 @@ DELETE FROM response_streams WHERE response_id = $1 AND fence = $2;
 SELECT
     last_number,
     sealed_request,
+    is_waiting,
     ended_at IS NOT NULL AS is_ended,
     cancel_requested_at IS NOT NULL AS is_cancelled,
     coalesce(watched_until > now(), false) AS is_watched_elsewhere

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.chat.streams.models import Lease, Run, StreamState
+from undercroft.chat.streams.models import Lease, OpenTurn, Run, StreamState, Turn
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import AnyConnection, load_queries
 
@@ -24,11 +24,38 @@ class StreamRepository:
         holder_id: UUID,
         lease: timedelta,
         sealed_request: bytes,
+        turn: Turn | None,
     ) -> None:
         """Begin a stream; its first fence is 1."""
         await _QUERIES.execute(
-            transaction, "insert_stream", response_id, holder_id, lease, sealed_request
+            transaction,
+            "insert_stream",
+            response_id,
+            holder_id,
+            lease,
+            sealed_request,
+            turn.conversation_id if turn else None,
+            turn is not None and turn.is_waiting,
         )
+
+    async def list_open_turns(
+        self, transaction: Transaction, conversation_id: UUID
+    ) -> list[OpenTurn]:
+        """What is made in a locked conversation, or waits to be."""
+        rows = await _QUERIES.many(transaction, "list_open_turns", conversation_id)
+        return [OpenTurn(**row) for row in rows]
+
+    async def take_turn(self, transaction: Transaction, lease: Lease) -> bool:
+        """Have a stream of a locked conversation wait no more; False when it is another's, or gone."""
+        taken = await _QUERIES.value(transaction, "take_turn", lease.response_id, lease.fence)
+        return taken is not None
+
+    async def list_due_turns(
+        self, connection: AnyConnection, response_ids: Sequence[UUID]
+    ) -> frozenset[UUID]:
+        """Those of the streams before which none is open any more in their conversation."""
+        rows = await _QUERIES.many(connection, "list_due_turns", response_ids)
+        return frozenset(row["response_id"] for row in rows)
 
     async def append(
         self, connection: AnyConnection, runs: Sequence[Run], notice: str
@@ -59,6 +86,10 @@ class StreamRepository:
             notice,
         )
         return bool(ended)
+
+    async def tell_turn(self, transaction: Transaction, conversation_id: UUID, notice: str) -> None:
+        """Tell those who wait for their turn in a conversation."""
+        await _QUERIES.execute(transaction, "tell_turn", conversation_id, notice)
 
     async def hold(self, transaction: Transaction, lease: Lease) -> bool:
         """Keep a lease from changing hands until the transaction ends; False when it has, or the stream is gone."""

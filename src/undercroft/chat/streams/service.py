@@ -8,8 +8,8 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.chat.streams.errors import LeaseLostError
-from undercroft.chat.streams.models import Event, Lease, StreamState
-from undercroft.chat.streams.notices import tell_cancel, tell_moved
+from undercroft.chat.streams.models import Event, Lease, OpenTurn, StreamState, Turn
+from undercroft.chat.streams.notices import tell_cancel, tell_moved, tell_turn
 from undercroft.chat.streams.repository import StreamRepository
 from undercroft.chat.streams.writer import OpenStream
 from undercroft.kit.database import Transaction
@@ -32,7 +32,11 @@ class StreamLog:
         self._repository = StreamRepository()
 
     async def begin(
-        self, transaction: Transaction, response_id: UUID, sealed_request: bytes
+        self,
+        transaction: Transaction,
+        response_id: UUID,
+        sealed_request: bytes,
+        turn: Turn | None = None,
     ) -> None:
         """Begin a stream under a lease of this process, whose fence is 1.
 
@@ -40,10 +44,31 @@ class StreamLog:
             transaction: In which its response is kept.
             response_id: The response.
             sealed_request: What whoever takes it over needs.
+            turn: Its place in a conversation, which the transaction has locked.
         """
         await self._repository.insert_stream(
-            transaction, response_id, self._process_id, LEASE, sealed_request
+            transaction, response_id, self._process_id, LEASE, sealed_request, turn
         )
+
+    async def list_open_turns(
+        self, transaction: Transaction, conversation_id: UUID
+    ) -> list[OpenTurn]:
+        """What is made, or waits to be, in a conversation that the transaction has locked."""
+        return await self._repository.list_open_turns(transaction, conversation_id)
+
+    async def is_due(self, transaction: Transaction, lease: Lease) -> bool:
+        """Whether those before it in its conversation, which the transaction has locked, have all ended."""
+        response_id = lease.response_id
+        return bool(await self._repository.list_due_turns(transaction, [response_id]))
+
+    async def take_turn(self, transaction: Transaction, lease: Lease) -> None:
+        """Have a stream wait no more: it is due.
+
+        Raises:
+            LeaseLostError: When it is another process's, or gone.
+        """
+        if not await self._repository.take_turn(transaction, lease):
+            raise LeaseLostError
 
     async def hold(self, transaction: Transaction, lease: Lease) -> None:
         """Keep a lease from changing hands until the transaction ends.
@@ -55,9 +80,13 @@ class StreamLog:
             raise LeaseLostError
 
     async def end(
-        self, transaction: Transaction, stream: OpenStream, closing: Sequence[Event]
+        self,
+        transaction: Transaction,
+        stream: OpenStream,
+        closing: Sequence[Event],
+        conversation_id: UUID | None = None,
     ) -> None:
-        """Keep the last events of a stream all of whose others are on disk.
+        """Keep the last events of a stream all of whose others are on disk; who waits in its conversation is told.
 
         Raises:
             LeaseLostError: When it is another process's, or gone.
@@ -65,6 +94,9 @@ class StreamLog:
         notice = tell_moved(self._process_id, [stream.lease.response_id])
         if not await self._repository.end_stream(transaction, stream.seal(closing), notice):
             raise LeaseLostError
+        if conversation_id is not None:
+            turn = tell_turn(self._process_id, conversation_id)
+            await self._repository.tell_turn(transaction, conversation_id, turn)
 
     async def forget(self, transaction: Transaction, lease: Lease) -> None:
         """Delete a stream that the lease still holds: nothing of it can be read any more."""

@@ -36,7 +36,7 @@ _REASONS: Final = {
     422: "The request cannot be carried out.",
     423: "Somebody else has locked the object; see Retry-After.",
     428: "If-Match is missing.",
-    429: "There were too many attempts, or the model's server takes no more requests now; see Retry-After.",
+    429: "Too many attempts, too many that wait, or the model's server takes no more requests now; see Retry-After.",
     502: "The model's server failed.",
     503: "The service is busy or starting; see Retry-After.",
     504: "It took too long.",

@@ -11,6 +11,7 @@ from undercroft.chat.conversations.models import (
     CONVERSATION_PREFIX,
     MOST_ADDED,
     Conversation,
+    IfBusy,
     ItemPage,
     NewItem,
     parse_item_id,
@@ -35,6 +36,8 @@ from undercroft.kit.ids import render_id
 router = APIRouter(tags=["conversations"], route_class=AuthenticatedRoute)
 
 _Items: TypeAlias = Annotated[list[InputItem], Field(max_length=MOST_ADDED)]
+BusyChoice: TypeAlias = Annotated[IfBusy, Field(strict=False)]
+"""What becomes of a response that is sent while another one is made."""
 _Include: TypeAlias = Annotated[
     Include | None, Query(alias="include[]", description="What is shown beside the rest.")
 ]
@@ -45,12 +48,14 @@ class CreateConversation(RequestBody):
 
     items: _Items | None = None
     metadata: Metadata | None = None
+    if_busy: BusyChoice = IfBusy.ENQUEUE
 
 
 class UpdateConversation(RequestBody):
-    """Metadata that takes the place of what there is; null is none."""
+    """Metadata that takes the place of what there is; null is none. What else is left out stays."""
 
     metadata: Metadata | None
+    if_busy: BusyChoice | None = None
 
 
 class AddItems(RequestBody):
@@ -65,7 +70,7 @@ async def create_conversation(
 ) -> dict[str, Any]:
     """Begin a conversation, with these items in it."""
     made = await services.conversations.create(
-        caller, body.metadata or {}, _new_items(body.items or ())
+        caller, body.metadata or {}, _new_items(body.items or ()), body.if_busy
     )
     return render_conversation(made)
 
@@ -96,7 +101,7 @@ async def update_conversation(
 ) -> dict[str, Any]:
     """Replace its metadata: for its owner and for whoever was granted `write`."""
     changed = await services.conversations.update(
-        caller, require_conversation_id(conversation_id), body.metadata or {}
+        caller, require_conversation_id(conversation_id), body.metadata or {}, body.if_busy
     )
     return render_conversation(changed)
 
@@ -201,6 +206,7 @@ def render_conversation(conversation: Conversation) -> JsonObject:
         "object": "conversation",
         "created_at": render_time(conversation.created_at),
         "metadata": dict(conversation.metadata),
+        "if_busy": conversation.if_busy,
     }
 
 

@@ -19,7 +19,7 @@ from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.openai.contract import EVENT_STREAM, errors
-from undercroft.http.openai.conversations import require_conversation_id
+from undercroft.http.openai.conversations import BusyChoice, require_conversation_id
 from undercroft.http.openai.inputs import (
     LongText,
     require_answered_calls,
@@ -96,6 +96,7 @@ class CreateResponse(RequestBody):
     background: bool | None = None
     previous_response_id: None = None
     conversation: _ConversationId | ConversationReference | None = None
+    if_busy: BusyChoice | None = None
     prompt: None = None
     reasoning: None = None
     top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
@@ -143,6 +144,7 @@ class CreateResponse(RequestBody):
             is_background=bool(self.background),
             conversation_id=conversation_id,
             input_items=() if conversation_id is None else tuple(map(new_item, items)),
+            if_busy=self.if_busy,
         )
 
     def _items(self) -> Sequence[InputItem]:
@@ -178,6 +180,8 @@ class CreateResponse(RequestBody):
         """
         given = self.conversation
         if given is None:
+            if self.if_busy is not None:
+                raise InvalidRequestError("It goes with 'conversation'.", param="if_busy")
             return None
         text = given if isinstance(given, str) else given.id
         conversation_id = require_conversation_id(text, "conversation")

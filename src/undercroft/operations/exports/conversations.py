@@ -51,6 +51,7 @@ class ConversationLines:
             "id": render_id(CONVERSATION_PREFIX, row["id"]),
             "owner": user_reference(row["owner_id"]),
             "metadata": open_metadata(key, self._tenant_id, row["id"], row["sealed_metadata"]),
+            "if_busy": row["if_busy"],
             "created_at": render_time(row["created_at"]),
         }
 

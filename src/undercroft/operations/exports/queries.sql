@@ -181,6 +181,7 @@ SELECT
     v.id,
     v.owner_id,
     v.created_at,
+    v.if_busy,
     v.sealed_metadata,
     k.id AS key_id,
     k.wrapped_key,
