@@ -65,9 +65,12 @@ async def test_what_is_not_there_and_what_is_anothers_are_refused_in_the_same_wo
     assert await refusal(absent) == await refusal(replace(absent, document_ids=(document,)))
 
 
+@pytest.mark.parametrize("fewest", [50, 1])
 async def test_what_a_model_may_not_see_takes_no_place_in_an_answer(
-    shelf: Shelf, make_scope: MakeScope
+    shelf: Shelf, make_scope: MakeScope, monkeypatch: pytest.MonkeyPatch, fewest: int
 ) -> None:
+    for name, count in (("_FEWEST_CANDIDATES", fewest), ("_CANDIDATES_EACH", 1)):
+        monkeypatch.setattr(f"undercroft.retrieval.search.service.{name}", count)
     ann = await make_scope()
     bob = await make_scope(ann.tenant_id)
     _, documents = await shelf.fill(ann, TEXTS)
@@ -79,3 +82,10 @@ async def test_what_a_model_may_not_see_takes_no_place_in_an_answer(
     assert len(await find(shelf, bob, papers)) == 2
     found = await find(shelf, bob, papers, limit=1, use=ANSWERING)
     assert [passage.filename for passage in found] == ["boat.txt"]
+    async with shelf.database.transaction(bob) as transaction:
+        assert await transaction.fetchval(_ANSWERS) == 1
+
+
+_ANSWERS = (
+    "SELECT count(*) FROM ledger_pending WHERE action = 'document.answer' AND grant_id IS NOT NULL"
+)

@@ -94,6 +94,10 @@ class Proposals:
         """Each once."""
         return list(dict.fromkeys((*self.lexical, *(self.similarities or ()))))
 
+    def reach(self, count: int) -> bool:
+        """Whether a leg proposes as many, and so perhaps not all that it could."""
+        return count in (len(self.lexical), len(self.similarities or ()))
+
     def rank(self, hidden: Set[int]) -> dict[int, float]:
         """Those that are not hidden with their fused scores, best first, as if the hidden were not there."""
         rankings = [

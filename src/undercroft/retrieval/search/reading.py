@@ -48,28 +48,35 @@ class PassageReader:
         self._uses = GrantUses()
         self._repository = SearchRepository()
 
+    async def read(
+        self, transaction: Transaction, query: SearchQuery, proposals: Proposals
+    ) -> list[tuple[FoundPassage, Record]]:
+        """The best of the proposals that the caller may see: they may be told once they are released."""
+        hidden = await self._find_hidden(transaction, proposals.chunk_ids)
+        return await self._fill(transaction, query, proposals.rank(hidden))
+
     async def release(
         self,
         transaction: Transaction,
         scope: Scope,
         query: SearchQuery,
         proposals: Proposals,
+        found: Sequence[tuple[FoundPassage, Record]],
         searched: Sequence[Act],
     ) -> list[FoundPassage]:
-        """The best of the proposals that the caller may see, and on record that they were read.
+        """What the same transaction has read, on record as that.
 
         Args:
             transaction: With which they are released: nothing of them may be told before it has committed.
             scope: Who searches.
             query: What was asked.
             proposals: What the legs found.
+            found: What of it was read.
             searched: What else goes on record: which collections were searched.
 
         Raises:
             GrantEndedError: When another had the last use of a grant that a model's passages rest on.
         """
-        hidden = await self._find_hidden(transaction, proposals.chunk_ids)
-        found = await self._fill(transaction, query, proposals.rank(hidden))
         if query.model_use:
             await self._uses.count(transaction, join_ways(passage.way for passage, _ in found))
         acts: dict[tuple[UUID, Way], list[Act]] = {}

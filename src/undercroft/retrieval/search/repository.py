@@ -15,7 +15,7 @@ from undercroft.retrieval.search.models import SearchQuery
 
 _QUERIES: Final = load_queries("undercroft.retrieval.search")
 _LISTED_CONTENTS: Final = 2_000
-"""Up to how many contents are listed when all is searched; beyond that each candidate is asked for."""
+"""Up to how many documents are listed; where the caller may search more each candidate is asked for."""
 
 
 class SearchRepository:
