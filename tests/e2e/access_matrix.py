@@ -355,6 +355,7 @@ _MODELS: Final = {
         _OWNER, seen=_OF_CONVERSATIONS, spends="item_id"
     ),
     "GET /v1/responses/{response_id}": Rule(_OWNER, "read"),
+    "GET /v1/responses/{response_id}/input_items": Rule(_OWNER, "read"),
     "GET /v1/responses/{response_id}/provenance": Rule(_OWNER, "read"),
     "POST /v1/responses/{response_id}/cancel": Rule(_OWNER, seen=frozenset({"read"})),
     "DELETE /v1/responses/{response_id}": Rule(

@@ -1,9 +1,18 @@
 """The Conversations API through the official SDK, against a running service."""
 
+from typing import Any
+
 import pytest
-from openai import BadRequestError, NotFoundError, OpenAI, PermissionDeniedError
+from openai import (
+    AsyncOpenAI,
+    BadRequestError,
+    NotFoundError,
+    OpenAI,
+    PermissionDeniedError,
+)
 
 from tests.e2e.conftest import Service
+from tests.e2e.test_functions_responses import QUESTION, TOOLS, calls_of
 
 
 def text_of(item: object) -> str:
@@ -111,3 +120,30 @@ def test_a_response_goes_on_with_a_conversation(client: OpenAI) -> None:
     client.conversations.delete(begun.id)
     with pytest.raises(NotFoundError):
         client.responses.create(model="extractive", input="And?", conversation=begun.id)
+
+
+@pytest.mark.usefixtures("model_server")
+async def test_functions_are_called_in_a_conversation(sdk: AsyncOpenAI) -> None:
+    begun = await sdk.conversations.create()
+    first = await sdk.responses.create(
+        model="functions", input=QUESTION, tools=TOOLS, conversation=begun.id
+    )
+    results: Any = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": f"fine {call.name}"}
+        for call in calls_of(first)
+    ]
+    second = await sdk.responses.create(
+        model="functions", input=results, tools=TOOLS, conversation=begun.id
+    )
+    assert second.output_text == "It said: fine weather, fine tides"
+    listed = await sdk.conversations.items.list(begun.id, order="asc")
+    assert [item.type for item in listed.data] == [
+        *("message", "message", "function_call", "function_call"),
+        *("function_call_output", "function_call_output", "message"),
+    ]
+    wrong: Any = [{**results[0], "call_id": "nobody"}]
+    with pytest.raises(BadRequestError, match="no such call") as refused:
+        await sdk.responses.create(
+            model="functions", input=wrong, tools=TOOLS, conversation=begun.id
+        )
+    assert refused.value.param == "input"

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.timeout(700), pytest.mark.slow]
 _EXAMPLES: Final = 8
 """Random requests for an operation, after the systematic ones at the borders of its schema."""
 _LIMIT_SECONDS: Final = 600
-_OPERATIONS: Final = 185
+_OPERATIONS: Final = 186
 
 _CONFIGURATION: Final = """
 # The same requests in each run: a run that fails must fail again.

@@ -148,6 +148,7 @@ ROUTES: Final = {
         "GET /v1/conversations/{conversation_id}/items",
         "GET /v1/conversations/{conversation_id}/items/{item_id}",
         "GET /v1/responses/{response_id}",
+        "GET /v1/responses/{response_id}/input_items",
         "GET /v1/responses/{response_id}/provenance",
     },
     Permission.RESPONSES_WRITE: {

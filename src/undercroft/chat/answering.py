@@ -80,6 +80,7 @@ class Question:
         search: None answers without documents.
         options: What is asked beyond text.
         is_confined: Whether something in the messages may not be sent to a model elsewhere.
+        keeps_all_turns: Whether it is refused where a turn would have to be left out for it to fit.
     """
 
     messages: tuple[Message, ...]
@@ -92,6 +93,7 @@ class Question:
     stop: tuple[str, ...] = ()
     options: Options = NO_OPTIONS
     is_confined: bool = False
+    keeps_all_turns: bool = False
 
     @property
     def text(self) -> str:
@@ -220,7 +222,8 @@ class Answerer:
     async def room_for_history(self, question: Question) -> int:
         """About how many tokens earlier turns may have beside a question and its answer."""
         texts = [question.instructions or "", *(message.content for message in question.messages)]
-        return max(0, await self._room(question) - sum(map(most_tokens, texts)))
+        taken = sum(map(most_tokens, texts)) + _definition_tokens(question.options)
+        return max(0, await self._room(question) - taken)
 
     async def model_use(self, question: Question) -> frozenset[ModelUse]:
         """What the model that is asked first will do with passages; the registry asks no other to do more."""
@@ -300,6 +303,7 @@ class Answerer:
             count_tokens=counts.__getitem__,
             budget=await self._room(question) - _definition_tokens(question.options),
             instructions=instructions,
+            keeps_history=question.keeps_all_turns,
         )
 
 

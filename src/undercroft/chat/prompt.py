@@ -36,6 +36,18 @@ _HARMLESS: Final = str.maketrans("<>[", "‹›［")
 _LABEL_LENGTH: Final = 120
 
 
+class TurnsDoNotFitError(InvalidRequestError):
+    """Turns would have to be left out, and none may be."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "What was said before does not fit into the model's context. Set 'truncation' to 'auto': then the oldest "
+            "turns are left out.",
+            param="truncation",
+            code="context_length_exceeded",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """An assembled prompt.
@@ -75,6 +87,7 @@ def assemble_prompt(
     count_tokens: Callable[[str], int],
     budget: int,
     instructions: str = INSTRUCTIONS,
+    keeps_history: bool = False,
 ) -> Prompt:
     """Puts the prompt together so that it fits.
 
@@ -89,9 +102,10 @@ def assemble_prompt(
         count_tokens: The model's own measure of a text's length. Each piece is counted once, and the sum taken.
         budget: The most tokens that the prompt may have.
         instructions: The system message.
+        keeps_history: Whether no turn may be left out.
 
     Raises:
-        InvalidRequestError: Not even the instructions and the question fit.
+        InvalidRequestError: Not even the instructions and the question fit, or not all turns of those that must.
     """
     blocks = [_block(passage) for passage in passages]
     block_costs = [count_tokens(block) for block in blocks]
@@ -107,6 +121,8 @@ def assemble_prompt(
             code="context_length_exceeded",
         )
     shown, first_turn = _fit(block_costs, turn_costs, budget - fixed)
+    if keeps_history and first_turn:
+        raise TurnsDoNotFitError
     # The result of a call that is left out would be one of nothing.
     while first_turn < len(history) and history[first_turn].role is Role.TOOL:
         first_turn += 1

@@ -121,7 +121,7 @@ def with_key(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
     # Whoever includes a router makes its routes anew, from options that have it by then.
     parameters = [entry for entry in extra.get("parameters", ()) if entry != _PARAMETER]
     documented["openapi_extra"] = {**extra, "parameters": [*parameters, _PARAMETER]}
-    if way is Way.ONE_TRANSACTION:
+    if way in {Way.ONE_TRANSACTION, Way.ATTACHES}:
         known = (oauth_errors if path.startswith(OAUTH_ROOT) else errors)(*_STATUSES)
         given: Mapping[int | str, Any] = options.get("responses") or {}
         documented["responses"] = {**{status: known[status] for status in _STATUSES}, **given}
@@ -136,6 +136,20 @@ def sent_key(request: Request) -> str | None:
     """
     values = request.headers.getlist(KEY_HEADER)
     return read_key(values) if values and request.method == "POST" else None
+
+
+async def asked_key(request: Request, principal: Principal) -> RequestKey | None:
+    """The key that a POST brings to a route that attaches what is repeated to what was made.
+
+    Raises:
+        MalformedKeyError: When it is none.
+    """
+    text = sent_key(request)
+    if text is None:
+        return None
+    route = cast("APIRoute", request.scope["route"])
+    said = await digest_request(route, request, principal.purpose)
+    return RequestKey(_route_name(route), text, _asked_with(said, principal))
 
 
 def refuse_key(request: Request) -> None:

@@ -10,6 +10,8 @@ class Way(StrEnum):
 
     ONE_TRANSACTION = "one transaction"
     """All that it does, the key and the answer commit together."""
+    ATTACHES = "attaches"
+    """The key commits with what the request makes; making it goes on, and whoever repeats the request watches that."""
     READS = "reads"
     """It makes and changes nothing: asked again it looks again, with the rights of then. No answer is kept."""
     BY_NATURE = "by nature"
@@ -95,13 +97,13 @@ _NOBODY: Final = (
     "/v1/verify",
     "/verify",
 )
+_ATTACHES: Final = ("/v1/responses",)
 _KEEPS_NOTHING: Final = (
     "/v1/chat/completions",
     # An answer kept here would show what was said from documents to whoever may not read those any more.
     "/v1/conversations",
     "/v1/conversations/{conversation_id}",
     "/v1/conversations/{conversation_id}/items",
-    "/v1/responses",
 )
 
 TAKING_NONE: Final = frozenset({Way.NOBODY, Way.KEEPS_NOTHING})
@@ -114,6 +116,7 @@ WAYS: Final[Mapping[str, Way]] = {
         (Way.READS, _READS),
         (Way.BY_NATURE, _BY_NATURE),
         (Way.NOBODY, _NOBODY),
+        (Way.ATTACHES, _ATTACHES),
         (Way.KEEPS_NOTHING, _KEEPS_NOTHING),
     )
     for path in paths

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 from uuid import UUID
@@ -39,6 +40,14 @@ class AnsweredError(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.answer = answer
+
+
+class MadeBeforeError(Exception):
+    """What is to be made was made before, under the same key: not a failure either."""
+
+    def __init__(self, made_id: str) -> None:
+        super().__init__()
+        self.made_id = made_id
 
 
 class IdempotencyKeys:
@@ -93,6 +102,42 @@ class IdempotencyKeys:
 
         async with self._database.joined(scope, claim) as joined:
             yield CarriedOut(key.route, joined, keep)
+
+    async def find_made(self, scope: Scope, key: RequestKey) -> str | None:
+        """The id of what was made under a key by :meth:`make_once`; None when nothing was.
+
+        Raises:
+            OtherRequestError: When the key was used for another request.
+            AnswerErasedError: When what was made is gone.
+        """
+        answer = await self.find(scope, key)
+        return None if answer is None else answer.body.decode()
+
+    async def make_once(
+        self, transaction: Transaction, scope: Scope, key: RequestKey, made_id: str
+    ) -> None:
+        """Claim a key for what a transaction makes and is not the end of; whoever repeats the request finds that.
+
+        Args:
+            transaction: What makes it, which this comes first in.
+            scope: Who makes it.
+            key: The key.
+            made_id: What is made, by its id on the wire.
+
+        Raises:
+            MadeBeforeError: When it was made before.
+            OtherRequestError: When the key was used for another request.
+            StillGoingOnError: When it is being made, and its transaction does not end in time.
+            AnswerErasedError: When what was made is gone.
+            TooManyKeysError: When the principal has as many as are kept.
+        """
+        claim_id = self._ids.new()
+        try:
+            await self._claim(transaction, scope, claim_id, key)
+        except AnsweredError as known:
+            raise MadeBeforeError(known.answer.body.decode()) from None
+        answer = Answer(200, [], made_id.encode(), [made_id])
+        await self._keep(transaction, scope, claim_id, key, answer)
 
     async def forget_expired(self) -> int:
         """Delete the keys whose day is over, of all tenants; how many."""
@@ -181,3 +226,16 @@ class CarriedOut:
             return
         await self._keep(self._joined.connection, answer)
         await self._joined.commit()
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A request that makes one thing, whose making goes on after its transaction."""
+
+    keys: IdempotencyKeys
+    scope: Scope
+    key: RequestKey
+
+    async def claim(self, transaction: Transaction, made_id: str) -> None:
+        """See :meth:`IdempotencyKeys.make_once`."""
+        await self.keys.make_once(transaction, self.scope, self.key, made_id)

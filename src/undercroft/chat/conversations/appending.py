@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from undercroft.chat.conversations.calls import ConversationCalls
 from undercroft.chat.conversations.errors import ItemTooLargeError, TooManyItemsError
 from undercroft.chat.conversations.models import (
     LARGEST_ITEM,
@@ -11,14 +12,14 @@ from undercroft.chat.conversations.models import (
     NewItem,
     Source,
     WireItem,
-    item_prefix,
+    wire_item,
 )
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.conversations.sealing import item_place
 from undercroft.kit.crypto.aead import seal
 from undercroft.kit.crypto.sealed_json import encode_json
 from undercroft.kit.database import Scope, Transaction
-from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.ids import IdSource
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -33,6 +34,7 @@ class ItemAppender:
     def __init__(self, keys: KeyRing, ids: IdSource) -> None:
         self._keys = keys
         self._ids = ids
+        self._calls = ConversationCalls(keys)
         self._repository = ConversationRepository()
 
     async def append(
@@ -61,16 +63,13 @@ class ItemAppender:
         first = conversation.next_number
         if first + len(items) > MOST_ITEMS:
             raise TooManyItemsError(MOST_ITEMS)
+        traced = await self._calls.trace(transaction, conversation.id, items)
         added: list[WireItem] = []
         rows: list[tuple[UUID, str, UUID | None, bytes]] = []
         sources: list[tuple[int, Source]] = []
-        for number, item in enumerate(items, first):
+        for number, item in enumerate(traced, first):
             item_id = item.id or self._ids.new()
-            wire = {
-                "type": item.kind,
-                "id": render_id(item_prefix(item.kind), item_id),
-                **item.body,
-            }
+            wire = wire_item(item, item_id)
             plain = encode_json(wire)
             if len(plain) > LARGEST_ITEM:
                 raise ItemTooLargeError(LARGEST_ITEM)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+from undercroft.kit.ids import render_id
 from undercroft.sharing.ways import Access
 from undercroft.vault.keys.models import DataKey
 
@@ -78,6 +79,11 @@ class NewItem:
     body: WireItem = field(repr=False)
     id: UUID | None = None
     sources: Sequence[Source] = ()
+
+
+def wire_item(item: NewItem, item_id: UUID) -> WireItem:
+    """An item as it is kept and shown, under this id."""
+    return {"type": item.kind, "id": render_id(item_prefix(item.kind), item_id), **item.body}
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,41 @@ INNER JOIN data_keys AS ik ON coalesce(i.data_key_id, r.data_key_id) = ik.id
 INNER JOIN tenant_keys AS t ON ik.tenant_key_id = t.id
 ORDER BY CASE WHEN $4 THEN i.number END, i.number DESC;
 
+-- name: list_calls :many
+-- The calls of functions among the last $2 items, the last one first, each with the key that opens it. Not for anybody's
+-- eyes: to find which call a result is of.
+SELECT
+    i.number,
+    i.conversation_id,
+    i.tenant_id,
+    i.sealed_item,
+    k.salt,
+    k.id AS key_id,
+    k.wrapped_key,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM conversation_items AS i
+INNER JOIN conversations AS v ON i.conversation_id = v.id
+INNER JOIN data_keys AS k ON coalesce(i.data_key_id, v.data_key_id) = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE
+    i.conversation_id = $1
+    AND i.number >= v.next_number - $2::int
+    AND i.kind = 'function_call'
+    AND i.sealed_item IS NOT NULL
+ORDER BY i.number DESC;
+
+-- name: list_item_sources :many
+SELECT
+    p.document_id,
+    p.document_version,
+    p.start_offset,
+    p.end_offset
+FROM conversation_item_passages AS p
+WHERE p.conversation_id = $1 AND p.item_number = $2
+ORDER BY p.number;
+
 -- name: has_item :value
 SELECT EXISTS (SELECT FROM conversation_items AS i WHERE i.conversation_id = $1 AND i.id = $2);
 

@@ -185,10 +185,24 @@ class ConversationRepository:
         self, transaction: Transaction, response_id: UUID
     ) -> list[Source]:
         """What a response was made from."""
-        rows = await _QUERIES.many(transaction, "list_response_sources", response_id)
-        return [
-            Source(
-                row["document_id"], row["document_version"], row["start_offset"], row["end_offset"]
-            )
-            for row in rows
-        ]
+        return _sources(await _QUERIES.many(transaction, "list_response_sources", response_id))
+
+    async def list_calls(
+        self, transaction: Transaction, conversation_id: UUID, most: int
+    ) -> list[Record]:
+        """The calls of functions among the last items, the last one first, each with its key."""
+        return await _QUERIES.many(transaction, "list_calls", conversation_id, most)
+
+    async def list_item_sources(
+        self, transaction: Transaction, conversation_id: UUID, number: int
+    ) -> list[Source]:
+        """What an item was made from."""
+        rows = await _QUERIES.many(transaction, "list_item_sources", conversation_id, number)
+        return _sources(rows)
+
+
+def _sources(rows: Sequence[Record]) -> list[Source]:
+    return [
+        Source(row["document_id"], row["document_version"], row["start_offset"], row["end_offset"])
+        for row in rows
+    ]

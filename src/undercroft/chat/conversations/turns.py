@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.chat.answering import Answerer, Question, most_tokens
+from undercroft.chat.answering import Answerer, Question
 from undercroft.chat.conversations.access import ConversationAccess, no_conversation
 from undercroft.chat.conversations.appending import ItemAppender
+from undercroft.chat.conversations.calls import MOST_TURNS, ConversationCalls
 from undercroft.chat.conversations.errors import NotForModelsError
 from undercroft.chat.conversations.models import (
     Conversation,
@@ -20,10 +20,10 @@ from undercroft.chat.conversations.models import (
     WireItem,
     parse_item_id,
 )
-from undercroft.chat.conversations.reading import ItemReader, ReadItem
+from undercroft.chat.conversations.reading import ItemReader
 from undercroft.chat.conversations.repository import ConversationRepository
+from undercroft.chat.history import accepted, go_on
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
-from undercroft.chat.providers.protocol import Message, Role
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource
@@ -47,14 +47,6 @@ _NO_PLACE: Final = {
     ErrorKind.TOO_LARGE,
 }
 """Why an answer has no place in its conversation; nothing of it was written then."""
-_MOST_TURNS: Final = 200
-"""The most items of a conversation that are looked at for a prompt: the last ones."""
-_ROLES: Final = {
-    "user": Role.USER,
-    "assistant": Role.ASSISTANT,
-    "system": Role.SYSTEM,
-    "developer": Role.SYSTEM,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +74,7 @@ class ConversationTurns:
         self._answers = answers
         self._access = ConversationAccess(database, keys, ledger)
         self._appender = ItemAppender(keys, ids)
+        self._calls = ConversationCalls(keys)
         self._reader = ItemReader(keys)
         self._repository = ConversationRepository()
 
@@ -119,9 +112,11 @@ class ConversationTurns:
         """Add what is asked, in the transaction in which the response begins.
 
         Raises:
+            InvalidRequestError: When there is a result of no call.
             ItemTooLargeError: When an item is longer than any may be.
             TooManyItemsError: When there is no room for them.
         """
+        await self._calls.require(transaction, held.conversation.id, items)
         await self._appender.append(transaction, scope, held.conversation, items, response_id)
         await self._access.record(
             transaction, scope, "conversation.add_items", held.conversation.id, held.row
@@ -133,6 +128,7 @@ class ConversationTurns:
         conversation_id: UUID,
         response_id: UUID,
         question: Question,
+        asked: Sequence[WireItem],
     ) -> tuple[Question, Sequence[Release]]:
         """A question after the turns before it, as far as its model may be given them now, and what those rest on.
 
@@ -144,6 +140,7 @@ class ConversationTurns:
             NotFoundError: When the principal may not read the conversation any more.
             NotGrantedError: When they may not add to it any more.
             NotForModelsError: When it was shared with them for no such model.
+            InvalidRequestError: When a result is of no call that may be read, or what has to fit does not.
         """
         written = await self._access.find(transaction, conversation_id, _WRITE)
         adding = read_access(written["action"], written["ways"]).way
@@ -153,7 +150,7 @@ class ConversationTurns:
             return question, _granted(read_access(row["action"], row["ways"]).way, adding)
         use = await self._answers.model_use(question)
         rows = await self._repository.list_items(
-            transaction, conversation_id, ItemPage(_MOST_TURNS), before_response=response_id
+            transaction, conversation_id, ItemPage(MOST_TURNS), before_response=response_id
         )
         if not rows:
             raise no_conversation(conversation_id)
@@ -162,24 +159,16 @@ class ConversationTurns:
             raise NotForModelsError
         leaving = ways_for_models(ways, frozenset({ModelUse.EXTERNAL}))
         reading = choose_way(leaving or ways)
-
-        def accepts(way: Way) -> bool:
-            # What is counted is left out: an answer is one use, and that is its search's.
-            is_counted = any(grant.is_counted for grant in way.grants)
-            return use <= allowed_model_use(way) and not is_counted
-
-        items = await self._reader.read(transaction, rows, accepts)
-        turns = _fitting(items, await self._answers.room_for_history(question))
-        numbers = [item.number for item, _ in turns]
+        read = await self._reader.read(transaction, rows, lambda way: accepted(use, way))
+        items = [item for item in reversed(read) if item.is_readable]
+        gone_on = await go_on(self._answers, question, [item.wire for item in items], asked)
+        turns = [items[place] for place in gone_on.used]
+        numbers = [item.number for item in turns]
         await self._repository.inherit_passages(transaction, conversation_id, numbers, response_id)
-        releases = [release for item, _ in turns for release in item.releases]
-        messages = [message for _, message in reversed(turns)]
-        asked = replace(
-            question,
-            messages=(*messages, *question.messages),
-            is_confined=question.is_confined or not (leaving and _may_leave(releases)),
-        )
-        return asked, [*releases, *_granted(reading, adding)]
+        releases = [release for item in turns for release in item.releases]
+        is_confined = question.is_confined or not (leaving and _may_leave(releases))
+        after = replace(gone_on.question, is_confined=is_confined)
+        return after, [*releases, *_granted(reading, adding)]
 
     async def end(
         self,
@@ -208,30 +197,6 @@ class ConversationTurns:
         await self._access.record(
             transaction, scope, "conversation.add_items", conversation_id, held.row
         )
-
-
-def _fitting(items: Sequence[ReadItem], room: int) -> list[tuple[ReadItem, Message]]:
-    """The last turns that fit together, the last one first; the items come so."""
-    turns: list[tuple[ReadItem, Message]] = []
-    for item in items:
-        message = _as_message(item.wire) if item.is_readable else None
-        if message is None:
-            continue
-        room -= most_tokens(message.content)
-        if room < 0:
-            break
-        turns.append((item, message))
-    # A conversation begins with somebody's question, not with what was answered to one that did not fit.
-    answers = list(takewhile(lambda turn: turn[1].role is Role.ASSISTANT, reversed(turns)))
-    return turns[: len(turns) - len(answers)]
-
-
-def _as_message(item: WireItem) -> Message | None:
-    """A turn as models take it; None for a search, and for one without text."""
-    if item["type"] != "message" or item["role"] not in _ROLES:
-        return None
-    text = "".join(part.get("text", "") for part in item["content"])
-    return Message(_ROLES[item["role"]], text) if text else None
 
 
 def _as_new(item: WireItem, sources: Sequence[Source]) -> NewItem:

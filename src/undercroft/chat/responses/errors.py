@@ -1,6 +1,12 @@
 """What responses refuse."""
 
+from uuid import UUID
+
+from undercroft.chat.responses.models import RESPONSE_PREFIX
 from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.kit.ids import render_id
+
+_PREVIOUS = "previous_response_id"
 
 
 class SourceErasedError(UndercroftError):
@@ -23,4 +29,47 @@ class NoProvenanceError(UndercroftError):
             "Ask again.",
             kind=ErrorKind.CONFLICT,
             code="no_provenance",
+        )
+
+
+class PreviousNotFoundError(UndercroftError):
+    """There is no response to go on from, or none that the caller may know of."""
+
+    def __init__(self, response_id: UUID | str) -> None:
+        if isinstance(response_id, UUID):
+            identifier = render_id(RESPONSE_PREFIX, response_id)
+        else:
+            identifier = response_id.encode("ascii", "replace").decode()
+        super().__init__(
+            f"No response with id '{identifier}' to go on from. It has to be one that was kept; else send all turns "
+            "in 'input'.",
+            kind=ErrorKind.NOT_FOUND,
+            param=_PREVIOUS,
+            code="previous_response_not_found",
+        )
+
+
+class PreviousGoesOnError(UndercroftError):
+    """The response to go on from is still being made."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The response to go on from is still being made. Wait for its end, or cancel it.",
+            kind=ErrorKind.CONFLICT,
+            param=_PREVIOUS,
+            code="previous_response_in_progress",
+            retry_after=1,
+        )
+
+
+class PreviousNotForModelsError(UndercroftError):
+    """A response that was shared, and not for what the model would do with it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The response to go on from was not shared with you for this model: its grant's 'model_use' does not allow "
+            "it. Ask another model, or its owner for a wider grant.",
+            kind=ErrorKind.FORBIDDEN,
+            param=_PREVIOUS,
+            code="not_granted",
         )

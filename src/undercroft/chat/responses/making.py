@@ -13,6 +13,7 @@ from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import TextDelta, ToolCallDelta
 from undercroft.chat.providers.registry import UnableError
+from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.models import ResponseRequest, WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
@@ -22,7 +23,7 @@ from undercroft.chat.streams.errors import LeaseLostError
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.service import StreamLog
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import UndercroftError
 from undercroft.sharing.models import Release
 from undercroft.vault.keys.models import DataKey
@@ -54,6 +55,7 @@ class ResponseMaker:
         answers: Answerer,
         recorder: AnswerRecorder,
         turns: ConversationTurns,
+        chain: ResponseChain,
         log: StreamLog,
         clock: Clock,
     ) -> None:
@@ -61,6 +63,7 @@ class ResponseMaker:
         self._answers = answers
         self._recorder = recorder
         self._turns = turns
+        self._chain = chain
         self._clock = clock
         self._log = log
         self._responses = ResponseRepository()
@@ -102,17 +105,31 @@ class ResponseMaker:
             yield list(events.abandon(error))
 
     async def _after_earlier_turns(self, work: Work) -> tuple[Question, Sequence[Release]]:
-        """The question as its model is asked, in a conversation after the turns before it."""
+        """The question as its model is asked: after the turns of its conversation, or of the responses before it."""
         request = work.request
-        if request.conversation_id is None or work.lease is None:
+        if request.previous_id is None and (request.conversation_id is None or work.lease is None):
             return request.question, ()
         async with self._database.transaction(work.scope) as transaction:
-            asked = await self._turns.load(
-                transaction, request.conversation_id, work.events.response_id, request.question
-            )
-            # Last, and locked until this commits: what it rests on is recorded by whoever makes it.
-            await self._log.hold(transaction, work.lease)
+            asked = await self._load(transaction, work)
+            if work.lease is not None:
+                # Last, and locked until this commits: what it rests on is recorded by whoever makes it.
+                await self._log.hold(transaction, work.lease)
         return asked
+
+    async def _load(
+        self, transaction: Transaction, work: Work
+    ) -> tuple[Question, Sequence[Release]]:
+        request, response_id = work.request, work.events.response_id
+        if request.previous_id is not None:
+            kept_id = None if work.lease is None else response_id
+            return await self._chain.load(
+                transaction, request.previous_id, kept_id, request.question, request.input()
+            )
+        if request.conversation_id is None:
+            raise RuntimeError("nothing to go on with")
+        return await self._turns.load(
+            transaction, request.conversation_id, response_id, request.question, request.input()
+        )
 
     def _events_of(self, events: ResponseEvents, step: AnswerEvent) -> list[WireObject]:
         match step:

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from undercroft.chat.answering import Question
-from undercroft.chat.conversations.models import IfBusy, NewItem
+from undercroft.chat.conversations.models import IfBusy, NewItem, wire_item
 
 RESPONSE_PREFIX: Final = "resp_"
 
@@ -25,7 +25,8 @@ class ResponseRequest:
         include_results: Whether the search call shows what it found.
         is_background: Whether it is made to its end though nobody waits for it.
         conversation_id: Which conversation it goes on with.
-        input_items: What that gets as asked.
+        previous_id: Which response it goes on from.
+        input_items: What is asked, as items, each with its id by the time that it is kept.
         if_busy: What becomes of it while another one of the conversation is made; None: as that has it.
     """
 
@@ -35,5 +36,10 @@ class ResponseRequest:
     include_results: bool = False
     is_background: bool = False
     conversation_id: UUID | None = None
+    previous_id: UUID | None = None
     input_items: tuple[NewItem, ...] = ()
     if_busy: IfBusy | None = None
+
+    def input(self) -> list[WireObject]:
+        """What is asked, as it is kept and shown."""
+        return [wire_item(item, item.id) for item in self.input_items if item.id is not None]

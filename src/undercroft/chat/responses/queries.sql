@@ -1,11 +1,131 @@
 -- name: insert_response :exec
-INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource, answer_entry_id)
-VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5);
+INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource, answer_entry_id, previous_id)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5, $6);
 
 -- name: start_response :exec
 -- One that has waited for its turn.
 UPDATE responses SET status = 'in_progress', sealed_resource = $2
 WHERE id = $1 AND owner_id = current_principal() AND status = 'queued' AND data_key_id IS NOT NULL;
+
+-- name: hold_response :value
+-- Until the response that goes on from it is there; see responses.previous_id.
+SELECT r.id FROM responses AS r WHERE r.id = $1 FOR KEY SHARE;
+
+-- name: hold_sources :exec
+-- Before responses are held: whoever erases a document has that first, and then the responses that were made from it.
+SELECT d.id FROM documents AS d
+WHERE d.id IN (SELECT p.document_id FROM response_passages AS p WHERE p.response_id = ANY($1::uuid[]))
+ORDER BY d.id
+FOR KEY SHARE;
+
+-- name: forget_inherited :exec
+DELETE FROM response_passages AS p
+USING responses AS r
+WHERE
+    p.response_id = $1
+    AND p.sealed_statement IS NULL
+    AND r.id = p.response_id
+    AND r.owner_id = current_principal();
+
+-- name: inherit_passages :exec
+-- What a response ($2) was made from through those that it goes on from, behind what it found itself and without a
+-- statement: the model did not see it.
+WITH response AS (
+    SELECT r.id FROM responses AS r WHERE r.id = $2 AND r.owner_id = current_principal() FOR KEY SHARE
+),
+
+inherited AS (
+    SELECT DISTINCT
+        p.document_id,
+        p.document_version,
+        p.start_offset,
+        p.end_offset
+    FROM response_passages AS p
+    WHERE p.response_id = ANY($1::uuid[])
+)
+
+INSERT INTO response_passages (
+    tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
+)
+SELECT
+    current_tenant(),
+    r.id,
+    1000 + row_number() OVER (),
+    i.document_id,
+    i.document_version,
+    i.start_offset,
+    i.end_offset,
+    0
+FROM inherited AS i
+CROSS JOIN response AS r;
+
+-- name: list_chain :many
+-- A response and those before it, the last one first, as far back as $2: those that the caller may read, each with what
+-- it was made from, whether that is theirs, and the ways in which they may read it; decided in the snapshot in which they
+-- are read. A prompt has no room for more than 8 MiB: what is not read does not fill the memory.
+WITH RECURSIVE chain (id, previous_id, place) AS (
+    SELECT
+        r.id,
+        r.previous_id,
+        1
+    FROM responses AS r
+    WHERE r.id = $1
+    UNION ALL
+    SELECT
+        r.id,
+        r.previous_id,
+        c.place + 1
+    FROM chain AS c
+    INNER JOIN responses AS r ON c.previous_id = r.id
+    WHERE c.place < $2::int
+),
+
+seen AS MATERIALIZED (
+    SELECT
+        c.place,
+        r.id,
+        r.tenant_id,
+        r.sealed_resource,
+        r.data_key_id,
+        CASE WHEN r.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(r.id, 'read') END AS ways,
+        sum(octet_length(r.sealed_resource)) OVER (ORDER BY c.place) AS size
+    FROM chain AS c
+    INNER JOIN responses AS r ON c.id = r.id
+)
+
+SELECT
+    r.id,
+    r.tenant_id,
+    r.sealed_resource,
+    r.ways,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    ARRAY(
+        SELECT
+            jsonb_build_object(
+                'document', s.document_id,
+                'is_own', EXISTS (
+                    SELECT FROM documents AS d WHERE d.id = s.document_id AND d.owner_id = current_principal()
+                ),
+                'ways', ways_to_source(s.document_id, s.document_version)
+            )
+        FROM (
+            SELECT DISTINCT
+                p.document_id,
+                p.document_version
+            FROM response_passages AS p
+            WHERE p.response_id = r.id
+        ) AS s
+    ) AS sources
+FROM seen AS r
+LEFT JOIN data_keys AS k ON r.data_key_id = k.id
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE r.ways IS NOT NULL AND (r.place = 1 OR r.size <= 8388608)
+ORDER BY r.place;
 
 -- name: hold_documents :exec
 -- Before the response is held: whoever erases a document has that first, and then the responses that were made from it.
@@ -113,6 +233,7 @@ WITH seen AS MATERIALIZED (
         r.id,
         r.tenant_id,
         r.owner_id,
+        r.status,
         r.sealed_resource,
         r.answer_entry_id,
         r.data_key_id,
@@ -125,6 +246,7 @@ SELECT
     r.id,
     r.tenant_id,
     r.owner_id,
+    r.status,
     r.sealed_resource,
     r.answer_entry_id,
     r.ways,

@@ -144,7 +144,9 @@ class TurnQueue:
             if not await may_still_ask(transaction, scope):
                 raise AccessRevokedError
             begun = {**events.resource, "status": "in_progress"}
-            sealed = seal_resource(work.key, scope.tenant_id, response_id, begun)
+            sealed = seal_resource(
+                work.key, scope.tenant_id, response_id, begun, work.request.input()
+            )
             # The response before its stream: in this order whoever deletes it locks them.
             await self._repository.start_response(transaction, response_id, sealed)
             await self._process.log.take_turn(transaction, lease)

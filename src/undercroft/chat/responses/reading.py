@@ -1,5 +1,7 @@
 """Kept responses as they may be read now: by whom they are shared with, and without what a reader may no more see."""
 
+from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
@@ -17,6 +19,8 @@ from undercroft.sharing.policy import read_ways
 from undercroft.sharing.ways import join_ways
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
+
+_INPUT: Final = "input"
 
 
 class SourceCheck:
@@ -60,24 +64,46 @@ def releases_of(row: Record) -> list[Release]:
     ]
 
 
-def seal_resource(key: DataKey, tenant_id: UUID, response_id: UUID, resource: WireObject) -> bytes:
-    """A response under its key."""
-    return seal_json(key.material, resource, _place(tenant_id, response_id))
+def seal_resource(
+    key: DataKey,
+    tenant_id: UUID,
+    response_id: UUID,
+    resource: WireObject,
+    asked: Sequence[WireObject],
+) -> bytes:
+    """A response under its key, with the items that it was asked with."""
+    kept = {**resource, _INPUT: list(asked)}
+    return seal_json(key.material, kept, _place(tenant_id, response_id))
 
 
-def open_resource(key: DataKey, tenant_id: UUID, response_id: UUID, sealed: bytes) -> WireObject:
-    """A response from under its key.
+def open_kept(
+    key: DataKey, tenant_id: UUID, response_id: UUID, sealed: bytes
+) -> tuple[WireObject, Sequence[WireObject]]:
+    """A response from under its key, and the items that it was asked with.
 
     Raises:
         DecryptionError: When it is not what was kept.
     """
     resource: WireObject = unseal_json(key.material, sealed, _place(tenant_id, response_id))
+    # Those of before 0.2 were kept without.
+    return resource, resource.pop(_INPUT, [])
+
+
+def open_resource(key: DataKey, tenant_id: UUID, response_id: UUID, sealed: bytes) -> WireObject:
+    """A response alone, as :func:`open_kept`."""
+    resource, _ = open_kept(key, tenant_id, response_id, sealed)
     return resource
 
 
 def redact(resource: WireObject) -> WireObject:
     """A response without what was found and said. Nor how much that was: lengths tell of what is not shown."""
     return {**resource, "output": list(map(redact_item, resource["output"])), "usage": None}
+
+
+def redact_asked(item: WireObject) -> WireObject:
+    """An item of a request without what may repeat an earlier answer. What somebody said themselves stays."""
+    is_own = item["type"] == "message" and item["role"] != "assistant"
+    return item if is_own else redact_item(item)
 
 
 def no_response(response_id: UUID) -> NotFoundError:

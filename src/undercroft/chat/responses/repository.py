@@ -24,8 +24,19 @@ class ResponseRepository:
         data_key_id: UUID,
         sealed: bytes,
         answer_entry_id: UUID | None = None,
+        previous_id: UUID | None = None,
     ) -> None:
-        """Keep a response that is being made, or waits to be; with the entry that commits to what from, where known."""
+        """Keep a response that is being made, or waits to be; with the entry that commits to what from, where known.
+
+        Args:
+            transaction: What it is part of.
+            response_id: The response.
+            status: Which of the two.
+            data_key_id: Its key.
+            sealed: What it is so far.
+            answer_entry_id: The entry.
+            previous_id: The response that it goes on from, if it does.
+        """
         await _QUERIES.execute(
             transaction,
             "insert_response",
@@ -34,6 +45,7 @@ class ResponseRepository:
             data_key_id,
             sealed,
             answer_entry_id,
+            previous_id,
         )
 
     async def start_response(
@@ -41,6 +53,27 @@ class ResponseRepository:
     ) -> None:
         """Keep that a response which has waited is being made."""
         await _QUERIES.execute(transaction, "start_response", response_id, sealed)
+
+    async def hold_response(self, transaction: Transaction, response_id: UUID) -> bool:
+        """Keep a response from being deleted until the transaction ends; False when there is none."""
+        return await _QUERIES.value(transaction, "hold_response", response_id) is not None
+
+    async def hold_sources(self, transaction: Transaction, response_ids: Sequence[UUID]) -> None:
+        """Keep what responses were made from, as far as it is there, until the transaction ends."""
+        await _QUERIES.execute(transaction, "hold_sources", list(response_ids))
+
+    async def inherit_passages(
+        self, transaction: Transaction, from_ids: Sequence[UUID], response_id: UUID
+    ) -> None:
+        """Record that a response is made from what others were made from, in the place of what was so recorded."""
+        await _QUERIES.execute(transaction, "forget_inherited", response_id)
+        await _QUERIES.execute(transaction, "inherit_passages", list(from_ids), response_id)
+
+    async def list_chain(
+        self, transaction: Transaction, response_id: UUID, most: int
+    ) -> list[Record]:
+        """A response and those before it, the last one first, as far as the principal may read them."""
+        return await _QUERIES.many(transaction, "list_chain", response_id, most)
 
     async def insert_passages(
         self,

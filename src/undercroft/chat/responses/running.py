@@ -15,6 +15,7 @@ import structlog
 
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.asked import seal_asked
+from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.making import ResponseMaker, Work
@@ -29,6 +30,7 @@ from undercroft.chat.streams.errors import LeaseLostError, ResponsesBusyError
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.writer import OpenStream
+from undercroft.idempotency.service import Once
 from undercroft.kit.database import DATABASE_GONE, Database, Scope
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import render_id
@@ -66,6 +68,7 @@ class ResponseRuns:
         ledger: Ledger,
         maker: ResponseMaker,
         turns: ConversationTurns,
+        chain: ResponseChain,
         process: StreamProcess,
         limits: RunLimits,
     ) -> None:
@@ -74,6 +77,7 @@ class ResponseRuns:
         self._ledger = ledger
         self._maker = maker
         self._turns = turns
+        self._chain = chain
         self._process = process
         self._limits = limits
         self._repository = ResponseRepository()
@@ -93,14 +97,26 @@ class ResponseRuns:
         return max(0, self._limits.most - len(self._running))
 
     async def begin(
-        self, scope: Scope, request: ResponseRequest, events: ResponseEvents
+        self,
+        scope: Scope,
+        request: ResponseRequest,
+        events: ResponseEvents,
+        once: Once | None = None,
     ) -> Running:
         """Keep that a response is being made, and make it. Its first event is shown when the caller next waits.
 
+        Args:
+            scope: Who asks.
+            request: What.
+            events: Of the new response.
+            once: The key under which it is made, if there is one: both are kept, or neither.
+
         Raises:
+            MadeBeforeError: When a response was made under the key before.
             ResponsesBusyError: When as many are being made as may be.
             ConversationBusyError: When another one of its conversation is being made, and this was not to wait.
             QueueFullError: When too many of its conversation wait.
+            PreviousNotFoundError: When the response that it goes on from was deleted.
         """
         if not self.room:
             raise ResponsesBusyError
@@ -118,10 +134,15 @@ class ResponseRuns:
             acts.append(state_answer(scope, key, response_id, request.question.model))
         waiting: list[WireObject] | None = None
         async with self._database.transaction(scope) as transaction:
+            if once is not None:
+                # First: of two with one key the second waits here, and has done nothing yet.
+                await once.claim(transaction, render_id(RESPONSE_PREFIX, response_id))
             # Before anything is written: its end goes this way, too.
             place = await self.queue.enter(transaction, scope, request)
             if place is not None and place.turn.is_waiting:
                 waiting = list(events.queue())
+            if request.previous_id is not None:
+                await self._chain.hold(transaction, request.previous_id)
             await self._keys.keep(transaction, scope, key)
             _, *answered = await self._ledger.append(transaction, scope, *acts)
             await self._repository.insert_response(
@@ -129,9 +150,14 @@ class ResponseRuns:
                 response_id,
                 events.resource["status"],
                 key.id,
-                seal_resource(key, scope.tenant_id, response_id, events.resource),
+                seal_resource(key, scope.tenant_id, response_id, events.resource, request.input()),
                 answered[0] if answered else None,
+                request.previous_id,
             )
+            if request.previous_id is not None:
+                await self._chain.begin(
+                    transaction, request.previous_id, response_id, request.input_items
+                )
             await self._process.log.begin(
                 transaction,
                 response_id,
@@ -337,7 +363,9 @@ class ResponseRuns:
                 transaction,
                 response_id,
                 resource["status"],
-                seal_resource(work.key, work.scope.tenant_id, response_id, resource),
+                seal_resource(
+                    work.key, work.scope.tenant_id, response_id, resource, work.request.input()
+                ),
             )
             await self._process.log.end(transaction, running.stream, closing, conversation_id)
 

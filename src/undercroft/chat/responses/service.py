@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+from asyncpg import Record
+
 from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.turns import ConversationTurns
+from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.making import ResponseMaker, Work
@@ -20,15 +24,18 @@ from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.reading import (
     SourceCheck,
     no_response,
+    open_kept,
     open_resource,
     redact,
+    redact_asked,
 )
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.running import ResponseRuns, RunLimits
 from undercroft.chat.responses.takeover import ResponseTakeover
-from undercroft.chat.responses.watching import ResponseWatch, tell_end
+from undercroft.chat.responses.watching import ResponseWatch, tell_end, whole_of
 from undercroft.chat.streams.live import Subscription
 from undercroft.chat.streams.process import StreamProcess
+from undercroft.idempotency.service import Once
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import UnavailableError, UndercroftError
@@ -88,14 +95,21 @@ class ResponseService:
         self._process = process
         recorder = AnswerRecorder(ledger)
         self._turns = ConversationTurns(database, keys, ledger, answers, ids)
-        self._maker = ResponseMaker(database, answers, recorder, self._turns, process.log, clock)
-        self.runs = ResponseRuns(database, keys, ledger, self._maker, self._turns, process, limits)
+        self._chain = ResponseChain(database, keys, ledger, answers)
+        self._maker = ResponseMaker(
+            database, answers, recorder, self._turns, self._chain, process.log, clock
+        )
+        self.runs = ResponseRuns(
+            database, keys, ledger, self._maker, self._turns, self._chain, process, limits
+        )
         self.watching = ResponseWatch(database, keys, ledger, clock, watched, process, self.runs)
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
         self._sources = SourceCheck(keys)
         self._repository = ResponseRepository()
 
-    async def stream(self, scope: Scope, request: ResponseRequest) -> AsyncGenerator[WireObject]:
+    async def stream(
+        self, scope: Scope, request: ResponseRequest, once: Once | None = None
+    ) -> AsyncGenerator[WireObject]:
         """The events of a new response. Who closes the generator leaves it; see ``RunLimits``.
 
         After the first event an error is an event too, and the stream ends with ``response.failed``.
@@ -103,35 +117,39 @@ class ResponseService:
         Raises:
             UndercroftError: Before the first event, when the model or a collection cannot be used.
         """
-        events = await self._prepare(scope, request)
-        made = self._show(scope, request, events)
+        request, events = await self._prepare(scope, request)
+        made = self._show(scope, request, events, once)
         async with aclosing(made):
             async for event in made:
                 yield event
 
-    async def create(self, scope: Scope, request: ResponseRequest) -> WireObject:
+    async def create(
+        self, scope: Scope, request: ResponseRequest, once: Once | None = None
+    ) -> WireObject:
         """A whole response at once.
 
         Raises:
             UndercroftError: When it failed; the kept response says so too.
         """
-        events = await self._prepare(scope, request)
+        request, events = await self._prepare(scope, request)
         resource: WireObject = events.resource
-        async with aclosing(self._show(scope, request, events)) as made:
+        async with aclosing(self._show(scope, request, events, once)) as made:
             async for event in made:
                 resource = event.get("response", resource)
         if events.failure is not None:
             raise events.failure
         return resource
 
-    async def begin(self, scope: Scope, request: ResponseRequest) -> WireObject:
+    async def begin(
+        self, scope: Scope, request: ResponseRequest, once: Once | None = None
+    ) -> WireObject:
         """A new response as it is before anything of it is made; it is made in the background.
 
         Raises:
             UndercroftError: When the model or a collection cannot be used, or too many are being made.
         """
-        events = await self._prepare(scope, request)
-        await self.runs.begin(scope, request, events)
+        request, events = await self._prepare(scope, request)
+        await self.runs.begin(scope, request, events, once)
         return events.resource
 
     async def watch(
@@ -156,6 +174,16 @@ class ResponseService:
             if last is None:
                 raise
             yield tell_end(error, last + 1)
+
+    async def wait(self, scope: Scope, response_id: UUID) -> WireObject:
+        """A kept response once it has ended, as :meth:`create` would have answered it.
+
+        Raises:
+            NotFoundError: When the principal may see no such response.
+            UndercroftError: When it failed, or may not be read any more.
+        """
+        async with aclosing(self.watch(scope, response_id, -1)) as events:
+            return await whole_of(events)
 
     async def cancel(self, scope: Scope, response_id: UUID) -> WireObject:
         """End a response that is being made, in whichever process; what was made of it is kept.
@@ -231,6 +259,25 @@ class ResponseService:
             NotFoundError: When the principal may see no such response.
             SourceErasedError: When one of its sources was erased, and the response with it.
         """
+        row, is_readable = await self._read(scope, response_id)
+        key = await self._keys.open(row)
+        resource = open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
+        return resource if is_readable else redact(resource)
+
+    async def list_input(self, scope: Scope, response_id: UUID) -> list[WireObject]:
+        """What a kept response was asked with, first to last, as :meth:`get` shows what was answered.
+
+        Raises:
+            NotFoundError: When the principal may see no such response.
+            SourceErasedError: When one of its sources was erased, and the response with it.
+        """
+        row, is_readable = await self._read(scope, response_id)
+        key = await self._keys.open(row)
+        _, asked = open_kept(key, row["tenant_id"], response_id, row["sealed_resource"])
+        return [item if is_readable else redact_asked(item) for item in asked]
+
+    async def _read(self, scope: Scope, response_id: UUID) -> tuple[Record, bool]:
+        """A kept response, and whether all that it was made from may be read; put on record."""
         async with self._refusing(scope, "response.read", response_id) as transaction:
             row = await self._repository.find_response(transaction, response_id)
             if row is None:
@@ -242,9 +289,7 @@ class ResponseService:
             way = choose_way(read_ways(row["ways"]))
             act = Act("response.read", subject, row["owner_id"])
             await self._ledger.append(transaction, scope, *acts_under(scope, way, act))
-        key = await self._keys.open(row)
-        resource = open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
-        return resource if is_readable else redact(resource)
+        return row, is_readable
 
     async def delete(self, scope: Scope, response_id: UUID) -> None:
         """Delete a kept response.
@@ -280,23 +325,30 @@ class ResponseService:
             return None
         return row["salt"]
 
-    async def _prepare(self, scope: Scope, request: ResponseRequest) -> ResponseEvents:
+    async def _prepare(
+        self, scope: Scope, request: ResponseRequest
+    ) -> tuple[ResponseRequest, ResponseEvents]:
+        """The request with an id for each item, and what makes events of its answer."""
         await self._answers.check(scope, request.question)
         if request.conversation_id is not None:
             await self._turns.check(scope, request.conversation_id)
-        return ResponseEvents(
+        if request.previous_id is not None:
+            await self._chain.check(scope, request.previous_id)
+        events = ResponseEvents(
             self._ids.new(),
             self._clock.now(),
             request.echo,
             self._ids,
             include_results=request.include_results,
         )
+        items = (replace(item, id=self._ids.new()) for item in request.input_items)
+        return replace(request, input_items=tuple(items)), events
 
     async def _show(
-        self, scope: Scope, request: ResponseRequest, events: ResponseEvents
+        self, scope: Scope, request: ResponseRequest, events: ResponseEvents, once: Once | None
     ) -> AsyncGenerator[WireObject]:
         if request.store:
-            running = await self.runs.begin(scope, request, events)
+            running = await self.runs.begin(scope, request, events, once)
             # Nothing is awaited in between: the first event is not made before it is watched.
             shown = self.watching.watch_own(running)
         else:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import Field
 
 from undercroft.chat.conversations.models import (
@@ -20,9 +20,9 @@ from undercroft.chat.conversations.service import no_item
 from undercroft.http.callers import KnownResponseWriter, ResponseReader, ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
-from undercroft.http.openai.kept_items import new_item
+from undercroft.http.openai.kept_items import IncludeQuery, new_item, shown_items
 from undercroft.http.openai.paging import After, Limit, Order
-from undercroft.http.openai.response_inputs import INCLUDE_RESULTS, Include, InputItem
+from undercroft.http.openai.response_inputs import InputItem
 from undercroft.http.wire import (
     JsonObject,
     Metadata,
@@ -38,9 +38,6 @@ router = APIRouter(tags=["conversations"], route_class=AuthenticatedRoute)
 _Items: TypeAlias = Annotated[list[InputItem], Field(max_length=MOST_ADDED)]
 BusyChoice: TypeAlias = Annotated[IfBusy, Field(strict=False)]
 """What becomes of a response that is sent while another one is made."""
-_Include: TypeAlias = Annotated[
-    Include | None, Query(alias="include[]", description="What is shown beside the rest.")
-]
 
 
 class CreateConversation(RequestBody):
@@ -129,13 +126,13 @@ async def add_items(
     body: AddItems,
     caller: ResponseWriter,
     services: ServicesDependency,
-    include: _Include = None,
+    include: IncludeQuery = None,
 ) -> dict[str, Any]:
     """Up to 20 at its end, all or none: for its owner and for whoever was granted `write`."""
     added = await services.conversations.add(
         caller, require_conversation_id(conversation_id), _new_items(body.items)
     )
-    return page_of(_shown(added, include), len(added))
+    return page_of(shown_items(added, include), len(added))
 
 
 @router.get(
@@ -150,7 +147,7 @@ async def list_items(
     limit: Limit = 20,
     after: After = None,
     order: Order = "desc",
-    include: _Include = None,
+    include: IncludeQuery = None,
 ) -> dict[str, Any]:
     """Its items; what is in them of documents that the caller may not or no more read is removed."""
     page = ItemPage(
@@ -159,7 +156,7 @@ async def list_items(
     items = await services.conversations.list_items(
         caller, require_conversation_id(conversation_id), page
     )
-    return page_of(_shown([item.wire for item in items], include), limit)
+    return page_of(shown_items([item.wire for item in items], include), limit)
 
 
 @router.get(
@@ -172,7 +169,7 @@ async def get_item(
     item_id: str,
     caller: ResponseReader,
     services: ServicesDependency,
-    include: _Include = None,
+    include: IncludeQuery = None,
 ) -> dict[str, Any]:
     """One item, as the list shows it."""
     item = await services.conversations.get_item(
@@ -181,7 +178,7 @@ async def get_item(
     # One item has one id: with another prefix it is that of none.
     if item["id"] != item_id:
         raise no_item(item_id)
-    return _shown([item], include)[0]
+    return shown_items([item], include)[0]
 
 
 @router.delete(
@@ -221,15 +218,6 @@ def require_conversation_id(text: str, param: str | None = None) -> UUID:
 
 def _new_items(items: Sequence[InputItem]) -> list[NewItem]:
     return [new_item(item) for item in items]
-
-
-def _shown(items: Sequence[JsonObject], include: Sequence[str] | None) -> list[JsonObject]:
-    """Items as they are answered: what a search found only where it is asked for."""
-    if INCLUDE_RESULTS in (include or ()):
-        return list(items)
-    return [
-        {**item, "results": None} if item["type"] == "file_search_call" else item for item in items
-    ]
 
 
 def _require_item_id(text: str, param: str | None = None) -> UUID:

@@ -96,3 +96,22 @@ def require_answered_calls(messages: Sequence[Message], param: str) -> None:
             "after the message that asks for them.",
             param=param,
         )
+
+
+def require_something_new(messages: Sequence[Message], param: str) -> None:
+    """Refuse what adds nothing to earlier turns, and a call without a result. Results may be of earlier calls.
+
+    Args:
+        messages: What goes on with earlier turns.
+        param: The request field that holds it.
+
+    Raises:
+        InvalidRequestError: When nobody asks anything and no result is given, or a call has none.
+    """
+    results = {message.tool_call_id for message in messages if message.role is Role.TOOL}
+    if not results:
+        require_question(messages, param)
+    for message in messages:
+        for call in message.tool_calls:
+            if call.id not in results:
+                raise InvalidRequestError(f"The call '{call.id}' has no result.", param=param)

@@ -1,8 +1,18 @@
 """Items of requests as conversations keep them."""
 
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias
+
+from fastapi import Query
+
 from undercroft.chat.conversations.models import NewItem
-from undercroft.http.openai.response_inputs import InputItem
+from undercroft.http.openai.response_inputs import INCLUDE_RESULTS, Include, InputItem
 from undercroft.http.wire import JsonObject
+from undercroft.kit.errors import NotFoundError
+
+IncludeQuery: TypeAlias = Annotated[
+    Include | None, Query(alias="include[]", description="What is shown beside the rest.")
+]
 
 
 def new_item(item: InputItem) -> NewItem:
@@ -14,6 +24,21 @@ def new_item(item: InputItem) -> NewItem:
     if kind == "message":
         body["content"] = _parts(body)
     return NewItem(kind, body)
+
+
+def shown_items(items: Sequence[JsonObject], include: Sequence[str] | None) -> list[JsonObject]:
+    """Items as they are answered: what a search found only where it is asked for."""
+    if INCLUDE_RESULTS in (include or ()):
+        return list(items)
+    return [
+        {**item, "results": None} if item["type"] == "file_search_call" else item for item in items
+    ]
+
+
+def no_such_item(of: str, item_id: str) -> NotFoundError:
+    """The error for a page after an item that there is not."""
+    identifier = item_id[:100].encode("ascii", "replace").decode()
+    return NotFoundError(f"item of the {of}", identifier, param="after")
 
 
 def _parts(message: JsonObject) -> list[JsonObject]:

@@ -1,238 +1,35 @@
 """The Responses API: answers with citations, streamed or whole."""
 
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, contextmanager
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from undercroft.chat.answering import Question
-from undercroft.chat.conversations.models import CONVERSATION_PREFIX
-from undercroft.chat.providers.options import MAX_TOOLS, Ability, Options
-from undercroft.chat.providers.protocol import needed
+from undercroft.chat.providers.options import Ability
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.callers import ResponseReader, ResponseWriter
-from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
+from undercroft.http.idempotency import REPLAYED_HEADER, asked_key
 from undercroft.http.openai.contract import EVENT_STREAM, errors
-from undercroft.http.openai.conversations import BusyChoice, require_conversation_id
-from undercroft.http.openai.inputs import (
-    LongText,
-    require_answered_calls,
-    require_question,
-)
-from undercroft.http.openai.kept_items import new_item
-from undercroft.http.openai.response_inputs import (
-    INCLUDE_RESULTS,
-    Include,
-    InputItem,
-    MessageItem,
-    NamedFunction,
-    ResponseFunctionTool,
-    ResponseTool,
-    ResponseToolChoice,
-    TextOptions,
-    as_messages,
-    as_output,
-    render_format,
-)
-from undercroft.http.openai.tools import FileSearchTool, RequestedTools
+from undercroft.http.openai.kept_items import IncludeQuery, no_such_item, shown_items
+from undercroft.http.openai.paging import After, Limit, Order
+from undercroft.http.openai.response_requests import CreateResponse
 from undercroft.http.sse import EventStreamResponse, encode_event
-from undercroft.http.wire import JsonObject, Metadata, RequestBody, require_id
-from undercroft.identity.models import Kind
+from undercroft.http.wire import JsonObject, page_of, require_id
+from undercroft.idempotency.errors import KeyNotTakenError
+from undercroft.idempotency.service import MadeBeforeError, Once
+from undercroft.identity.models import Kind, Principal
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
-from undercroft.kit.ids import render_id
 
 router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
 
 _FORMAT: Final = "text.format"
 _LARGEST_EVENT_NUMBER: Final = 2**31 - 1
-
-
-class StreamOptions(RequestBody):
-    """Options of the stream."""
-
-    include_obfuscation: bool = False
-
-
-_ConversationId: TypeAlias = Annotated[str, Field(max_length=64)]
-
-
-class ConversationReference(RequestBody):
-    """A conversation by its id."""
-
-    id: _ConversationId
-
-
-class CreateResponse(RequestBody):
-    """A request for a response. What this version cannot do is refused by name."""
-
-    model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    input: LongText | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
-    instructions: LongText | None = None
-    tools: Annotated[list[ResponseTool], Field(max_length=MAX_TOOLS)] | None = None
-    tool_choice: ResponseToolChoice = "auto"
-    max_tool_calls: Annotated[int, Field(ge=1)] | None = None
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    store: bool | None = True
-    include: Include | None = None
-    metadata: Metadata | None = None
-    max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    truncation: Literal["auto", "disabled"] | None = None
-    text: TextOptions | None = None
-    parallel_tool_calls: bool | None = None
-    service_tier: Literal["auto", "default"] | None = None
-    user: Annotated[str, Field(max_length=64)] | None = None
-    safety_identifier: Annotated[str, Field(max_length=64)] | None = None
-    prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
-    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
-    background: bool | None = None
-    previous_response_id: None = None
-    conversation: _ConversationId | ConversationReference | None = None
-    if_busy: BusyChoice | None = None
-    prompt: None = None
-    reasoning: None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
-
-    def as_request(self, default_model: str, *, may_keep: bool) -> ResponseRequest:
-        """The request for the service.
-
-        Args:
-            default_model: Answers where the request names no model.
-            may_keep: Whether the response is kept if it is asked for.
-
-        Raises:
-            InvalidRequestError: When nobody asks anything, no tool describes the search that is required, a call and
-                its result do not belong together, or what is made in the background is not to be kept.
-            NotFoundError: When an id cannot be a vector store's.
-        """
-        items = self._items()
-        messages = as_messages(items)
-        require_question(messages, "input")
-        require_answered_calls(messages, "input")
-        tools = self._tools()
-        search = tools.as_search()
-        question = Question(
-            messages=messages,
-            model=self.model or default_model,
-            instructions=self.instructions,
-            search=search,
-            max_output_tokens=self.max_output_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            options=self._options(tools, searches=search is not None),
-        )
-        is_kept = may_keep and self.store is not False
-        if self.background and not is_kept:
-            raise InvalidRequestError(
-                "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
-                param="background",
-            )
-        conversation_id = self._conversation_id(question, is_kept=is_kept)
-        return ResponseRequest(
-            question,
-            self._echo(question.model, conversation_id, is_kept=is_kept),
-            is_kept,
-            INCLUDE_RESULTS in (self.include or ()),
-            is_background=bool(self.background),
-            conversation_id=conversation_id,
-            input_items=() if conversation_id is None else tuple(map(new_item, items)),
-            if_busy=self.if_busy,
-        )
-
-    def _items(self) -> Sequence[InputItem]:
-        """What is asked; a text alone is a message of the user's."""
-        if isinstance(self.input, str):
-            return [MessageItem(role="user", content=self.input)]
-        return self.input
-
-    def _tools(self) -> RequestedTools:
-        choice, offered = self.tool_choice, self.tools or ()
-        is_named = isinstance(choice, NamedFunction)
-        return RequestedTools(
-            [tool for tool in offered if isinstance(tool, FileSearchTool)],
-            tuple(tool.as_tool() for tool in offered if isinstance(tool, ResponseFunctionTool)),
-            "required" if is_named else choice,
-            choice.name if is_named else None,
-        )
-
-    def _options(self, tools: RequestedTools, *, searches: bool) -> Options:
-        return Options(
-            tools=tools.functions,
-            tool_choice=tools.as_choice(searches=searches),
-            parallel_tool_calls=self.parallel_tool_calls if tools.functions else None,
-            output=as_output(self.text.format if self.text else None),
-        )
-
-    def _conversation_id(self, question: Question, *, is_kept: bool) -> UUID | None:
-        """The conversation in which it is kept.
-
-        Raises:
-            InvalidRequestError: When it cannot be kept in one.
-            NotFoundError: When the id cannot be a conversation's.
-        """
-        given = self.conversation
-        if given is None:
-            if self.if_busy is not None:
-                raise InvalidRequestError("It goes with 'conversation'.", param="if_busy")
-            return None
-        text = given if isinstance(given, str) else given.id
-        conversation_id = require_conversation_id(text, "conversation")
-        if not is_kept:
-            raise InvalidRequestError(
-                "What is said in a conversation is kept: leave 'store' out, or leave 'conversation' out.",
-                param="conversation",
-            )
-        if Ability.TOOLS in needed(question.messages, question.options):
-            raise InvalidRequestError(
-                "Functions are not kept in conversations yet: send all turns in 'input', or leave them out.",
-                param="conversation",
-            )
-        return conversation_id
-
-    def _echo(self, model: str, conversation_id: UUID | None, *, is_kept: bool) -> JsonObject:
-        tools = [
-            tool.model_dump(exclude_none=isinstance(tool, FileSearchTool))
-            for tool in self.tools or []
-        ]
-        choice = self.tool_choice
-        place = (
-            {}
-            if conversation_id is None
-            else {"conversation": {"id": render_id(CONVERSATION_PREFIX, conversation_id)}}
-        )
-        return {
-            **place,
-            "model": model,
-            "instructions": self.instructions,
-            "tools": tools,
-            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
-            "metadata": self.metadata or {},
-            "max_output_tokens": self.max_output_tokens,
-            "max_tool_calls": self.max_tool_calls,
-            "temperature": 1.0 if self.temperature is None else self.temperature,
-            "top_p": 1.0 if self.top_p is None else self.top_p,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
-            "top_logprobs": 0,
-            "truncation": self.truncation or "disabled",
-            "text": {"format": render_format(self.text.format if self.text else None)},
-            "parallel_tool_calls": self.parallel_tool_calls is not False,
-            "reasoning": None,
-            "store": is_kept,
-            "background": bool(self.background),
-            "service_tier": "default",
-            "previous_response_id": None,
-            "safety_identifier": self.safety_identifier,
-            "prompt_cache_key": self.prompt_cache_key,
-        }
 
 
 @router.post(
@@ -247,14 +44,61 @@ async def create_response(
     """Answer a question, from the documents of the given vector stores if there are any, with verified citations."""
     # All who hold a link are one principal: what is kept for one of them would be there for the others.
     may_keep = caller.kind is not Kind.LINK
+    key = await asked_key(request, caller)
+    if key is not None and (body.store is False or not may_keep):
+        raise KeyNotTakenError
     wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
+    if key is None:
+        return await _make(request, services, caller, wanted, None, is_stream=bool(body.stream))
+    made_id = await services.idempotency.find_made(caller, key)
+    if made_id is None:
+        once = Once(services.idempotency, caller, key)
+        try:
+            return await _make(request, services, caller, wanted, once, is_stream=bool(body.stream))
+        except MadeBeforeError as known:
+            made_id = known.made_id
+    return await _attach(request, services, caller, wanted, made_id, is_stream=bool(body.stream))
+
+
+async def _make(
+    request: Request,
+    services: Services,
+    caller: Principal,
+    wanted: ResponseRequest,
+    once: Once | None,
+    *,
+    is_stream: bool,
+) -> Response:
+    """A new response."""
     with _own_names():
-        if wanted.is_background and not body.stream:
-            return JSONResponse(await services.responses.begin(caller, wanted))
-        if not body.stream:
-            created = services.responses.create(caller, wanted)
-            return JSONResponse(await unless_disconnected(request, created))
-        return await _stream(request, services.responses.stream(caller, wanted))
+        if is_stream:
+            return await _stream(request, services.responses.stream(caller, wanted, once))
+        if wanted.is_background:
+            return JSONResponse(await services.responses.begin(caller, wanted, once))
+        created = services.responses.create(caller, wanted, once)
+        return JSONResponse(await unless_disconnected(request, created))
+
+
+async def _attach(
+    request: Request,
+    services: Services,
+    caller: Principal,
+    wanted: ResponseRequest,
+    made_id: str,
+    *,
+    is_stream: bool,
+) -> Response:
+    """What was made when this was asked before, from its first event on; or as it is by now."""
+    response_id = _require_id(made_id)
+    if is_stream:
+        answer = await _stream(request, services.responses.watch(caller, response_id, -1))
+    elif wanted.is_background:
+        answer = JSONResponse(await services.responses.get(caller, response_id))
+    else:
+        waited = services.responses.wait(caller, response_id)
+        answer = JSONResponse(await unless_disconnected(request, waited))
+    answer.headers[REPLAYED_HEADER] = "true"
+    return answer
 
 
 @router.get(
@@ -284,6 +128,32 @@ async def get_response(
     if starting_after is not None:
         raise InvalidRequestError("It goes with 'stream'.", param="starting_after")
     return JSONResponse(await services.responses.get(caller, kept_id))
+
+
+@router.get(
+    "/v1/responses/{response_id}/input_items",
+    summary="List what a response was asked with",
+    responses=errors(403, 404, 410),
+)
+async def list_input_items(
+    response_id: str,
+    caller: ResponseReader,
+    services: ServicesDependency,
+    limit: Limit = 20,
+    after: After = None,
+    order: Order = "desc",
+    include: IncludeQuery = None,
+) -> dict[str, Any]:
+    """The items of its own request; what came before it is listed by the response that it goes on from."""
+    items = await services.responses.list_input(caller, _require_id(response_id))
+    if order == "desc":
+        items.reverse()
+    if after is not None:
+        ids = [item["id"] for item in items]
+        if after not in ids:
+            raise no_such_item("response", after)
+        items = items[ids.index(after) + 1 :]
+    return page_of(shown_items(items[: limit + 1], include), limit)
 
 
 @router.post(

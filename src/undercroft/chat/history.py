@@ -1,0 +1,96 @@
+"""A question after what was said before it: as much of that as fits, and what it rests on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from undercroft.chat.answering import Answerer, Question, most_tokens
+from undercroft.chat.prompt import TurnsDoNotFitError
+from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.transcript import Item, Turn, as_turns, find_results_without_call
+from undercroft.kit.errors import InvalidRequestError
+from undercroft.sharing.models import ModelUse, Way
+from undercroft.sharing.policy import allowed_model_use
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """A question with the turns before it.
+
+    Attributes:
+        question: With all its messages.
+        used: Which of the items before it are among them, by their places.
+    """
+
+    question: Question
+    used: frozenset[int]
+
+
+async def go_on(
+    answers: Answerer, question: Question, earlier: Sequence[Item], asked: Sequence[Item]
+) -> Continued:
+    """A question after earlier turns: the last ones that fit, whole.
+
+    Args:
+        answers: Knows what the model takes.
+        question: What is asked now.
+        earlier: What was said before, oldest first, as far as the model may be shown it.
+        asked: What is asked now, as items: all of it is shown, with the calls that it has the results of.
+
+    Raises:
+        InvalidRequestError: When a result is of no call, nobody asks anything, or a turn would have to be left out and
+            none may be.
+    """
+    items = [*earlier, *asked]
+    for call_id in find_results_without_call(items):
+        raise InvalidRequestError(
+            f"There is a result of the call '{call_id}', but no such call before it that can still be read.",
+            param="input",
+        )
+    before = len(earlier)
+    turns = as_turns(items)
+    fixed = [turn for turn in turns if not all(place < before for place in turn.items)]
+    free = [turn for turn in turns if all(place < before for place in turn.items)]
+    room = await answers.room_for_history(replace(question, messages=_messages(fixed)))
+    shown = _last_that_fit(free, room)
+    if question.keeps_all_turns and len(shown) < len(free):
+        raise TurnsDoNotFitError
+    # A conversation begins with somebody's question, not with what was answered to one that is not shown.
+    while shown and shown[0].role is Role.ASSISTANT:
+        del shown[0]
+    kept = {id(turn) for turn in (*shown, *fixed)}
+    messages = _messages([turn for turn in turns if id(turn) in kept])
+    if not any(message.role is Role.USER for message in messages):
+        raise InvalidRequestError(
+            "There is no user message to answer, in 'input' or before it.", param="input"
+        )
+    used = frozenset(place for turn in (*shown, *fixed) for place in turn.items if place < before)
+    return Continued(replace(question, messages=messages), used)
+
+
+def accepted(use: frozenset[ModelUse], way: Way) -> bool:
+    """Whether a way to what an earlier turn was made from counts for a model that uses it so.
+
+    What is counted is left out: an answer is one use, and that is its search's.
+    """
+    is_counted = any(grant.is_counted for grant in way.grants)
+    return use <= allowed_model_use(way) and not is_counted
+
+
+def _messages(turns: Sequence[Turn]) -> tuple[Message, ...]:
+    return tuple(message for turn in turns for message in turn.messages)
+
+
+def _last_that_fit(turns: Sequence[Turn], room: int) -> list[Turn]:
+    """The last turns that fit together, oldest first."""
+    shown: list[Turn] = []
+    for turn in reversed(turns):
+        room -= sum(map(_cost, turn.messages))
+        if room < 0:
+            break
+        shown.insert(0, turn)
+    return shown
+
+
+def _cost(message: Message) -> int:
+    calls = (part for call in message.tool_calls for part in (call.name, call.arguments))
+    return sum(map(most_tokens, (message.content, *calls)))

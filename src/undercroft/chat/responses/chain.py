@@ -1,0 +1,217 @@
+"""Responses that go on from another one: what was asked and answered before, as far as it may be read now."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.conversations.models import NewItem
+from undercroft.chat.history import accepted, go_on
+from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
+from undercroft.chat.responses.errors import (
+    PreviousGoesOnError,
+    PreviousNotForModelsError,
+    PreviousNotFoundError,
+    SourceErasedError,
+)
+from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
+from undercroft.chat.responses.reading import open_kept
+from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.sources import is_whole, may_see
+from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.ids import render_id
+from undercroft.ledger.denials import find_target, recording_refusal
+from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.service import Ledger
+from undercroft.sharing.models import ModelUse, Release, Way
+from undercroft.sharing.policy import allowed_model_use, choose_way, read_ways, ways_for_models
+from undercroft.sharing.ways import acts_under
+from undercroft.vault.keys.service import KeyRing
+
+MOST_RESPONSES: Final = 100
+"""How far back a chain is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """A response of the chain, for one reader and one model."""
+
+    id: UUID
+    items: Sequence[WireObject] = field(repr=False)
+    ways: Sequence[Way]
+    releases: Sequence[Release]
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether it, and all that it was made from, may be sent elsewhere."""
+        rests_on = (release.way for release in self.releases)
+        return any(map(_leaves, self.ways)) and all(map(_leaves, rests_on))
+
+    def granted(self) -> list[Release]:
+        """What rests on grants of the response itself; nothing where it is one's own."""
+        way = choose_way(list(filter(_leaves, self.ways)) or self.ways)
+        return [Release(None, way)] if way.grants else []
+
+
+class ResponseChain:
+    """Goes on from kept responses, in the transactions of those that do.
+
+    Args:
+        database: Where they are.
+        keys: Open them.
+        ledger: Where it is put on record.
+        answers: Knows what a model takes, and may be given.
+    """
+
+    def __init__(
+        self, database: Database, keys: KeyRing, ledger: Ledger, answers: Answerer
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._ledger = ledger
+        self._answers = answers
+        self._repository = ResponseRepository()
+
+    async def check(self, scope: Scope, previous_id: UUID) -> None:
+        """Find out, before anything is promised, that the principal may go on from a response; put on record.
+
+        Raises:
+            PreviousNotFoundError: When they may see no such response.
+            SourceErasedError: When one of its sources was erased, and the response with it.
+            PreviousGoesOnError: When it is still being made.
+        """
+        async with self._refusing(scope, previous_id) as transaction:
+            row = await self._repository.find_response(transaction, previous_id)
+            if row is None:
+                raise PreviousNotFoundError(previous_id)
+            if row["key_id"] is None:
+                raise SourceErasedError
+            subject = Subject(render_id(RESPONSE_PREFIX, previous_id), row["salt"])
+            act = Act("response.read", subject, row["owner_id"])
+            way = choose_way(read_ways(row["ways"]))
+            await self._ledger.append(transaction, scope, *acts_under(scope, way, act))
+            is_being_made = row["status"] in {"queued", "in_progress"}
+        if is_being_made:
+            raise PreviousGoesOnError
+
+    async def hold(self, transaction: Transaction, previous_id: UUID) -> None:
+        """Keep a response from being deleted before the one that goes on from it is there.
+
+        Raises:
+            PreviousNotFoundError: When it was deleted.
+        """
+        # Documents first: whoever erases one has that, and then waits for what was made from it.
+        await self._repository.hold_sources(transaction, [previous_id])
+        if not await self._repository.hold_response(transaction, previous_id):
+            raise PreviousNotFoundError(previous_id)
+
+    async def begin(
+        self,
+        transaction: Transaction,
+        previous_id: UUID,
+        response_id: UUID,
+        items: Sequence[NewItem],
+    ) -> None:
+        """Record what a response rests on that says what a function returned: it may repeat what that was asked."""
+        if any(item.kind == "function_call_output" for item in items):
+            await self._repository.inherit_passages(transaction, [previous_id], response_id)
+
+    async def load(
+        self,
+        transaction: Transaction,
+        previous_id: UUID,
+        response_id: UUID | None,
+        question: Question,
+        asked: Sequence[WireObject],
+    ) -> tuple[Question, Sequence[Release]]:
+        """A question after the chain before it, as far as its model may be given it now, and what that rests on.
+
+        That the response is made from what the chain was made from is recorded in the transaction, before whose commit
+        no model is asked. Decided anew by whoever takes the response over.
+
+        Args:
+            transaction: Where it is decided.
+            previous_id: The last response of the chain.
+            response_id: The one that goes on from it; None when it is not kept.
+            question: What is asked.
+            asked: The same, as items.
+
+        Raises:
+            PreviousNotFoundError: When it was deleted meanwhile, or the principal may not read it any more.
+            SourceErasedError: When one of its sources was erased, and the response with it.
+            PreviousNotForModelsError: When it was shared with them for no such model.
+        """
+        if question.model == EXTRACTIVE:
+            # It repeats passages and is shown no turns.
+            return question, ()
+        use = await self._answers.model_use(question)
+        rows = await self._repository.list_chain(transaction, previous_id, MOST_RESPONSES)
+        _require_first(rows, previous_id, use)
+        read = [await self._read(transaction, row, use) for row in rows]
+        chain = [each for each in reversed(read) if each is not None]
+        places = [each for each in chain for _ in each.items]
+        items = [item for each in chain for item in each.items]
+        gone_on = await go_on(self._answers, question, items, asked)
+        used = list({places[place].id: places[place] for place in gone_on.used}.values())
+        if response_id is not None:
+            used_ids = [each.id for each in used]
+            await self._repository.hold_sources(transaction, used_ids)
+            await self._repository.inherit_passages(transaction, used_ids, response_id)
+        may_leave = all(each.may_leave for each in used)
+        after = replace(gone_on.question, is_confined=question.is_confined or not may_leave)
+        rests_on = [release for each in used for release in (*each.releases, *each.granted())]
+        return after, rests_on
+
+    async def _read(
+        self, transaction: Transaction, row: Record, use: frozenset[ModelUse]
+    ) -> _Earlier | None:
+        """What a model may be shown of a response; None where that is nothing."""
+
+        def accepts(way: Way) -> bool:
+            return accepted(use, way)
+
+        ways = ways_for_models(read_ways(row["ways"]), use)
+        if row["key_id"] is None or not ways:
+            return None
+        sources = [list(filter(accepts, read_ways(each["ways"]))) for each in row["sources"]]
+        if not all(sources):
+            return None
+        if not all(any(map(is_whole, each)) for each in sources):
+            passages = await self._repository.list_passage_texts(transaction, row["id"])
+            if not all([await may_see(self._keys, passage, accepts) for passage in passages]):
+                return None
+        key = await self._keys.open(row)
+        resource, asked = open_kept(key, row["tenant_id"], row["id"], row["sealed_resource"])
+        releases = _through(row["sources"], sources)
+        return _Earlier(row["id"], [*asked, *resource["output"]], ways, releases)
+
+    def _refusing(
+        self, scope: Scope, previous_id: UUID
+    ) -> AbstractAsyncContextManager[Transaction]:
+        find = find_target(RESPONSE_PREFIX, previous_id, self._repository.find_response_owner)
+        return recording_refusal(self._database, self._ledger, scope, "response.read", find)
+
+
+def _require_first(rows: Sequence[Record], previous_id: UUID, use: frozenset[ModelUse]) -> None:
+    """The last response of a chain has to be there; of those before it what cannot be read is left out."""
+    if not rows or rows[0]["id"] != previous_id:
+        raise PreviousNotFoundError(previous_id)
+    if rows[0]["key_id"] is None:
+        raise SourceErasedError
+    if not ways_for_models(read_ways(rows[0]["ways"]), use):
+        raise PreviousNotForModelsError
+
+
+def _through(sources: Sequence[Mapping[str, Any]], ways: Sequence[Sequence[Way]]) -> list[Release]:
+    return [
+        Release(UUID(source["document"]), choose_way(each), source["is_own"], is_searched=True)
+        for source, each in zip(sources, ways, strict=True)
+    ]
+
+
+def _leaves(way: Way) -> bool:
+    return ModelUse.EXTERNAL in allowed_model_use(way)

@@ -1,0 +1,252 @@
+"""Requests for responses, as the Responses API has them. What this version cannot do is refused by name."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeAlias
+from uuid import UUID
+
+from pydantic import Field
+
+from undercroft.chat.answering import Question
+from undercroft.chat.conversations.models import CONVERSATION_PREFIX
+from undercroft.chat.providers.options import MAX_TOOLS, Options
+from undercroft.chat.responses.errors import PreviousNotFoundError
+from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
+from undercroft.http.openai.conversations import BusyChoice, require_conversation_id
+from undercroft.http.openai.inputs import (
+    LongText,
+    require_answered_calls,
+    require_question,
+    require_something_new,
+)
+from undercroft.http.openai.kept_items import new_item
+from undercroft.http.openai.response_inputs import (
+    INCLUDE_RESULTS,
+    Include,
+    InputItem,
+    MessageItem,
+    NamedFunction,
+    ResponseFunctionTool,
+    ResponseTool,
+    ResponseToolChoice,
+    TextOptions,
+    as_messages,
+    as_output,
+    render_format,
+)
+from undercroft.http.openai.tools import FileSearchTool, RequestedTools
+from undercroft.http.wire import JsonObject, Metadata, RequestBody
+from undercroft.kit.errors import InvalidRequestError
+from undercroft.kit.ids import parse_id, render_id
+
+
+class StreamOptions(RequestBody):
+    """Options of the stream."""
+
+    include_obfuscation: bool = False
+
+
+_ConversationId: TypeAlias = Annotated[str, Field(max_length=64)]
+_Penalty: TypeAlias = Annotated[float, Field(ge=-2, le=2)]
+_ResponseId: TypeAlias = Annotated[str, Field(max_length=64)]
+
+
+class ConversationReference(RequestBody):
+    """A conversation by its id."""
+
+    id: _ConversationId
+
+
+class CreateResponse(RequestBody):
+    """A request for a response. What this version cannot do is refused by name."""
+
+    model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    input: LongText | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
+    instructions: LongText | None = None
+    tools: Annotated[list[ResponseTool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: ResponseToolChoice = "auto"
+    max_tool_calls: Annotated[int, Field(ge=1)] | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    store: bool | None = True
+    include: Include | None = None
+    metadata: Metadata | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    frequency_penalty: _Penalty | None = None
+    presence_penalty: _Penalty | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    text: TextOptions | None = None
+    parallel_tool_calls: bool | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    user: Annotated[str, Field(max_length=64)] | None = None
+    safety_identifier: Annotated[str, Field(max_length=64)] | None = None
+    prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    background: bool | None = None
+    previous_response_id: _ResponseId | None = None
+    conversation: _ConversationId | ConversationReference | None = None
+    if_busy: BusyChoice | None = None
+    prompt: None = None
+    reasoning: None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
+
+    def as_request(self, default_model: str, *, may_keep: bool) -> ResponseRequest:
+        """The request for the service.
+
+        Args:
+            default_model: Answers where the request names no model.
+            may_keep: Whether the response is kept if it is asked for.
+
+        Raises:
+            InvalidRequestError: When nobody asks anything, no tool describes the search that is required, a call and
+                its result do not belong together, or what is made in the background is not to be kept.
+            NotFoundError: When an id cannot be a vector store's.
+        """
+        items = self._items()
+        messages = as_messages(items)
+        previous_id = self._previous_id()
+        if previous_id is None and self.conversation is None:
+            require_question(messages, "input")
+            require_answered_calls(messages, "input")
+        else:
+            require_something_new(messages, "input")
+        tools = self._tools()
+        search = tools.as_search()
+        question = Question(
+            messages=messages,
+            model=self.model or default_model,
+            instructions=self.instructions,
+            search=search,
+            max_output_tokens=self.max_output_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            options=self._options(tools, searches=search is not None),
+            keeps_all_turns=self.truncation == "disabled",
+        )
+        is_kept = may_keep and self.store is not False
+        if self.background and not is_kept:
+            raise InvalidRequestError(
+                "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
+                param="background",
+            )
+        conversation_id = self._conversation_id(is_kept=is_kept)
+        return ResponseRequest(
+            question,
+            self._echo(question.model, conversation_id, is_kept=is_kept),
+            is_kept,
+            INCLUDE_RESULTS in (self.include or ()),
+            is_background=bool(self.background),
+            conversation_id=conversation_id,
+            previous_id=previous_id,
+            if_busy=self.if_busy,
+            input_items=tuple(map(new_item, items)),
+        )
+
+    def _items(self) -> Sequence[InputItem]:
+        """What is asked; a text alone is a message of the user's."""
+        if isinstance(self.input, str):
+            return [MessageItem(role="user", content=self.input)]
+        return self.input
+
+    def _tools(self) -> RequestedTools:
+        choice, offered = self.tool_choice, self.tools or ()
+        is_named = isinstance(choice, NamedFunction)
+        return RequestedTools(
+            [tool for tool in offered if isinstance(tool, FileSearchTool)],
+            tuple(tool.as_tool() for tool in offered if isinstance(tool, ResponseFunctionTool)),
+            "required" if is_named else choice,
+            choice.name if is_named else None,
+        )
+
+    def _options(self, tools: RequestedTools, *, searches: bool) -> Options:
+        return Options(
+            tools=tools.functions,
+            tool_choice=tools.as_choice(searches=searches),
+            parallel_tool_calls=self.parallel_tool_calls if tools.functions else None,
+            output=as_output(self.text.format if self.text else None),
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
+        )
+
+    def _previous_id(self) -> UUID | None:
+        """The response that it goes on from.
+
+        Raises:
+            InvalidRequestError: When it goes on with a conversation as well.
+            PreviousNotFoundError: When the id cannot be a response's.
+        """
+        if self.previous_response_id is None:
+            return None
+        if self.conversation is not None:
+            raise InvalidRequestError(
+                "A response goes on from another one or with a conversation. Leave one of the two out.",
+                param="previous_response_id",
+            )
+        previous_id = parse_id(RESPONSE_PREFIX, self.previous_response_id)
+        if previous_id is None:
+            raise PreviousNotFoundError(self.previous_response_id)
+        return previous_id
+
+    def _conversation_id(self, *, is_kept: bool) -> UUID | None:
+        """The conversation in which it is kept.
+
+        Raises:
+            InvalidRequestError: When it cannot be kept in one.
+            NotFoundError: When the id cannot be a conversation's.
+        """
+        given = self.conversation
+        if given is None:
+            if self.if_busy is not None:
+                raise InvalidRequestError("It goes with 'conversation'.", param="if_busy")
+            return None
+        text = given if isinstance(given, str) else given.id
+        conversation_id = require_conversation_id(text, "conversation")
+        if not is_kept:
+            raise InvalidRequestError(
+                "What is said in a conversation is kept: leave 'store' out, or leave 'conversation' out.",
+                param="conversation",
+            )
+        return conversation_id
+
+    def _usual_truncation(self) -> str:
+        """What is done with what does not fit where nothing is said of it: of earlier turns the oldest are left out."""
+        goes_on = self.conversation is not None or self.previous_response_id is not None
+        return "auto" if goes_on else "disabled"
+
+    def _echo(self, model: str, conversation_id: UUID | None, *, is_kept: bool) -> JsonObject:
+        tools = [
+            tool.model_dump(exclude_none=isinstance(tool, FileSearchTool))
+            for tool in self.tools or []
+        ]
+        choice = self.tool_choice
+        place = (
+            {}
+            if conversation_id is None
+            else {"conversation": {"id": render_id(CONVERSATION_PREFIX, conversation_id)}}
+        )
+        return {
+            **place,
+            "model": model,
+            "instructions": self.instructions,
+            "tools": tools,
+            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+            "metadata": self.metadata or {},
+            "max_output_tokens": self.max_output_tokens,
+            "max_tool_calls": self.max_tool_calls,
+            "temperature": 1.0 if self.temperature is None else self.temperature,
+            "top_p": 1.0 if self.top_p is None else self.top_p,
+            "presence_penalty": self.presence_penalty or 0.0,
+            "frequency_penalty": self.frequency_penalty or 0.0,
+            "top_logprobs": 0,
+            "truncation": self.truncation or self._usual_truncation(),
+            "text": {"format": render_format(self.text.format if self.text else None)},
+            "parallel_tool_calls": self.parallel_tool_calls is not False,
+            "reasoning": None,
+            "store": is_kept,
+            "background": bool(self.background),
+            "service_tier": "default",
+            "previous_response_id": self.previous_response_id,
+            "safety_identifier": self.safety_identifier,
+            "prompt_cache_key": self.prompt_cache_key,
+        }

@@ -1,0 +1,99 @@
+"""Kept items as turns: whatever order they came in, each call has its results right behind it."""
+
+from typing import Any
+
+from undercroft.chat.providers.protocol import Message, Role, ToolCall
+from undercroft.chat.transcript import as_turns, find_results_without_call
+
+
+def said(role: str, text: str) -> dict[str, Any]:
+    return {"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]}
+
+
+def call(call_id: str, name: str = "look") -> dict[str, Any]:
+    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": "{}"}
+
+
+def result(call_id: str, output: str) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call_id, "output": output}
+
+
+def spoken(*items: dict[str, Any]) -> list[str]:
+    """What a model would read, in short."""
+    return [_short(message) for turn in as_turns(items) for message in turn.messages]
+
+
+def _short(message: Message) -> str:
+    if message.role is Role.TOOL:
+        return f"{message.tool_call_id} -> {message.content}"
+    calls = "".join(f" [{each.id}]" for each in message.tool_calls)
+    return f"{message.role.value}: {message.content}{calls}"
+
+
+def test_messages_come_as_they_are() -> None:
+    items = [said("developer", "Be brief."), said("user", "Hello"), said("assistant", "Hi.")]
+    assert spoken(*items) == ["system: Be brief.", "user: Hello", "assistant: Hi."]
+    assert [turn.items for turn in as_turns(items)] == [{0}, {1}, {2}]
+
+
+def test_a_call_belongs_to_the_answer_before_it_and_is_followed_by_its_result() -> None:
+    items = [said("user", "?"), said("assistant", "So."), call("a"), call("b", "see")]
+    turns = as_turns([*items, result("b", "2"), result("a", "1")])
+    assert turns[1].messages == (
+        Message(Role.ASSISTANT, "So.", (ToolCall("a", "look", "{}"), ToolCall("b", "see", "{}"))),
+        Message(Role.TOOL, "1", tool_call_id="a"),
+        Message(Role.TOOL, "2", tool_call_id="b"),
+    )
+    assert turns[1].items == {1, 2, 3, 4, 5}
+
+
+def test_a_call_moves_to_its_results_whatever_was_said_in_between() -> None:
+    assert spoken(
+        said("user", "One?"),
+        call("a"),
+        said("user", "Two?"),
+        said("assistant", "Two."),
+        result("a", "1"),
+        said("assistant", "One."),
+    ) == [
+        "user: One?",
+        "user: Two?",
+        "assistant: Two.",
+        "assistant:  [a]",
+        "a -> 1",
+        "assistant: One.",
+    ]
+
+
+def test_neither_a_call_nor_a_result_stands_alone() -> None:
+    items = [
+        result("a", "too early"),
+        said("user", "?"),
+        said("assistant", "So."),
+        call("a"),
+        call("b"),
+        result("b", "2"),
+        result("c", "3"),
+        call("d"),
+    ]
+    assert spoken(*items) == ["user: ?", "assistant: So. [b]", "b -> 2"]
+    assert find_results_without_call(items) == ["a", "c"]
+
+
+def test_ids_that_come_again_are_of_the_last_call_before() -> None:
+    assert spoken(
+        said("user", "?"),
+        call("0"),
+        result("0", "1"),
+        said("user", "?"),
+        call("0"),
+        result("0", "2"),
+    ) == ["user: ?", "assistant:  [0]", "0 -> 1", "user: ?", "assistant:  [0]", "0 -> 2"]
+
+
+def test_what_is_no_turn_is_left_out() -> None:
+    search = {"type": "file_search_call", "queries": []}
+    assert spoken(search, said("assistant", ""), said("user", ""), said("critic", "x")) == []
+    assert spoken({"type": "message", "role": "user", "content": "plain"}) == ["user: plain"]
+    parts = [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]
+    assert spoken(call("a"), {**result("a", ""), "output": parts}) == ["assistant:  [a]", "a -> ab"]
