@@ -65,9 +65,9 @@ def test_lists_are_written_with_commas_or_as_lists(monkeypatch: pytest.MonkeyPat
 )
 def test_a_fixed_audience_says_whose_it_is_and_is_nobody_elses(entry: str) -> None:
     whole = f"tenant_{'0' * 32} https://login.example 1234.apps.example"
-    assert Settings(fixed_audiences=[whole]).fixed_audiences == (whole,)
+    assert Settings(fixed_audiences=(whole,)).fixed_audiences == (whole,)
     with pytest.raises(ValueError, match="blanks between"):
-        Settings(fixed_audiences=[entry])
+        Settings(fixed_audiences=(entry,))
 
 
 def test_settings_are_frozen() -> None:

@@ -409,8 +409,8 @@ async def test_a_fixed_audience_is_the_tenants_to_whom_the_operator_gave_it(
         with pytest.raises(InvalidRequestError, match="fixed_audiences"):
             await outside.service.register(outside.admin, replace(fixed, **changes))
     await outside.service.register(outside.admin, fixed)
-    for changes in ({"aud": FIXED_AUDIENCE}, {"aud": ["another", FIXED_AUDIENCE]}):
-        found = await outside.service.authenticate(token(outside, **changes))
+    for named in (FIXED_AUDIENCE, ["another", FIXED_AUDIENCE]):
+        found = await outside.service.authenticate(token(outside, aud=named))
         assert found.tenant_id == outside.admin.tenant_id
     # Whom it is registered for is one: also where the service would have let another.
     with pytest.raises(asyncpg.UniqueViolationError):
