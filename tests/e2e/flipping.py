@@ -40,7 +40,7 @@ class Lent:
         store: The owner's vector store that it is in.
         is_alone: Whether it is granted by itself, without its vector store: then no answers are made from that.
         minutes: A conversation of the owner's about it, which the asker may always read.
-        talk: A conversation of the asker's.
+        talks: Conversations of the asker's, used by turns, as each takes one answer at a time.
         kept: Ids of the last responses that showed it.
         changes: How often its state changed.
     """
@@ -53,7 +53,7 @@ class Lent:
     is_alone: bool
     grantee: Body
     minutes: str
-    talk: str
+    talks: deque[str]
     state: State = State.REVOKED
     changes: int = 0
     grant: str = ""
@@ -90,6 +90,7 @@ class Flipping:
         asked: What calls showed of the document that they were about, while that did not change.
         leaks: Calls that showed a document, this or another, which was revoked from before they were sent.
         odd: Answers that are neither: refused for want of room, failed. They show nothing of what is shown.
+        cut: Calls about what stayed granted that ended in ``access_revoked``: nobody could say in time what has ended.
         flips: How often something was given or taken back.
     """
 
@@ -106,6 +107,7 @@ class Flipping:
         self.asked: Counter[Seen] = Counter()
         self.leaks: list[str] = []
         self.odd: list[str] = []
+        self.cut = 0
         self.flips = 0
 
     async def run(self, concurrency: int) -> None:
@@ -194,7 +196,8 @@ class Flipping:
             name = "streamed " if stream else ""
             yield f"{name}response", "/v1/responses", {**response, "stream": stream}
             yield f"{name}chat", "/v1/chat/completions", {**chat, "stream": stream}
-        talk = {**response, "conversation": lent.talk}
+        lent.talks.rotate()
+        talk = {**response, "conversation": lent.talks[0]}
         yield "response in a conversation", "/v1/responses", talk
         if lent.kept:
             yield "response read back", f"/v1/responses/{lent.kept[-1]}", None
@@ -217,8 +220,8 @@ class Flipping:
             text = await answer.text()
         sent = path + json.dumps(body)
         told = f"{kind}, {answer.status}: {text}"
-        is_cut = answer.status == 403 and "access_revoked" in text
-        if answer.status not in _ANSWERED and not is_cut:
+        is_cut = "access_revoked" in text
+        if answer.status not in _ANSWERED and not (is_cut and answer.status == 403):
             self.odd.append(told)
         # A stream brings words one by one: what is not in it as it was sent may be in what they add up to.
         whole = text + _joined_deltas(text)
@@ -230,7 +233,9 @@ class Flipping:
             is_shown = one.shows_in(whole, sent)
             if is_shown and state is State.REVOKED:
                 self.leaks.append(f"{one.canary} in {told}")
-            if one is lent:
+            if one is lent and is_cut and state is State.GRANTED:
+                self.cut += 1
+            elif one is lent:
                 self.asked[Seen(kind, state, is_shown)] += 1
 
 
