@@ -79,6 +79,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "session_days",
         "password_checks",
         "address_issuers",
+        "fixed_audiences",
     ),
     "Webhooks": ("egress_private_networks", "egress_allow_http", "egress_hosts"),
     "Limits": (

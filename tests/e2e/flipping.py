@@ -38,7 +38,9 @@ class Lent:
         canary: A word that stands in its text, its heading and its name, and in no question.
         question: What it answers.
         store: The owner's vector store that it is in.
-        is_alone: Whether it is granted by itself, without its vector store: then it is only searched.
+        is_alone: Whether it is granted by itself, without its vector store: then no answers are made from that.
+        minutes: A conversation of the owner's about it, which the asker may always read.
+        talks: Conversations of the asker's, used by turns, as each takes one answer at a time.
         kept: Ids of the last responses that showed it.
         changes: How often its state changed.
     """
@@ -50,6 +52,8 @@ class Lent:
     store: str
     is_alone: bool
     grantee: Body
+    minutes: str
+    talks: deque[str]
     state: State = State.REVOKED
     changes: int = 0
     grant: str = ""
@@ -86,6 +90,7 @@ class Flipping:
         asked: What calls showed of the document that they were about, while that did not change.
         leaks: Calls that showed a document, this or another, which was revoked from before they were sent.
         odd: Answers that are neither: refused for want of room, failed. They show nothing of what is shown.
+        cut: Calls about what stayed granted that ended in ``access_revoked``: nobody could say in time what has ended.
         flips: How often something was given or taken back.
     """
 
@@ -102,6 +107,7 @@ class Flipping:
         self.asked: Counter[Seen] = Counter()
         self.leaks: list[str] = []
         self.odd: list[str] = []
+        self.cut = 0
         self.flips = 0
 
     async def run(self, concurrency: int) -> None:
@@ -145,7 +151,7 @@ class Flipping:
     async def _give(self, lent: Lent) -> None:
         lent.enter(State.CHANGING)
         resource = lent.document if lent.is_alone else lent.store
-        terms = {"resource": resource, "grantee": lent.grantee, "actions": ["search"]}
+        terms = {"resource": resource, "grantee": lent.grantee, "actions": ["search", "read"]}
         async with lent.owner.post("/v1/grants", json=terms) as made:
             assert made.status == 201, await made.text()
             lent.grant = (await made.json())["id"]
@@ -173,6 +179,9 @@ class Flipping:
         query = {"query": lent.question}
         yield "search", "/v1/search", query
         yield "search of it alone", "/v1/search", {**query, "documents": [lent.document]}
+        yield "MCP search", "/mcp", _call_tool("search", query)
+        yield "MCP fetch", "/mcp", _call_tool("fetch", {"id": lent.document})
+        yield "items of a shared conversation", f"/v1/conversations/{lent.minutes}/items", None
         if lent.is_alone:
             return
         yield "search of a vector store", f"/v1/vector_stores/{lent.store}/search", query
@@ -187,6 +196,9 @@ class Flipping:
             name = "streamed " if stream else ""
             yield f"{name}response", "/v1/responses", {**response, "stream": stream}
             yield f"{name}chat", "/v1/chat/completions", {**chat, "stream": stream}
+        lent.talks.rotate()
+        talk = {**response, "conversation": lent.talks[0]}
+        yield "response in a conversation", "/v1/responses", talk
         if lent.kept:
             yield "response read back", f"/v1/responses/{lent.kept[-1]}", None
             yield "provenance", f"/v1/responses/{lent.kept[0]}/provenance", None
@@ -208,8 +220,8 @@ class Flipping:
             text = await answer.text()
         sent = path + json.dumps(body)
         told = f"{kind}, {answer.status}: {text}"
-        is_cut = answer.status == 403 and "access_revoked" in text
-        if answer.status not in _ANSWERED and not is_cut:
+        is_cut = "access_revoked" in text
+        if answer.status not in _ANSWERED and not (is_cut and answer.status == 403):
             self.odd.append(told)
         # A stream brings words one by one: what is not in it as it was sent may be in what they add up to.
         whole = text + _joined_deltas(text)
@@ -221,8 +233,16 @@ class Flipping:
             is_shown = one.shows_in(whole, sent)
             if is_shown and state is State.REVOKED:
                 self.leaks.append(f"{one.canary} in {told}")
-            if one is lent:
+            if one is lent and is_cut and state is State.GRANTED:
+                self.cut += 1
+            elif one is lent:
                 self.asked[Seen(kind, state, is_shown)] += 1
+
+
+def _call_tool(name: str, arguments: Body) -> Body:
+    """A message to the MCP server."""
+    params = {"name": name, "arguments": arguments}
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
 
 
 def _joined_deltas(stream: str) -> str:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import httpx2 as httpx
@@ -254,6 +255,36 @@ def test_a_deleted_registration_lets_nobody_in_any_more(outside: Outside) -> Non
     assert not outside.is_taken(outside.token())
     assert outside.call(ada, "POST", f"/users/{admitted}/reinstate").is_success
     assert outside.call(outside.token(), "GET", path).status_code == 200
+
+
+def test_a_fixed_audience_is_taken_for_the_tenant_that_the_operator_lists(
+    tmp_path: Path,
+) -> None:
+    data_dir, audience = tmp_path / "data", "1234.apps.example"
+    reach = {
+        "UNDERCROFT_EGRESS_PRIVATE_NETWORKS": "127.0.0.0/8",
+        "UNDERCROFT_EGRESS_ALLOW_HTTP": "true",
+    }
+    keys = {
+        name: make_key(data_dir, tenant, f"{name}@{tenant}.example", "admin")
+        for name, tenant in (("ada", "harbour"), ("eve", "meadow"))
+    }
+    listed: dict[str, str] = {}
+    with running_issuer() as issuer:
+        for taken in (False, True):
+            process, url = start_service(data_dir, {**reach, **listed})
+            try:
+                outside = Outside(url, issuer, keys, make_ec_key("first"))
+                issuer.publish(public(outside.key))
+                made = outside.register(audience=audience)
+                assert outside.register("eve", audience=audience).status_code == 400
+                assert outside.is_taken(outside.token(aud=audience)) is taken
+                assert made.status_code == (201 if taken else 400), made.text
+                if not taken:
+                    tenant = made.json()["error"]["message"].split("own: ")[1].split(",")[0]
+                    listed = {"UNDERCROFT_FIXED_AUDIENCES": f"{tenant} {issuer.url} {audience}"}
+            finally:
+                stop_service(process)
 
 
 def test_no_outside_token_is_exchanged(outside: Outside) -> None:

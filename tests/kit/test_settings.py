@@ -53,6 +53,23 @@ def test_lists_are_written_with_commas_or_as_lists(monkeypatch: pytest.MonkeyPat
     assert settings.trusted_proxies == ("10.0.0.0/8",)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "1234.apps.example",
+        "harbour https://login.example 1234",
+        f"tenant_{'0' * 32} login.example 1234",
+        f"tenant_{'0' * 32} https://login.example 12 34",
+        f"tenant_{'0' * 32} https://login.example https://api.example/tenant_{'1' * 32}",
+    ],
+)
+def test_a_fixed_audience_says_whose_it_is_and_is_nobody_elses(entry: str) -> None:
+    whole = f"tenant_{'0' * 32} https://login.example 1234.apps.example"
+    assert Settings(fixed_audiences=(whole,)).fixed_audiences == (whole,)
+    with pytest.raises(ValueError, match="blanks between"):
+        Settings(fixed_audiences=(entry,))
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         setattr(load_settings(), "port", 1)  # noqa: B010 - the type checker refuses a plain assignment

@@ -14,6 +14,7 @@ from undercroft.identity.api_keys import ApiKeyService
 from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.groups.service import GroupService
 from undercroft.identity.issuers.fetching import IssuerKeys
+from undercroft.identity.issuers.models import FixedAudience
 from undercroft.identity.issuers.service import IssuerService
 from undercroft.identity.keys import ACCESS_TOKEN_PREFIX, API_KEY_PREFIX
 from undercroft.identity.members.service import MemberService
@@ -65,7 +66,13 @@ async def open_identity(
     issuer_keys = IssuerKeys(outgoing, clock)
     stack.push_async_callback(issuer_keys.close)
     issuers = IssuerService(
-        database, ledger, issuer_keys, ids, clock, frozenset(settings.address_issuers)
+        database,
+        ledger,
+        issuer_keys,
+        ids,
+        clock,
+        frozenset(settings.address_issuers),
+        frozenset(FixedAudience(*entry.split()) for entry in settings.fixed_audiences),
     )
     identity = IdentityService(database, ledger, ids, clock, outside=issuers)
     members = MemberService(database, ledger, ids)

@@ -1,11 +1,16 @@
 """The settings of signing in: a part of ``kit/settings.py``."""
 
-from typing import Self
+import re
+from typing import Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
 from undercroft.kit.comma_separated import CommaSeparated
+
+_FIXED_AUDIENCE: Final = re.compile(
+    r"tenant_[0-9a-f]{32} +https?://[!-~]+ +(?!(?:[!-~]*[/:])?tenant_[0-9a-f]{32}$)[!-~]{1,500}"
+)
 
 
 class SessionSettings(BaseSettings):
@@ -35,6 +40,20 @@ class SessionSettings(BaseSettings):
         description="Issuers, by their URLs, that tenants may let name users by e-mail address: whoever has the keys "
         "of one can be any of those users.",
     )
+    fixed_audiences: CommaSeparated = Field(
+        default=(),
+        description="Audiences that name no tenant, such as a client's id, and whose each is: a tenant's id, an "
+        "issuer's URL and the audience, with blanks between.",
+    )
+
+    @field_validator("fixed_audiences")
+    @classmethod
+    def _has_three_words(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_FIXED_AUDIENCE.fullmatch(entry) for entry in entries):
+            raise ValueError(
+                "each is a tenant's id, an issuer's URL and its audience, with blanks between"
+            )
+        return entries
 
     @model_validator(mode="after")
     def _ends_idle_sessions_first(self) -> Self:

@@ -13,15 +13,17 @@ from joserfc.jws import JWSRegistry, serialize_compact
 from tests.identity.credentials import Desk
 from tests.servers.issuer import IssuerServer, running_issuer
 from undercroft.identity.issuers.fetching import IssuerKeys
-from undercroft.identity.issuers.models import Registration
+from undercroft.identity.issuers.models import FixedAudience, Registration
 from undercroft.identity.issuers.service import IssuerService
 from undercroft.identity.models import Principal
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_guarded_client
 from undercroft.kit.egress_policy import EgressPolicy
-from undercroft.kit.ids import IdSource
+from undercroft.kit.ids import IdSource, render_id
+from undercroft.ledger.models import TENANT_PREFIX
 from undercroft.ledger.service import Ledger
 
+FIXED_AUDIENCE = "1234.apps.example"
 HERE = EgressPolicy((ipaddress.ip_network("127.0.0.0/8"),), allow_http=True)
 
 
@@ -64,10 +66,18 @@ class Outside:
     service: IssuerService
     admin: Principal
     key: ECKey = field(default_factory=lambda: make_ec_key("first"))
+    fixed_audience: str | None = None
 
     @property
     def audience(self) -> str:
-        return f"https://api.example/tenant_{self.admin.tenant_id.hex}"
+        return self.fixed_audience or f"https://api.example/tenant_{self.admin.tenant_id.hex}"
+
+    async def fix_audience(self) -> None:
+        """Register it with the audience that names no tenant instead."""
+        (issuer,) = await self.service.list_issuers(self.admin, None, 10)
+        await self.service.delete(self.admin, issuer.id)
+        self.fixed_audience = FIXED_AUDIENCE
+        await self.service.register(self.admin, self.registration())
 
     def registration(self, **changes: Any) -> Registration:  # noqa: ANN401 - its fields
         return replace(Registration(self.server.url, self.audience, ("ES256",)), **changes)
@@ -102,7 +112,9 @@ async def outside(
     async with open_guarded_client(HERE) as client:
         keys = IssuerKeys(client, clock)
         ledger, listed = Ledger(database, ids, clock), frozenset({issuer_server.url})
-        service = IssuerService(database, ledger, keys, ids, clock, listed)
+        tenant = render_id(TENANT_PREFIX, admin.tenant_id)
+        fixed = frozenset({FixedAudience(tenant, issuer_server.url, FIXED_AUDIENCE)})
+        service = IssuerService(database, ledger, keys, ids, clock, listed, fixed)
         outside = Outside(issuer_server, clock, service, admin)
         issuer_server.publish(public(outside.key))
         await service.register(admin, outside.registration())

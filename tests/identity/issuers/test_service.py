@@ -14,7 +14,13 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from tests.identity.credentials import Desk
-from tests.identity.issuers.conftest import Outside, make_ec_key, public, sign
+from tests.identity.issuers.conftest import (
+    FIXED_AUDIENCE,
+    Outside,
+    make_ec_key,
+    public,
+    sign,
+)
 from undercroft.identity.errors import PersonRequiredError, UnauthenticatedError
 from undercroft.identity.issuers.errors import IssuerExistsError, IssuerUnreachableError
 from undercroft.identity.issuers.fetching import FRESH_SECONDS, INTERVAL_SECONDS, LONGEST_SECONDS
@@ -118,6 +124,10 @@ HOSTILE: dict[str, Callable[[Outside], str]] = {
     "another issuer": lambda o: token(o, iss="https://evil.example"),
     "the issuer with a slash": lambda o: token(o, iss=f"{o.server.url}/"),
     "another audience": lambda o: token(o, aud="https://api.example/other"),
+    "an audience around it": lambda o: token(o, aud=f"{o.audience}.example"),
+    "an audience in other letters": lambda o: token(o, aud=o.audience.upper()),
+    "audiences in a text": lambda o: token(o, aud=f"{o.audience} another"),
+    "an audience as the authorized party": lambda o: token(o, aud="another", azp=o.audience),
     "no audience": lambda o: token(o, aud=None),
     "an expired one": lambda o: token(o, exp=int(o.clock.now().timestamp()) - 61),
     "no expiry": lambda o: token(o, exp=None),
@@ -146,8 +156,13 @@ HOSTILE: dict[str, Callable[[Outside], str]] = {
 }
 
 
+@pytest.mark.parametrize("audience", ["own", "fixed"])
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_a_hostile_token_is_nobodys(outside: Outside, database: Database, name: str) -> None:
+async def test_a_hostile_token_is_nobodys(
+    outside: Outside, database: Database, name: str, audience: str
+) -> None:
+    if audience == "fixed":
+        await outside.fix_audience()
     with pytest.raises(UnauthenticatedError):
         await outside.service.authenticate(HOSTILE[name](outside))
     async with database.transaction(outside.admin) as transaction:
@@ -372,3 +387,44 @@ async def test_nobody_registers_for_another_tenants_audience(outside: Outside, d
         )
     with pytest.raises(IssuerExistsError):
         await outside.service.register(outside.admin, outside.registration())
+
+
+REGISTER = (
+    "INSERT INTO issuers (id, tenant_id, url, audience, algorithms, subject_claim, creates_users,"
+    " trusts_addresses) VALUES (gen_random_uuid(), current_tenant(), $1, $2, '{ES256}', 'sub', true, false)"
+)
+
+
+async def test_a_fixed_audience_is_the_tenants_to_whom_the_operator_gave_it(
+    outside: Outside, desk: Desk, database: Database
+) -> None:
+    person = await desk.person(role="admin")
+    eve = await desk.identity.authenticate((await desk.key(person)).secret)
+    fixed = outside.registration(audience=FIXED_AUDIENCE)
+    with pytest.raises(UnauthenticatedError):
+        await outside.service.authenticate(token(outside, aud=FIXED_AUDIENCE))
+    with pytest.raises(InvalidRequestError, match="fixed_audiences"):
+        await outside.service.register(eve, fixed)
+    for changes in ({"url": "https://evil.example"}, {"audience": "4321.apps.example"}):
+        with pytest.raises(InvalidRequestError, match="fixed_audiences"):
+            await outside.service.register(outside.admin, replace(fixed, **changes))
+    await outside.service.register(outside.admin, fixed)
+    for named in (FIXED_AUDIENCE, ["another", FIXED_AUDIENCE]):
+        found = await outside.service.authenticate(token(outside, aud=named))
+        assert found.tenant_id == outside.admin.tenant_id
+    # Whom it is registered for is one: also where the service would have let another.
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await desk.run(person, REGISTER, outside.server.url, FIXED_AUDIENCE)
+    # Of two registrations, each for an audience of the token's, none is meant.
+    await desk.run(person, REGISTER, outside.server.url, "of-eve")
+    for audiences in (["of-eve", FIXED_AUDIENCE], ["of-eve", outside.audience]):
+        with pytest.raises(UnauthenticatedError):
+            await outside.service.authenticate(token(outside, aud=audiences))
+    # Nor by what was never given to whoever registered it, or is no more.
+    with pytest.raises(UnauthenticatedError):
+        await outside.service.authenticate(token(outside, aud="of-eve"))
+    parts = Ledger(database, IdSource(), outside.clock), outside.service._keys
+    unlisted = IssuerService(database, *parts, IdSource(), outside.clock)
+    assert await unlisted.authenticate(token(outside))
+    with pytest.raises(UnauthenticatedError):
+        await unlisted.authenticate(token(outside, aud=FIXED_AUDIENCE))

@@ -176,7 +176,7 @@ async def test_only_the_shared_sections_are_found_and_the_others_leave_no_gap(
     assert "Quill" not in "".join(passage.text for passage in found)
 
 
-async def test_a_section_is_shared_with_the_titles_above_it_and_without_those_beside_it(
+async def test_a_section_is_shared_without_the_titles_above_it_and_beside_it(
     shelf: Shelf, make_scope: MakeScope
 ) -> None:
     ann = await make_scope()
@@ -193,8 +193,35 @@ async def test_a_section_is_shared_with_the_titles_above_it_and_without_those_be
     await add_under(shelf, bob, papers, lent)
     found = await find(shelf, bob, papers, text="what the town clock cost")
     assert found
-    assert {passage.headings for passage in found} == {("Clock", "Costs")}
-    assert "Dismissals" not in repr(found)
+    assert {passage.headings for passage in found} == {("Costs",)}
+    for title in ("# Clock", "'Clock'", "Dismissals"):
+        assert title not in repr(found)
+
+
+async def test_titles_above_a_shared_section_are_neither_in_its_passage_nor_with_it(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    """Also where they have no text of their own, and so begin the passage of what is below them."""
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    text = f"# Quill\n\n## Dismissal\n\n### Costs\n\n{TEXTS['clock.txt']}\n\n#### More\n\nIt was not much."
+    collection, documents = await shelf.fill(ann, {"clock.md": text})
+    [whole] = await find(shelf, ann, collection)
+    assert (whole.headings, whole.text, whole.hidden) == (("Quill", "Dismissal", "Costs"), text, 0)
+    papers = (await shelf.collections.create(bob, "papers", {})).id
+    for parts, headings in (
+        (Parts(sections=("Costs",)), ("Costs",)),
+        (Parts(sections=("Dismissal",)), ("Dismissal", "Costs")),
+    ):
+        terms = replace(SEARCH, parts=parts)
+        lent = await share(shelf, ann, ResourceKind.DOCUMENT, documents["clock.md"], bob, terms)
+        await add_under(shelf, bob, papers, lent)
+        [passage] = await find(shelf, bob, papers)
+        begin = text.index("#" * (4 - len(headings)) + f" {headings[0]}")
+        assert (passage.start, passage.hidden, passage.text) == (begin, begin, text[begin:])
+        assert passage.headings == headings
+        assert passage.later_headings == ((text.index("#### More") - begin, (*headings, "More")),)
+        await grants_of(shelf).revoke(ann, lent.id)
 
 
 async def test_a_passage_is_shown_under_the_grant_of_the_part_that_it_stands_in(

@@ -92,7 +92,8 @@ class ResponseRepository:
             list(range(1, len(passages) + 1)),
             documents,
             [passage.document_version for passage in passages],
-            [passage.start for passage in passages],
+            # Where its chunk begins, by which a later reading finds in which section it stands.
+            [passage.start - passage.hidden for passage in passages],
             [passage.end for passage in passages],
             [passage.score for passage in passages],
             [_array(grant.id for grant in passage.way.grants) for passage in passages],

@@ -30,7 +30,11 @@ class RegisterIssuer(RequestBody):
         str, Field(max_length=500, description="Its URL, as its tokens have it in `iss`.")
     ]
     audience: Annotated[
-        str, Field(max_length=500, description="Ends with the tenant's id, `tenant_...`.")
+        str,
+        Field(
+            max_length=500,
+            description="Ends with the tenant's id, `tenant_...`, or is listed for it by the operator.",
+        ),
     ]
     algorithms: Annotated[list[_Algorithm], Field(min_length=1, max_length=10)]
     subject_claim: Annotated[str, Field(pattern="^[!-~]{1,100}$")] = "sub"

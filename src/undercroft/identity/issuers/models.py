@@ -22,7 +22,7 @@ class Registration:
 
     Attributes:
         url: Its identifier, which its tokens have as ``iss`` in just this spelling.
-        audience: What its tokens for this tenant have as ``aud``; ends with the tenant's id.
+        audience: What its tokens for this tenant have as ``aud``; ends with the tenant's id, or is fixed.
         algorithms: The only ones that its tokens may be signed with.
         subject_claim: The claim that names a user.
         creates_users: Whether somebody who is not known yet becomes a member of the tenant.
@@ -35,6 +35,20 @@ class Registration:
     subject_claim: str = DEFAULT_CLAIM
     creates_users: bool = True
     trusts_addresses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FixedAudience:
+    """An audience that an issuer does not let its clients choose, and whose it is: the operator says so.
+
+    Attributes:
+        tenant: The tenant's id on the wire.
+        url: The issuer's.
+    """
+
+    tenant: str
+    url: str
+    audience: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from undercroft.identity.issuers.jwts import check, looks_like_token, read_unche
 from undercroft.identity.issuers.models import (
     ISSUER_PREFIX,
     Claims,
+    FixedAudience,
     Issuer,
     IssuerScope,
     Registration,
@@ -50,6 +51,8 @@ class IssuerService:
         clock: Judges tokens.
         address_issuers: Those that the operator lets name users by address. An admin alone cannot: with an issuer of
             their own they would be whomever they like, and read what is that one's alone.
+        fixed_audiences: Those that name no tenant, and whose each is. Whoever registered one first would else get the
+            users of whom it belongs to.
     """
 
     def __init__(
@@ -60,8 +63,10 @@ class IssuerService:
         ids: IdSource,
         clock: Clock,
         address_issuers: frozenset[str] = frozenset(),
+        fixed_audiences: frozenset[FixedAudience] = frozenset(),
     ) -> None:
         self._address_issuers = address_issuers
+        self._fixed_audiences = fixed_audiences
         self._database = database
         self._ledger = ledger
         self._keys = keys
@@ -85,6 +90,9 @@ class IssuerService:
         unchecked = read_unchecked(token)
         issuer = await self._find_issuer(unchecked.issuer, unchecked.audiences)
         registration = issuer.registration
+        if not self._is_theirs(issuer.tenant_id, registration):
+            # The operator may have struck it off.
+            raise TokenRefusedError
         # Before a key is looked for: `none`, a MAC under a public key, and whatever else was not pinned.
         if unchecked.algorithm not in registration.algorithms:
             raise TokenRefusedError
@@ -116,7 +124,9 @@ class IssuerService:
         """
         # Whoever says who is who has all that they are: what was narrowed must not get hold of that.
         require_person(caller)
-        _require_sound(caller.tenant_id, new)
+        _require_sound(new)
+        if not self._is_theirs(caller.tenant_id, new):
+            raise _not_theirs(caller.tenant_id)
         if new.trusts_addresses and new.url not in self._address_issuers:
             raise InvalidRequestError(
                 "It would be any of your users: have the operator list it in address_issuers first.",
@@ -152,6 +162,14 @@ class IssuerService:
             await self._ledger.append(transaction, caller, Act("issuer.delete", tenant, None))
         # Else one that is registered in its place, mended, was refused for half a minute by what this one said.
         self._known = LruCache(_KNOWN)
+
+    def _is_theirs(self, tenant_id: UUID, registration: Registration) -> bool:
+        """Whether an audience is the tenant's: it says so itself, or the operator does."""
+        own = render_id(TENANT_PREFIX, tenant_id)
+        if re.fullmatch(rf"(?:[!-~]*[/:])?{own}", registration.audience) is not None:
+            return True
+        fixed = FixedAudience(own, registration.url, registration.audience)
+        return fixed in self._fixed_audiences
 
     async def _find_issuer(self, url: str, audiences: tuple[str, ...]) -> Issuer:
         """The registration that a token is meant for. One that names two tenants names none."""
@@ -207,17 +225,20 @@ class IssuerService:
         return user_id
 
 
-def _require_sound(tenant_id: UUID, new: Registration) -> None:
+def _not_theirs(tenant_id: UUID) -> InvalidRequestError:
+    own = render_id(TENANT_PREFIX, tenant_id)
+    return InvalidRequestError(
+        f"The audience has to be this tenant's own: {own}, or any text that ends with /{own} or :{own}. Have the "
+        "issuer make its tokens for that audience. Where it cannot, have the operator list its audience for this "
+        "tenant in fixed_audiences first.",
+        param="audience",
+    )
+
+
+def _require_sound(new: Registration) -> None:
     if _URL.fullmatch(new.url) is None or "?" in new.url or "#" in new.url:
         raise InvalidRequestError(
             "An issuer is named by an https URL without query and fragment.", param="issuer"
-        )
-    own = render_id(TENANT_PREFIX, tenant_id)
-    if re.fullmatch(rf"(?:[!-~]*[/:])?{own}", new.audience) is None:
-        raise InvalidRequestError(
-            f"The audience has to be this tenant's own: {own}, or any text that ends with /{own} or :{own}. Have the "
-            "issuer make its tokens for that audience.",
-            param="audience",
         )
     if not (new.creates_users or new.trusts_addresses):
         raise InvalidRequestError(

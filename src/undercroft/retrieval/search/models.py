@@ -55,6 +55,7 @@ class FoundPassage:
         later_headings: Where in its text further sections begin, and the titles above those.
         way: What it was released under; no grants for what is the principal's own, or put into their own vector store.
         is_own: Whether the document is the principal's own.
+        hidden: How many characters of its chunk stand before it: titles above what is shared.
         entry_ids: Of the ledger's entries of that.
     """
 
@@ -74,6 +75,7 @@ class FoundPassage:
     later_headings: LaterHeadings = ()
     way: Way = OWN
     is_own: bool = True
+    hidden: int = 0
     entry_ids: tuple[UUID, ...] = ()
 
 

@@ -20,6 +20,7 @@ from undercroft.ledger.service import Ledger
 from undercroft.retrieval.passages import PassageText, open_row, place_of
 from undercroft.retrieval.search.models import FoundPassage, Proposals, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.retrieval.titles import hidden_beginning, shown_titles
 from undercroft.sharing.models import ModelUse, Way
 from undercroft.sharing.policy import choose_way, read_ways, ways_for_models, ways_to_place
 from undercroft.sharing.uses import GrantUses
@@ -155,7 +156,8 @@ class PassageReader:
         except DecryptionError:
             _log_damaged(row)
             return None
-        return _passage(row, passage, filename, score, way)
+        shown = _passage(row, passage, filename, score, way)
+        return shown if shown.text else None
 
     async def _open(self, row: Record) -> PassageText | None:
         try:
@@ -182,21 +184,26 @@ def _choose_way(ways: Sequence[Way], model_use: frozenset[ModelUse]) -> Way | No
 def _passage(
     row: Record, passage: PassageText, filename: str, score: float, way: Way
 ) -> FoundPassage:
+    """What of a passage shows: neither in it nor above it a title outside of what is shared."""
+    hidden = hidden_beginning(way, passage.text, passage.headings)
     return FoundPassage(
         chunk_id=row["chunk_id"],
         document_id=row["document_id"],
         document_version=row["current_version"],
         filename=filename,
         attributes=row["attributes"],
-        text=passage.text,
-        start=row["start_offset"],
+        text=passage.text[hidden:],
+        start=row["start_offset"] + hidden,
         end=row["end_offset"],
         page_start=row["page_start"],
         page_end=row["page_end"],
-        headings=passage.headings,
+        headings=shown_titles(way, passage.headings),
         score=score,
         similarity=None,
-        later_headings=passage.later_headings,
+        later_headings=tuple(
+            (at - hidden, shown_titles(way, path)) for at, path in passage.later_headings
+        ),
         way=way,
         is_own=row["is_own"],
+        hidden=hidden,
     )
