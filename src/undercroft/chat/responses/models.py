@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from undercroft.chat.answering import Question
-from undercroft.chat.conversations.models import IfBusy, NewItem
+from undercroft.chat.conversations.models import IfBusy, NewItem, Parent
 
 RESPONSE_PREFIX: Final = "resp_"
 
@@ -26,6 +26,7 @@ class ResponseRequest:
         is_background: Whether it is made to its end though nobody waits for it.
         conversation_id: Which conversation it goes on with.
         input_items: What that gets as asked.
+        parent: Which item of the conversation it goes on from; None: the last one of the current branch.
         if_busy: What becomes of it while another one of the conversation is made; None: as that has it.
     """
 
@@ -37,3 +38,4 @@ class ResponseRequest:
     conversation_id: UUID | None = None
     input_items: tuple[NewItem, ...] = ()
     if_busy: IfBusy | None = None
+    parent: Parent | None = None

@@ -19,7 +19,12 @@ from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.openai.contract import EVENT_STREAM, errors
-from undercroft.http.openai.conversations import BusyChoice, require_conversation_id
+from undercroft.http.openai.conversations import (
+    BusyChoice,
+    ItemId,
+    require_conversation_id,
+    require_parent,
+)
 from undercroft.http.openai.inputs import (
     LongText,
     require_answered_calls,
@@ -97,6 +102,7 @@ class CreateResponse(RequestBody):
     previous_response_id: None = None
     conversation: _ConversationId | ConversationReference | None = None
     if_busy: BusyChoice | None = None
+    parent: ItemId | None = None
     prompt: None = None
     reasoning: None = None
     top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
@@ -145,6 +151,7 @@ class CreateResponse(RequestBody):
             conversation_id=conversation_id,
             input_items=() if conversation_id is None else tuple(map(new_item, items)),
             if_busy=self.if_busy,
+            parent=require_parent(self.parent),
         )
 
     def _items(self) -> Sequence[InputItem]:
@@ -180,8 +187,9 @@ class CreateResponse(RequestBody):
         """
         given = self.conversation
         if given is None:
-            if self.if_busy is not None:
-                raise InvalidRequestError("It goes with 'conversation'.", param="if_busy")
+            for name in ("if_busy", "parent"):
+                if getattr(self, name) is not None:
+                    raise InvalidRequestError("It goes with 'conversation'.", param=name)
             return None
         text = given if isinstance(given, str) else given.id
         conversation_id = require_conversation_id(text, "conversation")
