@@ -181,6 +181,10 @@ ROWS: Final = {
         INSERT INTO conversation_items (tenant_id, conversation_id, number, id, kind, sealed_item)
         SELECT u.tenant_id, u.id, 0, u.id, 'message', '' FROM users AS u
     """,
+    "conversation_branches": """
+        INSERT INTO conversation_branches (tenant_id, conversation_id, number)
+        SELECT tenant_id, id, 1 FROM conversations
+        """,
     "conversation_item_passages": """
         INSERT INTO conversation_item_passages (
             tenant_id, conversation_id, item_number, number, document_id, document_version, start_offset, end_offset
@@ -310,6 +314,7 @@ READ_ONLY: Final = frozenset(
         "record_migrations",
         "conversations",
         "conversation_items",
+        "conversation_branches",
         "conversation_item_passages",
         "document_comments",
         "document_versions",

@@ -147,3 +147,40 @@ async def test_functions_are_called_in_a_conversation(sdk: AsyncOpenAI) -> None:
             model="functions", input=wrong, tools=TOOLS, conversation=begun.id
         )
     assert refused.value.param == "input"
+
+
+def test_a_conversation_branches_by_fields_beside_the_sdks_own(client: OpenAI) -> None:
+    begun = client.conversations.create(items=[{"role": "user", "content": "Hello"}])
+    (hello,) = client.conversations.items.list(begun.id).data
+    ask = "The bell rings at noon. When does the bell ring?"
+    first = client.responses.create(model="extractive", input=ask, conversation=begun.id)
+    parent = {"parent": hello.id}
+    client.responses.create(
+        model="extractive", input=f"Please: {ask}", conversation=begun.id, extra_body=parent
+    )
+    texts = [text_of(item) for item in client.conversations.items.list(begun.id, order="asc")]
+    assert texts[:2] == ["Hello", f"Please: {ask}"]
+    current = client.conversations.items.list(begun.id, order="asc").data[1]
+    found = client.conversations.items.list(
+        begun.id, order="asc", extra_query={"siblings_of": current.id}
+    ).data
+    assert [text_of(item) for item in found] == [ask, f"Please: {ask}"]
+    changed = {"branch": found[0].id}
+    client.conversations.update(begun.id, metadata={}, extra_body=changed)
+    shown = client.conversations.items.list(begun.id, order="asc").data
+    assert [text_of(item) for item in shown] == ["Hello", ask, first.output_text]
+    other = client.conversations.items.list(
+        begun.id, order="asc", extra_query={"branch": current.id}
+    ).data
+    assert [text_of(item) for item in other] == texts
+    for absent in ("msg_" + 32 * "0", "nothing"):
+        with pytest.raises(NotFoundError) as refused:
+            client.responses.create(
+                model="extractive",
+                input=ask,
+                conversation=begun.id,
+                extra_body={"parent": absent},
+            )
+        assert refused.value.param == "parent"
+    with pytest.raises(BadRequestError):
+        client.responses.create(model="extractive", input=ask, extra_body=parent)

@@ -128,6 +128,7 @@ async def test_conversations_are_exported_in_order(filled: Filled, tmp_path: Pat
     lines = read_lines(tmp_path / "export" / "conversation_items.jsonl")
     assert [(each["number"], each["ending"]) for each in lines] == [(0, None), (1, "deleted")]
     assert lines[0]["item"]["content"] == "Is it empty?"
+    assert lines[0]["branch"] == {"number": 0, "after": None}
     assert lines[1]["item"] is None
     assert verify(tmp_path / "export", made).good
 

@@ -35,9 +35,12 @@ class SteppedItems(ConversationRepository):
         first_number: int,
         items: Sequence[tuple[UUID, str, UUID | None, bytes]],
         response_id: UUID | None,
+        branch: int,
     ) -> None:
         await self._gate.pass_through()
-        await super().insert_items(transaction, conversation_id, first_number, items, response_id)
+        await super().insert_items(
+            transaction, conversation_id, first_number, items, response_id, branch
+        )
 
 
 async def test_of_two_that_add_at_once_the_second_waits_and_comes_after(parlour: Parlour) -> None:

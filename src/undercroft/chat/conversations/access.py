@@ -100,6 +100,7 @@ class ConversationAccess:
             metadata=metadata,
             created_at=row["created_at"],
             if_busy=IfBusy(row["if_busy"]),
+            branch=row["current_branch"],
         )
 
     async def refuse(

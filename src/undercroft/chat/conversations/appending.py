@@ -44,6 +44,7 @@ class ItemAppender:
         conversation: Conversation,
         items: Sequence[NewItem],
         response_id: UUID | None = None,
+        branch: int | None = None,
     ) -> list[WireItem]:
         """Put items at the end of a conversation that the transaction has locked, or has made; what was added.
 
@@ -53,6 +54,7 @@ class ItemAppender:
             conversation: As it is since it was locked.
             items: In their order.
             response_id: Which response they are asked or answered by.
+            branch: Where they go; None: where the conversation is.
 
         Raises:
             ItemTooLargeError: When an item is longer than any may be.
@@ -81,7 +83,14 @@ class ItemAppender:
             )
             sources += [(number, source) for source in item.sources]
             added.append(wire)
-        await self._repository.insert_items(transaction, conversation.id, first, rows, response_id)
+        await self._repository.insert_items(
+            transaction,
+            conversation.id,
+            first,
+            rows,
+            response_id,
+            conversation.branch if branch is None else branch,
+        )
         if sources:
             await self._repository.insert_passages(transaction, conversation.id, sources)
         return added

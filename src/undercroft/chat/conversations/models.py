@@ -87,17 +87,26 @@ def wire_item(item: NewItem, item_id: UUID) -> WireItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """What something new goes on from; None: from nothing, it begins the conversation anew."""
+
+    item_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class ItemPage:
     """Which items are wanted.
 
     Attributes:
         after: The last one of the page before.
         is_ascending: From the first to the last.
+        branch: An item whose branch is meant; None: the current one.
     """
 
     limit: int
     after: UUID | None = None
     is_ascending: bool = False
+    branch: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,7 @@ class Conversation:
         access: By which grants, if it is not theirs.
         key: Opens its metadata and those of its items that have none of their own.
         next_number: Of the item that is added next.
+        branch: Its current one.
         if_busy: What becomes of a response that is sent while another one is made, unless it says so itself.
     """
 
@@ -120,3 +130,4 @@ class Conversation:
     metadata: Mapping[str, str] = field(repr=False)
     created_at: datetime
     if_busy: IfBusy = IfBusy.ENQUEUE
+    branch: int = 0

@@ -21,6 +21,7 @@ SELECT
     v.sealed_metadata,
     v.next_number,
     v.if_busy,
+    v.current_branch,
     v.created_at,
     a.action,
     a.ways,
@@ -62,7 +63,9 @@ DELETE FROM conversations WHERE id = $1 AND owner_id = current_principal() RETUR
 
 -- name: insert_items :exec
 -- Numbered from $2 on in the order in which they are given, in a conversation that the caller has locked.
-INSERT INTO conversation_items (tenant_id, conversation_id, number, id, kind, data_key_id, sealed_item, response_id)
+INSERT INTO conversation_items (
+    tenant_id, conversation_id, number, id, kind, data_key_id, sealed_item, response_id, branch
+)
 SELECT
     current_tenant(),
     $1,
@@ -71,7 +74,8 @@ SELECT
     i.kind,
     i.data_key_id,
     i.sealed_item,
-    $7
+    $7,
+    $8
 FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::bytea[]) WITH ORDINALITY
     AS i (id, kind, data_key_id, sealed_item, place);
 
@@ -96,15 +100,17 @@ FROM unnest($2::int[], $3::uuid[], $4::int[], $5::int[], $6::int[]) WITH ORDINAL
 
 -- name: list_items :many
 -- Authorises and reads in one snapshot: some items ($2: after the one with this id, $3: so many, $4: from the first to the
--- last; $5: the one with this id alone; $6: those before this response's), each with what it was made from, whether that is
+-- last; $5: the one with this id alone; $6: those before this response's; $7: along the branch that has this one, in place of
+-- the current branch; $8: the ones with these numbers alone), each with what it was made from, whether that is
 -- the caller's, and the ways in which they may read it. One row
 -- without an item where there is none. Of deleted ones nothing is shown.
-WITH reached AS MATERIALIZED (
+WITH RECURSIVE reached AS MATERIALIZED (
     SELECT
         v.id,
         v.tenant_id,
         v.owner_id,
         v.data_key_id,
+        v.current_branch,
         a.action,
         a.ways
     FROM conversations AS v
@@ -118,6 +124,30 @@ last AS MATERIALIZED (
 
 bound AS MATERIALIZED (
     SELECT min(i.number) AS number FROM conversation_items AS i WHERE i.conversation_id = $1 AND i.response_id = $6
+),
+
+-- The branch, and those that it goes on from, each up to where.
+path AS (
+    SELECT
+        coalesce(
+            (SELECT c.branch FROM conversation_items AS c WHERE c.conversation_id = $1 AND c.id = $7),
+            (
+                SELECT c.branch FROM conversation_items AS c
+                WHERE c.conversation_id = $1 AND c.response_id = $6
+                ORDER BY c.number
+                LIMIT 1
+            ),
+            r.current_branch
+        ) AS branch,
+        10000 AS up_to
+    FROM reached AS r
+    UNION ALL
+    SELECT
+        b.parent_branch,
+        b.after_number
+    FROM path AS p
+    INNER JOIN conversation_branches AS b ON b.conversation_id = $1 AND p.branch = b.number
+    WHERE b.parent_branch IS NOT NULL
 )
 
 SELECT
@@ -186,6 +216,12 @@ LEFT JOIN LATERAL (
                 w.conversation_id = r.id
                 AND w.ending IS DISTINCT FROM 'deleted'
                 AND ($5::uuid IS NULL OR w.id = $5)
+                AND ($8::int[] IS NULL OR w.number = ANY($8))
+                AND (
+                    $5 IS NOT NULL
+                    OR $8 IS NOT NULL
+                    OR EXISTS (SELECT FROM path AS p WHERE w.branch = p.branch AND w.number <= p.up_to)
+                )
                 AND ($6::uuid IS NULL OR w.number < (SELECT b.number FROM bound AS b))
                 AND (
                     $2::uuid IS NULL

@@ -84,6 +84,7 @@ class ConversationRepository:
         first_number: int,
         items: Sequence[tuple[UUID, str, UUID | None, bytes]],
         response_id: UUID | None,
+        branch: int,
     ) -> None:
         """Keep items of a locked conversation, numbered one after the other.
 
@@ -93,6 +94,7 @@ class ConversationRepository:
             first_number: Of the first of them.
             items: Of each its id, its type, the key that it alone has, and what is sealed.
             response_id: Which response they are asked or answered by.
+            branch: Where they go.
         """
         ids, kinds, key_ids, sealed = (list(column) for column in zip(*items, strict=True))
         await _QUERIES.execute(
@@ -105,6 +107,7 @@ class ConversationRepository:
             key_ids,
             sealed,
             response_id,
+            branch,
         )
         await _QUERIES.execute(transaction, "advance", conversation_id, len(items))
 
@@ -133,8 +136,9 @@ class ConversationRepository:
         page: ItemPage,
         item_id: UUID | None = None,
         before_response: UUID | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> list[Record]:
-        """Some items, or one, or those before a response; nothing when the caller may not read the conversation."""
+        """Some items, or one, those before a response, or those with these numbers; nothing where none may be read."""
         return await _QUERIES.many(
             transaction,
             "list_items",
@@ -144,6 +148,8 @@ class ConversationRepository:
             page.is_ascending,
             item_id,
             before_response,
+            page.branch,
+            numbers,
         )
 
     async def has_item(

@@ -8,19 +8,20 @@ from asyncpg import Record
 
 from undercroft.chat.conversations.access import ConversationAccess, no_conversation
 from undercroft.chat.conversations.appending import ItemAppender
+from undercroft.chat.conversations.branches.service import Branches, no_item
 from undercroft.chat.conversations.models import (
     CONVERSATION_PREFIX,
     Conversation,
     IfBusy,
     ItemPage,
     NewItem,
+    Parent,
     WireItem,
 )
 from undercroft.chat.conversations.reading import ItemReader, ReadItem
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.conversations.sealing import seal_metadata
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
@@ -51,6 +52,7 @@ class ConversationService:
         self._access = ConversationAccess(database, keys, ledger)
         self._appender = ItemAppender(keys, ids)
         self._reader = ItemReader(keys)
+        self._branches = Branches()
         self._repository = ConversationRepository()
 
     async def create(
@@ -109,11 +111,12 @@ class ConversationService:
         conversation_id: UUID,
         metadata: Mapping[str, str],
         if_busy: IfBusy | None = None,
+        branch: UUID | None = None,
     ) -> Conversation:
-        """Replace the metadata, and the rest of it that is given.
+        """Replace the metadata, and the rest that is given; ``branch``: an item whose branch becomes the current one.
 
         Raises:
-            NotFoundError: When the principal may see no such conversation.
+            NotFoundError: When the principal may see no such conversation, or it has no such item.
             NotGrantedError: When they may, and not write it.
             GrantEndedError: When the grant ended meanwhile.
         """
@@ -126,6 +129,8 @@ class ConversationService:
             await self._repository.update_conversation(
                 transaction, conversation_id, sealed, if_busy
             )
+            if branch is not None:
+                await self._branches.switch(transaction, await self._access.open(row), branch)
             await self._access.record(
                 transaction, scope, "conversation.update", conversation_id, row
             )
@@ -151,12 +156,16 @@ class ConversationService:
             )
 
     async def add(
-        self, scope: Scope, conversation_id: UUID, items: Sequence[NewItem]
+        self,
+        scope: Scope,
+        conversation_id: UUID,
+        items: Sequence[NewItem],
+        parent: Parent | None = None,
     ) -> list[WireItem]:
-        """Put items at the end of a conversation, all or none; what was added.
+        """Put items at the end of a conversation's current branch, or behind an item, all or none; what was added.
 
         Raises:
-            NotFoundError: When the principal may see no such conversation.
+            NotFoundError: When the principal may see no such conversation, or it has no such item.
             NotGrantedError: When they may, and not write it.
             GrantEndedError: When the grant ended meanwhile.
             ItemTooLargeError: When an item is longer than any may be.
@@ -167,7 +176,8 @@ class ConversationService:
         ) as transaction:
             row = await self._access.lock(transaction, conversation_id, _WRITE)
             locked = await self._access.open(row)
-            added = await self._appender.append(transaction, scope, locked, items)
+            branch = await self._branches.find_for(transaction, locked, parent)
+            added = await self._appender.append(transaction, scope, locked, items, branch=branch)
             await self._access.record(
                 transaction, scope, "conversation.add_items", conversation_id, row
             )
@@ -183,6 +193,17 @@ class ConversationService:
             NotGrantedError: When they may, and not read it.
         """
         return await self._read(scope, conversation_id, page)
+
+    async def list_siblings(
+        self, scope: Scope, conversation_id: UUID, item_id: UUID, page: ItemPage
+    ) -> list[ReadItem]:
+        """A page of the items that go on from the same one as an item does, itself among them.
+
+        Raises:
+            NotFoundError: When the principal may see no such conversation, or it has no such item.
+            NotGrantedError: When they may, and not read it.
+        """
+        return await self._read(scope, conversation_id, page, siblings_of=item_id)
 
     async def get_item(self, scope: Scope, conversation_id: UUID, item_id: UUID) -> WireItem:
         """One item, as :meth:`list_items` shows it.
@@ -236,30 +257,39 @@ class ConversationService:
         return row
 
     async def _read(
-        self, scope: Scope, conversation_id: UUID, page: ItemPage, item_id: UUID | None = None
+        self,
+        scope: Scope,
+        conversation_id: UUID,
+        page: ItemPage,
+        item_id: UUID | None = None,
+        siblings_of: UUID | None = None,
     ) -> list[ReadItem]:
         async with self._access.refusing(
             scope, "conversation.read", conversation_id
         ) as transaction:
-            rows = await self._repository.list_items(transaction, conversation_id, page, item_id)
+            numbers = siblings_of and await self._branches.list_siblings(
+                transaction, conversation_id, siblings_of
+            )
+            rows = await self._repository.list_items(
+                transaction, conversation_id, page, item_id, numbers=numbers
+            )
             if not rows:
                 await self._access.refuse(transaction, conversation_id, _READ)
                 raise no_conversation(conversation_id)
             items = await self._reader.read(transaction, rows)
+            if page.branch is not None:
+                await self._require_item(transaction, conversation_id, page.branch, "branch")
+            if siblings_of is not None and not numbers:
+                raise no_item(siblings_of.hex, "siblings_of")
             if not items and page.after is not None:
-                await self._require_item(transaction, conversation_id, page.after)
+                await self._require_item(transaction, conversation_id, page.after, "after")
             await self._access.record(
                 transaction, scope, "conversation.read", conversation_id, rows[0]
             )
         return items
 
     async def _require_item(
-        self, transaction: Transaction, conversation_id: UUID, item_id: UUID
+        self, transaction: Transaction, conversation_id: UUID, item_id: UUID, param: str
     ) -> None:
         if not await self._repository.has_item(transaction, conversation_id, item_id):
-            raise no_item(item_id.hex, "after")
-
-
-def no_item(identifier: str, param: str | None = None) -> NotFoundError:
-    """The error for an item that a conversation does not have, or has no more."""
-    return NotFoundError("item of the conversation", identifier, param=param)
+            raise no_item(item_id.hex, param)

@@ -10,12 +10,14 @@ from asyncpg import Record
 from undercroft.chat.answering import Answerer, Question
 from undercroft.chat.conversations.access import ConversationAccess, no_conversation
 from undercroft.chat.conversations.appending import ItemAppender
+from undercroft.chat.conversations.branches.service import Branches
 from undercroft.chat.conversations.calls import MOST_TURNS, ConversationCalls
 from undercroft.chat.conversations.errors import NotForModelsError
 from undercroft.chat.conversations.models import (
     Conversation,
     ItemPage,
     NewItem,
+    Parent,
     Source,
     WireItem,
     parse_item_id,
@@ -76,6 +78,7 @@ class ConversationTurns:
         self._appender = ItemAppender(keys, ids)
         self._calls = ConversationCalls(keys)
         self._reader = ItemReader(keys)
+        self._branches = Branches()
         self._repository = ConversationRepository()
 
     async def check(self, scope: Scope, conversation_id: UUID) -> None:
@@ -108,16 +111,21 @@ class ConversationTurns:
         held: HeldConversation,
         response_id: UUID,
         items: Sequence[NewItem],
+        parent: Parent | None = None,
     ) -> None:
         """Add what is asked, in the transaction in which the response begins.
 
         Raises:
             InvalidRequestError: When there is a result of no call.
+            NotFoundError: When there is no item to go on from.
             ItemTooLargeError: When an item is longer than any may be.
             TooManyItemsError: When there is no room for them.
         """
         await self._calls.require(transaction, held.conversation.id, items)
-        await self._appender.append(transaction, scope, held.conversation, items, response_id)
+        branch = await self._branches.find_for(transaction, held.conversation, parent)
+        await self._appender.append(
+            transaction, scope, held.conversation, items, response_id, branch
+        )
         await self._access.record(
             transaction, scope, "conversation.add_items", held.conversation.id, held.row
         )
@@ -189,7 +197,13 @@ class ConversationTurns:
             held = await self.hold(transaction, conversation_id)
             sources = await self._repository.list_response_sources(transaction, response_id)
             items = [_as_new(item, sources) for item in output]
-            await self._appender.append(transaction, scope, held.conversation, items, response_id)
+            # Behind its question, whichever branch is the current one by now.
+            branch = await self._branches.find_of_response(
+                transaction, conversation_id, response_id
+            )
+            await self._appender.append(
+                transaction, scope, held.conversation, items, response_id, branch
+            )
         except UndercroftError as error:
             if error.kind not in _NO_PLACE:
                 raise

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from undercroft.chat.answering import Question
-from undercroft.chat.conversations.models import IfBusy, NewItem, wire_item
+from undercroft.chat.conversations.models import IfBusy, NewItem, Parent, wire_item
 
 RESPONSE_PREFIX: Final = "resp_"
 
@@ -27,6 +27,7 @@ class ResponseRequest:
         conversation_id: Which conversation it goes on with.
         previous_id: Which response it goes on from.
         input_items: What is asked, as items, each with its id by the time that it is kept.
+        parent: Which item of the conversation it goes on from; None: the last one of the current branch.
         if_busy: What becomes of it while another one of the conversation is made; None: as that has it.
     """
 
@@ -39,6 +40,7 @@ class ResponseRequest:
     previous_id: UUID | None = None
     input_items: tuple[NewItem, ...] = ()
     if_busy: IfBusy | None = None
+    parent: Parent | None = None
 
     def input(self) -> list[WireObject]:
         """What is asked, as it is kept and shown."""

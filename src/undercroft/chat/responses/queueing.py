@@ -150,7 +150,9 @@ class TurnQueue:
             # The response before its stream: in this order whoever deletes it locks them.
             await self._repository.start_response(transaction, response_id, sealed)
             await self._process.log.take_turn(transaction, lease)
-            await self._turns.begin(transaction, scope, held, response_id, work.request.input_items)
+            await self._turns.begin(
+                transaction, scope, held, response_id, work.request.input_items, work.request.parent
+            )
         return True
 
     async def _interrupt(

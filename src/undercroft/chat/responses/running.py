@@ -166,7 +166,7 @@ class ResponseRuns:
             )
             if place is not None and waiting is None:
                 await self._turns.begin(
-                    transaction, scope, place.held, response_id, request.input_items
+                    transaction, scope, place.held, response_id, request.input_items, request.parent
                 )
         for interrupted in () if place is None else place.interrupted:
             self.wanted_ended(interrupted)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 
+from undercroft.chat.conversations.branches.service import no_item
 from undercroft.chat.conversations.models import (
     CONVERSATION_PREFIX,
     MOST_ADDED,
@@ -14,9 +15,9 @@ from undercroft.chat.conversations.models import (
     IfBusy,
     ItemPage,
     NewItem,
+    Parent,
     parse_item_id,
 )
-from undercroft.chat.conversations.service import no_item
 from undercroft.http.callers import KnownResponseWriter, ResponseReader, ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
@@ -36,6 +37,7 @@ from undercroft.kit.ids import render_id
 router = APIRouter(tags=["conversations"], route_class=AuthenticatedRoute)
 
 _Items: TypeAlias = Annotated[list[InputItem], Field(max_length=MOST_ADDED)]
+ItemId: TypeAlias = Annotated[str, Field(max_length=64)]
 BusyChoice: TypeAlias = Annotated[IfBusy, Field(strict=False)]
 """What becomes of a response that is sent while another one is made."""
 
@@ -53,12 +55,14 @@ class UpdateConversation(RequestBody):
 
     metadata: Metadata | None
     if_busy: BusyChoice | None = None
+    branch: ItemId | None = None
 
 
 class AddItems(RequestBody):
-    """Items for the end of a conversation."""
+    """Items for the end of a conversation, or to go on from one of its items."""
 
     items: Annotated[_Items, Field(min_length=1)]
+    parent: ItemId | None = None
 
 
 @router.post("/v1/conversations", summary="Create a conversation", responses=errors(404, 409, 410))
@@ -98,7 +102,11 @@ async def update_conversation(
 ) -> dict[str, Any]:
     """Replace its metadata: for its owner and for whoever was granted `write`."""
     changed = await services.conversations.update(
-        caller, require_conversation_id(conversation_id), body.metadata or {}, body.if_busy
+        caller,
+        require_conversation_id(conversation_id),
+        body.metadata or {},
+        body.if_busy,
+        None if body.branch is None else _require_item_id(body.branch, "branch"),
     )
     return render_conversation(changed)
 
@@ -130,7 +138,10 @@ async def add_items(
 ) -> dict[str, Any]:
     """Up to 20 at its end, all or none: for its owner and for whoever was granted `write`."""
     added = await services.conversations.add(
-        caller, require_conversation_id(conversation_id), _new_items(body.items)
+        caller,
+        require_conversation_id(conversation_id),
+        _new_items(body.items),
+        require_parent(body.parent),
     )
     return page_of(shown_items(added, include), len(added))
 
@@ -148,14 +159,27 @@ async def list_items(
     after: After = None,
     order: Order = "desc",
     include: IncludeQuery = None,
+    branch: Annotated[
+        ItemId | None,
+        Query(description="An item whose branch is listed; the current one unless told."),
+    ] = None,
+    siblings_of: Annotated[
+        ItemId | None, Query(description="Only items that go on from the same one as this.")
+    ] = None,
 ) -> dict[str, Any]:
-    """Its items; what is in them of documents that the caller may not or no more read is removed."""
+    """Its items along one branch; what is in them of documents that the caller may not or no more read is removed."""
+    wanted_id = require_conversation_id(conversation_id)
     page = ItemPage(
-        limit + 1, None if after is None else _require_item_id(after, "after"), order == "asc"
+        limit + 1,
+        None if after is None else _require_item_id(after, "after"),
+        order == "asc",
+        None if branch is None else _require_item_id(branch, "branch"),
     )
-    items = await services.conversations.list_items(
-        caller, require_conversation_id(conversation_id), page
-    )
+    if siblings_of is None:
+        items = await services.conversations.list_items(caller, wanted_id, page)
+    else:
+        sibling_id = _require_item_id(siblings_of, "siblings_of")
+        items = await services.conversations.list_siblings(caller, wanted_id, sibling_id, page)
     return page_of(shown_items([item.wire for item in items], include), limit)
 
 
@@ -214,6 +238,17 @@ def require_conversation_id(text: str, param: str | None = None) -> UUID:
         NotFoundError: When it cannot be one.
     """
     return require_id(CONVERSATION_PREFIX, "conversation", text, param)
+
+
+def require_parent(text: str | None) -> Parent | None:
+    """What a request goes on from.
+
+    Raises:
+        NotFoundError: When it cannot be an item's id.
+    """
+    if text is None:
+        return None
+    return Parent(None if text == "root" else _require_item_id(text, "parent"))
 
 
 def _new_items(items: Sequence[InputItem]) -> list[NewItem]:

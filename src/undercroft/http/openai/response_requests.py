@@ -11,7 +11,12 @@ from undercroft.chat.conversations.models import CONVERSATION_PREFIX
 from undercroft.chat.providers.options import MAX_TOOLS, Options
 from undercroft.chat.responses.errors import PreviousNotFoundError
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
-from undercroft.http.openai.conversations import BusyChoice, require_conversation_id
+from undercroft.http.openai.conversations import (
+    BusyChoice,
+    ItemId,
+    require_conversation_id,
+    require_parent,
+)
 from undercroft.http.openai.inputs import (
     LongText,
     require_answered_calls,
@@ -87,6 +92,7 @@ class CreateResponse(RequestBody):
     previous_response_id: _ResponseId | None = None
     conversation: _ConversationId | ConversationReference | None = None
     if_busy: BusyChoice | None = None
+    parent: ItemId | None = None
     prompt: None = None
     reasoning: None = None
     top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
@@ -140,6 +146,7 @@ class CreateResponse(RequestBody):
             conversation_id=conversation_id,
             previous_id=previous_id,
             if_busy=self.if_busy,
+            parent=require_parent(self.parent),
             input_items=tuple(map(new_item, items)),
         )
 
@@ -197,8 +204,9 @@ class CreateResponse(RequestBody):
         """
         given = self.conversation
         if given is None:
-            if self.if_busy is not None:
-                raise InvalidRequestError("It goes with 'conversation'.", param="if_busy")
+            for name in ("if_busy", "parent"):
+                if getattr(self, name) is not None:
+                    raise InvalidRequestError("It goes with 'conversation'.", param=name)
             return None
         text = given if isinstance(given, str) else given.id
         conversation_id = require_conversation_id(text, "conversation")

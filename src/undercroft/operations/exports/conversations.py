@@ -70,6 +70,7 @@ class ConversationLines:
         return {
             "conversation": render_id(CONVERSATION_PREFIX, conversation_id),
             "number": number,
+            "branch": {"number": row["branch"], "after": row["after_number"]},
             "item": item,
             "ending": row["ending"],
             "created_at": render_time(row["created_at"]),

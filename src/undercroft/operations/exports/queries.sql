@@ -201,6 +201,8 @@ LIMIT $2;
 SELECT
     i.conversation_id,
     i.number,
+    i.branch,
+    b.after_number,
     i.created_at,
     i.ending,
     i.sealed_item,
@@ -212,6 +214,7 @@ SELECT
     t.wrapped_key AS wrapped_tenant_key
 FROM conversation_items AS i
 INNER JOIN conversations AS v ON i.conversation_id = v.id
+LEFT JOIN conversation_branches AS b ON i.conversation_id = b.conversation_id AND i.branch = b.number
 INNER JOIN data_keys AS k ON coalesce(i.data_key_id, v.data_key_id) = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE i.tenant_id = current_tenant() AND (i.conversation_id, i.number) > ($1::uuid, $2::int)
