@@ -138,15 +138,34 @@ async def held(answer: Answer) -> None:
     await answer.end("stop", usage=(1, 2))
 
 
+def beginning(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The beginning that an answer is to go on after, and the request for the whole of it."""
+    if not body.get("continue_final_message"):
+        return "", body
+    assert body["add_generation_prompt"] is False
+    *messages, last = body["messages"]
+    begun: str = last["content"]
+    limit = body.get("max_tokens", 1_000) + len(begun.split())
+    return begun, {**body, "messages": messages, "max_tokens": limit}
+
+
+async def paced(answer: Answer) -> None:
+    """The echo, a word every 20 ms; and what follows a beginning that it is given."""
+    begun, body = beginning(answer.body)
+    words, reason, prompt = spoken(body)
+    await answer.begin()
+    said = 0
+    for word in words:
+        said += len(word)
+        if said > len(begun):
+            await asyncio.sleep(0.02)
+            await answer.text(word[max(0, len(begun) - (said - len(word))) :])
+    await answer.end(reason, usage=(prompt, len(words)))
+
+
 async def goes_on(answer: Answer) -> None:
     """The echo, cut after its first word; and what follows a beginning that it is given."""
-    body, begun = answer.body, ""
-    if body.get("continue_final_message"):
-        assert body["add_generation_prompt"] is False
-        *messages, last = body["messages"]
-        begun = last["content"]
-        limit = body.get("max_tokens", 1_000) + len(begun.split())
-        body = {**body, "messages": messages, "max_tokens": limit}
+    begun, body = beginning(answer.body)
     words, reason, prompt = spoken(body)
     await answer.begin()
     if not begun:
@@ -299,6 +318,7 @@ BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "stall": stall,
     "held": held,
     "goes-on": goes_on,
+    "paced": paced,
     "garbage": garbage,
     "huge-line": huge_line,
     "huge-answer": huge_answer,

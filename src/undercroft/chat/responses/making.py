@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import chain
+from uuid import UUID
 
 import structlog
 
@@ -110,11 +111,25 @@ class ResponseMaker:
         if request.previous_id is None and (request.conversation_id is None or work.lease is None):
             return request.question, ()
         async with self._database.transaction(work.scope) as transaction:
+            rested_on = await self._inherited(transaction, work)
             asked = await self._load(transaction, work)
+            if work.events.has_output and await self._inherited(transaction, work) != rested_on:
+                # What was shown may say what one of the turns said that are not to be read now.
+                raise InterruptedAnswerError
             if work.lease is not None:
                 # Last, and locked until this commits: what it rests on is recorded by whoever makes it.
                 await self._log.hold(transaction, work.lease)
         return asked
+
+    async def _inherited(
+        self, transaction: Transaction, work: Work
+    ) -> list[tuple[UUID, int, int, int]]:
+        """What was shown rests on through the turns before it."""
+        if not work.events.has_output:
+            return []
+        return await self._responses.list_passage_places(
+            transaction, work.events.response_id, inherited=True
+        )
 
     async def _load(
         self, transaction: Transaction, work: Work
@@ -148,7 +163,9 @@ class ResponseMaker:
         """What was shown rests on passages: it goes on only from the same, which its asker may still read."""
         response_id = work.events.response_id
         async with self._database.transaction(work.scope) as transaction:
-            recorded = await self._responses.list_passage_places(transaction, response_id)
+            recorded = await self._responses.list_passage_places(
+                transaction, response_id, inherited=False
+            )
         found = [
             (each.document_id, each.document_version, each.start, each.end)
             for each in searched.found

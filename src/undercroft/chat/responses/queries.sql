@@ -180,6 +180,7 @@ CROSS JOIN
     );
 
 -- name: list_passage_places :many
+-- What it found itself, or, where so asked ($2), what it was made from through the turns before it.
 SELECT
     p.document_id,
     p.document_version,
@@ -187,7 +188,7 @@ SELECT
     p.end_offset
 FROM response_passages AS p
 INNER JOIN responses AS r ON p.response_id = r.id
-WHERE p.response_id = $1 AND r.owner_id = current_principal()
+WHERE p.response_id = $1 AND r.owner_id = current_principal() AND (p.sealed_statement IS NULL) = $2
 ORDER BY p.number;
 
 -- name: delete_response_passages :exec

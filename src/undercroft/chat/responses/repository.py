@@ -102,10 +102,16 @@ class ResponseRepository:
         )
 
     async def list_passage_places(
-        self, transaction: Transaction, response_id: UUID
+        self, transaction: Transaction, response_id: UUID, *, inherited: bool
     ) -> list[tuple[UUID, int, int, int]]:
-        """What a response is made from, in order: document, version, and from where to where."""
-        rows = await _QUERIES.many(transaction, "list_passage_places", response_id)
+        """What a response is made from, in order: document, version, and from where to where.
+
+        Args:
+            transaction: Where it is read.
+            response_id: The response.
+            inherited: Through the turns before it, and not found by itself.
+        """
+        rows = await _QUERIES.many(transaction, "list_passage_places", response_id, inherited)
         return [tuple(row) for row in rows]
 
     async def delete_passages(self, transaction: Transaction, response_id: UUID) -> None:
