@@ -36,12 +36,14 @@ demo: setup ## Start the service, load the sample documents, ask a question; Ctr
 test: setup-dev ## Run every test, in random order, with branch coverage
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --cov --cov-report term
 
-test-long: setup-dev ## Kill the service at random moments, hold random histories against the model, flip grants (an hour)
+test-long: setup-dev ## Kill the service at random moments, hold random histories against the model, flip grants, kill streams (an hour)
 	UNDERCROFT_TEST_CRASH_SEEDS=20 $(BIN)/python -m pytest tests/e2e/test_crash.py
 	UNDERCROFT_TEST_SHARING_HISTORIES=150 UNDERCROFT_TEST_SHARING_SEEDS=40 $(BIN)/python -m pytest \
 		--timeout 1800 tests/sharing/test_model.py tests/sharing/test_concurrent_histories.py
 	UNDERCROFT_TEST_REVOCATION_CALLS=10000 $(BIN)/python -m pytest --log-cli-level info \
 		tests/e2e/test_revocation_race.py
+	UNDERCROFT_TEST_CHAOS_STREAMS=200 UNDERCROFT_TEST_CHAOS_SECONDS=120 $(BIN)/python -m pytest --timeout 1800 \
+		tests/e2e/test_chaos.py
 
 check: setup-dev ## Lint, types, import contracts, SQL style, locks
 	$(BIN)/ruff check .
