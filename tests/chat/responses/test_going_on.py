@@ -1,25 +1,34 @@
 """A text whose process has died goes on in another one: no word is lost, said twice or from other passages."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from tests.chat.responses.test_sources import RENT, id_of, service
+import pytest
+
+from tests.chat.conversations.test_turns import ask, conversations_of
+from tests.chat.responses.test_sources import ANSWER, ASKED, RENT, id_of, service
 from tests.chat.responses.test_streams import in_background, is_text, lapse, read, until
 from tests.chat.scripted import ScriptedModel
 from tests.conftest import MakeScope, Member
+from tests.retrieval.search.test_shared import SEARCH, grants_of, share
 from tests.shelf import Shelf
-from tests.stepping import Gate
+from tests.stepping import PATIENCE, Gate
+from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.service import ResponseService
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.sharing.errors import AccessRevokedError
+from undercroft.sharing.models import ResourceKind
 
 PIECES = ("The monthly rent is £1,250.00. ", "It is due on the first ", "day.")
 
 
 async def begin(
-    first: ResponseService, gate: Gate, scope: Member, *collections: UUID
+    first: ResponseService, gate: Gate, scope: Member, asked: ResponseRequest
 ) -> tuple[UUID, list[dict[str, Any]]]:
     """A response whose process dies after its first text."""
-    begun = await first.begin(scope, in_background(*collections))
+    begun = await first.begin(scope, asked)
     watching = first.watch(scope, id_of(begun), -1)
     seen = await until(watching, is_text)
     await gate.wait_until_reached()
@@ -37,7 +46,7 @@ async def test_a_text_goes_on_without_a_seam(
     ann = await make_scope()
     gate, able = Gate(), ScriptedModel(*PIECES, continues=True)
     first, second = service(shelf, ScriptedModel(*PIECES, gate=gate)), service(shelf, able)
-    begun, seen = await begin(first, gate, ann)
+    begun, seen = await begin(first, gate, ann, in_background())
     await lapse(database_urls)
     assert await second.takeover.take_over() == 1
     events = await read(second.watch(ann, begun, -1))
@@ -71,7 +80,7 @@ async def test_citations_go_on_as_well(
         shelf,
         ScriptedModel(whole[-1]["response"]["output"][1]["content"][0]["text"], continues=True),
     )
-    begun, _ = await begin(first, gate, ann, collection)
+    begun, _ = await begin(first, gate, ann, in_background(collection))
     await lapse(database_urls)
     assert await second.takeover.take_over() == 1
     events = await read(second.watch(ann, begun, -1))
@@ -99,7 +108,7 @@ async def test_from_other_passages_nothing_goes_on(
     collection, documents = await shelf.fill(ann, {"lease.txt": RENT})
     gate, able = Gate(), ScriptedModel(*PIECES, continues=True)
     first, second = service(shelf, ScriptedModel(*PIECES, gate=gate)), service(shelf, able)
-    begun, seen = await begin(first, gate, ann, collection)
+    begun, seen = await begin(first, gate, ann, in_background(collection))
     await shelf.put_version(ann, documents["lease.txt"], f"{RENT} And more.")
     await shelf.run_jobs(ann)
     await lapse(database_urls)
@@ -109,6 +118,33 @@ async def test_from_other_passages_nothing_goes_on(
     assert events[-2]["code"] == "response_interrupted"
     assert said(events) == said(seen)
     assert able.requests == []
+    gate.open()
+    await first.takeover.renew()
+    await first.runs.close()
+
+
+async def test_after_other_turns_nothing_goes_on(
+    shelf: Shelf, database_urls: DatabaseUrls, make_scope: MakeScope
+) -> None:
+    """What was shown may say what an earlier turn said from a document that its asker may not read any more."""
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    collection, _ = await shelf.fill(ann, {"lease.txt": RENT})
+    given = await share(shelf, ann, ResourceKind.COLLECTION, collection, bob, SEARCH)
+    place = await conversations_of(shelf).create(bob, {})
+    await service(shelf, ScriptedModel(*ANSWER)).create(bob, ask(place, ASKED, collection))
+    gate, able = Gate(), ScriptedModel(*PIECES, continues=True)
+    first, second = service(shelf, ScriptedModel(*PIECES, gate=gate)), service(shelf, able)
+    asked = replace(ask(place, "Really?"), is_background=True)
+    begun, _ = await begin(first, gate, bob, asked)
+    await grants_of(shelf).revoke(ann, given.id)
+    await lapse(database_urls)
+    assert await second.takeover.take_over() == 1
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait([each.task for each in second.runs.running.values() if each.task])
+    assert able.requests == []
+    with pytest.raises(AccessRevokedError):
+        await read(second.watch(bob, begun, -1))
     gate.open()
     await first.takeover.renew()
     await first.runs.close()
