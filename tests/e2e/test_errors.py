@@ -106,7 +106,7 @@ def test_two_tenants_with_the_same_names_never_meet(service: Service) -> None:
         ({}, "input"),
         ({"input": "Hello", "temperature": 3}, "temperature"),
         ({"input": "Hello", "unknown_field": 1}, "unknown_field"),
-        ({"input": "Hello", "previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"input": "Hello", "prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"input": "Hello", "tools": [{"type": "web_search"}]}, "tools.0"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_text"}]}]},

@@ -38,7 +38,7 @@ from undercroft.chat.providers.protocol import (
     needed,
 )
 from undercroft.chat.providers.registry import ModelRegistry
-from undercroft.chat.shown import NOTHING, Shown, leave_out
+from undercroft.chat.shown import NOTHING, InterruptedAnswerError, Shown, leave_out
 from undercroft.kit.database import Scope
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
@@ -185,8 +185,12 @@ class Answerer:
             AccessRevokedError: When something that the answer rests on is lost before the answer ends.
             InterruptedAnswerError: When the answer would not go on as it has begun.
         """
+        if shown.text.endswith(UNSUPPORTED_NOTE):
+            # What follows the note is the end alone, and no model says that.
+            raise InterruptedAnswerError
         said = self._answer(scope, question, earlier, shown)
-        async with aclosing(said if shown == NOTHING else leave_out(shown, said)) as events:
+        rest = said if shown == NOTHING else leave_out(shown, said, before=(Searched,))
+        async with aclosing(rest) as events:
             async for event in events:
                 yield event
 

@@ -41,7 +41,8 @@ async def go_on(
             none may be.
     """
     items = [*earlier, *asked]
-    for call_id in find_results_without_call(items):
+    # Of what was said before a result without its call is left out.
+    for call_id in find_results_without_call(items, since=len(earlier)):
         raise InvalidRequestError(
             f"There is a result of the call '{call_id}', but no such call before it that can still be read.",
             param="input",

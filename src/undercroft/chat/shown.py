@@ -41,9 +41,16 @@ class InterruptedAnswerError(UndercroftError):
 
 
 async def leave_out(
-    shown: Shown, events: AsyncGenerator[_Event | TextDelta | Citation]
+    shown: Shown,
+    events: AsyncGenerator[_Event | TextDelta | Citation],
+    before: tuple[type, ...] = (),
 ) -> AsyncGenerator[_Event | TextDelta | Citation]:
     """The events that follow what was shown, of an answer that is made from its beginning.
+
+    Args:
+        shown: What was shown.
+        events: The whole answer.
+        before: Kinds of events that come before its text.
 
     Raises:
         InterruptedAnswerError: When it does not begin with that.
@@ -59,6 +66,9 @@ async def leave_out(
                     yield TextDelta(rest)
             elif isinstance(event, Citation) and citations:
                 citations -= 1
+            elif (text or citations) and not isinstance(event, (*before, Citation)):
+                # It would end, or call, without having said what was shown.
+                raise InterruptedAnswerError
             else:
                 yield event
     if text or citations:

@@ -58,9 +58,13 @@ def as_turns(items: Sequence[Item]) -> list[Turn]:
     return [turn for _, turn in sorted(placed, key=lambda each: each[0])]
 
 
-def find_results_without_call(items: Sequence[Item]) -> list[str]:
-    """The ids of calls that have a result, and are not there."""
-    return [items[place]["call_id"] for place, call in _answered(items).items() if call is None]
+def find_results_without_call(items: Sequence[Item], since: int = 0) -> list[str]:
+    """The ids of calls that have a result, at that place or after it, and are not there."""
+    return [
+        items[place]["call_id"]
+        for place, call in _answered(items).items()
+        if call is None and place >= since
+    ]
 
 
 def _answered(items: Sequence[Item]) -> dict[int, int | None]:

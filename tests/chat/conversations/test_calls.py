@@ -19,7 +19,7 @@ from tests.chat.scripted import SCRIPTED
 from tests.conftest import MakeScope
 from tests.shelf import Shelf
 from undercroft.chat.answering import Question
-from undercroft.chat.conversations.models import NewItem
+from undercroft.chat.conversations.models import NewItem, parse_item_id
 from undercroft.chat.providers.protocol import (
     Finished,
     FinishReason,
@@ -51,6 +51,11 @@ class AskingModel(CallingModel):
 def result(text: str, call_id: str = "call_0") -> NewItem:
     body = {"call_id": call_id, "output": text, "status": "completed"}
     return NewItem("function_call_output", body)
+
+
+def call(call_id: str) -> NewItem:
+    body = {"call_id": call_id, "name": "convert", "arguments": "{}", "status": "completed"}
+    return NewItem("function_call", body)
 
 
 def answer(conversation_id: UUID, text: str, call_id: str = "call_0") -> ResponseRequest:
@@ -102,10 +107,14 @@ async def test_a_result_of_no_call_is_refused_and_not_kept(
     begun = await conversations_of(shelf).create(ann, {}, [said("Hello")])
     with pytest.raises(InvalidRequestError, match="'nobody'"):
         await service(shelf, AskingModel("?")).create(ann, answer(begun.id, "x", "nobody"))
+    with pytest.raises(InvalidRequestError, match="'nobody'"):
+        await conversations_of(shelf).add(ann, begun.id, [result("x", "nobody")])
     assert len(await items_for(shelf, ann, begun)) == 1
 
 
-@pytest.mark.parametrize("added", ["with a response", "by itself"])
+@pytest.mark.parametrize(
+    "added", ["with a response", "by itself", "after another call", "with another call"]
+)
 async def test_a_result_is_hidden_and_erased_with_what_was_asked(
     shelf: Shelf, make_scope: MakeScope, added: str
 ) -> None:
@@ -116,8 +125,14 @@ async def test_a_result_is_hidden_and_erased_with_what_was_asked(
     responses = service(shelf, AskingModel("In euros."))
     request = ask(begun, ASKED, papers)
     await responses.create(bob, request)
+    conversations, other = conversations_of(shelf), call("call_0")
     if added == "by itself":
-        await conversations_of(shelf).add(bob, begun.id, [result("1,450")])
+        await conversations.add(bob, begun.id, [result("1,450")])
+    elif added == "after another call":
+        await conversations.add(bob, begun.id, [other])
+        await conversations.add(bob, begun.id, [result("1,450")])
+    elif added == "with another call":
+        await conversations.add(bob, begun.id, [other, result("1,450")])
     else:
         await responses.create(bob, answer(begun.id, "1,450"))
     outputs = [item.wire.get("output") for item in await items_for(shelf, bob, begun)]
@@ -125,10 +140,29 @@ async def test_a_result_is_hidden_and_erased_with_what_was_asked(
     await revoke_all(shelf, ann)
     items = [item.wire for item in await items_for(shelf, bob, begun)]
     assert [item["output"] for item in items if "output" in item] == [REDACTED]
-    assert [item["arguments"] for item in items if "arguments" in item] == ["{}"]
+    assert {item["arguments"] for item in items if "arguments" in item} == {"{}"}
     await shelf.documents.delete(ann, document)
     async with shelf.database.transaction(bob) as transaction:
         left = await transaction.fetch(
             "SELECT kind FROM conversation_items WHERE sealed_item IS NOT NULL ORDER BY number"
         )
-    assert [row["kind"] for row in left] == ["message"]
+    assert "function_call_output" not in [row["kind"] for row in left]
+
+
+async def test_a_result_whose_call_was_deleted_is_left_out_of_later_answers(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    begun = await conversations_of(shelf).create(ann, {})
+    model = AskingModel("In euros.")
+    responses = service(shelf, model)
+    await responses.create(ann, ask(begun, "What is it in euros?"))
+    await responses.create(ann, answer(begun.id, "1,450"))
+    asked = (await items_for(shelf, ann, begun))[1]
+    assert asked.wire["type"] == "function_call"
+    item_id = parse_item_id(asked.wire["id"])
+    assert item_id is not None
+    await conversations_of(shelf).delete_item(ann, begun.id, item_id)
+    assert (await responses.create(ann, ask(begun, "Sure?")))["status"] == "completed"
+    roles = [message.role.value for message in model.requests[-1].messages]
+    assert roles == ["user", "assistant", "user"]

@@ -284,13 +284,15 @@ async def test_no_more_than_so_many_wait(shelf: Shelf, make_scope: MakeScope) ->
     responses = service(shelf, ScriptedModel("At ", endless=True))
     for number in range(1 + MOST_WAITING):
         await responses.begin(ann, sent(begun, f"{number}?"))
-    for if_busy in (IfBusy.ENQUEUE, IfBusy.INTERRUPT):
-        with pytest.raises(QueueFullError):
-            await responses.begin(ann, sent(begun, "One more?", if_busy))
+    with pytest.raises(QueueFullError):
+        await responses.begin(ann, sent(begun, "One more?", IfBusy.ENQUEUE))
     waiting = list(responses.runs.running)
-    for each in reversed(waiting):
-        await responses.cancel(ann, each)
-    assert await texts_for(shelf, ann, begun) == ["0?", "At "]
+    last = id_of(await responses.begin(ann, sent(begun, "Enough!", IfBusy.INTERRUPT)))
+    for each in waiting:
+        assert await end(responses, ann, each) == "cancelled"
+    await reach(responses, ann, last, is_text)
+    await responses.cancel(ann, last)
+    assert await texts_for(shelf, ann, begun) == ["0?", "At ", "Enough!", "At "]
 
 
 async def test_what_its_asker_may_not_write_any_more_fails_in_its_turn(

@@ -57,6 +57,7 @@ class ItemAppender:
             branch: Where they go; None: where the conversation is.
 
         Raises:
+            InvalidRequestError: When there is a result of no call.
             ItemTooLargeError: When an item is longer than any may be.
             TooManyItemsError: When there is no room for them.
         """
@@ -65,7 +66,8 @@ class ItemAppender:
         first = conversation.next_number
         if first + len(items) > MOST_ITEMS:
             raise TooManyItemsError(MOST_ITEMS)
-        traced = await self._calls.trace(transaction, conversation.id, items)
+        param = "items" if response_id is None else "input"
+        traced = await self._calls.trace(transaction, conversation.id, items, param)
         added: list[WireItem] = []
         rows: list[tuple[UUID, str, UUID | None, bytes]] = []
         sources: list[tuple[int, Source]] = []

@@ -6,7 +6,6 @@ where its call is.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 from uuid import UUID
 
 from undercroft.chat.conversations.models import NewItem
@@ -16,9 +15,6 @@ from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.database import Transaction
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.vault.keys.service import KeyRing
-
-MOST_TURNS: Final = 200
-"""The most items of a conversation that are looked at for a prompt: the last ones."""
 
 
 class ConversationCalls:
@@ -33,43 +29,52 @@ class ConversationCalls:
         self._repository = ConversationRepository()
 
     async def trace(
-        self, transaction: Transaction, conversation_id: UUID, items: Sequence[NewItem]
+        self,
+        transaction: Transaction,
+        conversation_id: UUID,
+        items: Sequence[NewItem],
+        param: str,
     ) -> list[NewItem]:
-        """New items for a locked conversation, results with what their calls were made from."""
-        wanted = _earlier_calls(items)
-        if not wanted:
-            return list(items)
-        found = await self._find(transaction, conversation_id)
-        traced = list(items)
-        for place, call_id in wanted.items():
-            if call_id in found:
-                sources = await self._repository.list_item_sources(
-                    transaction, conversation_id, found[call_id]
-                )
-                traced[place] = replace(items[place], sources=sources)
-        return traced
+        """New items for a locked conversation, results with what calls of their id were made from.
 
-    async def require(
-        self, transaction: Transaction, conversation_id: UUID, items: Sequence[NewItem]
-    ) -> None:
-        """Refuse a result whose call is nowhere before it: no model reads that.
+        All of these: models use an id again, and whoever may write can add a call by the id of another.
+
+        Args:
+            transaction: What holds the lock.
+            conversation_id: The conversation.
+            items: In their order.
+            param: Where they stand in the request.
 
         Raises:
-            InvalidRequestError: When there is one.
+            InvalidRequestError: When a result is of no call before it, or of one that was erased: no model reads that,
+                and what it says rests on nothing.
         """
-        wanted = _earlier_calls(items)
-        found = await self._find(transaction, conversation_id) if wanted else {}
-        for call_id in wanted.values():
-            if call_id not in found:
+        results = {
+            place: item.body["call_id"]
+            for place, item in enumerate(items)
+            if item.kind == "function_call_output"
+        }
+        if not results:
+            return list(items)
+        made = {item.body["call_id"] for item in items if item.kind == "function_call"}
+        found = await self._find(transaction, conversation_id)
+        traced = list(items)
+        for place, call_id in results.items():
+            if call_id not in made and call_id not in found:
                 raise InvalidRequestError(
                     f"There is a result of the call '{call_id}', but no such call before it.",
-                    param="input",
+                    param=param,
                 )
+            sources = await self._repository.list_item_sources(
+                transaction, conversation_id, found.get(call_id, [])
+            )
+            traced[place] = replace(items[place], sources=sources)
+        return traced
 
-    async def _find(self, transaction: Transaction, conversation_id: UUID) -> dict[str, int]:
-        """The numbers of a conversation's calls by their ids: the last one of each."""
-        found: dict[str, int] = {}
-        for row in await self._repository.list_calls(transaction, conversation_id, MOST_TURNS):
+    async def _find(self, transaction: Transaction, conversation_id: UUID) -> dict[str, list[int]]:
+        """The numbers of a conversation's calls, through all of its branches, by their ids."""
+        found: dict[str, list[int]] = {}
+        for row in await self._repository.list_calls(transaction, conversation_id):
             key = await self._keys.open(row)
             try:
                 item = open_item(
@@ -78,17 +83,5 @@ class ConversationCalls:
             except DecryptionError:
                 # It cannot be read by anybody else either.
                 continue
-            found.setdefault(item["call_id"], row["number"])
+            found.setdefault(item["call_id"], []).append(row["number"])
         return found
-
-
-def _earlier_calls(items: Sequence[NewItem]) -> dict[int, str]:
-    """Of each result whose call does not come with it, by its place, the call's id."""
-    made: set[str] = set()
-    wanted: dict[int, str] = {}
-    for place, item in enumerate(items):
-        if item.kind == "function_call":
-            made.add(item.body["call_id"])
-        elif item.kind == "function_call_output" and item.body["call_id"] not in made:
-            wanted[place] = item.body["call_id"]
-    return wanted

@@ -12,6 +12,11 @@ FROM conversations AS v
 WHERE v.id = $1 AND EXISTS (SELECT FROM access_to_conversation(v, $2::text[]))
 FOR NO KEY UPDATE;
 
+-- name: hold_conversation :exec
+-- What its turns were made from is recorded before it can be deleted: a deletion takes that away with them, and what was
+-- read by then would rest on nothing.
+SELECT v.id FROM conversations AS v WHERE v.id = $1 FOR KEY SHARE;
+
 -- name: find_conversation :maybe
 -- As the caller comes to it by one of these actions ($2), the first that there is.
 SELECT
@@ -243,8 +248,8 @@ INNER JOIN tenant_keys AS t ON ik.tenant_key_id = t.id
 ORDER BY CASE WHEN $4 THEN i.number END, i.number DESC;
 
 -- name: list_calls :many
--- The calls of functions among the last $2 items, the last one first, each with the key that opens it. Not for anybody's
--- eyes: to find which call a result is of.
+-- The calls of functions, through all branches, each with the key that opens it. Not for anybody's eyes: to find which
+-- calls a result may be of.
 SELECT
     i.number,
     i.conversation_id,
@@ -262,20 +267,19 @@ INNER JOIN data_keys AS k ON coalesce(i.data_key_id, v.data_key_id) = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE
     i.conversation_id = $1
-    AND i.number >= v.next_number - $2::int
     AND i.kind = 'function_call'
     AND i.sealed_item IS NOT NULL
-ORDER BY i.number DESC;
+ORDER BY i.number;
 
 -- name: list_item_sources :many
-SELECT
+SELECT DISTINCT
     p.document_id,
     p.document_version,
     p.start_offset,
     p.end_offset
 FROM conversation_item_passages AS p
-WHERE p.conversation_id = $1 AND p.item_number = $2
-ORDER BY p.number;
+WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
+ORDER BY p.document_id, p.start_offset;
 
 -- name: has_item :value
 SELECT EXISTS (SELECT FROM conversation_items AS i WHERE i.conversation_id = $1 AND i.id = $2);

@@ -193,17 +193,19 @@ class ConversationRepository:
         """What a response was made from."""
         return _sources(await _QUERIES.many(transaction, "list_response_sources", response_id))
 
-    async def list_calls(
-        self, transaction: Transaction, conversation_id: UUID, most: int
-    ) -> list[Record]:
-        """The calls of functions among the last items, the last one first, each with its key."""
-        return await _QUERIES.many(transaction, "list_calls", conversation_id, most)
+    async def hold_conversation(self, transaction: Transaction, conversation_id: UUID) -> None:
+        """Keep a conversation, if it is there, from being deleted until the transaction ends."""
+        await _QUERIES.execute(transaction, "hold_conversation", conversation_id)
+
+    async def list_calls(self, transaction: Transaction, conversation_id: UUID) -> list[Record]:
+        """The calls of functions, each with its key."""
+        return await _QUERIES.many(transaction, "list_calls", conversation_id)
 
     async def list_item_sources(
-        self, transaction: Transaction, conversation_id: UUID, number: int
+        self, transaction: Transaction, conversation_id: UUID, numbers: Sequence[int]
     ) -> list[Source]:
-        """What an item was made from."""
-        rows = await _QUERIES.many(transaction, "list_item_sources", conversation_id, number)
+        """What items were made from."""
+        rows = await _QUERIES.many(transaction, "list_item_sources", conversation_id, list(numbers))
         return _sources(rows)
 
 

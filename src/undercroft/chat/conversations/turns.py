@@ -11,7 +11,6 @@ from undercroft.chat.answering import Answerer, Question
 from undercroft.chat.conversations.access import ConversationAccess, no_conversation
 from undercroft.chat.conversations.appending import ItemAppender
 from undercroft.chat.conversations.branches.service import Branches
-from undercroft.chat.conversations.calls import MOST_TURNS, ConversationCalls
 from undercroft.chat.conversations.errors import NotForModelsError
 from undercroft.chat.conversations.models import (
     Conversation,
@@ -40,6 +39,8 @@ from undercroft.sharing.policy import (
 from undercroft.sharing.ways import read_access
 from undercroft.vault.keys.service import KeyRing
 
+MOST_TURNS: Final = 200
+"""The most items of a conversation that are looked at for a prompt: the last ones."""
 _READ: Final = (GrantAction.READ,)
 _WRITE: Final = (GrantAction.WRITE,)
 _NO_PLACE: Final = {
@@ -76,7 +77,6 @@ class ConversationTurns:
         self._answers = answers
         self._access = ConversationAccess(database, keys, ledger)
         self._appender = ItemAppender(keys, ids)
-        self._calls = ConversationCalls(keys)
         self._reader = ItemReader(keys)
         self._branches = Branches()
         self._repository = ConversationRepository()
@@ -121,7 +121,6 @@ class ConversationTurns:
             ItemTooLargeError: When an item is longer than any may be.
             TooManyItemsError: When there is no room for them.
         """
-        await self._calls.require(transaction, held.conversation.id, items)
         branch = await self._branches.find_for(transaction, held.conversation, parent)
         await self._appender.append(
             transaction, scope, held.conversation, items, response_id, branch
@@ -157,6 +156,7 @@ class ConversationTurns:
             row = await self._access.find(transaction, conversation_id, _READ)
             return question, _granted(read_access(row["action"], row["ways"]).way, adding)
         use = await self._answers.model_use(question)
+        await self._repository.hold_conversation(transaction, conversation_id)
         rows = await self._repository.list_items(
             transaction, conversation_id, ItemPage(MOST_TURNS), before_response=response_id
         )

@@ -104,10 +104,7 @@ class ResponseChain:
         Raises:
             PreviousNotFoundError: When it was deleted.
         """
-        # Documents first: whoever erases one has that, and then waits for what was made from it.
-        await self._repository.hold_sources(transaction, [previous_id])
-        if not await self._repository.hold_response(transaction, previous_id):
-            raise PreviousNotFoundError(previous_id)
+        await self._hold(transaction, [previous_id], previous_id)
 
     async def begin(
         self,
@@ -118,7 +115,10 @@ class ResponseChain:
     ) -> None:
         """Record what a response rests on that says what a function returned: it may repeat what that was asked."""
         if any(item.kind == "function_call_output" for item in items):
-            await self._repository.inherit_passages(transaction, [previous_id], response_id)
+            # The call may be of any of them; which of them it goes on from is found out when it is asked.
+            chain = await self._repository.list_chain_ids(transaction, previous_id, MOST_RESPONSES)
+            await self._repository.hold_sources(transaction, chain)
+            await self._repository.inherit_passages(transaction, chain, response_id)
 
     async def load(
         self,
@@ -159,12 +159,25 @@ class ResponseChain:
         used = list({places[place].id: places[place] for place in gone_on.used}.values())
         if response_id is not None:
             used_ids = [each.id for each in used]
-            await self._repository.hold_sources(transaction, used_ids)
+            await self._hold(transaction, used_ids, previous_id)
             await self._repository.inherit_passages(transaction, used_ids, response_id)
         may_leave = all(each.may_leave for each in used)
         after = replace(gone_on.question, is_confined=question.is_confined or not may_leave)
         rests_on = [release for each in used for release in (*each.releases, *each.granted())]
         return after, rests_on
+
+    async def _hold(
+        self, transaction: Transaction, response_ids: Sequence[UUID], previous_id: UUID
+    ) -> None:
+        """Keep responses, and what they were made from, from being deleted until the transaction ends.
+
+        A deletion takes away what a response was made from: whoever had read it by then would rest on nothing.
+        """
+        # Documents first: whoever erases one has that, and then waits for what was made from it.
+        await self._repository.hold_sources(transaction, response_ids)
+        held = await self._repository.hold_responses(transaction, response_ids)
+        if held < len(set(response_ids)):
+            raise PreviousNotFoundError(previous_id)
 
     async def _read(
         self, transaction: Transaction, row: Record, use: frozenset[ModelUse]

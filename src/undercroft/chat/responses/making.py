@@ -113,7 +113,7 @@ class ResponseMaker:
         async with self._database.transaction(work.scope) as transaction:
             rested_on = await self._inherited(transaction, work)
             asked = await self._load(transaction, work)
-            if work.events.has_output and await self._inherited(transaction, work) != rested_on:
+            if await self._inherited(transaction, work) != rested_on:
                 # What was shown may say what one of the turns said that are not to be read now.
                 raise InterruptedAnswerError
             if work.lease is not None:
@@ -123,12 +123,14 @@ class ResponseMaker:
 
     async def _inherited(
         self, transaction: Transaction, work: Work
-    ) -> list[tuple[UUID, int, int, int]]:
+    ) -> set[tuple[UUID, int, int, int]]:
         """What was shown rests on through the turns before it."""
         if not work.events.has_output:
-            return []
-        return await self._responses.list_passage_places(
-            transaction, work.events.response_id, inherited=True
+            return set()
+        return set(
+            await self._responses.list_passage_places(
+                transaction, work.events.response_id, inherited=True
+            )
         )
 
     async def _load(
@@ -167,7 +169,7 @@ class ResponseMaker:
                 transaction, response_id, inherited=False
             )
         found = [
-            (each.document_id, each.document_version, each.start, each.end)
+            (each.document_id, each.document_version, each.start - each.hidden, each.end)
             for each in searched.found
         ]
         if found != recorded:

@@ -7,9 +7,29 @@ VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5, $6);
 UPDATE responses SET status = 'in_progress', sealed_resource = $2
 WHERE id = $1 AND owner_id = current_principal() AND status = 'queued' AND data_key_id IS NOT NULL;
 
--- name: hold_response :value
--- Until the response that goes on from it is there; see responses.previous_id.
-SELECT r.id FROM responses AS r WHERE r.id = $1 FOR KEY SHARE;
+-- name: hold_responses :many
+-- Until the response that goes on from them is there (see responses.previous_id), and what it rests on is recorded.
+SELECT r.id FROM responses AS r WHERE r.id = ANY($1::uuid[]) ORDER BY r.id FOR KEY SHARE;
+
+-- name: list_chain_ids :many
+WITH RECURSIVE chain (id, previous_id, place) AS (
+    SELECT
+        r.id,
+        r.previous_id,
+        1
+    FROM responses AS r
+    WHERE r.id = $1
+    UNION ALL
+    SELECT
+        r.id,
+        r.previous_id,
+        c.place + 1
+    FROM chain AS c
+    INNER JOIN responses AS r ON c.previous_id = r.id
+    WHERE c.place < $2::int
+)
+
+SELECT c.id FROM chain AS c;
 
 -- name: hold_sources :exec
 -- Before responses are held: whoever erases a document has that first, and then the responses that were made from it.

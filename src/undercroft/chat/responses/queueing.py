@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from undercroft.chat.conversations.errors import ConversationBusyError, QueueFullError
 from undercroft.chat.conversations.models import IfBusy
 from undercroft.chat.conversations.turns import ConversationTurns, HeldConversation
@@ -21,11 +23,13 @@ from undercroft.chat.responses.reading import seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.streams.models import Lease, OpenTurn, Turn
 from undercroft.chat.streams.process import StreamProcess
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import DATABASE_GONE, Database, Scope, Transaction
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import AccessRevokedError
+
+_log = structlog.stdlib.get_logger(__name__)
 
 MOST_WAITING: Final = 20
 """The most responses of a conversation that wait for their turn."""
@@ -84,11 +88,12 @@ class TurnQueue:
         if_busy = request.if_busy or held.conversation.if_busy
         if before and if_busy is IfBusy.REJECT:
             raise ConversationBusyError
-        if sum(each.is_waiting for each in before) >= MOST_WAITING:
-            raise QueueFullError(MOST_WAITING)
         interrupted: Sequence[UUID] = ()
         if if_busy is IfBusy.INTERRUPT:
+            # Whatever waits ends with it: the queue is never too full for that.
             interrupted = await self._interrupt(transaction, scope, held, before)
+        elif sum(each.is_waiting for each in before) >= MOST_WAITING:
+            raise QueueFullError(MOST_WAITING)
         return Place(held, Turn(request.conversation_id, is_waiting=bool(before)), interrupted)
 
     async def take(self, work: Work, lease: Lease) -> None:
@@ -106,8 +111,14 @@ class TurnQueue:
             while True:
                 # Before it is looked: what ends while it looks is not missed.
                 news.clear()
-                if await self._try(work, lease, conversation_id):
-                    return
+                try:
+                    if await self._try(work, lease, conversation_id):
+                        return
+                except DATABASE_GONE as error:
+                    # Its turn is not lost with one try: whoever looks for due turns wakes it once the database is back.
+                    _log.warning(
+                        "turn_postponed", response_id=str(lease.response_id), error=repr(error)
+                    )
                 await news.wait()
 
     def wake(self, conversation_id: UUID | None) -> None:
@@ -147,12 +158,13 @@ class TurnQueue:
             sealed = seal_resource(
                 work.key, scope.tenant_id, response_id, begun, work.request.input()
             )
-            # The response before its stream: in this order whoever deletes it locks them.
-            await self._repository.start_response(transaction, response_id, sealed)
-            await self._process.log.take_turn(transaction, lease)
+            # What is asked first: it may wait for documents that are being erased, and who has those locks responses.
             await self._turns.begin(
                 transaction, scope, held, response_id, work.request.input_items, work.request.parent
             )
+            # The response before its stream: in this order whoever deletes it locks them.
+            await self._repository.start_response(transaction, response_id, sealed)
+            await self._process.log.take_turn(transaction, lease)
         return True
 
     async def _interrupt(

@@ -54,9 +54,16 @@ class ResponseRepository:
         """Keep that a response which has waited is being made."""
         await _QUERIES.execute(transaction, "start_response", response_id, sealed)
 
-    async def hold_response(self, transaction: Transaction, response_id: UUID) -> bool:
-        """Keep a response from being deleted until the transaction ends; False when there is none."""
-        return await _QUERIES.value(transaction, "hold_response", response_id) is not None
+    async def hold_responses(self, transaction: Transaction, response_ids: Sequence[UUID]) -> int:
+        """Keep responses from being deleted until the transaction ends; how many there are."""
+        return len(await _QUERIES.many(transaction, "hold_responses", list(response_ids)))
+
+    async def list_chain_ids(
+        self, transaction: Transaction, response_id: UUID, most: int
+    ) -> list[UUID]:
+        """A response and those before it, as far back as that."""
+        rows = await _QUERIES.many(transaction, "list_chain_ids", response_id, most)
+        return [row["id"] for row in rows]
 
     async def hold_sources(self, transaction: Transaction, response_ids: Sequence[UUID]) -> None:
         """Keep what responses were made from, as far as it is there, until the transaction ends."""

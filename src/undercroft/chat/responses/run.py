@@ -26,6 +26,8 @@ class Running:
         # What is told while it waits for its turn; None where it need not.
         self.waiting = waiting
         self.task: asyncio.Task[None] | None = None
+        # Numbered, and not yet where they are written.
+        self.unwritten: list[WireObject] = []
         self.is_begun = False
         self.is_cancelled = False
         self.is_ending = False

@@ -25,7 +25,6 @@ from undercroft.chat.responses.queueing import TurnQueue
 from undercroft.chat.responses.reading import no_response, redact, seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.run import Running
-from undercroft.chat.shown import InterruptedAnswerError
 from undercroft.chat.streams.errors import LeaseLostError, ResponsesBusyError
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess
@@ -297,13 +296,15 @@ class ResponseRuns:
             if not running.is_cancelled or running.task is None:
                 raise
             running.task.uncancel()
-            await self._end(running, list(running.work.events.cancel()))
+            # Cancelled while it waited for room: what had a number goes before the end.
+            await self._end(running, [*running.unwritten, *running.work.events.cancel()])
         except LeaseLostError:
             await self._lose(running)
         except DATABASE_GONE as error:
-            # Once the database is back whoever takes it over keeps the same end.
+            # Once the database is back somebody takes it over, and what it comes to is not known here: whoever watches
+            # it reads the log, and asks again.
             _log.warning("response_interrupted", response_id=str(running.id), error=repr(error))
-            self._break_off(running, list(running.work.events.fail(InterruptedAnswerError())))
+            self._process.live.moved([running.id])
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody awaits this task, and watchers must not wait for ever
             _log.error("response_broke_off", response_id=str(running.id), exc_info=error)
             self._break_off(running, list(running.work.events.abandon(error)))
@@ -318,9 +319,11 @@ class ResponseRuns:
             async for step in steps:
                 if step[-1]["type"] in TERMINAL_EVENTS:
                     await self._end(running, step)
-                else:
-                    for event in step:
-                        await self._process.writer.put(running.stream, event)
+                    return
+                running.unwritten = list(step)
+                while running.unwritten:
+                    await self._process.writer.put(running.stream, running.unwritten[0])
+                    del running.unwritten[0]
 
     async def _take_turn(self, running: Running, waiting: Sequence[WireObject]) -> bool:
         """Wait until all before it have ended; whether it begins then."""
@@ -341,6 +344,9 @@ class ResponseRuns:
             await self._keep_end(running, closing)
         except LeaseLostError:
             await self._lose(running)
+        except DATABASE_GONE as error:
+            _log.warning("response_interrupted", response_id=str(running.id), error=repr(error))
+            self._process.live.moved([running.id])
         except Exception as error:  # noqa: BLE001 - of a failed answer its failure is told, whatever keeping it met
             _log.error("response_not_kept", response_id=str(running.id), exc_info=error)
             events = running.work.events

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
+from pydantic import ValidationError
 
 from undercroft.chat.responses.asked import Asked, open_asked
 from undercroft.chat.responses.events import ResponseEvents
@@ -24,6 +25,7 @@ from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.service import LEASE, PAGE
 from undercroft.chat.streams.writer import OpenStream
 from undercroft.kit.clock import Clock
+from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.database import DATABASE_GONE, Database
 from undercroft.kit.ids import IdSource
 from undercroft.sharing.errors import AccessRevokedError
@@ -86,8 +88,9 @@ class ResponseTakeover:
                 _log.warning(
                     "takeover_postponed", response_id=str(lease.response_id), error=repr(error)
                 )
-            except KeyDestroyedError:
-                # Nothing of it can be read any more: its watchers are told so, and nobody tries again.
+            except (KeyDestroyedError, DecryptionError, ValidationError):
+                # Nothing of it can be read any more: its watchers are told so, nobody tries again, and nobody who waits
+                # for its end waits for ever.
                 await self._abandon(lease)
             # Whatever one response meets, it must not keep the others for ever.
             except Exception as error:  # noqa: BLE001

@@ -11,7 +11,12 @@ from starlette.responses import JSONResponse, Response
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.callers import ResponseReader, ResponseWriter
-from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
+from undercroft.http.deps import (
+    AuthenticatedRoute,
+    Services,
+    ServicesDependency,
+    require_permission,
+)
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.idempotency import REPLAYED_HEADER, asked_key
@@ -23,7 +28,7 @@ from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, page_of, require_id
 from undercroft.idempotency.errors import KeyNotTakenError
 from undercroft.idempotency.service import MadeBeforeError, Once
-from undercroft.identity.models import Kind, Principal
+from undercroft.identity.models import Kind, Permission, Principal
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
 
 router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
@@ -48,6 +53,9 @@ async def create_response(
     if key is not None and (body.store is False or not may_keep):
         raise KeyNotTakenError
     wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
+    if wanted.previous_id is not None or wanted.conversation_id is not None:
+        # Its model is told what was said before, and can be asked to repeat it.
+        await require_permission(services, caller, Permission.RESPONSES_READ)
     if key is None:
         return await _make(request, services, caller, wanted, None, is_stream=bool(body.stream))
     made_id = await services.idempotency.find_made(caller, key)
