@@ -4,9 +4,18 @@ from uuid import UUID
 
 import pytest
 
+from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.passages import PassageText, place_of
-from undercroft.sharing.models import GrantLimits, PageRange, Parts, Way
-from undercroft.sharing.policy import Place, holds, ways_to_place
+from undercroft.sharing.models import (
+    GrantAction,
+    GrantLimits,
+    PageRange,
+    Parts,
+    ResourceKind,
+    Terms,
+    Way,
+)
+from undercroft.sharing.policy import Place, check_terms, holds, ways_to_place
 
 COSTS = Parts(sections=("Costs",))
 PAGES = Parts((PageRange(2, 4), PageRange(7, 7)))
@@ -69,3 +78,13 @@ def test_a_passage_of_several_sections_stands_in_what_is_above_all_of_them() -> 
     assert set(place_of(into_its_own, 1, 2).headings) == {"Clock", "Costs"}
     assert set(place_of(into_another, 1, 2).headings) == {"Clock"}
     assert (place_of(alone, 1, 2).page_start, place_of(alone, 1, 2).page_end) == (1, 2)
+
+
+def test_uses_are_granted_of_what_counts_them_alone() -> None:
+    terms = Terms(frozenset({GrantAction.READ}), max_uses=1)
+    for kind in (ResourceKind.DOCUMENT, ResourceKind.COLLECTION, ResourceKind.RECORD):
+        check_terms(kind, terms)
+    for kind in (ResourceKind.RESPONSE, ResourceKind.CONVERSATION):
+        with pytest.raises(InvalidRequestError) as refused:
+            check_terms(kind, terms)
+        assert refused.value.param == "max_uses"

@@ -52,7 +52,8 @@ def is_whole(way: Way) -> bool:
 def redact_item(item: dict[str, Any]) -> dict[str, Any]:
     """An item of an answer without what was found and said."""
     if item["type"] == "file_search_call":
-        return {**item, "results": None}
+        # The query repeats the message that was answered, whosever that was.
+        return {**item, "queries": [], "results": None}
     if item["type"] == "function_call":
         return {**item, "arguments": "{}"}
     if item["type"] == "function_call_output":

@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
+from itertools import dropwhile, islice, zip_longest
 from typing import Final, TypeAlias
 
 from tokenizers import Tokenizer
@@ -41,6 +41,8 @@ _BREAKS: Final = (
 
 LaterHeadings: TypeAlias = tuple[tuple[int, tuple[str, ...]], ...]
 """Where in a chunk further sections begin, ascending, in characters from its start; each with the titles above it."""
+HeadingStarts: TypeAlias = tuple[tuple[int, ...], ...]
+"""Where the lines of titles begin, for each of several paths of titles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Chunk:
         token_count: Its length in the tokenizer's tokens, without special tokens.
         later_headings: The sections that begin inside of it, where short ones were joined, and headings in it that have
             no body text and are above none of what follows.
+        heading_starts: Where the lines of the titles begin, in characters from its start: of those in ``headings``,
+            then of those of each of ``later_headings``. Before it or behind it for titles that stand there.
     """
 
     ordinal: int
@@ -67,6 +71,7 @@ class Chunk:
     headings: tuple[str, ...]
     token_count: int
     later_headings: LaterHeadings = ()
+    heading_starts: HeadingStarts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +79,15 @@ class _Section:
     """A span that starts at a heading (or at the beginning) and ends before the next.
 
     Attributes:
-        path: The titles above its body text.
-        passed: Where the headings without body text at its beginning stand, each with its own path, as far as they are
-            not above its body text; and the last heading, where there are such.
+        path: The headings above its body text.
+        passed: The paths of the headings at its beginning, from the first one on that is not above its body text.
     """
 
     start: int
     end: int
     level: int
-    path: tuple[str, ...]
-    passed: LaterHeadings = ()
+    path: tuple[Heading, ...]
+    passed: tuple[tuple[Heading, ...], ...] = ()
 
 
 def chunk_document(
@@ -141,7 +145,7 @@ def _find_sections(document: ExtractedDocument) -> list[_Section]:
         return [_Section(0, len(document.text), 0, ())]
     sections: list[_Section] = []
     path: list[Heading] = []
-    begun: list[tuple[Heading, tuple[str, ...]]] = []
+    begun: list[tuple[Heading, ...]] = []
     ends = [heading.start for heading in headings[1:]] + [len(document.text)]
     start, level = 0, 0
     if _NON_SPACE.search(document.text, 0, headings[0].start):
@@ -150,15 +154,17 @@ def _find_sections(document: ExtractedDocument) -> list[_Section]:
     for heading, end in zip(headings, ends, strict=True):
         path = [above for above in path if above.level < heading.level] + [heading]
         level = level or heading.level
-        titles = tuple(above.title for above in path)
-        begun.append((heading, titles))
+        begun.append(tuple(path))
         if end == len(document.text) or _has_body(document.text, heading.start, end):
             # A passage stands in these as well: whoever may see the section alone may not see what others are called.
-            passed = [(one.start, above) for one, above in begun if one not in path]
-            passed += [(heading.start, titles)] if passed else []
-            sections.append(_Section(start, end, level, titles, tuple(passed)))
+            sections.append(_Section(start, end, level, begun[-1], _passed(begun)))
             start, level, begun = end, 0, []
     return sections
+
+
+def _passed(begun: Sequence[tuple[Heading, ...]]) -> tuple[tuple[Heading, ...], ...]:
+    """Of the paths of headings that begin a section, those from the first on that is not above its body text."""
+    return tuple(dropwhile(lambda path: path[-1] in begun[-1], begun))
 
 
 def _has_body(text: str, heading_start: int, end: int) -> bool:
@@ -334,23 +340,33 @@ def _describe(
         index = bisect_right(page_starts, offset) - 1
         return document.pages[index].number if index >= 0 else None
 
-    def later_headings(start: int, end: int) -> LaterHeadings:
+    def later_paths(start: int, end: int) -> list[tuple[int, tuple[Heading, ...]]]:
         first, last = bisect_right(section_starts, start), bisect_left(section_starts, end)
         begun = {section.start: section.path for section in sections[first:last]}
         for section in sections[first - 1 : last]:
-            begun |= {at: path for at, path in section.passed if start <= at < end}
-        return tuple((at - start, begun[at]) for at in sorted(begun))
+            begun |= {path[-1].start: path for path in section.passed}
+        return [(at, begun[at]) for at in sorted(begun) if start <= at < end]
 
-    return [
-        Chunk(
+    def describe(ordinal: int, start: int, end: int, tokens: int) -> Chunk:
+        path = sections[bisect_right(section_starts, start) - 1].path
+        later = later_paths(start, end)
+        return Chunk(
             ordinal=ordinal,
             start=start,
             end=end,
             page_start=page_at(start),
             page_end=page_at(end - 1),
-            headings=sections[bisect_right(section_starts, start) - 1].path,
+            headings=_titles(path),
             token_count=tokens,
-            later_headings=later_headings(start, end),
+            later_headings=tuple((at - start, _titles(path)) for at, path in later),
+            heading_starts=tuple(
+                tuple(heading.start - start for heading in each)
+                for each in (path, *(path for _, path in later))
+            ),
         )
-        for ordinal, (start, end, tokens) in enumerate(counted)
-    ]
+
+    return [describe(ordinal, *span) for ordinal, span in enumerate(counted)]
+
+
+def _titles(path: Sequence[Heading]) -> tuple[str, ...]:
+    return tuple(heading.title for heading in path)

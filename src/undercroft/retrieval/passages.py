@@ -7,7 +7,7 @@ from asyncpg import Record
 
 from undercroft.kit.crypto.aead import bind
 from undercroft.kit.crypto.sealed_json import seal_json, unseal_json
-from undercroft.retrieval.chunking import LaterHeadings
+from undercroft.retrieval.chunking import HeadingStarts, LaterHeadings
 from undercroft.sharing.policy import Place
 
 
@@ -18,11 +18,14 @@ class PassageText:
     Attributes:
         headings: The titles above its beginning, outermost first.
         later_headings: Where in it further sections begin, and the titles above those.
+        heading_starts: Where in it the lines of the titles begin: of those in ``headings``, then of those of each of
+            ``later_headings``. Nothing for what was indexed before that was kept.
     """
 
     text: str
     headings: tuple[str, ...]
     later_headings: LaterHeadings = ()
+    heading_starts: HeadingStarts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class PassagePlace:
 
 def seal_passage(key: bytes, place: PassagePlace, passage: PassageText) -> bytes:
     """Encrypt a chunk's text and headings."""
-    content = [passage.text, passage.headings, passage.later_headings]
+    content = [passage.text, passage.headings, passage.later_headings, passage.heading_starts]
     return seal_json(key, content, place.context)
 
 
@@ -51,8 +54,13 @@ def open_passage(key: bytes, place: PassagePlace, sealed: bytes) -> PassageText:
     Raises:
         DecryptionError: When it is not what was stored in that place.
     """
-    text, headings, later = unseal_json(key, sealed, place.context)
-    return PassageText(text, tuple(headings), tuple((at, tuple(path)) for at, path in later))
+    text, headings, later, *known = unseal_json(key, sealed, place.context)
+    return PassageText(
+        text,
+        tuple(headings),
+        tuple((at, tuple(path)) for at, path in later),
+        tuple(map(tuple, *known)) if known else (),
+    )
 
 
 def open_row(key: bytes, row: Record) -> PassageText:

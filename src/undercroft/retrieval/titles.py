@@ -1,12 +1,8 @@
 """Which of the titles above a passage show to whoever sees it under grants of parts."""
 
-import re
 from collections.abc import Sequence
-from typing import Final
 
 from undercroft.sharing.models import Parts, Way
-
-_WORD: Final = re.compile(r"\w+")
 
 
 def shown_titles(way: Way, headings: Sequence[str]) -> tuple[str, ...]:
@@ -17,13 +13,21 @@ def shown_titles(way: Way, headings: Sequence[str]) -> tuple[str, ...]:
     return tuple(headings[max(_depths(way, headings), default=0) :])
 
 
-def hidden_beginning(way: Way, text: str, headings: Sequence[str]) -> int:
-    """How many characters of a text's beginning do not show: the lines of titles above what is shared.
+def hidden_beginning(way: Way, text: str, headings: Sequence[str], starts: Sequence[int]) -> int:
+    """How many characters of a text's beginning do not show: what stands before the line of the title that is shared.
 
-    Headings without text begin the section below them.
+    Args:
+        way: What it is shown under.
+        text: Of one section, or of one and those below it.
+        headings: The titles above it.
+        starts: Where in the text the line of each begins, before it or behind it for one that stands there. What a
+            title's line says is no measure: Markdown writes links, images and entities into it. Nothing where it is not
+            known; then all is hidden, as there may be titles in it that are not shared.
     """
     shared = max((each for each in _depths(way, headings) if each < len(headings)), default=0)
-    hidden = _length_of_titles(text, headings[:shared])
+    if shared == 0:
+        return 0
+    hidden = min(max(starts[shared], 0), len(text)) if starts else len(text)
     return len(text) - len(text[hidden:].lstrip()) if hidden else 0
 
 
@@ -35,13 +39,3 @@ def _depth(parts: Parts, headings: Sequence[str]) -> int:
     """How many titles are above the first one that is shared; all of them when none is."""
     shared = (at for at, heading in enumerate(headings) if heading in parts.sections)
     return next(shared, len(headings))
-
-
-def _length_of_titles(text: str, titles: Sequence[str]) -> int:
-    hidden, above = 0, [_WORD.findall(title) for title in titles]
-    for line in text.splitlines(keepends=True):
-        words = _WORD.findall(line)
-        if words and words not in above:
-            break
-        hidden += len(line)
-    return hidden

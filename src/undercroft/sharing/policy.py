@@ -34,6 +34,8 @@ _ACTIONS: Final = {
     ResourceKind.RESPONSE: frozenset({GrantAction.READ, GrantAction.SHARE}),
     ResourceKind.CONVERSATION: frozenset({GrantAction.READ, GrantAction.WRITE, GrantAction.SHARE}),
 }
+_UNCOUNTED: Final = frozenset({ResourceKind.RESPONSE, ResourceKind.CONVERSATION})
+"""What is shown anew at every listing, so that no reading of it is counted as a use."""
 
 
 def read_ways(value: Sequence[Sequence[Mapping[str, Any]]] | None) -> tuple[Way, ...]:
@@ -186,6 +188,11 @@ def check_terms(kind: ResourceKind, terms: Terms) -> None:
         raise _invalid(f"'{impossible[0]}' is nothing that can be done with it.", "actions")
     if terms.fields is not None and kind is not ResourceKind.RECORD:
         raise _invalid("Only records have fields; leave 'fields' out.", "fields")
+    if terms.max_uses is not None and kind in _UNCOUNTED:
+        raise _invalid(
+            "Uses of conversations and responses are not counted; leave 'max_uses' out, and set 'expires_at'.",
+            "max_uses",
+        )
     if terms.parts is not None:
         if kind is not ResourceKind.DOCUMENT:
             raise _invalid("Only documents have pages and sections; leave 'parts' out.", "parts")

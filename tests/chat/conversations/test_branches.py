@@ -1,6 +1,7 @@
 """Branches: what goes on from an earlier item stands beside what has gone on from it before."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -16,10 +17,18 @@ from tests.chat.scripted import ScriptedModel
 from tests.conftest import MakeScope
 from tests.shelf import Shelf
 from tests.stepping import PATIENCE
-from undercroft.chat.conversations.models import ItemPage, NewItem, Parent, parse_item_id
+from undercroft.chat.conversations.errors import BranchesTooDeepError
+from undercroft.chat.conversations.models import (
+    DEEPEST_BRANCH,
+    ItemPage,
+    NewItem,
+    Parent,
+    parse_item_id,
+)
 from undercroft.chat.conversations.reading import ReadItem
 from undercroft.chat.sources import REDACTED
 from undercroft.kit.errors import NotFoundError
+from undercroft.kit.sql import load_queries
 
 PAGE = ItemPage(100, is_ascending=True)
 SENDERS = 6
@@ -152,6 +161,48 @@ async def test_many_branches_at_once_leave_neither_gaps_nor_mixtures(parlour: Pa
     for item in found[1:]:
         text = text_of(item)
         assert await along(parlour, begun.id, id_of(item)) == ["a", text, text]
+
+
+async def test_branches_nest_so_deep_and_no_deeper_and_listings_go_through_them_once(
+    parlour: Parlour,
+) -> None:
+    begun = await parlour.begin("0", "aside")
+    for depth in range(DEEPEST_BRANCH):
+        above = await ids(parlour, begun.id)
+        await add(parlour, begun.id, Parent(above[str(depth)]), str(depth + 1), "aside")
+    page = replace(PAGE, limit=2 * DEEPEST_BRANCH)
+    deepest = await parlour.conversations.list_items(parlour.ann, begun.id, page)
+    assert list(map(text_of, deepest)) == [*map(str, range(DEEPEST_BRANCH + 1)), "aside"]
+    *_, above, last = map(id_of, deepest)
+    with pytest.raises(BranchesTooDeepError):
+        await add(parlour, begun.id, Parent(above), "too deep")
+    await add(parlour, begun.id, Parent(last), "at the end")
+    await add(parlour, begun.id, ROOT, "beside")
+    await add(parlour, begun.id, Parent(id_of(deepest[-3])), "from one above")
+    numbers = await parlour.numbers(begun.id)
+    assert numbers == list(range(len(numbers)))
+    loops = await loops_through_branches(parlour, begun.id, last)
+    assert loops
+    assert max(loops) == 1
+
+
+async def loops_through_branches(
+    parlour: Parlour, conversation_id: UUID, item_id: UUID
+) -> list[int]:
+    """How often the branches of an item are gone through to list what is on them."""
+    sql = load_queries("undercroft.chat.conversations")["list_items"].sql
+    arguments = (conversation_id, None, 100, True, None, None, item_id, None)
+    async with parlour.database.transaction(parlour.ann) as transaction:
+        (plan,) = json.loads(
+            await transaction.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+        )
+    nodes, loops = [plan["Plan"]], list[int]()
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        if node.get("CTE Name") == "path" and node["Node Type"] == "CTE Scan":
+            loops.append(node["Actual Loops"])
+    return loops
 
 
 async def test_an_edit_is_asked_after_its_own_branch_and_answered_there(

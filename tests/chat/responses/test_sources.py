@@ -139,12 +139,33 @@ async def test_a_response_is_redacted_once_one_of_its_sources_cannot_be_read(
     assert shown["id"] == made["id"]
     assert shown["status"] == "completed"
     search, message = shown["output"]
-    assert search["results"] is None
+    assert (search["queries"], search["results"]) == ([], None)
     assert message["content"] == [
         {"type": "output_text", "text": REDACTED, "annotations": [], "logprobs": []}
     ]
-    for content in ("1,250", "lease.txt", "boat.txt", "ferry"):
+    for content in ("1,250", "lease.txt", "boat.txt", "ferry", ASKED):
         assert content not in str(shown)
+
+
+async def test_why_a_response_failed_is_redacted_with_it_as_it_may_quote_the_prompt(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, documents = await shelf.fill(ann, {"lease.txt": RENT})
+    refused = UndercroftError(
+        f"Model server 'x' refused the request: too long: '{RENT}'",
+        kind=ErrorKind.INVALID_REQUEST,
+        code="upstream_refused",
+    )
+    responses = service(shelf, ScriptedModel(failure=refused))
+    seen = [event async for event in responses.stream(ann, request(collection))]
+    made = seen[-1]["response"]
+    whole = await responses.get(ann, id_of(made))
+    assert whole["error"] == {"code": "upstream_refused", "message": refused.message}
+    await make_trash(shelf.documents).put(ann, documents["lease.txt"])
+    shown = await responses.get(ann, id_of(made))
+    assert shown["error"]["code"] == "upstream_refused"
+    assert "1,250" not in str(shown)
 
 
 async def test_removing_a_membership_keeps_the_response_readable(

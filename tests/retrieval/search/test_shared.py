@@ -224,6 +224,35 @@ async def test_titles_above_a_shared_section_are_neither_in_its_passage_nor_with
         await grants_of(shelf).revoke(ann, lent.id)
 
 
+@pytest.mark.parametrize(
+    "above",
+    [
+        "# Divorce of [Ann](https://x.example/secret)",
+        "# Divorce &amp; secret",
+        "# Divorce ![secret](secret.png)",
+        "[a]: https://x.example/secret\n\n# Divorce of [Ann][a]",
+        "Divorce of\n[Ann](https://x.example/secret)\n===",
+        "# Rent of a secret\n\n## <b>Divorce, secret</b>",
+    ],
+    ids=["link", "entity", "image", "reference", "underlined", "nested"],
+)
+async def test_no_line_of_a_title_above_a_shared_section_shows_whatever_markup_is_in_it(
+    shelf: Shelf, make_scope: MakeScope, above: str
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    text = f"{above}\n\n### Rent\n\n{TEXTS['clock.txt']}"
+    _, documents = await shelf.fill(ann, {"rent.md": text})
+    terms = replace(SEARCH, parts=Parts(sections=("Rent",)))
+    await share(shelf, ann, ResourceKind.DOCUMENT, documents["rent.md"], bob, terms)
+    query = SearchQuery((), ASKED, 10, is_everywhere=True)
+    found = (await shelf.search.search(bob, query)).passages
+    # A reference before the first heading, and the second line of a title, are taken for text of other sections, and a
+    # passage that has any is not shown.
+    is_shown = above.startswith("#")
+    assert [passage.text for passage in found] == [text[text.index("### Rent") :]] * is_shown
+
+
 async def test_a_passage_is_shown_under_the_grant_of_the_part_that_it_stands_in(
     shelf: Shelf, make_scope: MakeScope
 ) -> None:

@@ -204,6 +204,40 @@ async def test_of_shared_sections_nothing_else_shows_neither_text_nor_title(
     assert {entry[2] for entry in await reads_on_record(shelf, bob)} == {given.id}
 
 
+async def test_no_line_of_a_title_above_a_shared_section_shows_whatever_markup_is_in_it(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    """Neither where the section begins its passage nor where it is joined to one before it."""
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    text = (
+        "# Divorce of [Ann](https://x.example/secret)\n\n## Rent\n\nNine pounds.\n\n"
+        "# Case &amp; [cost](https://x.example/secret)\n\n## Rent\n\nTen pounds.\n"
+    )
+    document = await put_plan(shelf, ann, text)
+    terms = replace(READ_PARTS, parts=Parts(sections=("Rent",)))
+    await share(shelf, ann, ResourceKind.DOCUMENT, document, bob, terms)
+    pieces = (await read(shelf, bob, document)).pieces
+    assert [piece.text for piece in pieces] == [
+        "## Rent\n\nNine pounds.",
+        "## Rent\n\nTen pounds.",
+    ]
+    assert all(piece.text == text[piece.start : piece.end] for piece in pieces)
+    assert {piece.headings for piece in pieces} == {("Rent",)}
+
+
+async def test_an_empty_section_that_is_shared_does_not_show_the_title_of_the_next(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    text = "# Empty\n\n# Dismissal of Quill\n\n## Costs\n\nNine pounds.\n"
+    document = await put_plan(shelf, ann, text)
+    terms = replace(READ_PARTS, parts=Parts(sections=("Empty",)))
+    await share(shelf, ann, ResourceKind.DOCUMENT, document, bob, terms)
+    assert words((await read(shelf, bob, document)).pieces) == ["#", "Empty"]
+
+
 async def test_titles_beside_a_shared_section_do_not_show(
     shelf: Shelf, make_scope: MakeScope
 ) -> None:

@@ -14,6 +14,19 @@ class TooManyItemsError(UndercroftError):
         )
 
 
+class BranchesTooDeepError(UndercroftError):
+    """A branch that would begin on one that may have none."""
+
+    def __init__(self, deepest: int) -> None:
+        super().__init__(
+            f"At most {deepest} branches go on from each other. Go on from the last item of this branch, from an item "
+            "of an earlier one, or in another conversation.",
+            kind=ErrorKind.INVALID_REQUEST,
+            param="parent",
+            code="branches_too_deep",
+        )
+
+
 class ItemTooLargeError(UndercroftError):
     """An item that is longer than any may be."""
 

@@ -217,16 +217,14 @@ LEFT JOIN LATERAL (
                 w.sealed_item,
                 sum(octet_length(w.sealed_item)) OVER (ORDER BY w.number DESC) AS size
             FROM conversation_items AS w
+            -- Joined, which hashes the branches; asked by EXISTS, all of them were gone through for each item.
+            LEFT JOIN path AS p ON w.branch = p.branch AND w.number <= p.up_to
             WHERE
                 w.conversation_id = r.id
                 AND w.ending IS DISTINCT FROM 'deleted'
                 AND ($5::uuid IS NULL OR w.id = $5)
                 AND ($8::int[] IS NULL OR w.number = ANY($8))
-                AND (
-                    $5 IS NOT NULL
-                    OR $8 IS NOT NULL
-                    OR EXISTS (SELECT FROM path AS p WHERE w.branch = p.branch AND w.number <= p.up_to)
-                )
+                AND ($5 IS NOT NULL OR $8 IS NOT NULL OR p.branch IS NOT NULL)
                 AND ($6::uuid IS NULL OR w.number < (SELECT b.number FROM bound AS b))
                 AND (
                     $2::uuid IS NULL

@@ -21,6 +21,9 @@ from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 
 _INPUT: Final = "input"
+_REDACTED_ERROR: Final = (
+    "[Removed: it may repeat a document that can no longer be read. 'code' says what went wrong.]"
+)
 
 
 class SourceCheck:
@@ -96,8 +99,17 @@ def open_resource(key: DataKey, tenant_id: UUID, response_id: UUID, sealed: byte
 
 
 def redact(resource: WireObject) -> WireObject:
-    """A response without what was found and said. Nor how much that was: lengths tell of what is not shown."""
-    return {**resource, "output": list(map(redact_item, resource["output"])), "usage": None}
+    """A response without what was found and said. Nor how much that was: lengths tell of what is not shown.
+
+    What went wrong is left to its code: a model server's own reason may quote the prompt.
+    """
+    error = resource["error"]
+    return {
+        **resource,
+        "output": list(map(redact_item, resource["output"])),
+        "error": error and {**error, "message": _REDACTED_ERROR},
+        "usage": None,
+    }
 
 
 def redact_asked(item: WireObject) -> WireObject:

@@ -202,7 +202,12 @@ def _seal(
             seal_passage(
                 key.material,
                 PassagePlace(tenant_id, blob_id, indexed.chunk.ordinal),
-                PassageText(indexed.text, indexed.chunk.headings, indexed.chunk.later_headings),
+                PassageText(
+                    indexed.text,
+                    indexed.chunk.headings,
+                    indexed.chunk.later_headings,
+                    indexed.chunk.heading_starts,
+                ),
             ),
             indexed.searchable,
         )

@@ -185,7 +185,9 @@ def _passage(
     row: Record, passage: PassageText, filename: str, score: float, way: Way
 ) -> FoundPassage:
     """What of a passage shows: neither in it nor above it a title outside of what is shared."""
-    hidden = hidden_beginning(way, passage.text, passage.headings)
+    hidden = hidden_beginning(
+        way, passage.text, passage.headings, next(iter(passage.heading_starts), ())
+    )
     return FoundPassage(
         chunk_id=row["chunk_id"],
         document_id=row["document_id"],

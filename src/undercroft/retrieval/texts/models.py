@@ -18,6 +18,7 @@ class TextPiece:
         page_start: The first page that it may stand on, or None where there are no pages.
         page_end: The last one.
         headings: The titles above it, outermost first.
+        heading_starts: Where the lines of these begin in the extracted text; nothing where that is not known.
         way: What it is shown under; no grants for what is the reader's own.
     """
 
@@ -28,6 +29,7 @@ class TextPiece:
     headings: tuple[str, ...]
     text: str
     way: Way = OWN
+    heading_starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

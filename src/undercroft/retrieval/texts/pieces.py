@@ -19,8 +19,17 @@ def cut_passage(
     """
     sections = [(0, passage.headings), *passage.later_headings]
     ends = [at for at, _ in passage.later_headings] + [len(passage.text)]
-    for (begin, headings), end in zip(sections, ends, strict=True):
-        piece = TextPiece(start + begin, start + end, page_start, page_end, headings, "")
+    starts = passage.heading_starts or ((),) * len(sections)
+    for (begin, headings), end, above in zip(sections, ends, starts, strict=True):
+        piece = TextPiece(
+            start + begin,
+            start + end,
+            page_start,
+            page_end,
+            headings,
+            "",
+            heading_starts=tuple(start + at for at in above),
+        )
         text = passage.text[begin:end]
         if text.strip():
             yield _with_text(piece, text)
@@ -33,8 +42,9 @@ def show_piece(piece: TextPiece, ways: Sequence[Way]) -> TextPiece | None:
     if not possible:
         return None
     way = choose_way(possible)
-    shown = replace(piece, headings=shown_titles(way, piece.headings), way=way)
-    hidden = hidden_beginning(way, piece.text, piece.headings)
+    shown = replace(piece, headings=shown_titles(way, piece.headings), way=way, heading_starts=())
+    starts = [at - piece.start for at in piece.heading_starts]
+    hidden = hidden_beginning(way, piece.text, piece.headings, starts)
     rest = _with_text(replace(shown, start=piece.start + hidden), piece.text[hidden:])
     return rest if rest.text else None
 

@@ -11,16 +11,30 @@ FROM conversation_items AS i
 WHERE i.conversation_id = $1 AND i.id = $2 AND i.ending IS DISTINCT FROM 'deleted';
 
 -- name: insert_branch :value
--- In a conversation that the caller has locked: nobody else makes one of the same number.
+-- In a conversation that the caller has locked: nobody else makes one of the same number. NULL where more than $4 branches
+-- would go on from each other.
+WITH RECURSIVE above AS (
+    SELECT
+        b.number,
+        b.parent_branch
+    FROM conversation_branches AS b
+    WHERE b.conversation_id = $1 AND b.number = $2
+    UNION ALL
+    SELECT
+        b.number,
+        b.parent_branch
+    FROM above AS a
+    INNER JOIN conversation_branches AS b ON b.conversation_id = $1 AND a.parent_branch = b.number
+)
+
 INSERT INTO conversation_branches (tenant_id, conversation_id, number, parent_branch, after_number)
 SELECT
     current_tenant(),
     $1,
-    coalesce(max(b.number), 0) + 1,
+    coalesce((SELECT max(b.number) FROM conversation_branches AS b WHERE b.conversation_id = $1), 0) + 1,
     $2,
     $3
-FROM conversation_branches AS b
-WHERE b.conversation_id = $1
+WHERE (SELECT count(*) FROM above) < $4::int
 RETURNING number;
 
 -- name: switch_branch :exec

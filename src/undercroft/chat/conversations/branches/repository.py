@@ -26,12 +26,13 @@ class BranchRepository:
         conversation_id: UUID,
         parent_branch: int | None,
         after_number: int | None,
-    ) -> int:
-        """Begin a branch of a locked conversation."""
+        deepest: int,
+    ) -> int | None:
+        """Begin a branch of a locked conversation; None where more than so many would go on from each other."""
         return cast(
-            "int",
+            "int | None",
             await _QUERIES.value(
-                transaction, "insert_branch", conversation_id, parent_branch, after_number
+                transaction, "insert_branch", conversation_id, parent_branch, after_number, deepest
             ),
         )
 

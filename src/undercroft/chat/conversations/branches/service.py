@@ -3,7 +3,8 @@
 from uuid import UUID
 
 from undercroft.chat.conversations.branches.repository import BranchRepository
-from undercroft.chat.conversations.models import Conversation, Parent
+from undercroft.chat.conversations.errors import BranchesTooDeepError
+from undercroft.chat.conversations.models import DEEPEST_BRANCH, Conversation, Parent
 from undercroft.kit.database import Transaction
 from undercroft.kit.errors import NotFoundError
 
@@ -26,21 +27,34 @@ class Branches:
 
         Raises:
             NotFoundError: When there is no such item, or it is deleted.
+            BranchesTooDeepError: When it is on a branch that none may begin on.
         """
         if parent is None or (parent.item_id is None and conversation.next_number == 0):
             return conversation.branch
         if parent.item_id is None:
-            branch = await self._repository.insert_branch(transaction, conversation.id, None, None)
+            branch = await self._begin(transaction, conversation.id, None, None)
         else:
             place = await self._repository.find_place(transaction, conversation.id, parent.item_id)
             if place is None:
                 raise no_item(parent.item_id.hex, "parent")
             branch = place["branch"]
             if place["number"] != place["last_number"]:
-                branch = await self._repository.insert_branch(
-                    transaction, conversation.id, branch, place["number"]
-                )
+                branch = await self._begin(transaction, conversation.id, branch, place["number"])
         await self._repository.switch_branch(transaction, conversation.id, branch)
+        return branch
+
+    async def _begin(
+        self,
+        transaction: Transaction,
+        conversation_id: UUID,
+        parent_branch: int | None,
+        after_number: int | None,
+    ) -> int:
+        branch = await self._repository.insert_branch(
+            transaction, conversation_id, parent_branch, after_number, DEEPEST_BRANCH
+        )
+        if branch is None:
+            raise BranchesTooDeepError(DEEPEST_BRANCH)
         return branch
 
     async def find_of_response(
