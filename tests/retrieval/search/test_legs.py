@@ -235,7 +235,7 @@ async def test_the_indexes_are_used_on_a_large_table(
 ) -> None:
     ann, collection_id = seeded
     vector = np.full(TINY[1], TINY[1] ** -0.5, dtype=np.float32)
-    found: list[list[int]] = []
+    found: list[Mapping[int, float]] = []
 
     async def search(exact_limit: int | None) -> Mapping[str, int]:
         before = await _scans(database)
@@ -248,25 +248,27 @@ async def test_the_indexes_are_used_on_a_large_table(
                     candidate_limit=20_000,
                     limit=100,
                 )
+                assert chunks
             else:
                 nearest = await SEARCH.search_vector(
                     transaction, [collection_id], TINY[0], vector, exact_limit=exact_limit, limit=20
                 )
-                chunks = list(nearest)
-            found.append(chunks)
+                found.append(nearest)
             await transaction.execute("SELECT pg_stat_force_next_flush()")
         after = await _scans(database)
         return {name: after[name] - before[name] for name in after}
 
     lexical_scans = await search(None)
-    assert found[-1]
     assert lexical_scans["chunks_by_lexeme"] == 1
     assert lexical_scans["chunks"] == 0, "chunks were scanned sequentially"
     approximate = await search(0)
     assert approximate["chunk_embeddings_hnsw_1"] > 0
     exact = await search(SEEDED)
     assert exact["chunk_embeddings_hnsw_1"] == 0
-    assert len(set(found[1]) & set(found[2])) >= 18, "both paths find the same"
+    approximately, exactly = found
+    # By how near they are: several passages are equally near, and either path may name any of these.
+    last = min(exactly.values()) - 1e-6
+    assert sum(nearness >= last for nearness in approximately.values()) >= 18, "both find the same"
 
 
 async def _scans(database: Database) -> dict[str, int]:
