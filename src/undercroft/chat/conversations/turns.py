@@ -39,7 +39,7 @@ from undercroft.sharing.policy import (
 from undercroft.sharing.ways import read_access
 from undercroft.vault.keys.service import KeyRing
 
-MOST_TURNS: Final = 200
+_MOST_TURNS: Final = 200
 """The most items of a conversation that are looked at for a prompt: the last ones."""
 _READ: Final = (GrantAction.READ,)
 _WRITE: Final = (GrantAction.WRITE,)
@@ -158,7 +158,7 @@ class ConversationTurns:
         use = await self._answers.model_use(question)
         await self._repository.hold_conversation(transaction, conversation_id)
         rows = await self._repository.list_items(
-            transaction, conversation_id, ItemPage(MOST_TURNS), before_response=response_id
+            transaction, conversation_id, ItemPage(_MOST_TURNS), before_response=response_id
         )
         if not rows:
             raise no_conversation(conversation_id)

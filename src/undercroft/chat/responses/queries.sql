@@ -12,24 +12,7 @@ WHERE id = $1 AND owner_id = current_principal() AND status = 'queued' AND data_
 SELECT r.id FROM responses AS r WHERE r.id = ANY($1::uuid[]) ORDER BY r.id FOR KEY SHARE;
 
 -- name: list_chain_ids :many
-WITH RECURSIVE chain (id, previous_id, place) AS (
-    SELECT
-        r.id,
-        r.previous_id,
-        1
-    FROM responses AS r
-    WHERE r.id = $1
-    UNION ALL
-    SELECT
-        r.id,
-        r.previous_id,
-        c.place + 1
-    FROM chain AS c
-    INNER JOIN responses AS r ON c.previous_id = r.id
-    WHERE c.place < $2::int
-)
-
-SELECT c.id FROM chain AS c;
+SELECT c.id FROM chain_of_response($1, $2::int) AS c;
 
 -- name: hold_sources :exec
 -- Before responses are held: whoever erases a document has that first, and then the responses that were made from it.
@@ -83,24 +66,7 @@ CROSS JOIN response AS r;
 -- A response and those before it, the last one first, as far back as $2: those that the caller may read, each with what
 -- it was made from, whether that is theirs, and the ways in which they may read it; decided in the snapshot in which they
 -- are read. A prompt has no room for more than 8 MiB: what is not read does not fill the memory.
-WITH RECURSIVE chain (id, previous_id, place) AS (
-    SELECT
-        r.id,
-        r.previous_id,
-        1
-    FROM responses AS r
-    WHERE r.id = $1
-    UNION ALL
-    SELECT
-        r.id,
-        r.previous_id,
-        c.place + 1
-    FROM chain AS c
-    INNER JOIN responses AS r ON c.previous_id = r.id
-    WHERE c.place < $2::int
-),
-
-seen AS MATERIALIZED (
+WITH seen AS MATERIALIZED (
     SELECT
         c.place,
         r.id,
@@ -109,7 +75,7 @@ seen AS MATERIALIZED (
         r.data_key_id,
         CASE WHEN r.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(r.id, 'read') END AS ways,
         sum(octet_length(r.sealed_resource)) OVER (ORDER BY c.place) AS size
-    FROM chain AS c
+    FROM chain_of_response($1, $2::int) AS c
     INNER JOIN responses AS r ON c.id = r.id
 )
 
@@ -124,23 +90,7 @@ SELECT
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key,
-    ARRAY(
-        SELECT
-            jsonb_build_object(
-                'document', s.document_id,
-                'is_own', EXISTS (
-                    SELECT FROM documents AS d WHERE d.id = s.document_id AND d.owner_id = current_principal()
-                ),
-                'ways', ways_to_source(s.document_id, s.document_version)
-            )
-        FROM (
-            SELECT DISTINCT
-                p.document_id,
-                p.document_version
-            FROM response_passages AS p
-            WHERE p.response_id = r.id
-        ) AS s
-    ) AS sources
+    sources_of_response(r.id) AS sources
 FROM seen AS r
 LEFT JOIN data_keys AS k ON r.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
@@ -277,23 +227,7 @@ SELECT
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key,
-    ARRAY(
-        SELECT
-            jsonb_build_object(
-                'document', s.document_id,
-                'is_own', EXISTS (
-                    SELECT FROM documents AS d WHERE d.id = s.document_id AND d.owner_id = current_principal()
-                ),
-                'ways', ways_to_source(s.document_id, s.document_version)
-            )
-        FROM (
-            SELECT DISTINCT
-                p.document_id,
-                p.document_version
-            FROM response_passages AS p
-            WHERE p.response_id = r.id
-        ) AS s
-    ) AS sources
+    sources_of_response(r.id) AS sources
 FROM seen AS r
 LEFT JOIN data_keys AS k ON r.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
