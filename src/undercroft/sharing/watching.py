@@ -92,12 +92,12 @@ class WatchedGrants:
         Raises:
             AccessRevokedError: When they may not any more. What makes the events is cancelled then.
         """
-        step = _Step()
+        guarded = _GuardedEvents()
         async with aclosing(events):
-            with self.register(scope, releases, step.cut):
+            with self.register(scope, releases, guarded.cut):
                 while True:
                     try:
-                        event = await step.take(events)
+                        event = await guarded.take(events)
                     except StopAsyncIteration:
                         return
                     yield event
@@ -170,7 +170,7 @@ def _dependencies(scope: Scope, releases: Iterable[Release]) -> Iterator[Depende
             )
 
 
-class _Step:
+class _GuardedEvents:
     """The events of one guarded work, each waited for in the task that asks for it, which is cut there alone."""
 
     def __init__(self) -> None:

@@ -56,8 +56,8 @@ class Course:
             case _:
                 pass
 
-    def break_off(self, provider: ModelProvider) -> bool:
-        """The provider failed; whether the answer can go on at all.
+    def can_go_on_after(self, provider: ModelProvider) -> bool:
+        """Whether the answer can go on at all, now that this provider failed; if so, with whom is decided too.
 
         Arguments of a call are not continued: no model is sure to write the rest that fits. Nor is JSON that is held to
         its form as a whole.

@@ -250,7 +250,7 @@ class ModelRegistry:
                 # Once all the time is over it is the asker's: a long answer, a slow reader, others who took most of it.
                 if self._clock.monotonic() < deadline:
                     self._count(provider, circuit, passed, error)
-                if error.kind not in _FAIL_OVER or not course.break_off(provider):
+                if error.kind not in _FAIL_OVER or not course.can_go_on_after(provider):
                     raise
                 _log.warning("model_provider_failed", provider=provider.name, code=error.code)
                 failure = error
