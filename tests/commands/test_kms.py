@@ -56,42 +56,42 @@ def test_keys_move_to_kms_and_back_under_a_running_service(
     process, url = start_service(data_dir, environment)
     try:
         key = make_key(data_dir, "acme", "ann@example.org")
-        client = Service(url, data_dir, process, key).client()
-        file = upload(client, b"The mill.")
-        moved = run(data_dir, in_kms, "encryption", "rotate-provider")
-        assert moved.returncode == 0, moved.stderr
-        assert client.files.content(file).read() == b"The mill."
+        with Service(url, data_dir, process, key).client() as client:
+            file = upload(client, b"The mill.")
+            moved = run(data_dir, in_kms, "encryption", "rotate-provider")
+            assert moved.returncode == 0, moved.stderr
+            assert client.files.content(file).read() == b"The mill."
     finally:
         stop_service(process)
     key_file.rename(put_away)
     process, url = start_service(data_dir, in_kms)
     try:
-        client = Service(url, data_dir, process, key).client()
-        kms.behave()
-        for _ in range(20):
+        with Service(url, data_dir, process, key).client() as client:
+            kms.behave()
+            for _ in range(20):
+                assert client.files.content(file).read() == b"The mill."
+            assert kms.calls().get("Encrypt") is None
+            assert (
+                kms.calls()["Decrypt"] <= 3
+            )  # the tenant's key, and that of its log in the service and in its worker
+            again = run(data_dir, in_kms, "encryption", "rotate-provider")
+            assert (again.returncode, again.stdout) == (0, "")
+            assert "Nothing to do" in again.stderr
+            assert not key_file.exists()
+            backup, restored = tmp_path / "backup.tar", tmp_path / "restored"
+            for command in (
+                run(data_dir, in_kms, "backup", str(backup)),
+                run(restored, in_kms, "restore", str(backup)),
+            ):
+                assert command.returncode == 0, command.stderr
+            assert not (restored / "keys").exists()
+            back = run(data_dir, environment, "encryption", "rotate-provider")
+            assert back.returncode == 0, back.stderr
             assert client.files.content(file).read() == b"The mill."
-        assert kms.calls().get("Encrypt") is None
-        assert (
-            kms.calls()["Decrypt"] <= 3
-        )  # the tenant's key, and that of its log in the service and in its worker
-        again = run(data_dir, in_kms, "encryption", "rotate-provider")
-        assert (again.returncode, again.stdout) == (0, "")
-        assert "Nothing to do" in again.stderr
-        assert not key_file.exists()
-        backup, restored = tmp_path / "backup.tar", tmp_path / "restored"
-        for command in (
-            run(data_dir, in_kms, "backup", str(backup)),
-            run(restored, in_kms, "restore", str(backup)),
-        ):
-            assert command.returncode == 0, command.stderr
-        assert not (restored / "keys").exists()
-        back = run(data_dir, environment, "encryption", "rotate-provider")
-        assert back.returncode == 0, back.stderr
-        assert client.files.content(file).read() == b"The mill."
-        assert key_file.exists()
-        in_file = {**environment, "UNDERCROFT_KMS_ENDPOINT": "https://kms.invalid"}
-        examined = run(data_dir, in_file, "fsck")
-        assert examined.returncode == 0, examined.stdout + examined.stderr
+            assert key_file.exists()
+            in_file = {**environment, "UNDERCROFT_KMS_ENDPOINT": "https://kms.invalid"}
+            examined = run(data_dir, in_file, "fsck")
+            assert examined.returncode == 0, examined.stdout + examined.stderr
     finally:
         stop_service(process)
 
@@ -107,19 +107,19 @@ def test_a_kms_that_fails_under_a_service_costs_only_what_needs_it(
         ann = make_key(data_dir, "acme", "ann@example.org")
         bob = make_key(data_dir, "other", "bob@example.org")
         service = Service(url, data_dir, process, ann)
-        client, other = service.client(), service.client(bob)
-        file = upload(client, b"The mill.")
-        for fault in ("denied", "throttled", "no json", "hang"):
-            kms.behave(fault)
-            with pytest.raises(openai.APIStatusError) as caught:
-                upload(other, b"The barn.")
-            assert (caught.value.status_code, caught.value.code) == (503, "key_unavailable")
-            assert int(caught.value.response.headers["Retry-After"]) > 0
-            assert client.files.content(file).read() == b"The mill."
-            assert upload(client, fault.encode())
-        refused = run(data_dir, in_kms, "fsck")
-        assert (refused.returncode, refused.stderr.count("Traceback")) == (1, 0)
-        kms.behave()
+        with service.client() as client, service.client(bob) as other:
+            file = upload(client, b"The mill.")
+            for fault in ("denied", "throttled", "no json", "hang"):
+                kms.behave(fault)
+                with pytest.raises(openai.APIStatusError) as caught:
+                    upload(other, b"The barn.")
+                assert (caught.value.status_code, caught.value.code) == (503, "key_unavailable")
+                assert int(caught.value.response.headers["Retry-After"]) > 0
+                assert client.files.content(file).read() == b"The mill."
+                assert upload(client, fault.encode())
+            refused = run(data_dir, in_kms, "fsck")
+            assert (refused.returncode, refused.stderr.count("Traceback")) == (1, 0)
+            kms.behave()
     finally:
         stop_service(process)
     log = service.log()
@@ -129,10 +129,11 @@ def test_a_kms_that_fails_under_a_service_costs_only_what_needs_it(
     process, url = start_service(data_dir, in_kms)
     try:
         service = Service(url, data_dir, process, ann)
-        assert service.client().files.content(file).read() == b"The mill."
-        barn = upload(service.client(bob), b"The barn.")
-        assert service.client(bob).files.content(barn).read() == b"The barn."
-        assert len(service.client(bob).files.list().data) == 1
+        with service.client() as client, service.client(bob) as other:
+            assert client.files.content(file).read() == b"The mill."
+            barn = upload(other, b"The barn.")
+            assert other.files.content(barn).read() == b"The barn."
+            assert len(other.files.list().data) == 1
     finally:
         stop_service(process)
 

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx2 as httpx
@@ -12,9 +13,12 @@ _READY_SECONDS: Final = 150.0
 Entry = dict[str, Any]
 
 
-def connect(url: str, key: str) -> httpx.Client:
+@contextmanager
+def connect(url: str, key: str) -> Generator[httpx.Client]:
     """Somebody's client."""
-    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+        yield client
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,9 +37,11 @@ class Service:
         """What it has written so far, all its processes together."""
         return (self.data_dir.parent / f"{self.data_dir.name}.log").read_text()
 
-    def client(self, key: str | None = None) -> OpenAI:
-        """The unmodified SDK, pointed at this service."""
-        return OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0)
+    @contextmanager
+    def client(self, key: str | None = None) -> Generator[OpenAI]:
+        """The unmodified SDK, pointed at this service; closed, so that no later test collects its connections."""
+        with OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0) as client:
+            yield client
 
     def make_key(self, tenant: str, user: str, role: str = "member") -> str:
         """A key made by the command line while the service runs."""
@@ -195,19 +198,20 @@ def _running_service(data_dir: Path, settings: Mapping[str, str]) -> Generator[S
 
 
 @pytest.fixture(scope="session")
-def sample_store(service: Service) -> Generator[dict[str, Any]]:
+def sample_store(service: Service) -> dict[str, Any]:
     """A vector store with three samples of the main user's: its id, and its files' ids by name."""
-    client = service.client()
-    store = client.vector_stores.create(name="samples")
-    files: dict[str, str] = {}
-    for name in (
-        "home/tenancy-agreement-quay-street.pdf",
-        "home/home-insurance-policy-2025.pdf",
-        "home/broadband-faq.html",
-    ):
-        with (SAMPLES / name).open("rb") as file:
-            added = client.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=file)
-        assert added.status == "completed", added.last_error
-        files[Path(name).name] = added.id
-    yield {"id": store.id, "files": files}
-    client.close()
+    with service.client() as client:
+        store = client.vector_stores.create(name="samples")
+        files: dict[str, str] = {}
+        for name in (
+            "home/tenancy-agreement-quay-street.pdf",
+            "home/home-insurance-policy-2025.pdf",
+            "home/broadband-faq.html",
+        ):
+            with (SAMPLES / name).open("rb") as file:
+                added = client.vector_stores.files.upload_and_poll(
+                    vector_store_id=store.id, file=file
+                )
+            assert added.status == "completed", added.last_error
+            files[Path(name).name] = added.id
+    return {"id": store.id, "files": files}

@@ -1,6 +1,7 @@
 """What attackers with a credential of their own tried over HTTP: the bearer of a link, and somebody with no way in."""
 
 from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2 as httpx
@@ -51,11 +52,13 @@ def make_link(owner: httpx.Client, resource: str, *actions: str) -> str:
     return str(made.json()["token"])
 
 
-def open_link(service: Service, token: str) -> httpx.Client:
+@contextmanager
+def open_link(service: Service, token: str) -> Generator[httpx.Client]:
     with httpx.Client(base_url=service.url, timeout=60) as anybody:
         redeemed = anybody.post("/v1/share-links/redeem", json={"token": token})
     assert redeemed.status_code == 200, redeemed.text
-    return connect(service.url, redeemed.json()["access_token"])
+    with connect(service.url, redeemed.json()["access_token"]) as holder:
+        yield holder
 
 
 def test_a_page_of_grants_tells_nobody_what_is_there(

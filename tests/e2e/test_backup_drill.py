@@ -45,17 +45,16 @@ def test_a_service_comes_back_from_its_backup(tmp_path: Path) -> None:
     process, url = start_service(old)
     try:
         key = make_key(old, "drill", "ann@example.org")
-        client = Service(url, old, process, key).client()
-        file = client.files.create(
-            file=("rock.txt", io.BytesIO(TEXT.encode())), purpose="user_data"
-        )
-        store = client.vector_stores.create(name="birds")
-        client.vector_stores.files.create_and_poll(file_id=file.id, vector_store_id=store.id)
-        made = undercroft("backup", str(backup), data_dir=old)
-        assert made.returncode == 0, made.stderr
-        examined = undercroft("fsck", data_dir=old)
-        assert examined.returncode == 0, examined.stdout
-        client.close()
+        with Service(url, old, process, key).client() as client:
+            file = client.files.create(
+                file=("rock.txt", io.BytesIO(TEXT.encode())), purpose="user_data"
+            )
+            store = client.vector_stores.create(name="birds")
+            client.vector_stores.files.create_and_poll(file_id=file.id, vector_store_id=store.id)
+            made = undercroft("backup", str(backup), data_dir=old)
+            assert made.returncode == 0, made.stderr
+            examined = undercroft("fsck", data_dir=old)
+            assert examined.returncode == 0, examined.stdout
     finally:
         stop_service(process)
     assert "no key file" in undercroft("restore", str(backup), data_dir=new).stderr
@@ -70,14 +69,13 @@ def test_a_service_comes_back_from_its_backup(tmp_path: Path) -> None:
     assert "not empty" in again.stderr
     process, url = start_service(new)
     try:
-        client = Service(url, new, process, key).client()
-        assert client.files.content(file.id).text == TEXT
-        client.vector_stores.files.poll(file.id, vector_store_id=store.id)
-        found = client.vector_stores.search(store.id, query="Who counted gannets?")
-        assert found.data[0].content[0].text == TEXT
-        examined = undercroft("fsck", "--json", data_dir=new)
-        assert (examined.returncode, examined.stdout.count("\n")) == (0, 1), examined.stdout
-        client.close()
+        with Service(url, new, process, key).client() as client:
+            assert client.files.content(file.id).text == TEXT
+            client.vector_stores.files.poll(file.id, vector_store_id=store.id)
+            found = client.vector_stores.search(store.id, query="Who counted gannets?")
+            assert found.data[0].content[0].text == TEXT
+            examined = undercroft("fsck", "--json", data_dir=new)
+            assert (examined.returncode, examined.stdout.count("\n")) == (0, 1), examined.stdout
     finally:
         stop_service(process)
 
@@ -101,25 +99,24 @@ def test_a_service_on_an_external_database_and_s3_comes_back_elsewhere(
         process, url = start_service(old, before)
         try:
             key = make_key(old, "drill", "ann@example.org", settings=before)
-            client = Service(url, old, process, key).client()
-            content = io.BytesIO(TEXT.encode())
-            file = client.files.create(file=("rock.txt", content), purpose="user_data")
-            unfinished = client.uploads.create(
-                bytes=9, filename="a.txt", mime_type="text/plain", purpose="user_data"
-            )
-            part = client.uploads.parts.create(unfinished.id, data=io.BytesIO(b"The"))
-            record = keep_record(url, key)
-            backing_up = subprocess.Popen(
-                [*UNDERCROFT, "backup", str(backup), "--data-dir", str(old)],
-                env={**os.environ, **before},
-            )
-            for number in range(20):
-                content = io.BytesIO(f"Gannet {number}.".encode())
-                client.files.create(file=(f"{number}.txt", content), purpose="user_data")
-            assert backing_up.wait(timeout=120) == 0
-            examined = undercroft("fsck", data_dir=old, settings=before)
-            assert examined.returncode == 0, examined.stdout
-            client.close()
+            with Service(url, old, process, key).client() as client:
+                content = io.BytesIO(TEXT.encode())
+                file = client.files.create(file=("rock.txt", content), purpose="user_data")
+                unfinished = client.uploads.create(
+                    bytes=9, filename="a.txt", mime_type="text/plain", purpose="user_data"
+                )
+                part = client.uploads.parts.create(unfinished.id, data=io.BytesIO(b"The"))
+                record = keep_record(url, key)
+                backing_up = subprocess.Popen(
+                    [*UNDERCROFT, "backup", str(backup), "--data-dir", str(old)],
+                    env={**os.environ, **before},
+                )
+                for number in range(20):
+                    content = io.BytesIO(f"Gannet {number}.".encode())
+                    client.files.create(file=(f"{number}.txt", content), purpose="user_data")
+                assert backing_up.wait(timeout=120) == 0
+                examined = undercroft("fsck", data_dir=old, settings=before)
+                assert examined.returncode == 0, examined.stdout
         finally:
             stop_service(process)
         (new / "keys").mkdir(parents=True)
@@ -129,14 +126,13 @@ def test_a_service_on_an_external_database_and_s3_comes_back_elsewhere(
         assert restored.returncode == 0, restored.stderr
         process, url = start_service(new, after)
         try:
-            client = Service(url, new, process, key).client()
-            assert client.files.content(file.id).text == TEXT
-            assert keep_record(url, key, record) == record
-            with pytest.raises(NotFoundError):
-                client.uploads.complete(unfinished.id, part_ids=[part.id])
-            examined = undercroft("fsck", data_dir=new, settings=after)
-            assert examined.returncode == 0, examined.stdout
-            client.close()
+            with Service(url, new, process, key).client() as client:
+                assert client.files.content(file.id).text == TEXT
+                assert keep_record(url, key, record) == record
+                with pytest.raises(NotFoundError):
+                    client.uploads.complete(unfinished.id, part_ids=[part.id])
+                examined = undercroft("fsck", data_dir=new, settings=after)
+                assert examined.returncode == 0, examined.stdout
         finally:
             stop_service(process)
 

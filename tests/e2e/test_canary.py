@@ -65,34 +65,34 @@ def test_a_canary_through_every_input_is_in_no_file(service: Service) -> None:
         f"the {place} canary {tag} sang at dawn"
         for place in ("text", "name", "store", "question", "instructions")
     )
-    client = service.client()
-    file = client.files.create(
-        file=(f"{in_name}.txt", io.BytesIO(f"Minutes. {in_text}. The end.".encode())),
-        purpose="user_data",
-    )
-    store = client.vector_stores.create(name=in_store)
-    client.vector_stores.files.create_and_poll(file_id=file.id, vector_store_id=store.id)
-    found = client.vector_stores.search(store.id, query=in_question)
-    assert in_text in found.data[0].content[0].text
-    assert found.data[0].filename == f"{in_name}.txt"
-    conversation = client.conversations.create(
-        metadata={"about": in_store}, items=[{"role": "user", "content": in_question}]
-    )
-    response = client.responses.create(
-        conversation=conversation.id,
-        input=f"What did {in_question}?",
-        instructions=in_instructions,
-        tools=[{"type": "file_search", "vector_store_ids": [store.id]}],
-        include=["file_search_call.results"],
-    )
-    assert in_text in client.responses.retrieve(response.id).to_json()
-    turns = client.conversations.items.list(
-        conversation.id, include=["file_search_call.results"]
-    ).to_json()
-    assert in_text in turns
-    assert in_question in turns
-    assert client.vector_stores.retrieve(store.id).name == in_store
-    assert client.files.content(file.id).text.count(in_text) == 1
+    with service.client() as client:
+        file = client.files.create(
+            file=(f"{in_name}.txt", io.BytesIO(f"Minutes. {in_text}. The end.".encode())),
+            purpose="user_data",
+        )
+        store = client.vector_stores.create(name=in_store)
+        client.vector_stores.files.create_and_poll(file_id=file.id, vector_store_id=store.id)
+        found = client.vector_stores.search(store.id, query=in_question)
+        assert in_text in found.data[0].content[0].text
+        assert found.data[0].filename == f"{in_name}.txt"
+        conversation = client.conversations.create(
+            metadata={"about": in_store}, items=[{"role": "user", "content": in_question}]
+        )
+        response = client.responses.create(
+            conversation=conversation.id,
+            input=f"What did {in_question}?",
+            instructions=in_instructions,
+            tools=[{"type": "file_search", "vector_store_ids": [store.id]}],
+            include=["file_search_call.results"],
+        )
+        assert in_text in client.responses.retrieve(response.id).to_json()
+        turns = client.conversations.items.list(
+            conversation.id, include=["file_search_call.results"]
+        ).to_json()
+        assert in_text in turns
+        assert in_question in turns
+        assert client.vector_stores.retrieve(store.id).name == in_store
+        assert client.files.content(file.id).text.count(in_text) == 1
     write_out(service.data_dir)
     for canary in (in_text, in_name, in_store, in_question, in_instructions):
         assert holders(service.data_dir, canary) == []

@@ -112,7 +112,7 @@ def test_others_learn_nothing_of_a_consent(
 ) -> None:
     ann, _ = people
     asked = ask(ann)
-    dee = connect(f"{service.url}/v1", service.make_key("another", "dee@example.org"))
+    key = service.make_key("another", "dee@example.org")
     paths = (
         ("GET", f"/consents/{asked['id']}"),
         ("GET", f"/consents/{asked['id']}/uses"),
@@ -122,7 +122,7 @@ def test_others_learn_nothing_of_a_consent(
         ("GET", f"/data-subjects/{asked['resource']}"),
         ("DELETE", f"/data-subjects/{asked['resource']}"),
     )
-    with dee:
+    with connect(f"{service.url}/v1", key) as dee:
         for method, path in paths:
             assert dee.request(method, path).status_code == 404, path
 

@@ -36,8 +36,7 @@ def streamed(
 
 def test_a_running_answer_is_cut_by_whatever_it_rests_on(upstream_service: Service) -> None:
     key = upstream_service.make_key(TENANT, ADMIN, "admin")
-    with connect(upstream_service.url, key) as ann:
-        sdk = upstream_service.client(key)
+    with connect(upstream_service.url, key) as ann, upstream_service.client(key) as sdk:
         store = sdk.vector_stores.create(name="Quarry").id
         kept = sdk.vector_stores.files.upload_and_poll(
             vector_store_id=store, file=("gate.txt", TEXT)

@@ -1,5 +1,6 @@
 """The Conversations API through the official SDK, against a running service."""
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -21,8 +22,15 @@ def text_of(item: object) -> str:
 
 
 @pytest.fixture
-def client(service: Service) -> OpenAI:
-    return service.client(service.make_key("conversations", "ann@example.org"))
+def client(service: Service) -> Generator[OpenAI]:
+    with service.client(service.make_key("conversations", "ann@example.org")) as client:
+        yield client
+
+
+@pytest.fixture
+def bob(service: Service) -> Generator[OpenAI]:
+    with service.client(service.make_key("conversations", "bob@example.org")) as client:
+        yield client
 
 
 def test_a_conversation_is_begun_changed_read_and_deleted(client: OpenAI) -> None:
@@ -60,9 +68,8 @@ def test_a_conversation_is_begun_changed_read_and_deleted(client: OpenAI) -> Non
         client.conversations.retrieve(begun.id)
 
 
-def test_a_conversation_is_shared_and_taken_back(service: Service, client: OpenAI) -> None:
+def test_a_conversation_is_shared_and_taken_back(client: OpenAI, bob: OpenAI) -> None:
     begun = client.conversations.create(items=[{"role": "user", "content": "Hello"}])
-    bob = service.client(service.make_key("conversations", "bob@example.org"))
     with pytest.raises(NotFoundError):
         bob.conversations.retrieve(begun.id)
     body = {

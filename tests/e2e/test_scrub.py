@@ -37,20 +37,19 @@ def test_what_was_erased_is_in_no_file_after_a_scrub(tmp_path: Path) -> None:
     process, url = start_service(data_dir)
     try:
         key = make_key(data_dir, "scrub", "ann@example.org")
-        client = Service(url, data_dir, process, key).client()
-        text = f"The {in_text} was seen at the ford."
-        file = client.files.create(
-            file=("ford.txt", io.BytesIO(text.encode())), purpose="user_data"
-        )
-        store = client.vector_stores.create(name="birds", metadata={"kind": in_metadata})
-        client.vector_stores.files.create_and_poll(
-            file_id=file.id, vector_store_id=store.id, attributes={"kind": in_attributes}
-        )
-        client.vector_stores.search(store.id, query=f"Where was the {in_text}?")
-        assert scrub(data_dir).returncode == 1, "a service runs"
-        client.vector_stores.delete(store.id)
-        client.files.delete(file.id)
-        client.close()
+        with Service(url, data_dir, process, key).client() as client:
+            text = f"The {in_text} was seen at the ford."
+            file = client.files.create(
+                file=("ford.txt", io.BytesIO(text.encode())), purpose="user_data"
+            )
+            store = client.vector_stores.create(name="birds", metadata={"kind": in_metadata})
+            client.vector_stores.files.create_and_poll(
+                file_id=file.id, vector_store_id=store.id, attributes={"kind": in_attributes}
+            )
+            client.vector_stores.search(store.id, query=f"Where was the {in_text}?")
+            assert scrub(data_dir).returncode == 1, "a service runs"
+            client.vector_stores.delete(store.id)
+            client.files.delete(file.id)
     finally:
         stop_service(process)
     # What the scrub is for: the rows are gone, the bytes are not.
@@ -60,9 +59,8 @@ def test_what_was_erased_is_in_no_file_after_a_scrub(tmp_path: Path) -> None:
     assert [holders(data_dir, word) for word in words] == [[], [], []]
     process, url = start_service(data_dir)
     try:
-        client = Service(url, data_dir, process, key).client()
-        assert client.vector_stores.list().data == []
-        client.close()
+        with Service(url, data_dir, process, key).client() as client:
+            assert client.vector_stores.list().data == []
     finally:
         stop_service(process)
 

@@ -50,11 +50,11 @@ def running_pair(urls: DatabaseUrls, upstream: ModelServer, folder: Path) -> Gen
 
     try:
         key = make_key(data_dir, "turns", "ann@example.org", settings=settings)
-        clients = [
-            OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
-            for url in (first_url, second_url)
-        ]
-        yield Pair((clients[0], clients[1]), kill)
+        with (
+            OpenAI(base_url=f"{first_url}/v1", api_key=key, max_retries=0) as here,
+            OpenAI(base_url=f"{second_url}/v1", api_key=key, max_retries=0) as there,
+        ):
+            yield Pair((here, there), kill)
     finally:
         if not killed.is_set():
             stop_service(first)
