@@ -5,7 +5,7 @@ thing is, and which action on it a grant has to give.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -96,6 +96,23 @@ PRINCIPALS: Final[Mapping[str, Who]] = {
 }
 
 
+ALONE: Final = "key for the scope of the route alone"
+LACKING: Final = "key for every scope but that of the route"
+
+
+def narrow(permission: Permission, *, is_alone: bool) -> Who:
+    """Whoever has most rights of those who can have a permission, with a key for it alone or for all others."""
+    if permission is Permission.ACT_FOR_USERS:
+        whole = PRINCIPALS["service"]
+    elif permission in _MEMBERS_LACK:
+        whole = PRINCIPALS["admin"]
+    else:
+        whole = PRINCIPALS["owner"]
+    named = frozenset({permission})
+    lacks = whole.lacks | (frozenset(Permission) - named if is_alone else named)
+    return replace(whole, lacks=lacks, is_person=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What decides about a route, once the credential is good for it, and a request that gets that far."""
@@ -118,25 +135,28 @@ class Rule:
     """What the path names, where it is another thing than the parameter's name says."""
     spends: str | None = None
     """The parameter whose thing an allowed call uses up; it is made anew for each."""
+    also: frozenset[Permission] = frozenset()
+    """What it asks of a credential beyond the one permission of its route."""
 
 
 def expect(route: str, who: Who) -> Outcome:
     """What the table says of a route and a principal."""
     if route in OPEN:
         return Outcome.ALLOWED
-    return _decide(TABLE[route], _PERMISSIONS.get(route), who)
+    return decide(TABLE[route], PERMISSIONS.get(route), who)
 
 
 def expect_tool(name: str, who: Who) -> Outcome:
     """The same of a tool at /mcp."""
     permission, rule = TOOLS[name]
-    return _decide(rule, permission, who)
+    return decide(rule, permission, who)
 
 
-def _decide(rule: Rule, permission: Permission | None, who: Who) -> Outcome:
+def decide(rule: Rule, permission: Permission | None, who: Who) -> Outcome:
+    """What a rule says of a principal, behind what a route asks of their credential."""
     if not who.is_known:
         return Outcome.UNAUTHENTICATED
-    if permission in who.lacks or (rule.is_personal and not who.is_person):
+    if permission in who.lacks or rule.also & who.lacks or (rule.is_personal and not who.is_person):
         return Outcome.FORBIDDEN
     if rule.to is None or who.acts_as in rule.to:
         return Outcome.ALLOWED
@@ -147,7 +167,7 @@ def _decide(rule: Rule, permission: Permission | None, who: Who) -> Outcome:
     return Outcome.FORBIDDEN if is_seen else Outcome.HIDDEN
 
 
-_PERMISSIONS: Final = {
+PERMISSIONS: Final = {
     route: permission for permission, routes in ROUTES.items() for route in routes
 }
 _OWNER: Final = frozenset({"owner"})
@@ -162,6 +182,8 @@ _LINKS: Final = frozenset({"link"})
 _KNOWN: Final = frozenset(who.acts_as for who in PRINCIPALS.values()) - _LINKS
 KNOWN: Final = Rule(_KNOWN, seen_by=_LINKS)
 """For all but the holders of links, who are told that they may not."""
+READS: Final = frozenset({Permission.RESPONSES_READ})
+"""What is shown of what was said before takes the permission to read it."""
 KNOWN_OF_THE_TENANT: Final = Rule(_OF_THE_TENANT - _LINKS, seen_by=_LINKS)
 OWNER: Final = Rule(_OWNER)
 STALE: Final = {"headers": {"If-Match": '"999999"'}}
@@ -357,7 +379,7 @@ _MODELS: Final = {
     "GET /v1/responses/{response_id}": Rule(_OWNER, "read"),
     "GET /v1/responses/{response_id}/input_items": Rule(_OWNER, "read"),
     "GET /v1/responses/{response_id}/provenance": Rule(_OWNER, "read"),
-    "POST /v1/responses/{response_id}/cancel": Rule(_OWNER, seen=frozenset({"read"})),
+    "POST /v1/responses/{response_id}/cancel": Rule(_OWNER, seen=frozenset({"read"}), also=READS),
     "DELETE /v1/responses/{response_id}": Rule(
         _OWNER, seen=frozenset({"read"}), spends="response_id"
     ),
@@ -432,10 +454,13 @@ _IDENTITY: Final = {
     "DELETE /v1/users/{user_id}": by_admin(**STALE),
     "POST /v1/users/{user_id}/suspend": by_admin(**STALE),
     "POST /v1/users/{user_id}/reinstate": by_admin(**STALE),
-    "POST /v1/users/{user_id}/invitation": by_admin(),
+    "POST /v1/users/{user_id}/invitation": Rule(_ADMIN, is_personal=True),
     "GET /v1/users/{user_id}/keys": _KEYS,
-    "POST /v1/users/{user_id}/keys": Rule(
-        _OWNER, seen_by=_ADMIN, send={"json": {"scopes": ["models"], "expires_in": 60}}
+    "POST /v1/users/{user_id}/keys": Rule(  # nobody gives a scope that they lack
+        _OWNER,
+        seen_by=_ADMIN,
+        send={"json": {"scopes": ["models"], "expires_in": 60}},
+        also=frozenset({Permission.MODELS}),
     ),
     "GET /v1/users/{user_id}/keys/{key_id}": _KEYS,
     "DELETE /v1/users/{user_id}/keys/{key_id}": Rule(_OWNER | _ADMIN, spends="key_id"),

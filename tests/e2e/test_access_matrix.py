@@ -13,13 +13,20 @@ import pytest
 
 from tests.e2e.access_matrix import (
     ACTIONS,
+    ALONE,
+    LACKING,
+    PERMISSIONS,
     PRINCIPALS,
     TABLE,
     TOOLS,
     Outcome,
+    Rule,
+    decide,
     expect,
     expect_tool,
+    narrow,
 )
+from tests.e2e.access_sends import READER_AND_WRITER, SENDERS, SENDS, expect_send
 from tests.e2e.api import await_entries
 from tests.e2e.conftest import Service
 from tests.e2e.test_accounts_http import await_code
@@ -98,6 +105,7 @@ class World:
         }
         self.things["user_id"] = users[address("owner")]
         self.things["colleague_id"] = users[address("colleague")]
+        self.things["admin_id"] = users[address("admin")]
         for name, body in {
             "owner, key for models alone": {"scopes": ["models"]},
             "expired key": {"expires_in": 3600},
@@ -105,6 +113,7 @@ class World:
             key = made(owner.post(f"/v1/users/{self.things['user_id']}/keys", json=body))
             self.connect(name, key["secret"])
             self.things["expired_key_id" if "expired" in name else "key_id"] = key["id"]
+        self.connect_narrowed()
         scopes = sorted(str(permission) for permission in Permission)
         robot_key = make_service_key(self.service, self.owner_key, scopes)
         robot = self.connect("service", robot_key)
@@ -113,10 +122,27 @@ class World:
             token = made(robot.post("/v1/oauth/token", data=form))
             self.connect(f"service for the {name}", token["access_token"])
 
+    def connect_narrowed(self) -> None:
+        """Keys for each scope alone, and for all others, of whoever can have it."""
+        for permission in sorted(Permission):
+            for is_alone in (True, False):
+                who = narrow(permission, is_alone=is_alone)
+                scopes = sorted(str(each) for each in frozenset(Permission) - who.lacks)
+                if who.acts_as == "service":
+                    robot = f"robot for {len(scopes)}"
+                    key = make_service_key(self.service, self.owner_key, scopes, robot)
+                else:
+                    holder = "user_id" if who.acts_as == "owner" else "admin_id"
+                    path = f"/v1/users/{self.things[holder]}/keys"
+                    key = made(self.clients[who.acts_as].post(path, json={"scopes": scopes}))[
+                        "secret"
+                    ]
+                self.connect(narrowed_name(permission, is_alone=is_alone), key)
+
     async def issue_keys(self) -> dict[str, str]:
         """Keys as the command line makes them, without a process for each."""
         async with self.identity() as (identity, database):
-            members = [name for name in PRINCIPALS if name.startswith(("grantee", "whose"))]
+            members = [name for name in SENDERS if name.startswith(("grantee", "whose"))]
             keys: dict[str, str] = {}
             for name in ("admin", "owner", "colleague", "guest", *members):
                 role = Role.ADMIN if name == "admin" else Role.MEMBER
@@ -325,6 +351,8 @@ class World:
                 grant = made(self.grant(resource, f"grantee, {action}", [action], **parts))
                 if (resource, action) == (things["document_id"], "read"):
                     things["grant_id"] = grant["id"]
+            both = sorted({"read", "write"} & actions)
+            made(self.grant(resource, READER_AND_WRITER, both))
             ended = made(self.grant(resource, "whose grants were revoked", sorted(actions)))
             assert self.clients["owner"].delete(f"/v1/grants/{ended['id']}").is_success
             terms = {"expires_at": int(time.time()) + 3600}
@@ -385,8 +413,11 @@ class World:
 
     def ask(self, route: str, name: str, things: Mapping[str, str]) -> Outcome:
         """What the service answers somebody."""
+        return self.send(route, TABLE[route], name, things)
+
+    def send(self, route: str, rule: Rule, name: str, things: Mapping[str, str]) -> Outcome:
+        """The same with what the rule sends."""
         method, path = route.split(" ")
-        rule = TABLE[route]
         named = {**things} | {to: things[of] for to, of in rule.things.items()}
         url = re.sub(r"{(\w+)(:path)?}", lambda match: named[match[1]], path)
         answer = self.clients[name].request(method, url, **fill(rule.send, things))
@@ -422,6 +453,11 @@ def fill(value: Any, things: Mapping[str, str]) -> Any:  # noqa: ANN401 - of a r
     return value
 
 
+def narrowed_name(permission: Permission, *, is_alone: bool) -> str:
+    """Whose client has a key for a scope alone, or for all others."""
+    return f"{permission}: {ALONE if is_alone else LACKING}"
+
+
 @pytest.fixture(scope="module")
 def world(service: Service) -> Generator[World]:
     with ExitStack() as stack:
@@ -454,6 +490,33 @@ def compare(world: World, route: str) -> None:
 @pytest.mark.parametrize("route", sorted(TABLE))
 def test_a_route_answers_everybody_as_the_table_has_it(world: World, route: str) -> None:
     compare(world, route)
+
+
+def compare_narrowed(world: World, route: str, rule: Rule) -> None:
+    """Ask with a key that has the route's scope alone, and with one that has every other."""
+    permission = PERMISSIONS[route]
+    answers, expected = dict[str, Outcome](), dict[str, Outcome]()
+    for is_alone in (True, False):
+        name = narrowed_name(permission, is_alone=is_alone)
+        expected[name] = decide(rule, permission, narrow(permission, is_alone=is_alone))
+        things = dict(world.things)
+        if rule.spends is not None and expected[name] is Outcome.ALLOWED:
+            things[rule.spends] = world.make(rule.spends)
+        answers[name] = world.send(route, rule, name, things)
+    assert answers == expected
+
+
+@pytest.mark.parametrize("route", sorted(PERMISSIONS))
+def test_a_route_asks_for_its_scope_and_for_no_other(world: World, route: str) -> None:
+    compare_narrowed(world, route, TABLE[route])
+
+
+@pytest.mark.parametrize("name", sorted(SENDS))
+def test_a_send_answers_everybody_as_the_table_has_it(world: World, name: str) -> None:
+    route, rule = SENDS[name]
+    expected = {who: expect_send(name, SENDERS[who]) for who in sorted(SENDERS)}
+    assert {who: world.send(route, rule, who, world.things) for who in sorted(SENDERS)} == expected
+    compare_narrowed(world, route, rule)
 
 
 def test_every_tool_is_in_the_table_and_asks_for_the_permission_that_is_listed() -> None:

@@ -29,7 +29,7 @@ FORM = "application/x-www-form-urlencoded"
 GOOD = {"grant_type": GRANT, "subject_token_type": API_KEY, "scope": "search documents:read"}
 
 
-def make_service_key(service: Service, beside: str, scopes: list[str]) -> str:
+def make_service_key(service: Service, beside: str, scopes: list[str], name: str = "robot") -> str:
     """A key of a service in the tenant of another key's user."""
 
     async def make() -> str:
@@ -43,9 +43,10 @@ def make_service_key(service: Service, beside: str, scopes: list[str]) -> str:
             async with database.transaction(user) as transaction:
                 await transaction.execute(
                     "INSERT INTO users (id, tenant_id, role, kind, name)"
-                    " VALUES ($1, $2, 'member', 'service', 'robot')",
+                    " VALUES ($1, $2, 'member', 'service', $3)",
                     service_id,
                     user.tenant_id,
+                    name,
                 )
                 await transaction.execute(
                     "INSERT INTO api_keys (id, tenant_id, user_id, prefix, key_hash, scopes)"

@@ -173,6 +173,8 @@ async def cancel_response(
     response_id: str, caller: ResponseWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """End a response that is being made; what was made of it is kept. One that has ended stays as it is."""
+    # It answers with the response, as a reading would.
+    await require_permission(services, caller, Permission.RESPONSES_READ)
     return await services.responses.cancel(caller, _require_id(response_id))
 
 
