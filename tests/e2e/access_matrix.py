@@ -396,7 +396,7 @@ _MODELS: Final = {
     "DELETE /v1/responses/{response_id}": Rule(
         _OWNER, seen=frozenset({"read"}), spends="response_id"
     ),
-    "POST /v1/ui/chat": Rule(_KNOWN, seen_by=_LINKS, send={"json": _CHAT}),
+    "POST /v1/ui/chat": Rule(_KNOWN, seen_by=_LINKS, send={"json": _CHAT}, also=READS),
     "GET /v1/ui/chat/{chat_id}/messages": of_chat(),
     "GET /v1/ui/chat/{chat_id}/stream": of_chat(),
     "POST /v1/ui/chat/{chat_id}/stop": of_chat(),

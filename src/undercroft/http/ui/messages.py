@@ -28,7 +28,8 @@ def messages_of(items: Sequence[ReadItem]) -> list[JsonObject]:
             step = None
         parts: list[JsonObject] = messages[-1]["parts"]
         if wire["type"] == "function_call_output":
-            _answer_call(parts, wire)
+            if "call_id" in wire:
+                _answer_call(parts, wire)
             continue
         if _name(item) != step:
             step = _name(item)
@@ -89,7 +90,7 @@ def _tool(name: str, call_id: str, state: str, given: object, **fields: object) 
 def _answer_call(parts: list[JsonObject], wire: JsonObject) -> None:
     """Put a result into the part of its call, the last one of that id."""
     for part in reversed(parts):
-        if part.get("toolCallId") == wire.get("call_id") and part["state"] == "input-available":
+        if part.get("toolCallId") == wire["call_id"] and part["state"] == "input-available":
             part.update(state="output-available", output=_text(wire["output"]))
             return
 
