@@ -197,6 +197,13 @@ _SEARCH: Final = {
     "tools": [{"type": "file_search", "vector_store_ids": ["{vector_store_id}"]}],
     "store": False,
 }
+_MESSAGE: Final = {"id": "a", "role": "user", "parts": [{"type": "text", "text": "When?"}]}
+_CHAT: Final = {
+    "id": "a",
+    "messages": [_MESSAGE],
+    "trigger": "regenerate-message",
+    "model": "extractive",
+}
 
 
 def of_document(action: str, **request: Any) -> Rule:  # noqa: ANN401 - of a request
@@ -229,6 +236,12 @@ def of_collection(action: str | None = None, **request: Any) -> Rule:  # noqa: A
 def of_conversation(action: str, **request: Any) -> Rule:  # noqa: ANN401 - of a request
     """The same for a conversation, of which fewer actions are granted."""
     return Rule(_OWNER, action, _OF_CONVERSATIONS, send=request)
+
+
+def of_chat() -> Rule:
+    """The same for the chat that a conversation is."""
+    things = {"chat_id": "conversation_id"}
+    return Rule(_OWNER, "read", _OF_CONVERSATIONS, things=things)
 
 
 def own(**request: Any) -> Rule:  # noqa: ANN401 - of a request
@@ -383,6 +396,10 @@ _MODELS: Final = {
     "DELETE /v1/responses/{response_id}": Rule(
         _OWNER, seen=frozenset({"read"}), spends="response_id"
     ),
+    "POST /v1/ui/chat": Rule(_KNOWN, seen_by=_LINKS, send={"json": _CHAT}, also=READS),
+    "GET /v1/ui/chat/{chat_id}/messages": of_chat(),
+    "GET /v1/ui/chat/{chat_id}/stream": of_chat(),
+    "POST /v1/ui/chat/{chat_id}/stop": of_chat(),
 }
 _SHARING: Final = {
     "GET /v1/grants": Rule(  # ended ones are listed, too

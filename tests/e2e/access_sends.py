@@ -16,6 +16,7 @@ SENDERS: Final[Mapping[str, Who]] = {
 _OF_CONVERSATIONS: Final = frozenset({"read", "write", "share"})
 _OWNER: Final = frozenset({"owner"})
 _RESPONSES: Final = "POST /v1/responses"
+_CHAT: Final = "POST /v1/ui/chat"
 _CONVERSATION: Final = "POST /v1/conversations/{conversation_id}"
 
 
@@ -34,6 +35,19 @@ def _of_conversation(**fields: Any) -> Rule:  # noqa: ANN401 - of a request
     # The holder of a link learns that nothing is kept for them, whichever conversation they name.
     send = _asking(conversation="{conversation_id}", **fields)
     return Rule(_OWNER | {READER_AND_WRITER, "link"}, seen=_OF_CONVERSATIONS, send=send, also=READS)
+
+
+def _of_chat(trigger: str, **fields: str) -> Rule:
+    """The same for the chat that a conversation is; links' holders are told that they cannot chat."""
+    said = {"id": "a", "role": "user", "parts": [{"type": "text", "text": "When?"}]}
+    body = {"id": "{conversation_id}", "messages": [said], "trigger": trigger, **fields}
+    return Rule(
+        _OWNER | {READER_AND_WRITER},
+        seen=_OF_CONVERSATIONS,
+        seen_by=frozenset({"link"}),
+        send={"json": {"model": "extractive", **body}},
+        also=READS,
+    )
 
 
 SENDS: Final[Mapping[str, tuple[str, Rule]]] = {
@@ -63,6 +77,12 @@ SENDS: Final[Mapping[str, tuple[str, Rule]]] = {
     "if_busy: interrupt": (_RESPONSES, _of_conversation(if_busy="interrupt")),
     "parent": (_RESPONSES, _of_conversation(parent="{item_id}")),
     "parent: root": (_RESPONSES, _of_conversation(parent="root")),
+    "chat: submit-message": (_CHAT, _of_chat("submit-message")),
+    "chat: regenerate-message": (_CHAT, _of_chat("regenerate-message", messageId="{item_id}")),
+    "chat: regenerate-message, of a response": (
+        _CHAT,
+        _of_chat("regenerate-message", messageId="{response_id}"),
+    ),
     "items, parent": (
         _CONVERSATION + "/items",
         Rule(

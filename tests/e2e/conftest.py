@@ -124,7 +124,7 @@ def _is_ready(url: str) -> bool:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     """One service for the tests that leave it running."""
-    yield from _running_service(
+    yield from running_service(
         tmp_path_factory.mktemp("service") / "data", {"UNDERCROFT_MAX_UPLOAD_BYTES": "2000000"}
     )
 
@@ -141,7 +141,7 @@ def upstream_service(
     upstream: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Service]:
     """A service with a model server behind it and a proxy before it."""
-    yield from _running_service(
+    yield from running_service(
         tmp_path_factory.mktemp("upstream") / "data",
         {
             "UNDERCROFT_UPSTREAM_URL": upstream.base_url,
@@ -179,7 +179,7 @@ def configured_service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Se
         url = f"http://127.0.0.1:{down.getsockname()[1]}/v1"
         configuration = folder / "undercroft.toml"
         configuration.write_text(f'[[upstreams]]\nname = "down"\nurl = "{url}"\n')
-        yield from _running_service(
+        yield from running_service(
             folder / "data",
             {
                 "UNDERCROFT_CONFIG": str(configuration),
@@ -189,7 +189,7 @@ def configured_service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Se
         )
 
 
-def _running_service(data_dir: Path, settings: Mapping[str, str]) -> Generator[Service]:
+def running_service(data_dir: Path, settings: Mapping[str, str]) -> Generator[Service]:
     process, url = start_service(data_dir, settings)
     try:
         yield Service(url, data_dir, process, make_key(data_dir, "main", "main@example.org"))

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.timeout(700), pytest.mark.slow]
 _EXAMPLES: Final = 8
 """Random requests for an operation, after the systematic ones at the borders of its schema."""
 _LIMIT_SECONDS: Final = 600
-_OPERATIONS: Final = 186
+_OPERATIONS: Final = 190
 
 _CONFIGURATION: Final = """
 # The same requests in each run: a run that fails must fail again.
@@ -49,6 +49,7 @@ file_id = "{file_id}"
 document_id = "{file_id}"
 response_id = "{response_id}"
 conversation_id = "{conversation_id}"
+chat_id = "{conversation_id}"
 item_id = "{item_id}"
 log = "{log}"
 entry_id = "{entry_id}"
@@ -98,7 +99,7 @@ checks.positive_data_acceptance.expected-statuses = [
 # What is well-formed may still make no sense, and then it is 400: an empty file, a question of spaces, vectors of
 # another length.
 [[operations]]
-include-path-regex = "^/v1/(files|responses|conversations|chat/completions|embeddings)"
+include-path-regex = "^/v1/(files|responses|conversations|chat/completions|embeddings|ui/chat)"
 include-method = "POST"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "409", "413", "415", "422"]
 [[operations]]

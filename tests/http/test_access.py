@@ -150,6 +150,8 @@ ROUTES: Final = {
         "GET /v1/responses/{response_id}",
         "GET /v1/responses/{response_id}/input_items",
         "GET /v1/responses/{response_id}/provenance",
+        "GET /v1/ui/chat/{chat_id}/messages",
+        "GET /v1/ui/chat/{chat_id}/stream",
     },
     Permission.RESPONSES_WRITE: {
         "POST /v1/chat/completions",
@@ -161,6 +163,8 @@ ROUTES: Final = {
         "POST /v1/responses",
         "POST /v1/responses/{response_id}/cancel",
         "DELETE /v1/responses/{response_id}",
+        "POST /v1/ui/chat",
+        "POST /v1/ui/chat/{chat_id}/stop",
     },
     Permission.MODELS: {
         "POST /v1/embeddings",

@@ -62,6 +62,7 @@ from undercroft.http.routes import (
     verification_links,
     webhooks,
 )
+from undercroft.http.ui import chat
 from undercroft.http.upload_form import FORM_OVERHEAD
 from undercroft.http.wiring import open_services
 from undercroft.kit.clock import SystemClock
@@ -120,6 +121,7 @@ LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
     conversations.router,
     chat_completions.router,
+    chat.router,
     embeddings.router,
 )
 UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.router)

@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from undercroft.chat.answering import Answerer
+from undercroft.chat.conversations.chats.service import ChatService
 from undercroft.chat.conversations.service import ConversationService
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.provenance import ProvenanceService
@@ -130,6 +131,7 @@ class Services:
     answers: Answerer
     responses: ResponseService
     conversations: ConversationService
+    chats: ChatService
     provenance: ProvenanceService
     jobs: JobService
     webhooks: EndpointService

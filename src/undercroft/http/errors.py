@@ -24,7 +24,7 @@ OPENAI_ROOT: Final = "/v1/"
 OAUTH_ROOT: Final = "/v1/oauth/"
 _DOCUMENTATION: Final = "urn:undercroft:errors#"
 _SOURCES: Final = {"body", "query", "path", "header"}
-_FIELD: Final = re.compile(r"[a-z_][a-z0-9_]*|\d+")
+_FIELD: Final = re.compile(r"[a-z_][a-zA-Z0-9_]*|\d+")
 _BRANCHES: Final = {"str", "int", "float", "bool", "list", "dict"}
 _REASONS: Final = {
     "missing": "is missing",

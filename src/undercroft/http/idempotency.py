@@ -152,6 +152,12 @@ async def asked_key(request: Request, principal: Principal) -> RequestKey | None
     return RequestKey(_route_name(route), text, _asked_with(said, principal))
 
 
+def named_key(request: Request, principal: Principal, name: str, said: bytes) -> RequestKey:
+    """The key of a request that brings none and has a name of its own; ``said``: a digest of what it asks."""
+    route = cast("APIRoute", request.scope["route"])
+    return RequestKey(_route_name(route), name, _asked_with(said, principal))
+
+
 def refuse_key(request: Request) -> None:
     """Where no answers are kept.
 

@@ -82,6 +82,7 @@ _BY_NATURE: Final = (
     # Each consent in a transaction of its own, until none is left.
     "/v1/consents/withdraw-all",
     "/v1/responses/{response_id}/cancel",
+    "/v1/ui/chat/{chat_id}/stop",
     # Their bytes are put together, or deleted, outside of any transaction.
     "/v1/uploads/{upload_id}/cancel",
     "/v1/uploads/{upload_id}/complete",
@@ -97,7 +98,7 @@ _NOBODY: Final = (
     "/v1/verify",
     "/verify",
 )
-_ATTACHES: Final = ("/v1/responses",)
+_ATTACHES: Final = ("/v1/responses", "/v1/ui/chat")
 _KEEPS_NOTHING: Final = (
     "/v1/chat/completions",
     # An answer kept here would show what was said from documents to whoever may not read those any more.

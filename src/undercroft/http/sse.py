@@ -42,6 +42,7 @@ class EventStreamResponse(StreamingResponse):
     Args:
         events: Encoded events; closed when the client leaves.
         render_failure: What is sent when ``events`` raises: the stream ends with it, not silently.
+        headers: What the stream says of itself beside the usual.
         heartbeat_seconds: After how long without an event a heartbeat is sent.
         stalled_seconds: A client that has read nothing for so long has left, whatever its connection says.
     """
@@ -51,10 +52,13 @@ class EventStreamResponse(StreamingResponse):
         events: AsyncGenerator[bytes, None],
         render_failure: Callable[[UndercroftError], bytes],
         *,
+        headers: Mapping[str, str] | None = None,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         stalled_seconds: float = STALLED_SECONDS,
     ) -> None:
-        super().__init__(events, headers=_HEADERS, media_type="text/event-stream")
+        super().__init__(
+            events, headers={**_HEADERS, **(headers or {})}, media_type="text/event-stream"
+        )
         self._events = events
         self._render_failure = render_failure
         self._heartbeat_seconds = heartbeat_seconds

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from undercroft.chat.answering import Answerer
+from undercroft.chat.conversations.chats.service import ChatService
 from undercroft.chat.conversations.service import ConversationService
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.provenance import ProvenanceService
@@ -228,6 +229,7 @@ async def open_services(
             answers=answers,
             responses=responses,
             conversations=conversations,
+            chats=ChatService(database, keys, ledger, conversations),
             provenance=ProvenanceService(database, keys, ledger, ledger_reader),
             jobs=JobService(database),
             webhooks=webhooks,

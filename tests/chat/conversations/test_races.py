@@ -33,7 +33,7 @@ class SteppedItems(ConversationRepository):
         transaction: Transaction,
         conversation_id: UUID,
         first_number: int,
-        items: Sequence[tuple[UUID, str, UUID | None, bytes]],
+        items: Sequence[tuple[UUID, str, UUID | None, bytes, UUID | None]],
         response_id: UUID | None,
         branch: int,
     ) -> None:

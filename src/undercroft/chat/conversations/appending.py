@@ -69,7 +69,7 @@ class ItemAppender:
         param = "items" if response_id is None else "input"
         traced = await self._calls.trace(transaction, conversation.id, items, param)
         added: list[WireItem] = []
-        rows: list[tuple[UUID, str, UUID | None, bytes]] = []
+        rows: list[tuple[UUID, str, UUID | None, bytes, UUID | None]] = []
         sources: list[tuple[int, Source]] = []
         for number, item in enumerate(traced, first):
             item_id = item.id or self._ids.new()
@@ -80,9 +80,8 @@ class ItemAppender:
             own = await self._keys.create(transaction, scope) if item.sources else None
             key = own or conversation.key
             place = item_place(scope.tenant_id, conversation.id, number)
-            rows.append(
-                (item_id, item.kind, own.id if own else None, seal(key.material, plain, place))
-            )
+            sealed = seal(key.material, plain, place)
+            rows.append((item_id, item.kind, own.id if own else None, sealed, item.reference))
             sources += [(number, source) for source in item.sources]
             added.append(wire)
         await self._repository.insert_items(

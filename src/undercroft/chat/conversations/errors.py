@@ -3,6 +3,10 @@
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
 
+class ReferenceTakenError(Exception):
+    """Another conversation of its owner's is called so: not a failure, but the one that was meant."""
+
+
 class TooManyItemsError(UndercroftError):
     """The conversation has no room for more items."""
 

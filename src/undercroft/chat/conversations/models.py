@@ -75,12 +75,14 @@ class NewItem:
         body: The rest of it, without ``type`` and ``id``.
         id: Its id; None for a new one.
         sources: What it was made from, itself or through the turns that it answers.
+        reference: What a client calls it, if that names its messages itself.
     """
 
     kind: str
     body: WireItem = field(repr=False)
     id: UUID | None = None
     sources: Sequence[Source] = ()
+    reference: UUID | None = None
 
 
 def wire_item(item: NewItem, item_id: UUID) -> WireItem:

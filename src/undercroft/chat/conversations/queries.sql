@@ -1,6 +1,7 @@
 -- name: insert_conversation :value
-INSERT INTO conversations (id, tenant_id, owner_id, data_key_id, sealed_metadata, if_busy)
-VALUES ($1, current_tenant(), current_principal(), $2, $3, $4)
+INSERT INTO conversations (id, tenant_id, owner_id, data_key_id, sealed_metadata, if_busy, reference)
+VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5)
+ON CONFLICT (tenant_id, owner_id, reference) DO NOTHING
 RETURNING created_at;
 
 -- name: lock_conversation :maybe
@@ -53,9 +54,7 @@ LIMIT 1;
 
 -- name: find_conversation_owner :maybe
 -- Of any of the tenant's conversations, to put on record who was refused it.
-SELECT
-    v.owner_id,
-    k.salt
+SELECT v.owner_id, k.salt
 FROM conversations AS v
 INNER JOIN data_keys AS k ON v.data_key_id = k.id
 WHERE v.id = $1;
@@ -69,7 +68,7 @@ DELETE FROM conversations WHERE id = $1 AND owner_id = current_principal() RETUR
 -- name: insert_items :exec
 -- Numbered from $2 on in the order in which they are given, in a conversation that the caller has locked.
 INSERT INTO conversation_items (
-    tenant_id, conversation_id, number, id, kind, data_key_id, sealed_item, response_id, branch
+    tenant_id, conversation_id, number, id, kind, data_key_id, sealed_item, response_id, branch, reference
 )
 SELECT
     current_tenant(),
@@ -80,9 +79,10 @@ SELECT
     i.data_key_id,
     i.sealed_item,
     $7,
-    $8
-FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::bytea[]) WITH ORDINALITY
-    AS i (id, kind, data_key_id, sealed_item, place);
+    $8,
+    i.reference
+FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::bytea[], $9::uuid[]) WITH ORDINALITY
+    AS i (id, kind, data_key_id, sealed_item, reference, place);
 
 -- name: advance :exec
 UPDATE conversations SET next_number = next_number + $2 WHERE id = $1;
@@ -164,6 +164,7 @@ SELECT
     i.number,
     i.id,
     i.kind,
+    i.response_id,
     i.sealed_item,
     i.sources,
     k.salt,
@@ -180,6 +181,7 @@ LEFT JOIN LATERAL (
         o.number,
         o.id,
         o.kind,
+        o.response_id,
         o.data_key_id,
         o.sealed_item,
         ARRAY(
@@ -205,6 +207,7 @@ LEFT JOIN LATERAL (
             c.number,
             c.id,
             c.kind,
+            c.response_id,
             c.data_key_id,
             c.sealed_item
         FROM (
@@ -213,6 +216,7 @@ LEFT JOIN LATERAL (
                 w.number,
                 w.id,
                 w.kind,
+                w.response_id,
                 w.data_key_id,
                 w.sealed_item,
                 sum(octet_length(w.sealed_item)) OVER (ORDER BY w.number DESC) AS size
@@ -278,9 +282,6 @@ SELECT DISTINCT
 FROM conversation_item_passages AS p
 WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
 ORDER BY p.document_id, p.start_offset;
-
--- name: has_item :value
-SELECT EXISTS (SELECT FROM conversation_items AS i WHERE i.conversation_id = $1 AND i.id = $2);
 
 -- name: list_passage_texts :many
 -- What some items ($2) were made from, with the text that says in which section it stands; NULL where that is no more

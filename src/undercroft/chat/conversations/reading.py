@@ -33,12 +33,14 @@ class ReadItem:
         wire: As it is shown.
         is_readable: Whether that is all of it; what is not must not get into a prompt.
         releases: What it was made from, and how the reader comes to that.
+        response_id: By which response it was asked or answered.
     """
 
     number: int
     wire: WireItem = field(repr=False)
     is_readable: bool
     releases: Sequence[Release] = ()
+    response_id: UUID | None = None
 
 
 class ItemReader:
@@ -110,18 +112,18 @@ def _open_all(
 
 
 def _open(row: Record, key: DataKey | None, releases: Sequence[Release] | None) -> ReadItem:
-    number = row["number"]
+    number, response_id = row["number"], row["response_id"]
     if key is None:
-        return ReadItem(number, _remains(row), is_readable=False)
+        return ReadItem(number, _remains(row), is_readable=False, response_id=response_id)
     try:
         wire = open_item(key, row["tenant_id"], row["conversation_id"], number, row["sealed_item"])
     except DecryptionError:
         # One that is damaged must not hide those around it.
         _log.error("item_damaged", conversation_id=str(row["conversation_id"]), number=number)
-        return ReadItem(number, _remains(row), is_readable=False)
+        return ReadItem(number, _remains(row), is_readable=False, response_id=response_id)
     if releases is None:
-        return ReadItem(number, redact_item(wire), is_readable=False)
-    return ReadItem(number, wire, is_readable=True, releases=releases)
+        return ReadItem(number, redact_item(wire), is_readable=False, response_id=response_id)
+    return ReadItem(number, wire, is_readable=True, releases=releases, response_id=response_id)
 
 
 def _remains(row: Record) -> WireItem:

@@ -25,12 +25,19 @@ class ConversationRepository:
         data_key_id: UUID,
         sealed: bytes,
         if_busy: IfBusy,
-    ) -> datetime:
-        """Keep a conversation of the caller's; since when there is one."""
+        reference: UUID | None = None,
+    ) -> datetime | None:
+        """Keep a conversation of the caller's; since when there is one. None where another has its reference."""
         return cast(
-            "datetime",
+            "datetime | None",
             await _QUERIES.value(
-                transaction, "insert_conversation", conversation_id, data_key_id, sealed, if_busy
+                transaction,
+                "insert_conversation",
+                conversation_id,
+                data_key_id,
+                sealed,
+                if_busy,
+                reference,
             ),
         )
 
@@ -82,7 +89,7 @@ class ConversationRepository:
         transaction: Transaction,
         conversation_id: UUID,
         first_number: int,
-        items: Sequence[tuple[UUID, str, UUID | None, bytes]],
+        items: Sequence[tuple[UUID, str, UUID | None, bytes, UUID | None]],
         response_id: UUID | None,
         branch: int,
     ) -> None:
@@ -92,11 +99,13 @@ class ConversationRepository:
             transaction: What holds the lock.
             conversation_id: The conversation.
             first_number: Of the first of them.
-            items: Of each its id, its type, the key that it alone has, and what is sealed.
+            items: Of each its id, its type, the key that it alone has, what is sealed, and what a client calls it.
             response_id: Which response they are asked or answered by.
             branch: Where they go.
         """
-        ids, kinds, key_ids, sealed = (list(column) for column in zip(*items, strict=True))
+        ids, kinds, key_ids, sealed, references = (
+            list(column) for column in zip(*items, strict=True)
+        )
         await _QUERIES.execute(
             transaction,
             "insert_items",
@@ -108,6 +117,7 @@ class ConversationRepository:
             sealed,
             response_id,
             branch,
+            references,
         )
         await _QUERIES.execute(transaction, "advance", conversation_id, len(items))
 
@@ -151,12 +161,6 @@ class ConversationRepository:
             page.branch,
             numbers,
         )
-
-    async def has_item(
-        self, transaction: Transaction, conversation_id: UUID, item_id: UUID
-    ) -> bool:
-        """Whether there is or was such an item."""
-        return cast("bool", await _QUERIES.value(transaction, "has_item", conversation_id, item_id))
 
     async def list_passage_texts(
         self, transaction: Transaction, conversation_id: UUID, numbers: Sequence[int]

@@ -9,6 +9,7 @@ from asyncpg import Record
 from undercroft.chat.conversations.access import ConversationAccess, no_conversation
 from undercroft.chat.conversations.appending import ItemAppender
 from undercroft.chat.conversations.branches.service import Branches, no_item
+from undercroft.chat.conversations.errors import ReferenceTakenError
 from undercroft.chat.conversations.models import (
     CONVERSATION_PREFIX,
     Conversation,
@@ -61,19 +62,23 @@ class ConversationService:
         metadata: Mapping[str, str],
         items: Sequence[NewItem] = (),
         if_busy: IfBusy = IfBusy.ENQUEUE,
+        reference: UUID | None = None,
     ) -> Conversation:
-        """Begin a conversation, with these items in it.
+        """Begin a conversation, with these items in it; ``reference``: what its owner's client calls it.
 
         Raises:
             ItemTooLargeError: When an item is longer than any may be.
+            ReferenceTakenError: When another conversation of theirs is called so.
         """
         conversation_id = self._ids.new()
         async with self._database.transaction(scope) as transaction:
             key = await self._keys.create(transaction, scope)
             sealed = seal_metadata(key, scope.tenant_id, conversation_id, metadata)
             created_at = await self._repository.insert_conversation(
-                transaction, conversation_id, key.id, sealed, if_busy
+                transaction, conversation_id, key.id, sealed, if_busy, reference
             )
+            if created_at is None:
+                raise ReferenceTakenError
             made = Conversation(
                 conversation_id,
                 scope.tenant_id,
@@ -291,5 +296,5 @@ class ConversationService:
     async def _require_item(
         self, transaction: Transaction, conversation_id: UUID, item_id: UUID, param: str
     ) -> None:
-        if not await self._repository.has_item(transaction, conversation_id, item_id):
+        if not await self._branches.has_item(transaction, conversation_id, item_id):
             raise no_item(item_id.hex, param)

@@ -20,6 +20,7 @@ from undercroft.chat.responses.models import (
     ResponseRequest,
     WireObject,
 )
+from undercroft.chat.responses.open_turns import OpenTurns
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.reading import (
     SourceCheck,
@@ -61,6 +62,7 @@ class ResponseService:
         runs: What this process is making.
         watching: What it shows.
         takeover: What it has of other processes.
+        open_turns: What of conversations has not ended.
 
     Args:
         database: Where responses are.
@@ -104,6 +106,7 @@ class ResponseService:
         )
         self.watching = ResponseWatch(database, keys, ledger, clock, watched, process, self.runs)
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
+        self.open_turns = OpenTurns(database, process)
         self._sources = SourceCheck(keys)
         self._repository = ResponseRepository()
 
@@ -153,9 +156,11 @@ class ResponseService:
         return events.resource
 
     async def watch(
-        self, scope: Scope, response_id: UUID, after: int
+        self, scope: Scope, response_id: UUID, after: int, *, tells_waiting: bool = False
     ) -> AsyncGenerator[WireObject]:
         """The events of a kept response that follow the one numbered ``after``; live, while it is being made.
+
+        With ``tells_waiting``, ``NOTHING_YET`` comes first where none follows yet: the principal may wait for them.
 
         After the first event an error is an event too, and the last one.
 
@@ -166,10 +171,11 @@ class ResponseService:
         """
         last: int | None = None
         try:
-            async with aclosing(self.watching.watch(scope, response_id, after)) as events:
+            watched = self.watching.watch(scope, response_id, after, tells_waiting=tells_waiting)
+            async with aclosing(watched) as events:
                 async for event in events:
                     yield event
-                    last = event["sequence_number"]
+                    last = event.get("sequence_number", after)
         except UndercroftError as error:
             if last is None:
                 raise

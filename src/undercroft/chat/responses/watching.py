@@ -59,6 +59,8 @@ _SEARCHING: Final = frozenset(
     }
 )
 """What comes before anything is said. Until then what it is made from may be found anew, by whoever takes it over."""
+NOTHING_YET: Final[WireObject] = {"type": "nothing_yet"}
+"""No event: that its watcher may see those that will come, where none follows yet the last one that they know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class _Place:
         is_shared: Whether the response was found to be another's.
         is_settled: Whether the last judgement was of all that the response is made from.
         is_in_doubt: Whether something was lost that the last judgement rested on.
+        tells_waiting: Whether it is to be told that nothing follows yet.
         resting: What watches over that.
     """
 
@@ -92,6 +95,7 @@ class _Place:
     is_shared: bool = False
     is_settled: bool = False
     is_in_doubt: bool = False
+    tells_waiting: bool = False
     resting: ExitStack = field(default_factory=ExitStack)
 
 
@@ -136,9 +140,15 @@ class ResponseWatch:
             await self._runs.left(response_id)
 
     async def watch(
-        self, scope: Scope, response_id: UUID, after: int
+        self, scope: Scope, response_id: UUID, after: int, *, tells_waiting: bool = False
     ) -> AsyncGenerator[WireObject]:
         """The events that follow the one numbered ``after``, to the last.
+
+        Args:
+            scope: Who watches.
+            response_id: The response.
+            after: The last event that they know; -1: none.
+            tells_waiting: Whether ``NOTHING_YET`` comes first where the next event is still to come.
 
         Raises:
             NotFoundError: When the principal may see no such response.
@@ -148,6 +158,7 @@ class ResponseWatch:
         try:
             with self._process.live.subscribe(response_id, is_behind=True) as subscription:
                 place = _Place(after, self._clock.monotonic(), is_judged=True, is_told=False)
+                place.tells_waiting = tells_waiting
                 following = self._follow(scope, response_id, subscription, place)
                 with place.resting:
                     async with aclosing(following) as events:
@@ -175,6 +186,9 @@ class ResponseWatch:
         is_last = False
         while not is_last:
             events, is_last = await self._take(scope, response_id, subscription, place)
+            if place.tells_waiting and not events:
+                yield NOTHING_YET
+            place.tells_waiting = False
             for event in events:
                 if place.is_in_doubt:
                     # Whoever reads slowly sees no more of what came before.

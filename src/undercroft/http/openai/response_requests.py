@@ -61,19 +61,14 @@ class ConversationReference(RequestBody):
     id: _ConversationId
 
 
-class CreateResponse(RequestBody):
-    """A request for a response. What this version cannot do is refused by name."""
+class AnswerOptions(RequestBody):
+    """How an answer is made, whichever face asks for it."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    input: LongText | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
     instructions: LongText | None = None
     tools: Annotated[list[ResponseTool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: ResponseToolChoice = "auto"
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    store: bool | None = True
-    include: Include | None = None
     metadata: Metadata | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -83,15 +78,25 @@ class CreateResponse(RequestBody):
     truncation: Literal["auto", "disabled"] | None = None
     text: TextOptions | None = None
     parallel_tool_calls: bool | None = None
+    background: bool | None = None
+    if_busy: BusyChoice | None = None
+
+
+class CreateResponse(AnswerOptions):
+    """A request for a response. What this version cannot do is refused by name."""
+
+    input: LongText | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    store: bool | None = True
+    include: Include | None = None
     service_tier: Literal["auto", "default"] | None = None
     user: Annotated[str, Field(max_length=64)] | None = None
     safety_identifier: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
-    background: bool | None = None
     previous_response_id: _ResponseId | None = None
     conversation: _ConversationId | ConversationReference | None = None
-    if_busy: BusyChoice | None = None
     parent: ItemId | None = None
     prompt: None = None
     reasoning: None = None

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
+from undercroft.http.begun import once_begun
 from undercroft.http.callers import ResponseReader, ResponseWriter
 from undercroft.http.deps import (
     AuthenticatedRoute,
@@ -99,7 +100,8 @@ async def _attach(
     """What was made when this was asked before, from its first event on; or as it is by now."""
     response_id = _require_id(made_id)
     if is_stream:
-        answer = await _stream(request, services.responses.watch(caller, response_id, -1))
+        watched = services.responses.watch(caller, response_id, -1, tells_waiting=True)
+        answer = await _stream(request, watched)
     elif wanted.is_background:
         answer = JSONResponse(await services.responses.get(caller, response_id))
     else:
@@ -132,7 +134,8 @@ async def get_response(
     kept_id = _require_id(response_id)
     if stream:
         after = -1 if starting_after is None else starting_after
-        return await _stream(request, services.responses.watch(caller, kept_id, after))
+        watched = services.responses.watch(caller, kept_id, after, tells_waiting=True)
+        return await _stream(request, watched)
     if starting_after is not None:
         raise InvalidRequestError("It goes with 'stream'.", param="starting_after")
     return JSONResponse(await services.responses.get(caller, kept_id))
@@ -202,26 +205,11 @@ def _own_names() -> Generator[None]:
 
 
 async def _stream(request: Request, events: AsyncGenerator[JsonObject]) -> EventStreamResponse:
-    # The first event is waited for here, so that an unknown model or response is an HTTP error and not a stream.
-    try:
-        first = await unless_disconnected(request, _first(events))
-    # Also when it is cancelled: nobody else would close them.
-    except BaseException:
-        await events.aclose()
-        raise
-    return EventStreamResponse(_encoded(first, events), _failure)
+    return EventStreamResponse(_encoded(await once_begun(request, events)), _failure)
 
 
-async def _first(events: AsyncGenerator[JsonObject]) -> JsonObject | None:
-    return await anext(events, None)
-
-
-async def _encoded(
-    first: JsonObject | None, events: AsyncGenerator[JsonObject]
-) -> AsyncGenerator[bytes]:
+async def _encoded(events: AsyncGenerator[JsonObject]) -> AsyncGenerator[bytes]:
     async with aclosing(events):
-        if first is not None:
-            yield encode_event(first, first["type"])
         async for event in events:
             yield encode_event(event, event["type"])
 

@@ -10,6 +10,9 @@ SELECT
 FROM conversation_items AS i
 WHERE i.conversation_id = $1 AND i.id = $2 AND i.ending IS DISTINCT FROM 'deleted';
 
+-- name: has_item :value
+SELECT EXISTS (SELECT FROM conversation_items AS i WHERE i.conversation_id = $1 AND i.id = $2);
+
 -- name: insert_branch :value
 -- In a conversation that the caller has locked: nobody else makes one of the same number. NULL where more than $4 branches
 -- would go on from each other.

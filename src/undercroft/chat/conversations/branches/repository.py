@@ -50,6 +50,12 @@ class BranchRepository:
             transaction, "find_branch_of_response", conversation_id, response_id
         )
 
+    async def has_item(
+        self, transaction: Transaction, conversation_id: UUID, item_id: UUID
+    ) -> bool:
+        """Whether there is or was such an item."""
+        return cast("bool", await _QUERIES.value(transaction, "has_item", conversation_id, item_id))
+
     async def list_siblings(
         self, transaction: Transaction, conversation_id: UUID, item_id: UUID
     ) -> list[int]:

@@ -65,6 +65,12 @@ class Branches:
             transaction, conversation_id, response_id
         )
 
+    async def has_item(
+        self, transaction: Transaction, conversation_id: UUID, item_id: UUID
+    ) -> bool:
+        """Whether there is or was such an item."""
+        return await self._repository.has_item(transaction, conversation_id, item_id)
+
     async def switch(
         self, transaction: Transaction, conversation: Conversation, item_id: UUID
     ) -> None:

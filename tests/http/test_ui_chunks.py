@@ -1,0 +1,92 @@
+"""What events and items are in the AI SDK's stream and messages, where no model of the tests comes to it."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from undercroft.chat.conversations.reading import ReadItem
+from undercroft.http.ui.chunks import ChunkWriter
+from undercroft.http.ui.messages import messages_of
+
+RESPONSE: dict[str, Any] = {
+    "id": "resp_1",
+    "model": "echo",
+    "status": "completed",
+    "incomplete_details": None,
+    "usage": None,
+}
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "look"}
+SEARCH = {"type": "file_search_call", "id": "fs_1", "queries": ["bell"], "results": None}
+LISTED = UUID(int=1)
+
+
+def chunks(*events: dict[str, Any], names_message: bool = True) -> list[dict[str, Any]]:
+    writer = ChunkWriter(names_message=names_message)
+    return [chunk for event in events for chunk in writer.take(event)]
+
+
+def done(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "response.output_item.done", "item": item}
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "reason"),
+    [
+        ("completed", None, "stop"),
+        ("incomplete", {"reason": "max_output_tokens"}, "length"),
+        ("incomplete", {"reason": "content_filter"}, "content-filter"),
+        ("failed", None, "error"),
+    ],
+)
+def test_a_stream_says_why_it_ends(status: str, details: object, reason: str) -> None:
+    response = {**RESPONSE, "status": status, "incomplete_details": details}
+    (finish,) = chunks({"type": f"response.{status}", "response": response})
+    assert finish["finishReason"] == reason
+
+
+def test_what_waits_for_its_turn_begins_and_has_no_step() -> None:
+    created = {"type": "response.created", "response": RESPONSE}
+    queued = {"type": "response.queued", "response": RESPONSE}
+    cancelled = {**RESPONSE, "status": "cancelled"}
+    ended = {"type": "response.incomplete", "response": cancelled}
+    kinds = [chunk["type"] for chunk in chunks(created, queued, ended)]
+    assert kinds == ["start", "abort"]
+    (start,) = chunks(created, names_message=False)
+    assert "messageId" not in start
+
+
+@pytest.mark.parametrize(
+    ("status", "arguments", "kind"),
+    [
+        ("completed", '{"a": 1}', "tool-input-available"),
+        ("completed", "", "tool-input-available"),
+        ("completed", '{"a', "tool-input-error"),
+        ("incomplete", '{"a": 1}', "tool-input-error"),
+    ],
+)
+def test_a_call_is_made_only_whole(status: str, arguments: str, kind: str) -> None:
+    (chunk,) = chunks(done({**CALL, "status": status, "arguments": arguments}))
+    assert (chunk["type"], chunk["toolCallId"]) == (kind, "call_1")
+
+
+def test_a_search_that_did_not_end_is_told_live_and_later() -> None:
+    _, last = chunks(done({**SEARCH, "status": "failed"}))
+    assert last["type"] == "tool-output-error"
+    ended = ReadItem(0, {**SEARCH, "status": "failed"}, is_readable=True, response_id=LISTED)
+    (message,) = messages_of([ended])
+    assert message["parts"][1]["state"] == "output-error"
+
+
+def test_what_is_gone_leaves_a_message_without_it() -> None:
+    system = {"type": "message", "id": "msg_0", "role": "developer", "content": [{"text": "Be."}]}
+    call = {"type": "function_call", "id": "fc_1", "status": "incomplete"}
+    result = {"type": "function_call_output", "id": "fco_1", "status": "incomplete"}
+    kept = [
+        ReadItem(0, system, is_readable=True),
+        ReadItem(1, call, is_readable=False, response_id=LISTED),
+        ReadItem(2, result, is_readable=False, response_id=LISTED),
+    ]
+    shown = messages_of(kept)
+    assert [message["role"] for message in shown] == ["system", "assistant"]
+    assert shown[1]["parts"] == [{"type": "step-start"}]
