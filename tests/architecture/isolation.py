@@ -102,6 +102,10 @@ SECURITY_DEFINERS: Final = {
     "list_due_turns": "which of one process's responses wait no more, of every tenant; it answers ids it was given",
     "attend_streams": "what is watched in one process, of every tenant; it answers places in it",
     "forget_streams": "maintenance over all tenants; how long events are kept is not the caller's choice",
+    "add_up_usage": "requests of every tenant that have ended; the service may not write the days they are added to",
+    "close_lost_usage": "the same for those that nobody ends any more; it answers a number",
+    "forget_usage": "maintenance over all tenants; how long usage is kept is not the caller's choice",
+    "forget_who_used": "a trigger: what a removed user used is nobody's; the service may not write those days",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }
 """Functions that run with more rights than their caller, each with its reason."""

@@ -55,6 +55,27 @@ ROWS: Final = {
     "group_members": """
         INSERT INTO group_members (tenant_id, group_id, user_id) SELECT u.tenant_id, u.id, u.id FROM users AS u
     """,
+    "quotas": """
+        INSERT INTO quotas (tenant_id, kind, subject_id, period, most_requests)
+        SELECT u.tenant_id, 'tenant', u.tenant_id, 'day', 1 FROM users AS u
+    """,
+    "quota_windows": """
+        INSERT INTO quota_windows (tenant_id, subject_id, period, started_at, requests, tokens)
+        SELECT u.tenant_id, u.tenant_id, 'day', now(), 1, 1 FROM users AS u
+    """,
+    "metered_requests": """
+        INSERT INTO metered_requests (
+            id, tenant_id, user_id, model, reserved_tokens, held_subjects, held_periods, held_since
+        )
+        SELECT u.id, u.tenant_id, u.id, 'extractive', 1, '{}', '{}', '{}' FROM users AS u
+    """,
+    "usage_days": """
+        INSERT INTO metered_requests (
+            id, tenant_id, user_id, model, reserved_tokens, held_subjects, held_periods, held_since, settled_at
+        )
+        SELECT u.tenant_id, u.tenant_id, u.id, 'extractive', 1, '{}', '{}', '{}', now() FROM users AS u;
+        SELECT add_up_usage(100)
+    """,
     "issuers": """
         INSERT INTO issuers (
             id, tenant_id, url, audience, algorithms, subject_claim, creates_users, trusts_addresses
@@ -273,6 +294,10 @@ FILLED_BY_OTHERS: Final = (
 
 READ_ONLY: Final = frozenset(
     {
+        "quotas",
+        "quota_windows",
+        "metered_requests",
+        "usage_days",
         "response_events",
         "open_sign_ups",
         "passwords",

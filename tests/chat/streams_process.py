@@ -1,6 +1,6 @@
 """What makes and shows responses in a test: one process's streams, over the test's database."""
 
-from undercroft.chat.responses.running import RunLimits
+from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource

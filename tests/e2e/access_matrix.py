@@ -308,6 +308,10 @@ _DOCUMENTS: Final = {
     "POST /v1/uploads/{upload_id}/complete": own(json={"part_ids": ["part_" + "0" * 32]}),
     "POST /v1/uploads/{upload_id}/cancel": spending("upload_id"),
     "GET /v1/usage": KNOWN,
+    "GET /v1/usage/daily": KNOWN,
+    "GET /v1/quotas": EVERYBODY,
+    "PUT /v1/quotas/{subject}/{period}": by_admin(json={"requests": 10**12}),
+    "DELETE /v1/quotas/{subject}/{period}": Rule(_ADMIN, spends="subject"),
     "GET /v1/jobs": EVERYBODY,
     "GET /v1/jobs/{job_id}": OWNER,
 }

@@ -217,6 +217,7 @@ class World:
                 json={"url": "https://hooks.example.org/a", "events": ["grant.created"]},
             ),
             "issuer_id": self._register_issuer,
+            "subject": self._set_quota,
             "notice_id": lambda: owner.post(
                 "/v1/consent-notices", json={**NOTICE, "erases": False}
             ),
@@ -262,6 +263,11 @@ class World:
         admin.post(path, json={"user": owner})
         return admin.get(f"/v1/users/{owner}")
 
+    def _set_quota(self) -> httpx.Response:
+        admin, owner = self.clients["admin"], self.things["user_id"]
+        made(admin.put(f"/v1/quotas/{owner}/day", json={"requests": 10**12}))
+        return admin.get(f"/v1/users/{owner}")
+
     def _register_issuer(self) -> httpx.Response:
         name = os.urandom(8).hex()
         return self.clients["admin"].post(
@@ -281,7 +287,7 @@ class World:
         )
         things["token"] = made(made_token)["token"]
         things |= {"number": "1", "model": "extractive", "path": "000.p/1", "level": "0"}
-        things["password"] = PASSWORD
+        things |= {"password": PASSWORD, "subject": things["user_id"], "period": "day"}
         for parameter in (
             *("document_id", "vector_store_id", "schema_id", "record_id", "migration_id"),
             *(

@@ -72,6 +72,7 @@ ROUTES: Final = {
         "GET /v1/jobs",
         "GET /v1/jobs/{job_id}",
         "GET /v1/usage",
+        "GET /v1/usage/daily",
         "GET /v1/vector_stores/{vector_store_id}/files/{file_id}/content",
     },
     Permission.DOCUMENTS_WRITE: {
@@ -274,6 +275,9 @@ ROUTES: Final = {
         "POST /v1/issuers",
         "GET /v1/issuers",
         "DELETE /v1/issuers/{issuer_id}",
+        "GET /v1/quotas",
+        "PUT /v1/quotas/{subject}/{period}",
+        "DELETE /v1/quotas/{subject}/{period}",
     },
 }
 """What each route asks for. A new route has to be added here."""

@@ -16,6 +16,8 @@ NATIVE = (
     "/v1/ledger",
     "/v1/jobs",
     "/v1/usage",
+    "/v1/usage/daily",
+    "/v1/quotas",
     "/v1/users",
     "/v1/services",
     "/v1/groups",

@@ -35,6 +35,7 @@ from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.mail.service import MailQueue
 from undercroft.mail.tasks import MailTasks
+from undercroft.metering.service import UsageRounds
 from undercroft.notifications.letters import Letters
 from undercroft.notifications.relay import EventRelay
 from undercroft.notifications.sender import WebhookSender
@@ -68,6 +69,7 @@ _PURGE_SECONDS: Final = 60.0
 _FORGET_SECONDS: Final = 600.0
 _CONSENT_SECONDS: Final = 15.0
 _TELL_SECONDS: Final = 1.0
+_ADD_UP_SECONDS: Final = 10.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -142,6 +144,9 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     )
     _run_sharing_rounds(stack, background_database, blobs, keys, background_ledger, ids, clock)
     _run_telling_rounds(stack, background_database, keys, ids)
+    usage = UsageRounds(background_database)
+    run_until_closed(stack, Rounds("add_up_usage", usage.add_up, _ADD_UP_SECONDS).run())
+    run_until_closed(stack, Rounds("tidy_usage", usage.tidy, _FORGET_SECONDS).run())
     streams = OldStreams(background_database)
     run_until_closed(stack, Rounds("forget_streams", streams.forget, _FORGET_SECONDS).run())
     orphans = OrphanSweep(background_database, blobs, clock)

@@ -1,8 +1,13 @@
 """How often one client may ask for what costs a processor and needs no key."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
+from fastapi import Request
+
+from undercroft.http.account_views import client_of
+from undercroft.http.rate_limits import RateLimit, tell_limits
 from undercroft.identity.accounts.attempts import network_of
 from undercroft.identity.accounts.models import Client
 from undercroft.kit.clock import Clock
@@ -37,6 +42,18 @@ class ClientRates:
         self._per_second = per_second
         self._allowances: LruCache[str, _Allowance] = LruCache(_CLIENTS)
 
+    def count(self, request: Request) -> None:
+        """Count a request, whose answer says how many are left.
+
+        Raises:
+            UndercroftError: Of kind RATE_LIMITED, when there are none.
+        """
+        client = client_of(request)
+        try:
+            self.take(client)
+        finally:
+            tell_limits(request, self._limit(client))
+
     def take(self, client: Client) -> None:
         """Count one request of a client, by their network.
 
@@ -58,3 +75,14 @@ class ClientRates:
                 retry_after=max(1, round((1 - allowance.left) / self._per_second)),
             )
         allowance.left -= 1
+
+    def _limit(self, client: Client) -> RateLimit:
+        allowance = self._allowances.get(network_of(client))
+        left = self._burst if allowance is None else allowance.left
+        return RateLimit(
+            "client",
+            self._burst,
+            math.ceil(self._burst / self._per_second),
+            math.floor(left),
+            math.ceil((self._burst - left) / self._per_second),
+        )

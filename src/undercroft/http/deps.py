@@ -19,6 +19,7 @@ from undercroft.http.client_rates import ClientRates
 from undercroft.http.health import Readiness
 from undercroft.http.idempotency import OneEffect, keeps_answers, refuse_key, sent_key, with_key
 from undercroft.http.json_bodies import StrictRequest
+from undercroft.http.rate_limits import with_limits
 from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.accounts.mailing import Mailing
 from undercroft.identity.accounts.service import AccountService
@@ -44,6 +45,8 @@ from undercroft.ledger.audit import AuditService
 from undercroft.ledger.reading import LedgerReader
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
+from undercroft.metering.quotas import QuotaService
+from undercroft.metering.service import Metering
 from undercroft.notifications.endpoints import EndpointService
 from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
@@ -129,6 +132,8 @@ class Services:
     embedder: Embedder
     models: ModelRegistry
     answers: Answerer
+    metering: Metering
+    quotas: QuotaService
     responses: ResponseService
     conversations: ConversationService
     chats: ChatService
@@ -188,7 +193,7 @@ class AuthenticatedRoute(APIRoute):
             self.check_query(request)
             key = sent_key(request)
             if key is None or not keeps_answers(self):
-                return await _read_and_handle(handle, request)
+                return with_limits(request, await _read_and_handle(handle, request))
             once = OneEffect(
                 services.idempotency, services.access.explain, request.state.principal, self, key
             )
@@ -226,7 +231,7 @@ class PublicRoute(APIRoute):
         async def answer(request: Request) -> Response:
             _refuse_unknown_parameters(self, request)
             refuse_key(request)
-            return await _read_and_handle(handle, request)
+            return with_limits(request, await _read_and_handle(handle, request))
 
         return answer
 

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
+from undercroft.http.rate_limits import with_limits
 from undercroft.kit.errors import STATUS, ErrorKind, UnavailableError, UndercroftError
 from undercroft.kit.sql import NoRowError
 
@@ -259,7 +260,8 @@ def install_error_handlers(application: FastAPI) -> None:
     async def handle(request: Request, exception: Exception) -> Response:
         if isinstance(exception, HTTPException) and exception.status_code == _METHOD_NOT_ALLOWED:
             return _method_not_allowed(request)
-        return render_error(request.url.path, explain(exception, request.url.path))
+        refused = render_error(request.url.path, explain(exception, request.url.path))
+        return with_limits(request, refused)
 
     # Named one by one: what only `Exception` catches is answered outside of all middleware, raised again, and costs the
     # client its connection.

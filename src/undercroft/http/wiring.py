@@ -11,7 +11,7 @@ from undercroft.chat.conversations.chats.service import ChatService
 from undercroft.chat.conversations.service import ConversationService
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.provenance import ProvenanceService
-from undercroft.chat.responses.running import RunLimits
+from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.service import ResponseService
 from undercroft.chat.responses.takeover import RENEW_SECONDS, TAKE_OVER_SECONDS
 from undercroft.chat.streams.notices import CHANNEL, hear
@@ -42,6 +42,8 @@ from undercroft.ledger.refusals import RefusalCounts
 from undercroft.ledger.sequencer import Sequencer
 from undercroft.ledger.service import Ledger
 from undercroft.mail.service import MailQueue
+from undercroft.metering.quotas import QuotaService
+from undercroft.metering.service import Metering
 from undercroft.notifications.endpoints import EndpointService
 from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
@@ -167,9 +169,10 @@ async def open_services(
         search = SearchService(database, keys, ledger, embedder)
         answers = Answerer(search, models, watched_grants)
         limits = RunLimits(settings.response_grace_seconds, settings.max_running_responses)
+        metering = Metering(database, ids)
         process = await _open_streams(stack, settings, database_url, clock, ids)
         responses = ResponseService(
-            database, keys, ledger, answers, ids, clock, watched_grants, process, limits
+            database, keys, ledger, answers, ids, clock, watched_grants, process, metering, limits
         )
         _run_streams(stack, database_url, process, responses)
         conversations = ConversationService(database, keys, ledger, ids)
@@ -227,6 +230,8 @@ async def open_services(
             embedder=embedder,
             models=models,
             answers=answers,
+            metering=metering,
+            quotas=QuotaService(database, ledger),
             responses=responses,
             conversations=conversations,
             chats=ChatService(database, keys, ledger, conversations),

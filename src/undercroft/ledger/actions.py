@@ -74,6 +74,8 @@ Action: TypeAlias = Literal[
     "notice.create",
     "notice.update",
     "permission.use",
+    "quota.delete",
+    "quota.set",
     "record.create",
     "record.delete",
     "record.lock",

@@ -18,6 +18,7 @@ from undercroft.idempotency.models import RequestKey
 from undercroft.idempotency.service import IdempotencyKeys, MadeBeforeError, Once
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
+from undercroft.metering.service import Charge
 
 AT_ONCE = 8
 SAID = "So it is."
@@ -100,7 +101,9 @@ async def test_key_response_and_stream_are_kept_together_or_not_at_all(
     previous = IdSource().new()
     broken = ask("Is it?", previous)
     with pytest.raises(UndercroftError):
-        await responses.runs.begin(ann, broken, (await responses._prepare(ann, ask("?")))[1], key)
+        await responses.runs.begin(
+            ann, broken, (await responses._prepare(ann, ask("?")))[1], Charge(ann), key
+        )
     assert await made_under(shelf, ann) is None
     await responses.create(ann, ask("Is it?"), key)
     assert await count(shelf, ann) == 1

@@ -36,6 +36,7 @@ from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.ledger.service import Ledger
+from undercroft.metering.service import Metering
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.watching import WatchedGrants
 from undercroft.vault.keys.service import KeyRing
@@ -97,7 +98,16 @@ async def responses(
     answers = Answerer(search, registry, watched)
     process = open_process(database)
     return ResponseService(
-        database, keys, ledger, answers, IdSource(), SystemClock(), watched, process, AT_ONCE
+        database,
+        keys,
+        ledger,
+        answers,
+        IdSource(),
+        SystemClock(),
+        watched,
+        process,
+        Metering(database, IdSource()),
+        AT_ONCE,
     )
 
 

@@ -17,12 +17,13 @@ from undercroft.chat.answering import Answerer, FileSearch, Question
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.models import ResponseRequest
-from undercroft.chat.responses.running import RunLimits
+from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.service import ResponseService
 from undercroft.chat.sources import REDACTED
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
+from undercroft.metering.service import Metering
 from undercroft.sharing.watching import WatchedGrants
 
 RENT = "The monthly rent is £1,250.00 and is due on the first day of each month."
@@ -49,6 +50,7 @@ def service(
         SystemClock(),
         watched,
         open_process(shelf.database),
+        Metering(shelf.database, IdSource()),
         limits,
     )
 

@@ -23,7 +23,7 @@ from tests.stepping import PATIENCE, Gate
 from undercroft.chat.answering import FileSearch, Question
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.responses.models import ResponseRequest
-from undercroft.chat.responses.running import RunLimits
+from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.service import ResponseService
 from undercroft.chat.streams.errors import ResponsesBusyError
 from undercroft.chat.streams.forgetting import OldStreams

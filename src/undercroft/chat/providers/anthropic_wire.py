@@ -149,6 +149,7 @@ class AnswerReader:
         self._without_arguments: set[int] = set()
         self._input_tokens: int | None = None
         self._output_tokens: int | None = None
+        self._cached_tokens = 0
         self._reason: str | None = None
         self.is_complete = False
 
@@ -178,7 +179,8 @@ class AnswerReader:
         reason = _REASONS.get(self._reason or "", FinishReason.STOP)
         if self._input_tokens is None or self._output_tokens is None:
             return Finished(reason, estimated_usage(self._request, self._characters))
-        return Finished(reason, Usage(self._input_tokens, self._output_tokens))
+        usage = Usage(self._input_tokens, self._output_tokens, cached_tokens=self._cached_tokens)
+        return Finished(reason, usage)
 
     def _take(self, event: StreamEvent) -> list[GenerationEvent]:
         match event.type:
@@ -211,6 +213,7 @@ class AnswerReader:
             return
         if usage.input_tokens is not None:
             self._input_tokens = usage.prompt_tokens()
+            self._cached_tokens = usage.cache_read_input_tokens or 0
         if usage.output_tokens is not None:
             self._output_tokens = usage.output_tokens
 

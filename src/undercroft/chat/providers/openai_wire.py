@@ -96,11 +96,23 @@ class Choice(Wire):
     finish_reason: str | None = None
 
 
+class PromptDetails(Wire):
+    """What is known of the prompt's tokens."""
+
+    cached_tokens: Count | None = None
+
+
 class WireUsage(Wire):
     """Token counts, which some servers leave null until the end."""
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
+    prompt_tokens_details: PromptDetails | None = None
+
+    def cached_tokens(self) -> int:
+        """Of the prompt; none where the server does not say."""
+        details = self.prompt_tokens_details
+        return (details and details.cached_tokens) or 0
 
 
 class Chunk(Wire):
@@ -214,7 +226,8 @@ class AnswerReader:
             # What the server counts of an answer that it goes on with is its end alone.
             characters = len(self._request.prefix) + self._characters
             return Finished(reason, estimated_usage(self._request, characters))
-        return Finished(reason, Usage(prompt, answer))
+        usage = Usage(prompt, answer, cached_tokens=self._usage.cached_tokens())
+        return Finished(reason, usage)
 
     def _take(self, chunk: Chunk) -> list[GenerationEvent]:
         self._reason = chunk.finish_reason() or self._reason

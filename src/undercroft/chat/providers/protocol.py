@@ -238,11 +238,13 @@ class Usage:
         output_tokens: Tokens generated.
         estimated: True when the model's server did not say, and the figures are derived from the
             text's length.
+        cached_tokens: Tokens of the prompt that the model's server had read before, as it says.
     """
 
     input_tokens: int
     output_tokens: int
     estimated: bool = False
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class ResponseEvents:
         response_id: The response.
         resource: The response so far.
         failure: Why it failed, once it has.
+        usage: What it took, once it is whole.
 
     Args:
         response_id: The new response.
@@ -56,6 +57,7 @@ class ResponseEvents:
     ) -> None:
         self.response_id = response_id
         self.failure: Exception | None = None
+        self.usage: Usage | None = None
         self._ids = ids
         self._include_results = include_results
         self._sequence = 0
@@ -194,6 +196,7 @@ class ResponseEvents:
         yield from self._finish_message(status)
         yield from self._finish_calls(status)
         self.resource["status"] = status
+        self.usage = usage
         self.resource["usage"] = render_usage(usage)
         if incomplete is None:
             self.resource["completed_at"] = int(completed_at.timestamp())

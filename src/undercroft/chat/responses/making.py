@@ -10,6 +10,7 @@ import structlog
 
 from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Question, Searched
 from undercroft.chat.citations import Citation
+from undercroft.chat.consumption import spent, spent_so_far
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import TextDelta, ToolCallDelta
@@ -26,6 +27,7 @@ from undercroft.chat.streams.service import StreamLog
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import UndercroftError
+from undercroft.metering.models import Spent
 from undercroft.sharing.models import Release
 from undercroft.vault.keys.models import DataKey
 
@@ -45,6 +47,15 @@ class Work:
     key: DataKey
     events: ResponseEvents
     lease: Lease | None
+
+    @property
+    def spent(self) -> Spent:
+        """What it took; of what was broken off, as far as can be told."""
+        if self.events.usage is not None:
+            return spent(self.events.usage)
+        if self.events.failure is not None and not self.events.has_output:
+            return Spent()
+        return spent_so_far(self.request.question, self.events.shown.text)
 
 
 class ResponseMaker:

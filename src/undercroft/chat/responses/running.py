@@ -7,12 +7,13 @@ leaves the one without the other.
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import structlog
 
+from undercroft.chat.consumption import bounded, tokens_wanted
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.asked import seal_asked
 from undercroft.chat.responses.chain import ResponseChain
@@ -24,6 +25,7 @@ from undercroft.chat.responses.provenance import state_answer
 from undercroft.chat.responses.queueing import TurnQueue
 from undercroft.chat.responses.reading import no_response, redact, seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.run import Running
 from undercroft.chat.streams.errors import LeaseLostError, ResponsesBusyError
 from undercroft.chat.streams.models import Lease
@@ -35,22 +37,10 @@ from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.metering.service import Charge, Metering
 from undercroft.vault.keys.service import KeyRing
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunLimits:
-    """How many responses a process makes, and for whom.
-
-    Attributes:
-        grace_seconds: How long a response that nobody watches goes on, for its watcher to return.
-        most: How many are made at once.
-    """
-
-    grace_seconds: float = 10.0
-    most: int = 1000
 
 
 class ResponseRuns:
@@ -69,6 +59,7 @@ class ResponseRuns:
         turns: ConversationTurns,
         chain: ResponseChain,
         process: StreamProcess,
+        metering: Metering,
         limits: RunLimits,
     ) -> None:
         self._database = database
@@ -78,6 +69,7 @@ class ResponseRuns:
         self._turns = turns
         self._chain = chain
         self._process = process
+        self._metering = metering
         self._limits = limits
         self._repository = ResponseRepository()
         self.queue = TurnQueue(database, ledger, turns, process)
@@ -100,6 +92,7 @@ class ResponseRuns:
         scope: Scope,
         request: ResponseRequest,
         events: ResponseEvents,
+        charge: Charge,
         once: Once | None = None,
     ) -> Running:
         """Keep that a response is being made, and make it. Its first event is shown when the caller next waits.
@@ -108,10 +101,12 @@ class ResponseRuns:
             scope: Who asks.
             request: What.
             events: Of the new response.
+            charge: What it is held to.
             once: The key under which it is made, if there is one: both are kept, or neither.
 
         Raises:
             MadeBeforeError: When a response was made under the key before.
+            UndercroftError: When it does not fit into a quota: see ``Charge.reserve``.
             ResponsesBusyError: When as many are being made as may be.
             ConversationBusyError: When another one of its conversation is being made, and this was not to wait.
             QueueFullError: When too many of its conversation wait.
@@ -157,16 +152,20 @@ class ResponseRuns:
                 await self._chain.begin(
                     transaction, request.previous_id, response_id, request.input_items
                 )
+            if place is not None and waiting is None:
+                await self._turns.begin(
+                    transaction, scope, place.held, response_id, request.input_items, request.parent
+                )
+            # Late: all of its tenant's requests wait for each other here, until this commits.
+            question = request.question
+            await charge.reserve(transaction, response_id, question.model, tokens_wanted(question))
+            request = replace(request, question=bounded(question, charge))
             await self._process.log.begin(
                 transaction,
                 response_id,
                 seal_asked(key, scope, response_id, request),
                 None if place is None else place.turn,
             )
-            if place is not None and waiting is None:
-                await self._turns.begin(
-                    transaction, scope, place.held, response_id, request.input_items, request.parent
-                )
         for interrupted in () if place is None else place.interrupted:
             self.wanted_ended(interrupted)
         work = Work(scope, request, key, events, lease)
@@ -374,6 +373,8 @@ class ResponseRuns:
                 ),
             )
             await self._process.log.end(transaction, running.stream, closing, conversation_id)
+            # Late, as it was reserved, and after its lease was looked at: who took it over has not ended it by then.
+            await self._metering.settle(transaction, response_id, work.spent)
 
     async def _lose(self, running: Running) -> None:
         """Another process goes on with it, and its watchers read the log; or it was erased or deleted."""
@@ -381,6 +382,9 @@ class ResponseRuns:
         try:
             async with self._database.transaction(scope) as transaction:
                 row = await self._repository.find_response(transaction, response_id)
+                if row is None or row["key_id"] is None:
+                    # Nobody else makes it any more.
+                    await self._metering.settle(transaction, response_id, running.work.spent)
         except DATABASE_GONE:
             # Whoever watches it asks again, and is told.
             self._process.live.moved([response_id])

@@ -13,8 +13,8 @@ from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.errors import SourceErasedError
-from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
-from undercroft.chat.responses.making import ResponseMaker, Work
+from undercroft.chat.responses.events import ResponseEvents
+from undercroft.chat.responses.making import ResponseMaker
 from undercroft.chat.responses.models import (
     RESPONSE_PREFIX,
     ResponseRequest,
@@ -31,8 +31,10 @@ from undercroft.chat.responses.reading import (
     redact_asked,
 )
 from undercroft.chat.responses.repository import ResponseRepository
-from undercroft.chat.responses.running import ResponseRuns, RunLimits
+from undercroft.chat.responses.room import RunLimits
+from undercroft.chat.responses.running import ResponseRuns
 from undercroft.chat.responses.takeover import ResponseTakeover
+from undercroft.chat.responses.unkept import UnkeptResponses
 from undercroft.chat.responses.watching import ResponseWatch, tell_end, whole_of
 from undercroft.chat.streams.live import Subscription
 from undercroft.chat.streams.process import StreamProcess
@@ -45,6 +47,7 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.metering.service import Charge, Metering
 from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.watching import WatchedGrants
@@ -73,6 +76,7 @@ class ResponseService:
         clock: Dates them.
         watched: Tells watchers what they have lost.
         process: Writes and shows their events.
+        metering: Counts what they take.
         limits: How many are made at once, and for how long nobody need be watching.
     """
 
@@ -86,6 +90,7 @@ class ResponseService:
         clock: Clock,
         watched: WatchedGrants,
         process: StreamProcess,
+        metering: Metering,
         limits: RunLimits,
     ) -> None:
         self._database = database
@@ -102,16 +107,21 @@ class ResponseService:
             database, answers, recorder, self._turns, self._chain, process.log, clock
         )
         self.runs = ResponseRuns(
-            database, keys, ledger, self._maker, self._turns, self._chain, process, limits
+            database, keys, ledger, self._maker, self._turns, self._chain, process, metering, limits
         )
         self.watching = ResponseWatch(database, keys, ledger, clock, watched, process, self.runs)
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
         self.open_turns = OpenTurns(database, process)
+        self._unkept = UnkeptResponses(self._maker, keys, metering)
         self._sources = SourceCheck(keys)
         self._repository = ResponseRepository()
 
     async def stream(
-        self, scope: Scope, request: ResponseRequest, once: Once | None = None
+        self,
+        scope: Scope,
+        request: ResponseRequest,
+        once: Once | None = None,
+        charge: Charge | None = None,
     ) -> AsyncGenerator[WireObject]:
         """The events of a new response. Who closes the generator leaves it; see ``RunLimits``.
 
@@ -121,13 +131,17 @@ class ResponseService:
             UndercroftError: Before the first event, when the model or a collection cannot be used.
         """
         request, events = await self._prepare(scope, request)
-        made = self._show(scope, request, events, once)
+        made = self._show(scope, request, events, once, charge or Charge(scope))
         async with aclosing(made):
             async for event in made:
                 yield event
 
     async def create(
-        self, scope: Scope, request: ResponseRequest, once: Once | None = None
+        self,
+        scope: Scope,
+        request: ResponseRequest,
+        once: Once | None = None,
+        charge: Charge | None = None,
     ) -> WireObject:
         """A whole response at once.
 
@@ -136,7 +150,9 @@ class ResponseService:
         """
         request, events = await self._prepare(scope, request)
         resource: WireObject = events.resource
-        async with aclosing(self._show(scope, request, events, once)) as made:
+        async with aclosing(
+            self._show(scope, request, events, once, charge or Charge(scope))
+        ) as made:
             async for event in made:
                 resource = event.get("response", resource)
         if events.failure is not None:
@@ -144,7 +160,11 @@ class ResponseService:
         return resource
 
     async def begin(
-        self, scope: Scope, request: ResponseRequest, once: Once | None = None
+        self,
+        scope: Scope,
+        request: ResponseRequest,
+        once: Once | None = None,
+        charge: Charge | None = None,
     ) -> WireObject:
         """A new response as it is before anything of it is made; it is made in the background.
 
@@ -152,7 +172,7 @@ class ResponseService:
             UndercroftError: When the model or a collection cannot be used, or too many are being made.
         """
         request, events = await self._prepare(scope, request)
-        await self.runs.begin(scope, request, events, once)
+        await self.runs.begin(scope, request, events, charge or Charge(scope), once)
         return events.resource
 
     async def watch(
@@ -351,29 +371,22 @@ class ResponseService:
         return replace(request, input_items=tuple(items)), events
 
     async def _show(
-        self, scope: Scope, request: ResponseRequest, events: ResponseEvents, once: Once | None
+        self,
+        scope: Scope,
+        request: ResponseRequest,
+        events: ResponseEvents,
+        once: Once | None,
+        charge: Charge,
     ) -> AsyncGenerator[WireObject]:
         if request.store:
-            running = await self.runs.begin(scope, request, events, once)
+            running = await self.runs.begin(scope, request, events, charge, once)
             # Nothing is awaited in between: the first event is not made before it is watched.
             shown = self.watching.watch_own(running)
         else:
-            shown = self._show_unkept(scope, request, events)
+            shown = self._unkept.show(scope, request, events, charge)
         async with aclosing(shown):
             async for event in shown:
                 yield event
-
-    async def _show_unkept(
-        self, scope: Scope, request: ResponseRequest, events: ResponseEvents
-    ) -> AsyncGenerator[WireObject]:
-        """What is not kept is on no disk: made as fast as its one watcher reads, and ended when they leave."""
-        work = Work(scope, request, self._keys.generate(), events, lease=None)
-        async with aclosing(self._maker.make(work)) as steps:
-            async for step in steps:
-                for event in step:
-                    yield event
-                    if event["type"] in TERMINAL_EVENTS:
-                        return
 
     def _refusing(
         self, scope: Scope, action: Action, response_id: UUID

@@ -1,6 +1,6 @@
 """The Chat Completions API. With a ``file_search`` tool it cites, as the Responses API does."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -9,11 +9,12 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from undercroft.chat.answering import AnswerEvent, Question
+from undercroft.chat.answering import Question
 from undercroft.chat.choices import interleaved
+from undercroft.chat.consumption import bounded, tokens_wanted
 from undercroft.chat.providers.options import MAX_TOOLS, MAX_TOP_LOGPROBS, Options
 from undercroft.http.callers import ResponseWriter
-from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.openai.chat_messages import (
@@ -29,10 +30,12 @@ from undercroft.http.openai.chat_rendering import Completion
 from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.openai.inputs import require_answered_calls, require_question
 from undercroft.http.openai.tools import FileSearchTool, RequestedTools
+from undercroft.http.rate_limits import counting
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, render_time
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
 from undercroft.kit.ids import render_id
+from undercroft.metering.service import Charge
 
 router = APIRouter(tags=["chat completions"], route_class=AuthenticatedRoute)
 
@@ -173,33 +176,63 @@ async def create_chat_completion(
         len(questions),
         include_usage=body.stream_options is not None and body.stream_options.include_usage,
     )
-    answers = interleaved([services.answers.answer(caller, question) for question in questions])
+    making = _make(services, counting(request, caller), questions, completion)
     if not body.stream:
-        return JSONResponse(await unless_disconnected(request, _collect(answers, completion)))
-    return EventStreamResponse(_stream(answers, completion), _failure)
+        return JSONResponse(await unless_disconnected(request, _collect(making, completion)))
+    # Its beginning is waited for here, so that a quota that is spent is an HTTP error and not a stream.
+    try:
+        begun = await unless_disconnected(request, _first(making))
+    # Also when it is cancelled: nobody else would close it.
+    except BaseException:
+        await making.aclose()
+        raise
+    return EventStreamResponse(_stream(begun, making), _failure)
 
 
-async def _collect(
-    answers: AsyncGenerator[tuple[int, AnswerEvent]], completion: Completion
-) -> JsonObject:
-    async with aclosing(answers) as events:
-        async for index, event in events:
-            completion.take(index, event)
+async def _make(
+    services: Services, charge: Charge, questions: Sequence[Question], completion: Completion
+) -> AsyncGenerator[JsonObject]:
+    """The chunks as they come, after those with which it begins; it counts, however it ends."""
+    wanted = sum(map(tokens_wanted, questions))
+    async with services.metering.metered(charge, questions[0].model, wanted) as metered:
+        asked = [bounded(question, charge) for question in questions]
+        for chunk in completion.begin():
+            yield chunk
+        answers = interleaved(
+            [services.answers.answer(charge.scope, question) for question in asked]
+        )
+        try:
+            async with aclosing(answers) as events:
+                async for index, event in events:
+                    chunk = completion.take(index, event)
+                    if completion.is_whole:
+                        # Counted before its end is seen.
+                        metered.spent = completion.spent(asked)
+                        await metered.settle()
+                    if chunk is not None:
+                        yield chunk
+        finally:
+            metered.spent = completion.spent(asked)
+    for chunk in completion.end():
+        yield chunk
+
+
+async def _first(making: AsyncGenerator[JsonObject]) -> JsonObject:
+    return await anext(making)
+
+
+async def _collect(making: AsyncGenerator[JsonObject], completion: Completion) -> JsonObject:
+    async with aclosing(making) as chunks:
+        async for _ in chunks:
+            pass
     return completion.whole()
 
 
-async def _stream(
-    answers: AsyncGenerator[tuple[int, AnswerEvent]], completion: Completion
-) -> AsyncGenerator[bytes]:
-    async with aclosing(answers) as events:
-        for chunk in completion.begin():
+async def _stream(begun: JsonObject, making: AsyncGenerator[JsonObject]) -> AsyncGenerator[bytes]:
+    async with aclosing(making) as chunks:
+        yield encode_event(begun)
+        async for chunk in chunks:
             yield encode_event(chunk)
-        async for index, event in events:
-            chunk = completion.take(index, event)
-            if chunk is not None:
-                yield encode_event(chunk)
-    for chunk in completion.end():
-        yield encode_event(chunk)
 
 
 def _failure(error: UndercroftError) -> bytes:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from undercroft.chat.answering import Answered, AnswerEvent, Searched
+from undercroft.chat.answering import Answered, AnswerEvent, Question, Searched
 from undercroft.chat.citations import Citation
+from undercroft.chat.consumption import spent, spent_so_far
 from undercroft.chat.providers.protocol import (
     Passage,
     TextDelta,
@@ -15,6 +16,7 @@ from undercroft.chat.providers.protocol import (
 )
 from undercroft.chat.responses.rendering import render_citation
 from undercroft.http.wire import JsonObject
+from undercroft.metering.models import Spent
 
 _CHUNK: Final = "chat.completion.chunk"
 
@@ -30,7 +32,7 @@ class _Choice:
         self._calls: list[tuple[ToolCall, list[str]]] = []
         self._logprobs: list[JsonObject] = []
         self._finish_reason: str | None = None
-        self.usage = Usage(0, 0)
+        self.usage: Usage | None = None
 
     def begin(self) -> JsonObject:
         return self._delta({"role": "assistant", "content": ""})
@@ -55,6 +57,14 @@ class _Choice:
             case Answered(reason, usage):
                 self._finish_reason, self.usage = reason.value, usage
                 return self._delta({}, finish_reason=reason.value)
+
+    def spent(self, question: Question) -> Spent:
+        if self.usage is not None:
+            return spent(self.usage)
+        if not self._text and not self._calls:
+            return Spent()
+        arguments = [part for _, parts in self._calls for part in parts]
+        return spent_so_far(question, "".join([*self._text, *arguments]))
 
     def whole(self) -> JsonObject:
         text = "".join(self._text)
@@ -127,6 +137,24 @@ class Completion:
         shown = self._choices[index].take(event)
         return None if shown is None else self._chunk(shown)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all answers have come to their ends."""
+        return all(choice.usage is not None for choice in self._choices)
+
+    def spent(self, questions: Sequence[Question]) -> Spent:
+        """What all answers took, each to its question."""
+        each = [
+            choice.spent(question)
+            for choice, question in zip(self._choices, questions, strict=True)
+        ]
+        return Spent(
+            sum(took.input_tokens for took in each),
+            sum(took.output_tokens for took in each),
+            sum(took.cached_tokens for took in each),
+            any(took.is_estimated for took in each),
+        )
+
     def end(self) -> list[JsonObject]:
         """The chunk that says what it took, where it was asked for."""
         if not self._usage:
@@ -147,12 +175,15 @@ class Completion:
 
     def _total(self) -> dict[str, Any]:
         """Of all answers: each is a generation of its own, with the prompt read anew."""
-        prompt = sum(choice.usage.input_tokens for choice in self._choices)
-        answers = sum(choice.usage.output_tokens for choice in self._choices)
+        usages = [choice.usage for choice in self._choices if choice.usage is not None]
+        prompt = sum(usage.input_tokens for usage in usages)
+        answers = sum(usage.output_tokens for usage in usages)
+        cached = sum(usage.cached_tokens for usage in usages)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": answers,
             "total_tokens": prompt + answers,
+            "prompt_tokens_details": {"cached_tokens": cached},
         }
 
 

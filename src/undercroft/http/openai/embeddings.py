@@ -4,14 +4,17 @@ import base64
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 
+from undercroft.chat.answering import most_tokens
 from undercroft.http.callers import ModelUser
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
+from undercroft.http.rate_limits import counting
 from undercroft.http.wire import RequestBody
 from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
+from undercroft.metering.models import Spent
 
 router = APIRouter(tags=["embeddings"], route_class=AuthenticatedRoute)
 
@@ -28,12 +31,11 @@ class CreateEmbeddings(RequestBody):
     user: Annotated[str, Field(max_length=64)] | None = None
 
 
-@router.post("/v1/embeddings", summary="Create embeddings", responses=errors(404, 502))
+@router.post("/v1/embeddings", summary="Create embeddings", responses=errors(404, 429, 502))
 async def create_embeddings(
-    body: CreateEmbeddings, caller: ModelUser, services: ServicesDependency
+    body: CreateEmbeddings, caller: ModelUser, services: ServicesDependency, request: Request
 ) -> dict[str, Any]:
     """Unit vectors of texts, by the model that documents are indexed with. Longer texts are cut to its limit."""
-    del caller
     model = services.embedder.model
     if body.model not in {None, model.name}:
         raise UndercroftError(
@@ -48,7 +50,11 @@ async def create_embeddings(
             param="dimensions",
         )
     texts = [body.input] if isinstance(body.input, str) else body.input
-    embeddings = await services.embedder.embed_counted(texts)
+    charge = counting(request, caller)
+    wanted = sum(map(most_tokens, texts))
+    async with services.metering.metered(charge, model.name, wanted) as metered:
+        embeddings = await services.embedder.embed_counted(texts)
+        metered.spent = Spent(embeddings.tokens)
     return {
         "object": "list",
         "model": model.name,

@@ -25,6 +25,7 @@ from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.openai.kept_items import IncludeQuery, no_such_item, shown_items
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.openai.response_requests import CreateResponse
+from undercroft.http.rate_limits import counting
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, page_of, require_id
 from undercroft.idempotency.errors import KeyNotTakenError
@@ -79,12 +80,13 @@ async def _make(
     is_stream: bool,
 ) -> Response:
     """A new response."""
+    charge = counting(request, caller)
     with _own_names():
         if is_stream:
-            return await _stream(request, services.responses.stream(caller, wanted, once))
+            return await _stream(request, services.responses.stream(caller, wanted, once, charge))
         if wanted.is_background:
-            return JSONResponse(await services.responses.begin(caller, wanted, once))
-        created = services.responses.create(caller, wanted, once)
+            return JSONResponse(await services.responses.begin(caller, wanted, once, charge))
+        created = services.responses.create(caller, wanted, once, charge)
         return JSONResponse(await unless_disconnected(request, created))
 
 

@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request
 
-from undercroft.http.account_views import client_of
 from undercroft.http.deps import PublicRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_body
 from undercroft.http.openai.contract import errors
@@ -27,5 +26,5 @@ _JSON: Final = {"type": "object", "description": "A consent's receipt, or a prov
 )
 async def verify_proof(request: Request, services: ServicesDependency) -> dict[str, Any]:
     """A receipt, a consent's receipt, a provenance bundle or a proof, byte for byte as the service answered it."""
-    services.client_rates.take(client_of(request))
+    services.client_rates.count(request)
     return render_verdict(await services.verification.verify(await request.body()))

@@ -11,7 +11,6 @@ from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from undercroft.http.account_views import client_of
 from undercroft.http.callers import SharingReader, SharingWriter
 from undercroft.http.deps import NativeRoute, PublicRoute, Services, ServicesDependency
 from undercroft.http.document_views import require_document_id
@@ -161,7 +160,7 @@ async def get_verification_page() -> HTMLResponse:
 )
 async def verify_by_form(request: Request, services: ServicesDependency) -> HTMLResponse:
     """As `POST /v1/verify`, for people: `file` or the text `proof` of a form."""
-    services.client_rates.take(client_of(request))
+    services.client_rates.count(request)
     async with request.form(max_files=1, max_fields=1, max_part_size=LARGEST_PROOF) as form:
         file, text = form.get("file"), form.get("proof")
         data = await file.read() if isinstance(file, UploadFile) else b""
@@ -185,7 +184,7 @@ async def follow_verification_link(
     token: Annotated[str, Path(max_length=200)], request: Request, services: ServicesDependency
 ) -> Response:
     """A page for people; with `Accept: application/json` the same for programs."""
-    services.client_rates.take(client_of(request))
+    services.client_rates.count(request)
     accepted = request.headers.get("accept", "")
     if "application/json" in accepted and "text/html" not in accepted:
         said = await services.verification_links.follow(token)

@@ -1,0 +1,1 @@
+"""Quotas of requests and tokens, and what was used of each model."""
