@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from undercroft.http.errors import OAUTH_ROOT
 from undercroft.http.idempotent_routes import TAKING_NONE, WAYS, Way
 from undercroft.http.openai.contract import errors, oauth_errors
-from undercroft.http.request_digest import digest_request
+from undercroft.http.request_digest import digest_request, digest_said
 from undercroft.http.sharing_views import parse_resource
 from undercroft.idempotency.errors import KEY_HEADER, KeyNotTakenError
 from undercroft.idempotency.models import Answer, RequestKey, read_key
@@ -150,6 +150,24 @@ async def asked_key(request: Request, principal: Principal) -> RequestKey | None
     route = cast("APIRoute", request.scope["route"])
     said = await digest_request(route, request, principal.purpose)
     return RequestKey(_route_name(route), text, _asked_with(said, principal))
+
+
+async def named_key(
+    route_name: str, text: str, body: Mapping[str, Any], principal: Principal
+) -> RequestKey:
+    """The key of what is asked by no request of its own, as if the body had been sent to the route.
+
+    Raises:
+        MalformedKeyError: When it is none.
+    """
+    said: dict[str, object] = {
+        "path": {},
+        "query": [],
+        "headers": [],
+        "purpose": principal.purpose,
+        "body": {"json": body},
+    }
+    return RequestKey(route_name, read_key([text]), _asked_with(await digest_said(said), principal))
 
 
 def refuse_key(request: Request) -> None:
