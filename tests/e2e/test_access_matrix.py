@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
+from websockets import InvalidStatus
 
 from tests.e2e.access_matrix import (
     ACTIONS,
@@ -29,12 +30,14 @@ from tests.e2e.access_matrix import (
 from tests.e2e.access_sends import READER_AND_WRITER, SENDERS, SENDS, expect_send
 from tests.e2e.api import await_entries
 from tests.e2e.conftest import Service
+from tests.e2e.sockets import open_socket
 from tests.e2e.test_accounts_http import await_code
 from tests.e2e.test_consents import NOTICE
 from tests.e2e.test_oauth import API_KEY, GRANT, make_service_key
-from tests.http.test_access import checks_by_route
+from tests.http.test_access import SOCKETS, checks_by_route
 from undercroft.http.app import create_application
 from undercroft.http.mcp import catalogue
+from undercroft.http.openai.response_socket import PATH
 from undercroft.identity.models import Permission, Role
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
@@ -523,6 +526,22 @@ def test_a_send_answers_everybody_as_the_table_has_it(world: World, name: str) -
     expected = {who: expect_send(name, SENDERS[who]) for who in sorted(SENDERS)}
     assert {who: world.send(route, rule, who, world.things) for who in sorted(SENDERS)} == expected
     compare_narrowed(world, route, rule)
+
+
+@pytest.mark.parametrize("path", SOCKETS)
+async def test_a_socket_is_opened_by_whoever_may_ask_over_http(world: World, path: str) -> None:
+    assert path == PATH
+    answers = dict[str, Outcome]()
+    for name in PRINCIPALS:
+        given = world.clients[name].headers.get("Authorization", "").removeprefix("Bearer ")
+        try:
+            async with open_socket(world.service.url, given or None) as socket:
+                await socket.ask(**fill(TABLE[SOCKETS[path]].send, world.things)["json"])
+                told = await socket.take()
+                answers[name] = _STATUSES.get(told.get("status", 0), Outcome.ALLOWED)
+        except InvalidStatus as refused:
+            answers[name] = _STATUSES[refused.response.status_code]
+    assert answers == {name: expect(SOCKETS[path], who) for name, who in PRINCIPALS.items()}
 
 
 def test_every_tool_is_in_the_table_and_asks_for_the_permission_that_is_listed() -> None:

@@ -18,6 +18,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.e2e.conftest import Service
+from tests.e2e.sockets import open_socket
 from tests.servers.model_server import ModelServer
 
 pytestmark = pytest.mark.needs("nginx")
@@ -33,6 +34,7 @@ error_log {folder}/error.log;
 events {{ worker_connections 64; }}
 http {{
     access_log off;
+    map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
     {temporary}
     server {{
         listen 127.0.0.1:{port};
@@ -40,6 +42,15 @@ http {{
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto https;
         location / {{ proxy_pass {url}; }}
+        location = /v1/responses {{
+            proxy_pass {url};
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto https;
+        }}
         location /first/ {{
             proxy_pass {url}/;
             proxy_pass_header X-Accel-Buffering;
@@ -130,6 +141,20 @@ async def test_the_first_token_is_here_before_the_second_is_made(
         rest = [line async for line in lines]
     assert any("second" in line for line in rest)
     assert "data: [DONE]" in rest
+
+
+async def test_a_socket_goes_through_as_the_documentation_has_it(
+    upstream_service: Service, proxy: str, model_server: ModelServer
+) -> None:
+    async with open_socket(proxy, upstream_service.key) as socket:
+        await socket.ask(model="held", input="Hello?")
+        await socket.until(lambda event: "first" in event.get("delta", ""))
+        assert (await model_server.seen()).running == 1
+        await model_server.release()
+        assert (await socket.until_end())[-1]["type"] == "response.completed"
+        await socket.ask(model="stall", input="Hello?", store=False)
+        await model_server.until(lambda seen: seen.running == 1)
+    await model_server.until(lambda seen: seen.cancelled == 1)
 
 
 async def test_a_proxy_that_does_not_heed_the_header_holds_the_stream_back(

@@ -1,5 +1,6 @@
 """A service that is stopped while it answers leaves no answer behind that looks as if it were still being made."""
 
+import json
 import os
 import signal
 import threading
@@ -9,12 +10,23 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+import websockets.sync.client
 
 from tests.e2e.api import read_events
 from tests.e2e.conftest import make_key, start_service, stop_service
 from tests.servers.model_server import KEY, ModelServer
 
 STREAMS = 20
+
+
+def told_at_the_end(socket: websockets.sync.client.ClientConnection) -> tuple[list[str], int]:
+    """The errors that an idle socket tells until it is closed, and the close code."""
+    told: list[str] = []
+    try:
+        while True:
+            told.append(json.loads(socket.recv(timeout=60))["error"]["code"])
+    except websockets.ConnectionClosed as closed:
+        return told, closed.rcvd.code if closed.rcvd else 0
 
 
 @pytest.mark.slow
@@ -45,13 +57,19 @@ def test_answers_that_a_stop_cuts_off_are_cancelled(
                 return found
         return found
 
-    with ThreadPoolExecutor(STREAMS) as readers:
+    with ThreadPoolExecutor(STREAMS + 1) as readers:
         answers = [readers.submit(answer_id) for _ in range(STREAMS)]
         begun.wait()
-        for _ in range(signals - 1):
-            os.kill(process.pid, signal.SIGTERM)
-            time.sleep(0.1)  # two signals that are pending at once are one
-        stop_service(process)
+        with websockets.sync.client.connect(
+            url.replace("http", "ws", 1) + "/v1/responses", additional_headers=headers, proxy=None
+        ) as idle:
+            waiting = readers.submit(told_at_the_end, idle)
+            for _ in range(signals - 1):
+                os.kill(process.pid, signal.SIGTERM)
+                time.sleep(0.1)  # two signals that are pending at once are one
+            stop_service(process)
+            if signals == 1:
+                assert waiting.result() == (["service_restarting"], 1012)
         ids = [answer.result() for answer in answers]
 
     process, url = start_service(data_dir, settings)

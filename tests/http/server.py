@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from undercroft.http.protocol import BoundedProtocol
+from undercroft.http.socket_protocol import BoundedSocket
 
+LARGEST_MESSAGE: Final = 1024 * 1024
 Connect: TypeAlias = Callable[
     [], Coroutine[None, None, tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 ]
@@ -21,7 +23,10 @@ async def serving(application: ASGIApp) -> AsyncGenerator[Connect]:
     config = uvicorn.Config(
         application,
         http=BoundedProtocol,
-        ws="none",
+        ws=BoundedSocket,
+        ws_max_size=LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
         lifespan="off",
         log_config=None,
         access_log=False,

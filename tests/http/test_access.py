@@ -9,7 +9,7 @@ from typing import Annotated, Final, cast
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 
 from tests.http.asgi import Connection, scope
 from undercroft.http.app import create_application
@@ -43,6 +43,8 @@ CREDENTIAL_ALONE: Final = {
     "POST /mcp",
 }
 """Ask for a credential and for no permission: each of the tools there asks for its own (tests/e2e/access_matrix.py)."""
+SOCKETS: Final = {"/v1/responses": "POST /v1/responses"}
+"""Where a socket is opened, and the route whose check it makes itself (tests/e2e/test_access_matrix.py)."""
 _CHECK: Final = authorised(Permission.ADMINISTER).__code__
 """Every access check is made of this code, whatever the permission."""
 
@@ -301,6 +303,8 @@ def checks_by_route(application: FastAPI) -> dict[str, int]:
 def _checks(application: FastAPI) -> Iterator[tuple[str, int]]:
     for context in iter_route_contexts(application.routes):
         route = context.original_route
+        if isinstance(route, APIWebSocketRoute):
+            continue
         checks = count_checks(route.dependant) if isinstance(route, APIRoute) else 0
         for method in context.methods or {"*"}:
             yield f"{method} {context.path}", checks
@@ -316,6 +320,13 @@ def test_every_route_has_exactly_one_access_check() -> None:
     assert len(checks) > 25
     for route, count in checks.items():
         assert count == (0 if route in OPEN | CREDENTIAL_ALONE else 1), route
+
+
+def test_every_socket_is_listed() -> None:
+    application = create_application(Settings(), "postgresql://nobody@127.0.0.1/none", _running)
+    routes = iter_route_contexts(application.routes)
+    sockets = {each.path for each in routes if isinstance(each.original_route, APIWebSocketRoute)}
+    assert sockets == set(SOCKETS)
 
 
 def test_each_route_asks_for_the_permission_that_is_listed() -> None:

@@ -19,6 +19,7 @@ from undercroft.http.middleware import (
     Admission,
     BodyPace,
     NoStore,
+    Places,
     PlainErrors,
     RequestLog,
 )
@@ -56,7 +57,7 @@ async def request(application: ASGIApp, path: str = "/v1/things") -> Connection:
 
 async def test_what_there_is_no_room_for_is_503_before_it_costs_anything() -> None:
     inner = Waiting()
-    admission = Admission(inner, max_open=2)
+    admission = Admission(inner, Places(2))
     async with asyncio.TaskGroup() as group:
         served = [group.create_task(request(admission)) for _ in range(2)]
         for _ in served:
@@ -74,13 +75,13 @@ async def test_what_there_is_no_room_for_is_503_before_it_costs_anything() -> No
 
 
 async def test_a_request_that_fails_or_is_cancelled_gives_its_place_back() -> None:
-    admission = Admission(broken, max_open=1)
+    admission = Admission(broken, Places(1))
     for _ in range(3):
         with pytest.raises(RuntimeError):
             await request(admission)
 
     inner = Waiting()
-    admission = Admission(inner, max_open=1)
+    admission = Admission(inner, Places(1))
     task = asyncio.create_task(request(admission))
     await inner.arrived.acquire()
     task.cancel()
@@ -199,7 +200,7 @@ async def send_slowly(
     install_error_handlers(application)
     client, connection = SlowClient(pieces, is_complete=is_complete), Connection()
     application.add_middleware(BodyPace, clock=client, seconds=seconds, least_bytes=10)
-    application.add_middleware(Admission, max_open=1)
+    application.add_middleware(Admission, places=Places(1))
     headers = [(b"content-type", b"application/json")]
     async with asyncio.timeout(60):
         await application(scope(method="POST", headers=headers), client.receive, connection.send)

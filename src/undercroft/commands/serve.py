@@ -26,6 +26,7 @@ from undercroft.commands.parent import stop_with_parent
 from undercroft.commands.worker import READY_LINE
 from undercroft.http.app import create_application
 from undercroft.http.protocol import BoundedProtocol
+from undercroft.http.socket_protocol import PING_SECONDS, PONG_SECONDS, BoundedSocket
 from undercroft.kit.settings import Settings
 from undercroft.retrieval.minilm.files import locate_minilm
 
@@ -118,7 +119,12 @@ def _uvicorn_config(settings: Settings, application: FastAPI) -> uvicorn.Config:
         application,
         backlog=_BACKLOG,
         http=BoundedProtocol,
-        ws="none",
+        ws=BoundedSocket,
+        ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PONG_SECONDS,
+        # As of streams: compressed beside what others chose, a secret's length tells what it is.
+        ws_per_message_deflate=False,
         # Uvicorn would close the services under the requests that it has just cut off.
         lifespan="off",
         log_config=None,

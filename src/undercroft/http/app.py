@@ -12,7 +12,14 @@ from undercroft import __version__
 from undercroft.http.errors import install_error_handlers
 from undercroft.http.health import ReadinessCheck
 from undercroft.http.mcp import routes as mcp
-from undercroft.http.middleware import Admission, BodyPace, NoStore, PlainErrors, RequestLog
+from undercroft.http.middleware import (
+    Admission,
+    BodyPace,
+    NoStore,
+    Places,
+    PlainErrors,
+    RequestLog,
+)
 from undercroft.http.oauth_forms import LARGEST_FORM
 from undercroft.http.openai import (
     chat_completions,
@@ -20,6 +27,7 @@ from undercroft.http.openai import (
     embeddings,
     files,
     models,
+    response_socket,
     responses,
     uploads,
     vector_store_files,
@@ -121,6 +129,7 @@ PUBLIC_ROUTERS: Final[Sequence[APIRouter]] = (
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
+    response_socket.router,
     conversations.router,
     chat_completions.router,
     chat.router,
@@ -214,7 +223,8 @@ def _add_routers(application: FastAPI, settings: Settings) -> None:
 
 def _add_middleware(application: FastAPI, settings: Settings) -> None:
     """What refuses requests. The last one added sees a request first."""
-    application.add_middleware(Admission, max_open=settings.max_open_requests)
+    application.state.places = Places(settings.max_open_requests)
+    application.add_middleware(Admission, places=application.state.places)
     if settings.cors_origins:
         application.add_middleware(
             CORSMiddleware,

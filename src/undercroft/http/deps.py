@@ -8,6 +8,7 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.chats.service import ChatService
@@ -25,7 +26,7 @@ from undercroft.identity.accounts.mailing import Mailing
 from undercroft.identity.accounts.service import AccountService
 from undercroft.identity.accounts.sign_in import SignIn
 from undercroft.identity.api_keys import ApiKeyService
-from undercroft.identity.errors import UnauthenticatedError
+from undercroft.identity.errors import MissingKeyError
 from undercroft.identity.exchange.service import ExchangeService
 from undercroft.identity.groups.service import GroupService
 from undercroft.identity.issuers.service import IssuerService
@@ -34,6 +35,7 @@ from undercroft.identity.models import Kind, Permission, Principal
 from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.service import SessionService
 from undercroft.identity.tokens.service import TokenService
+from undercroft.identity.watching import WatchedCredentials
 from undercroft.jobs.service import JobService
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import PURPOSE
@@ -92,6 +94,7 @@ class Services:
     ids: IdSource
     clock: Clock
     identity: IdentityService
+    watched_credentials: WatchedCredentials
     tokens: TokenService
     exchange: ExchangeService
     sessions: SessionService
@@ -184,9 +187,7 @@ class AuthenticatedRoute(APIRoute):
         async def authenticate(request: Request) -> Response:
             credentials = await _BEARER(request)
             if credentials is None:
-                raise UnauthenticatedError(
-                    "No API key was given. Send it as 'Authorization: Bearer KEY'."
-                )
+                raise MissingKeyError
             services = await get_services(request)
             principal = await services.identity.authenticate(credentials.credentials)
             request.state.principal = replace(principal, purpose=read_purpose(request))
@@ -259,7 +260,7 @@ async def _read_and_handle(
         raise
 
 
-def read_purpose(request: Request) -> str | None:
+def read_purpose(request: HTTPConnection) -> str | None:
     """What the caller says that it is for, which some grants ask for.
 
     Raises:

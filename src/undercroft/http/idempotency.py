@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from undercroft.http.errors import OAUTH_ROOT
 from undercroft.http.idempotent_routes import TAKING_NONE, WAYS, Way
 from undercroft.http.openai.contract import errors, oauth_errors
-from undercroft.http.request_digest import digest_request
+from undercroft.http.request_digest import digest_request, digest_said
 from undercroft.http.sharing_views import parse_resource
 from undercroft.idempotency.errors import KEY_HEADER, KeyNotTakenError
 from undercroft.idempotency.models import Answer, RequestKey, read_key
@@ -156,6 +156,24 @@ def named_key(request: Request, principal: Principal, name: str, said: bytes) ->
     """The key of a request that brings none and has a name of its own; ``said``: a digest of what it asks."""
     route = cast("APIRoute", request.scope["route"])
     return RequestKey(_route_name(route), name, _asked_with(said, principal))
+
+
+async def message_key(
+    route_name: str, text: str, body: Mapping[str, Any], principal: Principal
+) -> RequestKey:
+    """The key of what is asked by no request of its own, as if the body had been sent to the route.
+
+    Raises:
+        MalformedKeyError: When it is none.
+    """
+    said: dict[str, object] = {
+        "path": {},
+        "query": [],
+        "headers": [],
+        "purpose": principal.purpose,
+        "body": {"json": body},
+    }
+    return RequestKey(route_name, read_key([text]), _asked_with(await digest_said(said), principal))
 
 
 def refuse_key(request: Request) -> None:

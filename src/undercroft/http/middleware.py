@@ -1,6 +1,8 @@
 """What happens to every request before its route: a place, a number, a line in the log."""
 
 import asyncio
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import structlog
@@ -28,8 +30,12 @@ PLAIN_ERRORS: Final = {
 BODY_SECONDS: Final = 20.0
 BODY_BYTES: Final = 256 * 1024
 """At this pace, 13 KB/s, the largest upload takes hours and passes, and an ordinary JSON body has one deadline."""
+_SWITCHED: Final = 101
 _PRIVATE: Final = ("/v1/", "/mcp")
 _UNMATCHED: Final = "(no route)"
+_SERVED: Final = frozenset({"http", "websocket"})
+_START: Final = "http.response.start"
+"""How an answer begins; with a word before it where it refuses a WebSocket."""
 _ALWAYS_ADMITTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """A busy process must look busy, not dead: what watches it would end it, and every stream with it."""
 
@@ -37,7 +43,10 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class RequestLog:
-    """Numbers requests, counts them and writes one line for each: method, route, status, time, nothing private."""
+    """Numbers requests, counts them and writes one line for each: method, route, status, time, nothing private.
+
+    A WebSocket is one request, as long as it is open.
+    """
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry, clock: Clock, ids: IdSource) -> None:
         self._app = app
@@ -47,16 +56,16 @@ class RequestLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] not in _SERVED:
             await self._app(scope, receive, send)
             return
         started, request_id = self._clock.monotonic(), f"req_{self._ids.new().hex}"
-        status, is_stream = 500, False
+        status, is_stream, method = 500, False, scope.get("method", "GET")
 
         async def send_numbered(message: Message) -> None:
             nonlocal status, is_stream
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] == "websocket.accept" or message["type"].endswith(_START):
+                status = message.get("status", _SWITCHED)
                 headers = list(message.get("headers", []))
                 is_stream = any(
                     name == b"content-type" and value.startswith(b"text/event-stream")
@@ -77,10 +86,10 @@ class RequestLog:
             if is_stream:
                 self._telemetry.open_streams.dec()
             route = _route(scope)
-            self._telemetry.requests.labels(scope["method"], route, str(status)).inc()
+            self._telemetry.requests.labels(method, route, str(status)).inc()
             _log.info(
                 "request",
-                method=scope["method"],
+                method=method,
                 route=route,
                 status=status,
                 milliseconds=round((self._clock.monotonic() - started) * 1000, 1),
@@ -89,7 +98,9 @@ class RequestLog:
 
     def _observe(self, scope: Scope, started: float) -> None:
         seconds = self._clock.monotonic() - started
-        self._telemetry.request_seconds.labels(scope["method"], _route(scope)).observe(seconds)
+        self._telemetry.request_seconds.labels(scope.get("method", "GET"), _route(scope)).observe(
+            seconds
+        )
 
 
 class PlainErrors:
@@ -100,18 +111,19 @@ class PlainErrors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] not in _SERVED:
             await self._app(scope, receive, send)
             return
         error: UndercroftError | None = None
 
         async def send_rendered(message: Message) -> None:
             nonlocal error
-            if message["type"] == "http.response.start" and _is_plain_text(message):
+            is_start = message["type"].endswith(_START)
+            if is_start and _is_plain_text(message):
                 error = PLAIN_ERRORS.get(message["status"])
             if error is None:
                 await send(message)
-            elif message["type"] == "http.response.start":
+            elif is_start:
                 await render_error(scope["path"], error)(scope, receive, send)
 
         await self._app(scope, receive, send_rendered)
@@ -150,28 +162,52 @@ def _is_plain_text(start: Message) -> bool:
     )
 
 
+class Places:
+    """How much a process serves at once: requests, sockets, and each response on a socket.
+
+    Args:
+        most: How many there are.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+
+    @contextmanager
+    def take(self) -> Generator[None]:
+        """Take one while this is open.
+
+        Raises:
+            UnavailableError: When all are taken.
+        """
+        if self._taken >= self._most:
+            raise UnavailableError("The service has as many requests as it takes; try again.")
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+
 class Admission:
     """Refuses what the process has no room for, before it takes memory."""
 
-    def __init__(self, app: ASGIApp, max_open: int) -> None:
+    def __init__(self, app: ASGIApp, places: Places) -> None:
         self._app = app
-        self._max_open = max_open
-        self._open = 0
+        self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, if there is room."""
-        if scope["type"] != "http" or scope["path"] in _ALWAYS_ADMITTED:
+        if scope["type"] not in _SERVED or scope["path"] in _ALWAYS_ADMITTED:
             await self._app(scope, receive, send)
             return
-        if self._open >= self._max_open:
-            busy = UnavailableError("The service has as many requests as it takes; try again.")
-            await render_error(scope["path"], busy)(scope, receive, send)
-            return
-        self._open += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._open -= 1
+        with ExitStack() as place:
+            try:
+                place.enter_context(self._places.take())
+            except UnavailableError as busy:
+                await render_error(scope["path"], busy)(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
 
 
 class BodyPace:

@@ -4,7 +4,7 @@ A request takes memory and a place from its first byte, long before anything can
 """
 
 import asyncio
-from typing import Final
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -12,6 +12,8 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 30.0
 BODY_SECONDS: Final = 60.0
 READ_SECONDS: Final = 120.0
+SOCKET_PATHS: Final = frozenset({b"/v1/responses"})
+"""Where a connection can become a WebSocket. Elsewhere who asks for one is answered over HTTP."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -81,8 +83,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread = 0
         super().on_message_complete()
         self._stop_waiting()
+        if cast("Any", self.parser).should_upgrade() and self._should_upgrade():
+            return  # no cycle is begun: the socket's own protocol answers
         if self.cycle.response_complete:
             self._allow(HEAD_SECONDS)
+
+    def _should_upgrade(self) -> bool:
+        method = cast("Any", self.parser).get_method()
+        is_socket = method == b"GET" and self.url.partition(b"?")[0] in SOCKET_PATHS
+        return is_socket and super()._should_upgrade()
 
     def _allow(self, seconds: float) -> None:
         self._stop_waiting()

@@ -14,6 +14,11 @@ from undercroft.http.json_bodies import JSON, StrictRequest
 from undercroft.vault.intake import Incoming
 
 
+async def digest_said(said: Mapping[str, Any]) -> bytes:
+    """SHA-256 of what is said: of values, in whatever order their names come."""
+    return await asyncio.to_thread(_digest, said)
+
+
 async def digest_request(route: APIRoute, request: Request, purpose: str | None) -> bytes:
     """SHA-256 of what a request says, however it is spelt.
 
@@ -28,7 +33,7 @@ async def digest_request(route: APIRoute, request: Request, purpose: str | None)
         "purpose": purpose,
         "body": await _body_of(route, request),
     }
-    return await asyncio.to_thread(_digest, said)
+    return await digest_said(said)
 
 
 def _digest(said: Mapping[str, Any]) -> bytes:

@@ -21,6 +21,8 @@ from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.http.identity_wiring import open_identity
 from undercroft.idempotency.service import IdempotencyKeys
+from undercroft.identity.service import IdentityService
+from undercroft.identity.watching import WatchedCredentials
 from undercroft.jobs.rounds import Rounds
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock
@@ -90,6 +92,7 @@ _SEQUENCER_POOL: Final = 2
 _STREAM_POOL: Final = 2
 _ATTEND_SECONDS: Final = 2.0
 _SETTLE_SECONDS: Final = 10.0
+_CREDENTIAL_SECONDS: Final = 1.0
 _LONGEST_PENDING_SECONDS: Final = 30.0
 _STRANGERS_BURST: Final = 120
 _STRANGERS_PER_SECOND: Final = 2.0
@@ -190,6 +193,7 @@ async def open_services(
             ids=ids,
             clock=clock,
             identity=people.identity,
+            watched_credentials=_watch_credentials(stack, people.identity),
             watched_grants=watched_grants,
             grants=grants,
             tokens=people.tokens,
@@ -311,6 +315,13 @@ async def _watch_grants(
     database = await _open_pool(stack, settings, database_url, clock, 1)
     watched = WatchedGrants(database)
     run_until_closed(stack, Rounds("watch_grants", watched.check, WATCH_SECONDS).run())
+    return watched
+
+
+def _watch_credentials(stack: AsyncExitStack, identity: IdentityService) -> WatchedCredentials:
+    """End what is open under credentials that end, until ``stack`` closes."""
+    watched = WatchedCredentials(identity)
+    run_until_closed(stack, Rounds("watch_credentials", watched.check, _CREDENTIAL_SECONDS).run())
     return watched
 
 

@@ -12,6 +12,13 @@ class UnauthenticatedError(UndercroftError):
         super().__init__(message, kind=ErrorKind.UNAUTHENTICATED, code="invalid_api_key")
 
 
+class MissingKeyError(UnauthenticatedError):
+    """None was shown."""
+
+    def __init__(self) -> None:
+        super().__init__("No API key was given. Send it as 'Authorization: Bearer KEY'.")
+
+
 class ForbiddenError(UndercroftError):
     """The caller is known and lacks the permission."""
 

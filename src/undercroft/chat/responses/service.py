@@ -1,16 +1,15 @@
 """Responses: created, watched, read, cancelled, deleted."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
-from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.turns import ConversationTurns
+from undercroft.chat.responses.cancelling import ResponseCancel
 from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import ResponseEvents
@@ -36,12 +35,11 @@ from undercroft.chat.responses.running import ResponseRuns
 from undercroft.chat.responses.takeover import ResponseTakeover
 from undercroft.chat.responses.unkept import UnkeptResponses
 from undercroft.chat.responses.watching import ResponseWatch, tell_end, whole_of
-from undercroft.chat.streams.live import Subscription
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.idempotency.service import Once
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import UnavailableError, UndercroftError
+from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import find_target, recording_refusal
@@ -53,9 +51,6 @@ from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.watching import WatchedGrants
 from undercroft.sharing.ways import acts_under
 from undercroft.vault.keys.service import KeyRing
-
-_CANCEL_SECONDS: Final = 20.0
-"""How long whoever cancels waits for the process that makes the response."""
 
 
 class ResponseService:
@@ -111,6 +106,7 @@ class ResponseService:
         )
         self.watching = ResponseWatch(database, keys, ledger, clock, watched, process, self.runs)
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
+        self._cancelling = ResponseCancel(database, ledger, process, self.runs)
         self.open_turns = OpenTurns(database, process)
         self._unkept = UnkeptResponses(self._maker, keys, metering)
         self._sources = SourceCheck(keys)
@@ -222,33 +218,7 @@ class ResponseService:
             NotGrantedError: When it is shared with them: it is its owner's to cancel.
             UnavailableError: When whoever makes it does not answer in time.
         """
-        with self._process.live.subscribe(response_id, is_behind=True) as subscription:
-            async with self._refusing(scope, "response.cancel", response_id) as transaction:
-                row = await self._repository.find_response(transaction, response_id)
-                if row is None:
-                    raise no_response(response_id)
-                if row["owner_id"] != scope.principal_id:
-                    raise NotGrantedError
-                is_wanted = await self._process.log.request_cancel(transaction, response_id)
-                if is_wanted and row["salt"] is not None:
-                    await self._append(
-                        transaction, scope, "response.cancel", response_id, row["salt"]
-                    )
-            running = self.runs.running.get(response_id)
-            if running is not None:
-                await self.runs.cancel(running)
-            try:
-                async with asyncio.timeout(_CANCEL_SECONDS):
-                    has_ended = not is_wanted or await self._wait_for_end(
-                        scope, response_id, subscription
-                    )
-            except TimeoutError:
-                has_ended = False
-        if not has_ended:
-            raise UnavailableError(
-                "Whoever makes this answer has not ended it yet, and will; ask for it in a moment.",
-                retry_after=5,
-            )
+        await self._cancelling.cancel(scope, response_id)
         return await self.get(scope, response_id)
 
     def moved(self, response_ids: Sequence[UUID] | None) -> None:
@@ -262,21 +232,6 @@ class ResponseService:
     def turn_ended(self, conversation_id: UUID) -> None:
         """Another process says that a response of this conversation has ended."""
         self.runs.queue.wake(conversation_id)
-
-    async def _wait_for_end(
-        self, scope: Scope, response_id: UUID, subscription: Subscription
-    ) -> bool:
-        """Whether a stream ends; False when its maker could not keep its end, and another process will."""
-        while not await self._has_ended(scope, response_id):
-            await subscription.take()
-            if subscription.last_words is not None:
-                return False
-        return True
-
-    async def _has_ended(self, scope: Scope, response_id: UUID) -> bool:
-        async with self._database.transaction(scope) as transaction:
-            state = await self._process.log.find(transaction, response_id)
-        return state is None or state.is_ended
 
     async def get(self, scope: Scope, response_id: UUID) -> WireObject:
         """A kept response, its content removed when one of its sources may not or no more be read by the principal.

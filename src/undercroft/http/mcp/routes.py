@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.json_bodies import JSON, read_json, require_media_type
-from undercroft.http.mcp.errors import NotAcceptableError, OriginError
+from undercroft.http.mcp.errors import NotAcceptableError
+from undercroft.http.origins import require_known_origin
 from undercroft.kit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _ACCEPTED: Final = frozenset({JSON, "application/*", "*/*"})
 @router.post("/mcp", summary="Call MCP", include_in_schema=False)
 async def call_mcp(request: Request, services: ServicesDependency) -> Response:
     """One message. Whoever has a credential may send one; each tool asks for the permission that it needs."""
-    _require_known_origin(request, services.settings.cors_origins)
+    require_known_origin(request, services.settings.cors_origins)
     _require_json_accepted(request)
     require_media_type(request)
     try:
@@ -52,18 +53,6 @@ async def call_mcp(request: Request, services: ServicesDependency) -> Response:
 def _load() -> "Exchange":
     exchange: Exchange = importlib.import_module(_SERVER).exchange
     return exchange
-
-
-def _require_known_origin(request: Request, known: tuple[str, ...]) -> None:
-    """Refuse other sites' pages, as the protocol asks: a name of theirs may lead to this machine.
-
-    A page of the service's own has the host that was asked for, which is one of those that are served.
-    """
-    origin = request.headers.get("origin")
-    if origin is None or origin in known:
-        return
-    if origin.partition("://")[2] != request.headers.get("host"):
-        raise OriginError
 
 
 def _require_json_accepted(request: Request) -> None:

@@ -1,15 +1,13 @@
 """The Responses API: answers with citations, streamed or whole."""
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated, Any, Final
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from undercroft.chat.providers.options import Ability
-from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
+from undercroft.chat.responses.models import ResponseRequest
 from undercroft.http.begun import once_begun
 from undercroft.http.callers import ResponseReader, ResponseWriter
 from undercroft.http.deps import (
@@ -21,21 +19,20 @@ from undercroft.http.deps import (
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.idempotency import REPLAYED_HEADER, asked_key
+from undercroft.http.openai.asking import as_wanted, own_names, require_response_id
 from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.openai.kept_items import IncludeQuery, no_such_item, shown_items
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.openai.response_requests import CreateResponse
 from undercroft.http.rate_limits import counting
 from undercroft.http.sse import EventStreamResponse, encode_event
-from undercroft.http.wire import JsonObject, page_of, require_id
-from undercroft.idempotency.errors import KeyNotTakenError
+from undercroft.http.wire import JsonObject, page_of
 from undercroft.idempotency.service import MadeBeforeError, Once
-from undercroft.identity.models import Kind, Permission, Principal
+from undercroft.identity.models import Permission, Principal
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
 
 router = APIRouter(tags=["responses"], route_class=AuthenticatedRoute)
 
-_FORMAT: Final = "text.format"
 _LARGEST_EVENT_NUMBER: Final = 2**31 - 1
 
 
@@ -49,15 +46,8 @@ async def create_response(
     body: CreateResponse, caller: ResponseWriter, services: ServicesDependency, request: Request
 ) -> Response | EventStreamResponse:
     """Answer a question, from the documents of the given vector stores if there are any, with verified citations."""
-    # All who hold a link are one principal: what is kept for one of them would be there for the others.
-    may_keep = caller.kind is not Kind.LINK
     key = await asked_key(request, caller)
-    if key is not None and (body.store is False or not may_keep):
-        raise KeyNotTakenError
-    wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
-    if wanted.previous_id is not None or wanted.conversation_id is not None:
-        # Its model is told what was said before, and can be asked to repeat it.
-        await require_permission(services, caller, Permission.RESPONSES_READ)
+    wanted = await as_wanted(services, caller, body, has_key=key is not None)
     if key is None:
         return await _make(request, services, caller, wanted, None, is_stream=bool(body.stream))
     made_id = await services.idempotency.find_made(caller, key)
@@ -81,7 +71,7 @@ async def _make(
 ) -> Response:
     """A new response."""
     charge = counting(request, caller)
-    with _own_names():
+    with own_names():
         if is_stream:
             return await _stream(request, services.responses.stream(caller, wanted, once, charge))
         if wanted.is_background:
@@ -100,7 +90,7 @@ async def _attach(
     is_stream: bool,
 ) -> Response:
     """What was made when this was asked before, from its first event on; or as it is by now."""
-    response_id = _require_id(made_id)
+    response_id = require_response_id(made_id)
     if is_stream:
         watched = services.responses.watch(caller, response_id, -1, tells_waiting=True)
         answer = await _stream(request, watched)
@@ -133,7 +123,7 @@ async def get_response(
     ] = None,
 ) -> Response | EventStreamResponse:
     """A kept response, without its content once one of its sources can no longer be read; or its events."""
-    kept_id = _require_id(response_id)
+    kept_id = require_response_id(response_id)
     if stream:
         after = -1 if starting_after is None else starting_after
         watched = services.responses.watch(caller, kept_id, after, tells_waiting=True)
@@ -158,7 +148,7 @@ async def list_input_items(
     include: IncludeQuery = None,
 ) -> dict[str, Any]:
     """The items of its own request; what came before it is listed by the response that it goes on from."""
-    items = await services.responses.list_input(caller, _require_id(response_id))
+    items = await services.responses.list_input(caller, require_response_id(response_id))
     if order == "desc":
         items.reverse()
     if after is not None:
@@ -180,7 +170,7 @@ async def cancel_response(
     """End a response that is being made; what was made of it is kept. One that has ended stays as it is."""
     # It answers with the response, as a reading would.
     await require_permission(services, caller, Permission.RESPONSES_READ)
-    return await services.responses.cancel(caller, _require_id(response_id))
+    return await services.responses.cancel(caller, require_response_id(response_id))
 
 
 @router.delete(
@@ -190,20 +180,8 @@ async def delete_response(
     response_id: str, caller: ResponseWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Delete a kept response."""
-    await services.responses.delete(caller, _require_id(response_id))
+    await services.responses.delete(caller, require_response_id(response_id))
     return {"id": response_id, "object": "response", "deleted": True}
-
-
-@contextmanager
-def _own_names() -> Generator[None]:
-    """A field that has another name here than in chat completions is refused by its own."""
-    try:
-        yield
-    except InvalidRequestError as error:
-        if error.param != Ability.JSON:
-            raise
-        message = error.message.replace(Ability.JSON, _FORMAT)
-        raise InvalidRequestError(message, param=_FORMAT, code=error.code) from error
 
 
 async def _stream(request: Request, events: AsyncGenerator[JsonObject]) -> EventStreamResponse:
@@ -218,7 +196,3 @@ async def _encoded(events: AsyncGenerator[JsonObject]) -> AsyncGenerator[bytes]:
 
 def _failure(error: UndercroftError) -> bytes:
     return encode_event({"type": "error", "error": openai_error(error)}, "error")
-
-
-def _require_id(text: str) -> UUID:
-    return require_id(RESPONSE_PREFIX, "response", text)

@@ -22,6 +22,7 @@ from undercroft.http.deps import (
 from undercroft.http.errors import openai_error
 from undercroft.http.idempotency import REPLAYED_HEADER, asked_key, named_key
 from undercroft.http.openai.contract import errors
+from undercroft.http.rate_limits import counting
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.ui.chat_requests import SendChat, own_names
 from undercroft.http.ui.chunks import ChunkWriter, fail
@@ -64,7 +65,7 @@ async def send_to_chat(
     made_id = None if key is None else await services.idempotency.find_made(caller, key)
     if made_id is None:
         once = None if key is None else Once(services.idempotency, caller, key)
-        events = services.responses.stream(caller, wanted, once)
+        events = services.responses.stream(caller, wanted, once, counting(request, caller))
         try:
             with own_names():
                 return await _stream(request, events, names_message=not body.answers_calls)
