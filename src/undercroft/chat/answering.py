@@ -165,7 +165,7 @@ class Answerer:
                 )
             await self._search.require_collections(scope, question.search.collection_ids)
 
-    async def answer(
+    def answer(
         self,
         scope: Scope,
         question: Question,
@@ -185,18 +185,15 @@ class Answerer:
             AccessRevokedError: When something that the answer rests on is lost before the answer ends.
             InterruptedAnswerError: When the answer would not go on as it has begun.
         """
-        if shown.text.endswith(UNSUPPORTED_NOTE):
-            # What follows the note is the end alone, and no model says that.
-            raise InterruptedAnswerError
         said = self._answer(scope, question, earlier, shown)
-        rest = said if shown == NOTHING else leave_out(shown, said, before=(Searched,))
-        async with aclosing(rest) as events:
-            async for event in events:
-                yield event
+        return said if shown == NOTHING else leave_out(shown, said, before=(Searched,))
 
     async def _answer(
         self, scope: Scope, question: Question, earlier: Sequence[Release], shown: Shown
     ) -> AsyncGenerator[AnswerEvent]:
+        if shown.text.endswith(UNSUPPORTED_NOTE):
+            # What follows the note is the end alone, and no model says that.
+            raise InterruptedAnswerError
         passages = _NO_PASSAGES
         releases = list(earlier)
         if question.search is not None:

@@ -92,8 +92,14 @@ class WatchedGrants:
         Raises:
             AccessRevokedError: When they may not any more. What makes the events is cancelled then.
         """
-        guarded = _GuardedEvents()
+        releases = list(releases)
         async with aclosing(events):
+            if not releases:
+                # It rests on nothing that could be lost.
+                async for event in events:
+                    yield event
+                return
+            guarded = _GuardedEvents()
             with self.register(scope, releases, guarded.cut):
                 while True:
                     try:

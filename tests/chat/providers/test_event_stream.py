@@ -60,3 +60,40 @@ def test_the_limit_is_for_one_event_not_for_the_stream() -> None:
     reader = EventStreamReader(64)
 
     assert sum(len(reader.feed(b"data: 0123456789\n\n")) for _ in range(100)) == 100
+
+
+PLAIN = b"data: one\n\n"
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        PLAIN,
+        PLAIN + b"data:  [DONE]\n\n",
+        PLAIN + b"data: of\ndata: lines\n\n",
+        PLAIN + b": comment\n\n" + PLAIN,
+        PLAIN + b"\n\n" + PLAIN,
+        PLAIN + b"data:two\n\n",
+        b"data: 1\r\rdata: 2\n\n",
+        b"\ndata: 1\n\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "before", [b"", b"data: ha", b"data: half\n", b"data: cut\n\n", b"data: a\n\r"]
+)
+def test_whole_events_are_read_as_byte_by_byte(before: bytes, received: bytes) -> None:
+    at_once, bit_by_bit = EventStreamReader(1000), EventStreamReader(1000)
+    pieces = [PLAIN, before, received]
+    whole = b"".join(pieces)
+
+    events = [event for piece in pieces for event in at_once.feed(piece)]
+
+    assert events == [event for byte in whole for event in bit_by_bit.feed(bytes([byte]))]
+
+
+def test_the_limit_holds_for_whole_events() -> None:
+    reader = EventStreamReader(64)
+    assert reader.feed(PLAIN) == [b"one"]
+    assert reader.feed(b"data: %b\n\n" % (b"x" * 58)) == [b"x" * 58]
+    with pytest.raises(EventTooLargeError):
+        reader.feed(PLAIN + b"data: %b\n\n" % (b"x" * 59))

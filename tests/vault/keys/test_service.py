@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeScope, Member
+from tests.stepping import rolled_back
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
@@ -14,7 +15,7 @@ from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import IdSource
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
-from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.keys.service import KeyRing, tenant_key_context
 
 
 @pytest.fixture
@@ -144,3 +145,49 @@ async def test_equal_values_have_equal_digests_for_one_tenant_and_purpose_alone(
         digest(ann, "content", b"?"),
     ]
     assert len({at_once[0], *[await other for other in others]}) == 4
+
+
+async def test_a_key_that_is_not_the_tenants_current_one_any_more_wraps_nothing(
+    database: Database, keys: KeyRing, make_scope: MakeScope, tmp_path: Path
+) -> None:
+    ann = await make_scope()
+    await made(database, keys, ann)
+    next_id, provider = IdSource().new(), await KeyFile.open(tmp_path / "provider.key")
+    wrapped = await provider.wrap(b"k" * 32, tenant_key_context(ann.tenant_id, next_id))
+    async with database.transaction(ann) as transaction:
+        await transaction.execute("UPDATE tenant_keys SET is_current = false")
+        await transaction.execute(
+            "INSERT INTO tenant_keys (id, tenant_id, number, wrapped_key, is_current)"
+            " VALUES ($1, current_tenant(), 2, $2, true)",
+            next_id,
+            wrapped,
+        )
+    key = await made(database, keys, ann)
+    async with database.transaction(ann) as transaction:
+        wrapping = await transaction.fetchval(
+            "SELECT tenant_key_id FROM data_keys WHERE id = $1", key.id
+        )
+    assert wrapping == next_id
+    assert await read(database, keys, ann, key) == key
+
+
+async def test_a_first_key_whose_transaction_failed_is_made_again(
+    database: Database, keys: KeyRing, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    async with rolled_back(database, ann) as transaction:
+        await keys.create(transaction, ann)
+    key = await made(database, keys, ann)
+    assert await read(database, keys, ann, key) == key
+
+
+async def test_who_has_made_a_key_makes_the_next_in_one_statement(
+    database: Database, keys: KeyRing, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await made(database, keys, ann)
+    async with database.transaction(ann) as transaction:
+        statements: list[str] = []
+        with transaction.query_logger(lambda one: statements.append(one.query)):
+            await keys.create(transaction, ann)
+    assert len(statements) == 1

@@ -122,28 +122,6 @@ class Chunk(Wire):
     usage: WireUsage | None = None
     error: object | None = None
 
-    def text(self) -> str:
-        """The new text; a refusal is text that the person should read."""
-        return "".join((delta.content or "") + (delta.refusal or "") for delta in self._deltas())
-
-    def calls(self) -> list[CallPart]:
-        """The new parts of calls."""
-        return [part for delta in self._deltas() for part in delta.tool_calls or ()]
-
-    def logprobs(self) -> list[TokenLogprob]:
-        """How likely its tokens were."""
-        given = [choice.logprobs for choice in self.choices or () if choice.logprobs is not None]
-        return [token.in_our_terms() for each in given for token in each.content or ()]
-
-    def finish_reason(self) -> str | None:
-        """The server's word for why it ended, once it has."""
-        return next(
-            (choice.finish_reason for choice in self.choices or () if choice.finish_reason), None
-        )
-
-    def _deltas(self) -> list[Delta]:
-        return [choice.delta for choice in self.choices or () if choice.delta is not None]
-
 
 class WireModel(Wire):
     """One entry of ``GET /models``, with the two names under which servers give the context's size."""
@@ -230,16 +208,28 @@ class AnswerReader:
         return Finished(reason, usage)
 
     def _take(self, chunk: Chunk) -> list[GenerationEvent]:
-        self._reason = chunk.finish_reason() or self._reason
         self._usage = chunk.usage or self._usage
-        self._logprobs += chunk.logprobs()
         events: list[GenerationEvent] = []
-        if text := chunk.text():
+        for choice in chunk.choices or ():
+            self._reason = choice.finish_reason or self._reason
+            if choice.logprobs is not None:
+                given = choice.logprobs.content or ()
+                self._logprobs += [token.in_our_terms() for token in given]
+            if choice.delta is not None:
+                events += self._take_delta(choice.delta)
+        return events
+
+    def _take_delta(self, delta: Delta) -> list[GenerationEvent]:
+        events: list[GenerationEvent] = []
+        # A refusal is text that the person should read.
+        if text := (delta.content or "") + (delta.refusal or ""):
             self._characters += len(text)
             events.append(TextDelta(text, tuple(self._logprobs)))
             # Those of a token that is part of a character wait for the text it becomes.
             self._logprobs = []
-        return events + [event for part in chunk.calls() for event in self._call(part)]
+        for part in delta.tool_calls or ():
+            events += self._call(part)
+        return events
 
     def _call(self, part: CallPart) -> list[ToolCallDelta]:
         function = part.function or FunctionPart()

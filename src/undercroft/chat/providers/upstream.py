@@ -14,6 +14,7 @@ from yarl import URL
 
 from undercroft.chat.providers.budgets import Budgets, Patience
 from undercroft.chat.providers.event_stream import EventStreamReader, EventTooLargeError
+from undercroft.chat.providers.patient_body import PatientBody
 from undercroft.chat.providers.protocol import GenerationEvent, ModelInfo
 from undercroft.chat.providers.upstream_errors import (
     ErrorBody,
@@ -176,20 +177,24 @@ class UpstreamServer:
             UpstreamError: It fell silent, cut the connection or says too much.
         """
         reader = EventStreamReader(self._budgets.event_bytes)
+        body = PatientBody(response.content, patience)
         received_bytes = 0
-        while True:
-            received = await self._receive(response, patience)
-            received_bytes += len(received)
-            try:
-                payloads = reader.feed(received) if received else reader.finish()
-            except EventTooLargeError as error:
-                raise too_long(self._name) from error
-            if received_bytes > self._budgets.response_bytes:
-                raise too_long(self._name)
-            for payload in payloads:
-                yield payload
-            if not received:
-                return
+        try:
+            while True:
+                received = await self._receive(body)
+                received_bytes += len(received)
+                try:
+                    payloads = reader.feed(received) if received else reader.finish()
+                except EventTooLargeError as error:
+                    raise too_long(self._name) from error
+                if received_bytes > self._budgets.response_bytes:
+                    raise too_long(self._name)
+                for payload in payloads:
+                    yield payload
+                if not received:
+                    return
+        finally:
+            body.close()
 
     async def read_to_end(self, response: aiohttp.ClientResponse) -> None:
         """Reads what closes the body, so that the connection can be used again; gives up soon."""
@@ -235,11 +240,10 @@ class UpstreamServer:
         retry_after = parse_retry_after(response.headers.get("Retry-After"))
         raise refusal(self._name, model, response.status, detail, retry_after)
 
-    async def _receive(self, response: aiohttp.ClientResponse, patience: Patience) -> bytes:
+    async def _receive(self, body: PatientBody) -> bytes:
         """The next bytes; none at the end of the response."""
         try:
-            async with asyncio.timeout(patience.left):
-                return await response.content.readany()
+            return await body.read()
         except TimeoutError as error:
             raise too_slow(self._name, "fell silent") from error
         except (aiohttp.ClientError, OSError) as error:

@@ -50,6 +50,9 @@ class KeyRing:
         self._entropy = entropy
         self._repository = KeyRepository()
         self._open_tenant_keys: LruCache[UUID, tuple[bytes, bytes]] = LruCache(_CACHED)
+        # Of each tenant the id and the material of the key that was current when it was looked up. Whether it is still
+        # is said by the statement that stores what it has wrapped.
+        self._current: LruCache[UUID, tuple[UUID, bytes]] = LruCache(_CACHED)
 
     def generate(self) -> DataKey:
         """A fresh data key, for what is encrypted before its row can be written. It is kept by :meth:`keep`."""
@@ -74,11 +77,16 @@ class KeyRing:
             KeyUnavailableError: When the provider does not answer.
         """
         while True:
-            tenant_key = await self._current_tenant_key(transaction, scope)
-            material = await self.open_tenant_key(tenant_key)
+            current = self._current.get(scope.tenant_id)
+            if current is None:
+                tenant_key = await self._current_tenant_key(transaction, scope)
+                current = tenant_key.id, await self.open_tenant_key(tenant_key)
+                self._current.put(scope.tenant_id, current)
+            tenant_key_id, material = current
             wrapped = seal(material, key.material, data_key_context(scope.tenant_id, key.id))
-            if await self._repository.insert_data_key(transaction, key, tenant_key.id, wrapped):
+            if await self._repository.insert_data_key(transaction, key, tenant_key_id, wrapped):
                 return
+            self._current.drop(scope.tenant_id)
 
     async def hold(self, transaction: Transaction) -> None:
         """Keep the tenant's keys from being replaced or destroyed until the transaction ends.
