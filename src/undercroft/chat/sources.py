@@ -4,66 +4,18 @@ An answer repeats the documents that it was made from, and so does whatever was 
 a way to every passage behind it. It was somebody's right when it was made; each reading asks again (invariant 2).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
-from uuid import UUID
 
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.retrieval.passages import PassagePlace, open_passage, place_of
-from undercroft.sharing.models import Release, Way
-from undercroft.sharing.policy import choose_way, read_ways, ways_to_place
+from undercroft.sharing.models import Way
+from undercroft.sharing.policy import read_ways, ways_to_place
 from undercroft.vault.keys.service import KeyRing
 
 REDACTED: Final = "[Removed: a document that this answer was made from can no longer be read.]"
-MOST_INHERITED: Final = 1000
-"""The most passages that an answer may rest on through the turns before it."""
-
-
-class TooManySourcesError(UndercroftError):
-    """What was said before an answer was made from more passages than it may rest on."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"What was said before was made from more than {MOST_INHERITED} passages, the most that an answer may rest "
-            "on. Begin anew: ask without 'previous_response_id', or in another conversation, and say in 'input' what "
-            "of it matters.",
-            kind=ErrorKind.CONFLICT,
-            code="too_many_sources",
-        )
-
-
-def require_few_sources(inherited: int) -> None:
-    """Bound what an answer rests on: each of a chain rests on all that those before it did.
-
-    Raises:
-        TooManySourcesError: When it is more than may be.
-    """
-    if inherited > MOST_INHERITED:
-        raise TooManySourcesError
-
-
-def releases_through(
-    sources: Sequence[Mapping[str, Any]], ways: Sequence[Sequence[Way]]
-) -> list[Release]:
-    """What something was made from, each by the way that is taken to it.
-
-    Args:
-        sources: As a query answers them.
-        ways: Those to each that count; one at least.
-    """
-    return [
-        Release(
-            UUID(source["document"]),
-            choose_way(each),
-            source["is_own"],
-            is_searched=True,
-            version=source["version"],
-        )
-        for source, each in zip(sources, ways, strict=True)
-    ]
 
 
 async def may_see(

@@ -188,7 +188,6 @@ LEFT JOIN LATERAL (
             SELECT
                 jsonb_build_object(
                     'document', s.document_id,
-                    'version', s.document_version,
                     'is_own', EXISTS (
                         SELECT FROM documents AS d WHERE d.id = s.document_id AND d.owner_id = current_principal()
                     ),
@@ -358,14 +357,9 @@ WHERE
 ORDER BY d.id
 FOR KEY SHARE;
 
--- name: count_whole_items :value
--- How many of some items are neither erased nor deleted, once what they were made from is held.
-SELECT count(*) FROM conversation_items AS i
-WHERE i.conversation_id = $1 AND i.number = ANY($2::int[]) AND i.ending IS NULL;
-
--- name: inherit_passages :value
+-- name: inherit_passages :exec
 -- What a response was made from through the turns that it answers, behind what it found itself and without a statement:
--- the model did not see it. At most $4; how many there are.
+-- the model did not see it.
 WITH response AS (
     SELECT r.id FROM responses AS r WHERE r.id = $3 AND r.owner_id = current_principal() FOR KEY SHARE
 ),
@@ -378,27 +372,22 @@ inherited AS (
         p.end_offset
     FROM conversation_item_passages AS p
     WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
-    LIMIT $4
-),
-
-inserted AS (
-    INSERT INTO response_passages (
-        tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
-    )
-    SELECT
-        current_tenant(),
-        r.id,
-        1000 + row_number() OVER (),
-        i.document_id,
-        i.document_version,
-        i.start_offset,
-        i.end_offset,
-        0
-    FROM inherited AS i
-    CROSS JOIN response AS r
 )
 
-SELECT count(*) FROM inherited AS i;
+INSERT INTO response_passages (
+    tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
+)
+SELECT
+    current_tenant(),
+    r.id,
+    1000 + row_number() OVER (),
+    i.document_id,
+    i.document_version,
+    i.start_offset,
+    i.end_offset,
+    0
+FROM inherited AS i
+CROSS JOIN response AS r;
 
 -- name: list_response_sources :many
 SELECT

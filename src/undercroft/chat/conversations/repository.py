@@ -183,29 +183,12 @@ class ConversationRepository:
         conversation_id: UUID,
         numbers: Sequence[int],
         response_id: UUID,
-        most: int,
-    ) -> int:
-        """Record that a response is made from what some items were made from, in the place of what was so recorded.
-
-        Returns:
-            Of how many passages; no more than ``most`` are counted, or recorded.
-        """
-        await _QUERIES.execute(transaction, "forget_inherited", response_id)
-        return cast(
-            "int",
-            await _QUERIES.value(
-                transaction, "inherit_passages", conversation_id, list(numbers), response_id, most
-            ),
-        )
-
-    async def hold_sources(
-        self, transaction: Transaction, conversation_id: UUID, numbers: Sequence[int]
-    ) -> int:
-        """Keep what items were made from, as far as it is there, until the transaction ends; how many are whole."""
+    ) -> None:
+        """Record that a response is made from what some items were made from, in the place of what was so recorded."""
         await _QUERIES.execute(transaction, "hold_sources", conversation_id, list(numbers))
-        return cast(
-            "int",
-            await _QUERIES.value(transaction, "count_whole_items", conversation_id, list(numbers)),
+        await _QUERIES.execute(transaction, "forget_inherited", response_id)
+        await _QUERIES.execute(
+            transaction, "inherit_passages", conversation_id, list(numbers), response_id
         )
 
     async def list_response_sources(

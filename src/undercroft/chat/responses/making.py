@@ -151,22 +151,12 @@ class ResponseMaker:
         if request.previous_id is not None:
             kept_id = None if work.lease is None else response_id
             return await self._chain.load(
-                transaction,
-                work.scope,
-                request.previous_id,
-                kept_id,
-                request.question,
-                request.input(),
+                transaction, request.previous_id, kept_id, request.question, request.input()
             )
         if request.conversation_id is None:
             raise RuntimeError("nothing to go on with")
         return await self._turns.load(
-            transaction,
-            work.scope,
-            request.conversation_id,
-            response_id,
-            request.question,
-            request.input(),
+            transaction, request.conversation_id, response_id, request.question, request.input()
         )
 
     def _events_of(self, events: ResponseEvents, step: AnswerEvent) -> list[WireObject]:

@@ -1,7 +1,7 @@
 """The responses' statements, one method each."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, cast
+from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
@@ -54,11 +54,9 @@ class ResponseRepository:
         """Keep that a response which has waited is being made."""
         await _QUERIES.execute(transaction, "start_response", response_id, sealed)
 
-    async def hold_responses(
-        self, transaction: Transaction, response_ids: Sequence[UUID]
-    ) -> list[Record]:
-        """Keep responses from being deleted until the transaction ends; those that there are, erased or not."""
-        return await _QUERIES.many(transaction, "hold_responses", list(response_ids))
+    async def hold_responses(self, transaction: Transaction, response_ids: Sequence[UUID]) -> int:
+        """Keep responses from being deleted until the transaction ends; how many there are."""
+        return len(await _QUERIES.many(transaction, "hold_responses", list(response_ids)))
 
     async def list_chain_ids(
         self, transaction: Transaction, response_id: UUID, most: int
@@ -72,20 +70,11 @@ class ResponseRepository:
         await _QUERIES.execute(transaction, "hold_sources", list(response_ids))
 
     async def inherit_passages(
-        self, transaction: Transaction, from_ids: Sequence[UUID], response_id: UUID, most: int
-    ) -> int:
-        """Record that a response is made from what others were made from, in the place of what was so recorded.
-
-        Returns:
-            Of how many passages; no more than ``most`` are counted, or recorded.
-        """
+        self, transaction: Transaction, from_ids: Sequence[UUID], response_id: UUID
+    ) -> None:
+        """Record that a response is made from what others were made from, in the place of what was so recorded."""
         await _QUERIES.execute(transaction, "forget_inherited", response_id)
-        return cast(
-            "int",
-            await _QUERIES.value(
-                transaction, "inherit_passages", list(from_ids), response_id, most
-            ),
-        )
+        await _QUERIES.execute(transaction, "inherit_passages", list(from_ids), response_id)
 
     async def list_chain(
         self, transaction: Transaction, response_id: UUID, most: int

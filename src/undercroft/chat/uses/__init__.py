@@ -1,1 +1,0 @@
-"""Documents that are used by what was made from them."""
