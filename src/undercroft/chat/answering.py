@@ -121,6 +121,13 @@ class Searched:
     found: tuple[FoundPassage, ...]
     passages: tuple[Passage, ...]
 
+    def releases(self) -> list[Release]:
+        """What was found, and how whoever asked comes to it."""
+        return [
+            Release(found.document_id, found.way, found.is_own, is_searched=True)
+            for found in self.found
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -200,10 +207,7 @@ class Answerer:
             searched = await self._find(scope, question, question.search)
             yield searched
             passages = searched.passages
-            releases += [
-                Release(found.document_id, found.way, found.is_own, is_searched=True)
-                for found in searched.found
-            ]
+            releases += searched.releases()
             # Weighing sentences takes tens of milliseconds of processor time: not on the event loop.
             # With functions the answer may come from elsewhere, and what the passages do not support is noted.
             may_answer = question.has_functions or await asyncio.to_thread(

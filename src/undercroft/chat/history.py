@@ -69,9 +69,10 @@ async def go_on(
 
 
 def accepted(use: frozenset[ModelUse], way: Way) -> bool:
-    """Whether a way to what an earlier turn was made from counts for a model that uses it so.
+    """Whether a way to an earlier turn, or to what it was made from, counts for a model that uses it so.
 
-    What is counted is left out: an answer is one use, and that is its search's.
+    What is counted is left out: an answer is one use, and that is its search's. Grants of responses and conversations
+    count nothing any more, and those of before they could not are no way for a model.
     """
     is_counted = any(grant.is_counted for grant in way.grants)
     return use <= allowed_model_use(way) and not is_counted

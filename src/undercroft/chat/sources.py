@@ -4,18 +4,40 @@ An answer repeats the documents that it was made from, and so does whatever was 
 a way to every passage behind it. It was somebody's right when it was made; each reading asks again (invariant 2).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.retrieval.passages import PassagePlace, open_passage, place_of
-from undercroft.sharing.models import Way
-from undercroft.sharing.policy import read_ways, ways_to_place
+from undercroft.sharing.models import Release, Way
+from undercroft.sharing.policy import choose_way, read_ways, ways_to_place
 from undercroft.vault.keys.service import KeyRing
 
 REDACTED: Final = "[Removed: a document that this answer was made from can no longer be read.]"
+
+
+def releases_through(
+    sources: Sequence[Mapping[str, Any]], ways: Sequence[Sequence[Way]]
+) -> list[Release]:
+    """What something was made from, each by the way that is taken to it.
+
+    Args:
+        sources: As a query answers them.
+        ways: Those to each that count; one at least.
+    """
+    return [
+        Release(
+            UUID(source["document"]),
+            choose_way(each),
+            source["is_own"],
+            is_searched=True,
+            version=source["version"],
+        )
+        for source, each in zip(sources, ways, strict=True)
+    ]
 
 
 async def may_see(

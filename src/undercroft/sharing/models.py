@@ -221,17 +221,21 @@ class Release:
         way: Without grants, its owner has put it into a vector store of the reader's, or it is theirs.
         is_own: Whether it is the reader's. Theirs are lost, too: put into the trash, or sealed.
         is_searched: Whether it is read as passages, which there are none of once it is sealed.
+        version: Which version of the document, where that goes on record.
     """
 
     document_id: UUID | None
     way: Way
     is_own: bool = False
     is_searched: bool = False
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
     """What something that runs depends on: one grant of those that a release rests on, or that it takes none.
+
+    Without a document and a grant it is its reader alone.
 
     Attributes (others as of the release):
         holder_id: Who reads.

@@ -53,8 +53,7 @@ class WatchedGrants:
         releases = list(releases)
         is_of_others = not all(release.is_own for release in releases)
         running = _Running(frozenset(_dependencies(scope, releases)), cut, is_of_others)
-        if running.dependencies:
-            self._running.add(running)
+        self._running.add(running)
         try:
             yield
         finally:
@@ -165,6 +164,8 @@ class WatchedGrants:
 
 
 def _dependencies(scope: Scope, releases: Iterable[Release]) -> Iterator[Dependency]:
+    # Whatever else it rests on, it ends with whoever has it made.
+    yield Dependency(scope.principal_id, scope.actor_id, None, None, is_searched=False)
     for release in releases:
         for grant_id in grant_ids(release.way) or [None]:
             yield Dependency(

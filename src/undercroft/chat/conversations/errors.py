@@ -70,6 +70,20 @@ class QueueFullError(UndercroftError):
         )
 
 
+class TurnsChangedError(UndercroftError):
+    """Some of what was said before was erased or deleted while it was being read for an answer."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Some of what was said before in this conversation was erased or deleted just now. Ask again: what is left "
+            "is then answered after.",
+            kind=ErrorKind.CONFLICT,
+            param="conversation",
+            code="turns_changed",
+            retry_after=1,
+        )
+
+
 class NotForModelsError(UndercroftError):
     """A conversation that was shared, and not for what the model would do with it."""
 

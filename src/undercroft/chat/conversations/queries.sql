@@ -188,6 +188,7 @@ LEFT JOIN LATERAL (
             SELECT
                 jsonb_build_object(
                     'document', s.document_id,
+                    'version', s.document_version,
                     'is_own', EXISTS (
                         SELECT FROM documents AS d WHERE d.id = s.document_id AND d.owner_id = current_principal()
                     ),
@@ -281,11 +282,11 @@ SELECT DISTINCT
     p.end_offset
 FROM conversation_item_passages AS p
 WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
-ORDER BY p.document_id, p.start_offset;
+ORDER BY p.document_id, p.start_offset
+LIMIT $3;
 
 -- name: list_passage_texts :many
--- What some items ($2) were made from, with the text that says in which section it stands; NULL where that is no more
--- indexed.
+-- What some items ($2) were made from, with the text that says in which section it stands; NULL where it is not indexed.
 SELECT
     p.item_number,
     ch.tenant_id,
@@ -337,57 +338,20 @@ destroyed AS (
 
 SELECT f.number FROM forgotten AS f;
 
--- name: forget_inherited :exec
-DELETE FROM response_passages AS p
-USING responses AS r
-WHERE
-    p.response_id = $1
-    AND p.sealed_statement IS NULL
-    AND r.id = p.response_id
-    AND r.owner_id = current_principal();
-
 -- name: hold_sources :exec
 -- Before the response is held: whoever erases a document has that first, and then the responses that were made from it.
 SELECT d.id FROM documents AS d
-WHERE
-    d.id IN (
-        SELECT p.document_id FROM conversation_item_passages AS p
-        WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
-    )
+WHERE d.id IN (
+    SELECT p.document_id FROM conversation_item_passages AS p
+    WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
+)
 ORDER BY d.id
 FOR KEY SHARE;
 
--- name: inherit_passages :exec
--- What a response was made from through the turns that it answers, behind what it found itself and without a statement:
--- the model did not see it.
-WITH response AS (
-    SELECT r.id FROM responses AS r WHERE r.id = $3 AND r.owner_id = current_principal() FOR KEY SHARE
-),
-
-inherited AS (
-    SELECT DISTINCT
-        p.document_id,
-        p.document_version,
-        p.start_offset,
-        p.end_offset
-    FROM conversation_item_passages AS p
-    WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
-)
-
-INSERT INTO response_passages (
-    tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
-)
-SELECT
-    current_tenant(),
-    r.id,
-    1000 + row_number() OVER (),
-    i.document_id,
-    i.document_version,
-    i.start_offset,
-    i.end_offset,
-    0
-FROM inherited AS i
-CROSS JOIN response AS r;
+-- name: count_whole_items :value
+-- How many of some items are neither erased nor deleted, once what they were made from is held.
+SELECT count(*) FROM conversation_items AS i
+WHERE i.conversation_id = $1 AND i.number = ANY($2::int[]) AND i.ending IS NULL;
 
 -- name: list_response_sources :many
 SELECT

@@ -1,9 +1,9 @@
 """Items as they may be read now: what was made from documents needs a way to every passage, at each reading anew."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -12,12 +12,18 @@ from asyncpg import Record
 from undercroft.chat.conversations.models import WireItem, item_prefix
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.conversations.sealing import open_item
-from undercroft.chat.sources import REDACTED, is_whole, may_see, redact_item
+from undercroft.chat.sources import (
+    REDACTED,
+    is_whole,
+    may_see,
+    redact_item,
+    releases_through,
+)
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.database import Transaction
 from undercroft.kit.ids import render_id
 from undercroft.sharing.models import Release, Way
-from undercroft.sharing.policy import choose_way, read_ways
+from undercroft.sharing.policy import read_ways
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 
@@ -83,7 +89,7 @@ class ItemReader:
         partly: list[int] = []
         for row in rows:
             ways = [list(filter(accepts, read_ways(each["ways"]))) for each in row["sources"]]
-            found[row["number"]] = None if not all(ways) else _through(row["sources"], ways)
+            found[row["number"]] = None if not all(ways) else releases_through(row["sources"], ways)
             if all(ways) and not all(any(map(is_whole, each)) for each in ways):
                 partly.append(row["number"])
         if partly:
@@ -94,13 +100,6 @@ class ItemReader:
                 if not await may_see(self._keys, passage, accepts):
                     found[passage["item_number"]] = None
         return [found[row["number"]] for row in rows]
-
-
-def _through(sources: Sequence[Mapping[str, Any]], ways: Sequence[Sequence[Way]]) -> list[Release]:
-    return [
-        Release(UUID(source["document"]), choose_way(each), source["is_own"], is_searched=True)
-        for source, each in zip(sources, ways, strict=True)
-    ]
 
 
 def _open_all(

@@ -177,18 +177,14 @@ class ConversationRepository:
         number = await _QUERIES.value(transaction, "delete_item", conversation_id, item_id)
         return number is not None
 
-    async def inherit_passages(
-        self,
-        transaction: Transaction,
-        conversation_id: UUID,
-        numbers: Sequence[int],
-        response_id: UUID,
-    ) -> None:
-        """Record that a response is made from what some items were made from, in the place of what was so recorded."""
+    async def hold_sources(
+        self, transaction: Transaction, conversation_id: UUID, numbers: Sequence[int]
+    ) -> int:
+        """Keep what items were made from, as far as it is there, until the transaction ends; how many are whole."""
         await _QUERIES.execute(transaction, "hold_sources", conversation_id, list(numbers))
-        await _QUERIES.execute(transaction, "forget_inherited", response_id)
-        await _QUERIES.execute(
-            transaction, "inherit_passages", conversation_id, list(numbers), response_id
+        return cast(
+            "int",
+            await _QUERIES.value(transaction, "count_whole_items", conversation_id, list(numbers)),
         )
 
     async def list_response_sources(
@@ -206,10 +202,16 @@ class ConversationRepository:
         return await _QUERIES.many(transaction, "list_calls", conversation_id)
 
     async def list_item_sources(
-        self, transaction: Transaction, conversation_id: UUID, numbers: Sequence[int]
+        self,
+        transaction: Transaction,
+        conversation_id: UUID,
+        numbers: Sequence[int],
+        most: int | None = None,
     ) -> list[Source]:
-        """What items were made from."""
-        rows = await _QUERIES.many(transaction, "list_item_sources", conversation_id, list(numbers))
+        """What items were made from; all of it, or so many passages."""
+        rows = await _QUERIES.many(
+            transaction, "list_item_sources", conversation_id, list(numbers), most
+        )
         return _sources(rows)
 
 

@@ -11,8 +11,9 @@ from undercroft.chat.answering import Answerer, Question
 from undercroft.chat.conversations.access import ConversationAccess, no_conversation
 from undercroft.chat.conversations.appending import ItemAppender
 from undercroft.chat.conversations.branches.service import Branches
-from undercroft.chat.conversations.errors import NotForModelsError
+from undercroft.chat.conversations.errors import NotForModelsError, TurnsChangedError
 from undercroft.chat.conversations.models import (
+    CONVERSATION_PREFIX,
     Conversation,
     ItemPage,
     NewItem,
@@ -25,9 +26,12 @@ from undercroft.chat.conversations.reading import ItemReader
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.history import accepted, go_on
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
+from undercroft.chat.uses.errors import MOST_INHERITED
+from undercroft.chat.uses.service import InheritedUses
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import ErrorKind, UndercroftError
-from undercroft.kit.ids import IdSource
+from undercroft.kit.ids import IdSource, render_id
+from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import GrantAction, ModelUse, Release, Way
 from undercroft.sharing.policy import (
@@ -36,7 +40,7 @@ from undercroft.sharing.policy import (
     read_ways,
     ways_for_models,
 )
-from undercroft.sharing.ways import read_access
+from undercroft.sharing.ways import acts_under, read_access
 from undercroft.vault.keys.service import KeyRing
 
 _MOST_TURNS: Final = 200
@@ -75,6 +79,8 @@ class ConversationTurns:
         self, database: Database, keys: KeyRing, ledger: Ledger, answers: Answerer, ids: IdSource
     ) -> None:
         self._answers = answers
+        self._ledger = ledger
+        self._uses = InheritedUses(ledger)
         self._access = ConversationAccess(database, keys, ledger)
         self._appender = ItemAppender(keys, ids)
         self._reader = ItemReader(keys)
@@ -132,6 +138,7 @@ class ConversationTurns:
     async def load(
         self,
         transaction: Transaction,
+        scope: Scope,
         conversation_id: UUID,
         response_id: UUID,
         question: Question,
@@ -140,13 +147,15 @@ class ConversationTurns:
         """A question after the turns before it, as far as its model may be given them now, and what those rest on.
 
         It rests on the conversation too, where that is another's. That the response is made from what the turns were
-        made from is recorded in the transaction, before whose commit no model is asked. Decided anew by whoever takes
-        the response over.
+        made from is recorded in the transaction, before whose commit no model is asked, and so is, in the ledger, that
+        those documents are used, and another's conversation read. Decided anew by whoever takes the response over.
 
         Raises:
             NotFoundError: When the principal may not read the conversation any more.
             NotGrantedError: When they may not add to it any more.
             NotForModelsError: When it was shared with them for no such model.
+            TurnsChangedError: When some of the turns were erased or deleted meanwhile.
+            TooManySourcesError: When they were made from more than an answer may rest on.
             InvalidRequestError: When a result is of no call that may be read, or what has to fit does not.
         """
         written = await self._access.find(transaction, conversation_id, _WRITE)
@@ -162,7 +171,7 @@ class ConversationTurns:
         )
         if not rows:
             raise no_conversation(conversation_id)
-        ways = ways_for_models(read_ways(rows[0]["ways"]), use)
+        ways = [way for way in read_ways(rows[0]["ways"]) if accepted(use, way)]
         if not ways:
             raise NotForModelsError
         leaving = ways_for_models(ways, frozenset({ModelUse.EXTERNAL}))
@@ -172,8 +181,21 @@ class ConversationTurns:
         gone_on = await go_on(self._answers, question, [item.wire for item in items], asked)
         turns = [items[place] for place in gone_on.used]
         numbers = [item.number for item in turns]
-        await self._repository.inherit_passages(transaction, conversation_id, numbers, response_id)
+        whole = await self._repository.hold_sources(transaction, conversation_id, numbers)
+        if whole < len(numbers):
+            # What they were made from went with them: whoever is shown them would rest on nothing.
+            raise TurnsChangedError
+        sources = await self._repository.list_item_sources(
+            transaction, conversation_id, numbers, MOST_INHERITED + 1
+        )
+        places = [(each.document_id, each.version, each.start, each.end) for each in sources]
+        await self._uses.inherit(transaction, response_id, places)
         releases = [release for item in turns for release in item.releases]
+        await self._uses.record(transaction, scope, releases)
+        if turns and reading.grants:
+            subject = Subject(render_id(CONVERSATION_PREFIX, conversation_id), rows[0]["salt"])
+            act = Act("conversation.read", subject, rows[0]["owner_id"])
+            await self._ledger.append(transaction, scope, *acts_under(scope, reading, act))
         is_confined = question.is_confined or not (leaving and _may_leave(releases))
         after = replace(gone_on.question, is_confined=is_confined)
         return after, [*releases, *_granted(reading, adding)]

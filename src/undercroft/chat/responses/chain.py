@@ -1,9 +1,11 @@
 """Responses that go on from another one: what was asked and answered before, as far as it may be read now."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from itertools import chain as join
+from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
@@ -21,15 +23,22 @@ from undercroft.chat.responses.errors import (
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.chat.responses.reading import open_kept
 from undercroft.chat.responses.repository import ResponseRepository
-from undercroft.chat.sources import is_whole, may_see
+from undercroft.chat.sources import (
+    is_whole,
+    may_see,
+    releases_through,
+)
+from undercroft.chat.uses.errors import MOST_INHERITED
+from undercroft.chat.uses.service import InheritedUses
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.ids import render_id
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import ModelUse, Release, Way
-from undercroft.sharing.policy import allowed_model_use, choose_way, read_ways, ways_for_models
+from undercroft.sharing.policy import allowed_model_use, choose_way, read_ways
 from undercroft.sharing.ways import acts_under
+from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 
 MOST_RESPONSES: Final = 100
@@ -40,10 +49,15 @@ MOST_RESPONSES: Final = 100
 class _Earlier:
     """A response of the chain, for one reader and one model."""
 
-    id: UUID
-    items: Sequence[WireObject] = field(repr=False)
+    row: Record = field(repr=False)
+    key: DataKey = field(repr=False)
     ways: Sequence[Way]
     releases: Sequence[Release]
+
+    @property
+    def id(self) -> UUID:
+        """Which."""
+        return self.row["id"]
 
     @property
     def may_leave(self) -> bool:
@@ -51,10 +65,21 @@ class _Earlier:
         rests_on = (release.way for release in self.releases)
         return any(map(_leaves, self.ways)) and all(map(_leaves, rests_on))
 
+    @property
+    def way(self) -> Way:
+        """By which its reader comes to it: one that lets it be sent elsewhere, if there is such a one."""
+        return choose_way(list(filter(_leaves, self.ways)) or self.ways)
+
     def granted(self) -> list[Release]:
         """What rests on grants of the response itself; nothing where it is one's own."""
-        way = choose_way(list(filter(_leaves, self.ways)) or self.ways)
-        return [Release(None, way)] if way.grants else []
+        return [Release(None, self.way)] if self.way.grants else []
+
+    def acts(self, scope: Scope) -> list[Act]:
+        """What goes on record of its being shown: it is another's, or nothing."""
+        if not self.way.grants:
+            return []
+        subject = Subject(render_id(RESPONSE_PREFIX, self.id), self.row["salt"])
+        return acts_under(scope, self.way, Act("response.read", subject, self.row["owner_id"]))
 
 
 class ResponseChain:
@@ -74,6 +99,7 @@ class ResponseChain:
         self._keys = keys
         self._ledger = ledger
         self._answers = answers
+        self._uses = InheritedUses(ledger)
         self._repository = ResponseRepository()
 
     async def check(self, scope: Scope, previous_id: UUID) -> None:
@@ -113,16 +139,21 @@ class ResponseChain:
         response_id: UUID,
         items: Sequence[NewItem],
     ) -> None:
-        """Record what a response rests on that says what a function returned: it may repeat what that was asked."""
+        """Record what a response rests on that says what a function returned: it may repeat what that was asked.
+
+        Raises:
+            TooManySourcesError: When that is more than an answer may rest on.
+        """
         if any(item.kind == "function_call_output" for item in items):
             # The call may be of any of them; which of them it goes on from is found out when it is asked.
             chain = await self._repository.list_chain_ids(transaction, previous_id, MOST_RESPONSES)
             await self._repository.hold_sources(transaction, chain)
-            await self._repository.inherit_passages(transaction, chain, response_id)
+            await self._inherit(transaction, chain, response_id)
 
     async def load(
         self,
         transaction: Transaction,
+        scope: Scope,
         previous_id: UUID,
         response_id: UUID | None,
         question: Question,
@@ -131,10 +162,12 @@ class ResponseChain:
         """A question after the chain before it, as far as its model may be given it now, and what that rests on.
 
         That the response is made from what the chain was made from is recorded in the transaction, before whose commit
-        no model is asked. Decided anew by whoever takes the response over.
+        no model is asked, and so is, in the ledger, that those documents are used, and the responses of others read.
+        Decided anew by whoever takes the response over.
 
         Args:
             transaction: Where it is decided.
+            scope: Who asks.
             previous_id: The last response of the chain.
             response_id: The one that goes on from it; None when it is not kept.
             question: What is asked.
@@ -144,6 +177,7 @@ class ResponseChain:
             PreviousNotFoundError: When it was deleted meanwhile, or the principal may not read it any more.
             SourceErasedError: When one of its sources was erased, and the response with it.
             PreviousNotForModelsError: When it was shared with them for no such model.
+            TooManySourcesError: When the chain was made from more than an answer may rest on.
         """
         if question.model == EXTRACTIVE:
             # It repeats passages and is shown no turns.
@@ -151,16 +185,23 @@ class ResponseChain:
         use = await self._answers.model_use(question)
         rows = await self._repository.list_chain(transaction, previous_id, MOST_RESPONSES)
         _require_first(rows, previous_id, use)
-        read = [await self._read(transaction, row, use) for row in rows]
-        chain = [each for each in reversed(read) if each is not None]
-        places = [each for each in chain for _ in each.items]
-        items = [item for each in chain for item in each.items]
-        gone_on = await go_on(self._answers, question, items, asked)
+        judged = [await self._judge(transaction, row, use) for row in rows]
+        chain = [each for each in reversed(judged) if each is not None]
+        # Responses can be long: not on the event loop.
+        opened = await asyncio.to_thread(_open_all, chain)
+        places = [each for each, items in zip(chain, opened, strict=True) for _ in items]
+        gone_on = await go_on(self._answers, question, list(join.from_iterable(opened)), asked)
         used = list({places[place].id: places[place] for place in gone_on.used}.values())
+        used_ids = [each.id for each in used]
+        await self._hold(transaction, used_ids, previous_id)
         if response_id is not None:
-            used_ids = [each.id for each in used]
-            await self._hold(transaction, used_ids, previous_id)
-            await self._repository.inherit_passages(transaction, used_ids, response_id)
+            await self._inherit(transaction, used_ids, response_id)
+        await self._uses.record(
+            transaction, scope, join.from_iterable(each.releases for each in used)
+        )
+        await self._ledger.append(
+            transaction, scope, *join.from_iterable(each.acts(scope) for each in used)
+        )
         may_leave = all(each.may_leave for each in used)
         after = replace(gone_on.question, is_confined=question.is_confined or not may_leave)
         rests_on = [release for each in used for release in (*each.releases, *each.granted())]
@@ -176,18 +217,26 @@ class ResponseChain:
         # Documents first: whoever erases one has that, and then waits for what was made from it.
         await self._repository.hold_sources(transaction, response_ids)
         held = await self._repository.hold_responses(transaction, response_ids)
-        if held < len(set(response_ids)):
+        if len(held) < len(set(response_ids)):
             raise PreviousNotFoundError(previous_id)
+        if any(row["is_erased"] for row in held):
+            raise SourceErasedError
 
-    async def _read(
+    async def _inherit(
+        self, transaction: Transaction, from_ids: Sequence[UUID], response_id: UUID
+    ) -> None:
+        sources = await self._repository.list_sources(transaction, from_ids, MOST_INHERITED + 1)
+        await self._uses.inherit(transaction, response_id, sources)
+
+    async def _judge(
         self, transaction: Transaction, row: Record, use: frozenset[ModelUse]
     ) -> _Earlier | None:
-        """What a model may be shown of a response; None where that is nothing."""
+        """A response as a model may be shown it; None where it may not."""
 
         def accepts(way: Way) -> bool:
             return accepted(use, way)
 
-        ways = ways_for_models(read_ways(row["ways"]), use)
+        ways = list(filter(accepts, read_ways(row["ways"])))
         if row["key_id"] is None or not ways:
             return None
         sources = [list(filter(accepts, read_ways(each["ways"]))) for each in row["sources"]]
@@ -197,10 +246,8 @@ class ResponseChain:
             passages = await self._repository.list_passage_texts(transaction, row["id"])
             if not all([await may_see(self._keys, passage, accepts) for passage in passages]):
                 return None
-        key = await self._keys.open(row)
-        resource, asked = open_kept(key, row["tenant_id"], row["id"], row["sealed_resource"])
-        releases = _through(row["sources"], sources)
-        return _Earlier(row["id"], [*asked, *resource["output"]], ways, releases)
+        releases = releases_through(row["sources"], sources)
+        return _Earlier(row, await self._keys.open(row), ways, releases)
 
     def _refusing(
         self, scope: Scope, previous_id: UUID
@@ -215,15 +262,18 @@ def _require_first(rows: Sequence[Record], previous_id: UUID, use: frozenset[Mod
         raise PreviousNotFoundError(previous_id)
     if rows[0]["key_id"] is None:
         raise SourceErasedError
-    if not ways_for_models(read_ways(rows[0]["ways"]), use):
+    if not any(accepted(use, way) for way in read_ways(rows[0]["ways"])):
         raise PreviousNotForModelsError
 
 
-def _through(sources: Sequence[Mapping[str, Any]], ways: Sequence[Sequence[Way]]) -> list[Release]:
-    return [
-        Release(UUID(source["document"]), choose_way(each), source["is_own"], is_searched=True)
-        for source, each in zip(sources, ways, strict=True)
-    ]
+def _open_all(chain: Sequence[_Earlier]) -> list[list[WireObject]]:
+    """The items of each: what it was asked with, and what was answered."""
+    opened: list[list[WireObject]] = []
+    for each in chain:
+        row = each.row
+        resource, asked = open_kept(each.key, row["tenant_id"], row["id"], row["sealed_resource"])
+        opened.append([*asked, *resource["output"]])
+    return opened
 
 
 def _leaves(way: Way) -> bool:

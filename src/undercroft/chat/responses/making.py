@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from uuid import UUID
 
@@ -40,6 +40,7 @@ class Work:
 
     Attributes:
         lease: Under which; None for what is not kept.
+        rests_on: What it is made from, as far as that is found by now: for whoever shows it.
     """
 
     scope: Scope
@@ -47,6 +48,7 @@ class Work:
     key: DataKey
     events: ResponseEvents
     lease: Lease | None
+    rests_on: list[Release] = field(default_factory=list[Release])
 
     @property
     def spent(self) -> Spent:
@@ -95,6 +97,7 @@ class ResponseMaker:
             yield begun
         try:
             question, earlier = await self._after_earlier_turns(work)
+            work.rests_on.extend(earlier)
             # As it is now: from here on the events grow.
             shown = events.shown
             said = self._answers.answer(work.scope, question, earlier, shown)
@@ -104,6 +107,7 @@ class ResponseMaker:
                         if events.has_output:
                             await self._require_same(work, step)
                         await self._record(work, step)
+                        work.rests_on.extend(step.releases())
                     made = self._events_of(events, step)
                     if made:
                         yield made
@@ -151,12 +155,22 @@ class ResponseMaker:
         if request.previous_id is not None:
             kept_id = None if work.lease is None else response_id
             return await self._chain.load(
-                transaction, request.previous_id, kept_id, request.question, request.input()
+                transaction,
+                work.scope,
+                request.previous_id,
+                kept_id,
+                request.question,
+                request.input(),
             )
         if request.conversation_id is None:
             raise RuntimeError("nothing to go on with")
         return await self._turns.load(
-            transaction, request.conversation_id, response_id, request.question, request.input()
+            transaction,
+            work.scope,
+            request.conversation_id,
+            response_id,
+            request.question,
+            request.input(),
         )
 
     def _events_of(self, events: ResponseEvents, step: AnswerEvent) -> list[WireObject]:

@@ -8,8 +8,15 @@ UPDATE responses SET status = 'in_progress', sealed_resource = $2
 WHERE id = $1 AND owner_id = current_principal() AND status = 'queued' AND data_key_id IS NOT NULL;
 
 -- name: hold_responses :many
--- Until the response that goes on from them is there (see responses.previous_id), and what it rests on is recorded.
-SELECT r.id FROM responses AS r WHERE r.id = ANY($1::uuid[]) ORDER BY r.id FOR KEY SHARE;
+-- Until the response that goes on from them is there (see responses.previous_id), and what it rests on is recorded. Whoever
+-- erased what they were made from came before the documents were held, and has taken their keys.
+SELECT
+    r.id,
+    r.data_key_id IS NULL AS is_erased
+FROM responses AS r
+WHERE r.id = ANY($1::uuid[])
+ORDER BY r.id
+FOR KEY SHARE;
 
 -- name: list_chain_ids :many
 SELECT c.id FROM chain_of_response($1, $2::int) AS c;
@@ -21,46 +28,17 @@ WHERE d.id IN (SELECT p.document_id FROM response_passages AS p WHERE p.response
 ORDER BY d.id
 FOR KEY SHARE;
 
--- name: forget_inherited :exec
-DELETE FROM response_passages AS p
-USING responses AS r
-WHERE
-    p.response_id = $1
-    AND p.sealed_statement IS NULL
-    AND r.id = p.response_id
-    AND r.owner_id = current_principal();
-
--- name: inherit_passages :exec
--- What a response ($2) was made from through those that it goes on from, behind what it found itself and without a
--- statement: the model did not see it.
-WITH response AS (
-    SELECT r.id FROM responses AS r WHERE r.id = $2 AND r.owner_id = current_principal() FOR KEY SHARE
-),
-
-inherited AS (
-    SELECT DISTINCT
-        p.document_id,
-        p.document_version,
-        p.start_offset,
-        p.end_offset
-    FROM response_passages AS p
-    WHERE p.response_id = ANY($1::uuid[])
-)
-
-INSERT INTO response_passages (
-    tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
-)
-SELECT
-    current_tenant(),
-    r.id,
-    1000 + row_number() OVER (),
-    i.document_id,
-    i.document_version,
-    i.start_offset,
-    i.end_offset,
-    0
-FROM inherited AS i
-CROSS JOIN response AS r;
+-- name: list_sources :many
+-- What responses were made from, at most $2 passages.
+SELECT DISTINCT
+    p.document_id,
+    p.document_version,
+    p.start_offset,
+    p.end_offset
+FROM response_passages AS p
+WHERE p.response_id = ANY($1::uuid[])
+ORDER BY p.document_id, p.document_version, p.start_offset, p.end_offset
+LIMIT $2;
 
 -- name: list_chain :many
 -- A response and those before it, the last one first, as far back as $2: those that the caller may read, each with what
@@ -71,6 +49,7 @@ WITH seen AS MATERIALIZED (
         c.place,
         r.id,
         r.tenant_id,
+        r.owner_id,
         r.sealed_resource,
         r.data_key_id,
         CASE WHEN r.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(r.id, 'read') END AS ways,
@@ -82,6 +61,7 @@ WITH seen AS MATERIALIZED (
 SELECT
     r.id,
     r.tenant_id,
+    r.owner_id,
     r.sealed_resource,
     r.ways,
     k.id AS key_id,

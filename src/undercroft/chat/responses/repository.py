@@ -54,9 +54,11 @@ class ResponseRepository:
         """Keep that a response which has waited is being made."""
         await _QUERIES.execute(transaction, "start_response", response_id, sealed)
 
-    async def hold_responses(self, transaction: Transaction, response_ids: Sequence[UUID]) -> int:
-        """Keep responses from being deleted until the transaction ends; how many there are."""
-        return len(await _QUERIES.many(transaction, "hold_responses", list(response_ids)))
+    async def hold_responses(
+        self, transaction: Transaction, response_ids: Sequence[UUID]
+    ) -> list[Record]:
+        """Keep responses from being deleted until the transaction ends; those that there are, erased or not."""
+        return await _QUERIES.many(transaction, "hold_responses", list(response_ids))
 
     async def list_chain_ids(
         self, transaction: Transaction, response_id: UUID, most: int
@@ -69,12 +71,12 @@ class ResponseRepository:
         """Keep what responses were made from, as far as it is there, until the transaction ends."""
         await _QUERIES.execute(transaction, "hold_sources", list(response_ids))
 
-    async def inherit_passages(
-        self, transaction: Transaction, from_ids: Sequence[UUID], response_id: UUID
-    ) -> None:
-        """Record that a response is made from what others were made from, in the place of what was so recorded."""
-        await _QUERIES.execute(transaction, "forget_inherited", response_id)
-        await _QUERIES.execute(transaction, "inherit_passages", list(from_ids), response_id)
+    async def list_sources(
+        self, transaction: Transaction, response_ids: Sequence[UUID], most: int
+    ) -> list[tuple[UUID, int, int, int]]:
+        """What responses were made from, so many at most: document, version, and from where to where."""
+        rows = await _QUERIES.many(transaction, "list_sources", list(response_ids), most)
+        return [tuple(row) for row in rows]
 
     async def list_chain(
         self, transaction: Transaction, response_id: UUID, most: int

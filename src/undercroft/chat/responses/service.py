@@ -108,7 +108,7 @@ class ResponseService:
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
         self._cancelling = ResponseCancel(database, ledger, process, self.runs)
         self.open_turns = OpenTurns(database, process)
-        self._unkept = UnkeptResponses(self._maker, keys, metering)
+        self._unkept = UnkeptResponses(self._maker, keys, metering, watched)
         self._sources = SourceCheck(keys)
         self._repository = ResponseRepository()
 
@@ -128,8 +128,8 @@ class ResponseService:
         """
         request, events = await self._prepare(scope, request)
         made = self._show(scope, request, events, once, charge or Charge(scope))
-        async with aclosing(made):
-            async for event in made:
+        async with aclosing(_told(made, -1)) as told:
+            async for event in told:
                 yield event
 
     async def create(
@@ -185,17 +185,10 @@ class ResponseService:
             SourceErasedError: When one of its sources was erased, and the response with it.
             AccessRevokedError: When one of its sources may not, or no more, be read by the principal.
         """
-        last: int | None = None
-        try:
-            watched = self.watching.watch(scope, response_id, after, tells_waiting=tells_waiting)
-            async with aclosing(watched) as events:
-                async for event in events:
-                    yield event
-                    last = event.get("sequence_number", after)
-        except UndercroftError as error:
-            if last is None:
-                raise
-            yield tell_end(error, last + 1)
+        watched = self.watching.watch(scope, response_id, after, tells_waiting=tells_waiting)
+        async with aclosing(_told(watched, after)) as told:
+            async for event in told:
+                yield event
 
     async def wait(self, scope: Scope, response_id: UUID) -> WireObject:
         """A kept response once it has ended, as :meth:`create` would have answered it.
@@ -359,3 +352,17 @@ class ResponseService:
     ) -> None:
         subject = Subject(render_id(RESPONSE_PREFIX, response_id), salt)
         await self._ledger.append(transaction, scope, Act(action, subject, scope.principal_id))
+
+
+async def _told(events: AsyncGenerator[WireObject], after: int) -> AsyncGenerator[WireObject]:
+    """Events that follow the one numbered ``after``; behind the first one an error is an event too, and the last."""
+    last: int | None = None
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield event
+                last = event.get("sequence_number", after)
+    except UndercroftError as error:
+        if last is None:
+            raise
+        yield tell_end(error, last + 1)

@@ -2,9 +2,11 @@
 
 What is shown is judged as a reading of the response is (invariant 2): at the beginning, whenever the log is read,
 before a live event is shown while its sources may still be found and once the last judgement is half a second old, and
-when something is lost that the last one rested on, also while no event comes.
+when something is lost that the last one rested on, also while no event comes. Its asker's own is judged once something
+is lost that it rests on: what waits for a slow reader is not shown after that.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
@@ -86,6 +88,8 @@ class _Place:
         is_in_doubt: Whether something was lost that the last judgement rested on.
         tells_waiting: Whether it is to be told that nothing follows yet.
         resting: What watches over that.
+        running: What is made for the one who watches, if it is.
+        rests_on: How much of what that is made from is watched over.
     """
 
     last: int
@@ -97,6 +101,8 @@ class _Place:
     is_in_doubt: bool = False
     tells_waiting: bool = False
     resting: ExitStack = field(default_factory=ExitStack)
+    running: Running | None = None
+    rests_on: int = -1
 
 
 class ResponseWatch:
@@ -126,16 +132,20 @@ class ResponseWatch:
     async def watch_own(self, running: Running) -> AsyncGenerator[WireObject]:
         """Every event of a response that has just begun. Whoever leaves it was its watcher.
 
-        Nothing is judged again while it keeps up: what the answer rests on is watched where it is made, and cut.
+        Nothing is judged again while it lasts: what it rests on is watched where it is made, and here for what waits.
         """
         scope, response_id = running.work.scope, running.id
         try:
             with self._process.live.subscribe(response_id, is_behind=False) as subscription:
-                place = _Place(-1, self._clock.monotonic(), is_judged=False, is_told=True)
+                place = _Place(
+                    -1, self._clock.monotonic(), is_judged=False, is_told=True, running=running
+                )
                 following = self._follow(scope, response_id, subscription, place)
-                async with aclosing(following) as events:
-                    async for event in events:
-                        yield event
+                with place.resting:
+                    async with aclosing(following) as events:
+                        async for event in events:
+                            self._rest_on_own(running, subscription, place)
+                            yield event
         finally:
             await self._runs.left(response_id)
 
@@ -212,6 +222,9 @@ class ResponseWatch:
         if events is None:
             place.is_in_doubt, was_in_doubt = False, place.is_in_doubt
             if was_in_doubt:
+                cut = await self._find_cut(place)
+                if cut:
+                    return cut, True
                 await self._require_asker(scope)
             page = await self._read(scope, response_id, subscription, place)
             self._note_judged(place, page.events)
@@ -291,6 +304,35 @@ class ResponseWatch:
 
         place.resting.close()
         place.resting.enter_context(self._watched.register(scope, releases_of(row), doubt))
+
+    def _rest_on_own(self, running: Running, subscription: Subscription, place: _Place) -> None:
+        """Watch over what is shown to its asker: no more of it once something is lost that it is made from."""
+        rests_on = running.work.rests_on
+        if place.is_judged or len(rests_on) == place.rests_on:
+            return
+
+        def doubt() -> None:
+            place.is_in_doubt = place.is_judged = True
+            subscription.fall_behind()
+
+        place.rests_on = len(rests_on)
+        place.resting.close()
+        place.resting.enter_context(self._watched.register(running.work.scope, rests_on, doubt))
+
+    async def _find_cut(self, place: _Place) -> Sequence[WireObject]:
+        """How an answer ends for its asker that was cut while it was made; nothing where it had ended before."""
+        running = place.running
+        if running is None:
+            return ()
+        if running.task is not None:
+            await asyncio.wait({running.task})
+        failure = running.work.events.failure
+        if not isinstance(failure, AccessRevokedError):
+            return ()
+        number = place.last + 1
+        failed = {"type": "response.failed", "sequence_number": number + 1}
+        resource = redact(running.work.events.resource)
+        return tell_end(failure, number), {**failed, "response": resource}
 
     def _note_judged(self, place: _Place, events: Sequence[WireObject]) -> None:
         """That they were judged after they were made."""

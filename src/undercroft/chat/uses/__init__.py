@@ -1,0 +1,1 @@
+"""Documents that are used by what was made from them."""
