@@ -200,7 +200,21 @@ def test_two_tabs_show_one_answer(run: Run) -> None:
     assert other["messages"][1]["id"] == one["messages"][1]["id"] == seen["kept"][1]["id"]
 
 
-def test_an_answer_is_stopped_and_kept_as_it_is(run: Run) -> None:
+def test_an_answer_to_another_is_neither_resumed_nor_stopped(run: Run, ui_service: Service) -> None:
+    eve = "eve@example.org"
+    reader = ui_service.make_key("main", eve)
+    with connect(ui_service.url, ui_service.key) as ann:
+        chat = ann.post("/v1/conversations", json={}).json()["id"]
+        for action in ("read", "write"):
+            terms = {"resource": chat, "grantee": {"user": eve}, "actions": [action]}
+            assert ann.post("/v1/grants", json=terms).is_success
+    seen = run("use_chat", "shared", chat=chat, reader=reader)
+    assert (seen["resumed"]["status"], seen["stopped"]["status"]) == (204, 204)
+    said = [("user", "Hello?"), ("assistant", "first second")]
+    assert texts_of(seen["messages"]) == texts_of(seen["kept"]) == said
+
+
+def test_an_answer_is_stopped_and_kept_as_it_is(run: Run, ui_service: Service) -> None:
     seen = run("use_chat", "stop", chat="stop")
     assert (seen["stopped"]["status"], seen["again"]["status"]) == (204, 204)
     assert seen["errors"] == []
@@ -208,6 +222,12 @@ def test_an_answer_is_stopped_and_kept_as_it_is(run: Run) -> None:
     assert kinds[: kinds.index("abort") + 1][-3:] == ["text-end", "finish-step", "abort"]
     assert [text for _, text in texts_of(seen["kept"])] == ["Hello?", "first ", "Go on.", "Go on."]
     assert texts_of(seen["messages"]) == texts_of(seen["kept"])
+    # A page of three items begins within a message, which is left out.
+    with connect(ui_service.url, ui_service.key) as ann:
+        newest = ann.get("/v1/ui/chat/stop/messages", params={"limit": 3}).json()
+        assert (newest["data"], newest["has_more"]) == (seen["kept"][2:], True)
+        (last,) = ann.get("/v1/ui/chat/stop/messages", params={"limit": 1}).json()["data"]
+        assert last == seen["kept"][3]
 
 
 def test_what_is_said_or_answered_anew_is_a_branch(
@@ -239,6 +259,13 @@ def test_what_is_said_or_answered_anew_is_a_branch(
         anew = ann.get(items, params={"siblings_of": asked["id"], "order": "asc"}).json()["data"]
         words = ["two", "two", "two, edited", "two, edited"]
         assert [each["content"][0]["text"] for each in anew] == words
+        # An answer is known by its item's id, too, as the items of the conversation have it.
+        said = {"id": "a", "role": "user", "parts": [{"type": "text", "text": "two again"}]}
+        named = {"id": "branches", "messageId": answer["output"][0]["id"], "model": "echo"}
+        body = {**named, "messages": [said], "trigger": "regenerate-message"}
+        assert ann.post("/v1/ui/chat", json=body).is_success
+        anew = ann.get(items, params={"siblings_of": asked["id"], "order": "asc"}).json()["data"]
+        assert [each["content"][0]["text"] for each in anew] == [*words, "two again"]
 
 
 def test_a_message_that_is_sent_twice_is_answered_once(run: Run) -> None:

@@ -81,6 +81,20 @@ await run({
     return seen;
   },
 
+  async shared({ chat, reader }) {
+    const tab = await Tab.open({ id: chat, body: { model: "held" } });
+    const sent = tab.until_done((page) => page.sendMessage({ text: "Hello?" }));
+    await tab.until(begun);
+    const resumed = await ask("GET", `/v1/ui/chat/${chat}/stream`, undefined, reader);
+    const stopped = await ask("POST", `/v1/ui/chat/${chat}/stop`, undefined, reader);
+    await release();
+    await sent;
+    await tab.until(ended);
+    const seen = { ...tab.seen(), resumed, stopped, kept: await messagesOf(chat, reader) };
+    tab.close();
+    return seen;
+  },
+
   async branches({ chat }) {
     const tab = await Tab.open({ id: chat, body: { model: "echo" } });
     const states = [];

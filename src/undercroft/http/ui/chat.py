@@ -118,7 +118,7 @@ async def list_chat_messages(
     caller: ResponseReader,
     services: ServicesDependency,
     limit: Annotated[
-        int, Query(ge=1, le=100, description="How many turns' items at most: the newest.")
+        int, Query(ge=1, le=100, description="Of how many items at most: the newest.")
     ] = 100,
 ) -> dict[str, Any]:
     """The current branch as UI messages, oldest first; what the caller may not or no more read is removed from them."""
@@ -126,8 +126,12 @@ async def list_chat_messages(
     if conversation_id is None:
         return {"object": "list", "data": [], "has_more": False}
     items = await services.conversations.list_items(caller, conversation_id, ItemPage(limit + 1))
-    kept = items[:limit][::-1]
-    return {"object": "list", "data": messages_of(kept), "has_more": len(items) > limit}
+    messages = messages_of(items[:limit][::-1])
+    has_more = len(items) > limit
+    if has_more and len(messages) > 1 and messages[0]["role"] == "assistant":
+        # Its beginning may be among what is left out.
+        del messages[0]
+    return {"object": "list", "data": messages, "has_more": has_more}
 
 
 async def _wanted(services: Services, caller: Principal, body: SendChat) -> ResponseRequest:
