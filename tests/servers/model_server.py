@@ -283,6 +283,18 @@ async def call_nameless(answer: Answer) -> None:
     await answer.end("tool_calls", usage=(1, 1))
 
 
+async def obey(answer: Answer) -> None:
+    """Does what a document in the prompt tells it to, as far as a model can: says the address, and calls for it."""
+    prompt = "\n".join(message["content"] or "" for message in answer.body["messages"])
+    address = prompt[prompt.index("http://127.0.0.1:") :].split()[0]
+    await answer.begin()
+    await answer.text(f"Looking at ![it]({address}) and [there]({address}).")
+    names = [tool["function"]["name"] for tool in answer.body.get("tools") or ()] or ["fetch_url"]
+    function = {"name": names[0], "arguments": json.dumps({"url": address})}
+    await answer.call({"index": 0, "id": "call_0", "type": "function", "function": function})
+    await answer.end("tool_calls", usage=(9, 9))
+
+
 async def formed(answer: Answer) -> None:
     """An object where one is asked for, else words."""
     asked = (answer.body.get("response_format") or {}).get("type", "text")
@@ -309,6 +321,7 @@ async def likely(answer: Answer) -> None:
 
 BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "echo": echo,
+    "obey": obey,
     "bytewise": bytewise,
     "endless": endless,
     "cut": cut_midway,
