@@ -10,13 +10,13 @@ SELECT
     f.user_id,
     f.sealed_secret,
     f.confirmed_at,
-    f.begun_at > now() - $3::interval AS is_fresh,
     k.id AS key_id,
     k.wrapped_key,
     k.salt,
     t.id AS tenant_key_id,
     t.tenant_id AS key_tenant_id,
-    t.wrapped_key AS wrapped_tenant_key
+    t.wrapped_key AS wrapped_tenant_key,
+    f.begun_at > now() - $3::interval AS is_fresh
 FROM second_factors AS f
 INNER JOIN data_keys AS k ON f.data_key_id = k.id
 INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
@@ -46,7 +46,8 @@ DELETE FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2;
 DELETE FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2 AND code_hash = $3;
 
 -- name: insert_challenge :value
-INSERT INTO sign_in_challenges (challenge_hash, tenant_id, user_id, expires_at) VALUES ($3, $1, $2, now() + $4::interval)
+INSERT INTO sign_in_challenges (challenge_hash, tenant_id, user_id, expires_at)
+VALUES ($3, $1, $2, now() + $4::interval)
 RETURNING expires_at;
 
 -- name: find_challenge :maybe
