@@ -135,7 +135,7 @@ def _require_authentication(
         return
     time = claims.get("auth_time")
     longest = wanted.longest_age + SKEW_SECONDS
-    is_time = isinstance(time, int | float) and not isinstance(time, bool)
+    is_time = isinstance(time, int | float)
     # One of the future would make it young for as long as somebody likes.
     if not (is_time and -SKEW_SECONDS <= moment - cast("float", time) <= longest):
         raise WeakAuthenticationError(
