@@ -46,17 +46,17 @@ class Overheard:
 
     async def ask(
         self,
-        headers: Mapping[str, str],
+        authorization: str,
         method: str,
         url: str,
         **request: Any,  # noqa: ANN401 - of a request
     ) -> tuple[int, list[str]]:
         """The status of the answer, and the statements in front of it, sorted: some are made at once."""
-        every = {**headers, **request.pop("headers", {})}
+        headers = {"Authorization": authorization, **request.pop("headers", {})}
         heard: list[str] = []
         token = _HEARD.set(heard)
         try:
-            answer = await self._client.request(method, url, headers=every, **request)
+            answer = await self._client.request(method, url, headers=headers, **request)
         finally:
             _HEARD.reset(token)
         return answer.status_code, sorted(heard)

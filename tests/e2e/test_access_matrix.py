@@ -30,8 +30,8 @@ from tests.e2e.access_matrix import (
 from tests.e2e.access_sends import READER_AND_WRITER, SENDERS, SENDS, expect_send
 from tests.e2e.api import await_entries
 from tests.e2e.conftest import Service
-from tests.e2e.sockets import open_socket
 from tests.e2e.overhearing import Overheard, is_id, overheard_application, without
+from tests.e2e.sockets import open_socket
 from tests.e2e.test_accounts_http import await_code
 from tests.e2e.test_consents import NOTICE
 from tests.e2e.test_oauth import API_KEY, GRANT, make_service_key
@@ -594,8 +594,8 @@ class Listening:
 
     async def _ask(self, route: str, name: str, things: Mapping[str, str]) -> tuple[int, list[str]]:
         method, url, request = prepare(route, TABLE[route], things)
-        headers = {"Authorization": self._world.clients[name].headers["Authorization"]}
-        return await self._application.ask(headers, method, url, **request)
+        authorization = self._world.clients[name].headers["Authorization"]
+        return await self._application.ask(authorization, method, url, **request)
 
 
 def test_what_is_not_there_takes_the_statements_of_what_is_hidden(world: World) -> None:
