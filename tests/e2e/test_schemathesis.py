@@ -60,9 +60,9 @@ number = 1
 # Where several fit, the first decides. These paths are those of a session and a consent as well,
 # which take other methods.
 [[operations]]
-include-path = "/v1/sessions/refresh"
+include-path = ["/v1/sessions/refresh", "/v1/sessions/second-factor"]
 checks.allow_header_conformance.enabled = false
-checks.positive_data_acceptance.expected-statuses = ["401", "429"]
+checks.positive_data_acceptance.expected-statuses = ["400", "401", "429"]
 [[operations]]
 include-path = "/v1/consents/withdraw-all"
 checks.allow_header_conformance.enabled = false
