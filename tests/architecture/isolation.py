@@ -41,6 +41,7 @@ SECURITY_DEFINERS: Final = {
     "authenticate_access_token": "the same before a token is known",
     "find_session": "before a refresh token is known, nothing tells whose session it is of",
     "find_tenant_of_code": "the same for a code that was sent by mail",
+    "find_sign_in_challenge": "the same for what a sign-in with a second factor waits for",
     "forget_ended_sessions": "rows of no use any more, of all tenants; how old they are is not the caller's choice",
     "find_issuers": "before a token is checked, its issuer and audience name the registration to check it by",
     "authenticate_issued": "the same: a token that was checked names its user",

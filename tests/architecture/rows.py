@@ -120,6 +120,21 @@ ROWS: Final = {
         INSERT INTO outgoing_mail (id, tenant_id, data_key_id, sealed_message)
         SELECT u.id, u.tenant_id, u.id, '' FROM users AS u
     """,
+    "second_factors": """
+        INSERT INTO second_factors (user_id, tenant_id, data_key_id, sealed_secret)
+        SELECT u.id, u.tenant_id, u.id, '' FROM users AS u
+    """,
+    "recovery_codes": """
+        INSERT INTO recovery_codes (tenant_id, user_id, code_hash)
+        SELECT u.tenant_id, u.id, sha256('code') FROM users AS u
+    """,
+    "sign_in_challenges": """
+        INSERT INTO sign_in_challenges (challenge_hash, tenant_id, user_id, expires_at)
+        SELECT sha256(uuid_send(u.id)), u.tenant_id, u.id, now() FROM users AS u
+    """,
+    "second_factor_demands": """
+        INSERT INTO second_factor_demands (tenant_id) SELECT u.tenant_id FROM users AS u
+    """,
     "idempotency_keys": """
         INSERT INTO idempotency_keys (id, tenant_id, principal_id, route, key_digest)
         SELECT u.id, u.tenant_id, u.id, 'POST /v1/groups', sha256('key') FROM users AS u
@@ -317,6 +332,10 @@ READ_ONLY: Final = frozenset(
         "consent_events",
         "consent_grants",
         "outgoing_mail",
+        "second_factors",
+        "recovery_codes",
+        "sign_in_challenges",
+        "second_factor_demands",
         "letters",
         "idempotency_keys",
         "idempotency_subjects",

@@ -463,6 +463,15 @@ _SHARING: Final = {
     ),
 }
 _KEYS: Final = Rule(_OWNER | _ADMIN)
+_WITH_PASSWORD: Final = Rule(  # the others say a wrong one
+    _OWNER,
+    seen_by=_OF_THE_TENANT | {"outsider"},
+    is_personal=True,
+    send={"json": {"current_password": "{password}"}},
+)
+_WITH_BOTH: Final = replace(
+    _WITH_PASSWORD, send={"json": {"current_password": "{password}", "code": "none"}}
+)
 _IDENTITY: Final = {
     "POST /v1/oauth/token": everybody(data={"grant_type": "none"}),
     "POST /v1/oauth/introspect": everybody(data={"token": "none"}),
@@ -476,6 +485,7 @@ _IDENTITY: Final = {
     "POST /v1/users/{user_id}/suspend": by_admin(**STALE),
     "POST /v1/users/{user_id}/reinstate": by_admin(**STALE),
     "POST /v1/users/{user_id}/invitation": Rule(_ADMIN, is_personal=True),
+    "DELETE /v1/users/{user_id}/second-factor": Rule(_ADMIN, is_personal=True),
     "GET /v1/users/{user_id}/keys": _KEYS,
     "POST /v1/users/{user_id}/keys": Rule(  # nobody gives a scope that they lack
         _OWNER,
@@ -506,6 +516,15 @@ _IDENTITY: Final = {
         send={"json": {"current_password": "{password}", "password": "{password}"}},
     ),
     "POST /v1/account/verification": Rule(is_personal=True),
+    "GET /v1/account/second-factor": Rule(is_personal=True),
+    "POST /v1/account/second-factor": _WITH_PASSWORD,
+    "POST /v1/account/second-factor/confirmation": Rule(
+        is_personal=True, send={"json": {"code": "none"}}
+    ),
+    "POST /v1/account/second-factor/recovery-codes": _WITH_BOTH,
+    "POST /v1/account/second-factor/removal": _WITH_BOTH,
+    "GET /v1/second-factor-policy": EVERYBODY,
+    "PUT /v1/second-factor-policy": everybody(json={"demanded": False}),
     "GET /v1/sessions": Rule(is_personal=True),
     "DELETE /v1/sessions": Rule(is_personal=True, spends="session_id"),
     "GET /v1/sessions/{session_id}": Rule(_OWNER, is_personal=True, spends="session_id"),
@@ -537,6 +556,7 @@ _PUBLIC: Final = {
     "GET /ledger/{log}/checkpoint": EVERYBODY,
     "POST /v1/sessions": everybody(json={}),
     "POST /v1/sessions/refresh": everybody(json={}),
+    "POST /v1/sessions/second-factor": everybody(json={}),
     "POST /v1/account/sign-up": everybody(json={}),
     "POST /v1/account/password/request": everybody(json={}),
     "POST /v1/account/password/code": everybody(json={}),

@@ -30,6 +30,7 @@ from tests.e2e.access_matrix import (
 from tests.e2e.access_sends import READER_AND_WRITER, SENDERS, SENDS, expect_send
 from tests.e2e.api import await_entries
 from tests.e2e.conftest import Service
+from tests.e2e.overhearing import Overheard, is_id, overheard_application, without
 from tests.e2e.sockets import open_socket
 from tests.e2e.test_accounts_http import await_code
 from tests.e2e.test_consents import NOTICE
@@ -426,10 +427,8 @@ class World:
 
     def send(self, route: str, rule: Rule, name: str, things: Mapping[str, str]) -> Outcome:
         """The same with what the rule sends."""
-        method, path = route.split(" ")
-        named = {**things} | {to: things[of] for to, of in rule.things.items()}
-        url = re.sub(r"{(\w+)(:path)?}", lambda match: named[match[1]], path)
-        answer = self.clients[name].request(method, url, **fill(rule.send, things))
+        method, url, request = prepare(route, rule, things)
+        answer = self.clients[name].request(method, url, **request)
         assert answer.status_code < 500, f"{name}: {answer.text}"
         return _STATUSES.get(answer.status_code, Outcome.ALLOWED)
 
@@ -447,6 +446,14 @@ class World:
         status = result["_meta"]["undercroft/error"]["status"]
         assert status < 500, f"{name}: {answer.text}"
         return _STATUSES.get(status, Outcome.ALLOWED)
+
+
+def prepare(route: str, rule: Rule, things: Mapping[str, str]) -> tuple[str, str, dict[str, Any]]:
+    """A request of a route with what a rule sends: its method, its path and the rest."""
+    method, path = route.split(" ")
+    named = {**things} | {to: things[of] for to, of in rule.things.items()}
+    url = re.sub(r"{(\w+)(:path)?}", lambda match: named[match[1]], path)
+    return method, url, fill(rule.send, things)
 
 
 def fill(value: Any, things: Mapping[str, str]) -> Any:  # noqa: ANN401 - of a request
@@ -554,3 +561,63 @@ def test_every_tool_is_in_the_table_and_asks_for_the_permission_that_is_listed()
 def test_a_tool_answers_everybody_as_the_table_has_it(world: World, tool: str) -> None:
     expected = {name: expect_tool(tool, PRINCIPALS[name]) for name in sorted(PRINCIPALS)}
     assert {name: world.ask_tool(tool, name) for name in sorted(PRINCIPALS)} == expected
+
+
+_STRANGERS: Final = ("colleague", "member of another tenant", "link to read and download")
+"""Of each kind of whoever must not know of a thing: in the tenant, outside of it, and known to nobody."""
+
+
+class Listening:
+    """Asks for what is hidden and for what is not there, and hears what that makes the service say to its database."""
+
+    def __init__(self, world: World, application: Overheard) -> None:
+        self._world = world
+        self._application = application
+
+    async def tell(self, route: str, name: str) -> dict[tuple[str, ...], bool]:
+        """Of each choice of ids that name nothing, whether that is told by the statements."""
+        rule, things = TABLE[route], self._world.things
+        named = {rule.things.get(part, part) for part in re.findall(r"{(\w+)", route)}
+        named |= set(re.findall(r"'{(\w+)}'", str(rule.send)))
+        ids = sorted(part for part in named if is_id(things.get(part, "")))
+        choices = {tuple(ids), *((part,) for part in ids)} - {()}
+        told: dict[tuple[str, ...], bool] = {}
+        for gone in sorted(choices):
+            hidden = await self._ask(route, name, things)
+            missing = await self._ask(route, name, without(things, *gone))
+            if missing != hidden:
+                # The first time fills what is kept of the log.
+                hidden = await self._ask(route, name, things)
+            assert hidden[0] == 404, f"{route}, {name}"
+            told[gone] = missing != hidden
+        return told
+
+    async def _ask(self, route: str, name: str, things: Mapping[str, str]) -> tuple[int, list[str]]:
+        method, url, request = prepare(route, TABLE[route], things)
+        authorization = self._world.clients[name].headers["Authorization"]
+        return await self._application.ask(authorization, method, url, **request)
+
+
+def test_what_is_not_there_takes_the_statements_of_what_is_hidden(world: World) -> None:
+    """So that no time tells one from the other, on any route and for anybody who must not know of the thing."""
+    urls = running_urls(world.service.data_dir)
+    assert urls is not None
+    database_url, told = urls.service, dict[tuple[str, str], dict[tuple[str, ...], bool]]()
+
+    async def listen() -> None:
+        settings = Settings(data_dir=world.service.data_dir)
+        async with overheard_application(settings, database_url) as application:
+            listening = Listening(world, application)
+            for route in sorted(TABLE):
+                for name in _STRANGERS:
+                    if expect(route, PRINCIPALS[name]) is Outcome.HIDDEN:
+                        told[route, name] = await listening.tell(route, name)
+
+    asyncio.run(listen())
+    assert {asked: by for asked, by in told.items() if any(by.values())} == {}
+    assert {route for (route, _), by in told.items() if not by} == {
+        # The log's number is in its path, and its tiles are of nobody's.
+        "GET /ledger/{log}/tile/entries/{path:path}",
+        "GET /ledger/{log}/tile/{level}/{path:path}",
+    }
+    assert len({route for route, _ in told}) > 80

@@ -224,6 +224,27 @@ def test_what_is_refused_reads_alike_and_says_what_to_do(outside: Outside, name:
     )
 
 
+def test_who_was_not_authenticated_as_it_is_asked_is_told_which_claim(outside: Outside) -> None:
+    admin = outside.keys["ada"]
+    assert outside.call(admin, "DELETE", f"/issuers/{outside.issuer_id}").is_success
+    wanted: dict[str, Any] = {
+        "acr_values": ["urn:mfa"],
+        "amr_values": ["otp"],
+        "max_auth_age": 3600,
+    }
+    made = outside.register(**wanted)
+    assert made.status_code == 201, made.text
+    assert made.json().items() >= wanted.items()
+    claims: dict[str, object] = {"acr": "urn:mfa", "amr": ["otp"], "auth_time": int(time.time())}
+    assert outside.is_taken(outside.token(**claims))
+    for claim in claims:
+        refused = outside.call(outside.token(**{**claims, claim: None}), "GET", "/documents")
+        assert refused.status_code == 401
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+        error = refused.json()["error"]
+        assert (error["code"], error["param"]) == ("insufficient_user_authentication", claim)
+
+
 def test_only_the_tenants_admins_see_and_delete_a_registration(outside: Outside) -> None:
     path = f"/issuers/{outside.issuer_id}"
     (seen,) = outside.call(outside.keys["ada"], "GET", "/issuers").json()["data"]

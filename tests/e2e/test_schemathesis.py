@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.timeout(700), pytest.mark.slow]
 _EXAMPLES: Final = 8
 """Random requests for an operation, after the systematic ones at the borders of its schema."""
 _LIMIT_SECONDS: Final = 600
-_OPERATIONS: Final = 194
+_OPERATIONS: Final = 202
 
 _CONFIGURATION: Final = """
 # The same requests in each run: a run that fails must fail again.
@@ -60,15 +60,19 @@ number = 1
 # Where several fit, the first decides. These paths are those of a session and a consent as well,
 # which take other methods.
 [[operations]]
-include-path = "/v1/sessions/refresh"
+include-path = ["/v1/sessions/refresh", "/v1/sessions/second-factor"]
 checks.allow_header_conformance.enabled = false
-checks.positive_data_acceptance.expected-statuses = ["401", "429"]
+checks.positive_data_acceptance.expected-statuses = ["400", "401", "429"]
 [[operations]]
 include-path = "/v1/consents/withdraw-all"
 checks.allow_header_conformance.enabled = false
+# Whoever turns this on may do nothing more before they have enrolled.
+[[operations]]
+include-name = "PUT /v1/second-factor-policy"
+enabled = false
 # What is well-formed may be nobody's password, code, token, group or consent, and nobody is sent too many mails.
 [[operations]]
-include-path-regex = "^/v1/(account|sessions|sign-up|users|services|groups|issuers|oauth|webhooks)"
+include-path-regex = "^/v1/(account|sessions|sign-up|second-factor-policy|users|services|groups|issuers|oauth|webhooks)"
 checks.positive_data_acceptance.expected-statuses = [
     "2xx", "304", "400", "401", "403", "404", "409", "412", "422", "428", "429"
 ]

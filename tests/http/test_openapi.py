@@ -24,6 +24,7 @@ NATIVE = (
     "/v1/sessions",
     "/v1/account",
     "/v1/sign-up",
+    "/v1/second-factor-policy",
 )
 
 
@@ -105,5 +106,6 @@ def test_an_account_is_entered_by_nothing_that_can_be_looked_up(document: dict[s
         "current_password",
         "code",
         "refresh_token",
+        "challenge",
         "open",
     }

@@ -22,8 +22,10 @@ async def insert_values(filled: Filled, number: int) -> None:
         notice = await keys.create(transaction, ann)
         endpoint = await keys.create(transaction, ann)
         answer = await keys.create(transaction, ann)
+        factor = await keys.create(transaction, ann)
         await _insert_mail(transaction, ann.tenant_id, own)
         await _insert_answer(transaction, filled, answer)
+        await _insert_factor(transaction, ann.tenant_id, factor)
         await _insert_endpoint(transaction, filled, endpoint, number)
         await _insert_notice(transaction, filled, notice)
         document_id = list(filled.documents.values())[number]
@@ -60,6 +62,24 @@ async def _insert_answer(transaction: Transaction, filled: Filled, key: DataKey)
         os.urandom(32),
         key.id,
         seal(key.material, _SEALED * 10, place),
+    )
+
+
+async def _insert_factor(transaction: Transaction, tenant_id: UUID, key: DataKey) -> None:
+    """Of a person of its own: nobody has two."""
+    user_id = IdSource().new()
+    await transaction.execute(
+        "INSERT INTO users (id, tenant_id, email, role) VALUES ($1, $2, $3, 'member')",
+        user_id,
+        tenant_id,
+        f"{user_id.hex}@factors.example",
+    )
+    await transaction.execute(
+        "INSERT INTO second_factors (user_id, tenant_id, data_key_id, sealed_secret) VALUES ($1, $2, $3, $4)",
+        user_id,
+        tenant_id,
+        key.id,
+        seal(key.material, _SEALED, bind(tenant_id, "second_factors", user_id, "sealed_secret")),
     )
 
 

@@ -36,6 +36,7 @@ EXAMINED: Final = {
     "responses.sealed_resource": "id",
     "schema_versions.sealed_definition": "schema_id",
     "schemas.sealed_name": "id",
+    "second_factors.sealed_secret": "user_id",
     "share_links.sealed_email": "id",
     "webhook_endpoints.sealed_target": "id",
 }

@@ -8,6 +8,7 @@ from fastapi import Request
 from undercroft.http.objects import Shown, Time
 from undercroft.http.wire import JsonObject, render_time, require_id
 from undercroft.identity.accounts.models import Account, Client
+from undercroft.identity.second_factors.models import Challenge, Standing
 from undercroft.identity.sessions.models import SESSION_PREFIX, Session, SessionTokens
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import USER_PREFIX
@@ -35,6 +36,46 @@ class SessionTokensObject(Shown):
     access_expires_at: Time
     refresh_token: str
     refresh_expires_at: Time
+
+
+class SessionChallengeObject(Shown):
+    """What is to be answered with a second factor before there is a session. The challenge is shown this once."""
+
+    object: Literal["session.challenge"]
+    challenge: str
+    expires_at: Time
+
+
+class SecondFactorObject(Shown):
+    """Whether the caller has a second factor, and needs one."""
+
+    object: Literal["second_factor"]
+    enabled: bool
+    enabled_at: Time | None
+    recovery_codes_left: int
+    demanded: bool
+
+
+class EnrolmentObject(Shown):
+    """A secret for the caller's app, as text and as what a QR code holds. It is shown this once."""
+
+    object: Literal["second_factor.enrolment"]
+    secret: str
+    uri: str
+
+
+class RecoveryCodesObject(Shown):
+    """Codes that stand in for the caller's device, each once. They are shown this once."""
+
+    object: Literal["second_factor.recovery_codes"]
+    recovery_codes: list[str]
+
+
+class SecondFactorPolicyObject(Shown):
+    """Whether the tenant asks its people for a second factor."""
+
+    object: Literal["second_factor_policy"]
+    demanded: bool
 
 
 class AccountObject(Shown):
@@ -94,6 +135,27 @@ def render_tokens(tokens: SessionTokens) -> JsonObject:
         "access_expires_at": render_time(tokens.access_expires_at),
         "refresh_token": tokens.refresh_token,
         "refresh_expires_at": render_time(tokens.refresh_expires_at),
+    }
+
+
+def render_challenge(challenge: Challenge) -> JsonObject:
+    """What a sign-in waits for."""
+    return {
+        "object": "session.challenge",
+        "challenge": challenge.text,
+        "expires_at": render_time(challenge.expires_at),
+    }
+
+
+def render_standing(standing: Standing) -> JsonObject:
+    """The caller's second factor."""
+    enabled_at = standing.enabled_at
+    return {
+        "object": "second_factor",
+        "enabled": enabled_at is not None,
+        "enabled_at": None if enabled_at is None else render_time(enabled_at),
+        "recovery_codes_left": standing.codes_left,
+        "demanded": standing.is_demanded,
     }
 
 

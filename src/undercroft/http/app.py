@@ -63,6 +63,7 @@ from undercroft.http.routes import (
     records,
     schemas,
     search,
+    second_factors,
     sessions,
     share_links,
     usage,
@@ -120,6 +121,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     api_keys.router,
     sessions.router,
     accounts.router,
+    second_factors.router,
     mcp.router,
 )
 PUBLIC_ROUTERS: Final[Sequence[APIRouter]] = (

@@ -35,6 +35,13 @@ ModelUser: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MODELS
 MemberReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_READ))]
 MemberManager: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_WRITE))]
 KeyHolder: TypeAlias = Annotated[Principal, Depends(authorised(Permission.KEYS))]
+EnrollingMember: TypeAlias = Annotated[
+    Principal, Depends(authorised(Permission.MEMBERS_READ, while_enrolling=True))
+]
+EnrollingKeyHolder: TypeAlias = Annotated[
+    Principal, Depends(authorised(Permission.KEYS, while_enrolling=True))
+]
+"""Also whoever has to enrol a second factor before anything else."""
 AuditReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.AUDIT_READ))]
 LogReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.LEDGER_READ))]
 ActingService: TypeAlias = Annotated[Principal, Depends(authorised(Permission.ACT_FOR_USERS))]

@@ -23,6 +23,7 @@ from undercroft.http.json_bodies import StrictRequest
 from undercroft.http.rate_limits import with_limits
 from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.accounts.mailing import Mailing
+from undercroft.identity.accounts.second_factor import AccountSecondFactors
 from undercroft.identity.accounts.service import AccountService
 from undercroft.identity.accounts.sign_in import SignIn
 from undercroft.identity.api_keys import ApiKeyService
@@ -99,6 +100,7 @@ class Services:
     exchange: ExchangeService
     sessions: SessionService
     accounts: AccountService
+    second_factors: AccountSecondFactors
     mailing: Mailing
     sign_in: SignIn
     watched_grants: WatchedGrants
@@ -284,7 +286,7 @@ def _strict(request: Request) -> StrictRequest:
 
 
 def authorised(
-    permission: Permission, *, for_links: bool = True
+    permission: Permission, *, for_links: bool = True, while_enrolling: bool = False
 ) -> Callable[..., Awaitable[Principal]]:
     """The access check of a route, an :class:`AuthenticatedRoute`. A test holds every route to exactly one.
 
@@ -292,6 +294,7 @@ def authorised(
         permission: What the caller has to have.
         for_links: Whether that is enough for whoever holds a share link: false where it lets them beyond what the link
             is to.
+        while_enrolling: Whether it is for whoever has to enrol a second factor before anything else, too.
     """
 
     async def check(
@@ -300,7 +303,9 @@ def authorised(
         _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     ) -> Principal:
         principal = cast("Principal", request.state.principal)
-        await require_permission(services, principal, permission, for_links=for_links)
+        await require_permission(
+            services, principal, permission, for_links=for_links, while_enrolling=while_enrolling
+        )
         once: OneEffect | None = getattr(request.state, "one_effect", None)
         if once is not None:
             await once.start(request)
@@ -310,14 +315,20 @@ def authorised(
 
 
 async def require_permission(
-    services: Services, principal: Principal, permission: Permission, *, for_links: bool = True
+    services: Services,
+    principal: Principal,
+    permission: Permission,
+    *,
+    for_links: bool = True,
+    while_enrolling: bool = False,
 ) -> None:
     """What :func:`authorised` asks, for what is no route.
 
     Raises:
         ForbiddenError: When the caller lacks it, which is put on record.
+        SecondFactorRequiredError: When they have to enrol a second factor first.
         LinkHolderError: When it is not enough for them.
     """
-    await services.identity.require(principal, permission)
+    await services.identity.require(principal, permission, while_enrolling=while_enrolling)
     if principal.kind is Kind.LINK and not for_links:
         raise LinkHolderError

@@ -94,12 +94,18 @@ _NOBODY: Final = (
     "/v1/account/verification/code",
     "/v1/sessions",
     "/v1/sessions/refresh",
+    "/v1/sessions/second-factor",
     "/v1/share-links/redeem",
     "/v1/verify",
     "/verify",
 )
 _ATTACHES: Final = ("/v1/responses", "/v1/ui/chat")
 _KEEPS_NOTHING: Final = (
+    # Each takes a code that is good once, or shows a secret that nobody is to find again.
+    "/v1/account/second-factor",
+    "/v1/account/second-factor/confirmation",
+    "/v1/account/second-factor/recovery-codes",
+    "/v1/account/second-factor/removal",
     "/v1/chat/completions",
     # An answer kept here would show what was said from documents to whoever may not read those any more.
     "/v1/conversations",

@@ -61,3 +61,20 @@ class NewApiKeyObject(ApiKeyObject):
     """A new API key."""
 
     secret: Annotated[str, Field(description="The key itself. It is shown this once.")]
+
+
+class IssuerObject(Shown):
+    """An issuer of tokens from outside."""
+
+    id: str
+    object: Literal["issuer"]
+    issuer: str
+    audience: str
+    algorithms: list[str]
+    subject_claim: str
+    creates_users: bool
+    trusts_addresses: bool
+    acr_values: list[str]
+    amr_values: list[str]
+    max_auth_age: int | None
+    created_at: Time

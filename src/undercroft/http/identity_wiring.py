@@ -8,6 +8,7 @@ from undercroft.identity.accounts.codes import Codes
 from undercroft.identity.accounts.hashing import PasswordHasher
 from undercroft.identity.accounts.mailing import Mailing
 from undercroft.identity.accounts.pace import Pace
+from undercroft.identity.accounts.second_factor import AccountSecondFactors
 from undercroft.identity.accounts.service import AccountService
 from undercroft.identity.accounts.sign_in import SignIn
 from undercroft.identity.api_keys import ApiKeyService
@@ -18,6 +19,7 @@ from undercroft.identity.issuers.models import FixedAudience
 from undercroft.identity.issuers.service import IssuerService
 from undercroft.identity.keys import ACCESS_TOKEN_PREFIX, API_KEY_PREFIX
 from undercroft.identity.members.service import MemberService
+from undercroft.identity.second_factors.service import SecondFactors
 from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.models import SessionLifetimes
 from undercroft.identity.sessions.service import SessionService
@@ -25,6 +27,7 @@ from undercroft.identity.sessions.tokens import REFRESH_TOKEN_PREFIX
 from undercroft.identity.tokens.kinds import AccessTokens, ApiKeys, RefreshTokens
 from undercroft.identity.tokens.service import TokenService
 from undercroft.kit.clock import Clock
+from undercroft.kit.crypto.row_keys import RowKeys
 from undercroft.kit.database import Database
 from undercroft.kit.egress import open_guarded_client
 from undercroft.kit.egress_policy import EgressPolicy
@@ -47,6 +50,7 @@ class IdentityServices:
     exchange: ExchangeService
     sessions: SessionService
     accounts: AccountService
+    second_factors: AccountSecondFactors
     mailing: Mailing
     sign_in: SignIn
     hasher: PasswordHasher
@@ -58,6 +62,7 @@ async def open_identity(
     database: Database,
     ledger: Ledger,
     mail: MailQueue,
+    keys: RowKeys,
     ids: IdSource,
     clock: Clock,
 ) -> IdentityServices:
@@ -88,6 +93,8 @@ async def open_identity(
     hasher = PasswordHasher(at_once=settings.password_checks)
     stack.callback(hasher.close)
     codes, pace = Codes(database, ids), Pace(clock)
+    factors = SecondFactors(database, keys, clock)
+    accounts = AccountService(database, ledger, sessions, factors, hasher, codes, mail, ids)
     return IdentityServices(
         identity=identity,
         issuers=issuers,
@@ -99,8 +106,11 @@ async def open_identity(
             database, ledger, TokenService(database, ledger, exchangeable), ids
         ),
         sessions=sessions,
-        accounts=AccountService(database, ledger, sessions, hasher, codes, mail, ids),
+        accounts=accounts,
+        second_factors=AccountSecondFactors(
+            database, ledger, accounts, factors, sessions, hasher, mail
+        ),
         mailing=Mailing(database, ledger, identity, codes, mail, pace),
-        sign_in=SignIn(database, ledger, identity, sessions, hasher, pace),
+        sign_in=SignIn(database, ledger, identity, sessions, factors, hasher, mail, pace),
         hasher=hasher,
     )

@@ -384,17 +384,3 @@ class IntrospectionObject(Shown):
     exp: Annotated[int | None, Field(description="Left out for a token that does not expire.")] = (
         None
     )
-
-
-class IssuerObject(Shown):
-    """An issuer of tokens from outside."""
-
-    id: str
-    object: Literal["issuer"]
-    issuer: str
-    audience: str
-    algorithms: list[str]
-    subject_claim: str
-    creates_users: bool
-    trusts_addresses: bool
-    created_at: Time

@@ -136,7 +136,7 @@ async def open_services(
         queue = JobQueue(ids)
         webhooks = EndpointService(database, keys, ledger, EgressPolicy.of(settings), ids)
         mail = MailQueue(keys, queue, ids)
-        people = await open_identity(stack, settings, database, ledger, mail, ids, clock)
+        people = await open_identity(stack, settings, database, ledger, mail, keys, ids, clock)
         grants = GrantService(database, ledger, ids, people.identity)
         blobs = open_blob_store(settings)
         staging = Staging(settings.staging_dir, ids)
@@ -201,6 +201,7 @@ async def open_services(
             exchange=people.exchange,
             sessions=people.sessions,
             accounts=people.accounts,
+            second_factors=people.second_factors,
             mailing=people.mailing,
             sign_in=people.sign_in,
             access=AccessService(database, ledger),

@@ -29,6 +29,18 @@ class ForbiddenError(UndercroftError):
         )
 
 
+class SecondFactorRequiredError(UndercroftError):
+    """The tenant asks its people for a second factor, and this one has none yet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Your tenant asks its people for a second factor, and you have none. "
+            "Enrol one by POST /v1/account/second-factor.",
+            kind=ErrorKind.FORBIDDEN,
+            code="second_factor_required",
+        )
+
+
 class PersonRequiredError(UndercroftError):
     """An account is its person's own: no service and no narrowed key looks after it."""
 

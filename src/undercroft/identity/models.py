@@ -90,6 +90,8 @@ class Principal:
         actor_id: The service that acts for the user, where one does.
         scopes: What of the user's rights the credential carries; None for all.
         purpose: What the request is for, as its caller states it.
+        must_enrol: Whether the tenant asks its people for a second factor and the user has none: they may enrol one,
+            and nothing else.
     """
 
     tenant_id: UUID
@@ -100,6 +102,7 @@ class Principal:
     actor_id: UUID | None = None
     scopes: frozenset[Permission] | None = None
     purpose: str | None = None
+    must_enrol: bool = False
 
     @property
     def principal_id(self) -> UUID:

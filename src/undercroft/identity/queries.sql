@@ -1,8 +1,10 @@
 -- name: authenticate_api_key :maybe
-SELECT credential_id, tenant_id, user_id, actor_id, kind, role, scopes FROM authenticate_api_key($1);
+SELECT credential_id, tenant_id, user_id, actor_id, kind, role, scopes, must_enrol
+FROM authenticate_api_key($1);
 
 -- name: authenticate_access_token :maybe
-SELECT credential_id, tenant_id, user_id, actor_id, kind, role, scopes FROM authenticate_access_token($1);
+SELECT credential_id, tenant_id, user_id, actor_id, kind, role, scopes, must_enrol
+FROM authenticate_access_token($1);
 
 -- name: find_tenant :value
 SELECT find_tenant($1);

@@ -157,6 +157,8 @@ def read_principal(row: Record) -> Principal:
         actor_id=row["actor_id"],
         # A scope that a later version has and this one does not know grants nothing here.
         scopes=None if scopes is None else frozenset(map(Permission, _KNOWN.intersection(scopes))),
+        # Not asked of whoever comes by an issuer, which answers for how they signed in there.
+        must_enrol=bool(row.get("must_enrol")),
     )
 
 

@@ -15,6 +15,7 @@ from undercroft.identity.errors import (
     ForbiddenError,
     GuestAdminError,
     LastAdminError,
+    SecondFactorRequiredError,
     UnauthenticatedError,
 )
 from undercroft.identity.guests import bounding_guests
@@ -97,13 +98,22 @@ class IdentityService:
             raise UnauthenticatedError
         return principal
 
-    async def require(self, principal: Principal, permission: Permission) -> None:
+    async def require(
+        self, principal: Principal, permission: Permission, *, while_enrolling: bool = False
+    ) -> None:
         """The access check of a route; what a caller may do with one object is decided where it is read.
+
+        Args:
+            principal: Who calls.
+            permission: What the route asks for.
+            while_enrolling: Whether it is for whoever has to enrol a second factor first, too.
 
         Raises:
             ForbiddenError: When the principal's kind, role or scopes do not allow it, which is put on record.
+            SecondFactorRequiredError: When they have to enrol a second factor first, which is put on record as well.
         """
-        if is_allowed(principal, permission):
+        is_let_in = while_enrolling or not principal.must_enrol
+        if is_let_in and is_allowed(principal, permission):
             return
         async with self._database.transaction(principal) as transaction:
             tenant = await self._ledger.tenant(transaction, principal.tenant_id)
@@ -112,7 +122,7 @@ class IdentityService:
                 "permission.use", tenant, None, outcome=Outcome.DENIED, purpose=permission
             )
             await self._ledger.append(transaction, principal, refused)
-        raise ForbiddenError(permission)
+        raise ForbiddenError(permission) if is_let_in else SecondFactorRequiredError
 
     async def find_tenant_id(self, name: str) -> UUID | None:
         """The tenant of that name, for whoever has shown nothing yet."""

@@ -298,10 +298,11 @@ class GrantService:
 
         async def find(transaction: Transaction) -> Target | None:
             grant = await self._repository.find_grant(transaction, grant_id)
-            if grant is None:
-                return None
-            shared = await self.get_resource(transaction, grant.resource)
-            return Target(subject_of(shared), shared.owner_id)
+            # Something is looked for also where there is no grant: no time tells it from one that is hidden.
+            nothing = Resource(ResourceKind.DOCUMENT, grant_id)
+            resource = nothing if grant is None else grant.resource
+            shared = await self._repository.find_resource(transaction, resource)
+            return None if shared is None else Target(subject_of(shared), shared.owner_id)
 
         return recording_refusal(self._database, self._ledger, scope, action, find)
 

@@ -8,14 +8,17 @@ from uuid import UUID
 
 import pytest
 
+from tests.clocks import SetClock
 from undercroft.identity.accounts.codes import Codes
 from undercroft.identity.accounts.hashing import HashCost, PasswordHasher
 from undercroft.identity.accounts.mailing import Mailing
 from undercroft.identity.accounts.models import Client
 from undercroft.identity.accounts.pace import Pace
+from undercroft.identity.accounts.second_factor import AccountSecondFactors
 from undercroft.identity.accounts.service import AccountService
 from undercroft.identity.accounts.sign_in import SignIn
 from undercroft.identity.models import Principal, Role
+from undercroft.identity.second_factors.service import SecondFactors
 from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.models import SessionTokens
 from undercroft.identity.sessions.service import SessionService
@@ -74,9 +77,13 @@ class Parts:
     accounts: AccountService
     mailing: Mailing
     sign_in: SignIn
+    factors: SecondFactors
+    second_factor: AccountSecondFactors
     hasher: PasswordHasher
     post: Letterbox
     beats: Beats
+    clock: SetClock
+    """Of which moment a code is; all else goes by the time of day."""
 
     async def make_person(
         self, email: str, tenant: str = "acme", role: Role | None = None
@@ -90,7 +97,9 @@ class Parts:
     async def enter(
         self, email: str, password: str = PASSWORD, client: Client = LAPTOP, tenant: str = "acme"
     ) -> SessionTokens:
-        return await self.sign_in.sign_in(tenant, email, password, client)
+        opened = await self.sign_in.sign_in(tenant, email, password, client)
+        assert isinstance(opened, SessionTokens)
+        return opened
 
 
 @pytest.fixture
@@ -100,20 +109,26 @@ async def parts(database: Database, tmp_path: Path) -> AsyncGenerator[Parts]:
     post = Letterbox(keys, JobQueue(ids), ids)
     ledger = Ledger(database, ids, clock)
     identity = IdentityService(database, ledger, ids, clock)
-    sessions = SessionService(database, ledger, ids)
+    sessions, moment = SessionService(database, ledger, ids), SetClock()
+    moment.seconds = 1_800_000_000.0
+    factors = SecondFactors(database, keys, moment)
     hasher, codes, pace = (
         PasswordHasher(CHEAP, waiting=200),
         Codes(database, ids),
         Pace(clock, beats.sleep),
     )
+    accounts = AccountService(database, ledger, sessions, factors, hasher, codes, post, ids)
     yield Parts(
         identity,
         sessions,
-        AccountService(database, ledger, sessions, hasher, codes, post, ids),
+        accounts,
         Mailing(database, ledger, identity, codes, post, pace),
-        SignIn(database, ledger, identity, sessions, hasher, pace),
+        SignIn(database, ledger, identity, sessions, factors, hasher, post, pace),
+        factors,
+        AccountSecondFactors(database, ledger, accounts, factors, sessions, hasher, post),
         hasher,
         post,
         beats,
+        moment,
     )
     hasher.close()

@@ -104,7 +104,14 @@ async def test_an_answer_leaves_on_a_beat_whatever_was_looked_up(
 
         ledger = Ledger(database, ids, SystemClock())
         sign_in = SignIn(
-            database, ledger, parts.identity, parts.sessions, parts.hasher, Pace(clock, sleep)
+            database,
+            ledger,
+            parts.identity,
+            parts.sessions,
+            parts.factors,
+            parts.hasher,
+            parts.post,
+            Pace(clock, sleep),
         )
         with pytest.raises(WrongPasswordError):
             await sign_in.sign_in("acme", email, OTHER, LAPTOP)
@@ -156,7 +163,9 @@ async def test_a_hash_of_another_cost_is_renewed_at_sign_in(
         Ledger(database, ids, clock),
         parts.identity,
         parts.sessions,
+        parts.factors,
         hasher,
+        parts.post,
         Pace(clock, parts.beats.sleep),
     )
     await sign_in.sign_in("acme", ANN, PASSWORD, LAPTOP)

@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from undercroft.http.account_views import AccountObject, SignUpObject, client_of, render_account
-from undercroft.http.callers import KeyHolder, MemberManager, MemberReader
+from undercroft.http.callers import EnrollingMember, KeyHolder, MemberManager
 from undercroft.http.deps import NativeRoute, PublicRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.routes.sessions import Email, Password, Tenant
@@ -112,7 +112,7 @@ async def use_verification_code(body: CodeBody, services: ServicesDependency) ->
 @router.get(
     "/v1/account", summary="Get one's account", response_model=AccountObject, responses=errors(404)
 )
-async def get_account(caller: MemberReader, services: ServicesDependency) -> dict[str, Any]:
+async def get_account(caller: EnrollingMember, services: ServicesDependency) -> dict[str, Any]:
     """Who the caller is. Services and links have no account."""
     return render_account(await services.accounts.get_account(caller))
 

@@ -8,12 +8,18 @@ from starlette.responses import JSONResponse, Response
 
 from undercroft.http.callers import Administrator
 from undercroft.http.deps import NativeRoute, ServicesDependency
+from undercroft.http.identity_objects import IssuerObject
 from undercroft.http.json_bodies import documented_model, read_model
-from undercroft.http.objects import IssuerObject, Page
+from undercroft.http.objects import Page
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
 from undercroft.http.wire import JsonObject, RequestBody, page_of, render_time, require_id
-from undercroft.identity.issuers.models import ISSUER_PREFIX, Issuer, Registration
+from undercroft.identity.issuers.models import (
+    ISSUER_PREFIX,
+    Issuer,
+    Registration,
+    RequiredAuthentication,
+)
 from undercroft.kit.ids import render_id
 
 router = APIRouter(tags=["identity"], route_class=NativeRoute)
@@ -21,6 +27,9 @@ router = APIRouter(tags=["identity"], route_class=NativeRoute)
 _Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
+
+
+_Value = Annotated[str, Field(pattern="^[!-~]{1,200}$")]
 
 
 class RegisterIssuer(RequestBody):
@@ -40,6 +49,16 @@ class RegisterIssuer(RequestBody):
     subject_claim: Annotated[str, Field(pattern="^[!-~]{1,100}$")] = "sub"
     creates_users: bool = True
     trusts_addresses: bool = False
+    acr_values: Annotated[
+        list[_Value], Field(max_length=10, description="A token's `acr` has to be one of these.")
+    ] = Field(default_factory=list[_Value])
+    amr_values: Annotated[
+        list[_Value], Field(max_length=10, description="A token's `amr` has to have all of these.")
+    ] = Field(default_factory=list[_Value])
+    max_auth_age: Annotated[
+        int | None,
+        Field(ge=60, le=31_536_000, description="Seconds since a token's `auth_time`, at most."),
+    ] = None
 
 
 @router.post(
@@ -62,6 +81,11 @@ async def register_issuer(
         body.subject_claim,
         body.creates_users,
         body.trusts_addresses,
+        RequiredAuthentication(
+            tuple(dict.fromkeys(body.acr_values)),
+            tuple(dict.fromkeys(body.amr_values)),
+            body.max_auth_age,
+        ),
     )
     made = _render(await services.issuers.register(caller, registration))
     return JSONResponse(made, 201, {"Location": f"/v1/issuers/{made['id']}"})
@@ -108,5 +132,8 @@ def _render(issuer: Issuer) -> JsonObject:
         "subject_claim": registration.subject_claim,
         "creates_users": registration.creates_users,
         "trusts_addresses": registration.trusts_addresses,
+        "acr_values": list(registration.authentication.acr_values),
+        "amr_values": list(registration.authentication.amr_values),
+        "max_auth_age": registration.authentication.longest_age,
         "created_at": render_time(issuer.created_at),
     }

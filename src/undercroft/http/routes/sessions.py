@@ -7,21 +7,24 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from undercroft.http.account_views import (
+    SessionChallengeObject,
     SessionObject,
     SessionTokensObject,
     client_of,
+    render_challenge,
     render_session,
     render_tokens,
     require_session_id,
 )
-from undercroft.http.callers import KeyHolder
+from undercroft.http.callers import EnrollingKeyHolder, KeyHolder
 from undercroft.http.deps import NativeRoute, PublicRoute, ServicesDependency
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
 from undercroft.http.wire import RequestBody, page_of
 from undercroft.identity.accounts.passwords import LONGEST
-from undercroft.identity.sessions.models import SESSION_PREFIX
+from undercroft.identity.second_factors.models import Challenge
+from undercroft.identity.sessions.models import SESSION_PREFIX, SessionTokens
 from undercroft.kit.ids import render_id
 
 public_router = APIRouter(tags=["sessions"], route_class=PublicRoute)
@@ -42,6 +45,13 @@ class SignInBody(RequestBody):
     password: Password
 
 
+class ChallengeBody(RequestBody):
+    """What signing in has answered, and a code of one's app or a recovery code."""
+
+    challenge: Annotated[str, Field(min_length=1, max_length=100)]
+    code: Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class RefreshBody(RequestBody):
     """The refresh token that was given last."""
 
@@ -53,17 +63,43 @@ class RefreshBody(RequestBody):
     summary="Sign in",
     status_code=201,
     response_model=SessionTokensObject,
-    responses={**answers(201, "The session's tokens.", "Location"), **errors(429)},
+    responses={
+        200: {
+            "model": SessionChallengeObject,
+            "description": "The person has a second factor: answer the challenge with it.",
+        },
+        **answers(201, "The session's tokens.", "Location"),
+        **errors(429),
+    },
 )
 async def create_session(
     body: SignInBody, request: Request, services: ServicesDependency
 ) -> JSONResponse:
-    """Open a session with a password. Whatever is wrong, the answer is the same, and it takes as long."""
-    tokens = await services.sign_in.sign_in(
+    """Open a session with a password, or get the challenge that asks for the second factor as well.
+
+    Whatever is wrong, the answer is the same, and it takes as long.
+    """
+    opened = await services.sign_in.sign_in(
         body.tenant, body.email, body.password, client_of(request)
     )
-    location = f"/v1/sessions/{render_id(SESSION_PREFIX, tokens.session_id)}"
-    return JSONResponse(render_tokens(tokens), 201, {"Location": location})
+    if isinstance(opened, Challenge):
+        return JSONResponse(render_challenge(opened))
+    return _show_session(opened)
+
+
+@public_router.post(
+    "/v1/sessions/second-factor",
+    summary="Sign in with a second factor",
+    status_code=201,
+    response_model=SessionTokensObject,
+    responses={**answers(201, "The session's tokens.", "Location"), **errors(429)},
+)
+async def answer_challenge(
+    body: ChallengeBody, request: Request, services: ServicesDependency
+) -> JSONResponse:
+    """Answer a sign-in's challenge with a code of one's app, or a recovery code. Each is good once."""
+    tokens = await services.sign_in.answer(body.challenge, body.code, client_of(request))
+    return _show_session(tokens)
 
 
 @public_router.post(
@@ -117,7 +153,7 @@ async def get_session(
     responses=errors(404),
 )
 async def delete_session(
-    session_id: str, caller: KeyHolder, services: ServicesDependency
+    session_id: str, caller: EnrollingKeyHolder, services: ServicesDependency
 ) -> Response:
     """End a session, this one or another: from now on none of its tokens is good."""
     await services.sessions.end_session(caller, require_session_id(session_id))
@@ -135,3 +171,8 @@ async def delete_other_sessions(caller: KeyHolder, services: ServicesDependency)
     """End every session of the caller's but the one they ask by."""
     await services.sessions.end_other_sessions(caller)
     return Response(status_code=204)
+
+
+def _show_session(tokens: SessionTokens) -> JSONResponse:
+    location = f"/v1/sessions/{render_id(SESSION_PREFIX, tokens.session_id)}"
+    return JSONResponse(render_tokens(tokens), 201, {"Location": location})

@@ -5,6 +5,9 @@ from one address at any account. A few are free. Then each has to wait twice as 
 
 Nobody can be kept out for ever by others' guesses: where a person has signed in before, only the first count is theirs;
 no wait is longer than an hour; and a new password by mail begins their counts anew.
+
+Codes of a second factor are counted in all of these, and in one of the account's own that no mail and no known address
+gets around: whoever has the password and reads the person's mail has nothing but guesses left.
 """
 
 import hashlib
@@ -46,6 +49,8 @@ class Limit:
 PAIR: Final = Limit(free=5, longest=15 * 60)
 ACCOUNT: Final = Limit(free=20, longest=3600)
 ADDRESS: Final = Limit(free=100, longest=3600)
+CODES: Final = Limit(free=10, longest=3600)
+"""Codes of a second factor, at one account from anywhere."""
 MAILS: Final = Limit(free=10, longest=3600)
 """Mails that one address asks for, whoever gets them."""
 
@@ -63,15 +68,15 @@ class Attempts:
         Raises:
             TooManyAttemptsError: When it has to wait; then it is not counted.
         """
-        address, pair, account = _subjects(scope, email, client)
-        async with self._database.transaction(scope) as transaction:
-            counts = await self._repository.lock_attempts(
-                transaction, scope, [address, pair, account]
-            )
-            limits = {address: ADDRESS, pair: PAIR}
-            if not counts[pair].is_known:
-                limits[account] = ACCOUNT
-            await self._count(transaction, scope, counts, limits)
+        await self._take(scope, email, client, {})
+
+    async def take_code(self, scope: Scope, email: str, client: Client) -> None:
+        """Count an attempt at an account's second factor, as one that fails.
+
+        Raises:
+            TooManyAttemptsError: When it has to wait; then it is not counted.
+        """
+        await self._take(scope, email, client, {_codes_subject(scope, email): CODES})
 
     async def take_mail(self, scope: Scope, client: Client) -> None:
         """Count a mail that somebody asks for.
@@ -91,6 +96,26 @@ class Attempts:
         subjects = _subjects(scope, email, client)
         await self._repository.lock_attempts(transaction, scope, list(subjects))
         await self._repository.forgive_attempts(transaction, scope, subjects, _KNOWN_FOR)
+
+    async def forgive_codes(
+        self, transaction: Transaction, scope: Scope, email: str, client: Client
+    ) -> None:
+        """Somebody has shown their second factor as well."""
+        await self.forgive(transaction, scope, email, client)
+        await self._repository.restart_attempts(transaction, scope, _codes_subject(scope, email))
+
+    async def _take(
+        self, scope: Scope, email: str, client: Client, more: Mapping[bytes, Limit]
+    ) -> None:
+        address, pair, account = _subjects(scope, email, client)
+        async with self._database.transaction(scope) as transaction:
+            counts = await self._repository.lock_attempts(
+                transaction, scope, [address, pair, account, *more]
+            )
+            limits = {address: ADDRESS, pair: PAIR, **more}
+            if not counts[pair].is_known:
+                limits[account] = ACCOUNT
+            await self._count(transaction, scope, counts, limits)
 
     async def _count(
         self,
@@ -115,6 +140,10 @@ def _subjects(scope: Scope, email: str, client: Client) -> tuple[bytes, bytes, b
         _digest(scope, "pair", network, email),
         _digest(scope, "account", email),
     )
+
+
+def _codes_subject(scope: Scope, email: str) -> bytes:
+    return _digest(scope, "codes", email)
 
 
 def _digest(scope: Scope, *parts: str) -> bytes:

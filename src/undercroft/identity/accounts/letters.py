@@ -68,6 +68,50 @@ def password_changed(account: Account) -> Message:
     )
 
 
+def second_factor_added(account: Account) -> Message:
+    """Signing in takes a code from now on."""
+    return _letter(
+        account.email,
+        f"Your account at {_short(account.tenant_name)} has a second factor",
+        f"A second factor was added to your account at {account.tenant_name} just now, and other sessions were ended.",
+        "If it was you, keep your recovery codes where you find them without your device.",
+        "If it was not you, tell an admin at once: they can remove it. Then ask for a new password by mail.",
+    )
+
+
+def second_factor_removed(account: Account) -> Message:
+    """Signing in takes the password alone again."""
+    return _letter(
+        account.email,
+        f"Your account at {_short(account.tenant_name)} has no second factor any more",
+        f"The second factor of your account at {account.tenant_name} was removed just now, by you or by an admin.",
+        "If it was you, or you asked for it, there is nothing to do.",
+        "If not, ask for a new password by mail at once, and tell an admin.",
+    )
+
+
+def recovery_codes_renewed(account: Account) -> Message:
+    """The recovery codes are others than before."""
+    return _letter(
+        account.email,
+        f"Your recovery codes for {_short(account.tenant_name)} were replaced",
+        f"New recovery codes were made for your account at {account.tenant_name} just now. The old ones are void.",
+        "If it was you, there is nothing to do.",
+        "If it was not you, ask for a new password by mail at once, and tell an admin.",
+    )
+
+
+def recovery_code_used(account: Account) -> Message:
+    """Somebody has shown a recovery code in place of the device."""
+    return _letter(
+        account.email,
+        f"A recovery code for {_short(account.tenant_name)} was used",
+        f"One of your recovery codes was used at {account.tenant_name} just now. It is void.",
+        "If it was you, there is nothing to do; if few are left, make new ones.",
+        "If it was not you, ask for a new password by mail at once, and tell an admin.",
+    )
+
+
 def _letter(to: str, subject: str, *paragraphs: str) -> Message:
     return Message(to, subject, "\n\n".join(paragraphs) + "\n")
 

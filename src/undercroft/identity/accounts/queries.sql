@@ -108,6 +108,9 @@ UPDATE attempts AS a SET
 FROM unnest($2::bytea[], $3::int[], $4::int[]) AS n (subject, failures, pause)
 WHERE a.tenant_id = $1 AND a.subject = n.subject;
 
+-- name: restart_attempts :exec
+UPDATE attempts SET failures = 0, free_at = clock_timestamp() WHERE tenant_id = $1 AND subject = $2;
+
 -- name: forgive_attempts :exec
 -- The account's count and the pair's begin anew, and the client's address gets its one attempt back: otherwise whoever has
 -- an account could guess at others' without end.

@@ -183,6 +183,12 @@ class AccountRepository:
             transaction, "forgive_attempts", scope.tenant_id, *subjects, known_for
         )
 
+    async def restart_attempts(
+        self, transaction: Transaction, scope: Scope, subject: bytes
+    ) -> None:
+        """Begin one count anew."""
+        await _QUERIES.execute(transaction, "restart_attempts", scope.tenant_id, subject)
+
 
 def _read_account(row: Record) -> Account:
     return Account(

@@ -23,6 +23,7 @@ from undercroft.identity.accounts.passwords import check_password, prepare_passw
 from undercroft.identity.accounts.repository import AccountRepository
 from undercroft.identity.models import Principal
 from undercroft.identity.people import require_person
+from undercroft.identity.second_factors.service import SecondFactors
 from undercroft.identity.sessions.models import EndReason
 from undercroft.identity.sessions.service import SessionService
 from undercroft.kit.database import Database, Scope, Transaction
@@ -43,6 +44,7 @@ class AccountService:
         database: Database,
         ledger: Ledger,
         sessions: SessionService,
+        factors: SecondFactors,
         hasher: PasswordHasher,
         codes: Codes,
         mail: MailQueue,
@@ -51,6 +53,7 @@ class AccountService:
         self._database = database
         self._ledger = ledger
         self._sessions = sessions
+        self._factors = factors
         self._hasher = hasher
         self._codes = codes
         self._mail = mail
@@ -261,9 +264,13 @@ class AccountService:
     async def _set_password(
         self, transaction: Transaction, account: Account, encoded: str, kept: UUID | None
     ) -> None:
-        """With it go what could undo it: codes that set another, and sessions of whoever knew the old one."""
+        """With it go what could undo it: codes that set another, and what whoever knew the old one has begun with it.
+
+        A second factor stays: the next sign-in asks for it.
+        """
         await self._repository.set_password(transaction, account, encoded)
         await self._repository.delete_codes(transaction, account.tenant_id, account.id)
+        await self._factors.forget_challenges(transaction, account)
         await self._sessions.end_all_but(transaction, account, kept, EndReason.PASSWORD_CHANGED)
         if account.encoded is not None:
             await self._mail.send(transaction, account, letters.password_changed(account))

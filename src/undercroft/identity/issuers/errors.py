@@ -14,6 +14,21 @@ class TokenRefusedError(UnauthenticatedError):
         )
 
 
+class WeakAuthenticationError(UndercroftError):
+    """A token that holds, of somebody who was not authenticated as the registration asks.
+
+    Unlike of all else, which claim it is is said: only whoever has a good token gets here, and they can mend it.
+    """
+
+    def __init__(self, claim: str, wanted: str) -> None:
+        super().__init__(
+            f"The issuer has to have authenticated you otherwise: `{claim}` {wanted}. Sign in there again, so.",
+            kind=ErrorKind.UNAUTHENTICATED,
+            param=claim,
+            code="insufficient_user_authentication",
+        )
+
+
 class IssuerUnreachableError(UnavailableError):
     """The keys of an issuer cannot be had now, and those that were had are too old or lack the one that is needed."""
 

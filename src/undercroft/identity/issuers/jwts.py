@@ -18,8 +18,13 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry, deserialize_compact
 from joserfc.jwt import JWTClaimsRegistry
 
-from undercroft.identity.issuers.errors import TokenRefusedError
-from undercroft.identity.issuers.models import DEFAULT_CLAIM, Claims, Registration
+from undercroft.identity.issuers.errors import TokenRefusedError, WeakAuthenticationError
+from undercroft.identity.issuers.models import (
+    DEFAULT_CLAIM,
+    Claims,
+    Registration,
+    RequiredAuthentication,
+)
 
 LONGEST: Final = 8192
 SKEW_SECONDS: Final = 60
@@ -88,6 +93,7 @@ def check(token: str, key: VerificationKey, registration: Registration, now: dat
 
     Raises:
         TokenRefusedError: When anything of it does not hold. What, is not said.
+        WeakAuthenticationError: When all of it holds, and its bearer was not authenticated as the registration asks.
     """
     try:
         registry = JWSRegistry(algorithms=registration.algorithms, strict_check_header=False)
@@ -111,7 +117,30 @@ def check(token: str, key: VerificationKey, registration: Registration, now: dat
     # Of a message about a sign-out (OpenID Connect Back-Channel Logout, section 2.4): signed alike, and no credential.
     if "events" in claims:
         raise TokenRefusedError
+    _require_authentication(claims, registration.authentication, moment)
     return Claims(_read_subject(claims, registration.subject_claim), _read_address(claims))
+
+
+def _require_authentication(
+    claims: Mapping[str, Any], wanted: RequiredAuthentication, moment: int
+) -> None:
+    if wanted.acr_values and claims.get("acr") not in wanted.acr_values:
+        raise WeakAuthenticationError("acr", f"is to be one of {', '.join(wanted.acr_values)}")
+    methods = claims.get("amr")
+    # A text is no list, though it may hold what is looked for.
+    used = cast("list[object]", methods) if isinstance(methods, list) else []
+    if not all(method in used for method in wanted.amr_values):
+        raise WeakAuthenticationError("amr", f"is to have {' and '.join(wanted.amr_values)}")
+    if wanted.longest_age is None:
+        return
+    time = claims.get("auth_time")
+    longest = wanted.longest_age + SKEW_SECONDS
+    is_time = isinstance(time, int | float)
+    # One of the future would make it young for as long as somebody likes.
+    if not (is_time and -SKEW_SECONDS <= moment - cast("float", time) <= longest):
+        raise WeakAuthenticationError(
+            "auth_time", f"is to be {wanted.longest_age} seconds ago at most"
+        )
 
 
 def _read_subject(claims: Mapping[str, Any], name: str) -> str:

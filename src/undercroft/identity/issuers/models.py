@@ -17,6 +17,21 @@ ALGORITHMS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class RequiredAuthentication:
+    """How an issuer has to have authenticated somebody, as its tokens say (OpenID Connect Core, section 2).
+
+    Attributes:
+        acr_values: A token's `acr` is one of these; any is, or none, when there are none.
+        amr_values: A token's `amr` has all of these.
+        longest_age: Seconds since its `auth_time`; None when that is not asked.
+    """
+
+    acr_values: tuple[str, ...] = ()
+    amr_values: tuple[str, ...] = ()
+    longest_age: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """What an admin says of an issuer.
 
@@ -27,6 +42,7 @@ class Registration:
         subject_claim: The claim that names a user.
         creates_users: Whether somebody who is not known yet becomes a member of the tenant.
         trusts_addresses: Whether a verified address in a token names the tenant's user with that address.
+        authentication: How its users have to have shown who they are.
     """
 
     url: str
@@ -35,6 +51,7 @@ class Registration:
     subject_claim: str = DEFAULT_CLAIM
     creates_users: bool = True
     trusts_addresses: bool = False
+    authentication: RequiredAuthentication = RequiredAuthentication()
 
 
 @dataclass(frozen=True, slots=True)

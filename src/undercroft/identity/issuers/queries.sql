@@ -1,5 +1,17 @@
 -- name: find_issuers :many
-SELECT id, tenant_id, url, audience, algorithms, subject_claim, creates_users, trusts_addresses, created_at
+SELECT
+    id,
+    tenant_id,
+    url,
+    audience,
+    algorithms,
+    subject_claim,
+    creates_users,
+    trusts_addresses,
+    acr_values,
+    amr_values,
+    longest_auth_age,
+    created_at
 FROM find_issuers($1, $2);
 
 -- name: authenticate_issued :maybe
@@ -10,14 +22,48 @@ SELECT count(*) FROM issuers WHERE tenant_id = current_tenant();
 
 -- name: insert_issuer :maybe
 INSERT INTO issuers (
-    id, tenant_id, url, audience, algorithms, subject_claim, creates_users, trusts_addresses
+    id,
+    tenant_id,
+    url,
+    audience,
+    algorithms,
+    subject_claim,
+    creates_users,
+    trusts_addresses,
+    acr_values,
+    amr_values,
+    longest_auth_age
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (url, audience) DO NOTHING
-RETURNING id, tenant_id, url, audience, algorithms, subject_claim, creates_users, trusts_addresses, created_at;
+RETURNING
+    id,
+    tenant_id,
+    url,
+    audience,
+    algorithms,
+    subject_claim,
+    creates_users,
+    trusts_addresses,
+    acr_values,
+    amr_values,
+    longest_auth_age,
+    created_at;
 
 -- name: list_issuers :many
-SELECT id, tenant_id, url, audience, algorithms, subject_claim, creates_users, trusts_addresses, created_at
+SELECT
+    id,
+    tenant_id,
+    url,
+    audience,
+    algorithms,
+    subject_claim,
+    creates_users,
+    trusts_addresses,
+    acr_values,
+    amr_values,
+    longest_auth_age,
+    created_at
 FROM issuers
 WHERE tenant_id = current_tenant() AND ($1::uuid IS NULL OR id > $1)
 ORDER BY id

@@ -6,7 +6,12 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.identity.issuers.models import Issuer, IssuerScope, Registration
+from undercroft.identity.issuers.models import (
+    Issuer,
+    IssuerScope,
+    Registration,
+    RequiredAuthentication,
+)
 from undercroft.identity.models import Principal
 from undercroft.identity.repository import read_principal
 from undercroft.kit.database import Transaction
@@ -51,6 +56,9 @@ class IssuerRepository:
             new.subject_claim,
             new.creates_users,
             new.trusts_addresses,
+            new.authentication.acr_values,
+            new.authentication.amr_values,
+            new.authentication.longest_age,
         )
         return None if row is None else _read_issuer(row)
 
@@ -117,5 +125,8 @@ def _read_issuer(row: Record) -> Issuer:
         row["subject_claim"],
         row["creates_users"],
         row["trusts_addresses"],
+        RequiredAuthentication(
+            tuple(row["acr_values"]), tuple(row["amr_values"]), row["longest_auth_age"]
+        ),
     )
     return Issuer(row["id"], row["tenant_id"], registration, row["created_at"])

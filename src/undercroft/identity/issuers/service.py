@@ -29,7 +29,7 @@ from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.kit.lru import LruCache
 from undercroft.ledger.leaves import user_reference
-from undercroft.ledger.models import TENANT_PREFIX, Act, Subject
+from undercroft.ledger.models import TENANT_PREFIX, Act, OperatorScope, Subject
 from undercroft.ledger.service import Ledger
 
 MOST_ISSUERS: Final = 20
@@ -83,6 +83,7 @@ class IssuerService:
         Raises:
             UnauthenticatedError: When it is no such token.
             TokenRefusedError: When anything of the token does not hold, or names nobody.
+            WeakAuthenticationError: When its bearer was not authenticated as the registration asks.
             IssuerUnreachableError: When it cannot be checked now.
         """
         if not looks_like_token(token):
@@ -132,6 +133,7 @@ class IssuerService:
                 "It would be any of your users: have the operator list it in address_issuers first.",
                 param="trusts_addresses",
             )
+        await self._release(new)
         async with self._database.transaction(caller) as transaction:
             if await self._repository.count_issuers(transaction) >= MOST_ISSUERS:
                 raise TooManyIssuersError(MOST_ISSUERS)
@@ -162,6 +164,25 @@ class IssuerService:
             await self._ledger.append(transaction, caller, Act("issuer.delete", tenant, None))
         # Else one that is registered in its place, mended, was refused for half a minute by what this one said.
         self._known = LruCache(_KNOWN)
+
+    async def _release(self, new: Registration) -> None:
+        """Delete what another tenant has registered of a pair that the operator has struck off there.
+
+        It counts for nothing any more, and would keep the pair from whom the operator has given it since.
+        """
+        async with self._database.statement_without_scope() as connection:
+            found = await self._repository.find_issuers(connection, new.url, (new.audience,))
+        for issuer in found:
+            if self._is_theirs(issuer.tenant_id, issuer.registration):
+                continue
+            scope = OperatorScope(issuer.tenant_id)
+            async with self._database.transaction(scope) as transaction:
+                if await self._repository.delete_issuer(transaction, issuer.id):
+                    tenant = await self._ledger.tenant(transaction, issuer.tenant_id)
+                    await self._ledger.append(
+                        transaction, scope, Act("issuer.delete", tenant, None)
+                    )
+            self._known = LruCache(_KNOWN)
 
     def _is_theirs(self, tenant_id: UUID, registration: Registration) -> bool:
         """Whether an audience is the tenant's: it says so itself, or the operator does."""

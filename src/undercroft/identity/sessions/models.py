@@ -14,6 +14,7 @@ class EndReason(StrEnum):
 
     SIGNED_OUT = "signed_out"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - no password
+    SECOND_FACTOR_CHANGED = "second_factor_changed"
     REUSED = "reused"
     """A refresh token came back that had been replaced."""
     TOO_MANY = "too_many"

@@ -58,6 +58,7 @@ SELECT
     OR EXISTS (SELECT FROM upload_parts AS p WHERE p.data_key_id = k.id)
     OR EXISTS (SELECT FROM outgoing_mail AS m WHERE m.data_key_id = k.id)
     OR EXISTS (SELECT FROM idempotency_keys AS i WHERE i.data_key_id = k.id)
+    OR EXISTS (SELECT FROM second_factors AS f WHERE f.data_key_id = k.id)
     OR EXISTS (SELECT FROM webhook_endpoints AS w WHERE w.data_key_id = k.id)
     OR EXISTS (SELECT FROM share_links AS h WHERE h.data_key_id = k.id)
     OR EXISTS (SELECT FROM notices AS n WHERE n.data_key_id = k.id)

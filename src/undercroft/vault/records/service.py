@@ -239,13 +239,12 @@ class RecordService:
     ) -> Record:
         """All of a record, which nobody else changes, and under grants that do not end, before the transaction does."""
         row = await self._repository.lock_record(transaction, record_id)
-        if row is None:
-            raise no_record(record_id)
-        if row.owner_id == scope.principal_id:
+        if row is not None and row.owner_id == scope.principal_id:
             check_precondition(row, precondition)
             return await self._get(transaction, record_id)
+        # Asked of what is not there, too: no time tells it from what is hidden.
         record = await self._storage.read(transaction, record_id, WRITE)
-        if record is None:
+        if row is None or record is None:
             raise await self.refusal(transaction, record_id, GrantAction.WRITE)
         # The record was locked before the grants, as by whoever marks it as personal or withdraws their consent.
         await self._uses.hold(transaction, record.access.way(*WRITE))

@@ -11,6 +11,7 @@ from undercroft.chat.responses.asked import asked_place
 from undercroft.chat.responses.statements import statement_place
 from undercroft.chat.streams.log import events_place
 from undercroft.idempotency.models import answer_place
+from undercroft.identity.second_factors.models import secret_place
 from undercroft.kit.database import Transaction
 from undercroft.mail.models import message_place
 from undercroft.operations.examination.opening import Opening
@@ -49,6 +50,11 @@ class ValueExamination:
                 repository.list_sealed_answers,
                 lambda tenant, row, _: answer_place(tenant, row),
                 "sealed_answer of idempotency_keys",
+            ),
+            (
+                repository.list_sealed_factors,
+                lambda tenant, row, _: secret_place(tenant, row),
+                "sealed_secret of second_factors",
             ),
             (
                 repository.list_sealed_links,

@@ -36,6 +36,24 @@ WHERE i.tenant_id = current_tenant() AND (i.id, 0) > ($1::uuid, $2::int)
 ORDER BY i.id
 LIMIT $3;
 
+-- name: list_sealed_factors :many
+SELECT
+    f.user_id AS id,
+    0 AS number,
+    f.sealed_secret AS sealed,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM second_factors AS f
+INNER JOIN data_keys AS k ON f.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE f.tenant_id = current_tenant() AND (f.user_id, 0) > ($1::uuid, $2::int)
+ORDER BY f.user_id
+LIMIT $3;
+
 -- name: list_sealed_links :many
 SELECT
     h.id,

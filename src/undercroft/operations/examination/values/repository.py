@@ -26,6 +26,12 @@ class ValueRepository:
         """Answers that are kept under idempotency keys: their outer layer."""
         return await _QUERIES.many(transaction, "list_sealed_answers", *after, limit)
 
+    async def list_sealed_factors(
+        self, transaction: Transaction, after: tuple[UUID, int], limit: int
+    ) -> list[Record]:
+        """Secrets of second factors."""
+        return await _QUERIES.many(transaction, "list_sealed_factors", *after, limit)
+
     async def list_sealed_links(
         self, transaction: Transaction, after: tuple[UUID, int], limit: int
     ) -> list[Record]:

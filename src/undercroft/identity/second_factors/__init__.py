@@ -1,0 +1,1 @@
+"""Second factors of accounts: one-time passwords by time, and recovery codes."""
