@@ -1,12 +1,14 @@
-"""What ``bench_streams.py`` holds the service against, each in a process of its own.
+"""What the benchmarks of streams hold the service against, each in a process of its own.
 
-``upstream PORT``: an OpenAI-compatible server whose model says a word every 10 ms. ``pass-through PORT URL``: the
-floor, FastAPI and aiohttp, which hands on the bytes of the server at URL and does nothing else.
+``upstream PORT``: an OpenAI-compatible server. Its model ``paced`` says a word every 10 ms, and ``held`` one word and
+no more, until it is let go, or who asked has left: when that was is told by ``GET /left``. ``pass-through PORT URL``:
+the floor, FastAPI and aiohttp, which hands on the bytes of the server at URL and does nothing else.
 """
 
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncGenerator
 
 import aiohttp
@@ -15,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 MODEL = "paced"
+HELD_MODEL = "held"
 WORDS = 100
 GAP_SECONDS = 0.01
 _BACKLOG = 8192
@@ -23,16 +26,45 @@ _BACKLOG = 8192
 def make_upstream() -> FastAPI:
     """A model server."""
     app = FastAPI()
+    left: dict[str, float] = {}
+    let_go = asyncio.Event()
 
     @app.get("/v1/models")
     async def models() -> JSONResponse:
-        return JSONResponse({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+        listed = [{"id": model, "object": "model"} for model in (MODEL, HELD_MODEL)]
+        return JSONResponse({"object": "list", "data": listed})
 
     @app.post("/v1/chat/completions")
-    async def complete() -> StreamingResponse:
-        return StreamingResponse(_words(), media_type="text/event-stream")
+    async def complete(request: Request) -> StreamingResponse:
+        asked = await request.json()
+        words = (
+            _words()
+            if asked["model"] == MODEL
+            else _held(asked["messages"][-1]["content"], let_go, left)
+        )
+        return StreamingResponse(words, media_type="text/event-stream")
+
+    @app.get("/left")
+    async def tell_left() -> dict[str, float]:
+        return left
+
+    @app.post("/let-go")
+    async def let_all_go() -> None:
+        let_go.set()
 
     return app
+
+
+async def _held(asked: str, let_go: asyncio.Event, left: dict[str, float]) -> AsyncGenerator[bytes]:
+    """One word, and the end once it is let go; or when its asker left, by the clock that all processes here have."""
+    yield _chunk({"content": "word0 "}, None)
+    try:
+        await let_go.wait()
+    except asyncio.CancelledError:
+        left[asked] = time.monotonic()
+        raise
+    yield _chunk({}, "stop", {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6})
+    yield b"data: [DONE]\n\n"
 
 
 async def _words() -> AsyncGenerator[bytes]:

@@ -98,6 +98,14 @@ _STRANGERS_BURST: Final = 120
 _STRANGERS_PER_SECOND: Final = 2.0
 
 
+def most_calls(settings: Settings) -> int:
+    """To how many a process may have to call out at once: for each request that it takes, each response that it makes.
+
+    With fewer connections, what has been admitted would wait for one until it fails.
+    """
+    return settings.max_open_requests + settings.max_running_responses
+
+
 @asynccontextmanager
 async def open_services(
     settings: Settings,
@@ -118,7 +126,7 @@ async def open_services(
                 observer=telemetry,
             )
         )
-        client = await stack.enter_async_context(open_client())
+        client = await stack.enter_async_context(open_client(most_calls(settings)))
         embedder = await open_embedder(settings, client, clock)
         stack.push_async_callback(embedder.close)
         models = open_models(settings, client, clock)

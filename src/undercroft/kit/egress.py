@@ -24,10 +24,15 @@ Lookup: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 """The addresses behind a host's name, as the system has them."""
 
 
-def open_client() -> aiohttp.ClientSession:
-    """A client that reuses connections; its callers set the deadlines of what they ask. Close it when done."""
+def open_client(connections: int = _CONNECTIONS) -> aiohttp.ClientSession:
+    """A client that reuses connections; its callers set the deadlines of what they ask. Close it when done.
+
+    Args:
+        connections: The most at once. Whoever comes when all are taken waits, and mostly not for long: it should be no
+            fewer than what the caller has admitted.
+    """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+        connector=aiohttp.TCPConnector(limit=connections),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,

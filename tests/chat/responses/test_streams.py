@@ -1,6 +1,7 @@
 """Streams of responses: any number of watchers, from any event on, on any process, see the exact sequence."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -151,6 +152,32 @@ async def test_many_watchers_here_and_elsewhere_see_the_exact_sequence(
     for events in watched:
         assert events == seen[-len(events) :]
     assert {len(events) for events in watched} >= {len(seen)}
+
+
+async def test_who_waits_keeps_nothing_of_what_they_have_read(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    gate = Gate()
+    responses = service(shelf, ScriptedModel("The rent ", "is due.", gate=gate))
+    async with aclosing(responses.stream(ann, asking())) as stream:
+        response_id = id_of((await until(stream, is_text))[0]["response"])
+        before = count_events("response.created")
+        async with aclosing(responses.watch(ann, response_id, -1)) as watch:
+            await until(watch, is_text)
+            waiting = asyncio.create_task(anext(watch))
+            await asyncio.sleep(0)
+            assert count_events("response.created") == before
+            gate.open()
+            async with asyncio.timeout(PATIENCE):
+                await waiting
+
+
+def count_events(kind: str) -> int:
+    """How many of a kind there are in this process."""
+    gc.collect()
+    found = [each for each in gc.get_objects() if isinstance(each, dict)]
+    return sum(each.get("type") == kind for each in found)
 
 
 async def test_a_background_response_is_made_though_nobody_watches(

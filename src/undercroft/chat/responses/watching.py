@@ -213,6 +213,8 @@ class ResponseWatch:
                     yield event
                     place.last = number
                 is_last = is_last or event["type"] in TERMINAL_EVENTS
+            # Of thousands who wait for the next each would keep all that it has read.
+            del events
 
     async def _take(
         self, scope: Scope, response_id: UUID, subscription: Subscription, place: _Place
