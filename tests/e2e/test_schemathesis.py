@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.timeout(700), pytest.mark.slow]
 _EXAMPLES: Final = 8
 """Random requests for an operation, after the systematic ones at the borders of its schema."""
 _LIMIT_SECONDS: Final = 600
-_OPERATIONS: Final = 194
+_OPERATIONS: Final = 196
 
 _CONFIGURATION: Final = """
 # The same requests in each run: a run that fails must fail again.
@@ -68,7 +68,7 @@ include-path = "/v1/consents/withdraw-all"
 checks.allow_header_conformance.enabled = false
 # What is well-formed may be nobody's password, code, token, group or consent, and nobody is sent too many mails.
 [[operations]]
-include-path-regex = "^/v1/(account|sessions|sign-up|users|services|groups|issuers|oauth|webhooks)"
+include-path-regex = "^/v1/(account|sessions|outside-tools|sign-up|users|services|groups|issuers|oauth|webhooks)"
 checks.positive_data_acceptance.expected-statuses = [
     "2xx", "304", "400", "401", "403", "404", "409", "412", "422", "428", "429"
 ]
