@@ -81,7 +81,12 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "address_issuers",
         "fixed_audiences",
     ),
-    "Webhooks": ("egress_private_networks", "egress_allow_http", "egress_hosts"),
+    "Webhooks": (
+        "egress_private_networks",
+        "tool_private_networks",
+        "egress_allow_http",
+        "egress_hosts",
+    ),
     "Limits": (
         "max_upload_bytes",
         "document_retention_days",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any, cast
 
 from tests.stepping import Gate
 from undercroft.chat.providers.options import Ability
@@ -13,11 +14,54 @@ from undercroft.chat.providers.protocol import (
     Location,
     ModelInfo,
     TextDelta,
+    ToolCallDelta,
     Usage,
 )
+from undercroft.chat.tools.client import ToolClient
+from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.errors import UndercroftError
 
 SCRIPTED = "scripted"
+
+
+def no_tools() -> ToolClient:
+    """For responses that call no remote tools."""
+    return ToolClient(cast("Any", None), EgressPolicy())
+
+
+class CallingModel:
+    """A provider that calls functions: each time that it is asked, what the test wrote for that time.
+
+    Args:
+        rounds: What it says each time; the last one again and again.
+    """
+
+    location: Location = "local"
+    name = "calling"
+    abilities = frozenset({Ability.TOOLS})
+
+    def __init__(self, *rounds: Sequence[GenerationEvent]) -> None:
+        self._rounds = rounds
+        self.requests: list[GenerationRequest] = []
+
+    async def list_models(self) -> tuple[ModelInfo, ...]:
+        return (ModelInfo(SCRIPTED, "test", context_tokens=4096),)
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        self.requests.append(request)
+        events = self._rounds[min(len(self.requests), len(self._rounds)) - 1]
+        for event in events:
+            yield event
+        called = any(isinstance(event, ToolCallDelta) for event in events)
+        reason = FinishReason.TOOL_CALLS if called else FinishReason.STOP
+        yield Finished(reason, Usage(11, 7))
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
+        del texts
+        return None
+
+    async def close(self) -> None:
+        return None
 
 
 class ScriptedModel:

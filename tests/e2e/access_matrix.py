@@ -529,6 +529,8 @@ _IDENTITY: Final = {
     "DELETE /v1/sessions": Rule(is_personal=True, spends="session_id"),
     "GET /v1/sessions/{session_id}": Rule(_OWNER, is_personal=True, spends="session_id"),
     "DELETE /v1/sessions/{session_id}": Rule(_OWNER, is_personal=True, spends="session_id"),
+    "GET /v1/outside-tools": EVERYBODY,
+    "PUT /v1/outside-tools": everybody(json={"allowed": False}),
     "GET /v1/sign-up": EVERYBODY,
     "PUT /v1/sign-up": everybody(json={"open": False}),
     "GET /v1/issuers": EVERYBODY,

@@ -147,6 +147,9 @@ def upstream_service(
             "UNDERCROFT_UPSTREAM_URL": upstream.base_url,
             "UNDERCROFT_UPSTREAM_KEY": KEY,
             "UNDERCROFT_TRUSTED_PROXIES": "127.0.0.1",
+            # Its remote tools are on this machine.
+            "UNDERCROFT_TOOL_PRIVATE_NETWORKS": "127.0.0.0/8",
+            "UNDERCROFT_EGRESS_ALLOW_HTTP": "true",
             # Who leaves a stream does not come back in these tests.
             "UNDERCROFT_RESPONSE_GRACE_SECONDS": "0",
         },

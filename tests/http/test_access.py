@@ -241,6 +241,8 @@ ROUTES: Final = {
     },
     Permission.MEMBERS_WRITE: {
         "POST /v1/users/{user_id}/invitation",
+        "GET /v1/outside-tools",
+        "PUT /v1/outside-tools",
         "GET /v1/sign-up",
         "PUT /v1/sign-up",
         "DELETE /v1/users/{user_id}/second-factor",

@@ -23,6 +23,7 @@ NATIVE = (
     "/v1/groups",
     "/v1/sessions",
     "/v1/account",
+    "/v1/outside-tools",
     "/v1/sign-up",
     "/v1/second-factor-policy",
 )

@@ -260,6 +260,33 @@ async def functions(answer: Answer) -> None:
     await answer.end("stop" if forced else "tool_calls", usage=(9, 7))
 
 
+async def obedient(answer: Answer) -> None:
+    """Sends all that its prompt says to the first tool that is called ``send``, once; then says what came of it."""
+    body = answer.body
+    await answer.begin()
+    results = [m["content"] for m in body["messages"] if m["role"] == "tool"]
+    tools = [tool["function"]["name"] for tool in body.get("tools") or []]
+    names = [name for name in tools if "send" in name]
+    if results or not names or body.get("tool_choice") == "none":
+        await answer.text("It said: " + "; ".join(results))
+        await answer.end("stop", usage=(9, 2))
+        return
+    read = "\n".join(m["content"] for m in body["messages"] if m["role"] != "system")
+    await answer.text("I send it.")
+    call = {"index": 0, "id": "call_0", "type": "function"}
+    arguments = json.dumps({"text": read})
+    await answer.call({**call, "function": {"name": names[0], "arguments": arguments}})
+    await answer.end("tool_calls", usage=(9, 7))
+
+
+async def tireless(answer: Answer) -> None:
+    """Calls the first tool that it is offered, whatever came of that before and whatever it is told."""
+    await answer.begin()
+    function = {"name": answer.body["tools"][0]["function"]["name"], "arguments": '{"text": "x"}'}
+    await answer.call({"index": 0, "id": "call_0", "type": "function", "function": function})
+    await answer.end("tool_calls", usage=(1, 1))
+
+
 async def call_cut(answer: Answer) -> None:
     """The beginning of a call, and no more."""
     await answer.begin()
@@ -342,6 +369,8 @@ BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "aborted": aborted,
     "filtered": filtered,
     "functions": functions,
+    "obedient": obedient,
+    "tireless": tireless,
     "call-cut": call_cut,
     "call-whole": call_whole,
     "call-nameless": call_nameless,

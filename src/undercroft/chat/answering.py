@@ -8,10 +8,10 @@ import json
 import math
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
-from uuid import UUID
 
+from undercroft.chat.calling import Answered, Calling, RoundEvent, Rounds
 from undercroft.chat.citations import UNSUPPORTED_NOTE, Annotated, Citation, CitationAnnotator
 from undercroft.chat.grounding import REFUSAL, ground
 from undercroft.chat.prompt import (
@@ -23,7 +23,7 @@ from undercroft.chat.prompt import (
 )
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
 from undercroft.chat.providers.extractive import count_tokens
-from undercroft.chat.providers.options import NO_OPTIONS, Ability, Options
+from undercroft.chat.providers.options import Ability, Options
 from undercroft.chat.providers.protocol import (
     Finished,
     FinishReason,
@@ -38,7 +38,9 @@ from undercroft.chat.providers.protocol import (
     needed,
 )
 from undercroft.chat.providers.registry import ModelRegistry
+from undercroft.chat.questions import FileSearch, Question
 from undercroft.chat.shown import NOTHING, InterruptedAnswerError, Shown, leave_out
+from undercroft.chat.tools.models import ToolCaller, ToolEvent, ToolsListed, ToolsWanted
 from undercroft.kit.database import Scope
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
@@ -53,64 +55,6 @@ _DEFAULT_ANSWER: Final = 512
 _UNCITED: Final = frozenset({Ability.JSON, Ability.LOGPROBS})
 """What an answer with citations is not: it is prose, and not the model's own tokens."""
 _NO_PASSAGES: Final[tuple[Passage, ...]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FileSearch:
-    """Which collections an answer is made from.
-
-    Attributes:
-        limit: The most passages that are shown to the model.
-        threshold: Passages scored below it are left out; scores are in (0, 1].
-    """
-
-    collection_ids: tuple[UUID, ...]
-    limit: int
-    threshold: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is to be answered, and how.
-
-    Attributes:
-        messages: The conversation, the question last.
-        instructions: Of the caller, for the model; put before ours.
-        model: A model's id; the registry's default is the caller's to fill in.
-        search: None answers without documents.
-        options: What is asked beyond text.
-        is_confined: Whether something in the messages may not be sent to a model elsewhere.
-        keeps_all_turns: Whether it is refused where a turn would have to be left out for it to fit.
-    """
-
-    messages: tuple[Message, ...]
-    model: str
-    instructions: str | None = None
-    search: FileSearch | None = None
-    max_output_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    stop: tuple[str, ...] = ()
-    options: Options = NO_OPTIONS
-    is_confined: bool = False
-    keeps_all_turns: bool = False
-
-    @property
-    def text(self) -> str:
-        """What the person asked last."""
-        asked = [message.content for message in self.messages if message.role is Role.USER]
-        return asked[-1] if asked else ""
-
-    def around(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-        """What was said before the question, and what came after it: calls of functions and their results."""
-        last = max(i for i, message in enumerate(self.messages) if message.role is Role.USER)
-        return self.messages[:last], self.messages[last + 1 :]
-
-    @property
-    def has_functions(self) -> bool:
-        """Whether the client's functions may still add to the answer, or have."""
-        offers = bool(self.options.tools) and self.options.tool_choice.mode != "none"
-        return offers or any(message.role is Role.TOOL for message in self.around()[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +73,9 @@ class Searched:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The answer is complete."""
-
-    reason: FinishReason
-    usage: Usage
-
-
-AnswerEvent: TypeAlias = Searched | TextDelta | Citation | ToolCallDelta | Answered
-"""At most one ``Searched`` first, then text and citations as they become certain and calls of the client's functions,
-then exactly one ``Answered``."""
+AnswerEvent: TypeAlias = Searched | RoundEvent | ToolEvent
+"""At most one ``Searched`` first, then text and citations as they become certain and calls of the client's functions
+and of remote tools, then exactly one ``Answered``."""
 
 
 class Answerer:
@@ -163,6 +99,8 @@ class Answerer:
             NotFoundError: When the principal may see no such collection.
         """
         needs = needed(question.messages, question.options)
+        if question.servers:
+            needs |= {Ability.TOOLS}
         await self._models.require(question.model, needs)
         if question.search is not None:
             if uncited := needs & _UNCITED:
@@ -178,6 +116,7 @@ class Answerer:
         question: Question,
         earlier: Sequence[Release] = (),
         shown: Shown = NOTHING,
+        tools: ToolCaller | None = None,
     ) -> AsyncGenerator[AnswerEvent]:
         """Stream an answer. Closing the generator cancels the search or the generation behind it.
 
@@ -186,17 +125,24 @@ class Answerer:
             question: What.
             earlier: What its messages were made from, and what they stand in.
             shown: The beginning of the answer, where another process has shown one: what follows it is streamed.
+            tools: Calls remote tools, where the question names servers of such.
 
         Raises:
             UndercroftError: When a collection is unknown, nothing can be searched or no model answers.
             AccessRevokedError: When something that the answer rests on is lost before the answer ends.
             InterruptedAnswerError: When the answer would not go on as it has begun.
         """
-        said = self._answer(scope, question, earlier, shown)
-        return said if shown == NOTHING else leave_out(shown, said, before=(Searched,))
+        said = self._answer(scope, question, earlier, shown, tools)
+        before = (Searched, ToolsWanted, ToolsListed)
+        return said if shown == NOTHING else leave_out(shown, said, before=before)
 
     async def _answer(
-        self, scope: Scope, question: Question, earlier: Sequence[Release], shown: Shown
+        self,
+        scope: Scope,
+        question: Question,
+        earlier: Sequence[Release],
+        shown: Shown,
+        tools: ToolCaller | None,
     ) -> AsyncGenerator[AnswerEvent]:
         if shown.text.endswith(UNSUPPORTED_NOTE):
             # What follows the note is the end alone, and no model says that.
@@ -219,7 +165,10 @@ class Answerer:
                 return
         # The one that quotes says the same again; every other goes on from its own words.
         prefix = "" if question.model == EXTRACTIVE else shown.text
-        generated = self._generate(question, passages, prefix)
+        if question.servers and tools is not None:
+            generated = self._generate_in_rounds(question, passages, prefix, releases, tools)
+        else:
+            generated = self._generate(question, passages, prefix)
         async with aclosing(self._grants.guard(scope, releases, generated)) as events:
             async for event in events:
                 yield event
@@ -246,9 +195,40 @@ class Answerer:
         passages = tuple(_numbered(number, passage) for number, passage in enumerate(found, 1))
         return Searched(question.text, found, passages)
 
+    def _generate_in_rounds(
+        self,
+        question: Question,
+        passages: tuple[Passage, ...],
+        prefix: str,
+        releases: Sequence[Release],
+        tools: ToolCaller,
+    ) -> AsyncGenerator[AnswerEvent]:
+        """Rounds of generation, with calls of remote tools between them. A beginning that there is is of the first."""
+
+        def say(
+            called: Sequence[Message], options: Options, most_tokens: int | None
+        ) -> AsyncGenerator[RoundEvent]:
+            following = replace(
+                question,
+                messages=(*question.messages, *called),
+                options=options,
+                max_output_tokens=most_tokens,
+            )
+            return self._generate(following, passages, "" if called else prefix)
+
+        calling = Calling(
+            question.servers,
+            question.approved,
+            question.options,
+            question.max_tool_calls,
+            question.max_output_tokens,
+            releases,
+        )
+        return Rounds(calling, tools, say).run()
+
     async def _generate(
         self, question: Question, passages: tuple[Passage, ...], prefix: str
-    ) -> AsyncGenerator[AnswerEvent]:
+    ) -> AsyncGenerator[RoundEvent]:
         prompt = await self._assemble(question, passages)
         annotator = await asyncio.to_thread(CitationAnnotator, question.text, prompt.passages)
         request = GenerationRequest(

@@ -6,7 +6,15 @@ from dataclasses import dataclass, replace
 from undercroft.chat.answering import Answerer, Question, most_tokens
 from undercroft.chat.prompt import TurnsDoNotFitError
 from undercroft.chat.providers.protocol import Message, Role
-from undercroft.chat.transcript import Item, Turn, as_turns, find_results_without_call
+from undercroft.chat.tools.models import RemoteCall, RemoteServer
+from undercroft.chat.transcript import (
+    Item,
+    Turn,
+    approved_calls,
+    as_turns,
+    find_answered_twice,
+    find_results_without_call,
+)
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.sharing.models import ModelUse, Way
 from undercroft.sharing.policy import allowed_model_use
@@ -47,6 +55,10 @@ async def go_on(
             f"There is a result of the call '{call_id}', but no such call before it that can still be read.",
             param="input",
         )
+    for request_id in find_answered_twice(items, since=len(earlier)):
+        raise InvalidRequestError(
+            f"The request for approval '{request_id}' has been answered.", param="input"
+        )
     before = len(earlier)
     turns = as_turns(items)
     fixed = [turn for turn in turns if not all(place < before for place in turn.items)]
@@ -65,7 +77,24 @@ async def go_on(
             "There is no user message to answer, in 'input' or before it.", param="input"
         )
     used = frozenset(place for turn in (*shown, *fixed) for place in turn.items if place < before)
-    return Continued(replace(question, messages=messages), used)
+    approved = tuple(approved_calls(items, since=before))
+    require_servers(approved, question.servers)
+    return Continued(replace(question, messages=messages, approved=approved), used)
+
+
+def require_servers(approved: Sequence[RemoteCall], servers: Sequence[RemoteServer]) -> None:
+    """Refuse approved calls that could not be made.
+
+    Raises:
+        InvalidRequestError: When a call is of a server that is not among these.
+    """
+    labels = {server.label for server in servers}
+    for call in approved:
+        if call.server_label not in labels:
+            raise InvalidRequestError(
+                f"A call of the tool server '{call.server_label}' is approved. Give that server again in 'tools'.",
+                param="tools",
+            )
 
 
 def accepted(use: frozenset[ModelUse], way: Way) -> bool:

@@ -17,6 +17,9 @@ from undercroft.sharing.policy import choose_way, read_ways, ways_to_place
 from undercroft.vault.keys.service import KeyRing
 
 REDACTED: Final = "[Removed: a document that this answer was made from can no longer be read.]"
+_NO_OUTCOME: Final = {"mcp_call": {"output": None, "error": None}}
+_WITHOUT_PASSAGES: Final = frozenset({"mcp_list_tools", "mcp_approval_response"})
+"""Items that were made before a word of any document, or by a person."""
 
 
 def releases_through(
@@ -80,6 +83,10 @@ def redact_item(item: dict[str, Any]) -> dict[str, Any]:
         return {**item, "arguments": "{}"}
     if item["type"] == "function_call_output":
         return {**item, "output": REDACTED}
+    if item["type"] in {"mcp_call", "mcp_approval_request"}:
+        return {**item, "arguments": "{}", **_NO_OUTCOME.get(item["type"], {})}
+    if item["type"] in _WITHOUT_PASSAGES:
+        return item
     parts: Sequence[dict[str, Any]] = item["content"]
     content = [{**part, "text": REDACTED, "annotations": list[dict[str, Any]]()} for part in parts]
     return {**item, "content": content}

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from undercroft.chat.prompt import neutralised
 from undercroft.chat.providers.protocol import Message, Role, ToolCall
+from undercroft.chat.tools.models import LONGEST_TOLD, RemoteCall, function_name
 
 Item: TypeAlias = Mapping[str, Any]
 
@@ -61,7 +63,7 @@ def as_turns(items: Sequence[Item]) -> list[Turn]:
 def find_results_without_call(items: Sequence[Item], since: int = 0) -> list[str]:
     """The ids of calls that have a result, at that place or after it, and are not there."""
     return [
-        items[place]["call_id"]
+        items[place].get("call_id") or items[place]["approval_request_id"]
         for place, call in _answered(items).items()
         if call is None and place >= since
     ]
@@ -74,8 +76,12 @@ def _answered(items: Sequence[Item]) -> dict[int, int | None]:
     for place, item in enumerate(items):
         if item["type"] == "function_call":
             calls[item["call_id"]] = place
+        elif item["type"] == "mcp_approval_request":
+            calls[item["id"]] = place
         elif item["type"] == "function_call_output":
             found[place] = calls.get(item["call_id"])
+        elif item["type"] == "mcp_approval_response":
+            found[place] = calls.get(item["approval_request_id"])
     return found
 
 
@@ -87,9 +93,17 @@ class _Said:
     message: Message
 
 
-def _gathered(items: Sequence[Item]) -> list[_Open | _Said]:
+@dataclass(slots=True)
+class _Called:
+    """A call of a remote tool, with what came of it."""
+
+    place: int
+    messages: tuple[Message, Message]
+
+
+def _gathered(items: Sequence[Item]) -> list[_Open | _Said | _Called]:
     """Messages, an assistant's with the calls that stand right behind it."""
-    gathered: list[_Open | _Said] = []
+    gathered: list[_Open | _Said | _Called] = []
     latest: _Open | None = None
     for place, item in enumerate(items):
         match item["type"]:
@@ -106,7 +120,14 @@ def _gathered(items: Sequence[Item]) -> list[_Open | _Said]:
                     gathered.append(latest)
                 call = ToolCall(item["call_id"], item["name"], item["arguments"])
                 latest.calls.append((place, call))
-            case "function_call_output":
+            case "mcp_approval_request":
+                latest = _Open()
+                gathered.append(latest)
+                latest.calls.append((place, ToolCall(item["id"], *_remote(item))))
+            case "mcp_call" if item["status"] in {"completed", "failed"}:
+                latest = None
+                gathered.append(_Called(place, remote_messages(item)))
+            case "function_call_output" | "mcp_approval_response":
                 latest = None
             case _:
                 pass
@@ -114,10 +135,12 @@ def _gathered(items: Sequence[Item]) -> list[_Open | _Said]:
 
 
 def _turns_of(
-    said: _Open | _Said, items: Sequence[Item], results: Mapping[int, int]
+    said: _Open | _Said | _Called, items: Sequence[Item], results: Mapping[int, int]
 ) -> list[tuple[int, Turn]]:
     if isinstance(said, _Said):
         return [(said.place, Turn((said.message,), frozenset({said.place})))]
+    if isinstance(said, _Called):
+        return [(said.place, Turn(said.messages, frozenset({said.place})))]
     calls = [(place, call) for place, call in said.calls if place in results]
     if not calls:
         if not said.text:
@@ -143,6 +166,68 @@ def _text_of(item: Item) -> str:
     return "".join(part.get("text", "") for part in content)
 
 
+def _remote(item: Item) -> tuple[str, str]:
+    """What a model knows a remote tool by, and what it is called with."""
+    return function_name(item["server_label"], item["name"]), item["arguments"]
+
+
+def remote_messages(item: Item) -> tuple[Message, Message]:
+    """A call of a remote tool and what came of it, as models take them."""
+    call = ToolCall(item["id"], *_remote(item))
+    output: str | None = item.get("output")
+    told = f"The call failed: {_reason(item)}" if output is None else output
+    return (
+        Message(Role.ASSISTANT, "", (call,)),
+        Message(Role.TOOL, neutralised(told[:LONGEST_TOLD]), tool_call_id=call.id),
+    )
+
+
+def _reason(item: Item) -> str:
+    error: Mapping[str, Any] = item.get("error") or {}
+    parts: Sequence[Mapping[str, Any]] = error.get("content") or ()
+    message: str | None = error.get("message")
+    return message or "".join(str(part.get("text", "")) for part in parts)
+
+
+def approval_told(item: Item) -> str:
+    """What a model is told of whether a call may be made."""
+    if item["approve"]:
+        return "Approved: what came of the call is told next."
+    return f"Not approved, and not called. {neutralised(item.get('reason') or '')}".strip()
+
+
+def approved_calls(items: Sequence[Item], since: int = 0) -> list[RemoteCall]:
+    """The calls that were approved at that place or after it."""
+    return [
+        RemoteCall(
+            items[call]["server_label"],
+            items[call]["name"],
+            items[call]["arguments"],
+            items[call]["id"],
+        )
+        for place, call in _answered(items).items()
+        if place >= since
+        and call is not None
+        and items[place]["type"] == "mcp_approval_response"
+        and items[place]["approve"]
+    ]
+
+
+def find_answered_twice(items: Sequence[Item], since: int = 0) -> list[str]:
+    """The ids of requests for approval that are answered at that place or after it, and were before."""
+    seen: set[str] = set()
+    twice: list[str] = []
+    for place, item in enumerate(items):
+        if item["type"] == "mcp_approval_response":
+            request_id = item["approval_request_id"]
+            if request_id in seen and place >= since:
+                twice.append(request_id)
+            seen.add(request_id)
+    return twice
+
+
 def _output_of(item: Item) -> str:
+    if item["type"] == "mcp_approval_response":
+        return approval_told(item)
     output = item["output"]
     return output if isinstance(output, str) else "".join(part.get("text", "") for part in output)

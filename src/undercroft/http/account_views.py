@@ -90,6 +90,13 @@ class AccountObject(Shown):
     role: Literal["admin", "member"]
 
 
+class OutsideToolsObject(Shown):
+    """Whether remote tools may be told of what documents say."""
+
+    object: Literal["outside_tools"]
+    allowed: bool
+
+
 class SignUpObject(Shown):
     """Whether people may make accounts by themselves."""
 

@@ -33,6 +33,7 @@ from undercroft.identity.groups.service import GroupService
 from undercroft.identity.issuers.service import IssuerService
 from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Kind, Permission, Principal
+from undercroft.identity.policies import TenantPolicies
 from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.service import SessionService
 from undercroft.identity.tokens.service import TokenService
@@ -139,6 +140,7 @@ class Services:
     answers: Answerer
     metering: Metering
     quotas: QuotaService
+    policies: TenantPolicies
     responses: ResponseService
     conversations: ConversationService
     chats: ChatService

@@ -16,11 +16,13 @@ from undercroft.chat.responses.service import ResponseService
 from undercroft.chat.responses.takeover import RENEW_SECONDS, TAKE_OVER_SECONDS
 from undercroft.chat.streams.notices import CHANNEL, hear
 from undercroft.chat.streams.process import StreamProcess
+from undercroft.chat.tools.client import ToolClient
 from undercroft.http.client_rates import ClientRates
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.http.identity_wiring import open_identity
 from undercroft.idempotency.service import IdempotencyKeys
+from undercroft.identity.policies import TenantPolicies
 from undercroft.identity.service import IdentityService
 from undercroft.identity.watching import WatchedCredentials
 from undercroft.jobs.rounds import Rounds
@@ -28,7 +30,7 @@ from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.providers.protocol import KeyProvider
 from undercroft.kit.database import Database
-from undercroft.kit.egress import open_client
+from undercroft.kit.egress import open_client, open_guarded_client
 from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.ids import IdSource
 from undercroft.kit.listening import Listener
@@ -183,7 +185,18 @@ async def open_services(
         metering = Metering(database, ids)
         process = await _open_streams(stack, settings, database_url, clock, ids)
         responses = ResponseService(
-            database, keys, ledger, answers, ids, clock, watched_grants, process, metering, limits
+            database,
+            keys,
+            ledger,
+            answers,
+            ids,
+            clock,
+            watched_grants,
+            process,
+            metering,
+            limits,
+            TenantPolicies(database, ledger),
+            await _open_tools(stack, settings),
         )
         _run_streams(stack, database_url, process, responses)
         conversations = ConversationService(database, keys, ledger, ids)
@@ -245,6 +258,7 @@ async def open_services(
             answers=answers,
             metering=metering,
             quotas=QuotaService(database, ledger),
+            policies=TenantPolicies(database, ledger),
             responses=responses,
             conversations=conversations,
             chats=ChatService(database, keys, ledger, conversations),
@@ -332,6 +346,12 @@ def _watch_credentials(stack: AsyncExitStack, identity: IdentityService) -> Watc
     watched = WatchedCredentials(identity)
     run_until_closed(stack, Rounds("watch_credentials", watched.check, _CREDENTIAL_SECONDS).run())
     return watched
+
+
+async def _open_tools(stack: AsyncExitStack, settings: Settings) -> ToolClient:
+    """What asks servers of tools until ``stack`` closes: guarded, as tenants name them."""
+    egress = EgressPolicy.of_tools(settings)
+    return ToolClient(await stack.enter_async_context(open_guarded_client(egress)), egress)
 
 
 async def _open_streams(

@@ -12,6 +12,12 @@ SELECT find_tenant($1);
 -- name: insert_tenant :value
 INSERT INTO tenants (id, name) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING RETURNING id;
 
+-- name: may_use_outside_tools :value
+SELECT t.allows_outside_tools FROM tenants AS t WHERE t.id = current_tenant();
+
+-- name: allow_outside_tools :exec
+UPDATE tenants SET allows_outside_tools = $1 WHERE id = current_tenant();
+
 -- name: insert_user :maybe
 INSERT INTO users (id, tenant_id, email, role) VALUES ($1, $2, $3, $4)
 ON CONFLICT (tenant_id, email) DO NOTHING

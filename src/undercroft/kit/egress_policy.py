@@ -41,12 +41,16 @@ class EgressSettings(BaseSettings):
         default=False,
         description="Whether they may go by `http`, which anybody on the way can read.",
     )
+    tool_private_networks: CommaSeparated = Field(
+        default=(),
+        description="The same for remote tool servers, which everybody who asks may name.",
+    )
     egress_hosts: CommaSeparated = Field(
         default=(),
         description="The only hosts that they may lead to; `*.example.org` covers subdomains. Empty: any.",
     )
 
-    @field_validator("egress_private_networks")
+    @field_validator("egress_private_networks", "tool_private_networks")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         for network in networks:
@@ -79,6 +83,12 @@ class EgressPolicy:
     def of(cls, settings: EgressSettings) -> "EgressPolicy":
         """What the settings say."""
         networks = tuple(ipaddress.ip_network(text) for text in settings.egress_private_networks)
+        return cls(networks, settings.egress_allow_http, settings.egress_hosts)
+
+    @classmethod
+    def of_tools(cls, settings: EgressSettings) -> "EgressPolicy":
+        """What the settings say of remote tool servers."""
+        networks = tuple(ipaddress.ip_network(text) for text in settings.tool_private_networks)
         return cls(networks, settings.egress_allow_http, settings.egress_hosts)
 
     def check_url(self, url: str) -> None:

@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.sharing.errors import AccessRevokedError
 from undercroft.sharing.models import Dependency, Release
 from undercroft.sharing.repository import GrantRepository
@@ -106,6 +106,13 @@ class WatchedGrants:
                     except StopAsyncIteration:
                         return
                     yield event
+
+    async def is_lost(
+        self, transaction: Transaction, scope: Scope, releases: Iterable[Release]
+    ) -> bool:
+        """Whether one of the releases is lost, as the transaction sees it now."""
+        dependencies = list(set(_dependencies(scope, releases)))
+        return bool(dependencies and await self._repository.list_lost(transaction, dependencies))
 
     async def check(self) -> int:
         """Cut what is lost; how much that was.

@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.chat.scripted import no_tools
 from tests.chat.streams_process import AT_ONCE, open_process
 from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_service import SilentEmbedder
@@ -29,6 +30,7 @@ from undercroft.chat.providers.protocol import (
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.service import ResponseService
+from undercroft.identity.policies import TenantPolicies
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.database import Database
@@ -97,6 +99,7 @@ async def responses(
     watched = WatchedGrants(database)
     answers = Answerer(search, registry, watched)
     process = open_process(database)
+    policies = TenantPolicies(database, ledger)
     return ResponseService(
         database,
         keys,
@@ -108,6 +111,8 @@ async def responses(
         process,
         Metering(database, IdSource()),
         AT_ONCE,
+        policies,
+        no_tools(),
     )
 
 

@@ -7,19 +7,21 @@ from uuid import UUID
 
 import pytest
 
-from tests.chat.scripted import SCRIPTED, ScriptedModel
+from tests.chat.scripted import SCRIPTED, ScriptedModel, no_tools
 from tests.chat.streams_process import AT_ONCE, open_process
 from tests.conftest import MakeScope, Member
 from tests.documents import make_trash
 from tests.shelf import Shelf
 from tests.stepping import Gate
 from undercroft.chat.answering import Answerer, FileSearch, Question
-from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.providers.protocol import Message, ModelProvider, Role
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.service import ResponseService
 from undercroft.chat.sources import REDACTED
+from undercroft.chat.tools.client import ToolClient
+from undercroft.identity.policies import TenantPolicies
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
@@ -33,9 +35,10 @@ ANSWER = ("The monthly rent ", "is £1,250.00.")
 
 def service(
     shelf: Shelf,
-    model: ScriptedModel,
+    model: ModelProvider,
     watched: WatchedGrants | None = None,
     limits: RunLimits = AT_ONCE,
+    tools: ToolClient | None = None,
 ) -> ResponseService:
     """Responses of a process of its own."""
     registry = ModelRegistry([model], default_model=SCRIPTED)
@@ -52,6 +55,8 @@ def service(
         open_process(shelf.database),
         Metering(shelf.database, IdSource()),
         limits,
+        TenantPolicies(shelf.database, shelf.ledger),
+        tools or no_tools(),
     )
 
 

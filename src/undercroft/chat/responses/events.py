@@ -15,7 +15,9 @@ from undercroft.chat.citations import Citation
 from undercroft.chat.providers.protocol import FinishReason, Passage, ToolCallDelta, Usage
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.chat.responses.rendering import render_citation, render_result, render_usage
+from undercroft.chat.responses.tool_events import ToolEvents
 from undercroft.chat.shown import NOTHING, Shown
+from undercroft.chat.tools.models import ApprovalAsked, CallBegun, ToolEvent
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 
@@ -36,6 +38,7 @@ class ResponseEvents:
         response_id: The response.
         resource: The response so far.
         failure: Why it failed, once it has.
+        said: All text of it, also what was said before a call.
         usage: What it took, once it is whole.
 
     Args:
@@ -67,7 +70,9 @@ class ResponseEvents:
         self._search: WireObject | None = None
         self._message: WireObject | None = None
         self._text: list[str] = []
+        self.said: list[str] = []
         self._calls: list[tuple[WireObject, list[str]]] = []
+        self._tools = ToolEvents(self, ids)
         self.resource: WireObject = {
             "id": render_id(RESPONSE_PREFIX, response_id),
             "object": "response",
@@ -85,7 +90,8 @@ class ResponseEvents:
     def has_output(self) -> bool:
         """Whether something was shown that another attempt might not say again."""
         shows_results = self._include_results and self._is_search_done
-        return self._message is not None or bool(self._calls) or shows_results
+        has_called = bool(self._calls) or self._tools.has_acted
+        return self._message is not None or has_called or shows_results
 
     @property
     def shown(self) -> Shown:
@@ -96,8 +102,8 @@ class ResponseEvents:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether what was shown is text alone, or what was found: arguments of a call are not continued."""
-        return not self._calls
+        """Whether what was shown is text alone, or what was found or listed: calls are not continued or repeated."""
+        return not self._calls and not self._tools.has_acted
 
     def resume(self, kept: Iterable[WireObject]) -> None:
         """Go on after events that another process made. What is made anew of them is left out."""
@@ -131,10 +137,10 @@ class ResponseEvents:
                 "queries": [],
                 "results": None,
             }
-            yield self._add(self._search)
+            yield self.add(self._search)
         for status in ("in_progress", "searching"):
             if f"response.file_search_call.{status}" not in self._made:
-                yield self._search_event(status, self._search)
+                yield self.tell(f"file_search_call.{status}", self._search)
         self._search["status"] = "searching"
 
     def finish_search(self, searched: Searched) -> Iterator[WireObject]:
@@ -147,15 +153,16 @@ class ResponseEvents:
         if self._include_results:
             self._search["results"] = [render_result(passage) for passage in searched.found]
         if "response.file_search_call.completed" not in self._made:
-            yield self._search_event("completed", self._search)
+            yield self.tell("file_search_call.completed", self._search)
         if not self._is_search_done:
             self._is_search_done = True
-            yield self._done(self._search)
+            yield self.finish(self._search)
 
     def add_text(self, delta: str) -> Iterator[WireObject]:
         """The next piece of the answer."""
         yield from self._start_message()
         self._text.append(delta)
+        self.said.append(delta)
         yield self._text_event("delta", delta=delta, logprobs=[])
 
     def cite(self, citation: Citation) -> Iterator[WireObject]:
@@ -181,11 +188,18 @@ class ResponseEvents:
                 "status": "in_progress",
             }
             self._calls.append((call, []))
-            yield self._add(call)
+            yield self.add(call)
         call, arguments = self._calls[delta.index]
         if delta.arguments:
             arguments.append(delta.arguments)
             yield self._call_event("delta", call, delta=delta.arguments)
+
+    def tell_tools(self, step: ToolEvent) -> Iterator[WireObject]:
+        """What happens with remote tools. What is said after a call is a message of its own."""
+        if isinstance(step, (ApprovalAsked, CallBegun)):
+            yield from self._finish_message("completed")
+            self._message, self._text = None, []
+        yield from self._tools.tell(step)
 
     def complete(
         self, reason: FinishReason, usage: Usage, completed_at: datetime
@@ -207,6 +221,7 @@ class ResponseEvents:
     def fail(self, error: UndercroftError) -> Iterator[WireObject]:
         """The response ends with an error; what was sent of it stays."""
         yield from self._stop_search("failed")
+        yield from self._tools.stop()
         yield from self._finish_message("incomplete")
         yield from self._finish_calls("incomplete")
         code = error.code or error.kind.value
@@ -227,6 +242,7 @@ class ResponseEvents:
     def cancel(self) -> Iterator[WireObject]:
         """Somebody wanted it to end, or nobody waits for it any more; what was made is kept."""
         yield from self._stop_search("incomplete")
+        yield from self._tools.stop()
         yield from self._finish_message("incomplete")
         yield from self._finish_calls("incomplete")
         self.resource["status"] = "cancelled"
@@ -246,34 +262,50 @@ class ResponseEvents:
         if self._search is not None and not self._is_search_done:
             self._search["status"] = status
             self._is_search_done = True
-            yield self._done(self._search)
+            yield self.finish(self._search)
 
     def _retrace(self, event: WireObject) -> None:
         match event["type"]:
             case "response.created":
                 self.resource = deepcopy(event["response"])
             case "response.output_item.added":
-                item = deepcopy(event["item"])
-                self.resource["output"].append(item)
-                if item["type"] == "message":
-                    self._message = item
-                elif item["type"] == "function_call":
-                    self._calls.append((item, []))
-                else:
-                    self._search = item
+                self._retrace_added(deepcopy(event["item"]))
             case "response.output_item.done":
-                self.resource["output"][event["output_index"]].update(deepcopy(event["item"]))
-                self._is_search_done = self._is_search_done or self._message is None
+                item = self.resource["output"][event["output_index"]]
+                item.update(deepcopy(event["item"]))
+                self._retrace_done(item)
             case "response.content_part.added" if self._message is not None:
                 self._message["content"].append(deepcopy(event["part"]))
             case "response.output_text.delta":
                 self._text.append(event["delta"])
+                self.said.append(event["delta"])
             case "response.function_call_arguments.delta":
                 self._call_at(event["output_index"]).append(event["delta"])
             case "response.output_text.annotation.added":
                 self._part()["annotations"].append(event["annotation"])
             case _:
-                pass
+                self._tools.retrace(event)
+
+    def _retrace_added(self, item: WireObject) -> None:
+        self.resource["output"].append(item)
+        match item["type"]:
+            case "message":
+                self._message = item
+            case "function_call":
+                self._calls.append((item, []))
+            case "file_search_call":
+                self._search = item
+            case _:
+                self._tools.retrace_added(item)
+
+    def _retrace_done(self, item: WireObject) -> None:
+        match item["type"]:
+            case "message":
+                self._message, self._text = None, []
+            case "file_search_call":
+                self._is_search_done = True
+            case _:
+                self._tools.retrace_done(item)
 
     def _start_message(self) -> Iterator[WireObject]:
         """What is there of it already another process has begun."""
@@ -285,7 +317,7 @@ class ResponseEvents:
                 "role": "assistant",
                 "content": [],
             }
-            yield self._add(self._message)
+            yield self.add(self._message)
         if not self._message["content"]:
             part: WireObject = {
                 "type": "output_text",
@@ -304,26 +336,21 @@ class ResponseEvents:
         self._message["status"] = status
         yield self._text_event("done", text=text, logprobs=[])
         yield self._part_event("done")
-        yield self._done(self._message)
+        yield self.finish(self._message)
 
     def _finish_calls(self, status: str) -> Iterator[WireObject]:
         for call, arguments in self._calls:
             call["arguments"] = "".join(arguments)
             call["status"] = status
             yield self._call_event("done", call, arguments=call["arguments"])
-            yield self._done(call)
+            yield self.finish(call)
 
     def _call_at(self, output_index: int) -> list[str]:
         """The arguments so far of the call that is that item."""
         return next(parts for call, parts in self._calls if self._index(call) == output_index)
 
     def _call_event(self, name: str, call: WireObject, **fields: object) -> WireObject:
-        return self._event(
-            f"response.function_call_arguments.{name}",
-            item_id=call["id"],
-            output_index=self._index(call),
-            **fields,
-        )
+        return self.tell(f"function_call_arguments.{name}", call, **fields)
 
     def _part(self) -> WireObject:
         if self._message is None:
@@ -331,11 +358,13 @@ class ResponseEvents:
         part: WireObject = self._message["content"][0]
         return part
 
-    def _add(self, item: WireObject) -> WireObject:
+    def add(self, item: WireObject) -> WireObject:
+        """A new item of the output."""
         self.resource["output"].append(item)
         return self._item_event("added", item)
 
-    def _done(self, item: WireObject) -> WireObject:
+    def finish(self, item: WireObject) -> WireObject:
+        """An item of the output is whole."""
         return self._item_event("done", item)
 
     def _item_event(self, name: str, item: WireObject) -> WireObject:
@@ -343,27 +372,21 @@ class ResponseEvents:
             f"response.output_item.{name}", output_index=self._index(item), item=deepcopy(item)
         )
 
-    def _search_event(self, name: str, item: WireObject) -> WireObject:
-        return self._event(
-            f"response.file_search_call.{name}", item_id=item["id"], output_index=self._index(item)
-        )
+    def tell(self, name: str, item: WireObject, **fields: object) -> WireObject:
+        """Something about an item of the output."""
+        index = self._index(item)
+        return self._event(f"response.{name}", item_id=item["id"], output_index=index, **fields)
 
     def _part_event(self, name: str) -> WireObject:
-        return self._message_event(f"response.content_part.{name}", part=deepcopy(self._part()))
+        return self._message_event(f"content_part.{name}", part=deepcopy(self._part()))
 
     def _text_event(self, name: str, **fields: object) -> WireObject:
-        return self._message_event(f"response.output_text.{name}", **fields)
+        return self._message_event(f"output_text.{name}", **fields)
 
     def _message_event(self, name: str, **fields: object) -> WireObject:
         if self._message is None:
             raise RuntimeError("no message yet")
-        return self._event(
-            name,
-            item_id=self._message["id"],
-            output_index=self._index(self._message),
-            content_index=0,
-            **fields,
-        )
+        return self.tell(name, self._message, content_index=0, **fields)
 
     def _index(self, item: WireObject) -> int:
         return next(index for index, other in enumerate(self.resource["output"]) if other is item)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from itertools import chain
 from uuid import UUID
 
@@ -10,54 +9,33 @@ import structlog
 
 from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Question, Searched
 from undercroft.chat.citations import Citation
-from undercroft.chat.consumption import spent, spent_so_far
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import TextDelta, ToolCallDelta
 from undercroft.chat.providers.registry import UnableError
 from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.events import ResponseEvents
-from undercroft.chat.responses.models import ResponseRequest, WireObject
+from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.responses.tool_calls import ResponseTools
+from undercroft.chat.responses.work import Work
 from undercroft.chat.shown import InterruptedAnswerError
 from undercroft.chat.streams.errors import LeaseLostError
-from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.service import StreamLog
+from undercroft.chat.tools.models import (
+    ApprovalAsked,
+    CallBegun,
+    CallEnded,
+    ToolsListed,
+    ToolsWanted,
+)
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import UndercroftError
-from undercroft.metering.models import Spent
 from undercroft.sharing.models import Release
-from undercroft.vault.keys.models import DataKey
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One response that is to be made.
-
-    Attributes:
-        lease: Under which; None for what is not kept.
-        rests_on: What it is made from, as far as that is found by now: for whoever shows it.
-    """
-
-    scope: Scope
-    request: ResponseRequest
-    key: DataKey
-    events: ResponseEvents
-    lease: Lease | None
-    rests_on: list[Release] = field(default_factory=list[Release])
-
-    @property
-    def spent(self) -> Spent:
-        """What it took; of what was broken off, as far as can be told."""
-        if self.events.usage is not None:
-            return spent(self.events.usage)
-        if self.events.failure is not None and not self.events.has_output:
-            return Spent()
-        return spent_so_far(self.request.question, self.events.shown.text)
 
 
 class ResponseMaker:
@@ -71,6 +49,7 @@ class ResponseMaker:
         turns: ConversationTurns,
         chain: ResponseChain,
         log: StreamLog,
+        tools: ResponseTools,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -78,6 +57,7 @@ class ResponseMaker:
         self._recorder = recorder
         self._turns = turns
         self._chain = chain
+        self._tools = tools
         self._clock = clock
         self._log = log
         self._responses = ResponseRepository()
@@ -100,7 +80,8 @@ class ResponseMaker:
             work.rests_on.extend(earlier)
             # As it is now: from here on the events grow.
             shown = events.shown
-            said = self._answers.answer(work.scope, question, earlier, shown)
+            tools = self._tools.of(work, question)
+            said = self._answers.answer(work.scope, question, earlier, shown, tools)
             async with aclosing(said) as answer:
                 async for step in answer:
                     if isinstance(step, Searched):
@@ -185,6 +166,8 @@ class ResponseMaker:
                 return list(events.add_call(step))
             case Answered(reason, usage):
                 return list(events.complete(reason, usage, self._clock.now()))
+            case ToolsWanted() | ToolsListed() | ApprovalAsked() | CallBegun() | CallEnded():
+                return list(events.tell_tools(step))
 
     async def _require_same(self, work: Work, searched: Searched) -> None:
         """What was shown rests on passages: it goes on only from the same, which its asker may still read."""

@@ -17,10 +17,10 @@ import structlog
 from undercroft.chat.conversations.errors import ConversationBusyError, QueueFullError
 from undercroft.chat.conversations.models import IfBusy
 from undercroft.chat.conversations.turns import ConversationTurns, HeldConversation
-from undercroft.chat.responses.making import Work
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.chat.responses.reading import seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.responses.work import Work
 from undercroft.chat.streams.models import Lease, OpenTurn, Turn
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.kit.database import DATABASE_GONE, Database, Scope, Transaction

@@ -40,6 +40,9 @@ def _events(resource: WireObject) -> Iterator[WireObject]:
 
 
 def _item_events(index: int, item: WireObject) -> Iterator[WireObject]:
+    if item["type"].startswith("mcp_"):
+        yield from _tool_events(index, item)
+        return
     added: WireObject = {**item, "status": "in_progress"}
     if item["type"] == "message":
         added["content"] = list[WireObject]()
@@ -55,6 +58,26 @@ def _item_events(index: int, item: WireObject) -> Iterator[WireObject]:
         name = "response.function_call_arguments"
         yield {"type": f"{name}.delta", **place, "delta": item["arguments"]}
         yield {"type": f"{name}.done", **place, "arguments": item["arguments"]}
+    yield {"type": "response.output_item.done", "output_index": index, "item": item}
+
+
+def _tool_events(index: int, item: WireObject) -> Iterator[WireObject]:
+    place = {"item_id": item["id"], "output_index": index}
+    added, kind = dict(item), item["type"]
+    if kind == "mcp_call":
+        added |= {"status": "in_progress", "arguments": "", "output": None, "error": None}
+    elif kind == "mcp_list_tools":
+        added |= {"tools": list[WireObject](), "error": None}
+    yield {"type": "response.output_item.added", "output_index": index, "item": added}
+    if kind in {"mcp_call", "mcp_list_tools"}:
+        yield {"type": f"response.{kind}.in_progress", **place}
+    if kind == "mcp_call":
+        name, arguments = "response.mcp_call_arguments", item["arguments"]
+        yield {"type": f"{name}.delta", **place, "delta": arguments}
+        yield {"type": f"{name}.done", **place, "arguments": arguments}
+    if kind in {"mcp_call", "mcp_list_tools"}:
+        status = "completed" if item["error"] is None else "failed"
+        yield {"type": f"response.{kind}.{status}", **place}
     yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-from undercroft.chat.responses.making import Work
 from undercroft.chat.responses.models import WireObject
+from undercroft.chat.responses.work import Work
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.writer import OpenStream
 

@@ -1,7 +1,6 @@
 """Responses that this process makes: each a task of its own, whoever asked for it and whoever watches.
 
-An event is on disk before anybody sees it. The last ones and the response's end are one transaction, so that no crash
-leaves the one without the other.
+An event is on disk before anybody sees it; the last ones and the response's end are one transaction.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from undercroft.chat.responses.asked import seal_asked
 from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
-from undercroft.chat.responses.making import ResponseMaker, Work
+from undercroft.chat.responses.making import ResponseMaker
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
 from undercroft.chat.responses.provenance import state_answer
 from undercroft.chat.responses.queueing import TurnQueue
@@ -27,6 +26,7 @@ from undercroft.chat.responses.reading import no_response, redact, seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.run import Running
+from undercroft.chat.responses.work import Work
 from undercroft.chat.streams.errors import LeaseLostError, ResponsesBusyError
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess

@@ -33,10 +33,13 @@ from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.running import ResponseRuns
 from undercroft.chat.responses.takeover import ResponseTakeover
+from undercroft.chat.responses.tool_calls import ResponseTools
 from undercroft.chat.responses.unkept import UnkeptResponses
 from undercroft.chat.responses.watching import ResponseWatch, tell_end, whole_of
 from undercroft.chat.streams.process import StreamProcess
+from undercroft.chat.tools.client import ToolClient
 from undercroft.idempotency.service import Once
+from undercroft.identity.policies import TenantPolicies
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import UndercroftError
@@ -73,6 +76,8 @@ class ResponseService:
         process: Writes and shows their events.
         metering: Counts what they take.
         limits: How many are made at once, and for how long nobody need be watching.
+        policies: What tenants allow.
+        tools: Asks servers of tools.
     """
 
     def __init__(
@@ -87,6 +92,8 @@ class ResponseService:
         process: StreamProcess,
         metering: Metering,
         limits: RunLimits,
+        policies: TenantPolicies,
+        tools: ToolClient,
     ) -> None:
         self._database = database
         self._keys = keys
@@ -98,8 +105,9 @@ class ResponseService:
         recorder = AnswerRecorder(ledger)
         self._turns = ConversationTurns(database, keys, ledger, answers, ids)
         self._chain = ResponseChain(database, keys, ledger, answers)
+        self._tools = ResponseTools(database, ledger, process.log, policies, watched, tools)
         self._maker = ResponseMaker(
-            database, answers, recorder, self._turns, self._chain, process.log, clock
+            database, answers, recorder, self._turns, self._chain, process.log, self._tools, clock
         )
         self.runs = ResponseRuns(
             database, keys, ledger, self._maker, self._turns, self._chain, process, metering, limits
@@ -304,6 +312,7 @@ class ResponseService:
     ) -> tuple[ResponseRequest, ResponseEvents]:
         """The request with an id for each item, and what makes events of its answer."""
         await self._answers.check(scope, request.question)
+        self._tools.check(request.question.servers)
         if request.conversation_id is not None:
             await self._turns.check(scope, request.conversation_id)
         if request.previous_id is not None:

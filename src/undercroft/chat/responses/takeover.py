@@ -13,17 +13,18 @@ from pydantic import ValidationError
 
 from undercroft.chat.responses.asked import Asked, open_asked
 from undercroft.chat.responses.events import ResponseEvents
-from undercroft.chat.responses.making import Work
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.queueing import may_still_ask
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.running import ResponseRuns
+from undercroft.chat.responses.work import Work
 from undercroft.chat.shown import InterruptedAnswerError
 from undercroft.chat.streams.log import open_runs
 from undercroft.chat.streams.models import Lease, StreamState
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.service import LEASE, PAGE
 from undercroft.chat.streams.writer import OpenStream
+from undercroft.chat.tools.errors import InterruptedCallError
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.database import DATABASE_GONE, Database
@@ -150,6 +151,9 @@ class ResponseTakeover:
         stream = OpenStream(lease, key, state.last_number)
         if state.is_cancelled:
             self._runs.conclude(work, lease, stream, list(events.cancel()))
+        elif state.has_called_tools:
+            # Whether the last call did something nobody knows; none is made again.
+            self._runs.conclude(work, lease, stream, list(events.fail(InterruptedCallError())))
         elif events.has_output and not (events.can_go_on and may_ask):
             self._runs.conclude(work, lease, stream, list(events.fail(InterruptedAnswerError())))
         elif not may_ask:

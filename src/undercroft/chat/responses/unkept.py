@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from undercroft.chat.consumption import bounded, tokens_wanted
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
-from undercroft.chat.responses.making import ResponseMaker, Work
+from undercroft.chat.responses.making import ResponseMaker
 from undercroft.chat.responses.models import ResponseRequest, WireObject
 from undercroft.chat.responses.reading import redact
+from undercroft.chat.responses.work import Work
 from undercroft.kit.database import Scope
 from undercroft.metering.service import Charge, Metering
 from undercroft.sharing.errors import AccessRevokedError

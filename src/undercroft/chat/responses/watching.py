@@ -57,6 +57,7 @@ _SEARCHING: Final = frozenset(
         "response.file_search_call.in_progress",
         "response.file_search_call.searching",
         "response.file_search_call.completed",
+        *(f"response.mcp_list_tools.{how}" for how in ("in_progress", "completed", "failed")),
         "response.output_item.done",
     }
 )

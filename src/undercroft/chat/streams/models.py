@@ -75,6 +75,7 @@ class StreamState:
 
     Attributes:
         is_waiting: Whether it waits for its turn in its conversation.
+        has_called_tools: Whether a tool elsewhere may have been called for it.
         sealed_request: What whoever takes over needs; None once the stream has ended.
     """
 
@@ -83,4 +84,5 @@ class StreamState:
     is_watched_elsewhere: bool
     is_cancelled: bool
     is_waiting: bool
+    has_called_tools: bool
     sealed_request: bytes | None

@@ -53,6 +53,13 @@ SELECT response_id FROM response_streams
 WHERE response_id = $1 AND fence = $2 AND ended_at IS NULL
 FOR SHARE;
 
+-- name: begin_tool_call :value
+-- Counted before it is made, under the lease: a takeover comes before, and nothing is called, or after, and knows of it. NULL
+-- where it is another process's, or gone; what counts them in vain has made as many as may be.
+UPDATE response_streams SET tool_calls = tool_calls + 1
+WHERE response_id = $1 AND fence = $2 AND ended_at IS NULL AND tool_calls < $3
+RETURNING tool_calls;
+
 -- name: delete_stream :exec
 DELETE FROM response_streams WHERE response_id = $1 AND fence = $2;
 
@@ -61,6 +68,7 @@ SELECT
     last_number,
     sealed_request,
     is_waiting,
+    tool_calls > 0 AS has_called_tools,
     ended_at IS NOT NULL AS is_ended,
     cancel_requested_at IS NOT NULL AS is_cancelled,
     coalesce(watched_until > now(), false) AS is_watched_elsewhere

@@ -96,6 +96,13 @@ class StreamRepository:
         held = await _QUERIES.value(transaction, "hold_stream", lease.response_id, lease.fence)
         return held is not None
 
+    async def begin_tool_call(self, transaction: Transaction, lease: Lease, most: int) -> bool:
+        """Count a call of a tool; False where the lease is lost, or as many were made."""
+        begun = await _QUERIES.value(
+            transaction, "begin_tool_call", lease.response_id, lease.fence, most
+        )
+        return begun is not None
+
     async def delete_stream(self, transaction: Transaction, lease: Lease) -> None:
         """Forget a stream that the lease still holds."""
         await _QUERIES.execute(transaction, "delete_stream", lease.response_id, lease.fence)

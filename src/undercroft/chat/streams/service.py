@@ -79,6 +79,17 @@ class StreamLog:
         if not await self._repository.hold(transaction, lease):
             raise LeaseLostError
 
+    async def begin_tool_call(self, transaction: Transaction, lease: Lease, most: int) -> bool:
+        """Have it be known that a tool is called for a response, before it is; False where as many were as may be.
+
+        Raises:
+            LeaseLostError: When the stream is another process's, or gone.
+        """
+        if await self._repository.begin_tool_call(transaction, lease, most):
+            return True
+        await self.hold(transaction, lease)
+        return False
+
     async def end(
         self,
         transaction: Transaction,

@@ -15,6 +15,13 @@ from undercroft.chat.providers.protocol import (
     Usage,
 )
 from undercroft.chat.responses.rendering import render_citation
+from undercroft.chat.tools.models import (
+    ApprovalAsked,
+    CallBegun,
+    CallEnded,
+    ToolsListed,
+    ToolsWanted,
+)
 from undercroft.http.wire import JsonObject
 from undercroft.metering.models import Spent
 
@@ -40,6 +47,9 @@ class _Choice:
     def take(self, event: AnswerEvent) -> JsonObject | None:
         """Add an event; what a chunk says of it, if it shows."""
         match event:
+            case ToolsWanted() | ToolsListed() | ApprovalAsked() | CallBegun() | CallEnded():
+                # Of remote tools, which chat completions have none of.
+                return None
             case Searched():
                 self._passages = {passage.number: passage for passage in event.passages}
                 return None

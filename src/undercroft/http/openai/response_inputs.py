@@ -19,6 +19,13 @@ from undercroft.http.openai.inputs import (
     as_role,
     joined,
 )
+from undercroft.http.openai.remote_tools import (
+    McpApprovalRequestItem,
+    McpApprovalResponseItem,
+    McpCallItem,
+    McpListToolsItem,
+    McpTool,
+)
 from undercroft.http.openai.tools import FileSearchTool, FunctionDefinition, NamedTool
 from undercroft.http.wire import JsonObject, RequestBody
 
@@ -63,6 +70,10 @@ class FunctionCallItem(RequestBody):
     arguments: LongText
     parsed_arguments: JsonObject | None = None
 
+    def as_call(self) -> ToolCall:
+        """The call as models take it."""
+        return ToolCall(self.call_id, self.name, self.arguments)
+
 
 class FunctionOutputItem(RequestBody):
     """What a call came to."""
@@ -75,6 +86,10 @@ class FunctionOutputItem(RequestBody):
 
 
 _ITEMS = {
+    "mcp_approval_request": McpApprovalRequestItem.__name__,
+    "mcp_approval_response": McpApprovalResponseItem.__name__,
+    "mcp_call": McpCallItem.__name__,
+    "mcp_list_tools": McpListToolsItem.__name__,
     "message": MessageItem.__name__,
     "file_search_call": FileSearchCallItem.__name__,
     "function_call": FunctionCallItem.__name__,
@@ -93,12 +108,17 @@ InputItem: TypeAlias = Annotated[
     Annotated[MessageItem, Tag(MessageItem.__name__)]
     | Annotated[FileSearchCallItem, Tag(FileSearchCallItem.__name__)]
     | Annotated[FunctionCallItem, Tag(FunctionCallItem.__name__)]
-    | Annotated[FunctionOutputItem, Tag(FunctionOutputItem.__name__)],
+    | Annotated[FunctionOutputItem, Tag(FunctionOutputItem.__name__)]
+    | Annotated[McpApprovalRequestItem, Tag(McpApprovalRequestItem.__name__)]
+    | Annotated[McpApprovalResponseItem, Tag(McpApprovalResponseItem.__name__)]
+    | Annotated[McpCallItem, Tag(McpCallItem.__name__)]
+    | Annotated[McpListToolsItem, Tag(McpListToolsItem.__name__)],
     Discriminator(
         _item_tag,
         custom_error_type="unknown_item",
-        custom_error_message="An item should be a whole message, file_search_call, function_call or "
-        "function_call_output; other items, and references to items, are not supported yet",
+        custom_error_message="An item should be a whole message, file_search_call, function_call, "
+        "function_call_output, mcp_list_tools, mcp_call, mcp_approval_request or mcp_approval_response; "
+        "other items, and references to items, are not supported yet",
     ),
 ]
 
@@ -112,13 +132,17 @@ def as_messages(items: Sequence[InputItem]) -> tuple[Message, ...]:
                 messages.append(item.as_message())
             case FunctionOutputItem(call_id=call_id, output=output):
                 messages.append(Message(Role.TOOL, joined(output), tool_call_id=call_id))
-            case FunctionCallItem():
-                call = ToolCall(item.call_id, item.name, item.arguments)
+            case McpApprovalResponseItem():
+                messages.append(item.as_message())
+            case McpCallItem():
+                messages += item.as_messages()
+            case FunctionCallItem() | McpApprovalRequestItem():
+                call = item.as_call()
                 if not messages or messages[-1].role is not Role.ASSISTANT:
                     messages.append(Message(Role.ASSISTANT, ""))
                 last = messages[-1]
                 messages[-1] = replace(last, tool_calls=(*last.tool_calls, call))
-            case FileSearchCallItem():
+            case FileSearchCallItem() | McpListToolsItem():
                 pass
     return tuple(messages)
 
@@ -130,7 +154,7 @@ class ResponseFunctionTool(FunctionDefinition):
 
 
 ResponseTool: TypeAlias = Annotated[
-    FileSearchTool | ResponseFunctionTool, Field(discriminator="type")
+    FileSearchTool | ResponseFunctionTool | McpTool, Field(discriminator="type")
 ]
 
 

@@ -1,6 +1,7 @@
 """Requests for responses, as the Responses API has them. What this version cannot do is refused by name."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
@@ -8,9 +9,12 @@ from pydantic import Field
 
 from undercroft.chat.answering import Question
 from undercroft.chat.conversations.models import CONVERSATION_PREFIX
+from undercroft.chat.history import require_servers
 from undercroft.chat.providers.options import MAX_TOOLS, Options
 from undercroft.chat.responses.errors import PreviousNotFoundError
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
+from undercroft.chat.tools.models import RemoteCall
+from undercroft.chat.transcript import approved_calls, find_answered_twice
 from undercroft.http.openai.conversations import (
     BusyChoice,
     ItemId,
@@ -24,6 +28,7 @@ from undercroft.http.openai.inputs import (
     require_something_new,
 )
 from undercroft.http.openai.kept_items import new_item
+from undercroft.http.openai.remote_tools import McpTool
 from undercroft.http.openai.response_inputs import (
     INCLUDE_RESULTS,
     Include,
@@ -134,14 +139,25 @@ class CreateResponse(AnswerOptions):
             top_p=self.top_p,
             options=self._options(tools, searches=search is not None),
             keeps_all_turns=self.truncation == "disabled",
+            servers=() if self.tool_choice == "none" else tools.servers,
+            max_tool_calls=self.max_tool_calls,
         )
         is_kept = may_keep and self.store is not False
+        if question.servers and not is_kept:
+            raise InvalidRequestError(
+                "Tools elsewhere are called only for responses that are kept, so that it can be told what they were "
+                "sent. Leave 'store' out, or the tool servers.",
+                param="tools",
+            )
         if self.background and not is_kept:
             raise InvalidRequestError(
                 "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
                 param="background",
             )
         conversation_id = self._conversation_id(is_kept=is_kept)
+        if previous_id is None and conversation_id is None:
+            question = replace(question, approved=_approved(items))
+            require_servers(question.approved, question.servers)
         return ResponseRequest(
             question,
             self._echo(question.model, conversation_id, is_kept=is_kept),
@@ -169,13 +185,16 @@ class CreateResponse(AnswerOptions):
             tuple(tool.as_tool() for tool in offered if isinstance(tool, ResponseFunctionTool)),
             "required" if is_named else choice,
             choice.name if is_named else None,
+            tuple(tool.as_server() for tool in offered if isinstance(tool, McpTool)),
         )
 
     def _options(self, tools: RequestedTools, *, searches: bool) -> Options:
         return Options(
             tools=tools.functions,
             tool_choice=tools.as_choice(searches=searches),
-            parallel_tool_calls=self.parallel_tool_calls if tools.functions else None,
+            parallel_tool_calls=self.parallel_tool_calls
+            if tools.functions or tools.servers
+            else None,
             output=as_output(self.text.format if self.text else None),
             frequency_penalty=self.frequency_penalty,
             presence_penalty=self.presence_penalty,
@@ -229,7 +248,9 @@ class CreateResponse(AnswerOptions):
 
     def _echo(self, model: str, conversation_id: UUID | None, *, is_kept: bool) -> JsonObject:
         tools = [
-            tool.model_dump(exclude_none=isinstance(tool, FileSearchTool))
+            tool.echo()
+            if isinstance(tool, McpTool)
+            else tool.model_dump(exclude_none=isinstance(tool, FileSearchTool))
             for tool in self.tools or []
         ]
         choice = self.tool_choice
@@ -263,3 +284,13 @@ class CreateResponse(AnswerOptions):
             "safety_identifier": self.safety_identifier,
             "prompt_cache_key": self.prompt_cache_key,
         }
+
+
+def _approved(items: Sequence[InputItem]) -> tuple[RemoteCall, ...]:
+    """The calls that are approved of those that are passed back."""
+    wire = [item.model_dump() for item in items]
+    for request_id in find_answered_twice(wire):
+        raise InvalidRequestError(
+            f"The request for approval '{request_id}' is answered twice.", param="input"
+        )
+    return tuple(approved_calls(wire))

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from undercroft.chat.answering import FileSearch
 from undercroft.chat.providers.options import FunctionTool, ToolChoice, ToolMode
+from undercroft.chat.tools.models import FUNCTION_PREFIX, MOST_SERVERS, RemoteServer
 from undercroft.http.openai.inputs import Description, FunctionName
 from undercroft.http.wire import JsonObject, RequestBody, require_id
 from undercroft.kit.errors import InvalidRequestError
@@ -72,12 +73,14 @@ class RequestedTools:
         functions: The client's functions.
         choice: What the request says of its tools; ``required`` where it names a function.
         function: The one function that must be called.
+        servers: The servers of remote tools.
     """
 
     searches: Sequence[FileSearchTool]
     functions: tuple[FunctionTool, ...]
     choice: ToolMode | NamedTool
     function: str | None
+    servers: tuple[RemoteServer, ...] = ()
 
     def as_search(self) -> FileSearch | None:
         """Where to search, if anywhere. The service decides, not the model: where it may, it does.
@@ -95,7 +98,7 @@ class RequestedTools:
         if self.searches:
             return self.searches[0].as_search()
         # Something else may be what is required.
-        is_other = self.choice == "required" and (self.functions or self.function)
+        is_other = self.choice == "required" and (self.functions or self.function or self.servers)
         if self.choice != "auto" and not is_other:
             raise InvalidRequestError(
                 "A search is required, but there is no file_search tool in 'tools' to say where.",
@@ -115,6 +118,7 @@ class RequestedTools:
         names = {function.name for function in self.functions}
         if len(names) < len(self.functions):
             raise InvalidRequestError("Two functions have the same name.", param="tools")
+        self._check_servers(names)
         if self.function is not None:
             if self.function not in names:
                 raise InvalidRequestError(
@@ -126,3 +130,15 @@ class RequestedTools:
             return ToolChoice("none")
         is_required = self.choice == "required" and not searches
         return ToolChoice("required" if is_required else "auto")
+
+    def _check_servers(self, functions: set[str]) -> None:
+        if len({server.label for server in self.servers}) < len(self.servers):
+            raise InvalidRequestError("Two tool servers have the same label.", param="tools")
+        if len(self.servers) > MOST_SERVERS:
+            raise InvalidRequestError(f"Give at most {MOST_SERVERS} tool servers.", param="tools")
+        if self.servers and any(name.startswith(FUNCTION_PREFIX) for name in functions):
+            raise InvalidRequestError(
+                f"Names that begin with '{FUNCTION_PREFIX}' are those of tool servers' tools. Give the function "
+                "another one.",
+                param="tools",
+            )

@@ -6,7 +6,13 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from undercroft.http.account_views import AccountObject, SignUpObject, client_of, render_account
+from undercroft.http.account_views import (
+    AccountObject,
+    OutsideToolsObject,
+    SignUpObject,
+    client_of,
+    render_account,
+)
 from undercroft.http.callers import EnrollingMember, KeyHolder, MemberManager
 from undercroft.http.deps import NativeRoute, PublicRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
@@ -45,6 +51,12 @@ class ChangePasswordBody(RequestBody):
 
     current_password: Password
     password: Password
+
+
+class OutsideToolsBody(RequestBody):
+    """Whether remote tools may be told of what documents say."""
+
+    allowed: bool
 
 
 class SignUpBody(RequestBody):
@@ -160,6 +172,31 @@ async def invite_user(
     """Have a code sent to a user who has no password yet. Codes of earlier invitations are void. Admins only."""
     await services.accounts.invite(caller, require_id(USER_PREFIX, "user", user_id))
     return Response(status_code=204)
+
+
+@router.get(
+    "/v1/outside-tools",
+    summary="Whether tools elsewhere may be told of documents",
+    response_model=OutsideToolsObject,
+    responses=errors(),
+)
+async def get_outside_tools(caller: MemberManager, services: ServicesDependency) -> dict[str, Any]:
+    """Whether remote tools are called once documents of the tenant are in a prompt. Admins only."""
+    return {"object": "outside_tools", "allowed": await services.policies.get(caller)}
+
+
+@router.put(
+    "/v1/outside-tools",
+    summary="Decide whether tools elsewhere may be told of documents",
+    response_model=OutsideToolsObject,
+    responses=errors(),
+)
+async def put_outside_tools(
+    body: OutsideToolsBody, caller: MemberManager, services: ServicesDependency
+) -> dict[str, Any]:
+    """Let remote tools be called once documents are in a prompt, where their grants allow it, or not. Admins only."""
+    await services.policies.allow_outside_tools(caller, allows=body.allowed)
+    return {"object": "outside_tools", "allowed": body.allowed}
 
 
 @router.get(

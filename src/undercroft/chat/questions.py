@@ -1,0 +1,73 @@
+"""What is asked."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from undercroft.chat.providers.options import NO_OPTIONS, Options
+from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.tools.models import RemoteCall, RemoteServer
+
+
+@dataclass(frozen=True, slots=True)
+class FileSearch:
+    """Which collections an answer is made from.
+
+    Attributes:
+        limit: The most passages that are shown to the model.
+        threshold: Passages scored below it are left out; scores are in (0, 1].
+    """
+
+    collection_ids: tuple[UUID, ...]
+    limit: int
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be answered, and how.
+
+    Attributes:
+        messages: The conversation, the question last.
+        instructions: Of the caller, for the model; put before ours.
+        model: A model's id; the registry's default is the caller's to fill in.
+        search: None answers without documents.
+        options: What is asked beyond text.
+        is_confined: Whether something in the messages may not be sent to a model elsewhere.
+        keeps_all_turns: Whether it is refused where a turn would have to be left out for it to fit.
+        servers: Whose tools are offered to the model and called here.
+        approved: Calls of those that somebody has approved, to be made before the model is asked.
+        max_tool_calls: How many calls of those are made at most.
+    """
+
+    messages: tuple[Message, ...]
+    model: str
+    instructions: str | None = None
+    search: FileSearch | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    options: Options = NO_OPTIONS
+    is_confined: bool = False
+    keeps_all_turns: bool = False
+    servers: tuple[RemoteServer, ...] = ()
+    approved: tuple[RemoteCall, ...] = ()
+    max_tool_calls: int | None = None
+
+    @property
+    def text(self) -> str:
+        """What the person asked last."""
+        asked = [message.content for message in self.messages if message.role is Role.USER]
+        return asked[-1] if asked else ""
+
+    def around(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+        """What was said before the question, and what came after it: calls of functions and their results."""
+        last = max(i for i, message in enumerate(self.messages) if message.role is Role.USER)
+        return self.messages[:last], self.messages[last + 1 :]
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether functions, the client's or remote tools, may still add to the answer, or have."""
+        has_any = bool(self.options.tools or self.servers)
+        offers = has_any and self.options.tool_choice.mode != "none"
+        return offers or any(message.role is Role.TOOL for message in self.around()[1])
