@@ -17,6 +17,7 @@ import httpx2 as httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from tests.e2e.conformance import Conformance, examining
 from tests.servers.model_server import KEY, ModelServer, running_model_server
 
 SAMPLES: Final = Path(__file__).parents[2] / "samples" / "documents"
@@ -119,6 +120,22 @@ def _is_ready(url: str) -> bool:
         return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
     except httpx.TransportError:
         return False
+
+
+@pytest.fixture(scope="session")
+def conformance() -> Generator[Conformance]:
+    """What is found wrong with the responses and events that this process is sent."""
+    with pytest.MonkeyPatch.context() as patch, examining(patch) as watching:
+        yield watching
+
+
+@pytest.fixture(autouse=True)
+def all_conform(conformance: Conformance) -> Generator[None]:
+    """Every response and every event that a test is sent is as the specification has it."""
+    yield
+    faults = conformance.faults.copy()
+    conformance.faults.clear()
+    assert not faults, faults[:10]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,172 @@
+"""The cases of Open Responses' compliance tests, written from the specification: over HTTP, streamed, over a WebSocket.
+
+All that is sent here is held against the specification, as in every test (``conformance.py``); here are the cases.
+"""
+
+import copy
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import pytest
+
+from tests.e2e.api import connect, read_events
+from tests.e2e.conformance import Conformance
+from tests.e2e.conftest import Service
+from tests.e2e.sockets import open_socket
+from tests.openresponses import FIELDS, Response, find_faults
+from tests.servers.model_server import ModelServer
+
+pytestmark = pytest.mark.usefixtures("model_server")
+
+Body = dict[str, Any]
+Ask = Callable[..., Awaitable[Body]]
+TRANSPORTS: Final = ("http", "stream", "socket")
+TOOL: Final[Body] = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather at a place.",
+    "parameters": {"type": "object", "properties": {"place": {"type": "string"}}},
+}
+
+
+def message(role: str, text: str) -> Body:
+    return {"type": "message", "role": role, "content": text}
+
+
+@pytest.fixture(params=TRANSPORTS)
+def ask(request: pytest.FixtureRequest, upstream_service: Service) -> Ask:
+    """Asks for a response over one of the transports, and answers what it ended as."""
+    url, key = upstream_service.url, upstream_service.key
+
+    async def over_http(**body: object) -> Body:
+        with connect(url, key) as http:
+            answer = http.post("/v1/responses", json=body)
+            answered: Body = answer.json()
+            return answered
+
+    async def over_stream(**body: object) -> Body:
+        with (
+            connect(url, key) as http,
+            http.stream("POST", "/v1/responses", json={**body, "stream": True}) as answer,
+        ):
+            if not answer.is_success:
+                refused: Body = json.loads(answer.read())
+                return refused
+            events = list(read_events(answer.iter_lines()))
+        return ended(events)
+
+    async def over_socket(**body: object) -> Body:
+        async with open_socket(url, key) as socket:
+            await socket.ask(**body)
+            events = await socket.until_end()
+        return {"error": events[0]["error"]} if "status" in events[0] else ended(events)
+
+    ways = {"http": over_http, "stream": over_stream, "socket": over_socket}
+    return ways[request.param]
+
+
+def ended(events: list[Body]) -> Body:
+    """What a stream ended with, once it is whole and in order."""
+    types = [event["type"] for event in events]
+    assert types[:2] == ["response.created", "response.in_progress"]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    for index, item in enumerate(events[-1]["response"]["output"]):
+        of_item = [event for event in events if event.get("output_index") == index]
+        assert of_item[0]["type"] == "response.output_item.added"
+        assert of_item[-1]["type"] == "response.output_item.done"
+        assert of_item[-1]["item"] == item
+        deltas = "".join(event["delta"] for event in of_item if event["type"].endswith(".delta"))
+        said = item["arguments"] if item["type"] == "function_call" else text_of(item)
+        assert deltas == said
+    response: Body = events[-1]["response"]
+    return response
+
+
+def text_of(item: Body) -> str:
+    return "".join(part["text"] for part in item["content"])
+
+
+async def test_basic_text(ask: Ask) -> None:
+    response = await ask(model="echo", input=[message("user", "Say hello in three words.")])
+    (item,) = response["output"]
+    assert (item["type"], item["role"], item["status"]) == ("message", "assistant", "completed")
+    assert text_of(item) == "Say hello in three words."
+    assert response["status"] == "completed"
+    assert response["usage"]["total_tokens"] > 0
+
+
+async def test_streaming(ask: Ask) -> None:
+    response = await ask(model="echo", input="Count from one to five.")
+    assert response["status"] == "completed"
+    assert text_of(response["output"][0]) == "Count from one to five."
+
+
+async def test_a_system_prompt(ask: Ask, model_server: ModelServer) -> None:
+    for role in ("system", "developer"):
+        turns = [message(role, "You are a pirate."), message("user", "Hello!")]
+        response = await ask(model="echo", input=turns)
+        assert response["status"] == "completed"
+        sent = (await model_server.seen()).last_body["messages"]
+        assert "You are a pirate." in sent[0]["content"]
+        assert sent[0]["role"] == "system"
+
+
+async def test_tool_calling(ask: Ask) -> None:
+    asked = message("user", "What is the weather in San Francisco?")
+    response = await ask(model="functions", input=[asked], tools=[TOOL])
+    *_, call = response["output"]
+    assert (call["type"], call["name"]) == ("function_call", "get_weather")
+    assert isinstance(json.loads(call["arguments"]), dict)
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
+    again = await ask(model="functions", input=[asked, call, result], tools=[TOOL])
+    assert text_of(again["output"][0]) == "It said: sunny"
+
+
+async def test_image_input_is_refused_by_name(ask: Ask) -> None:
+    image = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
+    content = [{"type": "input_text", "text": "What is in this image?"}, image]
+    refused = await ask(
+        model="echo", input=[{"type": "message", "role": "user", "content": content}]
+    )
+    assert refused["error"]["param"].startswith("input.0")
+    assert refused["error"]["type"] == "invalid_request_error"
+
+
+async def test_multi_turn(ask: Ask, model_server: ModelServer) -> None:
+    turns = [
+        message("user", "My name is Alice."),
+        message("assistant", "Hello Alice!"),
+        message("user", "What is my name?"),
+    ]
+    response = await ask(model="echo", input=turns)
+    assert text_of(response["output"][0]) == "What is my name?"
+    sent = (await model_server.seen()).last_body["messages"]
+    assert [each["content"] for each in sent[-3:]] == [turn["content"] for turn in turns]
+    after = await ask(model="echo", input="And now?", previous_response_id=response["id"])
+    assert after["previous_response_id"] == response["id"]
+    assert "My name is Alice." in [
+        each["content"] for each in (await model_server.seen()).last_body["messages"]
+    ]
+
+
+def test_what_is_not_as_the_specification_has_it_is_found(
+    upstream_service: Service, conformance: Conformance
+) -> None:
+    with connect(upstream_service.url, upstream_service.key) as http:
+        before = conformance.seen
+        body = {"model": "functions", "input": "Hello?", "tools": [TOOL], "stream": True}
+        answer = http.post("/v1/responses", json=body)
+        events = list(read_events(answer.text.splitlines()))
+    assert conformance.seen == before + len(events)
+    for event in events:
+        assert not find_faults(event)
+        for name in FIELDS[event["type"]]:
+            wrong = copy.deepcopy(event)
+            del wrong[name]
+            assert find_faults(wrong), (event["type"], name)
+    response = events[-1]["response"]
+    for name in Response.__annotations__.keys() - {"object"}:
+        assert find_faults({**response, name: object()}), name
+    conformance.examine(answer, b'data: {"type": "response.colour", "sequence_number": 0}\n\n')
+    assert conformance.faults.pop() == "there is no event response.colour"
