@@ -219,7 +219,7 @@ class Answerer:
                 return
         # The one that quotes says the same again; every other goes on from its own words.
         prefix = "" if question.model == EXTRACTIVE else shown.text
-        generated = self._generate(question, passages, prefix)
+        generated = self._generate(scope, question, passages, prefix)
         async with aclosing(self._grants.guard(scope, releases, generated)) as events:
             async for event in events:
                 yield event
@@ -247,7 +247,7 @@ class Answerer:
         return Searched(question.text, found, passages)
 
     async def _generate(
-        self, question: Question, passages: tuple[Passage, ...], prefix: str
+        self, scope: Scope, question: Question, passages: tuple[Passage, ...], prefix: str
     ) -> AsyncGenerator[AnswerEvent]:
         prompt = await self._assemble(question, passages)
         annotator = await asyncio.to_thread(CitationAnnotator, question.text, prompt.passages)
@@ -262,6 +262,7 @@ class Answerer:
             stop=question.stop,
             options=question.options,
             prefix=prefix,
+            party=scope.tenant_id,
             is_confined=question.is_confined
             or any(not passage.may_leave for passage in prompt.passages),
         )
