@@ -72,7 +72,7 @@ include-name = "PUT /v1/second-factor-policy"
 enabled = false
 # What is well-formed may be nobody's password, code, token, group or consent, and nobody is sent too many mails.
 [[operations]]
-include-path-regex = "^/v1/(account|groups|issuers|oauth|outside-tools|se(cond-factor|rvice|ssion)|sign-up|user|webhooks)"
+include-path-regex = "^/v1/(account|groups|issuers|oauth|outside|se(cond-factor|rvice|ssion)|sign-up|user|webhooks)"
 checks.positive_data_acceptance.expected-statuses = [
     "2xx", "304", "400", "401", "403", "404", "409", "412", "422", "428", "429"
 ]

@@ -166,9 +166,9 @@ class Answerer:
         # The one that quotes says the same again; every other goes on from its own words.
         prefix = "" if question.model == EXTRACTIVE else shown.text
         if question.servers and tools is not None:
-            generated = self._generate_in_rounds(question, passages, prefix, releases, tools)
+            generated = self._generate_in_rounds(scope, question, passages, prefix, releases, tools)
         else:
-            generated = self._generate(question, passages, prefix)
+            generated = self._generate(scope, question, passages, prefix)
         async with aclosing(self._grants.guard(scope, releases, generated)) as events:
             async for event in events:
                 yield event
@@ -197,6 +197,7 @@ class Answerer:
 
     def _generate_in_rounds(
         self,
+        scope: Scope,
         question: Question,
         passages: tuple[Passage, ...],
         prefix: str,
@@ -214,7 +215,7 @@ class Answerer:
                 options=options,
                 max_output_tokens=most_tokens,
             )
-            return self._generate(following, passages, "" if called else prefix)
+            return self._generate(scope, following, passages, "" if called else prefix)
 
         calling = Calling(
             question.servers,
@@ -227,7 +228,7 @@ class Answerer:
         return Rounds(calling, tools, say).run()
 
     async def _generate(
-        self, question: Question, passages: tuple[Passage, ...], prefix: str
+        self, scope: Scope, question: Question, passages: tuple[Passage, ...], prefix: str
     ) -> AsyncGenerator[RoundEvent]:
         prompt = await self._assemble(question, passages)
         annotator = await asyncio.to_thread(CitationAnnotator, question.text, prompt.passages)
@@ -242,6 +243,7 @@ class Answerer:
             stop=question.stop,
             options=question.options,
             prefix=prefix,
+            party=scope.tenant_id,
             is_confined=question.is_confined
             or any(not passage.may_leave for passage in prompt.passages),
         )

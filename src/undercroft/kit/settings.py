@@ -232,7 +232,7 @@ class Settings(MailSettings, SessionSettings, EgressSettings, ModelServerSetting
     max_running_responses: int = Field(
         default=1000,
         ge=1,
-        description="Kept responses made at once by a process; over it the answer is 503 with Retry-After.",
+        description="Answers made at once by a process; over it, and a tenth for tenants that have few, it is 503.",
     )
     response_grace_seconds: float = Field(
         default=10.0,

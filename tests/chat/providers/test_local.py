@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import pytest
@@ -147,6 +148,30 @@ async def test_waiting_requests_are_served_in_order(make_local: MakeLocal) -> No
     await asyncio.gather(*map(wait_for_turn, range(4)))
 
     assert done == [0, 1, 2, 3]
+
+
+async def test_a_flood_of_one_tenant_does_not_keep_anothers_first_token_waiting(
+    make_local: MakeLocal,
+) -> None:
+    provider = make_local(LocalLimits(running=1))
+    flooding, other = UUID(int=1), UUID(int=2)
+    began: list[str] = []
+
+    async def ask_for(party: UUID, name: str) -> None:
+        async with aclosing(provider.generate(replace(BRIEF, party=party))) as events:
+            async for _ in events:
+                if name not in began:
+                    began.append(name)
+
+    async with aclosing(provider.generate(replace(STORY, party=flooding))) as story:
+        await anext(story)
+        flood = [asyncio.create_task(ask_for(flooding, f"flood {n}")) for n in range(6)]
+        await _until(lambda: provider.status().waiting == 6)
+        late = asyncio.create_task(ask_for(other, "other"))
+        await _until(lambda: provider.status().waiting == 7)
+    await asyncio.gather(late, *flood)
+
+    assert began[:2] == ["flood 0", "other"]
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back(make_local: MakeLocal) -> None:

@@ -324,6 +324,8 @@ async def test_more_than_may_be_made_at_once_is_refused(
     with pytest.raises(ResponsesBusyError) as refused:
         await responses.begin(ann, in_background())
     assert refused.value.retry_after
+    with pytest.raises(ResponsesBusyError):
+        await responses.create(ann, asking(store=False))
     await responses.cancel(ann, id_of(begun))
     await responses.cancel(ann, id_of(await responses.begin(ann, in_background())))
 

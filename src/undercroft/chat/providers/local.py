@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 
@@ -27,6 +28,7 @@ from undercroft.chat.providers.protocol import (
     TextDelta,
     Usage,
 )
+from undercroft.chat.providers.turns import FairTurns, TurnsFullError
 from undercroft.kit.clock import Clock, SystemClock
 from undercroft.kit.errors import (
     ErrorKind,
@@ -141,9 +143,7 @@ class LocalModelProvider:
         self._identifiers = itertools.count(1)
         self._process: ModelProcess | None = None
         self._starting = asyncio.Lock()
-        self._turns = asyncio.Semaphore(self._limits.running)
-        self._running = 0
-        self._admitted = 0
+        self._turns = FairTurns(self._limits.running, self._limits.waiting)
         self._output_tokens = 0
         self._output_seconds = 0.0
         self._closed = False
@@ -178,8 +178,8 @@ class LocalModelProvider:
             pid=process.pid if process else None,
             load_seconds=process.load_seconds if process else 0.0,
             memory_bytes=process.memory_bytes() if process else 0,
-            running=self._running,
-            waiting=self._admitted - self._running,
+            running=self._turns.running,
+            waiting=self._turns.waiting,
             tokens_per_second=self._output_tokens / self._output_seconds
             if self._output_seconds
             else None,
@@ -212,7 +212,7 @@ class LocalModelProvider:
         limits = self._limits
         seconds = request.seconds or math.inf
         until = self._clock.monotonic() + seconds
-        async with self._turn(min(limits.wait_seconds, seconds)):
+        async with self._turn(request.party, min(limits.wait_seconds, seconds)):
             process = await self._running_process()
             deadline = min(self._clock.monotonic() + limits.generation_seconds, until)
             async with self._submitted(process, command) as events:
@@ -250,33 +250,24 @@ class LocalModelProvider:
                 await self._process.close()
 
     @contextlib.asynccontextmanager
-    async def _turn(self, seconds: float) -> AsyncGenerator[None]:
-        """Waits for one of the running places, first come first served.
+    async def _turn(self, party: UUID | None, seconds: float) -> AsyncGenerator[None]:
+        """Waits for one of the running places, which parties take turns at.
 
         Args:
+            party: Whose turn it is.
             seconds: The longest wait.
 
         Raises:
             UnavailableError: The queue is full, or the wait took too long.
         """
-        limits = self._limits
-        if self._admitted >= limits.running + limits.waiting:
-            raise self._busy()
-        self._admitted += 1
         try:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._turns.acquire()
-            except TimeoutError as error:
-                raise self._busy() from error
-            self._running += 1
-            try:
-                yield
-            finally:
-                self._running -= 1
-                self._turns.release()
+            await self._turns.acquire(party, seconds)
+        except (TimeoutError, TurnsFullError) as error:
+            raise self._busy() from error
+        try:
+            yield
         finally:
-            self._admitted -= 1
+            self._turns.release()
 
     def _busy(self) -> UnavailableError:
         """The refusal, with the time in which the queue should have moved on."""

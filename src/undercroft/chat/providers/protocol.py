@@ -125,6 +125,7 @@ class GenerationRequest:
         options: What is asked beyond text.
         prefix: The beginning of the answer, which is there already: only what follows it is generated. It counts as
             generated, in the usage and for the limit.
+        party: Who takes turns with others where generations have to wait: a tenant; None is a party as well.
         seconds: How long it may take in all, what was spent on other providers taken off; None leaves it to the
             provider.
 
@@ -144,6 +145,7 @@ class GenerationRequest:
     options: Options = NO_OPTIONS
     prefix: str = ""
     seconds: float | None = None
+    party: UUID | None = None
 
     def __post_init__(self) -> None:
         if self.max_output_tokens is not None and self.max_output_tokens < 1:

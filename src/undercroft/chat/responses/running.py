@@ -27,7 +27,8 @@ from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.run import Running
 from undercroft.chat.responses.work import Work
-from undercroft.chat.streams.errors import LeaseLostError, ResponsesBusyError
+from undercroft.chat.room import AnswerRoom
+from undercroft.chat.streams.errors import LeaseLostError
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.writer import OpenStream
@@ -48,6 +49,7 @@ class ResponseRuns:
 
     Attributes:
         queue: Where those wait that have to.
+        room: For how many there is room.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class ResponseRuns:
         self._process = process
         self._metering = metering
         self._limits = limits
+        self.room = AnswerRoom(limits.most)
         self._repository = ResponseRepository()
         self.queue = TurnQueue(database, ledger, turns, process)
         self._running: dict[UUID, Running] = {}
@@ -81,11 +84,6 @@ class ResponseRuns:
     def running(self) -> Mapping[UUID, Running]:
         """What is being made now."""
         return self._running
-
-    @property
-    def room(self) -> int:
-        """How many more this process takes on."""
-        return max(0, self._limits.most - len(self._running))
 
     async def begin(
         self,
@@ -107,13 +105,10 @@ class ResponseRuns:
         Raises:
             MadeBeforeError: When a response was made under the key before.
             UndercroftError: When it does not fit into a quota: see ``Charge.reserve``.
-            ResponsesBusyError: When as many are being made as may be.
             ConversationBusyError: When another one of its conversation is being made, and this was not to wait.
             QueueFullError: When too many of its conversation wait.
             PreviousNotFoundError: When the response that it goes on from was deleted.
         """
-        if not self.room:
-            raise ResponsesBusyError
         key, response_id = self._keys.generate(), events.response_id
         lease = Lease(scope.tenant_id, scope.principal_id, response_id, fence=1)
         acts = [
@@ -204,6 +199,7 @@ class ResponseRuns:
 
     def _start(self, running: Running, work: Coroutine[Any, Any, None]) -> Running:
         self._running[running.id] = running
+        self.room.take(running.lease.tenant_id)
         running.task = asyncio.create_task(work)
         running.task.add_done_callback(lambda _: self._forget(running))
         return running
@@ -250,6 +246,7 @@ class ResponseRuns:
             await self._process.leases.release(left)
 
     def _forget(self, running: Running) -> None:
+        self.room.leave(running.lease.tenant_id)
         if self._running.get(running.id) is running:
             del self._running[running.id]
         self.queue.wake(running.work.request.conversation_id)

@@ -11,14 +11,11 @@ from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.cancelling import ResponseCancel
 from undercroft.chat.responses.chain import ResponseChain
+from undercroft.chat.responses.endings import tell_end, whole_of
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.making import ResponseMaker
-from undercroft.chat.responses.models import (
-    RESPONSE_PREFIX,
-    ResponseRequest,
-    WireObject,
-)
+from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
 from undercroft.chat.responses.open_turns import OpenTurns
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.reading import (
@@ -35,7 +32,7 @@ from undercroft.chat.responses.running import ResponseRuns
 from undercroft.chat.responses.takeover import ResponseTakeover
 from undercroft.chat.responses.tool_calls import ResponseTools
 from undercroft.chat.responses.unkept import UnkeptResponses
-from undercroft.chat.responses.watching import ResponseWatch, tell_end, whole_of
+from undercroft.chat.responses.watching import ResponseWatch
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.tools.client import ToolClient
 from undercroft.idempotency.service import Once
@@ -116,7 +113,7 @@ class ResponseService:
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
         self._cancelling = ResponseCancel(database, ledger, process, self.runs)
         self.open_turns = OpenTurns(database, process)
-        self._unkept = UnkeptResponses(self._maker, keys, metering, watched)
+        self._unkept = UnkeptResponses(self._maker, keys, metering, watched, self.runs.room)
         self._sources = SourceCheck(keys)
         self._repository = ResponseRepository()
 
@@ -176,7 +173,8 @@ class ResponseService:
             UndercroftError: When the model or a collection cannot be used, or too many are being made.
         """
         request, events = await self._prepare(scope, request)
-        await self.runs.begin(scope, request, events, charge or Charge(scope), once)
+        with self.runs.room.place(scope.tenant_id):
+            await self.runs.begin(scope, request, events, charge or Charge(scope), once)
         return events.resource
 
     async def watch(
@@ -336,7 +334,8 @@ class ResponseService:
         charge: Charge,
     ) -> AsyncGenerator[WireObject]:
         if request.store:
-            running = await self.runs.begin(scope, request, events, charge, once)
+            with self.runs.room.place(scope.tenant_id):
+                running = await self.runs.begin(scope, request, events, charge, once)
             # Nothing is awaited in between: the first event is not made before it is watched.
             shown = self.watching.watch_own(running)
         else:

@@ -79,7 +79,7 @@ class ResponseTakeover:
         """Go on with what others have left; how many responses."""
         # First what is this process's own: it may have been away itself, and be there again.
         await self.renew()
-        room = min(_AT_ONCE, self._runs.room)
+        room = min(_AT_ONCE, self._runs.room.free)
         leases = await self._process.leases.take_over(LEASE, room) if room else []
         for lease in leases:
             try:

@@ -11,6 +11,7 @@ from undercroft.chat.responses.making import ResponseMaker
 from undercroft.chat.responses.models import ResponseRequest, WireObject
 from undercroft.chat.responses.reading import redact
 from undercroft.chat.responses.work import Work
+from undercroft.chat.room import AnswerRoom
 from undercroft.kit.database import Scope
 from undercroft.metering.service import Charge, Metering
 from undercroft.sharing.errors import AccessRevokedError
@@ -22,11 +23,17 @@ class UnkeptResponses:
     """Makes them."""
 
     def __init__(
-        self, maker: ResponseMaker, keys: KeyRing, metering: Metering, watched: WatchedGrants
+        self,
+        maker: ResponseMaker,
+        keys: KeyRing,
+        metering: Metering,
+        watched: WatchedGrants,
+        room: AnswerRoom,
     ) -> None:
         self._maker = maker
         self._keys = keys
         self._metering = metering
+        self._room = room
         self._watched = watched
 
     async def show(
@@ -37,36 +44,38 @@ class UnkeptResponses:
         Once something is lost that it rests on nothing more of it is shown, whatever was made by then.
 
         Raises:
+            ResponsesBusyError: When as many are being made as may be.
             QuotaSpentError: When it does not fit into a quota now.
             LargerThanQuotaError: When it never will.
         """
         question = request.question
         taking = self._metering.metered(charge, question.model, tokens_wanted(question))
-        async with taking as metered:
-            request = replace(request, question=bounded(question, charge))
-            work = Work(scope, request, self._keys.generate(), events, lease=None)
-            cut = asyncio.Event()
-            last = -1
-            try:
-                async with aclosing(self._until(cut, work)) as steps:
-                    async for step in steps:
-                        if step[-1]["type"] in TERMINAL_EVENTS:
-                            # Counted before it is seen, as of what is kept.
-                            metered.spent = work.spent
-                            await metered.settle()
-                        for event in step:
-                            if cut.is_set():
-                                break
-                            yield event
-                            if event["type"] in TERMINAL_EVENTS:
-                                return
-                            last = event["sequence_number"]
-                error, failed = list(events.fail(AccessRevokedError()))[-2:]
-                yield {**error, "sequence_number": last + 1}
-                response = redact(failed["response"])
-                yield {**failed, "sequence_number": last + 2, "response": response}
-            finally:
-                metered.spent = work.spent
+        with self._room.place(scope.tenant_id):
+            async with taking as metered:
+                request = replace(request, question=bounded(question, charge))
+                work = Work(scope, request, self._keys.generate(), events, lease=None)
+                cut = asyncio.Event()
+                last = -1
+                try:
+                    async with aclosing(self._until(cut, work)) as steps:
+                        async for step in steps:
+                            if step[-1]["type"] in TERMINAL_EVENTS:
+                                # Counted before it is seen, as of what is kept.
+                                metered.spent = work.spent
+                                await metered.settle()
+                            for event in step:
+                                if cut.is_set():
+                                    break
+                                yield event
+                                if event["type"] in TERMINAL_EVENTS:
+                                    return
+                                last = event["sequence_number"]
+                    error, failed = list(events.fail(AccessRevokedError()))[-2:]
+                    yield {**error, "sequence_number": last + 1}
+                    response = redact(failed["response"])
+                    yield {**failed, "sequence_number": last + 2, "response": response}
+                finally:
+                    metered.spent = work.spent
 
     async def _until(self, cut: asyncio.Event, work: Work) -> AsyncGenerator[list[WireObject]]:
         """The steps of an answer; ``cut`` is set once something is lost that it rests on, and ends them."""

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from undercroft.chat.responses.endings import tell_end
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
@@ -37,7 +38,6 @@ from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.service import PAGE
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
@@ -370,33 +370,3 @@ def _page(
     reached = rows[-1]["last_number"] if rows else after
     is_last = state.is_ended and reached >= state.last_number
     return _Page(events, is_last, has_more=len(rows) == PAGE)
-
-
-async def whole_of(events: AsyncGenerator[WireObject]) -> WireObject:
-    """The response that events end with.
-
-    Raises:
-        UndercroftError: When they end with an error.
-    """
-    resource: WireObject = {}
-    error: WireObject | None = None
-    async for event in events:
-        resource = event.get("response", resource)
-        error = event["error"] if event["type"] == "error" else error
-    if error is not None:
-        # Those that were made again long after do not tell of what kind it was.
-        kind = ErrorKind(error.get("type", ErrorKind.UPSTREAM_FAILED))
-        raise UndercroftError(error["message"], kind=kind, code=error["code"], param=error["param"])
-    return resource
-
-
-def tell_end(error: UndercroftError, number: int) -> WireObject:
-    """The event that ends a stream which its watcher may not see any more."""
-    code = error.code or error.kind.value
-    fields = {"code": code, "message": error.message, "param": error.param}
-    return {
-        "type": "error",
-        "sequence_number": number,
-        "error": {"type": error.kind.value, **fields},
-        **fields,
-    }

@@ -194,25 +194,26 @@ async def _make(
 ) -> AsyncGenerator[JsonObject]:
     """The chunks as they come, after those with which it begins; it counts, however it ends."""
     wanted = sum(map(tokens_wanted, questions))
-    async with services.metering.metered(charge, questions[0].model, wanted) as metered:
-        asked = [bounded(question, charge) for question in questions]
-        for chunk in completion.begin():
-            yield chunk
-        answers = interleaved(
-            [services.answers.answer(charge.scope, question) for question in asked]
-        )
-        try:
-            async with aclosing(answers) as events:
-                async for index, event in events:
-                    chunk = completion.take(index, event)
-                    if completion.is_whole:
-                        # Counted before its end is seen.
-                        metered.spent = completion.spent(asked)
-                        await metered.settle()
-                    if chunk is not None:
-                        yield chunk
-        finally:
-            metered.spent = completion.spent(asked)
+    with services.responses.runs.room.place(charge.scope.tenant_id):
+        async with services.metering.metered(charge, questions[0].model, wanted) as metered:
+            asked = [bounded(question, charge) for question in questions]
+            for chunk in completion.begin():
+                yield chunk
+            answers = interleaved(
+                [services.answers.answer(charge.scope, question) for question in asked]
+            )
+            try:
+                async with aclosing(answers) as events:
+                    async for index, event in events:
+                        chunk = completion.take(index, event)
+                        if completion.is_whole:
+                            # Counted before its end is seen.
+                            metered.spent = completion.spent(asked)
+                            await metered.settle()
+                        if chunk is not None:
+                            yield chunk
+            finally:
+                metered.spent = completion.spent(asked)
     for chunk in completion.end():
         yield chunk
 
