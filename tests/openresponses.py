@@ -127,7 +127,57 @@ class FileSearchCall(TypedDict):
     results: list[FileSearchResult] | None
 
 
-Item = Message | FunctionCall | FunctionCallOutput | ReasoningItem | FileSearchCall
+class McpTool(TypedDict):
+    name: str
+    description: str | None
+    input_schema: dict[str, Any]
+    annotations: dict[str, Any] | None
+
+
+class McpListTools(TypedDict):
+    """OpenAI's."""
+
+    type: Literal["mcp_list_tools"]
+    id: str
+    server_label: str
+    tools: list[McpTool]
+    error: str | None
+
+
+class McpCall(TypedDict):
+    """OpenAI's."""
+
+    type: Literal["mcp_call"]
+    id: str
+    approval_request_id: str | None
+    server_label: str
+    name: str
+    arguments: str
+    output: str | None
+    error: dict[str, Any] | None
+    status: Literal["in_progress", "completed", "incomplete", "calling", "failed"]
+
+
+class McpApprovalRequest(TypedDict):
+    """OpenAI's."""
+
+    type: Literal["mcp_approval_request"]
+    id: str
+    server_label: str
+    name: str
+    arguments: str
+
+
+Item = (
+    Message
+    | FunctionCall
+    | FunctionCallOutput
+    | ReasoningItem
+    | FileSearchCall
+    | McpListTools
+    | McpCall
+    | McpApprovalRequest
+)
 
 
 class FunctionTool(TypedDict):
@@ -143,6 +193,15 @@ class FileSearchTool(TypedDict):
 
     type: Literal["file_search"]
     vector_store_ids: list[str]
+
+
+class RemoteTools(TypedDict):
+    """OpenAI's."""
+
+    type: Literal["mcp"]
+    server_label: str
+    server_url: str
+    headers: None
 
 
 class NamedTool(TypedDict):
@@ -215,7 +274,7 @@ class Response(TypedDict):
     instructions: str | None
     output: list[Item]
     error: Failure | None
-    tools: list[FunctionTool | FileSearchTool]
+    tools: list[FunctionTool | FileSearchTool | RemoteTools]
     tool_choice: Choice | AllowedTools | NamedTool
     truncation: Literal["auto", "disabled"]
     parallel_tool_calls: bool
@@ -284,6 +343,14 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     "response.file_search_call.in_progress": _OF_ITEM,
     "response.file_search_call.searching": _OF_ITEM,
     "response.file_search_call.completed": _OF_ITEM,
+    "response.mcp_list_tools.in_progress": _OF_ITEM,
+    "response.mcp_list_tools.completed": _OF_ITEM,
+    "response.mcp_list_tools.failed": _OF_ITEM,
+    "response.mcp_call.in_progress": _OF_ITEM,
+    "response.mcp_call.completed": _OF_ITEM,
+    "response.mcp_call.failed": _OF_ITEM,
+    "response.mcp_call_arguments.delta": {**_OF_ITEM, "delta": str},
+    "response.mcp_call_arguments.done": {**_OF_ITEM, "arguments": str},
 }
 """What each event has beside ``type`` and ``sequence_number``."""
 

@@ -33,6 +33,8 @@ PATHS: Final = {
     "chat/providers/patient_body.py",
     "chat/providers/upstream.py",
     "chat/providers/upstream_provider.py",
+    # Remote tools: named by whoever asks, never by a prompt; the guarded client. What is sent is decided call by call.
+    "chat/tools/client.py",
     # Embedding servers: of the operator's settings alone.
     "retrieval/embedding/configured.py",
     "retrieval/embedding/remote.py",

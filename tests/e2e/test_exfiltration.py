@@ -106,17 +106,12 @@ def test_a_function_of_the_client_is_the_client_s_to_call(
 
 
 def test_no_address_in_a_request_is_opened(upstream_service: Service, sink: socket.socket) -> None:
-    """Neither a model's name, nor an image's address, nor a tool at an address."""
+    """Neither a model's name nor an image's. A tool's is, where its user names one: see ``test_remote_tools.py``."""
     address = address_of(sink)
     image = {"type": "input_image", "image_url": f"{address}/a.png", "detail": "auto"}
     bodies: list[dict[str, Any]] = [
         {"model": f"{address}/v1", "input": ASKED},
         {"model": "echo", "input": [{"role": "user", "content": [image]}]},
-        {
-            "model": "echo",
-            "input": ASKED,
-            "tools": [{"type": "mcp", "server_label": "a", "server_url": address}],
-        },
     ]
     with upstream_service.client() as client:
         for body in bodies:
