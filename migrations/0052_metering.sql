@@ -136,6 +136,8 @@ DECLARE
     periods text[] := '{}';
     since timestamptz[] := '{}';
 BEGIN
+    -- A process that stops in between holds no tenant's window for longer.
+    PERFORM set_config('idle_in_transaction_session_timeout', '10s', true);
     FOR quota IN
         SELECT DISTINCT ON (a.counted_id, q.period)
             a.counted_id, q.kind, q.period, q.most_requests, q.most_tokens
@@ -184,6 +186,7 @@ AS $$
 DECLARE
     ended metered_requests%ROWTYPE;
 BEGIN
+    PERFORM set_config('idle_in_transaction_session_timeout', '10s', true);
     UPDATE metered_requests AS m
     SET settled_at = now(), input_tokens = input, output_tokens = output, cached_tokens = cached, is_estimated = estimated
     WHERE m.tenant_id = current_tenant() AND m.id = wanted AND m.settled_at IS NULL
@@ -241,7 +244,7 @@ AS $$
     SELECT count(*)::int FROM ended
 $$;
 
--- Ends requests that nobody ends any more: their process died an hour ago, and nobody has taken them over. Nobody knows
+-- Ends requests that nobody ends any more: their process died a day ago, and nobody has taken them over. Nobody knows
 -- what they took: as a use that is nothing, and for their quotas, until the window is over, all that was held.
 CREATE FUNCTION close_lost_usage(row_limit int) RETURNS int
 LANGUAGE sql VOLATILE SECURITY DEFINER
@@ -252,7 +255,7 @@ AS $$
         WHERE id IN (
             SELECT m.id FROM metered_requests AS m
             WHERE
-                m.settled_at IS NULL AND m.reserved_at < now() - interval '1 hour'
+                m.settled_at IS NULL AND m.reserved_at < now() - interval '1 day'
                 AND NOT EXISTS (
                     SELECT FROM response_streams AS s WHERE s.response_id = m.id AND s.ended_at IS NULL
                 )

@@ -272,7 +272,7 @@ async def test_what_nobody_ends_is_a_request_of_nothing_and_holds_its_window(
     assert await bench.rounds.tidy() == 0
     async with past_policies(bench.urls, "metered_requests") as owner:
         await owner.execute(
-            "UPDATE metered_requests SET reserved_at = now() - interval '2 h' WHERE id = $1", lost
+            "UPDATE metered_requests SET reserved_at = now() - interval '25 h' WHERE id = $1", lost
         )
     assert await bench.rounds.tidy() == 1
     assert not await bench.end(ann, lost, Spent(9, 9))
@@ -338,3 +338,33 @@ async def test_usage_is_listed_page_by_page(bench: Bench, make_scope: MakeScope)
     )
     own = await bench.usage(ann, ben.principal_id)
     assert {row[0] for row in own} == {ben.principal_id}
+
+
+async def test_who_leaves_while_it_is_counted_is_counted_all_the_same(
+    bench: Bench, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await bench.set(ann, TENANT, tokens=100)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def ask() -> None:
+        async with bench.metering.metered(Charge(ann), "echo", 50) as metered:
+            metered.spent = Spent(20, 10)
+            begun.set()
+            await ended.wait()
+            await metered.settle()
+
+    asking = asyncio.create_task(ask())
+    async with asyncio.timeout(PATIENCE):
+        await begun.wait()
+    async with rolled_back(bench.database, ann) as transaction:
+        # Somebody else is in the quota's window: what settles waits for them.
+        await Charge(ann).reserve(transaction, IdSource().new(), "echo", 1)
+        ended.set()
+        await until_blocked(bench.database)
+        asking.cancel()
+        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait({asking})
+    assert asking.cancelled()
+    assert await bench.used(ann) == (1, 30)

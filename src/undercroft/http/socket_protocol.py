@@ -69,6 +69,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         elif "message" not in self._timers:
             self._allow("message", MESSAGE_SECONDS)
 
+    def send_receive_event_to_app(self) -> None:
+        """A message is whole: what has come of the next one with it has a time of its own."""
+        self._stop_waiting("message")
+        super().send_receive_event_to_app()
+
     def handle_cont(self, event: Frame) -> None:
         """Take the next piece of a message, unless there are too many: empty ones are in no limit of its size."""
         if len(self.frames) >= MAX_FRAGMENTS:

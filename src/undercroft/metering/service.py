@@ -88,12 +88,13 @@ class Metered:
         """Count what it took, unless that is done."""
         if self._is_settled:
             return
-        self._is_settled = True
         try:
+            # Whoever cancels it meanwhile may have it done again: of two the database takes one.
             await self._metering.settle_alone(self._scope, self._request_id, self.spent)
         except DATABASE_GONE as error:
             # It was answered. Whoever looks for what was lost ends it.
             _log.warning("usage_not_settled", request_id=str(self._request_id), error=repr(error))
+        self._is_settled = True
 
 
 class Metering:

@@ -93,11 +93,6 @@ class WatchedGrants:
         """
         releases = list(releases)
         async with aclosing(events):
-            if not releases:
-                # It rests on nothing that could be lost.
-                async for event in events:
-                    yield event
-                return
             guarded = _GuardedEvents()
             with self.register(scope, releases, guarded.cut):
                 while True:

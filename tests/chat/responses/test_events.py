@@ -220,3 +220,16 @@ def test_leaving_keeps_what_was_said() -> None:
     assert (last["type"], last["response"]["status"]) == ("response.incomplete", "cancelled")
     assert events.resource["status"] == "cancelled"
     assert events.resource["output"][0]["content"][0]["text"] == "Half of"
+
+
+def test_a_message_whose_maker_died_before_its_text_was_begun_ends_without_any() -> None:
+    begun = [*(events := new()).begin(), *events.add_text("Half of")]
+    added = next(
+        n for n, event in enumerate(begun) if event["type"] == "response.output_item.added"
+    )
+    again = new()
+    again.resume(begun[: added + 1])
+    *_, last = again.cancel()
+    assert (last["type"], last["response"]["status"]) == ("response.incomplete", "cancelled")
+    (message,) = again.resource["output"]
+    assert (message["status"], message["content"]) == ("incomplete", [])

@@ -52,10 +52,10 @@ class ResponseCancel:
         with self._process.live.subscribe(response_id, is_behind=True) as subscription:
             is_wanted = await self._request(scope, response_id)
             running = self._runs.running.get(response_id)
-            if running is not None:
-                await self._runs.cancel(running)
             try:
                 async with asyncio.timeout(_CANCEL_SECONDS):
+                    if running is not None:
+                        await self._runs.cancel(running)
                     has_ended = not is_wanted or await self._wait_for_end(
                         scope, response_id, subscription
                     )

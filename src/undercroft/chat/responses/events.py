@@ -331,11 +331,12 @@ class ResponseEvents:
     def _finish_message(self, status: str) -> Iterator[WireObject]:
         if self._message is None:
             return
-        text = "".join(self._text)
-        self._part()["text"] = text
         self._message["status"] = status
-        yield self._text_event("done", text=text, logprobs=[])
-        yield self._part_event("done")
+        # Whoever began it may have died before its text was begun.
+        if self._message["content"]:
+            text = self._part()["text"] = "".join(self._text)
+            yield self._text_event("done", text=text, logprobs=[])
+            yield self._part_event("done")
         yield self.finish(self._message)
 
     def _finish_calls(self, status: str) -> Iterator[WireObject]:

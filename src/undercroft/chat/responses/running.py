@@ -272,12 +272,14 @@ class ResponseRuns:
         task.add_done_callback(self._ending.discard)
 
     async def _end_alone(self, running: Running) -> None:
-        """Unless somebody watches it by another process."""
+        """Unless somebody watches it by another process, or has come and left again meanwhile."""
         try:
             async with self._database.transaction(running.work.scope) as transaction:
                 state = await self._process.log.find(transaction, running.id)
         except DATABASE_GONE:
             self._wait_for_return(running)
+            return
+        if running.id in self._alone:
             return
         if state is not None and state.is_watched_elsewhere:
             self._wait_for_return(running)

@@ -31,7 +31,7 @@ from undercroft.http.wire import JsonObject, require_id
 from undercroft.idempotency.models import RequestKey
 from undercroft.idempotency.service import MadeBeforeError, Once
 from undercroft.identity.models import Permission, Principal
-from undercroft.kit.errors import UndercroftError
+from undercroft.kit.errors import UnavailableError, UndercroftError
 from undercroft.kit.ids import parse_id
 
 router = APIRouter(tags=["ui message stream"], route_class=NativeRoute)
@@ -104,8 +104,15 @@ async def resume_chat(
 async def stop_chat(chat_id: _ChatId, caller: ResponseWriter, services: ServicesDependency) -> None:
     """End what is being answered to the caller, or waits to be; what was made of it is kept."""
     # Those that wait first, so that none of them begins.
+    late: UnavailableError | None = None
     for response_id in reversed(await _open_ids(services, caller, chat_id)):
-        await services.responses.cancel(caller, response_id)
+        try:
+            await services.responses.cancel(caller, response_id)
+        except UnavailableError as error:
+            # The others are to end all the same.
+            late = error
+    if late is not None:
+        raise late
 
 
 @router.get(
