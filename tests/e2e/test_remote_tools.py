@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from tests.e2e.api import connect
+from tests.e2e.api import connect, read_events
 from tests.e2e.conftest import Service
 from tests.servers.model_server import ModelServer
 from tests.servers.tool_server import ToolServer, running_tool_server
@@ -89,6 +89,28 @@ async def test_a_tool_is_listed_and_called_and_its_answer_told_to_the_model(
     assert kept.output == final.output
     told = [event async for event in await sdk.responses.retrieve(final.id, stream=True)]
     assert [event.type for event in told] == [event.type for event in events]
+
+
+def test_the_ui_stream_shows_a_call_and_goes_on(
+    upstream_service: Service, tool_server: ToolServer
+) -> None:
+    said = {"id": "harbour-1", "role": "user", "parts": [{"type": "text", "text": QUESTION}]}
+    asked = {"id": "harbour", "messages": [said], "trigger": "submit-message"}
+    with connect(upstream_service.url, upstream_service.key) as http:
+        body = {**asked, "model": "obedient", "tools": tools(tool_server)}
+        told = list(read_events(http.post("/v1/ui/chat", json=body).text.splitlines()))
+        kept = http.get("/v1/ui/chat/harbour/messages").json()["data"]
+    assert tool_server.next_call()["text"] == QUESTION
+    calls = [chunk for chunk in told if chunk["type"].startswith("tool-")]
+    assert [chunk["type"] for chunk in calls] == [
+        "tool-input-start",
+        "tool-input-available",
+        "tool-output-available",
+    ]
+    assert calls[1]["input"] == {"text": QUESTION}
+    assert (told[-1]["type"], told[-1]["finishReason"]) == ("finish", "stop")
+    (part,) = [part for part in kept[-1]["parts"] if part["type"] == "dynamic-tool"]
+    assert part["output"] == calls[2]["output"] == f"sent {len(QUESTION)} characters"
 
 
 async def test_secrets_are_neither_told_again_nor_logged(

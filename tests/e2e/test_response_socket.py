@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 import uuid
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 import httpx2 as httpx
@@ -16,6 +16,7 @@ from tests.e2e.api import connect, read_events
 from tests.e2e.conftest import Service
 from tests.e2e.sockets import DEADLINE, Event, open_socket
 from tests.servers.model_server import ModelServer
+from undercroft.http.openai.open_sockets import MOST_OPEN
 
 HELD: Final = {"model": "held", "input": "Hello?"}
 ECHO: Final = {"model": "echo", "input": "Hello there?"}
@@ -144,6 +145,8 @@ WRONG: Final[list[tuple[Any, tuple[int, str, str | None]]]] = [
     ({"background": True}, (400, "invalid_request", "background")),
     ({"stream": False}, (400, "invalid_request", "stream")),
     ({"generate": False}, (400, "invalid_request", "generate")),
+    ({"generate": []}, (400, "invalid_request", "generate")),
+    ({"generate": {}}, (400, "invalid_request", "generate")),
     ({"colour": "blue"}, (400, "invalid_request", "colour")),
     ({"input": None}, (400, "invalid_request", "input")),
     ({"idempotency_key": " "}, (400, "malformed_idempotency_key", "Idempotency-Key")),
@@ -289,6 +292,36 @@ async def test_a_socket_without_a_good_key_is_refused(upstream_service: Service)
                 pass
         assert refused.value.response.status_code == 401
         assert b"invalid_api_key" in refused.value.response.body
+
+
+async def test_nobody_has_more_sockets_than_one_may(upstream_service: Service) -> None:
+    key = upstream_service.make_key("many", "ann@many.example")
+    other = upstream_service.make_key("many", "bob@many.example")
+    async with AsyncExitStack() as opened:
+        first = await opened.enter_async_context(open_socket(upstream_service.url, key))
+        for _ in range(MOST_OPEN - 1):
+            await opened.enter_async_context(open_socket(upstream_service.url, key))
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with open_socket(upstream_service.url, key):
+                pass
+        assert refused.value.response.status_code == 429
+        assert b"too_many_sockets" in refused.value.response.body
+        async with open_socket(upstream_service.url, other) as theirs:
+            await theirs.ask(**ECHO)
+            assert (await theirs.until_end())[-1]["type"] == "response.completed"
+        await first.connection.close()
+        async with asyncio.timeout(DEADLINE):
+            while not await has_room(upstream_service, key):
+                pass
+
+
+async def has_room(service: Service, key: str) -> bool:
+    """Whether they may open one more: the service sees a moment later that one has closed."""
+    try:
+        async with open_socket(service.url, key):
+            return True
+    except websockets.InvalidStatus:
+        return False
 
 
 async def test_pages_of_other_origins_and_other_hosts_are_refused(

@@ -57,7 +57,7 @@ async def request(application: ASGIApp, path: str = "/v1/things") -> Connection:
 
 async def test_what_there_is_no_room_for_is_503_before_it_costs_anything() -> None:
     inner = Waiting()
-    admission = Admission(inner, Places(2))
+    admission = Admission(inner, Places(2), Places(1))
     async with asyncio.TaskGroup() as group:
         served = [group.create_task(request(admission)) for _ in range(2)]
         for _ in served:
@@ -75,19 +75,40 @@ async def test_what_there_is_no_room_for_is_503_before_it_costs_anything() -> No
 
 
 async def test_a_request_that_fails_or_is_cancelled_gives_its_place_back() -> None:
-    admission = Admission(broken, Places(1))
+    admission = Admission(broken, Places(1), Places(1))
     for _ in range(3):
         with pytest.raises(RuntimeError):
             await request(admission)
 
     inner = Waiting()
-    admission = Admission(inner, Places(1))
+    admission = Admission(inner, Places(1), Places(1))
     task = asyncio.create_task(request(admission))
     await inner.arrived.acquire()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     inner.go_on.set()
     assert (await request(admission)).status == 200
+
+
+async def test_sockets_are_in_nobodys_way_and_have_places_of_their_own() -> None:
+    inner = Waiting()
+    admission = Admission(inner, Places(1), Places(1, "sockets"))
+    async with asyncio.TaskGroup() as group:
+        opened, refused = Connection(), Connection()
+        socket = scope(
+            "/v1/responses", type="websocket", extensions={"websocket.http.response": {}}
+        )
+        held = group.create_task(admission(socket, opened.receive, opened.send))
+        await inner.arrived.acquire()
+        await admission(socket, refused.receive, refused.send)
+        assert refused.status == 503
+        assert b"as many sockets as it takes" in refused.body
+        served = group.create_task(request(admission))
+        await inner.arrived.acquire()
+        inner.go_on.set()
+        assert (await served).status == 200
+        await held
+    assert opened.sent
 
 
 def make_application(telemetry: Telemetry) -> FastAPI:
@@ -200,7 +221,7 @@ async def send_slowly(
     install_error_handlers(application)
     client, connection = SlowClient(pieces, is_complete=is_complete), Connection()
     application.add_middleware(BodyPace, clock=client, seconds=seconds, least_bytes=10)
-    application.add_middleware(Admission, places=Places(1))
+    application.add_middleware(Admission, places=Places(1), sockets=Places(1))
     headers = [(b"content-type", b"application/json")]
     async with asyncio.timeout(60):
         await application(scope(method="POST", headers=headers), client.receive, connection.send)

@@ -4,8 +4,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from starlette.responses import JSONResponse
 
 from undercroft.chat.conversations.reading import ReadItem
+from undercroft.http.sse import encode_event
 from undercroft.http.ui.chunks import ChunkWriter
 from undercroft.http.ui.messages import messages_of
 
@@ -18,6 +20,15 @@ RESPONSE: dict[str, Any] = {
 }
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "look"}
 SEARCH = {"type": "file_search_call", "id": "fs_1", "queries": ["bell"], "results": None}
+REMOTE = {
+    "type": "mcp_call",
+    "id": "mcp_1",
+    "name": "roll",
+    "server_label": "dice",
+    "arguments": '{"sides": 6}',
+    "output": None,
+    "error": None,
+}
 LISTED = UUID(int=1)
 
 
@@ -62,12 +73,35 @@ def test_what_waits_for_its_turn_begins_and_has_no_step() -> None:
         ("completed", '{"a": 1}', "tool-input-available"),
         ("completed", "", "tool-input-available"),
         ("completed", '{"a', "tool-input-error"),
+        ("completed", "[" * 100_000, "tool-input-error"),
+        ("completed", "[" * 900 + "]" * 900, "tool-input-error"),
+        ("completed", '{"a": NaN}', "tool-input-error"),
+        ("completed", '{"a": 1e999}', "tool-input-error"),
+        ("completed", '{"a": "\\ud800"}', "tool-input-error"),
         ("incomplete", '{"a": 1}', "tool-input-error"),
+    ],
+    ids=[
+        "whole",
+        "empty",
+        "cut",
+        "deep and cut",
+        "deep",
+        "no number",
+        "too large",
+        "half a pair",
+        "not ended",
     ],
 )
 def test_a_call_is_made_only_whole(status: str, arguments: str, kind: str) -> None:
     (chunk,) = chunks(done({**CALL, "status": status, "arguments": arguments}))
     assert (chunk["type"], chunk["toolCallId"]) == (kind, "call_1")
+    encode_event(chunk)
+    kept = ReadItem(
+        0, {**CALL, "status": status, "arguments": arguments}, is_readable=True, response_id=LISTED
+    )
+    (message,) = messages_of([kept])
+    assert message["parts"][1]["input"] == chunk["input"]
+    JSONResponse(message)
 
 
 def test_a_search_that_did_not_end_is_told_live_and_later() -> None:
@@ -90,3 +124,57 @@ def test_what_is_gone_leaves_a_message_without_it() -> None:
     shown = messages_of(kept)
     assert [message["role"] for message in shown] == ["system", "assistant"]
     assert shown[1]["parts"] == [{"type": "step-start"}]
+
+
+@pytest.mark.parametrize(
+    ("came", "kind", "state"),
+    [
+        ({"status": "completed", "output": "4"}, "tool-output-available", {"output": "4"}),
+        (
+            {"status": "failed", "error": {"type": "mcp_protocol_error", "message": "No."}},
+            "tool-output-error",
+            {"errorText": "No."},
+        ),
+        (
+            {"status": "failed", "error": {"content": [{"type": "text", "text": "No."}]}},
+            "tool-output-error",
+            {"errorText": "No."},
+        ),
+        ({"status": "incomplete"}, "tool-output-error", {"errorText": "The call did not end."}),
+    ],
+    ids=["output", "protocol", "tool", "cut"],
+)
+def test_a_remote_tools_call_is_a_dynamic_tools(
+    came: dict[str, Any], kind: str, state: dict[str, Any]
+) -> None:
+    item = {**REMOTE, **came}
+    added = {"type": "response.output_item.added", "item": {**item, "arguments": ""}}
+    told = chunks(added, {"type": "response.mcp_call_arguments.delta", "delta": "{"}, done(item))
+    assert [chunk["type"] for chunk in told] == ["tool-input-start", "tool-input-available", kind]
+    assert all(chunk["dynamic"] and chunk["providerExecuted"] for chunk in told)
+    assert told[1]["input"] == {"sides": 6}
+    assert state.items() <= told[2].items()
+    (message,) = messages_of([ReadItem(0, item, is_readable=True, response_id=LISTED)])
+    assert message["parts"][1]["type"] == "dynamic-tool"
+    assert state.items() <= message["parts"][1].items()
+
+
+def test_what_has_no_part_of_a_message_is_left_out() -> None:
+    items: list[dict[str, Any]] = [
+        {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "dice", "tools": []},
+        {"type": "mcp_approval_request", "id": "mcpr_1", "name": "roll", "arguments": "{}"},
+        {"type": "mcp_call", "id": "mcp_1", "status": "incomplete"},
+    ]
+    assert chunks(*map(done, items[:2])) == []
+    kept = [ReadItem(0, item, is_readable=True, response_id=LISTED) for item in items]
+    (message,) = messages_of(kept)
+    assert message["parts"] == [{"type": "step-start"}]
+
+
+def test_what_a_client_calls_a_citation_is_none() -> None:
+    cited = [{"type": "file_citation"}, {"file_id": 1, "index": 1, "filename": "a"}]
+    whole = {"type": "file_citation", "file_id": "f", "index": 0, "filename": "a", "undercroft": 1}
+    part = {"type": "output_text", "text": "So.", "annotations": [*cited, whole]}
+    said = {"type": "message", "id": "msg_1", "role": "assistant", "content": [part]}
+    (message,) = messages_of([ReadItem(0, said, is_readable=True)])
+    assert [each["type"] for each in message["parts"]] == ["step-start", "text"]

@@ -9,10 +9,11 @@ from uuid import UUID
 import pytest
 
 from tests.conftest import MakeScope, Member
+from tests.identity.credentials import Desk
 from tests.owner import past_policies
 from tests.stepping import PATIENCE, rolled_back, until_blocked
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database
+from undercroft.kit.database import Database, Scope
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.ledger.service import Ledger
@@ -61,7 +62,7 @@ class Bench:
                 NEVER_OVER,
             )
 
-    async def begin(self, scope: Member, tokens: int = 0, model: str = "echo") -> UUID:
+    async def begin(self, scope: Scope, tokens: int = 0, model: str = "echo") -> UUID:
         """Begin a request; its id."""
         request_id = IdSource().new()
         async with self.database.transaction(scope) as transaction:
@@ -199,6 +200,24 @@ async def test_each_quota_that_applies_is_held_to(bench: Bench, make_scope: Make
     with pytest.raises(QuotaSpentError):
         await bench.begin(for_cid)
     await bench.begin(cid)
+
+
+async def test_what_an_exchanged_token_asks_counts_for_the_keys_behind_it(
+    bench: Bench, make_scope: MakeScope
+) -> None:
+    desk = Desk(bench.database, make_scope)
+    ann = await desk.person()
+    held = await desk.key(ann, ("search",))
+    robot = await desk.robot(ann.tenant_id)
+    exchanged = await desk.exchange.exchange(robot, held.secret)
+    acting = await desk.identity.authenticate(exchanged.secret)
+    for key_id in (robot.credential_id, held.id):
+        whose = Whose(QuotaKind.KEY, key_id)
+        await bench.set(ann, whose, requests=1)
+        await bench.begin(acting)
+        with pytest.raises(QuotaSpentError):
+            await bench.begin(acting)
+        await bench.quotas.delete(ann, whose, Period.DAY)
 
 
 async def test_a_window_that_is_over_makes_room_and_takes_no_tokens_back(

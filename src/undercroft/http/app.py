@@ -33,6 +33,7 @@ from undercroft.http.openai import (
     vector_store_files,
     vector_stores,
 )
+from undercroft.http.openai.open_sockets import OpenSockets
 from undercroft.http.routes import (
     access,
     access_requests,
@@ -226,7 +227,12 @@ def _add_routers(application: FastAPI, settings: Settings) -> None:
 def _add_middleware(application: FastAPI, settings: Settings) -> None:
     """What refuses requests. The last one added sees a request first."""
     application.state.places = Places(settings.max_open_requests)
-    application.add_middleware(Admission, places=application.state.places)
+    application.state.open_sockets = OpenSockets()
+    application.add_middleware(
+        Admission,
+        places=application.state.places,
+        sockets=Places(max(1, settings.max_open_requests // 2), "sockets"),
+    )
     if settings.cors_origins:
         application.add_middleware(
             CORSMiddleware,

@@ -163,14 +163,16 @@ def _is_plain_text(start: Message) -> bool:
 
 
 class Places:
-    """How much a process serves at once: requests, sockets, and each response on a socket.
+    """How much a process serves at once.
 
     Args:
         most: How many there are.
+        of: What takes them, in the words of a refusal.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, of: str = "requests") -> None:
         self._most = most
+        self._of = of
         self._taken = 0
 
     @contextmanager
@@ -181,7 +183,7 @@ class Places:
             UnavailableError: When all are taken.
         """
         if self._taken >= self._most:
-            raise UnavailableError("The service has as many requests as it takes; try again.")
+            raise UnavailableError(f"The service has as many {self._of} as it takes; try again.")
         self._taken += 1
         try:
             yield
@@ -190,11 +192,17 @@ class Places:
 
 
 class Admission:
-    """Refuses what the process has no room for, before it takes memory."""
+    """Refuses what the process has no room for, before it takes memory.
 
-    def __init__(self, app: ASGIApp, places: Places) -> None:
+    Args:
+        app: Serves what there is room for.
+        places: Of requests. What is answered on a socket takes its own.
+        sockets: Of WebSockets. Most of them wait for their clients: they must not be in the way of requests.
+    """
+
+    def __init__(self, app: ASGIApp, places: Places, sockets: Places) -> None:
         self._app = app
-        self._places = places
+        self._places = {"http": places, "websocket": sockets}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, if there is room."""
@@ -203,7 +211,7 @@ class Admission:
             return
         with ExitStack() as place:
             try:
-                place.enter_context(self._places.take())
+                place.enter_context(self._places[scope["type"]].take())
             except UnavailableError as busy:
                 await render_error(scope["path"], busy)(scope, receive, send)
             else:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from undercroft.identity.models import Principal
+from undercroft.identity.people import require_person
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.ledger.models import Act
@@ -33,7 +34,12 @@ class TenantPolicies:
             return await self.may_use_outside_tools(transaction)
 
     async def allow_outside_tools(self, principal: Principal, *, allows: bool) -> None:
-        """Change it, for all calls from this instant on."""
+        """Change it, for all calls from this instant on.
+
+        Raises:
+            PersonRequiredError: When the caller is no person, or narrowed.
+        """
+        require_person(principal)
         async with self._database.transaction(principal) as transaction:
             tenant = await self._ledger.tenant(transaction, principal.tenant_id)
             await _QUERIES.execute(transaction, "allow_outside_tools", allows)

@@ -227,7 +227,7 @@ class Settings(MailSettings, SessionSettings, EgressSettings, ModelServerSetting
     max_open_requests: int = Field(
         default=2000,
         ge=1,
-        description="Requests served at once; over it the answer is 503 with Retry-After.",
+        description="Requests served at once, and half as many sockets; over it the answer is 503 with Retry-After.",
     )
     max_running_responses: int = Field(
         default=1000,

@@ -1,6 +1,17 @@
 -- name: reserve_usage :many
+-- An exchanged token is none of a key's own: the keys that it was exchanged by and for are counted with it.
 SELECT kind, period, most_requests, most_tokens, requests, tokens, ends_at, seconds_left
-FROM reserve_usage($1, $2, $3, $4);
+FROM reserve_usage(
+    $1,
+    $2::uuid[] || ARRAY(
+        SELECT k.id
+        FROM access_tokens AS t
+        CROSS JOIN LATERAL unnest(ARRAY[t.actor_key_id, t.subject_key_id]) AS k (id)
+        WHERE t.tenant_id = current_tenant() AND t.id = ANY($2::uuid[]) AND k.id IS NOT NULL
+    ),
+    $3,
+    $4
+);
 
 -- name: settle_usage :value
 SELECT settle_usage($1, $2, $3, $4, $5);

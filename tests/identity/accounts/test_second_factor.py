@@ -457,6 +457,7 @@ async def test_only_the_person_looks_after_it(parts: Parts) -> None:
         parts.second_factor.remove(narrowed, PASSWORD, "000000", LAPTOP),
         parts.second_factor.renew_recovery_codes(narrowed, PASSWORD, "000000", LAPTOP),
         parts.second_factor.remove_of(narrowed, IdSource().new()),
+        parts.second_factor.demand(narrowed, is_demanded=False),
     ):
         with pytest.raises(PersonRequiredError):
             await asked

@@ -5,11 +5,11 @@ when something that it rests on ends. A socket that closes is a watcher that lea
 """
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, aclosing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from fastapi import APIRouter
 from fastapi.security.utils import get_authorization_scheme_param
@@ -21,7 +21,10 @@ from undercroft.http.errors import explain, render_error
 from undercroft.http.idempotency import message_key
 from undercroft.http.middleware import Places
 from undercroft.http.openai.asking import as_wanted, events_of
+from undercroft.http.openai.open_sockets import OpenSockets
 from undercroft.http.openai.socket_messages import (
+    IDLE,
+    IDLE_MINUTES,
     LONGEST_MINUTES,
     MOST_ASKED,
     MOST_LANES,
@@ -54,14 +57,17 @@ _GOODBYE_SECONDS: Final = 5.0
 async def connect(websocket: WebSocket) -> None:
     """Open a socket on which responses are asked for; refused over HTTP, as a request would be."""
     services = cast("Services", websocket.app.state.services)
-    try:
-        opener = _Opener(services, websocket)
-        await opener.authenticate()
-    except Exception as error:  # noqa: BLE001 - whatever it was, it is answered as over HTTP, and logged if it is ours
-        refusal = render_error(PATH, explain(error, PATH))
-        await refusal(websocket.scope, websocket.receive, websocket.send)
-        return
-    await ResponseSocket(websocket, services, opener).serve()
+    sockets = cast("OpenSockets", websocket.app.state.open_sockets)
+    with ExitStack() as admission:
+        try:
+            opener = _Opener(services, websocket)
+            caller = await opener.authenticate()
+            admission.enter_context(sockets.admit(caller.principal_id))
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is answered as over HTTP, and logged if it is ours
+            refusal = render_error(PATH, explain(error, PATH))
+            await refusal(websocket.scope, websocket.receive, websocket.send)
+            return
+        await ResponseSocket(websocket, services, opener).serve()
 
 
 class _Opener:
@@ -94,6 +100,10 @@ class _Opener:
         return caller
 
 
+class _Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
 class ResponseSocket:
     """One socket, from its first message to its last.
 
@@ -101,9 +111,16 @@ class ResponseSocket:
         websocket: Not accepted yet.
         services: Make responses.
         opener: Who asks for them.
+        call_later: Calls something after so many seconds; by default the event loop does.
     """
 
-    def __init__(self, websocket: WebSocket, services: Services, opener: _Opener) -> None:
+    def __init__(
+        self,
+        websocket: WebSocket,
+        services: Services,
+        opener: _Opener,
+        call_later: Callable[[float, Callable[[], None]], _Timer] | None = None,
+    ) -> None:
         self._websocket = websocket
         self._services = services
         self._opener = opener
@@ -115,15 +132,16 @@ class ResponseSocket:
         loop = asyncio.get_running_loop()
         self._last_call: asyncio.Future[Ending] = loop.create_future()
         self._cut: asyncio.Future[Ending] = loop.create_future()
+        self._call_later = call_later or loop.call_later
+        self._idling: _Timer | None = None
 
     async def serve(self) -> None:
         """Answer until the client leaves, or has to."""
         await self._websocket.accept()
         reading = asyncio.ensure_future(self._read())
         draining = asyncio.ensure_future(self._wait_for_restart())
-        timer = asyncio.get_running_loop().call_later(
-            LONGEST_MINUTES * 60, _settle, self._last_call, TOO_OLD
-        )
+        timer = self._call_later(LONGEST_MINUTES * 60, partial(_settle, self._last_call, TOO_OLD))
+        self._rest()
         end = partial(_settle, self._cut, TOKEN_ENDED)
         try:
             with self._services.watched_credentials.register(self._opener.secret, end):
@@ -134,6 +152,7 @@ class ResponseSocket:
         finally:
             timer.cancel()
             await _cancel(reading, draining, *self._answering)
+            self._stop_resting()
 
     async def _until_end(self, reading: asyncio.Future[None]) -> Ending | None:
         """Why the service ends it; None where the client has left."""
@@ -204,7 +223,25 @@ class ResponseSocket:
         self._waiting.append(asked.size)
         task = asyncio.create_task(self._answer(asked))
         self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+        task.add_done_callback(self._end_answer)
+        self._stop_resting()
+
+    def _end_answer(self, task: asyncio.Task[None]) -> None:
+        self._answering.discard(task)
+        if not self._answering:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is asked for: expect that something will be."""
+        self._stop_resting()
+        if not (self._last_call.done() or self._cut.done()):
+            idle = partial(_settle, self._last_call, IDLE)
+            self._idling = self._call_later(IDLE_MINUTES * 60, idle)
+
+    def _stop_resting(self) -> None:
+        if self._idling is not None:
+            self._idling.cancel()
+            self._idling = None
 
     async def _answer(self, asked: Asked) -> None:
         begun = False

@@ -25,6 +25,7 @@ MOST_RUNNING: Final = 16
 MOST_ASKED: Final = 32
 """Asked for and not ended: what does not run waits."""
 LONGEST_MINUTES: Final = 60
+IDLE_MINUTES: Final = 10
 
 _CREATE: Final = "response.create"
 _LANE: Final = re.compile(r"[A-Za-z0-9_.-]{1,256}")
@@ -103,6 +104,13 @@ TOO_OLD: Final = Ending(
         code="websocket_connection_limit_reached",
     ),
 )
+IDLE: Final = Ending(
+    WS_1001_GOING_AWAY,
+    InvalidRequestError(
+        f"Nothing was asked on this socket for {IDLE_MINUTES} minutes. Open another one to ask more.",
+        code="websocket_idle",
+    ),
+)
 RESTARTING: Final = Ending(
     WS_1012_SERVICE_RESTART,
     UnavailableError(
@@ -161,7 +169,8 @@ def read_asked(message: Mapping[str, Any], lane: str | None, size: int) -> Asked
             f"Only '{_CREATE}' is taken here. A response is cancelled by POST /v1/responses/ID/cancel.",
             param="type",
         )
-    if message.get("generate") not in {None, True}:
+    generate = message.get("generate")
+    if generate is not None and generate is not True:
         raise InvalidRequestError("Nothing is prepared ahead here; leave it out.", param="generate")
     if message.get("background") is True:
         raise InvalidRequestError(

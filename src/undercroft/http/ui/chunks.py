@@ -1,16 +1,19 @@
 """A response's events as chunks of the AI SDK's UI message stream. Pure.
 
-A response is one message of the assistant's, called by the response's id. Our search is a tool that the server runs; a
-function of the client's is a tool that the client runs; each citation is a source of its own.
+A response is one message of the assistant's, called by the response's id. Our search and remote tools are tools that
+the server runs; a function of the client's is a tool that the client runs; each citation is a source of its own.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any, Final
 
 from undercroft.http.wire import JsonObject
+from undercroft.kit.errors import InvalidRequestError
+from undercroft.vault.schemas.json_text import parse_json
 
 SEARCH_TOOL: Final = "file_search"
+_REMOTE: Final = {"providerExecuted": True, "dynamic": True}
+"""Of a call of a remote tool, which no client knows by its type."""
 _ENDS: Final = {"max_output_tokens": "length", "content_filter": "content-filter"}
 
 
@@ -75,6 +78,8 @@ class ChunkWriter:
     def _begin_tool(self, item: JsonObject) -> Iterator[JsonObject]:
         if item["type"] == "file_search_call":
             yield _tool("tool-input-start", item["id"], toolName=SEARCH_TOOL, providerExecuted=True)
+        elif item["type"] == "mcp_call":
+            yield _tool("tool-input-start", item["id"], toolName=item["name"], **_REMOTE)
         elif item["type"] == "function_call":
             self._calls[item["id"]] = item["call_id"]
             yield _tool("tool-input-start", item["call_id"], toolName=item["name"])
@@ -123,15 +128,27 @@ def source_of(annotation: JsonObject, source_id: str) -> JsonObject:
 def call_input(arguments: str) -> tuple[Any, bool]:
     """The arguments of a call as the model's JSON says them, and whether they are any."""
     try:
-        return json.loads(arguments or "{}"), True
-    except ValueError:
+        return parse_json(arguments or "{}"), True
+    except InvalidRequestError:
         return arguments, False
 
 
+def failure_of(call: JsonObject) -> str:
+    """Why a remote tool's call came to nothing, in words."""
+    match call.get("error"):
+        case {"message": str(words)} | {"content": [{"text": str(words)}, *_]}:
+            return words
+        case _:
+            return "The call did not end."
+
+
 def _end_tool(item: JsonObject) -> Iterator[JsonObject]:
-    is_whole = item["status"] == "completed"
+    # Lists of tools and requests for an approval have none, and are no parts of a message.
+    is_whole = item.get("status") == "completed"
     if item["type"] == "file_search_call":
         yield from _end_search(item, is_whole=is_whole)
+    elif item["type"] == "mcp_call":
+        yield from _end_remote(item, is_whole=is_whole)
     elif item["type"] == "function_call":
         given, is_json = call_input(item["arguments"])
         named = {"toolName": item["name"], "input": given}
@@ -151,6 +168,15 @@ def _end_search(item: JsonObject, *, is_whole: bool) -> Iterator[JsonObject]:
     else:
         words = "The search did not end."
         yield _tool("tool-output-error", item["id"], errorText=words, providerExecuted=True)
+
+
+def _end_remote(item: JsonObject, *, is_whole: bool) -> Iterator[JsonObject]:
+    given, _ = call_input(item["arguments"])
+    yield _tool("tool-input-available", item["id"], toolName=item["name"], input=given, **_REMOTE)
+    if is_whole:
+        yield _tool("tool-output-available", item["id"], output=item["output"], **_REMOTE)
+    else:
+        yield _tool("tool-output-error", item["id"], errorText=failure_of(item), **_REMOTE)
 
 
 def _tool(kind: str, call_id: str, **fields: object) -> JsonObject:

@@ -5,7 +5,7 @@ from typing import Any
 
 from undercroft.chat.conversations.reading import ReadItem
 from undercroft.chat.responses.models import RESPONSE_PREFIX
-from undercroft.http.ui.chunks import SEARCH_TOOL, call_input, source_of
+from undercroft.http.ui.chunks import SEARCH_TOOL, call_input, failure_of, source_of
 from undercroft.http.wire import JsonObject
 from undercroft.kit.ids import render_id
 
@@ -54,6 +54,8 @@ def _parts(wire: JsonObject) -> list[JsonObject]:
         case "function_call" if "call_id" in wire:
             given, _ = call_input(wire["arguments"])
             return [_tool(wire["name"], wire["call_id"], "input-available", given)]
+        case "mcp_call" if "arguments" in wire:
+            return [_remote(wire)]
         case _:
             return []
 
@@ -64,10 +66,26 @@ def _said(wire: JsonObject) -> list[JsonObject]:
     for each in wire["content"]:
         parts.append({"type": "text", "text": each["text"], "state": "done"})
         for annotation in each.get("annotations", ()):
-            if annotation.get("type") == "file_citation":
+            if _is_citation(annotation):
                 parts.append(source_of(annotation, f"{wire['id']}-{count}"))
                 count += 1
     return parts
+
+
+def _is_citation(annotation: JsonObject) -> bool:
+    """Whether it is one of ours: what a client says that an assistant has cited is kept as it is."""
+    is_whole = {"file_id", "index", "filename"} <= annotation.keys()
+    is_ours = isinstance(annotation.get("undercroft", {}), dict)
+    return annotation.get("type") == "file_citation" and is_whole and is_ours
+
+
+def _remote(wire: JsonObject) -> JsonObject:
+    given, _ = call_input(wire["arguments"])
+    output = wire.get("output")
+    came = {"errorText": failure_of(wire)} if output is None else {"output": output}
+    state = "output-error" if output is None else "output-available"
+    part = _tool(wire["name"], wire["id"], state, given, **came, toolName=wire["name"])
+    return part | {"type": "dynamic-tool", "providerExecuted": True}
 
 
 def _search(wire: JsonObject) -> JsonObject:

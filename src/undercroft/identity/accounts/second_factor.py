@@ -187,7 +187,12 @@ class AccountSecondFactors:
         return await self._factors.is_demanded(scope)
 
     async def demand(self, admin: Principal, *, is_demanded: bool) -> None:
-        """Ask the tenant's people for a second factor from their next request on, or no longer."""
+        """Ask the tenant's people for a second factor from their next request on, or no longer.
+
+        Raises:
+            PersonRequiredError: When the caller is no person, or narrowed.
+        """
+        require_person(admin)
         async with self._database.transaction(admin) as transaction:
             if not await self._factors.demand(
                 transaction, admin.tenant_id, is_demanded=is_demanded
