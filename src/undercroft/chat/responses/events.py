@@ -319,13 +319,9 @@ class ResponseEvents:
             }
             yield self.add(self._message)
         if not self._message["content"]:
-            part: WireObject = {
-                "type": "output_text",
-                "text": "",
-                "annotations": [],
-                "logprobs": [],
-            }
-            self._message["content"].append(part)
+            self._message["content"].append(
+                {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+            )
             yield self._part_event("added")
 
     def _finish_message(self, status: str) -> Iterator[WireObject]:
