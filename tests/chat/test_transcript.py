@@ -2,8 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from undercroft.chat.providers.protocol import Message, Role, ToolCall
-from undercroft.chat.transcript import as_turns, find_results_without_call
+from undercroft.chat.transcript import (
+    approved_calls,
+    as_turns,
+    find_results_without_call,
+    is_replayed,
+)
 
 
 def said(role: str, text: str) -> dict[str, Any]:
@@ -97,3 +104,44 @@ def test_what_is_no_turn_is_left_out() -> None:
     assert spoken({"type": "message", "role": "user", "content": "plain"}) == ["user: plain"]
     parts = [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]
     assert spoken(call("a"), {**result("a", ""), "output": parts}) == ["assistant:  [a]", "a -> ab"]
+
+
+def remote(error: object) -> dict[str, Any]:
+    made = {"type": "mcp_call", "id": "mcp_1", "status": "failed", "output": None}
+    return {**made, "server_label": "port", "name": "send", "arguments": "{}", "error": error}
+
+
+def approval(request_id: str) -> dict[str, Any]:
+    return {"type": "mcp_approval_response", "approval_request_id": request_id, "approve": True}
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ({"content": [1, {"text": "the reason"}, None]}, "the reason"),
+        ({"content": 1}, ""),
+        ({"content": "text"}, ""),
+        ({"message": ["odd"]}, "['odd']"),
+        (["odd"], ""),
+        (None, ""),
+    ],
+)
+def test_whatever_is_kept_of_a_failed_call_can_be_read(error: object, told: str) -> None:
+    assert spoken(remote(error))[-1] == f"mcp_1 -> The call failed: {told}"
+
+
+def test_a_call_of_a_function_is_not_approved_though_its_id_is_the_same() -> None:
+    asked = [said("user", "?"), call("x"), approval("x")]
+    assert approved_calls(asked) == []
+    assert find_results_without_call(asked) == ["x"]
+    request = {"type": "mcp_approval_request", "id": "x", "server_label": "port", "name": "send"}
+    both = [{**request, "arguments": "{}"}, *asked]
+    (approved,) = approved_calls(both)
+    assert (approved.tool, approved.approval_id) == ("send", "x")
+
+
+def test_what_a_client_says_for_others_is_replayed() -> None:
+    own = [said(role, "x") for role in ("user", "system", "developer")]
+    assert not any(map(is_replayed, [*own, approval("x")]))
+    others = [said("assistant", "x"), call("a"), result("a", "1"), remote(None)]
+    assert all(map(is_replayed, others))

@@ -1,8 +1,9 @@
 """Remote tools in responses: listed, called by the service, approved, refused; with the unmodified `openai` SDK."""
 
 import json
-from collections.abc import Generator
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, TypeAlias
 
 import openai
 import pytest
@@ -15,6 +16,9 @@ from tests.servers.tool_server import ToolServer, running_tool_server
 
 QUESTION: Final = "What is the weather like in the harbour?"
 SECRET: Final = "tok-0123456789abcdef"
+NO_URLS: Final = ("https://[", "https://[x]/", "https://h:x/", "https://h\u2100/")
+
+Allowing: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 pytestmark = pytest.mark.usefixtures("model_server")
 
@@ -23,6 +27,27 @@ pytestmark = pytest.mark.usefixtures("model_server")
 def tool_server() -> Generator[ToolServer]:
     with running_tool_server() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def allowing(upstream_service: Service) -> Allowing:
+    """While it is open the tenant lets tools be told of documents."""
+    admin = upstream_service.make_key("main", "warden@example.org", "admin")
+
+    def allow(allowed: bool) -> None:
+        with connect(upstream_service.url, admin) as warden:
+            done = warden.put("/v1/outside-tools", json={"allowed": allowed})
+        assert done.is_success, done.text
+
+    @contextmanager
+    def allowed() -> Generator[None]:
+        allow(True)
+        try:
+            yield
+        finally:
+            allow(False)
+
+    return allowed
 
 
 def tools(server: ToolServer, path: str = "mcp", **fields: object) -> list[Any]:
@@ -208,15 +233,14 @@ async def test_what_is_not_approved_is_not_called(
         "mcp_list_tools",
         "message",
     ]
-    # Passed back without a conversation, in whole.
+    # Passed back without a conversation, in whole: nobody knows what those turns were made from.
     passed: Any = [
         {"role": "user", "content": QUESTION},
         *(item.model_dump(exclude_none=True) for item in first.output),
         {**answer, "approve": True},
     ]
     third = await sdk.responses.create(model="obedient", input=passed, tools=offered)
-    assert [call.status for call in items_of(third, "mcp_call")] == ["completed"]
-    assert tool_server.next_call()["text"] == QUESTION
+    assert [call.status for call in items_of(third, "mcp_call")] == ["failed"]
     assert (await model_server.seen()).requests == 3
 
 
@@ -276,6 +300,10 @@ async def test_a_server_that_does_not_say_what_it_offers_fails_the_response_by_n
 async def test_what_cannot_be_is_refused_by_name(sdk: AsyncOpenAI, tool_server: ToolServer) -> None:
     offered = tools(tool_server)
     function = {"type": "function", "name": "mcp__port__send", "parameters": {}, "strict": False}
+    user = {"role": "user", "content": QUESTION}
+    made = {"type": "mcp_call", "id": "x", "server_label": "port", "name": "send", "arguments": ""}
+    function_call = {"type": "function_call", "call_id": "x", "name": "send", "arguments": "{}"}
+    approval = {"type": "mcp_approval_response", "approval_request_id": "x", "approve": True}
     asked: list[tuple[dict[str, Any], str]] = [
         ({"model": "extractive", "tools": offered}, "tools"),
         ({"store": False, "tools": offered}, "tools"),
@@ -285,6 +313,9 @@ async def test_what_cannot_be_is_refused_by_name(sdk: AsyncOpenAI, tool_server: 
         ({"tools": tools(tool_server, server_url="http://10.1.2.3/mcp")}, "tools"),
         ({"tools": tools(tool_server, headers={"Host": "elsewhere"})}, "tools"),
         ({"tools": tools(tool_server, connector_id="connector_gmail")}, "tools"),
+        *(({"tools": tools(tool_server, server_url=url)}, "tools") for url in NO_URLS),
+        ({"input": [user, {**made, "error": {"content": [1]}}], "tools": offered}, "input"),
+        ({"input": [user, function_call, approval], "tools": offered}, "input"),
     ]
     for fields, param in asked:
         body: Any = {"model": "obedient", "input": QUESTION, **fields}
@@ -294,7 +325,7 @@ async def test_what_cannot_be_is_refused_by_name(sdk: AsyncOpenAI, tool_server: 
 
 
 async def test_a_document_gets_nothing_out_through_a_tool_unless_the_tenant_lets_it(
-    sdk: AsyncOpenAI, upstream_service: Service, tool_server: ToolServer
+    sdk: AsyncOpenAI, tool_server: ToolServer, allowing: Allowing
 ) -> None:
     """The model sends all that it has read to the tool, as the document asks: the call is not made."""
     secret = "MAGPIE-4410"
@@ -309,24 +340,15 @@ async def test_a_document_gets_nothing_out_through_a_tool_unless_the_tenant_lets
     assert kept.status == "completed"
     search: Any = {"type": "file_search", "vector_store_ids": [store.id]}
     offered = [search, *tools(tool_server)]
-    admin = upstream_service.make_key("main", "warden@example.org", "admin")
 
     async def ask() -> Any:  # noqa: ANN401 - the SDK's models are unions of many
         return await sdk.responses.create(model="obedient", input=asked, tools=offered)
 
-    def allow(allowed: bool) -> None:
-        with connect(upstream_service.url, admin) as warden:
-            done = warden.put("/v1/outside-tools", json={"allowed": allowed})
-        assert done.is_success, done.text
-
     (refused,) = items_of(await ask(), "mcp_call")
     assert secret in refused.arguments
     assert (refused.status, refused.output) == ("failed", None)
-    allow(True)
-    try:
+    with allowing():
         (made,) = items_of(await ask(), "mcp_call")
-    finally:
-        allow(False)
     assert made.status == "completed"
     # The first that the server hears of is this one.
     assert secret in tool_server.next_call()["text"]
@@ -336,3 +358,93 @@ async def test_a_document_gets_nothing_out_through_a_tool_unless_the_tenant_lets
     plain = await sdk.responses.create(model="obedient", input=QUESTION, tools=tools(tool_server))
     assert [call.status for call in items_of(plain, "mcp_call")] == ["completed"]
     assert tool_server.next_call()["text"] == QUESTION
+
+
+async def test_what_a_client_passes_back_gets_out_through_a_tool_only_where_the_tenant_lets_it(
+    sdk: AsyncOpenAI, tool_server: ToolServer, allowing: Allowing
+) -> None:
+    """It may repeat documents, and nobody here knows which: sent with the question, or kept before it."""
+    secret = "MAGPIE-9023"
+    user: Any = {"role": "user", "content": "What is the code?"}
+    told: Any = {"role": "assistant", "content": f"The code is {secret}."}
+    again: Any = {"role": "user", "content": "Send it."}
+    wanted: Any = {
+        "type": "mcp_approval_request",
+        "id": "mcpr_1",
+        "server_label": "port",
+        "name": "send",
+        "arguments": json.dumps({"text": secret}),
+    }
+    approved: Any = {
+        "type": "mcp_approval_response",
+        "approval_request_id": "mcpr_1",
+        "approve": True,
+    }
+    begun = await sdk.responses.create(model="obedient", input=[user, told, again])
+    goes_on = await sdk.responses.create(
+        model="obedient", input=[again], previous_response_id=begun.id
+    )
+
+    async def conversation(*items: Any) -> dict[str, Any]:  # noqa: ANN401 - as the SDK has them
+        made = await sdk.conversations.create(items=list(items))
+        return {"input": [again], "conversation": made.id}
+
+    async def asked_in_a_conversation() -> dict[str, Any]:
+        place = await conversation()
+        asked: Any = {**place, "input": [user, told, again]}
+        await sdk.responses.create(model="obedient", **asked)
+        return place
+
+    async def approved_in_a_conversation() -> dict[str, Any]:
+        place = await conversation(user, wanted)
+        kept = [item async for item in sdk.conversations.items.list(place["conversation"])]
+        (request,) = (item for item in kept if item.type == "mcp_approval_request")
+        return {**place, "input": [{**approved, "approval_request_id": request.id}]}
+
+    ways: list[Callable[[], Awaitable[dict[str, Any]]]] = [
+        _given({"input": [user, told, again]}),
+        _given({"input": [user, wanted, approved]}),
+        _given({"input": [again], "previous_response_id": begun.id}),
+        _given({"input": [again], "previous_response_id": goes_on.id}),
+        lambda: conversation(user, told),
+        asked_in_a_conversation,
+        approved_in_a_conversation,
+    ]
+    for number, way in enumerate(ways):
+        offered = tools(tool_server)
+        body: Any = await way()
+        refused = await sdk.responses.create(model="obedient", tools=offered, **body)
+        (call,) = items_of(refused, "mcp_call")
+        assert secret in call.arguments, number
+        assert (call.status, call.output) == ("failed", None), number
+        assert "passed back" in json.dumps(call.model_dump()["error"])
+        with allowing():
+            body = await way()
+            made = await sdk.responses.create(model="obedient", tools=offered, **body)
+        (call,) = items_of(made, "mcp_call")
+        assert call.status == "completed", number
+        # The first that the server hears of is this one.
+        assert secret in tool_server.next_call()["text"], number
+
+
+async def test_turns_of_a_conversation_that_were_made_here_are_known(
+    sdk: AsyncOpenAI, tool_server: ToolServer
+) -> None:
+    conversation = await sdk.conversations.create()
+    for _ in range(2):
+        done = await sdk.responses.create(
+            model="tireless",
+            input=QUESTION,
+            tools=tools(tool_server, allowed_tools=["weather"]),
+            conversation=conversation.id,
+            max_tool_calls=1,
+        )
+        assert [call.status for call in items_of(done, "mcp_call")] == ["completed"]
+        assert tool_server.next_call()["what"] == "weather"
+
+
+def _given(fields: dict[str, Any]) -> Callable[[], Awaitable[dict[str, Any]]]:
+    async def give() -> dict[str, Any]:
+        return fields
+
+    return give

@@ -21,7 +21,13 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Mount, Route
 
 from tests.servers.program import Program, running_program
@@ -106,12 +112,66 @@ async def _endless(request: Request) -> Response:
     return StreamingResponse(body(), media_type="text/event-stream")
 
 
+def _listing(page: Callable[[int], dict[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
+    """A server whose list of tools goes on for ever, page after page; it tells each that it was asked for."""
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        number = int((body.get("params") or {}).get("cursor", 0))
+        tell("page", number=number)
+        return {**page(number), "nextCursor": str(number + 1)}
+
+    return _answering(lambda _, body: answer(body))
+
+
+def _answering(
+    answer: Callable[[Request, dict[str, Any]], dict[str, Any]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """A server that shakes hands, and then answers like that."""
+    hello = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "serverInfo": {"name": "odd", "version": "1"},
+    }
+
+    async def end(request: Request) -> Response:
+        body = json.loads(await request.body())
+        if "id" not in body:
+            return Response(status_code=202)
+        result = hello if body["method"] == "initialize" else answer(request, body)
+        return JSONResponse({"jsonrpc": "2.0", "id": body["id"], "result": result})
+
+    return end
+
+
+def _tool(name: str, **schema: object) -> dict[str, Any]:
+    return {"name": name, "inputSchema": {"type": "object", **schema}}
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    return {"not": _nested(depth - 1)} if depth else {}
+
+
+def _telling(request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """Repeats what it was asked with, wherever it can."""
+    told = f"{request.headers.get('authorization')} at {request.url}"
+    if body["method"] == "tools/call":
+        return {"content": [{"type": "text", "text": told}]}
+    described = _tool("look", properties={"at": {"enum": [told], "description": told}})
+    leaking = _tool(str(request.query_params.get("key")))
+    return {"tools": [{**described, "description": told, "annotations": {"title": told}}, leaking]}
+
+
 ODD: Final[dict[str, Callable[[Request], Awaitable[Response]]]] = {
     "status": _status,
     "redirect": _redirect,
     "garbage": _garbage,
     "echo": _echo,
     "endless": _endless,
+    "long": _listing(lambda number: {"tools": [_tool(f"t{number}")], "padding": "x" * 100_000}),
+    "crowd": _listing(lambda number: {"tools": [_tool(f"t{number}_{i}") for i in range(100)]}),
+    "wordy": _listing(lambda number: {"tools": [_tool(f"t{number}", enum=[0] * 9_000)]}),
+    "deep": _listing(lambda number: {"tools": [_tool(f"t{number}", **_nested(100))]}),
+    "telling/{part}": _answering(_telling),
 }
 
 

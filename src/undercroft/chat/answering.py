@@ -223,6 +223,7 @@ class Answerer:
             question.options,
             question.max_tool_calls,
             question.max_output_tokens,
+            question.reserved_tokens,
             releases,
         )
         return Rounds(calling, tools, say).run()

@@ -75,7 +75,8 @@ class Calling:
         approved: Calls that somebody has approved: they are made first.
         options: What is asked, the client's functions among it.
         most_calls: How many calls are made at most; None: as many as may be.
-        most_tokens: How many tokens all rounds may have together.
+        most_tokens: How many tokens all rounds may say together.
+        reserved: How many they may take beside the first prompt, what is read among it; None: whatever they do.
         rests_on: What the prompt shows, and how the asker comes to that.
     """
 
@@ -84,6 +85,7 @@ class Calling:
     options: Options
     most_calls: int | None
     most_tokens: int | None
+    reserved: int | None
     rests_on: Sequence[Release]
 
 
@@ -117,6 +119,7 @@ class Rounds:
         self._messages: list[Message] = []
         self._left = min(calling.most_calls or MOST_CALLS, MOST_CALLS)
         self._usage = Usage(0, 0)
+        self._first_prompt = 0
         self._passed = 0
         self._called = 0
 
@@ -141,7 +144,8 @@ class Rounds:
                     yield event
             if not calls or said.passed or any(map(self._has_to_ask, calls)):
                 break
-            if self._tokens_left() == 0:
+            self._first_prompt = self._first_prompt or self._usage.input_tokens
+            if self._tokens_left() == 0 or self._is_spent():
                 said.reason = FinishReason.LENGTH
                 break
             # One more round to say what came of it; a model that calls even so is not asked again.
@@ -155,6 +159,8 @@ class Rounds:
             async with aclosing(self._list(server)) as listing:
                 async for event in listing:
                     yield event
+            # Before the next one is asked: what all of them have would have to be held.
+            self._require_room()
         async with aclosing(self._make(self._calling.approved, "")) as making:
             async for event in making:
                 yield event
@@ -171,12 +177,22 @@ class Rounds:
             self._offered[call.function] = (server, tool)
         yield ToolsListed(server.label, tools)
 
-    def _first_options(self) -> Options:
-        """With the remote tools among the functions.
+    def _require_room(self) -> None:
+        """Refuse more tools than a model is offered.
 
         Raises:
             InvalidRequestError: When there are too many.
         """
+        count = len(self._calling.options.tools) + len(self._offered)
+        if count > _MOST_FUNCTIONS:
+            raise InvalidRequestError(
+                f"There are {count} tools or more, and a model is offered {_MOST_FUNCTIONS} at most. Name those that "
+                "it needs in 'allowed_tools'.",
+                param="tools",
+            )
+
+    def _first_options(self) -> Options:
+        """With the remote tools among the functions."""
         options = self._calling.options
         functions = (
             *options.tools,
@@ -185,12 +201,6 @@ class Rounds:
                 for name, (_, tool) in self._offered.items()
             ),
         )
-        if len(functions) > _MOST_FUNCTIONS:
-            raise InvalidRequestError(
-                f"There are {len(functions)} tools in all, and a model is offered {_MOST_FUNCTIONS} at most. Name "
-                "those that it needs in 'allowed_tools'.",
-                param="tools",
-            )
         if not functions:
             return replace(options, tool_choice=ToolChoice())
         return replace(options, tools=functions)
@@ -275,6 +285,13 @@ class Rounds:
             if error.kind not in _TOLD_OF_CALLS:
                 raise
             return Outcome(error=error.message)
+
+    def _is_spent(self) -> bool:
+        """Whether the rounds took what was reserved; earlier turns are in each prompt, and not in that."""
+        if self._calling.reserved is None:
+            return False
+        taken = self._usage.input_tokens + self._usage.output_tokens - self._first_prompt
+        return taken >= self._calling.reserved
 
     def _tokens_left(self) -> int | None:
         if self._calling.most_tokens is None:

@@ -34,10 +34,14 @@ def tokens_wanted(question: Question) -> int:
 
 
 def bounded(question: Question, charge: Charge) -> Question:
-    """The question with the length of its answer bounded as it was reserved, where a quota of tokens applies."""
-    if question.max_output_tokens is not None or not charge.bounds_tokens:
+    """The question with its answer bounded as it was reserved, where a quota of tokens applies."""
+    if not charge.bounds_tokens:
         return question
-    return replace(question, max_output_tokens=DEFAULT_OUTPUT)
+    return replace(
+        question,
+        max_output_tokens=question.max_output_tokens or DEFAULT_OUTPUT,
+        reserved_tokens=tokens_wanted(question),
+    )
 
 
 def spent(usage: Usage) -> Spent:

@@ -33,10 +33,13 @@ class Question:
         search: None answers without documents.
         options: What is asked beyond text.
         is_confined: Whether something in the messages may not be sent to a model elsewhere.
+        is_untraced: Whether something in the messages is an answer, or what came of a call, of which nobody here knows
+            what it was made from.
         keeps_all_turns: Whether it is refused where a turn would have to be left out for it to fit.
         servers: Whose tools are offered to the model and called here.
         approved: Calls of those that somebody has approved, to be made before the model is asked.
         max_tool_calls: How many calls of those are made at most.
+        reserved_tokens: How many tokens were reserved for it, where a quota of them applies.
     """
 
     messages: tuple[Message, ...]
@@ -49,10 +52,12 @@ class Question:
     stop: tuple[str, ...] = ()
     options: Options = NO_OPTIONS
     is_confined: bool = False
+    is_untraced: bool = False
     keeps_all_turns: bool = False
     servers: tuple[RemoteServer, ...] = ()
     approved: tuple[RemoteCall, ...] = ()
     max_tool_calls: int | None = None
+    reserved_tokens: int | None = None
 
     @property
     def text(self) -> str:

@@ -7,7 +7,7 @@ call.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from undercroft.chat.prompt import neutralised
 from undercroft.chat.providers.protocol import Message, Role, ToolCall
@@ -71,17 +71,19 @@ def find_results_without_call(items: Sequence[Item], since: int = 0) -> list[str
 
 def _answered(items: Sequence[Item]) -> dict[int, int | None]:
     """Of each result which call it is of, by their places: the last one before it. Ids come again with some models."""
+    # Apart: what answers the one is no answer to the other, though clients choose ids that are alike.
     calls: dict[str, int] = {}
+    requests: dict[str, int] = {}
     found: dict[int, int | None] = {}
     for place, item in enumerate(items):
         if item["type"] == "function_call":
             calls[item["call_id"]] = place
         elif item["type"] == "mcp_approval_request":
-            calls[item["id"]] = place
+            requests[item["id"]] = place
         elif item["type"] == "function_call_output":
             found[place] = calls.get(item["call_id"])
         elif item["type"] == "mcp_approval_response":
-            found[place] = calls.get(item["approval_request_id"])
+            found[place] = requests.get(item["approval_request_id"])
     return found
 
 
@@ -183,10 +185,19 @@ def remote_messages(item: Item) -> tuple[Message, Message]:
 
 
 def _reason(item: Item) -> str:
-    error: Mapping[str, Any] = item.get("error") or {}
-    parts: Sequence[Mapping[str, Any]] = error.get("content") or ()
-    message: str | None = error.get("message")
-    return message or "".join(str(part.get("text", "")) for part in parts)
+    """Why a call failed, as far as what is kept says so: requests could once give it any form."""
+    error: object = item.get("error")
+    if not isinstance(error, Mapping):
+        return ""
+    said = cast("Mapping[str, object]", error)
+    message, parts = said.get("message"), said.get("content")
+    if message or not isinstance(parts, list):
+        return str(message or "")
+    return "".join(
+        str(cast("Mapping[str, object]", part).get("text", ""))
+        for part in cast("list[object]", parts)
+        if isinstance(part, Mapping)
+    )
 
 
 def approval_told(item: Item) -> str:
@@ -211,6 +222,16 @@ def approved_calls(items: Sequence[Item], since: int = 0) -> list[RemoteCall]:
         and items[place]["type"] == "mcp_approval_response"
         and items[place]["approve"]
     ]
+
+
+def is_replayed(item: Item) -> bool:
+    """Whether an item that a client sends says what somebody else does: an answer, or what came of a call.
+
+    That may repeat documents, and nobody here knows which.
+    """
+    if item["type"] == "message":
+        return item["role"] == "assistant"
+    return item["type"] != "mcp_approval_response"
 
 
 def find_answered_twice(items: Sequence[Item], since: int = 0) -> list[str]:

@@ -99,3 +99,41 @@ async def test_only_what_is_allowed_is_listed(server: ToolServer, client: ToolCl
     assert weather.annotations is not None
     assert weather.annotations["readOnlyHint"] is True
     assert weather.input_schema["properties"].keys() == {"text"}
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "pages"),
+    [
+        ("long", "more than 524,288 bytes", 6),
+        ("crowd", "more than 128 tools", 2),
+        ("wordy", "too great length", 3),
+        ("deep", "too great length", 1),
+    ],
+)
+async def test_a_list_is_bounded_over_all_of_its_pages(
+    server: ToolServer, client: ToolClient, path: str, reason: str, pages: int
+) -> None:
+    with pytest.raises(ToolServerError, match=reason):
+        await client.list_tools(remote(server, path))
+    await client.call(remote(server), "send", {"text": path}, allow)
+    asked = 0
+    while (call := server.next_call())["what"] != "send":
+        asked += call["what"] == "page"
+    assert asked == pages
+
+
+async def test_what_a_server_was_asked_with_is_in_nothing_that_it_says(
+    server: ToolServer, client: ToolClient
+) -> None:
+    secrets = ("tok-0123456789abcdef", "p4th-4815162342", "qu3ry 4815162342")
+    token, part, key = secrets
+    url = server.url(f"telling/{part}?key={key.replace(' ', '%20')}")
+    telling = RemoteServer("port", url, {"Authorization": f"Bearer {token}"})
+    # The other one has its name from a secret, and no other that it could be called by.
+    (tool,) = await client.list_tools(telling)
+    outcome = await client.call(telling, "look", {}, allow)
+    said = f"{tool} {outcome.output}"
+    assert (tool.name, tool.input_schema["type"]) == ("look", "object")
+    assert "/telling/[secret]?key=[secret]" in said
+    for secret in (*secrets, key.replace(" ", "%20")):
+        assert secret not in said

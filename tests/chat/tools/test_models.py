@@ -13,6 +13,8 @@ def test_a_name_is_one_that_model_servers_take_and_nobody_elses() -> None:
         ("port", "send_now"),
         ("port__send", "now"),
         ("port", "send__now"),
+        ("port_", "now"),
+        ("port", "_now"),
         ("port", "s" * 200),
         ("port", "s" * 201),
         ("p" * 64, "é"),
@@ -20,8 +22,7 @@ def test_a_name_is_one_that_model_servers_take_and_nobody_elses() -> None:
     names = [function_name(*tool) for tool in tools]
     assert all(re.fullmatch(r"mcp__[a-zA-Z0-9_-]{1,59}", name) for name in names)
     assert names[0] == "mcp__port__send"
-    # Two labels of one request that read alike together with their tools are as good as one.
-    assert len(set(names)) == len(names) - 1
+    assert len(set(names)) == len(names)
 
 
 def test_what_has_to_be_approved_is_everything_unless_it_is_said() -> None:

@@ -285,6 +285,22 @@ WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
 ORDER BY p.document_id, p.start_offset
 LIMIT $3;
 
+-- name: list_told :many
+-- What clients have added, and not answers: outside of any response, or with the first of a response, with which it began.
+WITH begun AS (
+    SELECT DISTINCT ON (f.response_id)
+        f.response_id,
+        f.created_at
+    FROM conversation_items AS f
+    WHERE f.conversation_id = $1 AND f.response_id IS NOT NULL
+    ORDER BY f.response_id, f.number
+)
+
+SELECT i.number
+FROM conversation_items AS i
+LEFT JOIN begun AS b ON i.response_id = b.response_id
+WHERE i.conversation_id = $1 AND (b.response_id IS NULL OR i.created_at = b.created_at);
+
 -- name: list_passage_texts :many
 -- What some items ($2) were made from, with the text that says in which section it stands; NULL where it is not indexed.
 SELECT

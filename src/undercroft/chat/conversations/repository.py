@@ -214,6 +214,11 @@ class ConversationRepository:
         )
         return _sources(rows)
 
+    async def list_told(self, transaction: Transaction, conversation_id: UUID) -> frozenset[int]:
+        """The numbers of the items that clients have added, and not answers."""
+        rows = await _QUERIES.many(transaction, "list_told", conversation_id)
+        return frozenset(row["number"] for row in rows)
+
 
 def _sources(rows: Sequence[Record]) -> list[Source]:
     return [

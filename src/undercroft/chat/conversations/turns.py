@@ -26,6 +26,7 @@ from undercroft.chat.conversations.reading import ItemReader
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.history import accepted, go_on
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
+from undercroft.chat.transcript import is_replayed
 from undercroft.chat.uses.errors import MOST_INHERITED
 from undercroft.chat.uses.service import InheritedUses
 from undercroft.kit.database import Database, Scope, Transaction
@@ -197,7 +198,12 @@ class ConversationTurns:
             act = Act("conversation.read", subject, rows[0]["owner_id"])
             await self._ledger.append(transaction, scope, *acts_under(scope, reading, act))
         is_confined = question.is_confined or not (leaving and _may_leave(releases))
-        after = replace(gone_on.question, is_confined=is_confined)
+        is_untraced = question.is_untraced
+        if question.servers and not is_untraced:
+            # Whether it is shown itself or not: what was answered to it may say it again.
+            told = await self._repository.list_told(transaction, conversation_id)
+            is_untraced = any(is_replayed(item.wire) for item in items if item.number in told)
+        after = replace(gone_on.question, is_confined=is_confined, is_untraced=is_untraced)
         return after, [*releases, *_granted(reading, adding)]
 
     async def end(

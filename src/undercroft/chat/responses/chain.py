@@ -28,6 +28,7 @@ from undercroft.chat.sources import (
     may_see,
     releases_through,
 )
+from undercroft.chat.transcript import is_replayed
 from undercroft.chat.uses.errors import MOST_INHERITED
 from undercroft.chat.uses.service import InheritedUses
 from undercroft.kit.database import Database, Scope, Transaction
@@ -188,7 +189,7 @@ class ResponseChain:
         judged = [await self._judge(transaction, row, use) for row in rows]
         chain = [each for each in reversed(judged) if each is not None]
         # Responses can be long: not on the event loop.
-        opened = await asyncio.to_thread(_open_all, chain)
+        opened, is_untraced = await asyncio.to_thread(_open_all, chain)
         places = [each for each, items in zip(chain, opened, strict=True) for _ in items]
         gone_on = await go_on(self._answers, question, list(join.from_iterable(opened)), asked)
         used = list({places[place].id: places[place] for place in gone_on.used}.values())
@@ -203,7 +204,11 @@ class ResponseChain:
             transaction, scope, *join.from_iterable(each.acts(scope) for each in used)
         )
         may_leave = all(each.may_leave for each in used)
-        after = replace(gone_on.question, is_confined=question.is_confined or not may_leave)
+        after = replace(
+            gone_on.question,
+            is_confined=question.is_confined or not may_leave,
+            is_untraced=question.is_untraced or is_untraced,
+        )
         rests_on = [release for each in used for release in (*each.releases, *each.granted())]
         return after, rests_on
 
@@ -266,14 +271,19 @@ def _require_first(rows: Sequence[Record], previous_id: UUID, use: frozenset[Mod
         raise PreviousNotForModelsError
 
 
-def _open_all(chain: Sequence[_Earlier]) -> list[list[WireObject]]:
-    """The items of each: what it was asked with, and what was answered."""
+def _open_all(chain: Sequence[_Earlier]) -> tuple[list[list[WireObject]], bool]:
+    """The items of each: what it was asked with, and what was answered. And whether a client replayed some of it.
+
+    That counts though it is not shown itself: what was answered to it may say it again.
+    """
     opened: list[list[WireObject]] = []
+    is_untraced = False
     for each in chain:
         row = each.row
         resource, asked = open_kept(each.key, row["tenant_id"], row["id"], row["sealed_resource"])
         opened.append([*asked, *resource["output"]])
-    return opened
+        is_untraced = is_untraced or any(map(is_replayed, asked))
+    return opened, is_untraced
 
 
 def _leaves(way: Way) -> bool:

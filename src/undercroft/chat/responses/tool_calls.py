@@ -1,12 +1,15 @@
 """Calls of tools elsewhere for responses: each is permitted, counted and put on record before it is sent.
 
 Once passages are in a prompt, whatever the model writes may repeat them, the arguments of a call too. So a tool is
-called only where the tenant and every passage's grant allow it at that very instant (invariant 11).
+called only where the tenant and every passage's grant allow it at that very instant (invariant 11). What a client
+passes back itself, as earlier answers and results, may repeat passages that nobody here knows of: there the tenant
+decides.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
+from typing import Final
 from urllib.parse import urlsplit
 
 from undercroft.chat.questions import Question
@@ -24,6 +27,7 @@ from undercroft.chat.tools.models import (
     RemoteTool,
     ToolCaller,
 )
+from undercroft.chat.transcript import is_replayed
 from undercroft.identity.policies import TenantPolicies
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import render_id
@@ -35,6 +39,10 @@ from undercroft.sharing.models import ModelUse, Release
 from undercroft.sharing.policy import allowed_model_use
 from undercroft.sharing.watching import WatchedGrants
 from undercroft.sharing.ways import acts_under, join_ways
+
+_UNTRACED: Final = (
+    "answers or results that were passed back are in the prompt and may repeat documents"
+)
 
 
 class ResponseTools:
@@ -76,7 +84,10 @@ class ResponseTools:
 
     def of(self, work: Work, question: Question) -> ToolCaller:
         """What calls tools for one response."""
-        return _Caller(self, self._client, work, is_confined=question.is_confined)
+        items = work.request.input_items
+        replayed = any(is_replayed({"type": item.kind, **item.body}) for item in items)
+        asked = replace(question, is_untraced=question.is_untraced or replayed)
+        return _Caller(self, self._client, work, asked)
 
     async def permit(
         self,
@@ -84,8 +95,7 @@ class ResponseTools:
         server: RemoteServer,
         call: RemoteCall,
         rests_on: Sequence[Release],
-        *,
-        is_confined: bool,
+        question: Question,
     ) -> None:
         """Decide a call in the database, and have it counted and on record when this returns.
 
@@ -96,7 +106,7 @@ class ResponseTools:
         """
         act = _act(work, server, call)
         async with self._database.transaction(work.scope) as transaction:
-            reason = await self._find_reason(transaction, work, rests_on, is_confined=is_confined)
+            reason = await self._find_reason(transaction, work, rests_on, question)
             if reason is None:
                 if work.lease is None or not await self._log.begin_tool_call(
                     transaction, work.lease, MOST_CALLS
@@ -115,20 +125,21 @@ class ResponseTools:
         transaction: Transaction,
         work: Work,
         rests_on: Sequence[Release],
-        *,
-        is_confined: bool,
+        question: Question,
     ) -> str | None:
         """Why a call may not be made, as the transaction sees it now; None: it may."""
         if not await may_still_ask(transaction, work.scope):
             return "who asked may not ask any more."
-        if not rests_on and not is_confined:
+        has_documents = bool(rests_on) or question.is_confined
+        if not has_documents and not question.is_untraced:
             return None
         if not await self._policies.may_use_outside_tools(transaction):
+            what = "documents are in the prompt" if has_documents else _UNTRACED
             return (
-                "documents are in the prompt, and the tenant does not let tools elsewhere be told of them. An admin "
-                "can allow it with PUT /v1/outside-tools."
+                f"{what}, and the tenant does not let tools elsewhere be told of them. An admin can allow it with PUT "
+                "/v1/outside-tools."
             )
-        if is_confined or not all(map(_may_leave, rests_on)):
+        if question.is_confined or not all(map(_may_leave, rests_on)):
             return "something in the prompt was not shared for use elsewhere: a grant's 'model_use' without 'external'."
         if await self._grants.is_lost(transaction, work.scope, rests_on):
             return "a document in the prompt can no longer be read."
@@ -139,12 +150,12 @@ class _Caller:
     """Calls tools for one response."""
 
     def __init__(
-        self, tools: ResponseTools, client: ToolClient, work: Work, *, is_confined: bool
+        self, tools: ResponseTools, client: ToolClient, work: Work, question: Question
     ) -> None:
         self._tools = tools
         self._client = client
         self._work = work
-        self._is_confined = is_confined
+        self._question = question
 
     async def list_tools(self, server: RemoteServer) -> Sequence[RemoteTool]:
         """As :class:`ToolCaller` has it. Nothing of a prompt is in the question, so nobody has to permit it."""
@@ -159,9 +170,7 @@ class _Caller:
             return Outcome(error="The arguments are no JSON object.")
 
         async def permit() -> None:
-            await self._tools.permit(
-                self._work, server, call, rests_on, is_confined=self._is_confined
-            )
+            await self._tools.permit(self._work, server, call, rests_on, self._question)
 
         return await self._client.call(server, call.tool, arguments, permit)
 

@@ -9,7 +9,6 @@ import json
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import count
 from typing import Any, Final, cast
 
@@ -18,13 +17,16 @@ import aiohttp
 from undercroft.chat.providers.event_stream import EventStreamReader, EventTooLargeError
 from undercroft.chat.tools.errors import ToolServerError
 from undercroft.chat.tools.models import Outcome, RemoteServer, RemoteTool
+from undercroft.chat.tools.secrets import Secrets
 from undercroft.chat.tools.wire import (
     CallResult,
     Initialized,
     JsonObject,
     RefusedError,
     ToolsPage,
+    TooManyValuesError,
     UnreadableError,
+    count_values,
     encode_request,
     hello,
     read_answer,
@@ -37,12 +39,12 @@ from undercroft.kit.errors import InvalidRequestError
 LIST_SECONDS: Final = 20.0
 CALL_SECONDS: Final = 60.0
 LARGEST_ANSWER: Final = 524_288
-"""Bytes of one answer, whatever it is to."""
+"""Bytes of all that a server says to one question: the pages of a list are one answer."""
 _MOST_PAGES: Final = 16
 _MOST_TOOLS: Final = 128
+_MOST_VALUES: Final = 20_000
+"""Values in all that a server's tools are described with, as in a request's body: each is copied more than once."""
 _END_SECONDS: Final = 2.0
-_SHORTEST_SECRET: Final = 8
-_LEFT_OUT: Final = "[secret]"
 
 
 class ToolClient:
@@ -83,6 +85,7 @@ class ToolClient:
             InvalidRequestError: When it may not be asked.
         """
         tools: list[RemoteTool] = []
+        secrets, room = Secrets(server), _MOST_VALUES
         async with _told(server, LIST_SECONDS), self._session(server) as session:
             cursor: str | None = None
             for _ in range(_MOST_PAGES):
@@ -90,15 +93,18 @@ class ToolClient:
                     await session.ask("tools/list", {"cursor": cursor} if cursor else None),
                     ToolsPage,
                 )
-                tools += [tool for tool in page.as_tools() if server.offers(tool.name)]
+                offered = [tool for tool in page.as_tools() if server.offers(tool.name)]
+                if len(tools) + len(offered) > _MOST_TOOLS:
+                    raise _too_many(server)
+                for tool in offered:
+                    room = count_values(tool.input_schema, room)
+                    room = count_values(tool.annotations, room)
+                # It goes through every text there is: not on the event loop.
+                tools += await asyncio.to_thread(secrets.left_out_of_tools, offered)
                 cursor = page.next_cursor
                 if cursor is None:
-                    break
-            if cursor is not None or len(tools) > _MOST_TOOLS:
-                raise ToolServerError(
-                    server.label, f"has more than {_MOST_TOOLS} tools: name some in 'allowed_tools'"
-                )
-        return tools
+                    return tools
+            raise _too_many(server)
 
     async def call(
         self,
@@ -124,8 +130,10 @@ class ToolClient:
             try:
                 result = await session.ask("tools/call", {"name": tool, "arguments": arguments})
             except RefusedError as error:
-                return _without_secrets(server, Outcome(error=str(error)))
-            return _without_secrets(server, read_result(result, CallResult).as_outcome())
+                outcome = Outcome(error=str(error))
+            else:
+                outcome = read_result(result, CallResult).as_outcome()
+            return Secrets(server).left_out_of_outcome(outcome)
 
     @asynccontextmanager
     async def _session(self, server: RemoteServer) -> AsyncGenerator["_Session"]:
@@ -150,6 +158,7 @@ class _Session:
             "User-Agent": "Undercroft",
         }
         self._is_kept = False
+        self._left = LARGEST_ANSWER
 
     async def begin(self) -> None:
         """The handshake."""
@@ -203,8 +212,25 @@ class _Session:
             if number is None:
                 return None
             if response.content_type == "text/event-stream":
-                return await _read_stream(response, number)
-            return read_answer(await read_bounded(response, LARGEST_ANSWER), number)
+                return await self._read_stream(response, number)
+            body = await read_bounded(response, self._left)
+            self._left -= len(body)
+            return read_answer(body, number)
+
+    async def _read_stream(
+        self, response: aiohttp.ClientResponse, number: int
+    ) -> JsonObject | None:
+        """The answer among what a server sends in a stream; what else it sends is left unread."""
+        reader = EventStreamReader(LARGEST_ANSWER)
+        async for piece in response.content.iter_any():
+            self._left -= len(piece)
+            if self._left < 0:
+                raise ResponseTooLargeError
+            for event in reader.feed(piece):
+                result = read_answer(event, number)
+                if result is not None:
+                    return result
+        return None
 
     def _keep_session(self, response: aiohttp.ClientResponse) -> None:
         session_id = response.headers.get("Mcp-Session-Id")
@@ -218,21 +244,6 @@ class RefusedStatusError(Exception):
 
     def __init__(self, status: int) -> None:
         super().__init__(f"answered with status {status}")
-
-
-async def _read_stream(response: aiohttp.ClientResponse, number: int) -> JsonObject | None:
-    """The answer among what a server sends in a stream; what else it sends is left unread."""
-    reader = EventStreamReader(LARGEST_ANSWER)
-    size = 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > LARGEST_ANSWER:
-            raise ResponseTooLargeError
-        for event in reader.feed(piece):
-            result = read_answer(event, number)
-            if result is not None:
-                return result
-    return None
 
 
 @asynccontextmanager
@@ -252,8 +263,12 @@ async def _told(server: RemoteServer, seconds: float) -> AsyncGenerator[None]:
     except RefusedStatusError as error:
         raise ToolServerError(server.label, str(error)) from None
     except RefusedError as error:
-        told = _without_secrets(server, Outcome(error=str(error))).error
+        told = Secrets(server).left_out(str(error))
         raise ToolServerError(server.label, f"refused: {told}") from None
+    except TooManyValuesError:
+        raise ToolServerError(
+            server.label, "describes its tools at too great length: name some in 'allowed_tools'"
+        ) from None
     except (aiohttp.ClientSSLError, ssl.SSLError):
         raise ToolServerError(server.label, "has no valid certificate") from None
     except (aiohttp.ClientConnectionError, OSError):
@@ -271,15 +286,10 @@ def _refused(server: RemoteServer, error: EgressRefusedError) -> InvalidRequestE
     )
 
 
-def _without_secrets(server: RemoteServer, outcome: Outcome) -> Outcome:
-    """What a server said without what it was asked with, which some repeat."""
-    output, error = outcome.output, outcome.error
-    for value in server.headers.values():
-        for secret in {value, value.rpartition(" ")[2]}:
-            if len(secret) >= _SHORTEST_SECRET:
-                output = output and output.replace(secret, _LEFT_OUT)
-                error = error and error.replace(secret, _LEFT_OUT)
-    return replace(outcome, output=output, error=error)
+def _too_many(server: RemoteServer) -> ToolServerError:
+    return ToolServerError(
+        server.label, f"has more than {_MOST_TOOLS} tools: name some in 'allowed_tools'"
+    )
 
 
 def read_arguments(text: str) -> dict[str, Any] | None:

@@ -162,8 +162,11 @@ class ToolCaller(Protocol):
 
 def function_name(server_label: str, tool: str) -> str:
     """What models know a tool by: of the characters that model servers take, and no longer than they take."""
-    name = FUNCTION_PREFIX + _UNFIT.sub("_", f"{server_label}__{tool}")
-    if len(name) <= _LONGEST_NAME and name == f"{FUNCTION_PREFIX}{server_label}__{tool}":
+    said = f"{server_label}__{tool}"
+    name = FUNCTION_PREFIX + _UNFIT.sub("_", said)
+    # Only where the label ends is told by nothing else in it.
+    is_plain = said.find("__") == said.rfind("__") == len(server_label)
+    if is_plain and len(name) <= _LONGEST_NAME and name == f"{FUNCTION_PREFIX}{said}":
         return name
     # Two that would read the same are still two.
     digest = sha256(f"{server_label}\0{tool}".encode()).hexdigest()[:8]

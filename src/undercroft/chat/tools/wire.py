@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -13,6 +13,7 @@ PROTOCOL: Final = "2025-06-18"
 """The revision that is asked for: the newest one that begins with a handshake, which servers of all revisions speak."""
 _SPOKEN: Final = frozenset({"2024-11-05", "2025-03-26", PROTOCOL, "2025-11-25"})
 _LONGEST_ERROR: Final = 2_000
+_MOST_DEPTH: Final = 64
 
 JsonObject: TypeAlias = dict[str, Any]
 _Result = TypeVar("_Result", bound=BaseModel)
@@ -20,6 +21,10 @@ _Result = TypeVar("_Result", bound=BaseModel)
 
 class UnreadableError(Exception):
     """It is no such message."""
+
+
+class TooManyValuesError(Exception):
+    """It holds more values than there is room for, or is nested deeper than is read."""
 
 
 class RefusedError(Exception):
@@ -152,3 +157,26 @@ def read_result(result: JsonObject, form: type[_Result]) -> _Result:
         return form.model_validate(result)
     except ValidationError as error:
         raise UnreadableError from error
+
+
+def count_values(value: object, room: int) -> int:
+    """How many values there may be beside those that something holds, itself among them.
+
+    Raises:
+        TooManyValuesError: When there is no room for them, or some are nested too deep.
+    """
+    waiting: list[tuple[object, int]] = [(value, 0)]
+    while waiting:
+        each, depth = waiting.pop()
+        room -= 1
+        if isinstance(each, dict):
+            inner = list(cast("dict[str, object]", each).values())
+        elif isinstance(each, list):
+            inner = cast("list[object]", each)
+        else:
+            inner = []
+        # Before they are looked at: what is too much is not gone through.
+        if room < len(inner) or depth > _MOST_DEPTH:
+            raise TooManyValuesError
+        waiting += [(one, depth + 1) for one in inner]
+    return room

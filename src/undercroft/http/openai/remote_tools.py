@@ -66,6 +66,17 @@ class McpTool(RequestBody):
     allowed_tools: _ToolNames | ToolNames | None = None
     require_approval: Literal["always", "never"] | ApprovalFilter | None = None
 
+    @field_validator("server_url")
+    @classmethod
+    def _is_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            # Where it has none that can be, this raises, too.
+            _ = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError("that is no URL") from None
+        return url
+
     @field_validator("headers")
     @classmethod
     def _are_free(cls, headers: dict[str, str] | None) -> dict[str, str] | None:
@@ -126,6 +137,15 @@ class McpListToolsItem(RequestBody):
     error: str | None = None
 
 
+class McpCallError(RequestBody):
+    """Why a call came to nothing: the protocol's words, or the tool's own."""
+
+    type: Annotated[str, Field(max_length=64)] | None = None
+    code: int | None = None
+    message: LongText | None = None
+    content: Annotated[list[JsonObject], Field(max_length=100)] | None = None
+
+
 class McpCallItem(RequestBody):
     """A call that an earlier answer made."""
 
@@ -136,7 +156,7 @@ class McpCallItem(RequestBody):
     name: _ToolName
     arguments: LongText
     output: LongText | None = None
-    error: JsonObject | None = None
+    error: McpCallError | None = None
     status: Literal["in_progress", "completed", "incomplete", "calling", "failed"] | None = None
 
     def as_messages(self) -> tuple[Message, Message]:

@@ -14,7 +14,11 @@ from undercroft.chat.providers.options import MAX_TOOLS, Options
 from undercroft.chat.responses.errors import PreviousNotFoundError
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.chat.tools.models import RemoteCall
-from undercroft.chat.transcript import approved_calls, find_answered_twice
+from undercroft.chat.transcript import (
+    approved_calls,
+    find_answered_twice,
+    find_results_without_call,
+)
 from undercroft.http.openai.conversations import (
     BusyChoice,
     ItemId,
@@ -289,6 +293,10 @@ class CreateResponse(AnswerOptions):
 def _approved(items: Sequence[InputItem]) -> tuple[RemoteCall, ...]:
     """The calls that are approved of those that are passed back."""
     wire = [item.model_dump() for item in items]
+    for call_id in find_results_without_call(wire):
+        raise InvalidRequestError(
+            f"There is a result of the call '{call_id}', but no such call before it.", param="input"
+        )
     for request_id in find_answered_twice(wire):
         raise InvalidRequestError(
             f"The request for approval '{request_id}' is answered twice.", param="input"
