@@ -1,6 +1,7 @@
 """Quotas and usage from outside: exact over two processes, told in the headers, and set by admins alone."""
 
 import asyncio
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from tests.e2e.api import connect, read_events, refusal
 from tests.e2e.conftest import Service, make_key, start_service, stop_service
 from tests.owner import past_policies
 from tests.servers.model_server import KEY, ModelServer
+from tests.stepping import PATIENCE
 from undercroft.kit.postgres.server import DatabaseUrls
 
 AT_ONCE: Final = 50
@@ -34,6 +36,17 @@ BODIES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("/v1/embeddings", {"input": QUESTION}),
 )
 """Every way to ask that counts."""
+PROMPT: Final = 16 + 7
+"""What is reserved for the question: a token for three bytes, and what a message takes."""
+LONG: Final = "The lamp is lit at dusk. " * 200
+LONG_TOKENS: Final = 1667
+FUNCTION: Final[dict[str, Any]] = {
+    "name": "look",
+    "description": LONG,
+    "parameters": {"type": "object"},
+}
+CHARGED: Final = range(LONG_TOKENS, LONG_TOKENS + 1000)
+"""What an answer with a long prompt counts that broke off; with what is reserved for its length it were more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +169,8 @@ def assert_a_killed_process_leaves_counts_exact(pair: Pair, upstream: ModelServe
         pair.kill()
     ended = two.get(f"/v1/responses/{response_id}", params={"stream": "true"})
     assert [event["type"] for event in read_events(ended.iter_lines())][-1] == "response.failed"
-    # What was asked and what was said, by their length: a token for four characters.
-    assert quota_of(two) == (requests + 1, tokens + 6 + 2)
+    # What was asked, as it was reserved, and what was said.
+    assert quota_of(two) == (requests + 1, tokens + PROMPT + 2)
     assert used_by(two) == quota_of(two)
     asyncio.run(upstream.release())
 
@@ -244,11 +257,65 @@ async def test_what_breaks_off_counts_what_was_said(
         half = {"model": "cut", "messages": MESSAGES}
         assert client.post("/v1/chat/completions", json=half).status_code == 502
         client.post("/v1/responses", json={"model": "cut", "input": QUESTION})
-        # Six tokens were asked and two were said, each time, as far as anybody knows.
-        assert quota_of(client) == (2, 16)
-        assert used_by(client) == (2, 16)
+        # Three tokens were said each time, as far as anybody knows.
+        assert quota_of(client) == (2, 2 * (PROMPT + 3))
+        assert used_by(client) == quota_of(client)
         (row,) = client.get("/v1/usage/daily").json()["data"]
         assert row["estimated_requests"] == 2
+
+
+async def test_whoever_breaks_off_is_charged_for_what_the_model_was_told(
+    upstream_service: Service, model_server: ModelServer
+) -> None:
+    del model_server
+    with connect(
+        upstream_service.url, upstream_service.make_key("leaves", "ann@example.org", "admin")
+    ) as client:
+        set_quota(client, tokens=10**6)
+        turn = {"model": "echo", "input": LONG, "max_output_tokens": 1}
+        earlier = client.post("/v1/responses", json=turn).json()["id"]
+        tools = [{"type": "function", **FUNCTION}]
+        for fields in ({"instructions": LONG}, {"tools": tools}, {"previous_response_id": earlier}):
+            before = quota_of(client)[1]
+            cancel_midway(client, fields)
+            assert quota_of(client)[1] - before in CHARGED, fields
+        unkept = {"model": "call-cut", "input": QUESTION, "tools": tools, "store": False}
+        chat = {"model": "call-cut", "messages": MESSAGES}
+        chat_tools = {"tools": [{"type": "function", "function": FUNCTION}]}
+        for path, body in (("responses", unkept), ("chat/completions", {**chat, **chat_tools})):
+            before = quota_of(client)[1]
+            assert client.post(f"/v1/{path}", json=body).status_code == 502
+            assert quota_of(client)[1] - before in CHARGED, path
+        before = quota_of(client)[1]
+        left = {**chat, **chat_tools, "model": "held", "stream": True}
+        with client.stream("POST", "/v1/chat/completions", json=left) as answer:
+            assert any("first" in line for line in answer.iter_lines())
+        assert settled(client, before) in CHARGED
+        # Refused before a word: nobody read it.
+        before = quota_of(client)[1]
+        refused = client.post("/v1/chat/completions", json={**chat, **chat_tools, "model": "400"})
+        assert (refused.status_code, quota_of(client)[1]) == (400, before)
+
+
+def cancel_midway(client: httpx.Client, fields: dict[str, Any]) -> None:
+    """Cancel a response once something was said of it."""
+    body = {"model": "held", "input": QUESTION, "stream": True, "background": True, **fields}
+    response_id = ""
+    with client.stream("POST", "/v1/responses", json=body) as answer:
+        for event in read_events(answer.iter_lines()):
+            if event["type"] == "response.created":
+                response_id = event["response"]["id"]
+            if event["type"] == "response.output_text.delta":
+                break
+    assert client.post(f"/v1/responses/{response_id}/cancel").json()["status"] == "cancelled"
+
+
+def settled(client: httpx.Client, before: int) -> int:
+    """What an answer counted whose watcher has left, once nothing is reserved for it any more."""
+    until = time.monotonic() + PATIENCE
+    while (counted := quota_of(client)[1] - before) >= 4096:
+        assert time.monotonic() < until
+    return counted
 
 
 def test_quotas_are_set_and_read_by_admins_alone(upstream_service: Service) -> None:

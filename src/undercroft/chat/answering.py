@@ -4,8 +4,6 @@ The service decides whether the documents hold an answer, and which citations st
 """
 
 import asyncio
-import json
-import math
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -13,6 +11,7 @@ from typing import Final, TypeAlias
 
 from undercroft.chat.calling import Answered, Calling, RoundEvent, Rounds
 from undercroft.chat.citations import UNSUPPORTED_NOTE, Annotated, Citation, CitationAnnotator
+from undercroft.chat.consumption import Consumption, definition_tokens, most_tokens
 from undercroft.chat.grounding import REFUSAL, ground
 from undercroft.chat.prompt import (
     FUNCTIONS_INSTRUCTIONS,
@@ -117,6 +116,7 @@ class Answerer:
         earlier: Sequence[Release] = (),
         shown: Shown = NOTHING,
         tools: ToolCaller | None = None,
+        consumption: Consumption | None = None,
     ) -> AsyncGenerator[AnswerEvent]:
         """Stream an answer. Closing the generator cancels the search or the generation behind it.
 
@@ -126,13 +126,15 @@ class Answerer:
             earlier: What its messages were made from, and what they stand in.
             shown: The beginning of the answer, where another process has shown one: what follows it is streamed.
             tools: Calls remote tools, where the question names servers of such.
+            consumption: Counts what it takes.
 
         Raises:
             UndercroftError: When a collection is unknown, nothing can be searched or no model answers.
             AccessRevokedError: When something that the answer rests on is lost before the answer ends.
             InterruptedAnswerError: When the answer would not go on as it has begun.
         """
-        said = self._answer(scope, question, earlier, shown, tools)
+        counting = consumption or Consumption()
+        said = self._answer(scope, question, earlier, shown, tools, counting)
         before = (Searched, ToolsWanted, ToolsListed)
         return said if shown == NOTHING else leave_out(shown, said, before=before)
 
@@ -143,6 +145,7 @@ class Answerer:
         earlier: Sequence[Release],
         shown: Shown,
         tools: ToolCaller | None,
+        consumption: Consumption,
     ) -> AsyncGenerator[AnswerEvent]:
         if shown.text.endswith(UNSUPPORTED_NOTE):
             # What follows the note is the end alone, and no model says that.
@@ -161,14 +164,18 @@ class Answerer:
             )
             if not may_answer:
                 yield TextDelta(REFUSAL)
-                yield Answered(FinishReason.STOP, _refusal_usage(question))
+                usage = _refusal_usage(question)
+                consumption.end(usage)
+                yield Answered(FinishReason.STOP, usage)
                 return
         # The one that quotes says the same again; every other goes on from its own words.
         prefix = "" if question.model == EXTRACTIVE else shown.text
         if question.servers and tools is not None:
-            generated = self._generate_in_rounds(scope, question, passages, prefix, releases, tools)
+            generated = self._generate_in_rounds(
+                scope, question, passages, prefix, releases, tools, consumption
+            )
         else:
-            generated = self._generate(scope, question, passages, prefix)
+            generated = self._generate(scope, question, passages, prefix, consumption)
         async with aclosing(self._grants.guard(scope, releases, generated)) as events:
             async for event in events:
                 yield event
@@ -176,7 +183,7 @@ class Answerer:
     async def room_for_history(self, question: Question) -> int:
         """About how many tokens earlier turns may have beside a question and its answer."""
         texts = [question.instructions or "", *(message.content for message in question.messages)]
-        taken = sum(map(most_tokens, texts)) + _definition_tokens(question.options)
+        taken = sum(map(most_tokens, texts)) + definition_tokens(question.options)
         return max(0, await self._room(question) - taken)
 
     async def model_use(self, question: Question) -> frozenset[ModelUse]:
@@ -203,6 +210,7 @@ class Answerer:
         prefix: str,
         releases: Sequence[Release],
         tools: ToolCaller,
+        consumption: Consumption,
     ) -> AsyncGenerator[AnswerEvent]:
         """Rounds of generation, with calls of remote tools between them. A beginning that there is is of the first."""
 
@@ -215,7 +223,8 @@ class Answerer:
                 options=options,
                 max_output_tokens=most_tokens,
             )
-            return self._generate(scope, following, passages, "" if called else prefix)
+            begun = "" if called else prefix
+            return self._generate(scope, following, passages, begun, consumption)
 
         calling = Calling(
             question.servers,
@@ -229,7 +238,12 @@ class Answerer:
         return Rounds(calling, tools, say).run()
 
     async def _generate(
-        self, scope: Scope, question: Question, passages: tuple[Passage, ...], prefix: str
+        self,
+        scope: Scope,
+        question: Question,
+        passages: tuple[Passage, ...],
+        prefix: str,
+        consumption: Consumption,
     ) -> AsyncGenerator[RoundEvent]:
         prompt = await self._assemble(question, passages)
         annotator = await asyncio.to_thread(CitationAnnotator, question.text, prompt.passages)
@@ -251,7 +265,8 @@ class Answerer:
         finished = Finished(FinishReason.STOP, Usage(0, 0))
         for event in _spoken(annotator.feed(prefix)):
             yield event
-        async with aclosing(self._models.generate(request)) as events:
+        said_by_model = consumption.counted(question, prefix, self._models.generate(request))
+        async with aclosing(said_by_model) as events:
             async for event in events:
                 match event:
                     case Finished():
@@ -289,7 +304,7 @@ class Answerer:
             before,
             after,
             count_tokens=counts.__getitem__,
-            budget=await self._room(question) - _definition_tokens(question.options),
+            budget=await self._room(question) - definition_tokens(question.options),
             instructions=instructions,
             keeps_history=question.keeps_all_turns,
         )
@@ -335,20 +350,6 @@ def _numbered(number: int, passage: FoundPassage) -> Passage:
         may_quote=ModelUse.QUOTE in allowed,
         may_leave=ModelUse.EXTERNAL in allowed,
     )
-
-
-def most_tokens(text: str) -> int:
-    """About the most tokens that a text can be to a model whose tokenizer is not here: one for three bytes."""
-    return math.ceil(len(text.encode()) / 3)
-
-
-def _definition_tokens(options: Options) -> int:
-    """What the definitions of the functions take of the context."""
-    texts = (
-        f"{tool.name} {tool.description or ''} {json.dumps(tool.parameters or {})}"
-        for tool in options.tools
-    )
-    return sum(map(most_tokens, texts))
 
 
 def _refusal_usage(question: Question) -> Usage:

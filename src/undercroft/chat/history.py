@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from undercroft.chat.answering import Answerer, Question, most_tokens
+from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.consumption import most_tokens
 from undercroft.chat.prompt import TurnsDoNotFitError
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.tools.models import RemoteCall, RemoteServer

@@ -38,8 +38,6 @@ class ResponseEvents:
         response_id: The response.
         resource: The response so far.
         failure: Why it failed, once it has.
-        said: All text of it, also what was said before a call.
-        usage: What it took, once it is whole.
 
     Args:
         response_id: The new response.
@@ -60,7 +58,6 @@ class ResponseEvents:
     ) -> None:
         self.response_id = response_id
         self.failure: Exception | None = None
-        self.usage: Usage | None = None
         self._ids = ids
         self._include_results = include_results
         self._sequence = 0
@@ -70,7 +67,6 @@ class ResponseEvents:
         self._search: WireObject | None = None
         self._message: WireObject | None = None
         self._text: list[str] = []
-        self.said: list[str] = []
         self._calls: list[tuple[WireObject, list[str]]] = []
         self._tools = ToolEvents(self, ids)
         self.resource: WireObject = {
@@ -162,7 +158,6 @@ class ResponseEvents:
         """The next piece of the answer."""
         yield from self._start_message()
         self._text.append(delta)
-        self.said.append(delta)
         yield self._text_event("delta", delta=delta, logprobs=[])
 
     def cite(self, citation: Citation) -> Iterator[WireObject]:
@@ -210,7 +205,6 @@ class ResponseEvents:
         yield from self._finish_message(status)
         yield from self._finish_calls(status)
         self.resource["status"] = status
-        self.usage = usage
         self.resource["usage"] = render_usage(usage)
         if incomplete is None:
             self.resource["completed_at"] = int(completed_at.timestamp())
@@ -278,7 +272,6 @@ class ResponseEvents:
                 self._message["content"].append(deepcopy(event["part"]))
             case "response.output_text.delta":
                 self._text.append(event["delta"])
-                self.said.append(event["delta"])
             case "response.function_call_arguments.delta":
                 self._call_at(event["output_index"]).append(event["delta"])
             case "response.output_text.annotation.added":

@@ -81,7 +81,9 @@ class ResponseMaker:
             # As it is now: from here on the events grow.
             shown = events.shown
             tools = self._tools.of(work, question)
-            said = self._answers.answer(work.scope, question, earlier, shown, tools)
+            said = self._answers.answer(
+                work.scope, question, earlier, shown, tools, work.consumption
+            )
             async with aclosing(said) as answer:
                 async for step in answer:
                     if isinstance(step, Searched):

@@ -5,7 +5,7 @@ text goes on where it was, if its passages are the same and a model is there tha
 fails, and says so: another attempt would not say the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -37,6 +37,10 @@ from undercroft.vault.keys.service import KeyRing
 RENEW_SECONDS: Final = 2.5
 TAKE_OVER_SECONDS: Final = 2.0
 _AT_ONCE: Final = 20
+_SAID: Final = frozenset(
+    f"response.{name}.delta"
+    for name in ("output_text", "function_call_arguments", "mcp_call_arguments")
+)
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -148,6 +152,9 @@ class ResponseTakeover:
         )
         events.resume(kept)
         work = Work(asked.asker, request, key, events, lease)
+        if said := _said(kept):
+            # Whatever becomes of it now, this much was made.
+            work.consumption.ask(request.question, said)
         stream = OpenStream(lease, key, state.last_number)
         if state.is_cancelled:
             self._runs.conclude(work, lease, stream, list(events.cancel()))
@@ -162,3 +169,8 @@ class ResponseTakeover:
             self._runs.run(work, lease, stream, list(events.queue()))
         else:
             self._runs.run(work, lease, stream)
+
+
+def _said(kept: Iterable[WireObject]) -> str:
+    """What a model has said in those events: text, and arguments of calls."""
+    return "".join(event["delta"] for event in kept if event["type"] in _SAID)

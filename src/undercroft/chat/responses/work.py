@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from undercroft.chat.consumption import spent, spent_so_far
+from undercroft.chat.consumption import Consumption
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.streams.models import Lease
@@ -19,6 +19,7 @@ class Work:
     Attributes:
         lease: Under which; None for what is not kept.
         rests_on: What it is made from, as far as that is found by now: for whoever shows it.
+        consumption: What it takes.
     """
 
     scope: Scope
@@ -27,12 +28,9 @@ class Work:
     events: ResponseEvents
     lease: Lease | None
     rests_on: list[Release] = field(default_factory=list[Release])
+    consumption: Consumption = field(default_factory=Consumption)
 
     @property
     def spent(self) -> Spent:
-        """What it took; of what was broken off, as far as can be told."""
-        if self.events.usage is not None:
-            return spent(self.events.usage)
-        if self.events.failure is not None and not self.events.has_output:
-            return Spent()
-        return spent_so_far(self.request.question, "".join(self.events.said))
+        """What it has taken so far."""
+        return self.consumption.spent

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from undercroft.chat.answering import Question
 from undercroft.chat.choices import interleaved
-from undercroft.chat.consumption import bounded, tokens_wanted
+from undercroft.chat.consumption import Consumption, bounded, tokens_wanted, total
 from undercroft.chat.providers.options import MAX_TOOLS, MAX_TOP_LOGPROBS, Options
 from undercroft.http.callers import ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
@@ -199,8 +199,12 @@ async def _make(
             asked = [bounded(question, charge) for question in questions]
             for chunk in completion.begin():
                 yield chunk
+            taken = [Consumption() for _ in asked]
             answers = interleaved(
-                [services.answers.answer(charge.scope, question) for question in asked]
+                [
+                    services.answers.answer(charge.scope, question, consumption=each)
+                    for question, each in zip(asked, taken, strict=True)
+                ]
             )
             try:
                 async with aclosing(answers) as events:
@@ -208,12 +212,12 @@ async def _make(
                         chunk = completion.take(index, event)
                         if completion.is_whole:
                             # Counted before its end is seen.
-                            metered.spent = completion.spent(asked)
+                            metered.spent = total(each.spent for each in taken)
                             await metered.settle()
                         if chunk is not None:
                             yield chunk
             finally:
-                metered.spent = completion.spent(asked)
+                metered.spent = total(each.spent for each in taken)
     for chunk in completion.end():
         yield chunk
 

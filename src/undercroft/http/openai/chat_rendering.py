@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from undercroft.chat.answering import Answered, AnswerEvent, Question, Searched
+from undercroft.chat.answering import Answered, AnswerEvent, Searched
 from undercroft.chat.citations import Citation
-from undercroft.chat.consumption import spent, spent_so_far
 from undercroft.chat.providers.protocol import (
     Passage,
     TextDelta,
@@ -23,7 +22,6 @@ from undercroft.chat.tools.models import (
     ToolsWanted,
 )
 from undercroft.http.wire import JsonObject
-from undercroft.metering.models import Spent
 
 _CHUNK: Final = "chat.completion.chunk"
 
@@ -67,14 +65,6 @@ class _Choice:
             case Answered(reason, usage):
                 self._finish_reason, self.usage = reason.value, usage
                 return self._delta({}, finish_reason=reason.value)
-
-    def spent(self, question: Question) -> Spent:
-        if self.usage is not None:
-            return spent(self.usage)
-        if not self._text and not self._calls:
-            return Spent()
-        arguments = [part for _, parts in self._calls for part in parts]
-        return spent_so_far(question, "".join([*self._text, *arguments]))
 
     def whole(self) -> JsonObject:
         text = "".join(self._text)
@@ -151,19 +141,6 @@ class Completion:
     def is_whole(self) -> bool:
         """Whether all answers have come to their ends."""
         return all(choice.usage is not None for choice in self._choices)
-
-    def spent(self, questions: Sequence[Question]) -> Spent:
-        """What all answers took, each to its question."""
-        each = [
-            choice.spent(question)
-            for choice, question in zip(self._choices, questions, strict=True)
-        ]
-        return Spent(
-            sum(took.input_tokens for took in each),
-            sum(took.output_tokens for took in each),
-            sum(took.cached_tokens for took in each),
-            any(took.is_estimated for took in each),
-        )
 
     def end(self) -> list[JsonObject]:
         """The chunk that says what it took, where it was asked for."""

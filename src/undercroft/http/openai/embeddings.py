@@ -7,7 +7,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from undercroft.chat.answering import most_tokens
+from undercroft.chat.consumption import most_tokens
 from undercroft.http.callers import ModelUser
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
