@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from tests.conftest import Member
+from tests.conftest import MakeScope, Member
 from tests.http.server import serving
 from undercroft.http.revocable import RevocableResponse
 from undercroft.kit.clock import SystemClock
@@ -64,6 +64,10 @@ async def test_it_ends_with_its_grant_before_its_length(watched: WatchedGrants) 
     assert await received(watched, caller, GONE) < LENGTH
 
 
-async def test_an_owners_is_sent_whole(watched: WatchedGrants) -> None:
-    caller = Member(UUID(int=2), UUID(int=3), "ann@example.org")
-    assert await received(watched, caller) == LENGTH
+async def test_an_owners_is_sent_whole(watched: WatchedGrants, make_scope: MakeScope) -> None:
+    assert await received(watched, await make_scope()) == LENGTH
+
+
+async def test_it_ends_with_whoever_has_it_sent(watched: WatchedGrants) -> None:
+    nobody = Member(UUID(int=2), UUID(int=3), "ann@example.org")
+    assert await received(watched, nobody) < LENGTH
