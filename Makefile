@@ -7,6 +7,10 @@ BIN := .venv/bin
 # More than two processors: much of a test is waiting for other processes.
 WORKERS = 3
 
+# Images of containers set it. Each of the many processes here would compile the thousands of modules it imports, and
+# keep nothing: three seconds a start of the service.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-long check format lock bench clean
 
