@@ -232,11 +232,10 @@ def _add_routers(application: FastAPI, settings: Settings) -> None:
 def _add_middleware(application: FastAPI, settings: Settings) -> None:
     """What refuses requests. The last one added sees a request first."""
     application.state.places = Places(settings.max_open_requests)
-    application.state.open_sockets = OpenSockets()
+    sockets = max(1, settings.max_open_requests // 2)
+    application.state.open_sockets = OpenSockets(sockets)
     application.add_middleware(
-        Admission,
-        places=application.state.places,
-        sockets=Places(max(1, settings.max_open_requests // 2), "sockets"),
+        Admission, places=application.state.places, sockets=Places(sockets, "sockets")
     )
     if settings.cors_origins:
         application.add_middleware(
