@@ -17,6 +17,7 @@ from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
+from undercroft.chat.responses.rendering import render_logprob
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.tool_calls import ResponseTools
 from undercroft.chat.responses.work import Work
@@ -160,8 +161,8 @@ class ResponseMaker:
         match step:
             case Searched():
                 return list(events.finish_search(step))
-            case TextDelta(text):
-                return list(events.add_text(text))
+            case TextDelta(text, logprobs):
+                return list(events.add_text(text, list(map(render_logprob, logprobs))))
             case Citation():
                 return list(events.cite(step))
             case ToolCallDelta():
