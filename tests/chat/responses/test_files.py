@@ -1,6 +1,9 @@
 # ruff: noqa: RUF001 -- what takes the place of a fence in a passage is meant
 """Files that a question shows whole: read as a search reads them, and what is made from them rests on them."""
 
+import asyncio
+from contextlib import aclosing
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -8,11 +11,12 @@ import pytest
 from tests.chat.responses.test_carried import sources_of, used_of
 from tests.chat.responses.test_shared import LEASE
 from tests.chat.responses.test_sources import id_of, service
-from tests.chat.scripted import SCRIPTED, CallingModel
+from tests.chat.scripted import SCRIPTED, CallingModel, ScriptedModel
 from tests.conftest import MakeScope, Member
 from tests.documents import make_trash
 from tests.retrieval.search.test_shared import SEARCH, grants_of, share
 from tests.shelf import Shelf
+from tests.stepping import PATIENCE
 from undercroft.chat.answering import Question
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import Message, Role, TextDelta
@@ -21,6 +25,7 @@ from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.retrieval.texts.errors import TextSealedError
 from undercroft.sharing.errors import ModelUseError
 from undercroft.sharing.models import GrantAction, ModelUse, ResourceKind, Terms
+from undercroft.sharing.watching import WatchedGrants
 from undercroft.vault.models import DocumentChanges
 
 ASKED = "What does it come to in a year?"
@@ -92,6 +97,40 @@ async def test_a_file_that_is_not_shared_is_none(shelf: Shelf, make_scope: MakeS
     assert "£15,000.00" not in str(await responses.get(bob, id_of(made)))
     with pytest.raises(NotFoundError):
         await responses.create(bob, showing(file))
+
+
+class Endless(ScriptedModel):
+    """One that is shown files, and never comes to an end."""
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        return frozenset({Ability.FILES})
+
+
+async def test_an_answer_from_a_file_is_cut_when_its_grant_ends(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    file = await lease_of(shelf, ann)
+    grant = await share(shelf, ann, ResourceKind.DOCUMENT, file, bob)
+    watched = WatchedGrants(shelf.database)
+    model = Endless("£15,000.00", endless=True)
+    seen: list[dict[str, Any]] = []
+    async with (
+        asyncio.timeout(PATIENCE),
+        aclosing(service(shelf, model, watched).stream(bob, showing(file))) as events,
+    ):
+        async for event in events:
+            seen.append(event)
+            if event["type"] == "response.output_text.delta":
+                await grants_of(shelf).revoke(ann, grant.id)
+                # What makes it, and what shows it.
+                assert await watched.check() == 2
+    error, last = seen[-2:]
+    assert (error["code"], last["type"]) == ("access_revoked", "response.failed")
+    assert "£15,000.00" not in str(last)
+    assert model.closed == 1
 
 
 async def test_what_no_model_may_be_shown_is_shown_to_none(
