@@ -161,6 +161,10 @@ class ResponseRepository:
         """Whether none of these users was suspended or removed."""
         return bool(await _QUERIES.value(transaction, "may_still_ask", user_ids))
 
+    async def owes_factor(self, transaction: Transaction, user_ids: Sequence[UUID]) -> bool:
+        """Whether the tenant asks one of these users for a second factor that they do not have."""
+        return bool(await _QUERIES.value(transaction, "owes_factor", user_ids))
+
     async def delete_response(self, transaction: Transaction, response_id: UUID) -> bool:
         """Delete a response; False when there is none."""
         return await _QUERIES.value(transaction, "delete_response", response_id) is not None
