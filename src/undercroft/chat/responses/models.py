@@ -23,11 +23,13 @@ class ResponseRequest:
         echo: The fields of the response that repeat the request.
         store: Whether the response is kept.
         include_results: Whether the search call shows what it found.
+        include_sealed: Whether thoughts are shown as their model wants them back, sealed.
         is_background: Whether it is made to its end though nobody waits for it.
         conversation_id: Which conversation it goes on with.
         previous_id: Which response it goes on from.
         input_items: What is asked, as items, each with its id by the time that it is kept.
         parent: Which item of the conversation it goes on from; None: the last one of the current branch.
+        is_passing: Whether it is kept for a day alone, for whoever repeats the request.
         if_busy: What becomes of it while another one of the conversation is made; None: as that has it.
     """
 
@@ -35,12 +37,14 @@ class ResponseRequest:
     echo: Mapping[str, Any]
     store: bool = True
     include_results: bool = False
+    include_sealed: bool = False
     is_background: bool = False
     conversation_id: UUID | None = None
     previous_id: UUID | None = None
     input_items: tuple[NewItem, ...] = ()
     if_busy: IfBusy | None = None
     parent: Parent | None = None
+    is_passing: bool = False
 
     def input(self) -> list[WireObject]:
         """What is asked, as it is kept and shown."""

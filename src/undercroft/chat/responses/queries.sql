@@ -1,6 +1,19 @@
 -- name: insert_response :exec
-INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource, answer_entry_id, previous_id)
-VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5, $6);
+-- One that is kept for a day alone ($7) outlives the key under which it is found.
+INSERT INTO responses (
+    id, tenant_id, owner_id, status, data_key_id, sealed_resource, answer_entry_id, previous_id, expires_at
+)
+VALUES (
+    $1,
+    current_tenant(),
+    current_principal(),
+    $2,
+    $3,
+    $4,
+    $5,
+    $6,
+    CASE WHEN $7::boolean THEN now() + interval '25 hours' END
+);
 
 -- name: start_response :exec
 -- One that has waited for its turn.
@@ -76,6 +89,38 @@ LEFT JOIN data_keys AS k ON r.data_key_id = k.id
 LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.ways IS NOT NULL AND (r.place = 1 OR r.size <= 8388608)
 ORDER BY r.place;
+
+-- name: list_carrying :many
+-- The responses whose keys open what a client carries, as far as the caller may read them: with what each was made from, and
+-- the ways to it; decided in the snapshot in which they are read.
+WITH seen AS MATERIALIZED (
+    SELECT
+        r.id,
+        r.tenant_id,
+        r.owner_id,
+        r.data_key_id,
+        CASE WHEN r.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(r.id, 'read') END AS ways
+    FROM responses AS r
+    WHERE r.id = ANY($1::uuid[])
+)
+
+SELECT
+    r.id,
+    r.tenant_id,
+    r.owner_id,
+    r.ways,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    sources_of_response(r.id) AS sources
+FROM seen AS r
+LEFT JOIN data_keys AS k ON r.data_key_id = k.id
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE r.ways IS NOT NULL
+ORDER BY r.id;
 
 -- name: hold_documents :exec
 -- Before the response is held: whoever erases a document has that first, and then the responses that were made from it.
@@ -257,6 +302,22 @@ SELECT r.owner_id, k.salt
 FROM responses AS r
 INNER JOIN data_keys AS k ON r.data_key_id = k.id
 WHERE r.id = $1;
+
+-- name: list_expired_responses :many
+SELECT
+    tenant_id,
+    response_id
+FROM list_expired_responses($1);
+
+-- name: delete_expired_responses :exec
+-- In the order in which whatever erases several locks them.
+DELETE FROM responses
+WHERE id IN (
+    SELECT r.id FROM responses AS r
+    WHERE r.id = ANY($1::uuid[]) AND r.expires_at <= now()
+    ORDER BY r.id
+    FOR UPDATE
+);
 
 -- name: delete_response :value
 DELETE FROM responses WHERE id = $1 AND owner_id = current_principal() RETURNING id;
