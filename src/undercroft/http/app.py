@@ -25,6 +25,7 @@ from undercroft.http.middleware import (
 from undercroft.http.oauth_forms import LARGEST_FORM
 from undercroft.http.openai import (
     chat_completions,
+    compaction,
     conversations,
     embeddings,
     files,
@@ -134,6 +135,7 @@ PUBLIC_ROUTERS: Final[Sequence[APIRouter]] = (
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
+    compaction.router,
     response_socket.router,
     conversations.router,
     chat_completions.router,
