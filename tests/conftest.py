@@ -6,10 +6,12 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
 
+import httpcore2
 import psutil
 import pytest
 
@@ -62,6 +64,14 @@ def database_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Datab
 def service_template(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
     """The database that every service of the run begins with is made once."""
     with template_folder(_run_folder(tmp_path_factory)):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tls_context() -> Generator[None]:
+    """Thousands of clients of plain HTTP read the machine's certificates once: that takes a processor 20 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
         yield
 
 
@@ -208,11 +218,20 @@ def command_of(process: psutil.Process) -> list[str]:
 def _children() -> dict[int, str]:
     """Command lines of living child processes by id; not multiprocessing's own, which outlive their first use."""
     found: dict[int, str] = {}
-    for process in psutil.Process().children():
+    for pid in _child_ids():
         try:
-            command = " ".join(process.cmdline())
+            command = " ".join(psutil.Process(pid).cmdline())
         except psutil.Error:
             continue
         if command and not any(name in command for name in _MULTIPROCESSING):
-            found[process.pid] = command
+            found[pid] = command
     return found
+
+
+def _child_ids() -> list[int]:
+    """From the kernel where it tells: psutil looks at every process of the machine, 8 ms, and this is twice a test."""
+    try:
+        lists = [thread / "children" for thread in Path("/proc/self/task").iterdir()]
+        return [int(pid) for children in lists for pid in children.read_text().split()]
+    except OSError:
+        return [process.pid for process in psutil.Process().children()]

@@ -8,7 +8,14 @@ from uuid import UUID
 
 import structlog
 
-from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Question, Searched
+from undercroft.chat.answering import (
+    Answered,
+    Answerer,
+    AnswerEvent,
+    FilesRead,
+    Question,
+    Searched,
+)
 from undercroft.chat.citations import Citation
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.providers.options import Ability
@@ -25,6 +32,7 @@ from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.handing import CarriedContent, is_carrying
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
+from undercroft.chat.responses.rendering import render_logprob
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.tool_calls import ResponseTools
 from undercroft.chat.responses.work import Work
@@ -96,7 +104,7 @@ class ResponseMaker:
             )
             async with aclosing(said) as answer:
                 async for step in answer:
-                    if isinstance(step, Searched):
+                    if isinstance(step, (Searched, FilesRead)):
                         if events.has_output:
                             await self._require_same(work, step)
                         await self._record(work, step)
@@ -194,14 +202,16 @@ class ResponseMaker:
     def _tell(self, work: Work, step: AnswerEvent) -> Iterator[WireObject]:
         events = work.events
         match step:
+            case FilesRead():
+                pass
             case ReasoningDelta():
                 yield from events.think(step)
             case ReasoningEnded(reasoning):
                 yield from events.end_thought(_sealed(work, reasoning))
             case Searched():
                 yield from events.finish_search(step)
-            case TextDelta(text):
-                yield from events.add_text(text)
+            case TextDelta(text, logprobs):
+                yield from events.add_text(text, list(map(render_logprob, logprobs)))
             case Citation():
                 yield from events.cite(step)
             case ToolCallDelta():
@@ -211,7 +221,7 @@ class ResponseMaker:
             case ToolsWanted() | ToolsListed() | ApprovalAsked() | CallBegun() | CallEnded():
                 yield from events.tell_tools(step)
 
-    async def _require_same(self, work: Work, searched: Searched) -> None:
+    async def _require_same(self, work: Work, searched: Searched | FilesRead) -> None:
         """What was shown rests on passages: it goes on only from the same, which its asker may still read."""
         response_id = work.events.response_id
         async with self._database.transaction(work.scope) as transaction:
@@ -225,7 +235,7 @@ class ResponseMaker:
         if found != recorded:
             raise InterruptedAnswerError
 
-    async def _record(self, work: Work, searched: Searched) -> None:
+    async def _record(self, work: Work, searched: Searched | FilesRead) -> None:
         """Before a word of a passage is sent: a kept response can always be traced to its sources."""
         if work.lease is None:
             return

@@ -118,7 +118,7 @@ class ResponseRuns:
                 scope.principal_id,
             )
         ]
-        if request.question.search is None:
+        if request.question.search is None and not request.question.files:
             # From no passages: nothing about its sources is left to be found out.
             acts.append(state_answer(scope, key, response_id, request.question.model))
         waiting: list[WireObject] | None = None
@@ -142,6 +142,7 @@ class ResponseRuns:
                 seal_resource(key, scope.tenant_id, response_id, events.resource, request.input()),
                 answered[0] if answered else None,
                 request.previous_id,
+                is_passing=request.is_passing,
             )
             if request.previous_id is not None:
                 await self._chain.begin(
