@@ -379,6 +379,9 @@ _MODELS: Final = {
         json={"model": "extractive", "messages": [{"role": "user", "content": "bell"}]}
     ),
     "POST /v1/responses": of_search(json=_SEARCH),
+    "POST /v1/responses/compact": Rule(
+        _KNOWN, seen_by=_LINKS, send={"json": {"model": "extractive", "input": "When?"}}
+    ),
     "POST /v1/conversations": Rule(_KNOWN, seen_by=_LINKS, send={"json": {}}),
     "GET /v1/conversations/{conversation_id}": of_conversation("read"),
     "POST /v1/conversations/{conversation_id}": of_conversation("write", json={"metadata": {}}),
