@@ -80,12 +80,9 @@ async def library(
         )
         for share in SHARES
     }
-    ids = sorted(IDS.new() for _ in range(DOCUMENTS))
     async with database.transaction(ann) as transaction:
         collection_id = await rows.insert_collection(transaction, ann)
-        await transaction.execute(_SEED, ids, [render_vector(vector) for vector in vectors])
-        for statement in _ROWS.split(";"):
-            await transaction.execute(statement)
+        ids = await fill(transaction, vectors)
         await transaction.execute(_MEMBERSHIPS, collection_id)
         for reader, places in readers.values():
             granted = [ids[place] for place in places]
@@ -244,6 +241,47 @@ async def test_what_is_listed_stands_in_indexes(
         assert len(await near(transaction, library.vectors[0], Limits())) == SHOWN
     assert read["chunk_embeddings"][1] < 100, read
     assert read["documents"] == (0, 0), read
+
+
+async def test_what_was_planned_while_there_was_little_reads_no_table_through_later(
+    database: Database, database_urls: DatabaseUrls, make_scope: MakeScope, owner: AnyConnection
+) -> None:
+    await register_model(database_urls.migration, *MODEL)
+    ann, vectors = await make_scope(), draw_vectors(300, np.random.default_rng(1))
+    async with database.transaction(ann) as transaction:
+        await rows.insert_collection(transaction, ann)
+        await fill(transaction, vectors[:1])
+    await owner.execute("VACUUM (ANALYZE)")
+    async with database.transaction(ann) as transaction:
+        assert len(await near(transaction, vectors[0], Limits())) == 1
+        assert len(await transaction.fetch(_WORDS)) == 1
+        await fill(transaction, vectors[1:])
+        before = await _read_through(transaction)
+        assert len(await near(transaction, vectors[0], Limits(exact=300, blobs=300))) == SHOWN
+        assert len(await transaction.fetch(_WORDS)) == SHOWN
+        assert await _read_through(transaction) == before
+
+
+async def fill(transaction: Transaction, vectors: npt.NDArray[np.float32]) -> list[UUID]:
+    """Documents of the transaction's principal, of one passage each."""
+    ids = sorted(IDS.new() for _ in vectors)
+    await transaction.execute(_SEED, ids, [render_vector(vector) for vector in vectors])
+    for statement in _ROWS.split(";"):
+        await transaction.execute(statement)
+    return ids
+
+
+async def _read_through(transaction: Transaction) -> dict[str, int]:
+    """How often this transaction has read each table through that grows."""
+    found = await transaction.fetch("SELECT relname, seq_scan FROM pg_stat_xact_user_tables")
+    return {
+        row["relname"]: row["seq_scan"]
+        for row in found
+        if row["relname"] in {*_LARGE, "term_statistics"}
+    }
+
+
+_WORDS = "SELECT chunk_id FROM search_lexical('{}', '{}', true, 'common', 20000, 300, 10)"
 
 
 async def test_whether_a_document_may_be_searched_is_a_few_looks_into_indexes(
