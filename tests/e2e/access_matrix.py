@@ -535,7 +535,7 @@ _IDENTITY: Final = {
     "GET /v1/outside-tools": EVERYBODY,
     "PUT /v1/outside-tools": Rule(is_personal=True, send={"json": {"allowed": False}}),
     "GET /v1/sign-up": EVERYBODY,
-    "PUT /v1/sign-up": everybody(json={"open": False}),
+    "PUT /v1/sign-up": Rule(is_personal=True, send={"json": {"open": False}}),
     "GET /v1/issuers": EVERYBODY,
     "POST /v1/issuers": everybody(json={}),
     "DELETE /v1/issuers/{issuer_id}": Rule(_ADMIN, spends="issuer_id"),
