@@ -26,7 +26,10 @@ HONOURED: Final[dict[str, tuple[Any, Any]]] = {
     "tools": ([TOOL], [{**TOOL, "description": None, "strict": None}]),
     "tool_choice": ("none", "none"),
     "metadata": ({"room": "blue"}, {"room": "blue"}),
-    "text": ({"format": {"type": "json_object"}}, {"format": {"type": "json_object"}}),
+    "text": (
+        {"format": {"type": "json_object"}, "verbosity": "low"},
+        {"format": {"type": "json_object"}, "verbosity": "low"},
+    ),
     "temperature": (0.5, 0.5),
     "top_p": (0.5, 0.5),
     "presence_penalty": (0.5, 0.5),
@@ -42,7 +45,7 @@ HONOURED: Final[dict[str, tuple[Any, Any]]] = {
     "instructions": ("Be brief.", "Be brief."),
     "store": (False, False),
     "service_tier": ("default", "default"),
-    "top_logprobs": (0, 0),
+    "top_logprobs": (2, 2),
 }
 """What is sent, and what the response repeats of it; None where it has no such field."""
 SENT_ON: Final = {
@@ -79,7 +82,7 @@ REFUSED: Final[dict[str, Any]] = {
     "instructions": 1,
     "store": "often",
     "service_tier": "flex",
-    "top_logprobs": 3,
+    "top_logprobs": 21,
 }
 
 
@@ -110,6 +113,30 @@ async def test_it_is_honoured_and_told_again(
         assert answer.json()[field] == repeated
     if field in SENT_ON:
         assert (await model_server.seen()).last_body[SENT_ON[field]] == sent
+
+
+def test_how_likely_tokens_were_is_shown_where_it_is_asked_for(http: httpx.Client) -> None:
+    def shown(**fields: object) -> list[dict[str, Any]]:
+        answer = send(http, model="likely", **fields)
+        assert answer.status_code == 200, answer.text
+        part: dict[str, Any] = answer.json()["output"][0]["content"][0]
+        return part["logprobs"]
+
+    assert shown() == []
+    include = ["message.output_text.logprobs"]
+    assert [len(each["top_logprobs"]) for each in shown(include=include)] == [0, 0, 0]
+    assert [len(each["top_logprobs"]) for each in shown(top_logprobs=2)] == [2, 2, 2]
+
+
+def test_what_the_model_does_not_take_is_refused_under_its_name(http: httpx.Client) -> None:
+    for field, value in (
+        ("text", {"verbosity": "low"}),
+        ("reasoning", {"effort": "low"}),
+        ("include", ["message.output_text.logprobs"]),
+    ):
+        answer = send(http, **{"model": "extractive", field: value})
+        assert answer.json()["error"]["code"] == "model_unable"
+        assert answer.json()["error"]["param"].split(".")[0] == field
 
 
 def test_streams_come_as_events(http: httpx.Client) -> None:

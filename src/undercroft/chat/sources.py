@@ -101,4 +101,6 @@ def redact_item(item: dict[str, Any]) -> dict[str, Any]:
 def _redact_part(part: Mapping[str, Any]) -> dict[str, Any]:
     if part["type"] in {"input_image", "input_file"}:
         return {"type": "input_text", "text": REDACTED}
-    return {**part, "text": REDACTED, "annotations": list[dict[str, Any]]()}
+    # How likely its words were tells what they are.
+    without = {"logprobs": list[Any]()} if "logprobs" in part else {}
+    return {**part, "text": REDACTED, "annotations": list[dict[str, Any]](), **without}

@@ -81,6 +81,7 @@ def _options(options: Options) -> dict[str, Any]:
         "logit_bias": None if options.logit_bias is None else dict(options.logit_bias),
         "logprobs": True if options.top_logprobs is not None else None,
         "top_logprobs": options.top_logprobs or None,
+        "verbosity": options.verbosity,
         "reasoning_effort": options.effort,
     }
 

@@ -19,6 +19,7 @@ class Ability(StrEnum):
     PRESENCE_PENALTY = "presence_penalty"
     LOGIT_BIAS = "logit_bias"
     LOGPROBS = "logprobs"
+    VERBOSITY = "text.verbosity"
     REASONING = "reasoning.effort"
     REASONING_SUMMARY = "reasoning.summary"
     IMAGES = "input_image"
@@ -45,6 +46,7 @@ class FunctionTool:
 
 
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+Verbosity: TypeAlias = Literal["low", "medium", "high"]
 SummaryDetail: TypeAlias = Literal["auto", "concise", "detailed"]
 
 ToolMode: TypeAlias = Literal["auto", "required", "none"]
@@ -94,6 +96,7 @@ class Options:
         presence_penalty: Against what was said at all, -2 to 2.
         logit_bias: For and against tokens of the model, by their numbers.
         top_logprobs: How many alternatives to show for each token; 0 for its own probability alone.
+        verbosity: How long the answer is to be; medium is what every model writes without being asked.
         effort: How long the model is to think.
         summary: What is to be told of its thoughts.
     """
@@ -107,6 +110,7 @@ class Options:
     presence_penalty: float | None = None
     logit_bias: Mapping[str, float] | None = None
     top_logprobs: int | None = None
+    verbosity: Verbosity | None = None
     effort: Effort | None = None
     summary: SummaryDetail | None = None
 
@@ -120,6 +124,7 @@ class Options:
             Ability.PRESENCE_PENALTY: bool(self.presence_penalty),
             Ability.LOGIT_BIAS: bool(self.logit_bias),
             Ability.LOGPROBS: self.top_logprobs is not None,
+            Ability.VERBOSITY: self.verbosity not in {None, "medium"},
             Ability.REASONING: self.effort is not None,
             Ability.REASONING_SUMMARY: self.summary is not None,
         }

@@ -178,6 +178,7 @@ class ResponseEvents:
         """The next piece of the answer."""
         yield from self._start_message()
         self._text.append(delta)
+        self._part()["logprobs"] += logprobs
         yield self._text_event("delta", delta=delta, logprobs=list(logprobs))
 
     def cite(self, citation: Citation) -> Iterator[WireObject]:
@@ -283,6 +284,7 @@ class ResponseEvents:
                 item["content"].append(deepcopy(event["part"]))
             case "response.output_text.delta":
                 self._text.append(event["delta"])
+                self._part()["logprobs"] += event["logprobs"]
             case "response.function_call_arguments.delta":
                 call = self.resource["output"][event["output_index"]]
                 self._calls.retrace(call, event["delta"])
@@ -341,7 +343,7 @@ class ResponseEvents:
         # Whoever began it may have died before its text was begun.
         if self._message["content"]:
             text = self._part()["text"] = "".join(self._text)
-            yield self._text_event("done", text=text, logprobs=[])
+            yield self._text_event("done", text=text, logprobs=list(self._part()["logprobs"]))
             yield self._part_event("done")
         yield self.finish(self._message)
 

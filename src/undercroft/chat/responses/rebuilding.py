@@ -105,8 +105,9 @@ def _reasoning_events(index: int, item: WireObject) -> Iterator[WireObject]:
 
 
 def _part_events(place: dict[str, Any], part: WireObject) -> Iterator[WireObject]:
-    empty = {**part, "text": "", "annotations": list[WireObject]()}
-    text = {"logprobs": list[WireObject]()}
+    nothing = list[WireObject]()
+    empty = {**part, "text": "", "annotations": nothing, "logprobs": nothing}
+    text = {"logprobs": part.get("logprobs", nothing)}
     yield {"type": "response.content_part.added", **place, "part": empty}
     yield {"type": "response.output_text.delta", **place, "delta": part["text"], **text}
     for index, annotation in enumerate(part["annotations"]):

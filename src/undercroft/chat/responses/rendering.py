@@ -60,5 +60,6 @@ def render_usage(usage: Usage) -> WireObject:
 
 
 def _likely(token: TokenLogprob) -> WireObject:
-    data = None if token.bytes is None else list(token.bytes)
-    return {"token": token.token, "logprob": token.logprob, "bytes": data}
+    # The specification has bytes of every token: where a server gives none, they are those of its text.
+    data = token.token.encode() if token.bytes is None else token.bytes
+    return {"token": token.token, "logprob": token.logprob, "bytes": list(data)}

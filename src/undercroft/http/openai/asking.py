@@ -74,6 +74,8 @@ def own_names() -> Generator[None]:
     try:
         yield
     except InvalidRequestError as error:
+        if error.param == Ability.LOGPROBS:
+            raise InvalidRequestError(error.message, param="include", code=error.code) from error
         if error.param in _PARTS:
             raise InvalidRequestError(error.message, param="input", code=error.code) from error
         if error.param != Ability.JSON:

@@ -35,6 +35,7 @@ from undercroft.http.openai.tools import FileSearchTool, FunctionDefinition, Nam
 from undercroft.http.wire import JsonObject, RequestBody
 
 INCLUDE_RESULTS: Final = "file_search_call.results"
+INCLUDE_LOGPROBS: Final = "message.output_text.logprobs"
 INCLUDE_SEALED: Final = "reasoning.encrypted_content"
 Include: TypeAlias = list[
     Literal[

@@ -11,7 +11,13 @@ from undercroft.chat.answering import Question
 from undercroft.chat.conversations.models import CONVERSATION_PREFIX
 from undercroft.chat.history import require_servers
 from undercroft.chat.providers.images import MOST_IMAGES
-from undercroft.chat.providers.options import MAX_TOOLS, Effort, Options, SummaryDetail
+from undercroft.chat.providers.options import (
+    MAX_TOOLS,
+    MAX_TOP_LOGPROBS,
+    Effort,
+    Options,
+    SummaryDetail,
+)
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.questions import MOST_FILES
 from undercroft.chat.responses.errors import PreviousNotFoundError
@@ -37,6 +43,7 @@ from undercroft.http.openai.inputs import (
 from undercroft.http.openai.kept_items import new_item
 from undercroft.http.openai.remote_tools import McpTool
 from undercroft.http.openai.response_inputs import (
+    INCLUDE_LOGPROBS,
     INCLUDE_RESULTS,
     INCLUDE_SEALED,
     Include,
@@ -120,7 +127,7 @@ class CreateResponse(AnswerOptions):
     conversation: _ConversationId | ConversationReference | None = None
     parent: ItemId | None = None
     prompt: None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
     def as_request(self, default_model: str, *, may_keep: bool) -> ResponseRequest:
         """The request for the service.
@@ -216,6 +223,8 @@ class CreateResponse(AnswerOptions):
     def _options(self, tools: RequestedTools, *, searches: bool) -> Options:
         thinking = self.reasoning or ReasoningOptions()
         return Options(
+            verbosity=self.text.verbosity if self.text else None,
+            top_logprobs=self._logprobs(),
             effort=thinking.effort,
             summary=thinking.summary,
             tools=tools.functions,
@@ -227,6 +236,11 @@ class CreateResponse(AnswerOptions):
             frequency_penalty=self.frequency_penalty,
             presence_penalty=self.presence_penalty,
         )
+
+    def _logprobs(self) -> int | None:
+        """How many alternatives to show for each token; None where nobody asks how likely tokens were."""
+        wants = bool(self.top_logprobs) or INCLUDE_LOGPROBS in (self.include or ())
+        return (self.top_logprobs or 0) if wants else None
 
     def _previous_id(self) -> UUID | None:
         """The response that it goes on from.
@@ -274,6 +288,12 @@ class CreateResponse(AnswerOptions):
         goes_on = self.conversation is not None or self.previous_response_id is not None
         return "auto" if goes_on else "disabled"
 
+    def _text(self) -> JsonObject:
+        told: JsonObject = {"format": render_format(self.text.format if self.text else None)}
+        if self.text is not None and self.text.verbosity is not None:
+            told["verbosity"] = self.text.verbosity
+        return told
+
     def _echo(self, model: str, conversation_id: UUID | None, *, is_kept: bool) -> JsonObject:
         tools = [
             tool.echo()
@@ -300,9 +320,9 @@ class CreateResponse(AnswerOptions):
             "top_p": 1.0 if self.top_p is None else self.top_p,
             "presence_penalty": self.presence_penalty or 0.0,
             "frequency_penalty": self.frequency_penalty or 0.0,
-            "top_logprobs": 0,
+            "top_logprobs": self.top_logprobs or 0,
             "truncation": self.truncation or self._usual_truncation(),
-            "text": {"format": render_format(self.text.format if self.text else None)},
+            "text": self._text(),
             "parallel_tool_calls": self.parallel_tool_calls is not False,
             "reasoning": self.reasoning and self.reasoning.model_dump(),
             "store": is_kept,
