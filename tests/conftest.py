@@ -6,16 +6,21 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
 
+import httpcore2
 import psutil
 import pytest
 
 from tests.database_server import fresh_database, shared_server
+from tests.measuring import measured_as_needed
 from tests.scheduling import pytest_xdist_make_scheduler
 from tests.servers.aws import running_moto
 from tests.servers.kms import Kms, running_kms
+from tests.service_database import template_folder
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
@@ -51,9 +56,29 @@ class MakeScope(Protocol):
 @pytest.fixture(scope="session")
 def database_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[DatabaseUrls]:
     """The run's PostgreSQL server; its own database is the template, so never connect to it."""
-    folder = tmp_path_factory.getbasetemp()
-    with shared_server(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) as urls:
+    with shared_server(_run_folder(tmp_path_factory)) as urls:
         yield urls
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_template(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """The database that every service of the run begins with is made once."""
+    with template_folder(_run_folder(tmp_path_factory)):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tls_context() -> Generator[None]:
+    """Thousands of clients of plain HTTP read the machine's certificates once: that takes a processor 20 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
+        yield
+
+
+def _run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run, whichever of its workers this is."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture
@@ -159,6 +184,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """With its fixtures: what they start is what is measured or not."""
+    with measured_as_needed(item.nodeid):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Remember which child processes fixtures run."""
     item.stash[_CHILDREN] = set(_children())
@@ -186,11 +218,20 @@ def command_of(process: psutil.Process) -> list[str]:
 def _children() -> dict[int, str]:
     """Command lines of living child processes by id; not multiprocessing's own, which outlive their first use."""
     found: dict[int, str] = {}
-    for process in psutil.Process().children():
+    for pid in _child_ids():
         try:
-            command = " ".join(process.cmdline())
+            command = " ".join(psutil.Process(pid).cmdline())
         except psutil.Error:
             continue
         if command and not any(name in command for name in _MULTIPROCESSING):
-            found[process.pid] = command
+            found[pid] = command
     return found
+
+
+def _child_ids() -> list[int]:
+    """From the kernel where it tells: psutil looks at every process of the machine, 8 ms, and this is twice a test."""
+    try:
+        lists = [thread / "children" for thread in Path("/proc/self/task").iterdir()]
+        return [int(pid) for children in lists for pid in children.read_text().split()]
+    except OSError:
+        return [process.pid for process in psutil.Process().children()]

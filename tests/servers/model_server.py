@@ -51,16 +51,24 @@ class Answer(Stream):
         await self.raw(b"data: [DONE]\n\n")
 
 
+def words_of(message: dict[str, Any]) -> str:
+    """What a message says, beside its pictures."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if part["type"] == "text")
+
+
 def spoken(body: dict[str, Any]) -> tuple[list[str], str, int]:
     """The echo of the last message: its words, why it ends, the words of the prompt."""
-    text: str = body["messages"][-1]["content"]
+    text = words_of(body["messages"][-1])
     for stop in body.get("stop") or []:
         if stop in text:
             text = text[: text.index(stop)]
     words = [word + " " for word in text.split(" ")]
     words[-1] = words[-1].removesuffix(" ")
     limit = body.get("max_tokens") or body.get("max_completion_tokens") or len(words)
-    prompt = sum(len(message["content"].split()) for message in body["messages"])
+    prompt = sum(len(words_of(message).split()) for message in body["messages"])
     return words[:limit], "length" if limit < len(words) else "stop", prompt
 
 
@@ -71,6 +79,22 @@ async def echo(answer: Answer) -> None:
     for word in words:
         await answer.text(word)
     await answer.end(reason, usage=(prompt, len(words)))
+
+
+async def thinking(answer: Answer) -> None:
+    """Thoughts, then the echo, and how many tokens the thoughts took."""
+    words, _, _ = spoken(answer.body)
+    await answer.begin()
+    for name in ("reasoning_content", "reasoning"):
+        # Both names, as some servers have it: they say the same.
+        await answer.event({"choices": [{"delta": {name: "First I "}}]})
+    await answer.event({"choices": [{"delta": {"reasoning_content": "think."}}]})
+    for word in words:
+        await answer.text(word)
+    details = {"reasoning_tokens": 3}
+    usage = {"prompt_tokens": 2, "completion_tokens": 9, "completion_tokens_details": details}
+    await answer.event({"choices": [], "usage": usage})
+    await answer.raw(b"data: [DONE]\n\n")
 
 
 async def bytewise(answer: Answer) -> None:
@@ -349,6 +373,7 @@ async def likely(answer: Answer) -> None:
 BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "echo": echo,
     "obey": obey,
+    "thinking": thinking,
     "bytewise": bytewise,
     "endless": endless,
     "cut": cut_midway,

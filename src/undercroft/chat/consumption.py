@@ -7,10 +7,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
+from undercroft.chat.providers.images import IMAGE_TOKENS
 from undercroft.chat.providers.options import Options
 from undercroft.chat.providers.protocol import (
     Finished,
     GenerationEvent,
+    ReasoningDelta,
+    ReasoningEnded,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -57,10 +60,13 @@ def prompt_tokens(question: Question) -> int:
         for message in question.messages
         for call in message.tool_calls
     ]
+    texts += [sealed for message in question.messages for sealed in message.sealed]
     texts.append(question.instructions or "")
     prompt = sum(map(most_tokens, texts)) + _MESSAGE * len(question.messages)
+    prompt += IMAGE_TOKENS * sum(len(message.images) for message in question.messages)
     prompt += definition_tokens(question.options)
     if question.search is not None:
+        # Of files it is known once they are read.
         prompt += _INSTRUCTIONS + _PASSAGE * question.search.limit
     return prompt
 
@@ -181,10 +187,12 @@ class Consumption:
         match event:
             case Finished(_, usage):
                 self.end(usage)
-            case TextDelta(text):
+            case TextDelta(text) | ReasoningDelta(text):
                 self._add(text)
             case ToolCallDelta():
                 self._add(f"{event.name or ''}{event.arguments}")
+            case ReasoningEnded():
+                pass
 
     def _add(self, text: str) -> None:
         if self._open is not None:

@@ -3,12 +3,13 @@
 Every implementation passes one suite, ``tests/chat/providers/test_conformance.py``.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from undercroft.chat.providers.images import Image
 from undercroft.chat.providers.options import NO_OPTIONS, Ability, Options
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.chunking import LaterHeadings
@@ -48,6 +49,21 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What a model thought before it spoke. It is for nobody but who made it, who wants it back as it was.
+
+    Attributes:
+        provider: The name of who made it.
+        model: The model.
+        content: As that provider's API has it; nobody else knows what it means.
+    """
+
+    provider: str
+    model: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn of the prompt.
 
@@ -56,12 +72,18 @@ class Message:
         content: Plain text.
         tool_calls: What the assistant asked for.
         tool_call_id: Which call this is the result of; set in the role ``TOOL`` alone.
+        reasoning: What the assistant thought before it said so. Each provider is given its own alone.
+        sealed: What is carried with it that only a kept response's key opens; none by the time that a model is asked.
+        images: Pictures, each before a character of the text; of a user alone.
     """
 
     role: Role
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    reasoning: tuple[Reasoning, ...] = ()
+    sealed: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +191,14 @@ class GenerationRequest:
 
 
 def needed(messages: Iterable[Message], options: Options) -> frozenset[Ability]:
-    """What a model must be able to do: a conversation with calls in it takes one that makes them."""
-    has_calls = any(message.tool_calls or message.role is Role.TOOL for message in messages)
-    needs = options.needs()
-    return needs | {Ability.TOOLS} if has_calls else needs
+    """What a model must be able to do: a conversation with calls in it takes one that makes them, as do pictures."""
+    needs = set(options.needs())
+    for message in messages:
+        if message.tool_calls or message.role is Role.TOOL:
+            needs.add(Ability.TOOLS)
+        if message.images:
+            needs.add(Ability.IMAGES)
+    return frozenset(needs)
 
 
 class FinishReason(StrEnum):
@@ -232,6 +258,30 @@ class ToolCallDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """The next piece of what the model thinks, never empty. It comes before what it says.
+
+    Attributes:
+        text: The piece.
+        is_summary: Whether it is what its server tells of the thoughts, and not the thoughts themselves.
+    """
+
+    text: str
+    is_summary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningEnded:
+    """A thought is whole.
+
+    Attributes:
+        reasoning: To be given back with what the model says next.
+    """
+
+    reasoning: Reasoning
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What a generation consumed, in tokens of the model that ran it.
 
@@ -241,12 +291,14 @@ class Usage:
         estimated: True when the model's server did not say, and the figures are derived from the
             text's length.
         cached_tokens: Tokens of the prompt that the model's server had read before, as it says.
+        reasoning_tokens: Of those generated, how many it says were thoughts.
     """
 
     input_tokens: int
     output_tokens: int
     estimated: bool = False
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +309,7 @@ class Finished:
     usage: Usage
 
 
-GenerationEvent: TypeAlias = TextDelta | ToolCallDelta | Finished
+GenerationEvent: TypeAlias = TextDelta | ToolCallDelta | ReasoningDelta | ReasoningEnded | Finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.chat.providers.options import Ability
+from undercroft.chat.responses.handing import is_carrying
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.deps import Services, require_permission
 from undercroft.http.openai.response_requests import CreateResponse
@@ -17,6 +18,7 @@ from undercroft.identity.models import Kind, Permission, Principal
 from undercroft.kit.errors import InvalidRequestError
 
 _FORMAT: Final = "text.format"
+_PARTS: Final = {Ability.IMAGES.value, Ability.FILES.value}
 
 
 async def as_wanted(
@@ -33,7 +35,8 @@ async def as_wanted(
     if has_key and (body.store is False or not may_keep):
         raise KeyNotTakenError
     wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
-    if wanted.previous_id is not None or wanted.conversation_id is not None:
+    is_after = wanted.previous_id is not None or wanted.conversation_id is not None
+    if is_after or is_carrying(wanted.question):
         # Its model is told what was said before, and can be asked to repeat it.
         await require_permission(services, caller, Permission.RESPONSES_READ)
     return wanted
@@ -71,6 +74,8 @@ def own_names() -> Generator[None]:
     try:
         yield
     except InvalidRequestError as error:
+        if error.param in _PARTS:
+            raise InvalidRequestError(error.message, param="input", code=error.code) from error
         if error.param != Ability.JSON:
             raise
         message = error.message.replace(Ability.JSON, _FORMAT)

@@ -6,28 +6,45 @@ The legs only propose ids, each in its own transaction. One last statement autho
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 import structlog
+from asyncpg import Record
 
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import NotFoundError, UnavailableError, UndercroftError
+from undercroft.kit.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+    UndercroftError,
+)
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.journal import CollectionJournal
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
-from undercroft.retrieval.search.models import Leg, Proposals, SearchQuery, SearchResult
+from undercroft.retrieval.reranking.protocol import Reranker
+from undercroft.retrieval.search.models import (
+    RERANKER,
+    FoundPassage,
+    Leg,
+    Proposals,
+    SearchQuery,
+    SearchResult,
+)
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
-from undercroft.sharing.errors import NotGrantedError
-from undercroft.sharing.models import GrantAction
+from undercroft.retrieval.texts.errors import NotIndexedError, TextSealedError
+from undercroft.sharing.errors import ModelUseError, NotGrantedError
+from undercroft.sharing.models import GrantAction, ModelUse
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.ways import acts_under
 from undercroft.vault.access import no_document
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.models import IndexState
 
 _FEWEST_CANDIDATES: Final = 50
 _MOST_CANDIDATES: Final = 300
@@ -36,10 +53,15 @@ _CANDIDATES_EACH: Final = 5
 look at who may search it, so where few are wanted fewer are proposed: on Cranfield nDCG@10 of ten passages is .413 with
 50, 100 and 300. A document may take several places, so 100 chunks are fewer documents: recall@100 of the fused legs is
 .778 with 100, .785 with 200 and .795 with 300."""
+_RERANKED: Final = 50
+"""How many passages a reranker is shown: what the legs propose for ten that are wanted."""
 _LEXICAL_BOUND: Final = 20_000
 """How many chunks are scored by BM25 at most, about: 23 ms at the median over 400,000 (docs/adr/0005)."""
 _EXACT_LIMIT: Final = 20_000
 """Up to how many authorised chunks the vector leg compares one by one."""
+
+MOST_WHOLE: Final = 500
+"""The most passages that documents which are read whole have together."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -53,9 +75,15 @@ class SearchService:
     """Finds passages."""
 
     def __init__(
-        self, database: Database, keys: KeyRing, ledger: Ledger, embedder: Embedder
+        self,
+        database: Database,
+        keys: KeyRing,
+        ledger: Ledger,
+        embedder: Embedder,
+        reranker: Reranker | None = None,
     ) -> None:
         self._database = database
+        self._reranker = reranker
         self._journal = CollectionJournal(database, ledger)
         self._embedder = embedder
         self._reader = PassageReader(keys, ledger)
@@ -71,10 +99,51 @@ class SearchService:
         async with self._refusing(scope, collection_ids) as transaction:
             await self._require_collections(transaction, scope, collection_ids)
 
+    async def require_documents(self, scope: Scope, document_ids: Sequence[UUID]) -> None:
+        """Find out before anything is promised that these can be searched.
+
+        Raises:
+            NotFoundError: When the principal may see no such document.
+            NotGrantedError: When they may see it and not search it.
+        """
+        async with self._refusing(scope, (), document_ids) as transaction:
+            await self._require_documents(transaction, document_ids)
+
+    async def read_whole(
+        self, scope: Scope, document_ids: Sequence[UUID], model_use: frozenset[ModelUse]
+    ) -> Sequence[FoundPassage]:
+        """All passages of documents, in their order, as far as the principal may search them and such a model see them.
+
+        Released as what a search finds: authorised in the statement that reads, on record, and one use of each grant.
+
+        Raises:
+            NotFoundError: When the principal may see no such document.
+            NotGrantedError: When they may see it and not search it.
+            ModelUseError: When no such model may be shown any of one.
+            TextSealedError: When one is sealed.
+            NotIndexedError: When the text of one was not extracted.
+            InvalidRequestError: When they have more passages than a prompt is made of.
+            GrantEndedError: When another had the last use of a grant.
+        """
+        query = SearchQuery((), "", MOST_WHOLE, model_use=model_use, document_ids=document_ids)
+        async with self._refusing(scope, (), document_ids) as transaction:
+            await self._require_documents(transaction, document_ids)
+            rows = await self._repository.list_document_chunks(
+                transaction, document_ids, MOST_WHOLE + 1
+            )
+            proposals = Proposals(_require_texts(rows), {})
+            found = await self._reader.read(transaction, query, proposals)
+            # Of the same content one stands for all that have it.
+            shown = {row["blob_id"] for _, row in found}
+            if not shown.issuperset(row["blob_id"] for row in rows if row["chunk_id"] is not None):
+                raise ModelUseError
+            return await self._reader.release(transaction, scope, query, proposals, found, ())
+
     async def search(self, scope: Scope, query: SearchQuery) -> SearchResult:
         """The best passages for a question.
 
-        When the embedder cannot answer, the lexical leg answers alone and the result says so.
+        When the embedder cannot answer, the lexical leg answers alone and the result says so; so it does when a
+        reranker fails or is late, and the fused order stays.
 
         Raises:
             NotFoundError: When the principal may see no such collection or document.
@@ -89,6 +158,13 @@ class SearchService:
         is_degraded = proposals.similarities is None
         if is_degraded and Leg.LEXICAL not in query.legs:
             raise UnavailableError("The embedding model does not answer; try again.")
+        degraded: set[str] = {Leg.VECTOR} if is_degraded else set()
+        if self._reranker is not None:
+            ranked = await self._rerank(scope, query, proposals, self._reranker)
+            if ranked is None:
+                degraded.add(RERANKER)
+            else:
+                proposals = replace(proposals, reranked=ranked)
         refusing = self._refusing(scope, query.collection_ids, query.document_ids)
         async with refusing as transaction:
             searched = await self._require_collections(transaction, scope, query.collection_ids)
@@ -99,11 +175,38 @@ class SearchService:
                 passages = await self._reader.release(
                     transaction, scope, query, proposals, found, searched
                 )
-                return SearchResult(
-                    passages, frozenset({Leg.VECTOR}) if is_degraded else frozenset()
-                )
+                return SearchResult(passages, frozenset(degraded))
         # What was held back has taken the places of others: nothing is released or on record yet.
         return await self._search(scope, query, _MOST_CANDIDATES)
+
+    async def _rerank(
+        self, scope: Scope, query: SearchQuery, proposals: Proposals, reranker: Reranker
+    ) -> list[int] | None:
+        """The best of the proposals as a reranker orders them; None when it fails or is late.
+
+        What it is shown was authorised, and put on record if it leaves, in a transaction that has ended: none is open
+        while a server is waited for. What is then released is authorised again.
+        """
+        shown = replace(query, limit=_RERANKED)
+        if reranker.location == "external":
+            shown = replace(shown, model_use=query.model_use | {ModelUse.EXTERNAL})
+        async with self._refusing(scope, query.collection_ids, query.document_ids) as transaction:
+            await self._require_collections(transaction, scope, query.collection_ids)
+            await self._require_documents(transaction, query.document_ids)
+            found = await self._reader.read(transaction, shown, proposals)
+            if reranker.location == "external":
+                # Being sent is not what a use that is counted was given for.
+                found = [it for it in found if not any(g.is_counted for g in it[0].way.grants)]
+                await self._reader.record_ranking(transaction, scope, found)
+        passages = [passage for passage, _ in found]
+        texts = ["\n".join([*passage.headings, passage.text]) for passage in passages]
+        try:
+            scores = await reranker.score(query.text, texts)
+        except UndercroftError as error:
+            _log.warning("reranker_unavailable", model=reranker.name, reason=error.message)
+            return None
+        order = sorted(range(len(passages)), key=lambda place: -scores[place])
+        return [passages[place].chunk_id for place in order]
 
     def _refusing(
         self, scope: Scope, collection_ids: Sequence[UUID], document_ids: Sequence[UUID] = ()
@@ -190,3 +293,19 @@ class SearchService:
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
             )
+
+
+def _require_texts(rows: Sequence[Record]) -> list[int]:
+    """The ids of the passages, each once."""
+    for row in rows:
+        if row["is_sealed"]:
+            raise TextSealedError
+        if (state := IndexState(row["index_state"])) is not IndexState.INDEXED:
+            raise NotIndexedError(state)
+    if len(rows) > MOST_WHOLE:
+        raise InvalidRequestError(
+            f"The files have more than {MOST_WHOLE} passages together. Give fewer or shorter ones, or search them.",
+            param="input",
+            code="context_length_exceeded",
+        )
+    return list(dict.fromkeys(row["chunk_id"] for row in rows if row["chunk_id"] is not None))
