@@ -26,6 +26,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "choices": {**ECHO, "n": 3},
     "cut": {**ECHO, "max_completion_tokens": 2},
     "functions": {**ECHO, "model": "functions", "tools": TOOLS},
+    "thoughts": {**ECHO, "model": "thinking"},
     "logprobs": {**ECHO, "model": "likely", "logprobs": True, "top_logprobs": 2},
 }
 
@@ -49,7 +50,8 @@ def put_together(chunks: list[dict[str, Any]]) -> dict[int, Any]:
     """What the choices of a stream say, however it was cut into chunks."""
     said: dict[int, Any] = {}
     for choice in (choice for chunk in chunks for choice in chunk["choices"]):
-        whole = said.setdefault(choice["index"], ["", {}, [], None])
+        whole = said.setdefault(choice["index"], ["", {}, [], None, ""])
+        whole[4] += choice["delta"].get("reasoning_content") or ""
         whole[0] += choice["delta"].get("content") or ""
         for call in choice["delta"].get("tool_calls", ()):
             named = whole[1].setdefault(call["index"], [call["function"].get("name"), ""])

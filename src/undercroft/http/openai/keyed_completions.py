@@ -11,9 +11,9 @@ from typing import Final
 
 from fastapi import Request
 
-from undercroft.chat.answering import Answered, Question
+from undercroft.chat.answering import Answered, AnswerEvent, Question
 from undercroft.chat.choices import several
-from undercroft.chat.providers.protocol import FinishReason, ToolCallDelta, Usage
+from undercroft.chat.providers.protocol import FinishReason, ReasoningDelta, ToolCallDelta, Usage
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.http.begun import once_begun
 from undercroft.http.deps import Services
@@ -78,11 +78,11 @@ class KeyedCompletion:
         """
         for chunk in self.completion.begin():
             yield chunk
-        calls = [_Calls() for _ in self._choices]
+        said = [_Said() for _ in self._choices]
         made = several(self._services.watched_grants, self._caller, self._choices)
         async with aclosing(made) as events:
             async for index, event in events:
-                chunk = self._take(index, calls[index], event)
+                chunk = self._take(index, said[index], event)
                 if chunk is not None:
                     yield chunk
         for chunk in self.completion.end():
@@ -93,37 +93,40 @@ class KeyedCompletion:
         for choice in self._choices:
             await choice.aclose()
 
-    def _take(self, index: int, calls: "_Calls", event: JsonObject) -> JsonObject | None:
+    def _take(self, index: int, said: "_Said", event: JsonObject) -> JsonObject | None:
         match event["type"]:
             case "response.output_text.delta":
                 return self.completion.say(index, event["delta"], event["logprobs"])
             case "response.output_text.annotation.added":
                 return self.completion.annotate(index, event["annotation"])
-            case "response.output_item.added" if event["item"]["type"] == "function_call":
-                return self.completion.take(index, calls.begin(event))
-            case "response.function_call_arguments.delta":
-                return self.completion.take(index, calls.go_on(event))
-            case "response.completed" | "response.incomplete":
-                return self.completion.take(index, _answered(event["response"]))
             case "error":
                 raise _failure_of(event["error"])
             case _:
-                return None
+                step = said.read(event)
+                return None if step is None else self.completion.take(index, step)
 
 
-class _Calls:
-    """The calls of functions of one choice, numbered as completions number them."""
+class _Said:
+    """What the events of one choice say beside its text, as its answerer said it."""
 
     def __init__(self) -> None:
-        self._numbers: dict[int, int] = {}
+        # Completions number calls, responses all items of an output.
+        self._calls: dict[int, int] = {}
 
-    def begin(self, event: JsonObject) -> ToolCallDelta:
-        item, number = event["item"], len(self._numbers)
-        self._numbers[event["output_index"]] = number
-        return ToolCallDelta(number, "", item["call_id"], item["name"])
-
-    def go_on(self, event: JsonObject) -> ToolCallDelta:
-        return ToolCallDelta(self._numbers[event["output_index"]], event["delta"])
+    def read(self, event: JsonObject) -> AnswerEvent | None:
+        match event["type"]:
+            case "response.reasoning.delta" | "response.reasoning_summary_text.delta":
+                return ReasoningDelta(event["delta"])
+            case "response.output_item.added" if event["item"]["type"] == "function_call":
+                item, number = event["item"], len(self._calls)
+                self._calls[event["output_index"]] = number
+                return ToolCallDelta(number, "", item["call_id"], item["name"])
+            case "response.function_call_arguments.delta":
+                return ToolCallDelta(self._calls[event["output_index"]], event["delta"])
+            case "response.completed" | "response.incomplete":
+                return _answered(event["response"])
+            case _:
+                return None
 
 
 async def begin_once(
@@ -220,8 +223,13 @@ def _answered(resource: JsonObject) -> Answered:
     if resource["incomplete_details"] is not None:
         reason = _REASONS[resource["incomplete_details"]["reason"]]
     usage = resource["usage"]
-    cached = usage["input_tokens_details"]["cached_tokens"]
-    return Answered(reason, Usage(usage["input_tokens"], usage["output_tokens"], cached))
+    took = Usage(
+        usage["input_tokens"],
+        usage["output_tokens"],
+        cached_tokens=usage["input_tokens_details"]["cached_tokens"],
+        reasoning_tokens=usage["output_tokens_details"]["reasoning_tokens"],
+    )
+    return Answered(reason, took)
 
 
 def _failure_of(error: JsonObject) -> UndercroftError:
