@@ -204,6 +204,11 @@ def test_what_is_evaluated_is_named_once(tmp_path: Path, beir: Path) -> None:
     _, err = _finish(process)
     assert process.returncode == 1
     assert "Name --beir, or --questions and --documents." in err
+    process = _start(beir, tmp_path / "data", "--html", str(tmp_path / "gone" / "page.html"))
+    _, err = _finish(process)
+    assert process.returncode == 1
+    assert "There is no folder" in err
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.slow

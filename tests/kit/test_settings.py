@@ -108,6 +108,9 @@ def test_several_model_servers_keep_their_order() -> None:
         ("UNDERCROFT_UPSTREAM_KEY", "k", "upstream_key is set without upstream_url"),
         ("UNDERCROFT_MIGRATION_URL", "postgresql://db/x", "migration_url is set without"),
         ("UNDERCROFT_EMBEDDING_MODEL", "m", "set together or not at all"),
+        ("UNDERCROFT_RERANKER_MODEL", "m", "go with reranker_url"),
+        ("UNDERCROFT_RERANKER_URL", "https://rank.example/v1", "reranker_model is missing"),
+        ("UNDERCROFT_RERANKER_SECONDS", "0", "reranker_seconds: "),
     ],
 )
 def test_a_wrong_variable_is_named(
@@ -128,6 +131,7 @@ def test_a_wrong_variable_is_named(
         ("[[upstreams]]\nname = 'A B'\nurl = 'http://a.example/v1'", r"upstreams\.0\.name: "),
         ("upstream_url = 'http://a.example/v1'\n[[upstreams]]\nname='a'\nurl='http://a'", "either"),
         ("[[upstreams]]\nname='a'\nurl='http://a'\n" * 2, "share a name"),
+        ("reranker_url = 'http://a.example'\nreranker_dir = 'a'\nreranker_api = 'tei'", "not both"),
     ],
 )
 def test_a_wrong_file_is_named(text: str, named: str) -> None:

@@ -102,6 +102,8 @@ async def evaluate(settings: Settings, asked: Asked, reporting: Reporting) -> st
     """
     judged, questions = await asyncio.to_thread(asked.read)
     # Before the work, not after it.
+    if reporting.html is not None and not reporting.html.parent.is_dir():
+        raise InvalidRequestError(f"There is no folder {reporting.html.parent} for the page.")
     earlier = reporting.against and await asyncio.to_thread(
         read_earlier, reporting.against, judged.digest
     )
