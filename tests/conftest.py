@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -13,9 +14,11 @@ import psutil
 import pytest
 
 from tests.database_server import fresh_database, shared_server
+from tests.measuring import measured_as_needed
 from tests.scheduling import pytest_xdist_make_scheduler
 from tests.servers.aws import running_moto
 from tests.servers.kms import Kms, running_kms
+from tests.service_database import template_folder
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
@@ -51,9 +54,21 @@ class MakeScope(Protocol):
 @pytest.fixture(scope="session")
 def database_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[DatabaseUrls]:
     """The run's PostgreSQL server; its own database is the template, so never connect to it."""
-    folder = tmp_path_factory.getbasetemp()
-    with shared_server(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) as urls:
+    with shared_server(_run_folder(tmp_path_factory)) as urls:
         yield urls
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_template(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """The database that every service of the run begins with is made once."""
+    with template_folder(_run_folder(tmp_path_factory)):
+        yield
+
+
+def _run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run, whichever of its workers this is."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture
@@ -156,6 +171,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if missing:
             reason = f"needs {', '.join(missing)}"
             (pytest.fail if os.environ.get(REQUIRE_PROGRAMS) else pytest.skip)(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """With its fixtures: what they start is what is measured or not."""
+    with measured_as_needed(item.nodeid):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

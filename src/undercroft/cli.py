@@ -180,17 +180,35 @@ def models(
 
 @application.command("eval")
 def evaluate(
-    beir: Annotated[Path, typer.Option(help="Folder of a test collection in BEIR's layout.")],
+    beir: Annotated[
+        Path | None, typer.Option(help="Folder of a test collection in BEIR's layout.")
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="File of questions with what is right, a JSON object a line."),
+    ] = None,
+    documents: Annotated[Path | None, typer.Option(help="Folder that those ask about.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model that answers them; unset is the default model.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="What --json wrote at an earlier run, to compare with.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="File to write a report with plots to.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object instead of a table.")
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Measure how well and how fast search answers a test collection, in a database of its own."""
-    from undercroft.commands.evaluate import evaluate_beir
+    """Measure how well and how fast search and answers are, in a database that is thrown away."""
+    from undercroft.commands.evaluate import Asked, Reporting
+    from undercroft.commands.evaluate import evaluate as evaluate_asked
+
+    asked = Asked(beir, questions, documents)
+    reporting = Reporting(as_json, html, against, model)
 
     async def measure(settings: Settings) -> str:
-        return await evaluate_beir(settings, beir, as_json=as_json)
+        return await evaluate_asked(settings, asked, reporting)
 
     typer.echo(run_command(measure, set_up(data_dir=data_dir)))
 

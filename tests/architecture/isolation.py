@@ -103,6 +103,8 @@ SECURITY_DEFINERS: Final = {
     "list_due_turns": "which of one process's responses wait no more, of every tenant; it answers ids it was given",
     "attend_streams": "what is watched in one process, of every tenant; it answers places in it",
     "forget_streams": "maintenance over all tenants; how long events are kept is not the caller's choice",
+    "settle_request": "without a scope it is one statement, in which its caller cannot stop; it settles what has ended",
+    "list_owed_requests": "what is not settled, of every tenant; it answers ids",
     "add_up_usage": "requests of every tenant that have ended; the service may not write the days they are added to",
     "close_lost_usage": "the same for those that nobody ends any more; it answers a number",
     "forget_usage": "maintenance over all tenants; how long usage is kept is not the caller's choice",

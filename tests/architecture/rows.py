@@ -71,9 +71,10 @@ ROWS: Final = {
     """,
     "usage_days": """
         INSERT INTO metered_requests (
-            id, tenant_id, user_id, model, reserved_tokens, held_subjects, held_periods, held_since, settled_at
+            id, tenant_id, user_id, model, reserved_tokens, held_subjects, held_periods, held_since, ended_at,
+            settled_at
         )
-        SELECT u.tenant_id, u.tenant_id, u.id, 'extractive', 1, '{}', '{}', '{}', now() FROM users AS u;
+        SELECT u.tenant_id, u.tenant_id, u.id, 'extractive', 1, '{}', '{}', '{}', now(), now() FROM users AS u;
         SELECT add_up_usage(100)
     """,
     "issuers": """

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from undercroft.commands.evaluate import _own_settings
+from undercroft.commands.evaluation_database import own_settings
 from undercroft.evaluation.beir import read_beir
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
@@ -68,7 +68,7 @@ def test_keys_of_the_service_are_not_its_own(beir: Path, tmp_path: Path) -> None
         key_provider="aws_kms",
         kms_key_id=arn,
     )
-    own = _own_settings(service, read_beir(beir))
+    own = own_settings(service, read_beir(beir).digest)
     assert own.key_path.is_relative_to(own.data_dir)
     assert (own.key_provider, own.kms_key_id) == ("file", None)
 
@@ -111,10 +111,14 @@ def _write_lines(path: Path, entries: list[dict[str, str]]) -> None:
 
 
 def _start(beir: Path, data_dir: Path, *options: str) -> subprocess.Popen[str]:
+    return _run(data_dir, "--beir", str(beir), *options)
+
+
+def _run(data_dir: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "undercroft", "eval"),
-            *("--beir", str(beir), "--data-dir", str(data_dir), *options),
+            *("--data-dir", str(data_dir), *options),
         ],
         env={**os.environ, "UNDERCROFT_LOG_LEVEL": "error"},
         stdin=subprocess.DEVNULL,
@@ -164,6 +168,38 @@ def test_a_small_collection_is_measured_and_nothing_is_left(beir: Path, data_dir
     assert header["indexed_now"] == 18
     assert list((data_dir / "evaluation").iterdir()) == []
     assert "Measuring: 15 of 15" in err
+
+
+def test_questions_are_answered_and_held_against_an_earlier_run(tmp_path: Path) -> None:
+    folder, data_dir = tmp_path / "papers", tmp_path / "data"
+    folder.mkdir()
+    for title, text in SUBJECTS[:4]:
+        (folder / f"{title}.md").write_text(f"# {title}\n\n{text}")
+    questions = tmp_path / "questions.jsonl"
+    rent = {"question": "When is the rent due?", "documents": ["Lease.md"], "answers": ["third"]}
+    king = {"question": "Who was the last king of Bavaria?", "answerable": False}
+    questions.write_text(f"{json.dumps(rent)}\n{json.dumps(king)}\n")
+    options = ("--questions", str(questions), "--documents", str(folder), "--json")
+    page, earlier = tmp_path / "report.html", tmp_path / "earlier.json"
+    out, err = _finish(_run(data_dir, *options, "--html", str(page)))
+    assert out, err
+    earlier.write_text(out)
+    answers = json.loads(out)["answers"]
+    assert answers["model"] == "extractive"
+    assert (answers["right"]["count"], answers["right"]["of"]) == (2, 2)
+    assert answers["citation_precision"]["share"] == 1.0
+    assert "<svg" in page.read_text()
+    out, err = _finish(_run(data_dir, *options, "--against", str(earlier)))
+    assert out, err
+    compared = {(it["first"], it["second"]) for it in json.loads(out)["comparisons"]}
+    assert ("answers", "answers before") in compared
+
+
+def test_what_is_evaluated_is_named_once(tmp_path: Path, beir: Path) -> None:
+    process = _run(tmp_path / "data", "--beir", str(beir), "--questions", str(beir))
+    _, err = _finish(process)
+    assert process.returncode == 1
+    assert "Name --beir, or --questions and --documents." in err
 
 
 @pytest.mark.slow

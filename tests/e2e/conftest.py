@@ -19,6 +19,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from tests.e2e.conformance import Conformance, examining
 from tests.servers.model_server import KEY, ModelServer, running_model_server
+from tests.service_database import lay_database
 
 SAMPLES: Final = Path(__file__).parents[2] / "samples" / "documents"
 _START_SECONDS: Final = 120.0
@@ -75,6 +76,7 @@ def start_service(
     data_dir: Path, settings: Mapping[str, str] | None = None
 ) -> tuple[subprocess.Popen[bytes], str]:
     """Start a service on a free port and wait until it is ready; its process and address."""
+    lay_database(data_dir, settings or {})
     log_path = data_dir.parent / f"{data_dir.name}.log"
     with log_path.open("ab") as log:
         offset = log.tell()

@@ -4,13 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from undercroft.evaluation.beir import (
-    MAX_FILE_BYTES,
-    MAX_LINE_BYTES,
-    BeirDocument,
-    BeirError,
-    read_beir,
-)
+from undercroft.evaluation.beir import BeirDocument, read_beir
+from undercroft.evaluation.lines import MAX_FILE_BYTES, MAX_LINE_BYTES, EvaluationFileError
 
 WriteFolder = Callable[..., Path]
 CORPUS = [
@@ -47,7 +42,9 @@ def write(tmp_path: Path) -> WriteFolder:
 def test_a_collection_is_read_whole(write: WriteFolder) -> None:
     collection = read_beir(write())
     assert [document.id for document in collection.documents] == ["d1", "a/b c"]
-    assert collection.documents[1].title == ""
+    untitled = collection.documents[1]
+    assert isinstance(untitled, BeirDocument)
+    assert untitled.title == ""
     assert collection.queries == {"q1": "when is rent due"}
     assert collection.judgements == {"q1": {"d1": 2, "a/b c": 0}}
     assert collection.unknown_documents == 0
@@ -111,21 +108,21 @@ def test_a_document_becomes_a_markdown_file_named_by_its_id() -> None:
 def test_a_broken_folder_is_refused_by_file_and_line(
     write: WriteFolder, broken: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(BeirError, match=message):
+    with pytest.raises(EvaluationFileError, match=message):
         read_beir(write(**broken))
 
 
 def test_sizes_are_bounded(write: WriteFolder) -> None:
     long = json.dumps({"_id": "1", "text": "x" * MAX_LINE_BYTES})
-    with pytest.raises(BeirError, match="line 1: more than 8,388,608 bytes"):
+    with pytest.raises(EvaluationFileError, match="line 1: more than 8,388,608 bytes"):
         read_beir(write(corpus=long))
     folder = write()
     with (folder / "queries.jsonl").open("r+b") as file:
         file.truncate(MAX_FILE_BYTES + 1)
-    with pytest.raises(BeirError, match="more than 1,073,741,824 bytes"):
+    with pytest.raises(EvaluationFileError, match="more than 1,073,741,824 bytes"):
         read_beir(folder)
 
 
 def test_a_folder_that_is_not_there_is_said_to_lack_its_files(tmp_path: Path) -> None:
-    with pytest.raises(BeirError, match=r"has no file corpus\.jsonl"):
+    with pytest.raises(EvaluationFileError, match=r"has no file corpus\.jsonl"):
         read_beir(tmp_path / "nowhere")

@@ -6,14 +6,14 @@ from undercroft.evaluation.measure import rank_documents
 from undercroft.retrieval.search.models import FoundPassage
 
 
-def _passage(filename: str) -> FoundPassage:
+def passage(filename: str, text: str = "") -> FoundPassage:
     return FoundPassage(
         chunk_id=1,
         document_id=UUID(int=1),
         document_version=1,
         filename=filename,
         attributes={},
-        text="",
+        text=text,
         start=0,
         end=0,
         page_start=None,
@@ -35,5 +35,5 @@ def test_a_document_ranks_by_its_best_passage_and_its_twins_with_it() -> None:
     )
     assert list(corpus.contents) == ["a.md", "b.md"]
     assert (corpus.empty, corpus.duplicates) == (1, 1)
-    passages = [_passage("b.md"), _passage("a.md"), _passage("b.md")]
+    passages = [passage("b.md"), passage("a.md"), passage("b.md")]
     assert rank_documents(passages, corpus.twins) == ["b", "a", "c"]

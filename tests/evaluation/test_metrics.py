@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from undercroft.evaluation.metrics import ndcg, percentile, recall
+from undercroft.evaluation.metrics import ndcg, percentile, recall, reciprocal_rank
 
 GRADES = {"a": 3, "b": 2, "c": 1, "d": 0, "e": -1}
 
@@ -42,3 +42,10 @@ def test_a_percentile_is_the_nearest_rank() -> None:
     assert percentile([float(value) for value in range(1, 101)], 0.95) == 95.0
     with pytest.raises(ValueError, match="nothing"):
         percentile([], 0.5)
+
+
+def test_reciprocal_rank_is_of_the_first_relevant_document_within_the_cutoff() -> None:
+    grades = {"a": 1, "b": 2, "c": 0}
+    assert reciprocal_rank(["c", "x", "b", "a"], grades, 10) == 1 / 3
+    assert reciprocal_rank(["c", "x", "b"], grades, 2) == 0.0
+    assert reciprocal_rank([], grades, 10) == 0.0

@@ -1,9 +1,12 @@
 """The OpenAPI document says what the native routes answer: which object, under which status, with which headers."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2 as httpx
 import pytest
+from fastapi import FastAPI
 
 from undercroft.http.app import create_application
 from undercroft.kit.settings import Settings
@@ -34,11 +37,14 @@ async def all_is_well() -> None:
 
 
 @pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
+def application() -> FastAPI:
     # Nothing is opened before the application is started.
-    return create_application(
-        Settings(), "postgresql://nobody@localhost/none", all_is_well
-    ).openapi()
+    return create_application(Settings(), "postgresql://nobody@localhost/none", all_is_well)
+
+
+@pytest.fixture(scope="module")
+def document(application: FastAPI) -> dict[str, Any]:
+    return application.openapi()
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -46,6 +52,35 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
         if path.startswith(NATIVE):
             for method, operation in methods.items():
                 yield f"{method.upper()} {path}", operation
+
+
+def references(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "$ref":
+                yield inner
+            yield from references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+async def test_the_document_is_served_to_whoever_asks_first_or_later(application: FastAPI) -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=application), base_url="http://127.0.0.1"
+    ) as client:
+        answers = await asyncio.gather(*(client.get("/openapi.json") for _ in range(3)))
+        answers.append(await client.get("/openapi.json"))
+    for answer in answers:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json() == application.openapi()
+
+
+def test_everything_that_is_referred_to_is_in_the_document(document: dict[str, Any]) -> None:
+    found = set(references(document))
+    assert {"#/components/schemas/ErrorBody", "#/components/schemas/OAuthErrorBody"} <= found
+    assert found <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
 
 
 def test_every_json_answer_is_a_named_object(document: dict[str, Any]) -> None:

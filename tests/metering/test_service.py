@@ -11,14 +11,14 @@ import pytest
 from tests.conftest import MakeScope, Member
 from tests.identity.credentials import Desk
 from tests.owner import past_policies
-from tests.stepping import PATIENCE, rolled_back, until_blocked
+from tests.stepping import PATIENCE, rolled_back, until_blocked, until_blocked_or_done
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.ledger.service import Ledger
 from undercroft.metering.errors import LargerThanQuotaError, QuotaSpentError
-from undercroft.metering.models import Period, Quota, QuotaKind, Spent, Whose
+from undercroft.metering.models import Ending, Period, Quota, QuotaKind, Spent, Whose
 from undercroft.metering.quotas import QuotaService
 from undercroft.metering.service import Charge, Metering, UsageRounds
 
@@ -70,8 +70,15 @@ class Bench:
         return request_id
 
     async def end(self, scope: Member, request_id: UUID, spent: Spent) -> bool:
+        ending = await self.only_end(scope, request_id, spent)
+        if ending is Ending.OWED:
+            await self.metering.settle(request_id)
+        return ending is not Ending.BEFORE
+
+    async def only_end(self, scope: Member, request_id: UUID, spent: Spent) -> Ending:
+        """As who dies before it is settled."""
         async with self.database.transaction(scope) as transaction:
-            return await self.metering.settle(transaction, request_id, spent)
+            return await self.metering.end(transaction, request_id, spent)
 
     async def used(self, scope: Member) -> tuple[int | None, int | None]:
         """What is counted of the only quota."""
@@ -174,12 +181,76 @@ async def test_who_ends_it_waits_for_who_ends_it_now(bench: Bench, make_scope: M
     await bench.set(ann, TENANT, tokens=100)
     request = await bench.begin(ann, 50)
     async with rolled_back(bench.database, ann) as transaction:
-        assert await bench.metering.settle(transaction, request, Spent(1, 1))
+        assert await bench.metering.end(transaction, request, Spent(1, 1)) is Ending.OWED
         second = asyncio.create_task(bench.end(ann, request, Spent(2, 2)))
         await until_blocked(bench.database)
     async with asyncio.timeout(PATIENCE):
         assert await second
     assert await bench.used(ann) == (1, 4)
+
+
+async def test_who_ends_a_request_waits_for_nobody_in_its_window(
+    bench: Bench, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await bench.set(ann, TENANT, tokens=100)
+    request = await bench.begin(ann, 50)
+    async with rolled_back(bench.database, ann) as transaction:
+        # Somebody stops there.
+        await Charge(ann).reserve(transaction, IdSource().new(), "echo", 1)
+        ending = asyncio.create_task(bench.only_end(ann, request, Spent(2, 3)))
+        assert not await until_blocked_or_done(bench.database, ending)
+        assert ending.result() is Ending.OWED
+        assert await bench.usage(ann) == [(ann.principal_id, "echo", 1, 2, 3)]
+        settling = asyncio.create_task(bench.metering.settle(request))
+        assert await until_blocked_or_done(bench.database, settling)
+        async with asyncio.timeout(PATIENCE):
+            # Nor does it wait for ever: it is owed still, and nobody's day has it yet.
+            await settling
+            assert await bench.rounds.add_up() == 0
+    assert await bench.used(ann) == (1, 50)
+    assert await bench.rounds.add_up() == 1
+    assert await bench.used(ann) == (1, 5)
+    assert await bench.usage(ann) == [(ann.principal_id, "echo", 1, 2, 3)]
+
+
+async def test_what_is_owed_is_settled_once_whoever_comes(
+    bench: Bench, make_scope: MakeScope
+) -> None:
+    ann, eve = await make_scope(), await make_scope()
+    for scope in (ann, eve):
+        await bench.set(scope, TENANT, tokens=1000)
+        await bench.set(scope, Whose(QuotaKind.EACH_USER), tokens=1000)
+    requests = [(each, await bench.begin(each, 50)) for each in (ann, eve) for _ in range(4)]
+    for scope, request in requests:
+        assert await bench.only_end(scope, request, Spent(2, 3)) is Ending.OWED
+        assert await bench.only_end(scope, request, Spent(9, 9)) is Ending.BEFORE
+    settled = [bench.metering.settle(request) for _, request in requests for _ in range(3)]
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*settled, *(bench.rounds.add_up() for _ in range(3)))
+    await bench.rounds.add_up()
+    for scope in (ann, eve):
+        async with bench.database.transaction(scope) as transaction:
+            windows = await transaction.fetch("SELECT requests, tokens FROM quota_windows")
+        assert [tuple(window) for window in windows] == [(4, 20)] * 2
+        assert await bench.usage(scope) == [(scope.principal_id, "echo", 4, 8, 12)]
+
+
+async def test_one_tenants_window_keeps_nobody_elses_from_being_settled(
+    bench: Bench, make_scope: MakeScope
+) -> None:
+    ann, eve = await make_scope(), await make_scope()
+    for scope in (ann, eve):
+        await bench.set(scope, TENANT, tokens=100)
+    for scope in (ann, ann, eve):
+        await bench.only_end(scope, await bench.begin(scope, 50), Spent(1, 1))
+    async with rolled_back(bench.database, ann) as transaction:
+        await transaction.execute("UPDATE quota_windows SET requests = requests")
+        async with asyncio.timeout(PATIENCE):
+            assert await bench.rounds.add_up() == 1
+        assert await bench.used(eve) == (1, 2)
+    assert await bench.rounds.add_up() == 2
+    assert await bench.used(ann) == (2, 4)
 
 
 async def test_each_quota_that_applies_is_held_to(bench: Bench, make_scope: MakeScope) -> None:
@@ -320,6 +391,45 @@ async def test_a_removed_users_usage_is_nobodys_and_the_sums_stay(
     await bench.rounds.add_up()
     assert set(await bench.usage(ann)) == expected
     assert await bench.quotas.list_all(ann) == []
+
+
+async def test_adding_up_and_removing_a_user_do_not_wait_for_each_other(
+    bench: Bench, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    ben, cid = await make_scope(ann.tenant_id), await make_scope(ann.tenant_id)
+    for scope in (ben, cid):
+        for model in ("a", "b"):
+            await bench.end(scope, await bench.begin(scope, model=model), Spent(1, 1))
+    await bench.rounds.add_up()
+    # What is to be added: of nobody, and a first row of one who is being removed.
+    await bench.end(cid, await bench.begin(cid, model="b"), Spent(1, 1))
+    await bench.end(ben, await bench.begin(ben, model="c"), Spent(1, 1))
+
+    async def remove(user_id: UUID) -> None:
+        async with bench.database.transaction(ann) as transaction:
+            await transaction.execute("DELETE FROM users WHERE id = $1", user_id)
+
+    await remove(cid.principal_id)
+    async with past_policies(bench.urls, "usage_days") as owner:
+        holding = owner.transaction()
+        await holding.start()
+        held = await owner.fetch(
+            "SELECT FROM usage_days WHERE user_id IS NULL AND model = 'a' FOR UPDATE"
+        )
+        assert held
+        removing = asyncio.create_task(remove(ben.principal_id))
+        await until_blocked(bench.database)
+        adding = asyncio.create_task(bench.rounds.add_up())
+        await until_blocked(bench.database, 2)
+        await holding.rollback()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(removing, adding)
+    assert set(await bench.usage(ann)) == {
+        (None, "a", 2, 2, 2),
+        (None, "b", 3, 3, 3),
+        (None, "c", 1, 1, 1),
+    }
 
 
 async def test_nobody_sees_or_counts_in_anothers_tenant(

@@ -76,6 +76,20 @@ async def echo(message: Message) -> None:
     await message.end(reason, len(words))
 
 
+async def thinking(message: Message) -> None:
+    """Thoughts, some of them for nobody to read, then a call of the first function, or the echo."""
+    await message.begin()
+    await message.start(0, type="thinking", thinking="", signature="")
+    await message.delta(0, type="thinking_delta", thinking="First I ")
+    await message.delta(0, type="thinking_delta", thinking="think.")
+    await message.delta(0, type="signature_delta", signature="c2ln")
+    await message.stop(0)
+    await message.start(1, type="redacted_thinking", data="aGlkZGVu")
+    await message.stop(1)
+    await message.text(said(message.body["messages"][-1]["content"]), index=2)
+    await message.end("end_turn", 5)
+
+
 async def bytewise(message: Message) -> None:
     """The echo, one byte to a packet."""
     text = said(message.body["messages"][-1]["content"])
@@ -203,6 +217,7 @@ async def cut_object(message: Message) -> None:
 
 BEHAVIOURS: Final[dict[str, Callable[[Message], Awaitable[None]]]] = {
     "echo": echo,
+    "thinking": thinking,
     "bytewise": bytewise,
     "endless": endless,
     "cut": cut_midway,

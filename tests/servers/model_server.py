@@ -73,6 +73,22 @@ async def echo(answer: Answer) -> None:
     await answer.end(reason, usage=(prompt, len(words)))
 
 
+async def thinking(answer: Answer) -> None:
+    """Thoughts, then the echo, and how many tokens the thoughts took."""
+    words, _, _ = spoken(answer.body)
+    await answer.begin()
+    for name in ("reasoning_content", "reasoning"):
+        # Both names, as some servers have it: they say the same.
+        await answer.event({"choices": [{"delta": {name: "First I "}}]})
+    await answer.event({"choices": [{"delta": {"reasoning_content": "think."}}]})
+    for word in words:
+        await answer.text(word)
+    details = {"reasoning_tokens": 3}
+    usage = {"prompt_tokens": 2, "completion_tokens": 9, "completion_tokens_details": details}
+    await answer.event({"choices": [], "usage": usage})
+    await answer.raw(b"data: [DONE]\n\n")
+
+
 async def bytewise(answer: Answer) -> None:
     """The echo with CRLF, comments and data over two lines, one byte to a packet."""
     words, _, _ = spoken(answer.body)
@@ -349,6 +365,7 @@ async def likely(answer: Answer) -> None:
 BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "echo": echo,
     "obey": obey,
+    "thinking": thinking,
     "bytewise": bytewise,
     "endless": endless,
     "cut": cut_midway,

@@ -29,6 +29,8 @@ from undercroft.chat.providers.protocol import (
     GenerationRequest,
     Message,
     Passage,
+    ReasoningDelta,
+    ReasoningEnded,
     Role,
     TextDelta,
     TokenLogprob,
@@ -271,7 +273,7 @@ class Answerer:
                 match event:
                     case Finished():
                         finished = event
-                    case ToolCallDelta():
+                    case ToolCallDelta() | ReasoningDelta() | ReasoningEnded():
                         yield event
                     case TextDelta(text, logprobs):
                         for said in _spoken(annotator.feed(text), logprobs):

@@ -14,6 +14,9 @@ from undercroft.chat.providers.options import FunctionTool, Options, ToolChoice
 from undercroft.chat.providers.protocol import (
     FinishReason,
     Message,
+    Reasoning,
+    ReasoningDelta,
+    ReasoningEnded,
     Role,
     TextDelta,
     ToolCall,
@@ -60,7 +63,9 @@ class Answered:
     usage: Usage
 
 
-RoundEvent: TypeAlias = TextDelta | Citation | ToolCallDelta | Answered
+RoundEvent: TypeAlias = (
+    TextDelta | Citation | ToolCallDelta | ReasoningDelta | ReasoningEnded | Answered
+)
 
 Say: TypeAlias = Callable[[Sequence[Message], Options, int | None], AsyncGenerator[RoundEvent]]
 """One round: what was called so far, what may be called, and how many tokens it may have."""
@@ -98,6 +103,7 @@ class _Round:
         default_factory=dict[int, "tuple[ToolCallDelta, list[str]]"]
     )
     passed: dict[int, int] = field(default_factory=dict[int, int])
+    reasoning: list[Reasoning] = field(default_factory=list[Reasoning])
     reason: FinishReason = FinishReason.STOP
 
 
@@ -139,7 +145,8 @@ class Rounds:
                 async for event in speaking:
                     yield event
             calls = self._calls_of(said) if may_call else []
-            async with aclosing(self._make(calls, "".join(said.text))) as making:
+            thoughts = tuple(said.reasoning)
+            async with aclosing(self._make(calls, "".join(said.text), thoughts)) as making:
                 async for event in making:
                     yield event
             if not calls or said.passed or any(map(self._has_to_ask, calls)):
@@ -219,7 +226,10 @@ class Rounds:
                     case TextDelta():
                         said.text.append(event.text)
                         yield event
-                    case Citation():
+                    case ReasoningEnded(reasoning):
+                        said.reasoning.append(reasoning)
+                        yield event
+                    case Citation() | ReasoningDelta():
                         yield event
 
     def _hear(self, said: _Round, delta: ToolCallDelta) -> ToolCallDelta | None:
@@ -254,14 +264,16 @@ class Rounds:
         server = self._servers.get(call.server_label)
         return call.approval_id is None and server is not None and server.has_to_ask(call.tool)
 
-    async def _make(self, calls: Sequence[RemoteCall], text: str) -> AsyncGenerator[ToolEvent]:
+    async def _make(
+        self, calls: Sequence[RemoteCall], text: str, thoughts: tuple[Reasoning, ...] = ()
+    ) -> AsyncGenerator[ToolEvent]:
         """Make calls, one after the other, and keep what came of them; ask for those that need somebody's approval."""
         made = {self._next_id(): call for call in calls if not self._has_to_ask(call)}
         if made:
             asked = tuple(
                 ToolCall(id_, call.function, call.arguments or "{}") for id_, call in made.items()
             )
-            self._messages.append(Message(Role.ASSISTANT, text, asked))
+            self._messages.append(Message(Role.ASSISTANT, text, asked, reasoning=thoughts))
         for id_, call in made.items():
             yield CallBegun(call)
             outcome = await self._outcome(call)
@@ -304,5 +316,6 @@ def _sum(first: Usage, second: Usage) -> Usage:
         first.input_tokens + second.input_tokens,
         first.output_tokens + second.output_tokens,
         cached_tokens=first.cached_tokens + second.cached_tokens,
+        reasoning_tokens=first.reasoning_tokens + second.reasoning_tokens,
         estimated=first.estimated or second.estimated,
     )

@@ -5,7 +5,23 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
+from undercroft.kit.database import Scope
+from undercroft.sharing.watching import WatchedGrants
+
 _Event = TypeVar("_Event")
+
+
+def several(
+    grants: WatchedGrants, scope: Scope, answers: Sequence[AsyncGenerator[_Event]]
+) -> AsyncGenerator[tuple[int, _Event]]:
+    """The events of answers that are guarded themselves, for as long as their asker may ask: see :func:`interleaved`.
+
+    Raises:
+        AccessRevokedError: When they may not any more.
+    """
+    made = interleaved(answers)
+    # What several have made waits for its reader: it is cut where it is read, as what one makes is.
+    return grants.guard(scope, (), made) if len(answers) > 1 else made
 
 
 async def interleaved(

@@ -11,6 +11,8 @@ from undercroft.chat.providers.options import Options
 from undercroft.chat.providers.protocol import (
     Finished,
     GenerationEvent,
+    ReasoningDelta,
+    ReasoningEnded,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -57,6 +59,7 @@ def prompt_tokens(question: Question) -> int:
         for message in question.messages
         for call in message.tool_calls
     ]
+    texts += [sealed for message in question.messages for sealed in message.sealed]
     texts.append(question.instructions or "")
     prompt = sum(map(most_tokens, texts)) + _MESSAGE * len(question.messages)
     prompt += definition_tokens(question.options)
@@ -181,10 +184,12 @@ class Consumption:
         match event:
             case Finished(_, usage):
                 self.end(usage)
-            case TextDelta(text):
+            case TextDelta(text) | ReasoningDelta(text):
                 self._add(text)
             case ToolCallDelta():
                 self._add(f"{event.name or ''}{event.arguments}")
+            case ReasoningEnded():
+                pass
 
     def _add(self, text: str) -> None:
         if self._open is not None:

@@ -125,4 +125,4 @@ def _last_that_fit(turns: Sequence[Turn], room: int) -> list[Turn]:
 
 def _cost(message: Message) -> int:
     calls = (part for call in message.tool_calls for part in (call.name, call.arguments))
-    return sum(map(most_tokens, (message.content, *calls)))
+    return sum(map(most_tokens, (message.content, *calls, *message.sealed)))

@@ -1,25 +1,30 @@
-"""How many answers a process makes at once, and whose."""
+"""How much of one kind a process has open at once, answers or sockets, and whose."""
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from uuid import UUID
 
 from undercroft.chat.streams.errors import ResponsesBusyError
+from undercroft.kit.errors import UndercroftError
 
 
 class AnswerRoom:
-    """Places for answers that are being made. One more than there are is refused before it takes memory.
+    """Places for what is open, answers that are being made. One more than there are is refused before it takes memory.
 
     A tenth more are for tenants that have less than an even share: who floods a process takes all the others, and not
     what the next tenant needs.
 
     Args:
         most: How many places anybody may take.
+        refusal: Makes what is raised where there is none.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(
+        self, most: int, refusal: Callable[[], UndercroftError] = ResponsesBusyError
+    ) -> None:
         self._most = most
+        self._refusal = refusal
         self._spare = max(1, most // 10)
         self._taken: Counter[UUID] = Counter()
 
@@ -33,10 +38,10 @@ class AnswerRoom:
         """A place, while the context lasts.
 
         Raises:
-            ResponsesBusyError: When there is none for this tenant.
+            UndercroftError: The refusal, when there is none for this tenant.
         """
         if not self._has_room(tenant_id):
-            raise ResponsesBusyError
+            raise self._refusal()
         self.take(tenant_id)
         try:
             yield

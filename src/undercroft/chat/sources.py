@@ -5,6 +5,7 @@ a way to every passage behind it. It was somebody's right when it was made; each
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,7 +18,16 @@ from undercroft.sharing.policy import choose_way, read_ways, ways_to_place
 from undercroft.vault.keys.service import KeyRing
 
 REDACTED: Final = "[Removed: a document that this answer was made from can no longer be read.]"
-_NO_OUTCOME: Final = {"mcp_call": {"output": None, "error": None}}
+_WITHOUT_CONTENT: Final[Mapping[str, Mapping[str, Any]]] = {
+    # The query repeats the message that was answered, whosever that was.
+    "file_search_call": {"queries": [], "results": None},
+    "function_call": {"arguments": "{}"},
+    "function_call_output": {"output": REDACTED},
+    "mcp_call": {"arguments": "{}", "output": None, "error": None},
+    "mcp_approval_request": {"arguments": "{}"},
+    "reasoning": {"summary": [], "content": []},
+}
+"""What takes the place of what was found and said, by the type of the item."""
 _WITHOUT_PASSAGES: Final = frozenset({"mcp_list_tools", "mcp_approval_response"})
 """Items that were made before a word of any document, or by a person."""
 
@@ -76,15 +86,10 @@ def is_whole(way: Way) -> bool:
 
 def redact_item(item: dict[str, Any]) -> dict[str, Any]:
     """An item of an answer without what was found and said."""
-    if item["type"] == "file_search_call":
-        # The query repeats the message that was answered, whosever that was.
-        return {**item, "queries": [], "results": None}
-    if item["type"] == "function_call":
-        return {**item, "arguments": "{}"}
-    if item["type"] == "function_call_output":
-        return {**item, "output": REDACTED}
-    if item["type"] in {"mcp_call", "mcp_approval_request"}:
-        return {**item, "arguments": "{}", **_NO_OUTCOME.get(item["type"], {})}
+    if item["type"] in _WITHOUT_CONTENT:
+        # What only its model can read goes with what was told of it.
+        shown = {name: value for name, value in item.items() if name != "encrypted_content"}
+        return {**shown, **deepcopy(_WITHOUT_CONTENT[item["type"]])}
     if item["type"] in _WITHOUT_PASSAGES:
         return item
     parts: Sequence[dict[str, Any]] = item["content"]

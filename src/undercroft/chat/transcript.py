@@ -47,14 +47,18 @@ class _Open:
 
     text: str = ""
     items: set[int] = field(default_factory=set[int])
+    sealed: tuple[str, ...] = ()
     calls: list[tuple[int, ToolCall]] = field(default_factory=list[tuple[int, ToolCall]])
 
 
 def as_turns(items: Sequence[Item]) -> list[Turn]:
     """Items as turns, oldest first."""
     results = {call: place for place, call in _answered(items).items() if call is not None}
+    gathering = _Gathering()
+    for place, item in enumerate(items):
+        gathering.add(place, item)
     placed: list[tuple[int, Turn]] = []
-    for message in _gathered(items):
+    for message in gathering.gathered:
         placed += _turns_of(message, items, results)
     # By where their last item stands: a call goes to its results, whatever was said in between.
     return [turn for _, turn in sorted(placed, key=lambda each: each[0])]
@@ -103,37 +107,57 @@ class _Called:
     messages: tuple[Message, Message]
 
 
-def _gathered(items: Sequence[Item]) -> list[_Open | _Said | _Called]:
-    """Messages, an assistant's with the calls that stand right behind it."""
-    gathered: list[_Open | _Said | _Called] = []
-    latest: _Open | None = None
-    for place, item in enumerate(items):
+class _Gathering:
+    """Messages, an assistant's with the calls that stand right behind it and the thoughts that stand before it."""
+
+    def __init__(self) -> None:
+        self.gathered: list[_Open | _Said | _Called] = []
+        self._latest: _Open | None = None
+        self._thoughts = _Open()
+
+    def add(self, place: int, item: Item) -> None:
+        """The next item."""
         match item["type"]:
-            case "message" if item["role"] == "assistant":
-                latest = _Open(_text_of(item), {place})
-                gathered.append(latest)
-            case "message" if item["role"] in _ROLES:
-                latest = None
-                if text := _text_of(item):
-                    gathered.append(_Said(place, Message(_ROLES[item["role"]], text)))
+            case "message":
+                self._add_message(place, item)
+            case "reasoning":
+                self._think(place, item)
             case "function_call":
-                if latest is None:
-                    latest = _Open()
-                    gathered.append(latest)
                 call = ToolCall(item["call_id"], item["name"], item["arguments"])
+                latest = self._latest or self._begin()
                 latest.calls.append((place, call))
             case "mcp_approval_request":
-                latest = _Open()
-                gathered.append(latest)
-                latest.calls.append((place, ToolCall(item["id"], *_remote(item))))
+                call = ToolCall(item["id"], *_remote(item))
+                self._begin().calls.append((place, call))
             case "mcp_call" if item["status"] in {"completed", "failed"}:
-                latest = None
-                gathered.append(_Called(place, remote_messages(item)))
+                self._latest = None
+                self.gathered.append(_Called(place, remote_messages(item)))
             case "function_call_output" | "mcp_approval_response":
-                latest = None
+                self._latest = None
             case _:
                 pass
-    return gathered
+
+    def _add_message(self, place: int, item: Item) -> None:
+        if item["role"] == "assistant":
+            said = self._begin()
+            said.text = _text_of(item)
+            said.items.add(place)
+        elif item["role"] in _ROLES:
+            self._latest, self._thoughts = None, _Open()
+            if text := _text_of(item):
+                self.gathered.append(_Said(place, Message(_ROLES[item["role"]], text)))
+
+    def _think(self, place: int, item: Item) -> None:
+        """It belongs to what is said next."""
+        self._latest = None
+        self._thoughts.items.add(place)
+        if sealed := item.get("encrypted_content"):
+            self._thoughts.sealed = (*self._thoughts.sealed, sealed)
+
+    def _begin(self) -> _Open:
+        self._latest, self._thoughts = self._thoughts, _Open()
+        self.gathered.append(self._latest)
+        return self._latest
 
 
 def _turns_of(
@@ -147,11 +171,11 @@ def _turns_of(
     if not calls:
         if not said.text:
             return []
-        message = Message(Role.ASSISTANT, said.text)
+        message = Message(Role.ASSISTANT, said.text, sealed=said.sealed)
         return [(max(said.items), Turn((message,), frozenset(said.items)))]
     answers = [results[place] for place, _ in calls]
     messages = (
-        Message(Role.ASSISTANT, said.text, tuple(call for _, call in calls)),
+        Message(Role.ASSISTANT, said.text, tuple(call for _, call in calls), sealed=said.sealed),
         *(
             Message(Role.TOOL, _output_of(items[answer]), tool_call_id=call.id)
             for answer, (_, call) in zip(answers, calls, strict=True)

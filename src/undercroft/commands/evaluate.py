@@ -1,213 +1,186 @@
-"""``undercroft eval``: a BEIR collection through the real pipeline, in a database that is thrown away afterwards.
-
-The database and the blobs are in a folder of their own below the data folder, named by what is evaluated, so neither
-a service nor another evaluation is in the way. It is deleted at the end; after an interruption it stays, and the same
-command continues there.
-"""
+"""``undercroft eval``: a test collection or a question set through the real pipeline, in a database of its own."""
 
 import asyncio
-import hashlib
 import json
-import shutil
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from undercroft import __version__
-from undercroft.commands.databases import bring_up_to_date, database_pool
-from undercroft.commands.worker import open_worker
-from undercroft.evaluation.beir import BeirCollection, read_beir
-from undercroft.evaluation.ingest import Corpus, CorpusLoader, Ingestion, prepare_corpus
+from undercroft.chat.answering import Answerer
+from undercroft.chat.providers.configured import open_models
+from undercroft.commands.databases import database_pool
+from undercroft.commands.evaluation_database import (
+    ingest_corpus,
+    own_settings,
+    provision_user,
+    throw_away_database,
+)
+from undercroft.evaluation.asking import Asker
+from undercroft.evaluation.beir import JudgedSet, read_beir
+from undercroft.evaluation.comparison import compare_legs, compare_runs, read_earlier
+from undercroft.evaluation.html_report import render_html
+from undercroft.evaluation.ingest import Corpus, Ingestion, prepare_corpus
 from undercroft.evaluation.measure import Evaluator
 from undercroft.evaluation.progress import ProgressReport, show_progress
-from undercroft.evaluation.report import Header, render_report, render_table
-from undercroft.identity.service import IdentityService
-from undercroft.jobs.service import JobQueue, JobService
+from undercroft.evaluation.questions import ExpectedAnswer, read_question_set
+from undercroft.evaluation.report import Evaluation, Header
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.egress import open_client
+from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import IdSource
-from undercroft.kit.postgres.server import EmbeddedPostgres
 from undercroft.kit.settings import Settings
 from undercroft.ledger.service import Ledger
-from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder
-from undercroft.retrieval.embedding.models import configured_model
-from undercroft.retrieval.index.service import IndexService
-from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
-from undercroft.vault.blobs.configured import open_blob_store
-from undercroft.vault.blobs.staging import Staging
-from undercroft.vault.intake import Intake
+from undercroft.sharing.watching import WatchedGrants
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.service import DocumentService
-from undercroft.vault.usage.models import Quotas
-from undercroft.vault.usage.service import UsageService
 
-_FOLDER: Final = "evaluation"
-_NAME_DIGITS: Final = 16
-_TENANT: Final = "evaluation"
-_USER: Final = "evaluation@localhost"
 _POOL: Final = 4
 
 
-async def evaluate_beir(settings: Settings, folder: Path, *, as_json: bool) -> str:
-    """Measure the lexical and the vector leg and both fused on a test collection.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is evaluated: a folder in BEIR's layout, or a file of questions to a folder of documents."""
+
+    beir: Path | None = None
+    questions: Path | None = None
+    documents: Path | None = None
+
+    def read(self) -> tuple[JudgedSet, list[ExpectedAnswer]]:
+        """The documents with their judgements, and the questions that are to be answered. Blocks.
+
+        Raises:
+            InvalidRequestError: When it is neither or both.
+            EvaluationFileError: When it cannot be read.
+        """
+        match self:
+            case Asked(Path() as beir, None, None):
+                return read_beir(beir), []
+            case Asked(None, Path() as questions, Path() as documents):
+                found = read_question_set(questions, documents)
+                return found.judged(), list(found.questions)
+            case _:
+                raise InvalidRequestError("Name --beir, or --questions and --documents.")
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """What is reported, and where to.
+
+    Attributes:
+        as_json: Whether to answer JSON, not a table.
+        html: Where to write a report with plots.
+        against: The JSON report of an earlier run, to be compared with.
+        model: Who answers questions; the settings' default model where nobody is named.
+    """
+
+    as_json: bool = False
+    html: Path | None = None
+    against: Path | None = None
+    model: str | None = None
+
+
+async def evaluate(settings: Settings, asked: Asked, reporting: Reporting) -> str:
+    """Measure the lexical and the vector leg and both fused, and the answers to the questions of a set.
 
     Args:
         settings: The service's settings. An external database in them is left alone.
-        folder: In BEIR's layout.
-        as_json: Whether to answer JSON, not a table.
+        asked: What is evaluated.
+        reporting: What is reported.
 
     Returns:
         The report.
 
     Raises:
-        BeirError: When the folder is not such a collection.
-        DataFolderInUseError: When the same collection is being evaluated there already.
+        EvaluationFileError: When a file is not what it is to be.
+        DataFolderInUseError: When the same is being evaluated there already.
         PostgresStartError: When the embedded server cannot be started.
         UnavailableError: When indexing or a leg of the search stops.
     """
-    beir = await asyncio.to_thread(read_beir, folder)
-    corpus = await asyncio.to_thread(prepare_corpus, beir.documents)
-    own = _own_settings(settings, beir)
+    judged, questions = await asyncio.to_thread(asked.read)
+    # Before the work, not after it.
+    earlier = reporting.against and await asyncio.to_thread(
+        read_earlier, reporting.against, judged.digest
+    )
+    corpus = await asyncio.to_thread(prepare_corpus, judged.documents)
+    own = own_settings(settings, judged.digest)
     with show_progress(SystemClock()) as progress:
         async with (
-            _throw_away_database(own) as url,
+            throw_away_database(own) as url,
             database_pool(own, url, _POOL) as database,
             open_key_provider(own, database) as provider,
         ):
             keys = KeyRing(provider, IdSource())
-            scope = await _provision_user(database)
-            ingestion = await _ingest(own, url, database, keys, scope, corpus, progress)
-            return await _measure(
-                own, database, keys, scope, beir, corpus, ingestion, progress, as_json
-            )
+            scope = await provision_user(database)
+            ingestion = await ingest_corpus(own, url, database, keys, scope, corpus, progress)
+            bench = _Bench(own, database, keys, scope, corpus, ingestion, progress)
+            evaluation = await bench.measure(judged, questions, reporting.model)
+            compared = compare_legs(evaluation.by_query())
+            if earlier:
+                compared += compare_runs(evaluation.by_query(), earlier)
+            evaluation = evaluation.compared(compared)
+            if reporting.html is not None:
+                text = await asyncio.to_thread(render_html, evaluation)
+                await asyncio.to_thread(reporting.html.write_text, text, encoding="utf-8")
+    if reporting.as_json:
+        return json.dumps(evaluation.render(), indent=2, ensure_ascii=False)
+    return evaluation.render_table()
 
 
-def _own_settings(settings: Settings, beir: BeirCollection) -> Settings:
-    """With a data folder for this collection, and for what its index depends on: an index must not be half of each."""
-    identity = "\0".join((beir.digest, configured_model(settings).name, __version__))
-    name = hashlib.sha256(identity.encode()).hexdigest()[:_NAME_DIGITS]
-    changes = {
-        "data_dir": settings.data_dir / _FOLDER / name,
-        "database_url": None,
-        "migration_url": None,
-        "blob_store_url": None,
-        # Not the service's: the folder of this one is deleted with the database.
-        "key_provider": "file",
-        "key_file": None,
-        "kms_key_id": None,
-    }
-    return settings.model_copy(update=changes)
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """A corpus that is indexed, and what asks it."""
 
+    settings: Settings
+    database: Database
+    keys: KeyRing
+    scope: Scope
+    corpus: Corpus
+    ingestion: Ingestion
+    progress: ProgressReport
 
-@asynccontextmanager
-async def _throw_away_database(settings: Settings) -> AsyncGenerator[str]:
-    """The service's login of a database that is deleted on success and kept on failure."""
-    server = EmbeddedPostgres(settings.data_dir, clock=SystemClock())
-    async with server as urls:
-        await bring_up_to_date(urls, settings)
-        yield urls.service
-        # The database after its blobs: without them it still has all that a run interrupted here would need. The key
-        # last: no run could open a database without it.
-        for folder in (settings.blobs_dir, settings.staging_dir):
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        await server.erase()
-        await asyncio.to_thread(shutil.rmtree, settings.key_path.parent, ignore_errors=True)
-    # Not when a second command has begun there since.
-    with suppress(OSError):
-        settings.data_dir.rmdir()
+    async def measure(
+        self, judged: JudgedSet, questions: list[ExpectedAnswer], model: str | None
+    ) -> Evaluation:
+        clock, collection_id = SystemClock(), self.ingestion.collection_id
+        async with open_client() as client:
+            embedder = await open_embedder(self.settings, client, clock)
+            try:
+                search = SearchService(
+                    self.database, self.keys, Ledger(self.database, IdSource(), clock), embedder
+                )
+                evaluator = Evaluator(search, embedder, clock, self.progress)
+                legs = await evaluator.measure_legs(
+                    self.scope, collection_id, judged, self.corpus.twins
+                )
+                embed_p50_ms = await evaluator.measure_embedding(list(judged.queries.values()))
+                models = open_models(self.settings, client, clock)
+                chosen = model or models.default_model
+                asker = Asker(Answerer(search, models, WatchedGrants(self.database)), self.progress)
+                outcomes = await asker.ask_all(
+                    self.scope, collection_id, questions, self.corpus.twins, chosen
+                )
+            finally:
+                await embedder.close()
+        header = self._header(judged, embed_p50_ms, embedder.model.name)
+        return Evaluation(header, legs, outcomes, chosen if questions else None)
 
-
-async def _provision_user(database: Database) -> Scope:
-    clock = SystemClock()
-    # The key is forgotten at once: provisioning a user is what issuing one does.
-    ids = IdSource(clock)
-    ledger = Ledger(database, ids, clock)
-    issued = await IdentityService(database, ledger, ids, clock).issue_key(_TENANT, _USER)
-    return issued.principal
-
-
-async def _ingest(
-    settings: Settings,
-    url: str,
-    database: Database,
-    keys: KeyRing,
-    scope: Scope,
-    corpus: Corpus,
-    progress: ProgressReport,
-) -> Ingestion:
-    ids = IdSource()
-    blobs, staging = open_blob_store(settings), Staging(settings.staging_dir, ids)
-    usage = UsageService(database, Quotas())
-    intake = Intake(blobs, staging, keys, usage, ids, detect_media_type, settings.max_upload_bytes)
-    ledger = Ledger(database, ids, SystemClock())
-    loader = CorpusLoader(
-        DocumentService(database, blobs, intake, keys, ledger, ids),
-        CollectionService(database, keys, ledger, ids, IndexService(JobQueue(ids))),
-        JobService(database),
-        SystemClock(),
-        progress,
-    )
-    async with _running_worker(settings, url) as worker:
-        return await loader.load(scope, corpus, worker)
-
-
-@asynccontextmanager
-async def _running_worker(settings: Settings, url: str) -> AsyncGenerator[asyncio.Task[None]]:
-    async with AsyncExitStack() as stack:
-        worker = await open_worker(stack, settings, url)
-        running = asyncio.create_task(worker.run())
-        try:
-            yield running
-        finally:
-            await worker.stop()
-            await running
-
-
-async def _measure(
-    settings: Settings,
-    database: Database,
-    keys: KeyRing,
-    scope: Scope,
-    beir: BeirCollection,
-    corpus: Corpus,
-    ingestion: Ingestion,
-    progress: ProgressReport,
-    as_json: bool,
-) -> str:
-    clock = SystemClock()
-    async with open_client() as client:
-        embedder = await open_embedder(settings, client, clock)
-        try:
-            evaluator = Evaluator(
-                SearchService(database, keys, Ledger(database, IdSource(), clock), embedder),
-                embedder,
-                clock,
-                progress,
-            )
-            legs = await evaluator.measure_legs(scope, ingestion.collection_id, beir, corpus.twins)
-            embed_p50_ms = await evaluator.measure_embedding(list(beir.queries.values()))
-        finally:
-            await embedder.close()
-    header = Header(
-        collection=beir.name,
-        documents=len(beir.documents),
-        indexed=ingestion.indexed,
-        empty=corpus.empty,
-        duplicates=corpus.duplicates,
-        failed=ingestion.failed,
-        queries=len(beir.queries),
-        judgements=sum(len(grades) for grades in beir.judgements.values()),
-        unknown_documents=beir.unknown_documents,
-        indexed_now=ingestion.new,
-        indexing_seconds=ingestion.seconds,
-        embed_p50_ms=embed_p50_ms,
-        model=embedder.model.name,
-    )
-    if as_json:
-        return json.dumps(render_report(header, legs), indent=2, ensure_ascii=False)
-    return render_table(header, legs)
+    def _header(self, judged: JudgedSet, embed_p50_ms: float, model: str) -> Header:
+        return Header(
+            collection=judged.name,
+            documents=len(judged.documents),
+            indexed=self.ingestion.indexed,
+            empty=self.corpus.empty,
+            duplicates=self.corpus.duplicates,
+            failed=self.ingestion.failed,
+            queries=len(judged.queries),
+            judgements=sum(len(grades) for grades in judged.judgements.values()),
+            unknown_documents=judged.unknown_documents,
+            indexed_now=self.ingestion.new,
+            indexing_seconds=self.ingestion.seconds,
+            embed_p50_ms=embed_p50_ms,
+            model=model,
+            digest=judged.digest,
+        )

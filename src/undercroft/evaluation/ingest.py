@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from undercroft.evaluation.beir import BeirDocument
+from undercroft.evaluation.beir import SourceDocument
 from undercroft.evaluation.progress import ProgressReport
 from undercroft.jobs.models import JobState
 from undercroft.jobs.service import JobService
@@ -41,7 +41,7 @@ class Corpus:
         empty: How many documents had no content.
     """
 
-    contents: Mapping[str, BeirDocument]
+    contents: Mapping[str, SourceDocument]
     twins: Mapping[str, Sequence[str]]
     empty: int
 
@@ -51,9 +51,9 @@ class Corpus:
         return sum(len(ids) - 1 for ids in self.twins.values())
 
 
-def prepare_corpus(documents: Sequence[BeirDocument]) -> Corpus:
+def prepare_corpus(documents: Sequence[SourceDocument]) -> Corpus:
     """Set empty documents aside and group those of one content. Hashes everything; blocks for that long."""
-    contents: dict[str, BeirDocument] = {}
+    contents: dict[str, SourceDocument] = {}
     twins: dict[str, list[str]] = {}
     names: dict[bytes, str] = {}
     empty = 0
@@ -151,7 +151,7 @@ class CorpusLoader:
                 await self._collections.add(scope, collection_id, document_id, {})
             self._progress.update(done)
 
-    async def _create(self, scope: Scope, document: BeirDocument) -> UUID | None:
+    async def _create(self, scope: Scope, document: SourceDocument) -> UUID | None:
         """Take one document in; None when the vault refuses its content."""
         try:
             created = await self._documents.import_file(

@@ -5,10 +5,10 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
-from undercroft.evaluation.beir import BeirCollection
-from undercroft.evaluation.metrics import ndcg, percentile, recall
+from undercroft.evaluation.beir import JudgedSet
+from undercroft.evaluation.metrics import percentile
 from undercroft.evaluation.progress import ProgressReport
-from undercroft.evaluation.report import LegFigures
+from undercroft.evaluation.scores import MeasuredLeg, QueryScores
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Scope
 from undercroft.kit.errors import UnavailableError
@@ -46,41 +46,36 @@ class Evaluator:
         self,
         scope: Scope,
         collection_id: UUID,
-        beir: BeirCollection,
+        judged: JudgedSet,
         twins: Mapping[str, Sequence[str]],
-    ) -> dict[str, LegFigures]:
-        """The figures of each leg alone and of both fused.
+    ) -> dict[str, MeasuredLeg]:
+        """What each leg alone and both fused rank.
 
         Args:
             scope: Whose collection it is.
             collection_id: Holds the corpus.
-            beir: The queries and their judgements.
+            judged: The queries and their judgements.
             twins: The ids of the documents that a file name stands for.
 
         Raises:
             UnavailableError: When a leg cannot be asked: figures of another leg would stand in its place.
         """
-        self._progress.phase("Measuring", len(LEGS) * len(beir.queries))
-        figures: dict[str, LegFigures] = {}
+        self._progress.phase("Measuring", len(LEGS) * len(judged.queries))
+        measured: dict[str, MeasuredLeg] = {}
         for number, (name, legs) in enumerate(LEGS.items()):
-            for text in islice(beir.queries.values(), _WARM_UP):
+            for text in islice(judged.queries.values(), _WARM_UP):
                 await self._ask(scope, collection_id, text, legs)
-            scores: list[tuple[float, float]] = []
+            scores: dict[str, QueryScores] = {}
             seconds: list[float] = []
-            for query, text in beir.queries.items():
+            for query, text in judged.queries.items():
                 started = self._clock.monotonic()
                 passages = await self._ask(scope, collection_id, text, legs)
                 seconds.append(self._clock.monotonic() - started)
-                ranking, grades = rank_documents(passages, twins), beir.judgements[query]
-                scores.append((ndcg(ranking, grades, 10), recall(ranking, grades, 100)))
-                self._progress.update(number * len(beir.queries) + len(scores))
-            figures[name] = LegFigures(
-                ndcg_at_10=sum(gain for gain, _ in scores) / len(scores),
-                recall_at_100=sum(share for _, share in scores) / len(scores),
-                p50_ms=1000 * percentile(seconds, 0.5),
-                p95_ms=1000 * percentile(seconds, 0.95),
-            )
-        return figures
+                ranking = rank_documents(passages, twins)
+                scores[query] = QueryScores.of(ranking, judged.judgements[query])
+                self._progress.update(number * len(judged.queries) + len(scores))
+            measured[name] = MeasuredLeg(scores, seconds)
+        return measured
 
     async def measure_embedding(self, queries: Sequence[str]) -> float:
         """The median time in milliseconds to embed one query, which is part of every search but a lexical one."""

@@ -29,6 +29,12 @@ def recall(ranking: Sequence[str], grades: Mapping[str, int], cutoff: int) -> fl
     return len(relevant.intersection(ranking[:cutoff])) / len(relevant) if relevant else 0.0
 
 
+def reciprocal_rank(ranking: Sequence[str], grades: Mapping[str, int], cutoff: int) -> float:
+    """One by the rank of the first relevant document among the first ``cutoff``; 0 where there is none."""
+    ranks = enumerate(ranking[:cutoff], start=1)
+    return next((1 / rank for rank, document in ranks if grades.get(document, 0) > 0), 0.0)
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least ``share`` of the values do not exceed (nearest rank).
 

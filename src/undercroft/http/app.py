@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from undercroft import __version__
+from undercroft.http.document import DocumentedApplication, add_document
 from undercroft.http.errors import install_error_handlers
 from undercroft.http.health import ReadinessCheck
 from undercroft.http.mcp import routes as mcp
@@ -175,12 +177,13 @@ def create_application(
             application.state.services = services
             yield
 
-    application = FastAPI(
+    application = DocumentedApplication(
         title="Undercroft",
         version=__version__,
         summary="Ask your own documents: streamed, cited, provable.",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        openapi_url=None,
         # The interactive pages load scripts from elsewhere into an origin that holds private data.
         docs_url=None,
         redoc_url=None,
@@ -195,8 +198,10 @@ def create_application(
     _add_middleware(application, settings)
     # Added last, so that it sees every request first.
     application.add_middleware(RequestLog, telemetry=telemetry, clock=clock, ids=ids)
-    # FastAPI builds its routes at the first request, 0.1 s on the event loop; writing the document builds them now.
-    application.openapi()
+    add_document(application)
+    # Asked for, FastAPI builds its routes; else it would at the first request, half a second on the event loop.
+    for _ in iter_route_contexts(application.routes):
+        pass
     return application
 
 
@@ -227,11 +232,10 @@ def _add_routers(application: FastAPI, settings: Settings) -> None:
 def _add_middleware(application: FastAPI, settings: Settings) -> None:
     """What refuses requests. The last one added sees a request first."""
     application.state.places = Places(settings.max_open_requests)
-    application.state.open_sockets = OpenSockets()
+    sockets = max(1, settings.max_open_requests // 2)
+    application.state.open_sockets = OpenSockets(sockets)
     application.add_middleware(
-        Admission,
-        places=application.state.places,
-        sockets=Places(max(1, settings.max_open_requests // 2), "sockets"),
+        Admission, places=application.state.places, sockets=Places(sockets, "sockets")
     )
     if settings.cors_origins:
         application.add_middleware(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
@@ -31,6 +31,17 @@ class QuotaKind(StrEnum):
     """Each user by themselves who has none of their own for the period."""
     USER = "user"
     KEY = "key"
+
+
+class Ending(Enum):
+    """What became of a request that was to end."""
+
+    BEFORE = "before"
+    """It had ended before."""
+    SETTLED = "settled"
+    """It has ended, and no quota holds anything for it."""
+    OWED = "owed"
+    """It has ended, and what it took is to be counted in its quotas once that is on disk."""
 
 
 @dataclass(frozen=True, slots=True)

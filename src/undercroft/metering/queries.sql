@@ -13,8 +13,27 @@ FROM reserve_usage(
     $4
 );
 
--- name: settle_usage :value
-SELECT settle_usage($1, $2, $3, $4, $5);
+-- name: end_usage :maybe
+-- Of two who end it the second waits for the first one's transaction, and finds that. Windows are not touched: who stops in
+-- one must not keep what is locked with a request's end.
+UPDATE metered_requests SET
+    ended_at = now(),
+    settled_at = CASE WHEN cardinality(held_subjects) = 0 THEN now() END,
+    input_tokens = $2,
+    output_tokens = $3,
+    cached_tokens = $4,
+    is_estimated = $5
+WHERE tenant_id = current_tenant() AND id = $1 AND ended_at IS NULL
+RETURNING settled_at IS NULL AS is_owed;
+
+-- name: settle_request :value
+SELECT settle_request($1);
+
+-- name: list_owed_requests :many
+SELECT
+    tenant_id,
+    id
+FROM list_owed_requests($1);
 
 -- name: add_up_usage :value
 SELECT add_up_usage($1);
@@ -50,7 +69,7 @@ WITH used AS (
     LEFT JOIN users AS u ON m.tenant_id = u.tenant_id AND m.user_id = u.id
     WHERE
         m.tenant_id = current_tenant()
-        AND m.settled_at IS NOT NULL
+        AND m.ended_at IS NOT NULL
         AND (m.reserved_at AT TIME ZONE 'UTC')::date BETWEEN $1::date AND $2::date
         AND ($3::uuid IS NULL OR m.user_id = $3)
 )

@@ -12,6 +12,7 @@ from undercroft.kit.database import Transaction
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.metering.models import (
     NOBODY,
+    Ending,
     KeptQuota,
     Period,
     Quota,
@@ -43,18 +44,29 @@ class MeteringRepository:
         )
         return [standing for row in rows for standing in _read_standings(row)]
 
-    async def settle(self, transaction: Transaction, request_id: UUID, spent: Spent) -> bool:
-        """End a request; False when it has ended before."""
-        settled = await _QUERIES.value(
+    async def end(self, transaction: Transaction, request_id: UUID, spent: Spent) -> Ending:
+        """Keep what a request took, which has come to its end."""
+        row = await _QUERIES.maybe(
             transaction,
-            "settle_usage",
+            "end_usage",
             request_id,
             spent.input_tokens,
             spent.output_tokens,
             spent.cached_tokens,
             spent.is_estimated,
         )
-        return cast("bool", settled)
+        if row is None:
+            return Ending.BEFORE
+        return Ending.OWED if row["is_owed"] else Ending.SETTLED
+
+    async def settle(self, connection: AnyConnection, request_id: UUID) -> None:
+        """Count what a request took in the windows that it is held to, unless that is done, or is being done."""
+        await _QUERIES.value(connection, "settle_request", request_id)
+
+    async def list_owed(self, connection: AnyConnection, limit: int) -> list[tuple[UUID, UUID]]:
+        """Requests that have ended and are not settled, of all tenants, each with its tenant before it."""
+        rows = await _QUERIES.many(connection, "list_owed_requests", limit)
+        return [(row["tenant_id"], row["id"]) for row in rows]
 
     async def add_up(self, connection: AnyConnection, limit: int) -> int:
         """Add requests that have ended to their days, of all tenants; how many."""

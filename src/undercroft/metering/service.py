@@ -1,7 +1,9 @@
 """Holds requests to quotas, and counts what they take.
 
 A request is counted, and the most that it may take reserved, in the transaction that it begins with; what it took is
-counted in the one that it ends with. So neither a crash nor whoever takes it over loses a count or counts twice.
+kept in the one that it ends with, and counted in its quotas right after that, by a statement of its own: whoever stops
+in a quota's window keeps nobody waiting who ends something. So neither a crash nor whoever takes it over loses a count
+or counts twice.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -11,12 +13,13 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from asyncpg import LockNotAvailableError
 
 from undercroft.identity.models import Principal
 from undercroft.kit.database import DATABASE_GONE, Database, Scope, Transaction
 from undercroft.kit.ids import IdSource
 from undercroft.metering.errors import LargerThanQuotaError, QuotaSpentError
-from undercroft.metering.models import Spent, Standing, UsageKey, UsageRow
+from undercroft.metering.models import Ending, Spent, Standing, UsageKey, UsageRow
 from undercroft.metering.repository import MeteringRepository
 
 DEFAULT_OUTPUT: Final = 4096
@@ -90,10 +93,10 @@ class Metered:
             return
         try:
             # Whoever cancels it meanwhile may have it done again: of two the database takes one.
-            await self._metering.settle_alone(self._scope, self._request_id, self.spent)
+            await self._metering.end_alone(self._scope, self._request_id, self.spent)
         except DATABASE_GONE as error:
             # It was answered. Whoever looks for what was lost ends it.
-            _log.warning("usage_not_settled", request_id=str(self._request_id), error=repr(error))
+            _log.warning("usage_not_kept", request_id=str(self._request_id), error=repr(error))
         self._is_settled = True
 
 
@@ -127,14 +130,28 @@ class Metering:
         finally:
             await metered.settle()
 
-    async def settle(self, transaction: Transaction, request_id: UUID, spent: Spent) -> bool:
-        """End a request, late in the transaction in which what it made ends; False when it has ended before."""
-        return await self._repository.settle(transaction, request_id, spent)
+    async def end(self, transaction: Transaction, request_id: UUID, spent: Spent) -> Ending:
+        """End a request, in the transaction in which what it made ends; where it is owed then, see :meth:`settle`."""
+        return await self._repository.end(transaction, request_id, spent)
 
-    async def settle_alone(self, scope: Scope, request_id: UUID, spent: Spent) -> None:
-        """End a request in a transaction of its own."""
+    async def settle(self, request_id: UUID) -> None:
+        """Count in its quotas what a request took, once the transaction in which it ended is on disk.
+
+        It waits for others in their windows a second at most. What is not settled then is by whoever looks for it.
+        """
+        try:
+            async with self._database.statement_without_scope() as connection:
+                await self._repository.settle(connection, request_id)
+        except (*DATABASE_GONE, LockNotAvailableError) as error:
+            _log.warning("usage_not_settled", request_id=str(request_id), error=repr(error))
+
+    async def end_alone(self, scope: Scope, request_id: UUID, spent: Spent) -> None:
+        """End a request in a transaction of its own, and settle it."""
         async with self._database.transaction(scope) as transaction:
-            await self._repository.settle(transaction, request_id, spent)
+            ending = await self._repository.end(transaction, request_id, spent)
+        # Also where it had ended before: whoever ended it may have been cancelled since.
+        if ending is not Ending.SETTLED:
+            await self.settle(request_id)
 
     async def list_usage(
         self,
@@ -160,13 +177,28 @@ class UsageRounds:
         self._repository = MeteringRepository()
 
     async def add_up(self) -> int:
-        """Add requests that have ended to their users' days; how many."""
+        """Settle what is owed still, and add what is settled to its users' days; how much was added."""
+        await self._settle_owed()
         total, count = 0, _BATCH
         while count == _BATCH:
             async with self._database.statement_without_scope() as connection:
                 count = await self._repository.add_up(connection, _BATCH)
             total += count
         return total
+
+    async def _settle_owed(self) -> None:
+        async with self._database.statement_without_scope() as connection:
+            owed = await self._repository.list_owed(connection, _BATCH)
+        stopped: set[UUID] = set()
+        for tenant_id, request_id in owed:
+            # Somebody stays in a window of that tenant: once was enough of waiting for them.
+            if tenant_id in stopped:
+                continue
+            try:
+                async with self._database.statement_without_scope() as connection:
+                    await self._repository.settle(connection, request_id)
+            except LockNotAvailableError:
+                stopped.add(tenant_id)
 
     async def tidy(self) -> int:
         """End what nobody ends any more, and forget what is old; how many."""

@@ -27,6 +27,7 @@ from undercroft.chat.tools.models import Outcome, RemoteCall, RemoteServer
 from undercroft.identity.policies import TenantPolicies
 from undercroft.kit.egress import open_guarded_client
 from undercroft.kit.egress_policy import EgressPolicy, EgressSettings
+from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.sharing.models import ModelUse, ResourceKind, Terms
 
@@ -163,6 +164,33 @@ async def test_what_ends_between_the_question_and_the_call_stops_the_call(
         await running.task
     assert call_of(running.work.events.resource)["status"] == "failed"
     assert await outcomes(shelf, bob) == ["denied"]
+
+
+@pytest.mark.parametrize("failure", [ConnectionRefusedError, TimeoutError])
+async def test_what_the_database_does_not_decide_is_the_services_failure_and_no_tool_servers(
+    shelf: Shelf,
+    make_scope: MakeScope,
+    tool_server: ToolServer,
+    guarded: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: type[Exception],
+) -> None:
+    ann = await make_scope()
+
+    async def gone(*_: object) -> None:
+        # As the driver has it, of a database that cannot be reached or does not answer.
+        raise failure
+
+    monkeypatch.setattr(ResponseTools, "_find_reason", gone)
+    model = CallingModel(*says("send"))
+    responses = service(shelf, model, tools=ToolClient(guarded, POLICY))
+    with pytest.raises(UndercroftError) as failed:
+        await made(responses, ann, asked(tool_server))
+    assert failed.value.kind is ErrorKind.UNAVAILABLE
+    assert "tool server" not in failed.value.message
+    # Nobody has told the model anything of it.
+    assert len(model.requests) == 1
+    assert await outcomes(shelf, ann) == []
 
 
 async def test_a_call_whose_process_died_is_never_made_again_and_that_is_said(

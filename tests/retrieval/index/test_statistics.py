@@ -138,7 +138,7 @@ async def test_scores_are_bm25(database: Database, make_scope: MakeScope) -> Non
 
 
 def bm25(documents: list[list[str]], query: list[str]) -> list[float]:
-    """Robertson and Zaragoza's BM25, k1 = 1.2 and b = 0.75, with the idf that cannot be negative."""
+    """Robertson and Zaragoza's BM25, k1 = 1.6 and b = 0.75, with the idf that cannot be negative."""
     average = sum(map(len, documents)) / len(documents)
     scores: list[float] = []
     for document in documents:
@@ -147,8 +147,8 @@ def bm25(documents: list[list[str]], query: list[str]) -> list[float]:
             containing = sum(word in other for other in documents)
             idf = math.log(1 + (len(documents) - containing + 0.5) / (containing + 0.5))
             tf = counts[word]
-            norm = tf + 1.2 * (1 - 0.75 + 0.75 * len(document) / average)
-            score += idf * tf * 2.2 / norm
+            norm = tf + 1.6 * (1 - 0.75 + 0.75 * len(document) / average)
+            score += idf * tf * 2.6 / norm
         scores.append(score)
     return scores
 
@@ -191,3 +191,21 @@ async def test_a_delete_costs_what_it_removes_and_not_its_square(
     # A statement may take 30 seconds; this one took minutes.
     await delete_blob(database, ann, blob_id)
     await check_statistics(database, ann)
+
+
+async def test_what_a_former_formula_weighted_is_weighted_again(
+    database: Database, database_urls: DatabaseUrls, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await insert_blob(database, ann, ["mill river stone"] * 3)
+    owner = await asyncpg.connect(database_urls.migration)
+    try:
+        await owner.execute(
+            "UPDATE corpus_statistics SET formula = 1 WHERE tenant_id = $1", ann.tenant_id
+        )
+    finally:
+        await owner.close()
+    async with database.transaction(ann) as transaction:
+        assert await REPOSITORY.is_average_stale(transaction, 0.1)
+        await REPOSITORY.renew_average(transaction)
+        assert not await REPOSITORY.is_average_stale(transaction, 0.1)

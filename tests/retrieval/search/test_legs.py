@@ -92,7 +92,7 @@ async def lexemes(database: Database, scope: Member, texts: Sequence[str]) -> li
 
 
 def bm25(documents: Sequence[Counter[str]], query: Counter[str]) -> dict[int, float]:
-    """Okapi BM25 with k1 = 1.2, b = 0.75 and an idf above zero, of every document with any of the query's terms."""
+    """Okapi BM25 with k1 = 1.6, b = 0.75 and an idf above zero, of every document with any of the query's terms."""
     average = sum(document.total() for document in documents) / len(documents)
     scores: dict[int, float] = {}
     for number, document in enumerate(documents):
@@ -103,7 +103,7 @@ def bm25(documents: Sequence[Counter[str]], query: Counter[str]) -> dict[int, fl
                 continue
             idf = math.log(1 + (len(documents) - containing + 0.5) / (containing + 0.5))
             length = 1 - 0.75 + 0.75 * document.total() / average
-            score += occurrences * idf * document[term] * 2.2 / (document[term] + 1.2 * length)
+            score += occurrences * idf * document[term] * 2.6 / (document[term] + 1.6 * length)
         if score:
             scores[number] = score
     return scores

@@ -143,4 +143,6 @@ def _remains(row: Record) -> WireItem:
         return {**item, "role": "assistant", "content": [part]}
     if kind == "file_search_call":
         return {**item, "queries": [], "results": None}
+    if kind == "reasoning":
+        return {**item, "summary": []}
     return item

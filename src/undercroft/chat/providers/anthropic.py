@@ -45,8 +45,10 @@ class AnthropicProvider(UpstreamProvider):
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        """Functions; and JSON, which the model is told in words and held to at the end."""
-        return frozenset({Ability.TOOLS, Ability.JSON})
+        """Functions and thoughts; and JSON, which the model is told in words and held to at the end."""
+        return frozenset(
+            {Ability.TOOLS, Ability.JSON, Ability.REASONING, Ability.REASONING_SUMMARY}
+        )
 
     def _generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         return formed(request, super()._generate)

@@ -16,6 +16,9 @@ from undercroft.chat.providers.protocol import (
     GenerationRequest,
     Message,
     ModelInfo,
+    Reasoning,
+    ReasoningDelta,
+    ReasoningEnded,
     Role,
     TextDelta,
     ToolCallDelta,
@@ -87,6 +90,9 @@ class Block(Wire):
     text: str = ""
     id: Annotated[str, Field(max_length=256)] = ""
     name: Annotated[str, Field(max_length=256)] = ""
+    thinking: str = ""
+    signature: str = ""
+    data: str = ""
 
 
 class Delta(Wire):
@@ -95,6 +101,8 @@ class Delta(Wire):
     type: str | None = None
     text: str = ""
     partial_json: str = ""
+    thinking: str = ""
+    signature: str = ""
     stop_reason: str | None = None
 
 
@@ -147,6 +155,7 @@ class AnswerReader:
         self._characters = 0
         self._calls: dict[int, int] = {}
         self._without_arguments: set[int] = set()
+        self._thoughts: dict[int, dict[str, str]] = {}
         self._input_tokens: int | None = None
         self._output_tokens: int | None = None
         self._cached_tokens = 0
@@ -220,6 +229,12 @@ class AnswerReader:
     def _begin(self, index: int, block: Block) -> list[GenerationEvent]:
         if block.type == "text":
             return self._text(block.text)
+        if block.type == "thinking":
+            self._thoughts[index] = {"type": "thinking", "thinking": "", "signature": ""}
+            return self._think(index, block.thinking, block.signature)
+        if block.type == "redacted_thinking":
+            self._thoughts[index] = {"type": "redacted_thinking", "data": block.data}
+            return []
         if block.type != "tool_use":
             return []
         if not block.id or not block.name or index in self._calls or len(self._calls) >= MAX_CALLS:
@@ -231,6 +246,8 @@ class AnswerReader:
     def _continue(self, index: int, delta: Delta) -> list[GenerationEvent]:
         if delta.type == "text_delta":
             return self._text(delta.text)
+        if delta.type in {"thinking_delta", "signature_delta"}:
+            return self._think(index, delta.thinking, delta.signature)
         if delta.type != "input_json_delta" or not delta.partial_json:
             return []
         if index not in self._calls:
@@ -241,10 +258,22 @@ class AnswerReader:
 
     def _end(self, index: int) -> list[GenerationEvent]:
         """A call without arguments has no piece of them; in our terms they are an empty object."""
+        if (thought := self._thoughts.pop(index, None)) is not None:
+            return [ReasoningEnded(Reasoning(self._server, self._request.model, thought))]
         if index not in self._without_arguments:
             return []
         self._without_arguments.discard(index)
         return [ToolCallDelta(self._calls[index], "{}")]
+
+    def _think(self, index: int, text: str, signature: str) -> list[GenerationEvent]:
+        """A piece of what the API tells of the model's thoughts, or of what proves to it that they are its own."""
+        thought = self._thoughts.get(index)
+        if thought is None or thought["type"] != "thinking":
+            raise MalformedAnswerError
+        thought["thinking"] += text
+        thought["signature"] += signature
+        self._characters += len(text)
+        return [ReasoningDelta(text, is_summary=True)] if text else []
 
     def _text(self, text: str) -> list[GenerationEvent]:
         self._characters += len(text)
@@ -272,7 +301,30 @@ def request_body(request: GenerationRequest) -> dict[str, Any]:
             "temperature": request.temperature,
             "top_p": request.top_p,
             "stop_sequences": list(request.stop) or None,
+            **_thinking(request.options),
             **_tools(request.options),
+        }
+    )
+
+
+def _thinking(options: Options) -> dict[str, Any]:
+    """How long the model is to think: without a word of it, it does not, or as it decides itself.
+
+    Models of before this way of asking refuse it, and their reason is passed on.
+    """
+    if options.summary not in {None, "auto"}:
+        raise InvalidRequestError(
+            "This model's server decides itself how much it tells of the model's thoughts: 'auto' is all there is.",
+            param="reasoning.summary",
+        )
+    if options.effort == "none" or (options.effort is None and options.summary is None):
+        return {}
+    shows = {} if options.summary is None else {"display": "summarized"}
+    effort = {"minimal": "low"}.get(options.effort or "", options.effort)
+    return given(
+        {
+            "thinking": {"type": "adaptive", **shows},
+            "output_config": None if effort is None else {"effort": effort},
         }
     )
 
@@ -295,12 +347,13 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
     if message.role is Role.TOOL:
         result = {"type": "tool_result", "tool_use_id": message.tool_call_id}
         return [{**result, "content": message.content}]
+    thoughts = [dict(thought.content) for thought in message.reasoning]
     text = [{"type": "text", "text": message.content}] if message.content.strip() else []
     calls = [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)}
         for call in message.tool_calls
     ]
-    return [*text, *calls]
+    return [*thoughts, *text, *calls]
 
 
 def _input(arguments: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from undercroft.chat.providers.protocol import (
     GenerationEvent,
     GenerationRequest,
     ModelProvider,
+    ReasoningDelta,
+    ReasoningEnded,
     TextDelta,
     ToolCallDelta,
 )
@@ -29,7 +31,7 @@ class Course:
         self._left = deque(providers)
         self._asked_again: set[str] = set()
         self._text: list[str] = []
-        self._has_calls = False
+        self._is_text = True
         self.is_begun = False
 
     def next(self) -> ModelProvider | None:
@@ -51,20 +53,20 @@ class Course:
         match event:
             case TextDelta(text):
                 self._text.append(text)
-            case ToolCallDelta():
-                self._has_calls = True
+            case ToolCallDelta() | ReasoningDelta() | ReasoningEnded():
+                self._is_text = False
             case _:
                 pass
 
     def can_go_on_after(self, provider: ModelProvider) -> bool:
         """Whether the answer can go on at all, now that this provider failed; if so, with whom is decided too.
 
-        Arguments of a call are not continued: no model is sure to write the rest that fits. Nor is JSON that is held to
-        its form as a whole.
+        Arguments of a call are not continued: no model is sure to write the rest that fits. Nor are thoughts, or what
+        follows from them, which only who had them knows; nor JSON that is held to its form as a whole.
         """
         if not self.is_begun:
             return True
-        if self._has_calls or self._request.options.output is not None:
+        if not self._is_text or self._request.options.output is not None:
             return False
         if provider.name not in self._asked_again:
             self._asked_again.add(provider.name)

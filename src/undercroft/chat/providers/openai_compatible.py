@@ -37,11 +37,12 @@ class OpenAiCompatibleProvider(UpstreamProvider):
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        """All there are: what its models cannot do the server refuses itself, and its reason is passed on.
+        """Nearly all there are: what its models cannot do the server refuses itself, and its reason is passed on.
 
-        But to one that does not know how to go on with an answer, its beginning would be one more turn.
+        But to one that does not know how to go on with an answer, its beginning would be one more turn. And the API has
+        no word for what is to be told of the model's thoughts.
         """
-        everything = frozenset(Ability)
+        everything = frozenset(Ability) - {Ability.REASONING_SUMMARY}
         return everything if self._continues else everything - {Ability.CONTINUE}
 
     @contextlib.asynccontextmanager

@@ -12,6 +12,9 @@ from undercroft.chat.providers.protocol import (
     GenerationRequest,
     Message,
     ModelInfo,
+    Reasoning,
+    ReasoningDelta,
+    ReasoningEnded,
     Role,
     TextDelta,
     TokenLogprob,
@@ -57,8 +60,10 @@ class CallPart(Wire):
 
 
 class Delta(Wire):
-    """The new part of a message."""
+    """The new part of a message, with the two names under which servers give the new part of its thoughts."""
 
+    reasoning_content: object = None
+    reasoning: object = None
     content: str | None = None
     refusal: str | None = None
     tool_calls: Annotated[list[CallPart], Field(max_length=MAX_CALLS)] | None = None
@@ -102,17 +107,29 @@ class PromptDetails(Wire):
     cached_tokens: Count | None = None
 
 
+class AnswerDetails(Wire):
+    """What is known of the answer's tokens."""
+
+    reasoning_tokens: Count | None = None
+
+
 class WireUsage(Wire):
     """Token counts, which some servers leave null until the end."""
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
     prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: AnswerDetails | None = None
 
     def cached_tokens(self) -> int:
         """Of the prompt; none where the server does not say."""
         details = self.prompt_tokens_details
         return (details and details.cached_tokens) or 0
+
+    def reasoning_tokens(self) -> int:
+        """Of the answer; none where the server does not say."""
+        details = self.completion_tokens_details
+        return (details and details.reasoning_tokens) or 0
 
 
 class Chunk(Wire):
@@ -162,6 +179,8 @@ class AnswerReader:
         self._characters = 0
         self._call_ids: list[str] = []
         self._logprobs: list[TokenLogprob] = []
+        self._thoughts: list[str] = []
+        self._thoughts_name = ""
         self._reason: str | None = None
         self._usage = WireUsage()
         self.is_complete = False
@@ -179,7 +198,7 @@ class AnswerReader:
         """
         if payload == _DONE:
             self.is_complete = True
-            return []
+            return self._end_thoughts()
         try:
             chunk = Chunk.model_validate_json(payload)
             if chunk.error is not None:
@@ -204,7 +223,12 @@ class AnswerReader:
             # What the server counts of an answer that it goes on with is its end alone.
             characters = len(self._request.prefix) + self._characters
             return Finished(reason, estimated_usage(self._request, characters))
-        usage = Usage(prompt, answer, cached_tokens=self._usage.cached_tokens())
+        usage = Usage(
+            prompt,
+            answer,
+            cached_tokens=self._usage.cached_tokens(),
+            reasoning_tokens=self._usage.reasoning_tokens(),
+        )
         return Finished(reason, usage)
 
     def _take(self, chunk: Chunk) -> list[GenerationEvent]:
@@ -221,8 +245,19 @@ class AnswerReader:
 
     def _take_delta(self, delta: Delta) -> list[GenerationEvent]:
         events: list[GenerationEvent] = []
+        for name in ("reasoning_content", "reasoning"):
+            thought = getattr(delta, name)
+            # Some servers give both, which say the same, and some have something else than text there.
+            if isinstance(thought, str) and thought and self._thoughts_name in {"", name}:
+                self._characters += len(thought)
+                self._thoughts.append(thought)
+                self._thoughts_name = name
+                events.append(ReasoningDelta(thought))
         # A refusal is text that the person should read.
-        if text := (delta.content or "") + (delta.refusal or ""):
+        text = (delta.content or "") + (delta.refusal or "")
+        if text or delta.tool_calls:
+            events += self._end_thoughts()
+        if text:
             self._characters += len(text)
             events.append(TextDelta(text, tuple(self._logprobs)))
             # Those of a token that is part of a character wait for the text it becomes.
@@ -230,6 +265,14 @@ class AnswerReader:
         for part in delta.tool_calls or ():
             events += self._call(part)
         return events
+
+    def _end_thoughts(self) -> list[GenerationEvent]:
+        """What was thought so far is one thought, which the server wants back under the name that it gave it."""
+        if not self._thoughts:
+            return []
+        content = {self._thoughts_name: "".join(self._thoughts)}
+        self._thoughts = []
+        return [ReasoningEnded(Reasoning(self._server, self._request.model, content))]
 
     def _call(self, part: CallPart) -> list[ToolCallDelta]:
         function = part.function or FunctionPart()
@@ -284,6 +327,9 @@ def _message(message: Message) -> dict[str, Any]:
     wire: dict[str, Any] = {"role": message.role.value, "content": message.content}
     if message.role is Role.TOOL:
         wire["tool_call_id"] = message.tool_call_id
+    for thought in message.reasoning:
+        for name, text in thought.content.items():
+            wire[name] = wire.get(name, "") + text
     if message.tool_calls:
         wire["content"] = message.content or None
         wire["tool_calls"] = [
@@ -310,6 +356,7 @@ def _options(options: Options) -> dict[str, Any]:
         "logit_bias": None if options.logit_bias is None else dict(options.logit_bias),
         "logprobs": True if options.top_logprobs is not None else None,
         "top_logprobs": options.top_logprobs or None,
+        "reasoning_effort": options.effort,
     }
 
 

@@ -19,6 +19,8 @@ class Ability(StrEnum):
     PRESENCE_PENALTY = "presence_penalty"
     LOGIT_BIAS = "logit_bias"
     LOGPROBS = "logprobs"
+    REASONING = "reasoning.effort"
+    REASONING_SUMMARY = "reasoning.summary"
     CONTINUE = "continue"
     """Going on after the beginning of an answer; no field asks for it, but what broke off."""
 
@@ -39,6 +41,9 @@ class FunctionTool:
     parameters: Mapping[str, Any] | None = None
     is_strict: bool | None = None
 
+
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+SummaryDetail: TypeAlias = Literal["auto", "concise", "detailed"]
 
 ToolMode: TypeAlias = Literal["auto", "required", "none"]
 
@@ -87,6 +92,8 @@ class Options:
         presence_penalty: Against what was said at all, -2 to 2.
         logit_bias: For and against tokens of the model, by their numbers.
         top_logprobs: How many alternatives to show for each token; 0 for its own probability alone.
+        effort: How long the model is to think.
+        summary: What is to be told of its thoughts.
     """
 
     tools: tuple[FunctionTool, ...] = ()
@@ -98,6 +105,8 @@ class Options:
     presence_penalty: float | None = None
     logit_bias: Mapping[str, float] | None = None
     top_logprobs: int | None = None
+    effort: Effort | None = None
+    summary: SummaryDetail | None = None
 
     def needs(self) -> frozenset[Ability]:
         """What a model must be able to do for it."""
@@ -109,6 +118,8 @@ class Options:
             Ability.PRESENCE_PENALTY: bool(self.presence_penalty),
             Ability.LOGIT_BIAS: bool(self.logit_bias),
             Ability.LOGPROBS: self.top_logprobs is not None,
+            Ability.REASONING: self.effort is not None,
+            Ability.REASONING_SUMMARY: self.summary is not None,
         }
         return frozenset(ability for ability, is_asked in asked.items() if is_asked)
 

@@ -3,10 +3,10 @@
 Every implementation passes one suite, ``tests/chat/providers/test_conformance.py``.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from undercroft.chat.providers.options import NO_OPTIONS, Ability, Options
@@ -48,6 +48,21 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What a model thought before it spoke. It is for nobody but who made it, who wants it back as it was.
+
+    Attributes:
+        provider: The name of who made it.
+        model: The model.
+        content: As that provider's API has it; nobody else knows what it means.
+    """
+
+    provider: str
+    model: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn of the prompt.
 
@@ -56,12 +71,16 @@ class Message:
         content: Plain text.
         tool_calls: What the assistant asked for.
         tool_call_id: Which call this is the result of; set in the role ``TOOL`` alone.
+        reasoning: What the assistant thought before it said so. Each provider is given its own alone.
+        sealed: What is carried with it that only a kept response's key opens; none by the time that a model is asked.
     """
 
     role: Role
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    reasoning: tuple[Reasoning, ...] = ()
+    sealed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +251,30 @@ class ToolCallDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """The next piece of what the model thinks, never empty. It comes before what it says.
+
+    Attributes:
+        text: The piece.
+        is_summary: Whether it is what its server tells of the thoughts, and not the thoughts themselves.
+    """
+
+    text: str
+    is_summary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningEnded:
+    """A thought is whole.
+
+    Attributes:
+        reasoning: To be given back with what the model says next.
+    """
+
+    reasoning: Reasoning
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What a generation consumed, in tokens of the model that ran it.
 
@@ -241,12 +284,14 @@ class Usage:
         estimated: True when the model's server did not say, and the figures are derived from the
             text's length.
         cached_tokens: Tokens of the prompt that the model's server had read before, as it says.
+        reasoning_tokens: Of those generated, how many it says were thoughts.
     """
 
     input_tokens: int
     output_tokens: int
     estimated: bool = False
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +302,7 @@ class Finished:
     usage: Usage
 
 
-GenerationEvent: TypeAlias = TextDelta | ToolCallDelta | Finished
+GenerationEvent: TypeAlias = TextDelta | ToolCallDelta | ReasoningDelta | ReasoningEnded | Finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 import structlog
@@ -239,7 +239,8 @@ class ModelRegistry:
                 continue
             started = False
             try:
-                async with contextlib.aclosing(provider.generate(course.request(left))) as events:
+                asked = _with_own_thoughts(course.request(left), provider)
+                async with contextlib.aclosing(provider.generate(asked)) as events:
                     async for event in events:
                         if not started:
                             started = True
@@ -299,6 +300,24 @@ class ModelRegistry:
             for provider in self._providers
             if any(offered.id == model for offered in self._offered.get(provider.name, ()))
         )
+
+
+def _with_own_thoughts(request: GenerationRequest, provider: ModelProvider) -> GenerationRequest:
+    """Nobody is given what another model thought: it is opaque, and might be taken for something else."""
+    if not any(message.reasoning for message in request.messages):
+        return request
+    messages = (
+        replace(
+            message,
+            reasoning=tuple(
+                thought
+                for thought in message.reasoning
+                if (thought.provider, thought.model) == (provider.name, request.model)
+            ),
+        )
+        for message in request.messages
+    )
+    return replace(request, messages=tuple(messages))
 
 
 def _resting(provider: ModelProvider, circuit: Circuit) -> UnavailableError:

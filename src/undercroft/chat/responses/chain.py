@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain as join
 from typing import Final
 from uuid import UUID
@@ -14,6 +14,7 @@ from undercroft.chat.answering import Answerer, Question
 from undercroft.chat.conversations.models import NewItem
 from undercroft.chat.history import accepted, go_on
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
+from undercroft.chat.responses.earlier import Earlier, EarlierResponses
 from undercroft.chat.responses.errors import (
     PreviousGoesOnError,
     PreviousNotForModelsError,
@@ -23,11 +24,6 @@ from undercroft.chat.responses.errors import (
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.chat.responses.reading import open_kept
 from undercroft.chat.responses.repository import ResponseRepository
-from undercroft.chat.sources import (
-    is_whole,
-    may_see,
-    releases_through,
-)
 from undercroft.chat.transcript import is_replayed
 from undercroft.chat.uses.errors import MOST_INHERITED
 from undercroft.chat.uses.service import InheritedUses
@@ -36,51 +32,13 @@ from undercroft.kit.ids import render_id
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.sharing.models import ModelUse, Release, Way
-from undercroft.sharing.policy import allowed_model_use, choose_way, read_ways
+from undercroft.sharing.models import ModelUse, Release
+from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.ways import acts_under
-from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
 
 MOST_RESPONSES: Final = 100
 """How far back a chain is looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Earlier:
-    """A response of the chain, for one reader and one model."""
-
-    row: Record = field(repr=False)
-    key: DataKey = field(repr=False)
-    ways: Sequence[Way]
-    releases: Sequence[Release]
-
-    @property
-    def id(self) -> UUID:
-        """Which."""
-        return self.row["id"]
-
-    @property
-    def may_leave(self) -> bool:
-        """Whether it, and all that it was made from, may be sent elsewhere."""
-        rests_on = (release.way for release in self.releases)
-        return any(map(_leaves, self.ways)) and all(map(_leaves, rests_on))
-
-    @property
-    def way(self) -> Way:
-        """By which its reader comes to it: one that lets it be sent elsewhere, if there is such a one."""
-        return choose_way(list(filter(_leaves, self.ways)) or self.ways)
-
-    def granted(self) -> list[Release]:
-        """What rests on grants of the response itself; nothing where it is one's own."""
-        return [Release(None, self.way)] if self.way.grants else []
-
-    def acts(self, scope: Scope) -> list[Act]:
-        """What goes on record of its being shown: it is another's, or nothing."""
-        if not self.way.grants:
-            return []
-        subject = Subject(render_id(RESPONSE_PREFIX, self.id), self.row["salt"])
-        return acts_under(scope, self.way, Act("response.read", subject, self.row["owner_id"]))
 
 
 class ResponseChain:
@@ -101,6 +59,7 @@ class ResponseChain:
         self._ledger = ledger
         self._answers = answers
         self._uses = InheritedUses(ledger)
+        self._earlier = EarlierResponses(keys)
         self._repository = ResponseRepository()
 
     async def check(self, scope: Scope, previous_id: UUID) -> None:
@@ -186,7 +145,7 @@ class ResponseChain:
         use = await self._answers.model_use(question)
         rows = await self._repository.list_chain(transaction, previous_id, MOST_RESPONSES)
         _require_first(rows, previous_id, use)
-        judged = [await self._judge(transaction, row, use) for row in rows]
+        judged = [await self._earlier.judge(transaction, row, use) for row in rows]
         chain = [each for each in reversed(judged) if each is not None]
         # Responses can be long: not on the event loop.
         opened, is_untraced = await asyncio.to_thread(_open_all, chain)
@@ -233,27 +192,6 @@ class ResponseChain:
         sources = await self._repository.list_sources(transaction, from_ids, MOST_INHERITED + 1)
         await self._uses.inherit(transaction, response_id, sources)
 
-    async def _judge(
-        self, transaction: Transaction, row: Record, use: frozenset[ModelUse]
-    ) -> _Earlier | None:
-        """A response as a model may be shown it; None where it may not."""
-
-        def accepts(way: Way) -> bool:
-            return accepted(use, way)
-
-        ways = list(filter(accepts, read_ways(row["ways"])))
-        if row["key_id"] is None or not ways:
-            return None
-        sources = [list(filter(accepts, read_ways(each["ways"]))) for each in row["sources"]]
-        if not all(sources):
-            return None
-        if not all(any(map(is_whole, each)) for each in sources):
-            passages = await self._repository.list_passage_texts(transaction, row["id"])
-            if not all([await may_see(self._keys, passage, accepts) for passage in passages]):
-                return None
-        releases = releases_through(row["sources"], sources)
-        return _Earlier(row, await self._keys.open(row), ways, releases)
-
     def _refusing(
         self, scope: Scope, previous_id: UUID
     ) -> AbstractAsyncContextManager[Transaction]:
@@ -271,7 +209,7 @@ def _require_first(rows: Sequence[Record], previous_id: UUID, use: frozenset[Mod
         raise PreviousNotForModelsError
 
 
-def _open_all(chain: Sequence[_Earlier]) -> tuple[list[list[WireObject]], bool]:
+def _open_all(chain: Sequence[Earlier]) -> tuple[list[list[WireObject]], bool]:
     """The items of each: what it was asked with, and what was answered. And whether a client replayed some of it.
 
     That counts though it is not shown itself: what was answered to it may say it again.
@@ -284,7 +222,3 @@ def _open_all(chain: Sequence[_Earlier]) -> tuple[list[list[WireObject]], bool]:
         opened.append([*asked, *resource["output"]])
         is_untraced = is_untraced or any(map(is_replayed, asked))
     return opened, is_untraced
-
-
-def _leaves(way: Way) -> bool:
-    return ModelUse.EXTERNAL in allowed_model_use(way)

@@ -12,8 +12,16 @@ from uuid import UUID
 
 from undercroft.chat.answering import Searched
 from undercroft.chat.citations import Citation
-from undercroft.chat.providers.protocol import FinishReason, Passage, ToolCallDelta, Usage
+from undercroft.chat.providers.protocol import (
+    FinishReason,
+    Passage,
+    ReasoningDelta,
+    ToolCallDelta,
+    Usage,
+)
+from undercroft.chat.responses.carried import all_without_sealed, without_sealed
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
+from undercroft.chat.responses.reasoning_events import ReasoningEvents
 from undercroft.chat.responses.rendering import render_citation, render_result, render_usage
 from undercroft.chat.responses.tool_events import ToolEvents
 from undercroft.chat.shown import NOTHING, Shown
@@ -45,6 +53,7 @@ class ResponseEvents:
         echo: Fields that repeat the request.
         ids: For its items.
         include_results: Whether the search call shows what it found.
+        include_sealed: Whether thoughts are shown as their model wants them back, sealed.
     """
 
     def __init__(
@@ -55,11 +64,13 @@ class ResponseEvents:
         ids: IdSource,
         *,
         include_results: bool = False,
+        include_sealed: bool = False,
     ) -> None:
         self.response_id = response_id
         self.failure: Exception | None = None
         self._ids = ids
         self._include_results = include_results
+        self._include_sealed = include_sealed
         self._sequence = 0
         self._made: set[str] = set()
         self._is_search_done = False
@@ -69,6 +80,7 @@ class ResponseEvents:
         self._text: list[str] = []
         self._calls: list[tuple[WireObject, list[str]]] = []
         self._tools = ToolEvents(self, ids)
+        self._reasoning = ReasoningEvents(self, ids)
         self.resource: WireObject = {
             "id": render_id(RESPONSE_PREFIX, response_id),
             "object": "response",
@@ -86,8 +98,8 @@ class ResponseEvents:
     def has_output(self) -> bool:
         """Whether something was shown that another attempt might not say again."""
         shows_results = self._include_results and self._is_search_done
-        has_called = bool(self._calls) or self._tools.has_acted
-        return self._message is not None or has_called or shows_results
+        has_acted = self._tools.has_acted or self._reasoning.has_begun
+        return self._message is not None or bool(self._calls) or has_acted or shows_results
 
     @property
     def shown(self) -> Shown:
@@ -98,8 +110,11 @@ class ResponseEvents:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether what was shown is text alone, or what was found or listed: calls are not continued or repeated."""
-        return not self._calls and not self._tools.has_acted
+        """Whether what was shown is text alone, or what was found or listed.
+
+        Calls are not continued or repeated, nor are thoughts: what follows from them only who had them knows.
+        """
+        return not self._calls and not self._tools.has_acted and not self._reasoning.has_begun
 
     def resume(self, kept: Iterable[WireObject]) -> None:
         """Go on after events that another process made. What is made anew of them is left out."""
@@ -189,6 +204,14 @@ class ResponseEvents:
             arguments.append(delta.arguments)
             yield self._call_event("delta", call, delta=delta.arguments)
 
+    def think(self, delta: ReasoningDelta) -> Iterator[WireObject]:
+        """The next piece of what the model thinks."""
+        yield from self._reasoning.think(delta)
+
+    def end_thought(self, sealed: str | None) -> Iterator[WireObject]:
+        """A thought is whole; sealed for its model, where it is kept."""
+        yield from self._reasoning.end(sealed)
+
     def tell_tools(self, step: ToolEvent) -> Iterator[WireObject]:
         """What happens with remote tools. What is said after a call is a message of its own."""
         if isinstance(step, (ApprovalAsked, CallBegun)):
@@ -202,6 +225,7 @@ class ResponseEvents:
         """The answer is whole, or as long as it may be."""
         incomplete = _INCOMPLETE.get(reason)
         status = "completed" if incomplete is None else "incomplete"
+        yield from self._reasoning.stop()
         yield from self._finish_message(status)
         yield from self._finish_calls(status)
         self.resource["status"] = status
@@ -216,6 +240,7 @@ class ResponseEvents:
         """The response ends with an error; what was sent of it stays."""
         yield from self._stop_search("failed")
         yield from self._tools.stop()
+        yield from self._reasoning.stop()
         yield from self._finish_message("incomplete")
         yield from self._finish_calls("incomplete")
         code = error.code or error.kind.value
@@ -237,6 +262,7 @@ class ResponseEvents:
         """Somebody wanted it to end, or nobody waits for it any more; what was made is kept."""
         yield from self._stop_search("incomplete")
         yield from self._tools.stop()
+        yield from self._reasoning.stop()
         yield from self._finish_message("incomplete")
         yield from self._finish_calls("incomplete")
         self.resource["status"] = "cancelled"
@@ -268,8 +294,9 @@ class ResponseEvents:
                 item = self.resource["output"][event["output_index"]]
                 item.update(deepcopy(event["item"]))
                 self._retrace_done(item)
-            case "response.content_part.added" if self._message is not None:
-                self._message["content"].append(deepcopy(event["part"]))
+            case "response.content_part.added" if event["part"]["type"] == "output_text":
+                item = self.resource["output"][event["output_index"]]
+                item["content"].append(deepcopy(event["part"]))
             case "response.output_text.delta":
                 self._text.append(event["delta"])
             case "response.function_call_arguments.delta":
@@ -277,6 +304,7 @@ class ResponseEvents:
             case "response.output_text.annotation.added":
                 self._part()["annotations"].append(event["annotation"])
             case _:
+                self._reasoning.retrace(event)
                 self._tools.retrace(event)
 
     def _retrace_added(self, item: WireObject) -> None:
@@ -288,6 +316,8 @@ class ResponseEvents:
                 self._calls.append((item, []))
             case "file_search_call":
                 self._search = item
+            case "reasoning":
+                self._reasoning.retrace_added(item)
             case _:
                 self._tools.retrace_added(item)
 
@@ -297,6 +327,8 @@ class ResponseEvents:
                 self._message, self._text = None, []
             case "file_search_call":
                 self._is_search_done = True
+            case "reasoning":
+                self._reasoning.retrace_done()
             case _:
                 self._tools.retrace_done(item)
 
@@ -358,8 +390,9 @@ class ResponseEvents:
         return self._item_event("done", item)
 
     def _item_event(self, name: str, item: WireObject) -> WireObject:
+        shown = item if self._include_sealed else without_sealed(item)
         return self._event(
-            f"response.output_item.{name}", output_index=self._index(item), item=deepcopy(item)
+            f"response.output_item.{name}", output_index=self._index(item), item=deepcopy(shown)
         )
 
     def tell(self, name: str, item: WireObject, **fields: object) -> WireObject:
@@ -387,4 +420,5 @@ class ResponseEvents:
         return event
 
     def _snapshot(self) -> WireObject:
-        return deepcopy(self.resource)
+        shown = self.resource if self._include_sealed else all_without_sealed(self.resource)
+        return deepcopy(shown)

@@ -1,7 +1,8 @@
 """Makes a response, step by step: what the answerer says, as events."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import asdict
 from itertools import chain
 from uuid import UUID
 
@@ -11,10 +12,17 @@ from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Question,
 from undercroft.chat.citations import Citation
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.providers.options import Ability
-from undercroft.chat.providers.protocol import TextDelta, ToolCallDelta
+from undercroft.chat.providers.protocol import (
+    Reasoning,
+    ReasoningDelta,
+    ReasoningEnded,
+    TextDelta,
+    ToolCallDelta,
+)
 from undercroft.chat.providers.registry import UnableError
+from undercroft.chat.responses.carried import seal_carried
 from undercroft.chat.responses.chain import ResponseChain
-from undercroft.chat.responses.events import ResponseEvents
+from undercroft.chat.responses.handing import CarriedContent, is_carrying
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.repository import ResponseRepository
@@ -50,6 +58,7 @@ class ResponseMaker:
         chain: ResponseChain,
         log: StreamLog,
         tools: ResponseTools,
+        carried: CarriedContent,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -58,6 +67,7 @@ class ResponseMaker:
         self._turns = turns
         self._chain = chain
         self._tools = tools
+        self._carried = carried
         self._clock = clock
         self._log = log
         self._responses = ResponseRepository()
@@ -91,7 +101,7 @@ class ResponseMaker:
                             await self._require_same(work, step)
                         await self._record(work, step)
                         work.rests_on.extend(step.releases())
-                    made = self._events_of(events, step)
+                    made = self._events_of(work, step)
                     if made:
                         yield made
         except LeaseLostError:
@@ -105,12 +115,18 @@ class ResponseMaker:
 
     async def _after_earlier_turns(self, work: Work) -> tuple[Question, Sequence[Release]]:
         """The question as its model is asked: after the turns of its conversation, or of the responses before it."""
-        request = work.request
-        if request.previous_id is None and (request.conversation_id is None or work.lease is None):
-            return request.question, ()
+        request, question = work.request, work.request.question
+        goes_on = request.previous_id is not None or (
+            request.conversation_id is not None and work.lease is not None
+        )
+        if not goes_on and not is_carrying(question):
+            return question, ()
         async with self._database.transaction(work.scope) as transaction:
             rested_on = await self._inherited(transaction, work)
-            asked = await self._load(transaction, work)
+            releases: Sequence[Release] = ()
+            if goes_on:
+                question, releases = await self._load(transaction, work)
+            asked = await self._open_carried(transaction, work, question, releases)
             if await self._inherited(transaction, work) != rested_on:
                 # What was shown may say what one of the turns said that are not to be read now.
                 raise InterruptedAnswerError
@@ -118,6 +134,22 @@ class ResponseMaker:
                 # Last, and locked until this commits: what it rests on is recorded by whoever makes it.
                 await self._log.hold(transaction, work.lease)
         return asked
+
+    async def _open_carried(
+        self, transaction: Transaction, work: Work, question: Question, releases: Sequence[Release]
+    ) -> tuple[Question, Sequence[Release]]:
+        """The question with what its messages carry, and what both rest on."""
+        if not is_carrying(question):
+            return question, releases
+        places: Sequence[tuple[UUID, int, int, int]] = ()
+        kept_id = None if work.lease is None else work.events.response_id
+        if kept_id is not None and releases:
+            # Found anew just now: not what another process had found before.
+            places = await self._responses.list_passage_places(transaction, kept_id, inherited=True)
+        question, more = await self._carried.hand_over(
+            transaction, work.scope, question, kept_id, places
+        )
+        return question, [*releases, *more]
 
     async def _inherited(
         self, transaction: Transaction, work: Work
@@ -156,20 +188,28 @@ class ResponseMaker:
             request.input(),
         )
 
-    def _events_of(self, events: ResponseEvents, step: AnswerEvent) -> list[WireObject]:
+    def _events_of(self, work: Work, step: AnswerEvent) -> list[WireObject]:
+        return list(self._tell(work, step))
+
+    def _tell(self, work: Work, step: AnswerEvent) -> Iterator[WireObject]:
+        events = work.events
         match step:
+            case ReasoningDelta():
+                yield from events.think(step)
+            case ReasoningEnded(reasoning):
+                yield from events.end_thought(_sealed(work, reasoning))
             case Searched():
-                return list(events.finish_search(step))
+                yield from events.finish_search(step)
             case TextDelta(text):
-                return list(events.add_text(text))
+                yield from events.add_text(text)
             case Citation():
-                return list(events.cite(step))
+                yield from events.cite(step)
             case ToolCallDelta():
-                return list(events.add_call(step))
+                yield from events.add_call(step)
             case Answered(reason, usage):
-                return list(events.complete(reason, usage, self._clock.now()))
+                yield from events.complete(reason, usage, self._clock.now())
             case ToolsWanted() | ToolsListed() | ApprovalAsked() | CallBegun() | CallEnded():
-                return list(events.tell_tools(step))
+                yield from events.tell_tools(step)
 
     async def _require_same(self, work: Work, searched: Searched) -> None:
         """What was shown rests on passages: it goes on only from the same, which its asker may still read."""
@@ -200,3 +240,11 @@ class ResponseMaker:
             )
             # Last, and locked until this commits: a takeover comes before it, and this comes to nothing, or after.
             await self._log.hold(transaction, work.lease)
+
+
+def _sealed(work: Work, reasoning: Reasoning) -> str | None:
+    """A thought as it is given back: under the response's key, and so for none that is not kept."""
+    if work.lease is None:
+        return None
+    thought = asdict(reasoning)
+    return seal_carried(work.key, work.scope.tenant_id, work.events.response_id, thought)

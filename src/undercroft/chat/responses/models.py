@@ -23,6 +23,7 @@ class ResponseRequest:
         echo: The fields of the response that repeat the request.
         store: Whether the response is kept.
         include_results: Whether the search call shows what it found.
+        include_sealed: Whether thoughts are shown as their model wants them back, sealed.
         is_background: Whether it is made to its end though nobody waits for it.
         conversation_id: Which conversation it goes on with.
         previous_id: Which response it goes on from.
@@ -35,6 +36,7 @@ class ResponseRequest:
     echo: Mapping[str, Any]
     store: bool = True
     include_results: bool = False
+    include_sealed: bool = False
     is_background: bool = False
     conversation_id: UUID | None = None
     previous_id: UUID | None = None

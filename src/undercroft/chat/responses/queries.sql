@@ -77,6 +77,38 @@ LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE r.ways IS NOT NULL AND (r.place = 1 OR r.size <= 8388608)
 ORDER BY r.place;
 
+-- name: list_carrying :many
+-- The responses whose keys open what a client carries, as far as the caller may read them: with what each was made from, and
+-- the ways to it; decided in the snapshot in which they are read.
+WITH seen AS MATERIALIZED (
+    SELECT
+        r.id,
+        r.tenant_id,
+        r.owner_id,
+        r.data_key_id,
+        CASE WHEN r.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to(r.id, 'read') END AS ways
+    FROM responses AS r
+    WHERE r.id = ANY($1::uuid[])
+)
+
+SELECT
+    r.id,
+    r.tenant_id,
+    r.owner_id,
+    r.ways,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    sources_of_response(r.id) AS sources
+FROM seen AS r
+LEFT JOIN data_keys AS k ON r.data_key_id = k.id
+LEFT JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE r.ways IS NOT NULL
+ORDER BY r.id;
+
 -- name: hold_documents :exec
 -- Before the response is held: whoever erases a document has that first, and then the responses that were made from it.
 SELECT d.id FROM documents AS d WHERE d.id = ANY($1::uuid[]) ORDER BY d.id FOR KEY SHARE;

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any, Final
 
+from undercroft.chat.responses.carried import all_without_sealed
 from undercroft.chat.responses.models import WireObject
 
 _ENDINGS: Final = {"completed": "response.completed", "failed": "response.failed"}
@@ -15,6 +16,7 @@ _ENDINGS: Final = {"completed": "response.completed", "failed": "response.failed
 def rebuild_events(resource: WireObject) -> list[WireObject]:
     """The events, numbered from 0."""
     numbers = count()
+    resource = all_without_sealed(resource)
     return [{**event, "sequence_number": next(numbers)} for event in _events(resource)]
 
 
@@ -42,6 +44,9 @@ def _events(resource: WireObject) -> Iterator[WireObject]:
 def _item_events(index: int, item: WireObject) -> Iterator[WireObject]:
     if item["type"].startswith("mcp_"):
         yield from _tool_events(index, item)
+        return
+    if item["type"] == "reasoning":
+        yield from _reasoning_events(index, item)
         return
     added: WireObject = {**item, "status": "in_progress"}
     if item["type"] == "message":
@@ -78,6 +83,24 @@ def _tool_events(index: int, item: WireObject) -> Iterator[WireObject]:
     if kind in {"mcp_call", "mcp_list_tools"}:
         status = "completed" if item["error"] is None else "failed"
         yield {"type": f"response.{kind}.{status}", **place}
+    yield {"type": "response.output_item.done", "output_index": index, "item": item}
+
+
+def _reasoning_events(index: int, item: WireObject) -> Iterator[WireObject]:
+    place = {"item_id": item["id"], "output_index": index}
+    added = {**item, "summary": list[WireObject](), "content": list[WireObject]()}
+    yield {"type": "response.output_item.added", "output_index": index, "item": added}
+    told = (
+        ("summary_index", "reasoning_summary_part", "reasoning_summary_text", item["summary"]),
+        ("content_index", "content_part", "reasoning", item.get("content", ())),
+    )
+    for number, part_name, text_name, parts in told:
+        for part_index, part in enumerate(parts):
+            at = {**place, number: part_index}
+            yield {"type": f"response.{part_name}.added", **at, "part": {**part, "text": ""}}
+            yield {"type": f"response.{text_name}.delta", **at, "delta": part["text"]}
+            yield {"type": f"response.{text_name}.done", **at, "text": part["text"]}
+            yield {"type": f"response.{part_name}.done", **at, "part": part}
     yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
 

@@ -84,6 +84,12 @@ class ResponseRepository:
         """A response and those before it, the last one first, as far as the principal may read them."""
         return await _QUERIES.many(transaction, "list_chain", response_id, most)
 
+    async def list_carrying(
+        self, transaction: Transaction, response_ids: Sequence[UUID]
+    ) -> list[Record]:
+        """Responses whose keys open what a client carries, as far as the principal may read them."""
+        return await _QUERIES.many(transaction, "list_carrying", list(response_ids))
+
     async def insert_passages(
         self,
         transaction: Transaction,

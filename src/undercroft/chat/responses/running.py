@@ -16,13 +16,13 @@ from undercroft.chat.consumption import bounded, tokens_wanted
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.asked import seal_asked
 from undercroft.chat.responses.chain import ResponseChain
-from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
+from undercroft.chat.responses.keeping import ResponseEnds
 from undercroft.chat.responses.making import ResponseMaker
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
 from undercroft.chat.responses.provenance import state_answer
 from undercroft.chat.responses.queueing import TurnQueue
-from undercroft.chat.responses.reading import no_response, redact, seal_resource
+from undercroft.chat.responses.reading import redact, seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.run import Running
@@ -71,7 +71,7 @@ class ResponseRuns:
         self._turns = turns
         self._chain = chain
         self._process = process
-        self._metering = metering
+        self._ends = ResponseEnds(database, turns, process.log, metering)
         self._limits = limits
         self.room = AnswerRoom(limits.most)
         self._repository = ResponseRepository()
@@ -339,7 +339,7 @@ class ResponseRuns:
         running.is_ending = True
         try:
             await self._process.writer.settle(running.stream)
-            await self._keep_end(running, closing)
+            await self._ends.keep(running.work, running.stream, closing)
         except LeaseLostError:
             await self._lose(running)
         except DATABASE_GONE as error:
@@ -354,44 +354,16 @@ class ResponseRuns:
         else:
             self._process.live.publish(running.id, closing)
 
-    async def _keep_end(self, running: Running, closing: Sequence[WireObject]) -> None:
-        work, response_id = running.work, running.id
-        resource, conversation_id = work.events.resource, work.request.conversation_id
-        async with self._database.transaction(work.scope) as transaction:
-            if conversation_id is not None:
-                await self._turns.end(
-                    transaction, work.scope, conversation_id, response_id, resource["output"]
-                )
-            # The response before its stream: in this order whoever erases it locks them.
-            await self._repository.finish_response(
-                transaction,
-                response_id,
-                resource["status"],
-                seal_resource(
-                    work.key, work.scope.tenant_id, response_id, resource, work.request.input()
-                ),
-            )
-            await self._process.log.end(transaction, running.stream, closing, conversation_id)
-            # Late, as it was reserved, and after its lease was looked at: who took it over has not ended it by then.
-            await self._metering.settle(transaction, response_id, work.spent)
-
     async def _lose(self, running: Running) -> None:
         """Another process goes on with it, and its watchers read the log; or it was erased or deleted."""
-        scope, response_id = running.work.scope, running.id
         try:
-            async with self._database.transaction(scope) as transaction:
-                row = await self._repository.find_response(transaction, response_id)
-                if row is None or row["key_id"] is None:
-                    # Nobody else makes it any more.
-                    await self._metering.settle(transaction, response_id, running.work.spent)
+            gone = await self._ends.find_loss(running.work)
         except DATABASE_GONE:
-            # Whoever watches it asks again, and is told.
-            self._process.live.moved([response_id])
+            gone = None
+        if gone is None:
+            # Whoever watches it reads on elsewhere, or asks again, and is told.
+            self._process.live.moved([running.id])
             return
-        if row is not None and row["key_id"] is not None:
-            self._process.live.moved([response_id])
-            return
-        gone = no_response(response_id) if row is None else SourceErasedError()
         error, failed = list(running.work.events.fail(gone))[-2:]
         self._break_off(running, [error, {**failed, "response": redact(failed["response"])}])
 

@@ -10,10 +10,12 @@ from asyncpg import Record
 from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.cancelling import ResponseCancel
+from undercroft.chat.responses.carried import all_without_sealed
 from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.endings import tell_end, whole_of
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import ResponseEvents
+from undercroft.chat.responses.handing import CarriedContent
 from undercroft.chat.responses.making import ResponseMaker
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
 from undercroft.chat.responses.open_turns import OpenTurns
@@ -104,7 +106,15 @@ class ResponseService:
         self._chain = ResponseChain(database, keys, ledger, answers)
         self._tools = ResponseTools(database, ledger, process.log, policies, watched, tools)
         self._maker = ResponseMaker(
-            database, answers, recorder, self._turns, self._chain, process.log, self._tools, clock
+            database,
+            answers,
+            recorder,
+            self._turns,
+            self._chain,
+            process.log,
+            self._tools,
+            CarriedContent(keys, ledger, answers),
+            clock,
         )
         self.runs = ResponseRuns(
             database, keys, ledger, self._maker, self._turns, self._chain, process, metering, limits
@@ -232,8 +242,12 @@ class ResponseService:
         """Another process says that a response of this conversation has ended."""
         self.runs.queue.wake(conversation_id)
 
-    async def get(self, scope: Scope, response_id: UUID) -> WireObject:
+    async def get(
+        self, scope: Scope, response_id: UUID, *, include_sealed: bool = False
+    ) -> WireObject:
         """A kept response, its content removed when one of its sources may not or no more be read by the principal.
+
+        With ``include_sealed`` its thoughts are shown as their model wants them back, sealed.
 
         Raises:
             NotFoundError: When the principal may see no such response.
@@ -242,7 +256,9 @@ class ResponseService:
         row, is_readable = await self._read(scope, response_id)
         key = await self._keys.open(row)
         resource = open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
-        return resource if is_readable else redact(resource)
+        if not is_readable:
+            return redact(resource)
+        return resource if include_sealed else all_without_sealed(resource)
 
     async def list_input(self, scope: Scope, response_id: UUID) -> list[WireObject]:
         """What a kept response was asked with, first to last, as :meth:`get` shows what was answered.
@@ -321,6 +337,7 @@ class ResponseService:
             request.echo,
             self._ids,
             include_results=request.include_results,
+            include_sealed=request.include_sealed,
         )
         items = (replace(item, id=self._ids.new()) for item in request.input_items)
         return replace(request, input_items=tuple(items)), events

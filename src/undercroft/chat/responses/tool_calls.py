@@ -29,7 +29,8 @@ from undercroft.chat.tools.models import (
 )
 from undercroft.chat.transcript import is_replayed
 from undercroft.identity.policies import TenantPolicies
-from undercroft.kit.database import Database, Transaction
+from undercroft.kit.database import DATABASE_GONE, Database, Transaction
+from undercroft.kit.errors import UnavailableError
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import canonical_object
 from undercroft.ledger.models import Act, Subject
@@ -170,7 +171,13 @@ class _Caller:
             return Outcome(error="The arguments are no JSON object.")
 
         async def permit() -> None:
-            await self._tools.permit(self._work, server, call, rests_on, self._question)
+            try:
+                await self._tools.permit(self._work, server, call, rests_on, self._question)
+            except DATABASE_GONE as error:
+                # As it is, it would look like the tool server's: a model must not be told that it did not answer.
+                raise UnavailableError(
+                    "Whether a tool may be called could not be decided; ask again."
+                ) from error
 
         return await self._client.call(server, call.tool, arguments, permit)
 

@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.chat.providers.options import Ability
+from undercroft.chat.responses.handing import is_carrying
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.deps import Services, require_permission
 from undercroft.http.openai.response_requests import CreateResponse
@@ -33,7 +34,8 @@ async def as_wanted(
     if has_key and (body.store is False or not may_keep):
         raise KeyNotTakenError
     wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
-    if wanted.previous_id is not None or wanted.conversation_id is not None:
+    is_after = wanted.previous_id is not None or wanted.conversation_id is not None
+    if is_after or is_carrying(wanted.question):
         # Its model is told what was said before, and can be asked to repeat it.
         await require_permission(services, caller, Permission.RESPONSES_READ)
     return wanted

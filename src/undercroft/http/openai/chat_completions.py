@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from undercroft.chat.answering import Question
-from undercroft.chat.choices import interleaved
+from undercroft.chat.choices import several
 from undercroft.chat.consumption import Consumption, bounded, tokens_wanted, total
 from undercroft.chat.providers.options import MAX_TOOLS, MAX_TOP_LOGPROBS, Options
 from undercroft.http.callers import ResponseWriter
@@ -200,11 +200,13 @@ async def _make(
             for chunk in completion.begin():
                 yield chunk
             taken = [Consumption() for _ in asked]
-            answers = interleaved(
+            answers = several(
+                services.watched_grants,
+                charge.scope,
                 [
                     services.answers.answer(charge.scope, question, consumption=each)
                     for question, each in zip(asked, taken, strict=True)
-                ]
+                ],
             )
             try:
                 async with aclosing(answers) as events:

@@ -7,6 +7,8 @@ from undercroft.chat.answering import Answered, AnswerEvent, Searched
 from undercroft.chat.citations import Citation
 from undercroft.chat.providers.protocol import (
     Passage,
+    ReasoningDelta,
+    ReasoningEnded,
     TextDelta,
     TokenLogprob,
     ToolCall,
@@ -33,6 +35,7 @@ class _Choice:
         self._index = index
         self._passages: dict[int, Passage] = {}
         self._text: list[str] = []
+        self._thoughts: list[str] = []
         self._annotations: list[JsonObject] = []
         self._calls: list[tuple[ToolCall, list[str]]] = []
         self._logprobs: list[JsonObject] = []
@@ -45,12 +48,11 @@ class _Choice:
     def take(self, event: AnswerEvent) -> JsonObject | None:
         """Add an event; what a chunk says of it, if it shows."""
         match event:
-            case ToolsWanted() | ToolsListed() | ApprovalAsked() | CallBegun() | CallEnded():
-                # Of remote tools, which chat completions have none of.
-                return None
+            case ReasoningDelta(text):
+                self._thoughts.append(text)
+                return self._delta({"reasoning_content": text})
             case Searched():
                 self._passages = {passage.number: passage for passage in event.passages}
-                return None
             case TextDelta(text, logprobs):
                 self._text.append(text)
                 tokens = [_logprob(token) for token in logprobs]
@@ -65,6 +67,12 @@ class _Choice:
             case Answered(reason, usage):
                 self._finish_reason, self.usage = reason.value, usage
                 return self._delta({}, finish_reason=reason.value)
+            case ReasoningEnded() | ToolsWanted() | ToolsListed() | ApprovalAsked():
+                pass
+            case CallBegun() | CallEnded():
+                # Of remote tools, which chat completions have none of.
+                pass
+        return None
 
     def whole(self) -> JsonObject:
         text = "".join(self._text)
@@ -74,6 +82,8 @@ class _Choice:
             "refusal": None,
             "annotations": self._annotations,
         }
+        if self._thoughts:
+            message["reasoning_content"] = "".join(self._thoughts)
         if self._calls:
             message["tool_calls"] = [
                 _function_call(call.id, call.name, "".join(arguments))
@@ -166,11 +176,13 @@ class Completion:
         prompt = sum(usage.input_tokens for usage in usages)
         answers = sum(usage.output_tokens for usage in usages)
         cached = sum(usage.cached_tokens for usage in usages)
+        thoughts = sum(usage.reasoning_tokens for usage in usages)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": answers,
             "total_tokens": prompt + answers,
             "prompt_tokens_details": {"cached_tokens": cached},
+            "completion_tokens_details": {"reasoning_tokens": thoughts},
         }
 
 

@@ -6,7 +6,13 @@ from typing import Annotated, TypeAlias
 from fastapi import Query
 
 from undercroft.chat.conversations.models import NewItem
-from undercroft.http.openai.response_inputs import INCLUDE_RESULTS, Include, InputItem
+from undercroft.chat.responses.carried import without_sealed
+from undercroft.http.openai.response_inputs import (
+    INCLUDE_RESULTS,
+    INCLUDE_SEALED,
+    Include,
+    InputItem,
+)
 from undercroft.http.wire import JsonObject
 from undercroft.kit.errors import NotFoundError
 
@@ -21,17 +27,22 @@ def new_item(item: InputItem) -> NewItem:
     kind = body.pop("type")
     body.pop("id", None)
     body.setdefault("status", "completed")
+    if kind == "reasoning":
+        # It has none in the specification.
+        del body["status"]
     if kind == "message":
         body["content"] = _parts(body)
     return NewItem(kind, body)
 
 
 def shown_items(items: Sequence[JsonObject], include: Sequence[str] | None) -> list[JsonObject]:
-    """Items as they are answered: what a search found only where it is asked for."""
-    if INCLUDE_RESULTS in (include or ()):
-        return list(items)
+    """Items as they are answered: what a search found, and sealed thoughts, only where that is asked for."""
+    wanted = include or ()
+    shown = items if INCLUDE_SEALED in wanted else map(without_sealed, items)
+    if INCLUDE_RESULTS in wanted:
+        return list(shown)
     return [
-        {**item, "results": None} if item["type"] == "file_search_call" else item for item in items
+        {**item, "results": None} if item["type"] == "file_search_call" else item for item in shown
     ]
 
 

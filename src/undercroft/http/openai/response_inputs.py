@@ -30,7 +30,12 @@ from undercroft.http.openai.tools import FileSearchTool, FunctionDefinition, Nam
 from undercroft.http.wire import JsonObject, RequestBody
 
 INCLUDE_RESULTS: Final = "file_search_call.results"
-Include: TypeAlias = list[Literal["file_search_call.results", "message.output_text.logprobs"]]
+INCLUDE_SEALED: Final = "reasoning.encrypted_content"
+Include: TypeAlias = list[
+    Literal[
+        "file_search_call.results", "message.output_text.logprobs", "reasoning.encrypted_content"
+    ]
+]
 """What is shown beside the rest."""
 
 
@@ -85,7 +90,33 @@ class FunctionOutputItem(RequestBody):
     output: Content
 
 
+class ReasoningText(RequestBody):
+    """A part of a thought, as it was told."""
+
+    type: Literal["summary_text", "reasoning_text"]
+    text: LongText
+
+
+_Thoughts: TypeAlias = Annotated[list[ReasoningText], Field(max_length=100)]
+
+
+class ReasoningItem(RequestBody):
+    """What a model thought, passed back with what it said then. Only what is sealed of it is given to the model."""
+
+    type: Literal["reasoning"]
+    id: str | None = None
+    status: str | None = None
+    summary: _Thoughts
+    content: _Thoughts | None = None
+    encrypted_content: LongText | None = None
+
+    def sealed(self) -> tuple[str, ...]:
+        """What the model gets of it."""
+        return () if self.encrypted_content is None else (self.encrypted_content,)
+
+
 _ITEMS = {
+    "reasoning": ReasoningItem.__name__,
     "mcp_approval_request": McpApprovalRequestItem.__name__,
     "mcp_approval_response": McpApprovalResponseItem.__name__,
     "mcp_call": McpCallItem.__name__,
@@ -109,6 +140,7 @@ InputItem: TypeAlias = Annotated[
     | Annotated[FileSearchCallItem, Tag(FileSearchCallItem.__name__)]
     | Annotated[FunctionCallItem, Tag(FunctionCallItem.__name__)]
     | Annotated[FunctionOutputItem, Tag(FunctionOutputItem.__name__)]
+    | Annotated[ReasoningItem, Tag(ReasoningItem.__name__)]
     | Annotated[McpApprovalRequestItem, Tag(McpApprovalRequestItem.__name__)]
     | Annotated[McpApprovalResponseItem, Tag(McpApprovalResponseItem.__name__)]
     | Annotated[McpCallItem, Tag(McpCallItem.__name__)]
@@ -117,19 +149,27 @@ InputItem: TypeAlias = Annotated[
         _item_tag,
         custom_error_type="unknown_item",
         custom_error_message="An item should be a whole message, file_search_call, function_call, "
-        "function_call_output, mcp_list_tools, mcp_call, mcp_approval_request or mcp_approval_response; "
+        "function_call_output, reasoning, mcp_list_tools, mcp_call, mcp_approval_request or mcp_approval_response; "
         "other items, and references to items, are not supported yet",
     ),
 ]
 
 
 def as_messages(items: Sequence[InputItem]) -> tuple[Message, ...]:
-    """The conversation, oldest turn first. Calls belong to the assistant's message just before them."""
+    """The conversation, oldest turn first. Calls belong to the assistant's message just before them.
+
+    Thoughts belong to what the assistant says right after them.
+    """
     messages: list[Message] = []
+    thoughts: tuple[str, ...] = ()
     for item in items:
         match item:
+            case ReasoningItem():
+                thoughts += item.sealed()
             case MessageItem():
-                messages.append(item.as_message())
+                sealed = thoughts if item.role == "assistant" else ()
+                messages.append(replace(item.as_message(), sealed=sealed))
+                thoughts = ()
             case FunctionOutputItem(call_id=call_id, output=output):
                 messages.append(Message(Role.TOOL, joined(output), tool_call_id=call_id))
             case McpApprovalResponseItem():
@@ -137,14 +177,18 @@ def as_messages(items: Sequence[InputItem]) -> tuple[Message, ...]:
             case McpCallItem():
                 messages += item.as_messages()
             case FunctionCallItem() | McpApprovalRequestItem():
-                call = item.as_call()
-                if not messages or messages[-1].role is not Role.ASSISTANT:
-                    messages.append(Message(Role.ASSISTANT, ""))
-                last = messages[-1]
-                messages[-1] = replace(last, tool_calls=(*last.tool_calls, call))
+                _add_call(messages, item.as_call(), thoughts)
+                thoughts = ()
             case FileSearchCallItem() | McpListToolsItem():
                 pass
     return tuple(messages)
+
+
+def _add_call(messages: list[Message], call: ToolCall, thoughts: tuple[str, ...]) -> None:
+    if thoughts or not messages or messages[-1].role is not Role.ASSISTANT:
+        messages.append(Message(Role.ASSISTANT, "", sealed=thoughts))
+    last = messages[-1]
+    messages[-1] = replace(last, tool_calls=(*last.tool_calls, call))
 
 
 class ResponseFunctionTool(FunctionDefinition):

@@ -10,7 +10,7 @@ from pydantic import Field
 from undercroft.chat.answering import Question
 from undercroft.chat.conversations.models import CONVERSATION_PREFIX
 from undercroft.chat.history import require_servers
-from undercroft.chat.providers.options import MAX_TOOLS, Options
+from undercroft.chat.providers.options import MAX_TOOLS, Effort, Options, SummaryDetail
 from undercroft.chat.responses.errors import PreviousNotFoundError
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.chat.tools.models import RemoteCall
@@ -35,6 +35,7 @@ from undercroft.http.openai.kept_items import new_item
 from undercroft.http.openai.remote_tools import McpTool
 from undercroft.http.openai.response_inputs import (
     INCLUDE_RESULTS,
+    INCLUDE_SEALED,
     Include,
     InputItem,
     MessageItem,
@@ -70,6 +71,13 @@ class ConversationReference(RequestBody):
     id: _ConversationId
 
 
+class ReasoningOptions(RequestBody):
+    """How long the model thinks, and what is told of that."""
+
+    effort: Effort | None = None
+    summary: SummaryDetail | None = None
+
+
 class AnswerOptions(RequestBody):
     """How an answer is made, whichever face asks for it."""
 
@@ -86,6 +94,7 @@ class AnswerOptions(RequestBody):
     presence_penalty: _Penalty | None = None
     truncation: Literal["auto", "disabled"] | None = None
     text: TextOptions | None = None
+    reasoning: ReasoningOptions | None = None
     parallel_tool_calls: bool | None = None
     background: bool | None = None
     if_busy: BusyChoice | None = None
@@ -108,7 +117,6 @@ class CreateResponse(AnswerOptions):
     conversation: _ConversationId | ConversationReference | None = None
     parent: ItemId | None = None
     prompt: None = None
-    reasoning: None = None
     top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
 
     def as_request(self, default_model: str, *, may_keep: bool) -> ResponseRequest:
@@ -158,6 +166,12 @@ class CreateResponse(AnswerOptions):
                 "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
                 param="background",
             )
+        if not is_kept and INCLUDE_SEALED in (self.include or ()):
+            raise InvalidRequestError(
+                "Thoughts are sealed under the key of a response that is kept: leave 'store' out, or leave "
+                f"'{INCLUDE_SEALED}' out.",
+                param="include",
+            )
         conversation_id = self._conversation_id(is_kept=is_kept)
         if previous_id is None and conversation_id is None:
             question = replace(question, approved=_approved(items))
@@ -167,6 +181,7 @@ class CreateResponse(AnswerOptions):
             self._echo(question.model, conversation_id, is_kept=is_kept),
             is_kept,
             INCLUDE_RESULTS in (self.include or ()),
+            include_sealed=INCLUDE_SEALED in (self.include or ()),
             is_background=bool(self.background),
             conversation_id=conversation_id,
             previous_id=previous_id,
@@ -193,7 +208,10 @@ class CreateResponse(AnswerOptions):
         )
 
     def _options(self, tools: RequestedTools, *, searches: bool) -> Options:
+        thinking = self.reasoning or ReasoningOptions()
         return Options(
+            effort=thinking.effort,
+            summary=thinking.summary,
             tools=tools.functions,
             tool_choice=tools.as_choice(searches=searches),
             parallel_tool_calls=self.parallel_tool_calls
@@ -280,7 +298,7 @@ class CreateResponse(AnswerOptions):
             "truncation": self.truncation or self._usual_truncation(),
             "text": {"format": render_format(self.text.format if self.text else None)},
             "parallel_tool_calls": self.parallel_tool_calls is not False,
-            "reasoning": None,
+            "reasoning": self.reasoning and self.reasoning.model_dump(),
             "store": is_kept,
             "background": bool(self.background),
             "service_tier": "default",

@@ -62,7 +62,7 @@ async def connect(websocket: WebSocket) -> None:
         try:
             opener = _Opener(services, websocket)
             caller = await opener.authenticate()
-            admission.enter_context(sockets.admit(caller.principal_id))
+            admission.enter_context(sockets.admit(caller))
         except Exception as error:  # noqa: BLE001 - whatever it was, it is answered as over HTTP, and logged if it is ours
             refusal = render_error(PATH, explain(error, PATH))
             await refusal(websocket.scope, websocket.receive, websocket.send)

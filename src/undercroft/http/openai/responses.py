@@ -23,6 +23,7 @@ from undercroft.http.openai.asking import as_wanted, own_names, require_response
 from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.openai.kept_items import IncludeQuery, no_such_item, shown_items
 from undercroft.http.openai.paging import After, Limit, Order
+from undercroft.http.openai.response_inputs import INCLUDE_SEALED
 from undercroft.http.openai.response_requests import CreateResponse
 from undercroft.http.rate_limits import counting
 from undercroft.http.sse import EventStreamResponse, encode_event
@@ -121,6 +122,7 @@ async def get_response(
             ge=0, le=_LARGEST_EVENT_NUMBER, description="With `stream`: only the events after this."
         ),
     ] = None,
+    include: IncludeQuery = None,
 ) -> Response | EventStreamResponse:
     """A kept response, without its content once one of its sources can no longer be read; or its events."""
     kept_id = require_response_id(response_id)
@@ -130,7 +132,8 @@ async def get_response(
         return await _stream(request, watched)
     if starting_after is not None:
         raise InvalidRequestError("It goes with 'stream'.", param="starting_after")
-    return JSONResponse(await services.responses.get(caller, kept_id))
+    sealed = INCLUDE_SEALED in (include or ())
+    return JSONResponse(await services.responses.get(caller, kept_id, include_sealed=sealed))
 
 
 @router.get(

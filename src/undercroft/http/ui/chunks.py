@@ -55,7 +55,7 @@ class ChunkWriter:
 
     def _piece(self, event: JsonObject) -> Iterator[JsonObject]:
         match event["type"]:
-            case "response.content_part.added":
+            case "response.content_part.added" if event["part"]["type"] == "output_text":
                 yield {"type": "text-start", "id": event["item_id"]}
             case "response.output_text.delta":
                 yield {"type": "text-delta", "id": event["item_id"], "delta": event["delta"]}
@@ -64,6 +64,12 @@ class ChunkWriter:
                 self._sources += 1
             case "response.output_text.done":
                 yield {"type": "text-end", "id": event["item_id"]}
+            case "response.content_part.added" | "response.reasoning_summary_part.added":
+                yield {"type": "reasoning-start", "id": event["item_id"]}
+            case "response.reasoning.delta" | "response.reasoning_summary_text.delta":
+                yield {"type": "reasoning-delta", "id": event["item_id"], "delta": event["delta"]}
+            case "response.reasoning.done" | "response.reasoning_summary_text.done":
+                yield {"type": "reasoning-end", "id": event["item_id"]}
             case "response.function_call_arguments.delta":
                 call_id = self._calls[event["item_id"]]
                 yield _tool("tool-input-delta", call_id, inputTextDelta=event["delta"])

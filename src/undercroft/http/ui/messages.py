@@ -49,6 +49,9 @@ def _parts(wire: JsonObject) -> list[JsonObject]:
     match wire["type"]:
         case "message":
             return _said(wire)
+        case "reasoning":
+            told = (*wire["summary"], *wire.get("content", ()))
+            return [{"type": "reasoning", "text": part["text"], "state": "done"} for part in told]
         case "file_search_call":
             return [_search(wire)]
         case "function_call" if "call_id" in wire:

@@ -164,15 +164,19 @@ SET index_state = 'failed', index_error_code = $2, index_error_message = $3
 WHERE id = $1 AND index_state = 'pending';
 
 -- name: is_average_stale :value
+-- Stale is also what was weighted by a former formula.
 SELECT
     s.chunk_count > 0
-    AND abs(s.term_total::real / s.chunk_count / greatest(s.weighted_average, 1) - 1) > $1::real
+    AND (
+        s.formula < 2
+        OR abs(s.term_total::real / s.chunk_count / greatest(s.weighted_average, 1) - 1) > $1::real
+    )
 FROM corpus_statistics AS s
 WHERE s.tenant_id = current_tenant();
 
 -- name: renew_average :value
 UPDATE corpus_statistics
-SET weighted_average = term_total::real / greatest(chunk_count, 1)
+SET weighted_average = term_total::real / greatest(chunk_count, 1), formula = 2
 WHERE tenant_id = current_tenant()
 RETURNING weighted_average;
 

@@ -1,0 +1,151 @@
+"""What clients carry, handed to the model that made it: as far as what that rests on may still be used."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain as join
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
+from undercroft.chat.providers.protocol import Message, Reasoning
+from undercroft.chat.responses.carried import find_response_id, open_carried
+from undercroft.chat.responses.earlier import Earlier, EarlierResponses
+from undercroft.chat.responses.models import WireObject
+from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.uses.errors import MOST_INHERITED
+from undercroft.chat.uses.service import InheritedUses
+from undercroft.kit.crypto.aead import DecryptionError
+from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.errors import InvalidRequestError
+from undercroft.ledger.service import Ledger
+from undercroft.sharing.models import Release
+from undercroft.vault.keys.service import KeyRing
+
+MOST_CARRYING: Final = 100
+"""The most responses that one request carries something of."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class CarriedContent:
+    """Opens what is carried, in the transactions of the responses that are made with it.
+
+    Args:
+        keys: Open it.
+        ledger: Where it is put on record.
+        answers: Knows what a model does with what it is given.
+    """
+
+    def __init__(self, keys: KeyRing, ledger: Ledger, answers: Answerer) -> None:
+        self._answers = answers
+        self._ledger = ledger
+        self._uses = InheritedUses(ledger)
+        self._earlier = EarlierResponses(keys)
+        self._repository = ResponseRepository()
+
+    async def hand_over(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        question: Question,
+        response_id: UUID | None,
+        inherited: Sequence[tuple[UUID, int, int, int]],
+    ) -> tuple[Question, Sequence[Release]]:
+        """A question with what its messages carry opened, and what that rests on.
+
+        What can not be opened, or rests on what may no longer be used, is left out: the model thinks anew. Recorded in
+        the transaction as earlier responses are that a model is shown, before whose commit no model is asked.
+
+        Args:
+            transaction: Where it is decided.
+            scope: Who asks.
+            question: What is asked.
+            response_id: The response that is made; None when it is not kept.
+            inherited: What it rests on already through the turns before it.
+
+        Raises:
+            InvalidRequestError: When it carries something of more responses than may be.
+            TooManySourcesError: When those were made from more than an answer may rest on.
+        """
+        wanted = _response_ids(question)
+        if not wanted or question.model == EXTRACTIVE:
+            return _with_opened(question, {}), ()
+        if len(wanted) > MOST_CARRYING:
+            raise InvalidRequestError(
+                f"The input carries something of more than {MOST_CARRYING} responses. Leave the older ones out.",
+                param="input",
+            )
+        use = await self._answers.model_use(question)
+        # As where a response goes on from others: documents first, as whoever erases one goes.
+        await self._repository.hold_sources(transaction, wanted)
+        held = await self._repository.hold_responses(transaction, wanted)
+        kept = [row["id"] for row in held if not row["is_erased"]]
+        rows = await self._repository.list_carrying(transaction, kept)
+        judged = [await self._earlier.judge(transaction, row, use) for row in rows]
+        readable = {each.id: each for each in judged if each is not None}
+        # They can be long: not on the event loop.
+        opened = await asyncio.to_thread(_open_all, question.messages, readable)
+        used = list(readable.values())
+        if response_id is not None:
+            ids = [each.id for each in used]
+            sources = await self._repository.list_sources(transaction, ids, MOST_INHERITED + 1)
+            both = list(dict.fromkeys((*inherited, *sources)))
+            await self._uses.inherit(transaction, response_id, both)
+        await self._uses.record(
+            transaction, scope, join.from_iterable(each.releases for each in used)
+        )
+        await self._ledger.append(
+            transaction, scope, *join.from_iterable(each.acts(scope) for each in used)
+        )
+        is_confined = question.is_confined or not all(each.may_leave for each in used)
+        rests_on = [release for each in used for release in (*each.releases, *each.granted())]
+        return replace(_with_opened(question, opened), is_confined=is_confined), rests_on
+
+
+def is_carrying(question: Question) -> bool:
+    """Whether something has to be opened before a model is asked."""
+    return any(message.sealed for message in question.messages)
+
+
+def _response_ids(question: Question) -> list[UUID]:
+    """Whose keys open what is carried, each once."""
+    found = (find_response_id(each) for message in question.messages for each in message.sealed)
+    return sorted({response_id for response_id in found if response_id is not None})
+
+
+def _open_all(
+    messages: Sequence[Message], readable: Mapping[UUID, Earlier]
+) -> dict[str, WireObject]:
+    opened: dict[str, WireObject] = {}
+    for sealed in join.from_iterable(message.sealed for message in messages):
+        response_id = find_response_id(sealed)
+        earlier = None if response_id is None else readable.get(response_id)
+        if earlier is None:
+            continue
+        tenant_id = earlier.row["tenant_id"]
+        try:
+            opened[sealed] = open_carried(earlier.key, tenant_id, earlier.id, sealed)
+        except DecryptionError:
+            # A client has altered it.
+            _log.info("carried_content_altered", response_id=str(earlier.id))
+    return opened
+
+
+def _with_opened(question: Question, opened: Mapping[str, WireObject]) -> Question:
+    if not is_carrying(question):
+        return question
+    messages = (_opened(message, opened) for message in question.messages)
+    return replace(question, messages=tuple(messages))
+
+
+def _opened(message: Message, opened: Mapping[str, WireObject]) -> Message:
+    if not message.sealed:
+        return message
+    thoughts = [opened[sealed] for sealed in message.sealed if sealed in opened]
+    return replace(
+        message, sealed=(), reasoning=tuple(Reasoning(**thought) for thought in thoughts)
+    )
