@@ -6,10 +6,12 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
 
+import httpcore2
 import psutil
 import pytest
 
@@ -62,6 +64,14 @@ def database_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Datab
 def service_template(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
     """The database that every service of the run begins with is made once."""
     with template_folder(_run_folder(tmp_path_factory)):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tls_context() -> Generator[None]:
+    """Thousands of clients of plain HTTP read the machine's certificates once: that takes a processor 20 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
         yield
 
 

@@ -16,6 +16,14 @@ _AS_FILES: Final = ("tests/commands/", "tests/e2e/", "tests/packaging/")
 class FileScheduling(LoadScopeScheduling):
     """Hands out those files as a whole, the ones with most tests first, and then all other tests one by one."""
 
+    def schedule(self) -> None:
+        """As for scopes; but a file of one test, which may take a minute, is not left for the end of the run."""
+        is_first = self.collection is None
+        super().schedule()
+        if is_first:
+            for scope in [scope for scope in reversed(self.workqueue) if "::" not in scope]:
+                self.workqueue.move_to_end(scope, last=False)
+
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
         return path if path.startswith(_AS_FILES) else nodeid

@@ -49,14 +49,15 @@ def lay_database(data_dir: Path, settings: Mapping[str, str]) -> None:
     with FileLock(f"{template}.making"):
         if not template.exists():
             _make(template)
-    if not (template / _HOME / _DATA).is_dir():
-        # Where the server has to run as somebody else, its files may be elsewhere.
+    data = template / _HOME / _DATA
+    if not data.is_dir() or data.stat().st_uid != os.geteuid():
+        # Where the server has to run as somebody else, its files are theirs, and may be elsewhere.
         return
     # What else stands there belongs to a server that runs, or is written at each start.
     home.mkdir(mode=0o700, parents=True)
     data_dir.chmod(0o700)
     shutil.copy2(template / _HOME / _CREDENTIALS, home)
-    shutil.copytree(template / _HOME / _DATA, home / _DATA)
+    shutil.copytree(data, home / _DATA)
 
 
 def _make(template: Path) -> None:

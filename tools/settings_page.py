@@ -65,6 +65,15 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "embedding_dimensions",
         "embedding_threads",
     ),
+    "Reranking": (
+        "reranker_url",
+        "reranker_key",
+        "reranker_model",
+        "reranker_api",
+        "reranker_location",
+        "reranker_dir",
+        "reranker_seconds",
+    ),
     "Mail": (
         "mail_from",
         "smtp_host",

@@ -38,6 +38,10 @@ PATHS: Final = {
     # Embedding servers: of the operator's settings alone.
     "retrieval/embedding/configured.py",
     "retrieval/embedding/remote.py",
+    # Rerankers: of the operator's settings alone. An external one is sent no passage that may not leave.
+    "retrieval/reranking/configured.py",
+    "retrieval/reranking/remote.py",
+    "http/search_wiring.py",
     # Webhooks: registered by a tenant's admin; the guarded client. What is sent holds ids and no content.
     "notifications/sender.py",
     # Key sets of issuers: registered by a tenant's admin; the guarded client. A GET without a body.

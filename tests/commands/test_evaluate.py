@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.retrieval.reranking.cross_encoder import write_cross_encoder
 from undercroft.commands.evaluation_database import own_settings
 from undercroft.evaluation.beir import read_beir
 from undercroft.kit.clock import SystemClock
@@ -114,13 +115,13 @@ def _start(beir: Path, data_dir: Path, *options: str) -> subprocess.Popen[str]:
     return _run(data_dir, "--beir", str(beir), *options)
 
 
-def _run(data_dir: Path, *options: str) -> subprocess.Popen[str]:
+def _run(data_dir: Path, *options: str, **settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "undercroft", "eval"),
             *("--data-dir", str(data_dir), *options),
         ],
-        env={**os.environ, "UNDERCROFT_LOG_LEVEL": "error"},
+        env={**os.environ, "UNDERCROFT_LOG_LEVEL": "error", **settings},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -189,10 +190,13 @@ def test_questions_are_answered_and_held_against_an_earlier_run(tmp_path: Path) 
     assert (answers["right"]["count"], answers["right"]["of"]) == (2, 2)
     assert answers["citation_precision"]["share"] == 1.0
     assert "<svg" in page.read_text()
-    out, err = _finish(_run(data_dir, *options, "--against", str(earlier)))
+    model = write_cross_encoder(tmp_path / "cross-encoder")
+    out, err = _finish(
+        _run(data_dir, *options, "--against", str(earlier), UNDERCROFT_RERANKER_DIR=str(model))
+    )
     assert out, err
     compared = {(it["first"], it["second"]) for it in json.loads(out)["comparisons"]}
-    assert ("answers", "answers before") in compared
+    assert compared >= {("answers", "answers before"), ("reranked", "fused")}
 
 
 def test_what_is_evaluated_is_named_once(tmp_path: Path, beir: Path) -> None:

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from tests.retrieval.reranking.cross_encoder import write_cross_encoder
 from tests.servers.embeddings_server import KEY
 from tests.shelf import Shelf, open_shelf
 from undercroft.kit.clock import SystemClock
@@ -20,6 +21,7 @@ from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.embedding.remote import RemoteEmbedder
 from undercroft.retrieval.minilm.files import MinilmFiles, locate_minilm
 from undercroft.retrieval.minilm.prepare import prepare_minilm
+from undercroft.retrieval.reranking.local import OnnxReranker
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,6 +87,27 @@ def embedder(request: pytest.FixtureRequest) -> Embedder:
     """Each implementation of the seam in turn."""
     chosen: Embedder = request.getfixturevalue(f"{request.param}_embedder")
     return chosen
+
+
+@pytest.fixture(scope="session")
+def reranking_url() -> Generator[str]:
+    """The address of a real server in a process of its own."""
+    command = [sys.executable, "-m", "tests.servers.reranking_server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().decode().strip()
+        assert port, "the reranking server did not start"
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+
+
+@pytest.fixture
+async def onnx_reranker(tmp_path: Path) -> AsyncGenerator[OnnxReranker]:
+    """A cross-encoder from the operator's folder."""
+    folder = write_cross_encoder(tmp_path / "cross-encoder")
+    reranker = await OnnxReranker.load(folder, threads=1, seconds=20.0)
+    yield reranker
+    await reranker.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from undercroft.retrieval.ranking import RRF_K, reciprocal_rank_fusion
+from undercroft.retrieval.ranking import RRF_K, reciprocal_rank_fusion, reorder
 
 RANKINGS = st.lists(
     st.lists(st.integers(0, 30), unique=True, min_size=1, max_size=20), min_size=1, max_size=4
@@ -45,3 +45,17 @@ def test_a_tie_keeps_the_order_of_first_appearance() -> None:
 def test_nothing_fuses_to_nothing() -> None:
     assert reciprocal_rank_fusion([]) == []
     assert RRF_K == 60
+
+
+@given(st.lists(st.integers(0, 30), unique=True), st.lists(st.integers(0, 40), unique=True))
+def test_reordering_moves_what_is_named_among_its_places_and_nothing_else(
+    items: list[int], order: list[int]
+) -> None:
+    scored = {item: 1.0 - place / 100 for place, item in enumerate(items)}
+    reordered = reorder(scored, order)
+    assert list(reordered.values()) == list(scored.values())
+    assert [item for item in reordered if item in order] == [
+        item for item in order if item in scored
+    ]
+    for before, after in zip(scored, reordered, strict=True):
+        assert before == after or {before, after} <= set(order)

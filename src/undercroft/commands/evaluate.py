@@ -32,6 +32,7 @@ from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.embedding.configured import open_embedder
+from undercroft.retrieval.reranking.configured import open_reranker
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.watching import WatchedGrants
 from undercroft.vault.keys.configured import open_key_provider
@@ -147,11 +148,14 @@ class _Bench:
         clock, collection_id = SystemClock(), self.ingestion.collection_id
         async with open_client() as client:
             embedder = await open_embedder(self.settings, client, clock)
+            reranker = await open_reranker(self.settings, client, clock)
             try:
-                search = SearchService(
-                    self.database, self.keys, Ledger(self.database, IdSource(), clock), embedder
+                ledger = Ledger(self.database, IdSource(), clock)
+                fused = SearchService(self.database, self.keys, ledger, embedder)
+                search = SearchService(self.database, self.keys, ledger, embedder, reranker)
+                evaluator = Evaluator(
+                    fused, embedder, clock, self.progress, search if reranker else None
                 )
-                evaluator = Evaluator(search, embedder, clock, self.progress)
                 legs = await evaluator.measure_legs(
                     self.scope, collection_id, judged, self.corpus.twins
                 )
@@ -164,6 +168,8 @@ class _Bench:
                 )
             finally:
                 await embedder.close()
+                if reranker is not None:
+                    await reranker.close()
         header = self._header(judged, embed_p50_ms, embedder.model.name)
         return Evaluation(header, legs, outcomes, chosen if questions else None)
 

@@ -28,7 +28,15 @@ _WARM_UP: Final = 20
 
 
 class Evaluator:
-    """Asks one query after the other, so that a duration is that of a query and not of a queue."""
+    """Asks one query after the other, so that a duration is that of a query and not of a queue.
+
+    Args:
+        search: Without a reranker.
+        embedder: Of its vector leg.
+        clock: Measures durations.
+        progress: Is told how far it is.
+        reranking: The same search with a reranker, where there is one.
+    """
 
     def __init__(
         self,
@@ -36,8 +44,10 @@ class Evaluator:
         embedder: Embedder,
         clock: Clock,
         progress: ProgressReport,
+        reranking: SearchService | None = None,
     ) -> None:
         self._search = search
+        self._reranking = reranking
         self._embedder = embedder
         self._clock = clock
         self._progress = progress
@@ -49,7 +59,7 @@ class Evaluator:
         judged: JudgedSet,
         twins: Mapping[str, Sequence[str]],
     ) -> dict[str, MeasuredLeg]:
-        """What each leg alone and both fused rank.
+        """What each leg alone and both fused rank, and a reranker after that.
 
         Args:
             scope: Whose collection it is.
@@ -60,16 +70,19 @@ class Evaluator:
         Raises:
             UnavailableError: When a leg cannot be asked: figures of another leg would stand in its place.
         """
-        self._progress.phase("Measuring", len(LEGS) * len(judged.queries))
+        ways = {name: (self._search, legs) for name, legs in LEGS.items()}
+        if self._reranking is not None:
+            ways["reranked"] = (self._reranking, frozenset(Leg))
+        self._progress.phase("Measuring", len(ways) * len(judged.queries))
         measured: dict[str, MeasuredLeg] = {}
-        for number, (name, legs) in enumerate(LEGS.items()):
+        for number, (name, (search, legs)) in enumerate(ways.items()):
             for text in islice(judged.queries.values(), _WARM_UP):
-                await self._ask(scope, collection_id, text, legs)
+                await _ask(search, scope, collection_id, text, legs)
             scores: dict[str, QueryScores] = {}
             seconds: list[float] = []
             for query, text in judged.queries.items():
                 started = self._clock.monotonic()
-                passages = await self._ask(scope, collection_id, text, legs)
+                passages = await _ask(search, scope, collection_id, text, legs)
                 seconds.append(self._clock.monotonic() - started)
                 ranking = rank_documents(passages, twins)
                 scores[query] = QueryScores.of(ranking, judged.judgements[query])
@@ -86,15 +99,15 @@ class Evaluator:
             seconds.append(self._clock.monotonic() - started)
         return 1000 * percentile(seconds, 0.5)
 
-    async def _ask(
-        self, scope: Scope, collection_id: UUID, text: str, legs: frozenset[Leg]
-    ) -> Sequence[FoundPassage]:
-        result = await self._search.search(
-            scope, SearchQuery([collection_id], text, _PASSAGES, legs)
-        )
-        if result.degraded:
-            raise UnavailableError("The embedding model stopped answering; run the command again.")
-        return result.passages
+
+async def _ask(
+    search: SearchService, scope: Scope, collection_id: UUID, text: str, legs: frozenset[Leg]
+) -> Sequence[FoundPassage]:
+    result = await search.search(scope, SearchQuery([collection_id], text, _PASSAGES, legs))
+    if result.degraded:
+        what = ", ".join(sorted(result.degraded))
+        raise UnavailableError(f"A model stopped answering ({what}); run the command again.")
+    return result.passages
 
 
 def rank_documents(

@@ -33,7 +33,9 @@ class SearchResults(Shown):
 
     object: Literal["search.results"]
     data: list[SearchResult]
-    degraded: Annotated[list[str], Field(description="Legs that could not be asked.")]
+    degraded: Annotated[
+        list[str], Field(description="What could not be asked: `vector`, `reranker`.")
+    ]
 
 
 class PassageStatement(Shown):

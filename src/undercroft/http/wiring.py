@@ -21,6 +21,7 @@ from undercroft.http.client_rates import ClientRates
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.http.identity_wiring import open_identity
+from undercroft.http.search_wiring import open_search_models
 from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.policies import TenantPolicies
 from undercroft.identity.service import IdentityService
@@ -51,7 +52,6 @@ from undercroft.metering.service import Metering
 from undercroft.notifications.endpoints import EndpointService
 from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
-from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.search.service import SearchService
@@ -129,8 +129,7 @@ async def open_services(
             )
         )
         client = await stack.enter_async_context(open_client(most_calls(settings)))
-        embedder = await open_embedder(settings, client, clock)
-        stack.push_async_callback(embedder.close)
+        embedder, reranker = await open_search_models(stack, settings, client, clock)
         models = open_models(settings, client, clock)
         stack.push_async_callback(models.close)
         run_until_closed(stack, telemetry.watch_loop(clock))
@@ -179,7 +178,7 @@ async def open_services(
         versions = VersionService(database, blobs, intake, keys, ledger, index.follow)
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ledger, ids, index)
-        search = SearchService(database, keys, ledger, embedder)
+        search = SearchService(database, keys, ledger, embedder, reranker)
         answers = Answerer(search, models, watched_grants)
         limits = RunLimits(settings.response_grace_seconds, settings.max_running_responses)
         metering = Metering(database, ids)

@@ -50,6 +50,7 @@ Action: TypeAlias = Literal[
     "document.hold",
     "document.mark",
     "document.purge",
+    "document.rank",
     "document.read",
     "document.remove_from_collection",
     "document.restore",

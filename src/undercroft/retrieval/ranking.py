@@ -1,6 +1,6 @@
 """Fusing ranked lists."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final, TypeVar
 
 _Item = TypeVar("_Item", bound=Hashable)
@@ -30,3 +30,19 @@ def reciprocal_rank_fusion(
         ((item, score / best) for item, score in scores.items()),
         key=lambda scored: -scored[1],
     )
+
+
+def reorder(scored: Mapping[_Item, float], order: Sequence[_Item]) -> dict[_Item, float]:
+    """Put some of the items in another order, among the places that they have together; the others keep theirs.
+
+    Args:
+        scored: Every item once, best first.
+        order: Some of them, and perhaps others, which are left out; without duplicates.
+
+    Returns:
+        The items, best first. A score stays with its place: it is made of ranks, and says nothing of why.
+    """
+    moved = [item for item in order if item in scored]
+    places, following = set(moved), iter(moved)
+    items = [next(following) if item in places else item for item in scored]
+    return dict(zip(items, scored.values(), strict=True))

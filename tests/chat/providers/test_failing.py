@@ -11,7 +11,6 @@ from tests.chat.scripted import SCRIPTED, ScriptedModel
 from tests.clocks import SetClock
 from tests.servers.model_server import ModelServer, running_model_server
 from undercroft.chat.providers.budgets import Budgets
-from undercroft.chat.providers.circuit import FAILURES, REST_SECONDS
 from undercroft.chat.providers.protocol import (
     Finished,
     GenerationEvent,
@@ -19,6 +18,7 @@ from undercroft.chat.providers.protocol import (
     TextDelta,
 )
 from undercroft.chat.providers.registry import ModelRegistry
+from undercroft.kit.circuit import FAILURES, REST_SECONDS
 from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
 
 ONCE = Budgets(attempts=1, listing=1.0)

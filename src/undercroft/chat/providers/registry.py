@@ -8,7 +8,6 @@ from typing import Final, cast
 
 import structlog
 
-from undercroft.chat.providers.circuit import Circuit, CircuitState
 from undercroft.chat.providers.continuing import Course
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
@@ -18,6 +17,7 @@ from undercroft.chat.providers.protocol import (
     ModelInfo,
     ModelProvider,
 )
+from undercroft.kit.circuit import Circuit, CircuitState
 from undercroft.kit.clock import Clock, SystemClock
 from undercroft.kit.errors import (
     ErrorKind,

@@ -46,7 +46,9 @@ class FoundDocuments(Shown):
     """Documents, best first."""
 
     results: list[FoundDocument]
-    degraded: Annotated[list[str], Field(description="Legs that could not be asked.")]
+    degraded: Annotated[
+        list[str], Field(description="What could not be asked: `vector`, `reranker`.")
+    ]
 
 
 class FetchArguments(RequestBody):

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from undercroft.kit.surrogates import join_surrogates
 from undercroft.retrieval.embedding.models import EmbeddingModel
 
 Vectors = npt.NDArray[np.float32]
@@ -63,9 +64,4 @@ def readable_text(text: str, model: EmbeddingModel) -> str:
     Surrogates, which UTF-8 cannot carry, are joined where they pair and replaced by U+FFFD where they do not. Text
     far beyond the model's reach is cut before anything is spent on it: 64 characters for each token that it reads.
     """
-    text = text[: model.max_tokens * _CHARACTERS_PER_TOKEN]
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
+    return join_surrogates(text[: model.max_tokens * _CHARACTERS_PER_TOKEN])

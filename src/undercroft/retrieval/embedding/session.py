@@ -19,7 +19,37 @@ class Session(Protocol):
         ...
 
 
-def load_session(model: Path, threads: int) -> Session:
+class DescribedSession(Session, Protocol):
+    """One that says what it takes and makes: for graphs that are not ours."""
+
+    def input_names(self) -> list[str]:
+        """Of the inputs that the graph wants."""
+        ...
+
+    def output_names(self) -> list[str]:
+        """Of what it makes."""
+        ...
+
+
+class _OnnxSession:
+    """The library's session, with names in place of its descriptions."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+
+    def run(
+        self, output_names: list[str], input_feed: dict[str, npt.NDArray[np.int64]]
+    ) -> list[npt.NDArray[np.float32]]:
+        return cast("list[npt.NDArray[np.float32]]", self._session.run(output_names, input_feed))
+
+    def input_names(self) -> list[str]:
+        return [str(each.name) for each in self._session.get_inputs()]
+
+    def output_names(self) -> list[str]:
+        return [str(each.name) for each in self._session.get_outputs()]
+
+
+def load_session(model: Path, threads: int) -> DescribedSession:
     """Load a graph for the processor.
 
     Args:
@@ -36,5 +66,6 @@ def load_session(model: Path, threads: int) -> Session:
     options.enable_mem_pattern = False
     # Threads that spin between operators take the core that PostgreSQL or the event loop needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return cast("Session", session)
+    return _OnnxSession(
+        onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    )

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from undercroft.retrieval.chunking import LaterHeadings
-from undercroft.retrieval.ranking import reciprocal_rank_fusion
+from undercroft.retrieval.ranking import reciprocal_rank_fusion, reorder
 from undercroft.sharing.models import OWN, ModelUse, Way
 
 
@@ -17,6 +18,10 @@ class Leg(StrEnum):
     """BM25 over words."""
     VECTOR = "vector"
     """Similarity of meaning."""
+
+
+RERANKER: Final = "reranker"
+"""What a search can do without, besides one of its legs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,12 @@ class Proposals:
     Attributes:
         lexical: Best first.
         similarities: Nearest first, with the cosine similarity to the query; None when the leg could not be asked.
+        reranked: What a reranker was shown, best first: these change places with each other.
     """
 
     lexical: Sequence[int]
     similarities: Mapping[int, float] | None
+    reranked: Sequence[int] = ()
 
     @property
     def chunk_ids(self) -> list[int]:
@@ -106,12 +113,13 @@ class Proposals:
             [chunk_id for chunk_id in leg if chunk_id not in hidden]
             for leg in (self.lexical, self.similarities or ())
         ]
-        return dict(reciprocal_rank_fusion([ranking for ranking in rankings if ranking]))
+        fused = dict(reciprocal_rank_fusion([ranking for ranking in rankings if ranking]))
+        return reorder(fused, self.reranked)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Passages, best first, and which legs could not be asked."""
+    """Passages, best first, and what could not be asked: a leg, or the reranker."""
 
     passages: Sequence[FoundPassage]
-    degraded: frozenset[Leg]
+    degraded: frozenset[str]

@@ -15,6 +15,7 @@ from asyncpg import Record
 from undercroft.kit.crypto.aead import DecryptionError, unseal
 from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.ids import render_id
+from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.passages import PassageText, open_row, place_of
@@ -80,12 +81,8 @@ class PassageReader:
         """
         if query.model_use:
             await self._uses.count(transaction, join_ways(passage.way for passage, _ in found))
-        acts: dict[tuple[UUID, Way], list[Act]] = {}
-        for passage, row in found:
-            subject = Subject(render_id(DOCUMENT_PREFIX, passage.document_id), row["name_salt"])
-            action = "document.answer" if query.model_use else "document.search"
-            act = Act(action, subject, row["owner_id"], passage.document_version)
-            acts[passage.document_id, passage.way] = acts_under(scope, passage.way, act)
+        action = "document.answer" if query.model_use else "document.search"
+        acts = _acts(scope, action, found)
         entry_ids = iter(
             await self._ledger.append(
                 transaction, scope, *searched, *(act for each in acts.values() for act in each)
@@ -103,6 +100,15 @@ class PassageReader:
             )
             for passage, _ in found
         ]
+
+    async def record_ranking(
+        self, transaction: Transaction, scope: Scope, found: Sequence[tuple[FoundPassage, Record]]
+    ) -> None:
+        """That what the same transaction has read is sent elsewhere to be ranked, once it has committed."""
+        acts = _acts(scope, "document.rank", found)
+        await self._ledger.append(
+            transaction, scope, *(act for each in acts.values() for act in each)
+        )
 
     async def _find_hidden(self, transaction: Transaction, chunk_ids: Sequence[int]) -> set[int]:
         """Which of the proposals stand in parts that are not shared, in documents of which other parts are."""
@@ -167,6 +173,18 @@ class PassageReader:
             # One damaged passage must not keep the others from whoever searches.
             _log_damaged(row)
             return None
+
+
+def _acts(
+    scope: Scope, action: Action, found: Sequence[tuple[FoundPassage, Record]]
+) -> dict[tuple[UUID, Way], list[Act]]:
+    """What is done with the documents of some passages, as it goes on record."""
+    acts: dict[tuple[UUID, Way], list[Act]] = {}
+    for passage, row in found:
+        subject = Subject(render_id(DOCUMENT_PREFIX, passage.document_id), row["name_salt"])
+        act = Act(action, subject, row["owner_id"], passage.document_version)
+        acts[passage.document_id, passage.way] = acts_under(scope, passage.way, act)
+    return acts
 
 
 def _log_damaged(row: Record) -> None:

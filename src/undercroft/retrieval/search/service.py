@@ -6,6 +6,7 @@ The legs only propose ids, each in its own transaction. One last statement autho
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -19,11 +20,18 @@ from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.journal import CollectionJournal
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
-from undercroft.retrieval.search.models import Leg, Proposals, SearchQuery, SearchResult
+from undercroft.retrieval.reranking.protocol import Reranker
+from undercroft.retrieval.search.models import (
+    RERANKER,
+    Leg,
+    Proposals,
+    SearchQuery,
+    SearchResult,
+)
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.sharing.errors import NotGrantedError
-from undercroft.sharing.models import GrantAction
+from undercroft.sharing.models import GrantAction, ModelUse
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.ways import acts_under
 from undercroft.vault.access import no_document
@@ -36,6 +44,8 @@ _CANDIDATES_EACH: Final = 5
 look at who may search it, so where few are wanted fewer are proposed: on Cranfield nDCG@10 of ten passages is .413 with
 50, 100 and 300. A document may take several places, so 100 chunks are fewer documents: recall@100 of the fused legs is
 .778 with 100, .785 with 200 and .795 with 300."""
+_RERANKED: Final = 50
+"""How many passages a reranker is shown: what the legs propose for ten that are wanted."""
 _LEXICAL_BOUND: Final = 20_000
 """How many chunks are scored by BM25 at most, about: 23 ms at the median over 400,000 (docs/adr/0005)."""
 _EXACT_LIMIT: Final = 20_000
@@ -53,9 +63,15 @@ class SearchService:
     """Finds passages."""
 
     def __init__(
-        self, database: Database, keys: KeyRing, ledger: Ledger, embedder: Embedder
+        self,
+        database: Database,
+        keys: KeyRing,
+        ledger: Ledger,
+        embedder: Embedder,
+        reranker: Reranker | None = None,
     ) -> None:
         self._database = database
+        self._reranker = reranker
         self._journal = CollectionJournal(database, ledger)
         self._embedder = embedder
         self._reader = PassageReader(keys, ledger)
@@ -74,7 +90,8 @@ class SearchService:
     async def search(self, scope: Scope, query: SearchQuery) -> SearchResult:
         """The best passages for a question.
 
-        When the embedder cannot answer, the lexical leg answers alone and the result says so.
+        When the embedder cannot answer, the lexical leg answers alone and the result says so; so it does when a
+        reranker fails or is late, and the fused order stays.
 
         Raises:
             NotFoundError: When the principal may see no such collection or document.
@@ -89,6 +106,13 @@ class SearchService:
         is_degraded = proposals.similarities is None
         if is_degraded and Leg.LEXICAL not in query.legs:
             raise UnavailableError("The embedding model does not answer; try again.")
+        degraded: set[str] = {Leg.VECTOR} if is_degraded else set()
+        if self._reranker is not None:
+            ranked = await self._rerank(scope, query, proposals, self._reranker)
+            if ranked is None:
+                degraded.add(RERANKER)
+            else:
+                proposals = replace(proposals, reranked=ranked)
         refusing = self._refusing(scope, query.collection_ids, query.document_ids)
         async with refusing as transaction:
             searched = await self._require_collections(transaction, scope, query.collection_ids)
@@ -99,11 +123,38 @@ class SearchService:
                 passages = await self._reader.release(
                     transaction, scope, query, proposals, found, searched
                 )
-                return SearchResult(
-                    passages, frozenset({Leg.VECTOR}) if is_degraded else frozenset()
-                )
+                return SearchResult(passages, frozenset(degraded))
         # What was held back has taken the places of others: nothing is released or on record yet.
         return await self._search(scope, query, _MOST_CANDIDATES)
+
+    async def _rerank(
+        self, scope: Scope, query: SearchQuery, proposals: Proposals, reranker: Reranker
+    ) -> list[int] | None:
+        """The best of the proposals as a reranker orders them; None when it fails or is late.
+
+        What it is shown was authorised, and put on record if it leaves, in a transaction that has ended: none is open
+        while a server is waited for. What is then released is authorised again.
+        """
+        shown = replace(query, limit=_RERANKED)
+        if reranker.location == "external":
+            shown = replace(shown, model_use=query.model_use | {ModelUse.EXTERNAL})
+        async with self._refusing(scope, query.collection_ids, query.document_ids) as transaction:
+            await self._require_collections(transaction, scope, query.collection_ids)
+            await self._require_documents(transaction, query.document_ids)
+            found = await self._reader.read(transaction, shown, proposals)
+            if reranker.location == "external":
+                # Being sent is not what a use that is counted was given for.
+                found = [it for it in found if not any(g.is_counted for g in it[0].way.grants)]
+                await self._reader.record_ranking(transaction, scope, found)
+        passages = [passage for passage, _ in found]
+        texts = ["\n".join([*passage.headings, passage.text]) for passage in passages]
+        try:
+            scores = await reranker.score(query.text, texts)
+        except UndercroftError as error:
+            _log.warning("reranker_unavailable", model=reranker.name, reason=error.message)
+            return None
+        order = sorted(range(len(passages)), key=lambda place: -scores[place])
+        return [passages[place].chunk_id for place in order]
 
     def _refusing(
         self, scope: Scope, collection_ids: Sequence[UUID], document_ids: Sequence[UUID] = ()

@@ -1,4 +1,4 @@
-"""Whether a model server is asked at all: a circuit breaker. Pure; only its clock is from outside.
+"""Whether a server is asked at all: a circuit breaker. Pure; only its clock is from outside.
 
 Closed, every call goes through. After some failures in a row it opens: no call goes through for a while, so that nobody
 waits for what fails anyway and a server that comes up again is not met by all at once. Then it is half-open: one call

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.clocks import SetClock
-from undercroft.chat.providers.circuit import Circuit, CircuitState
+from undercroft.kit.circuit import Circuit, CircuitState
 
 
 @pytest.fixture
