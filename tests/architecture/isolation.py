@@ -102,6 +102,7 @@ SECURITY_DEFINERS: Final = {
     "release_stream_leases": "leases of every tenant at once",
     "list_due_turns": "which of one process's responses wait no more, of every tenant; it answers ids it was given",
     "attend_streams": "what is watched in one process, of every tenant; it answers places in it",
+    "list_expired_responses": "what was kept for a day alone, of every tenant; it answers ids",
     "forget_streams": "maintenance over all tenants; how long events are kept is not the caller's choice",
     "settle_request": "without a scope it is one statement, in which its caller cannot stop; it settles what has ended",
     "list_owed_requests": "what is not settled, of every tenant; it answers ids",

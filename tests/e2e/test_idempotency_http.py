@@ -204,7 +204,7 @@ def test_whoever_is_nobody_yet_has_no_keys(service: Service) -> None:
 
 
 def test_nothing_is_promised_that_is_not_kept(ann: httpx.Client) -> None:
-    answer = ann.post("/v1/chat/completions", json={}, headers=keyed())
+    answer = ann.post("/v1/conversations", json={}, headers=keyed())
     assert refusal(answer) == (400, "idempotency_key_not_taken")
 
 

@@ -99,14 +99,13 @@ _NOBODY: Final = (
     "/v1/verify",
     "/verify",
 )
-_ATTACHES: Final = ("/v1/responses", "/v1/ui/chat")
+_ATTACHES: Final = ("/v1/chat/completions", "/v1/responses", "/v1/ui/chat")
 _KEEPS_NOTHING: Final = (
     # Each takes a code that is good once, or shows a secret that nobody is to find again.
     "/v1/account/second-factor",
     "/v1/account/second-factor/confirmation",
     "/v1/account/second-factor/recovery-codes",
     "/v1/account/second-factor/removal",
-    "/v1/chat/completions",
     # An answer kept here would show what was said from documents to whoever may not read those any more.
     "/v1/conversations",
     "/v1/conversations/{conversation_id}",

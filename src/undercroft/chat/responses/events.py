@@ -4,7 +4,7 @@ The order is the specification's; ``file_search_call`` items and ``file_citation
 only we know (spans, page, headings, the verified quote) under the key ``undercroft``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime
 from typing import Any, Final
@@ -169,11 +169,11 @@ class ResponseEvents:
             self._is_search_done = True
             yield self.finish(self._search)
 
-    def add_text(self, delta: str) -> Iterator[WireObject]:
+    def add_text(self, delta: str, logprobs: Sequence[WireObject] = ()) -> Iterator[WireObject]:
         """The next piece of the answer."""
         yield from self._start_message()
         self._text.append(delta)
-        yield self._text_event("delta", delta=delta, logprobs=[])
+        yield self._text_event("delta", delta=delta, logprobs=list(logprobs))
 
     def cite(self, citation: Citation) -> Iterator[WireObject]:
         """A verified citation of a sentence that was sent."""

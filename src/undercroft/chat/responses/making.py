@@ -25,6 +25,7 @@ from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.handing import CarriedContent, is_carrying
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
+from undercroft.chat.responses.rendering import render_logprob
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.tool_calls import ResponseTools
 from undercroft.chat.responses.work import Work
@@ -200,8 +201,8 @@ class ResponseMaker:
                 yield from events.end_thought(_sealed(work, reasoning))
             case Searched():
                 yield from events.finish_search(step)
-            case TextDelta(text):
-                yield from events.add_text(text)
+            case TextDelta(text, logprobs):
+                yield from events.add_text(text, list(map(render_logprob, logprobs)))
             case Citation():
                 yield from events.cite(step)
             case ToolCallDelta():

@@ -1,6 +1,19 @@
 -- name: insert_response :exec
-INSERT INTO responses (id, tenant_id, owner_id, status, data_key_id, sealed_resource, answer_entry_id, previous_id)
-VALUES ($1, current_tenant(), current_principal(), $2, $3, $4, $5, $6);
+-- One that is kept for a day alone ($7) outlives the key under which it is found.
+INSERT INTO responses (
+    id, tenant_id, owner_id, status, data_key_id, sealed_resource, answer_entry_id, previous_id, expires_at
+)
+VALUES (
+    $1,
+    current_tenant(),
+    current_principal(),
+    $2,
+    $3,
+    $4,
+    $5,
+    $6,
+    CASE WHEN $7::boolean THEN now() + interval '25 hours' END
+);
 
 -- name: start_response :exec
 -- One that has waited for its turn.
@@ -285,6 +298,22 @@ SELECT r.owner_id, k.salt
 FROM responses AS r
 INNER JOIN data_keys AS k ON r.data_key_id = k.id
 WHERE r.id = $1;
+
+-- name: list_expired_responses :many
+SELECT
+    tenant_id,
+    response_id
+FROM list_expired_responses($1);
+
+-- name: delete_expired_responses :exec
+-- In the order in which whatever erases several locks them.
+DELETE FROM responses
+WHERE id IN (
+    SELECT r.id FROM responses AS r
+    WHERE r.id = ANY($1::uuid[]) AND r.expires_at <= now()
+    ORDER BY r.id
+    FOR UPDATE
+);
 
 -- name: delete_response :value
 DELETE FROM responses WHERE id = $1 AND owner_id = current_principal() RETURNING id;

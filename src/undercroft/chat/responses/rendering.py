@@ -1,7 +1,7 @@
 """Parts of a response, as the Responses API shows them. Pure."""
 
 from undercroft.chat.citations import Citation
-from undercroft.chat.providers.protocol import Passage, Usage
+from undercroft.chat.providers.protocol import Passage, TokenLogprob, Usage
 from undercroft.chat.responses.models import WireObject
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.search.models import FoundPassage
@@ -43,6 +43,11 @@ def render_result(passage: FoundPassage) -> WireObject:
     }
 
 
+def render_logprob(token: TokenLogprob) -> WireObject:
+    """How likely a token was, and what could have stood in its place."""
+    return {**_likely(token), "top_logprobs": [_likely(other) for other in token.top]}
+
+
 def render_usage(usage: Usage) -> WireObject:
     """What an answer took."""
     return {
@@ -52,3 +57,8 @@ def render_usage(usage: Usage) -> WireObject:
         "input_tokens_details": {"cached_tokens": usage.cached_tokens},
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
+
+
+def _likely(token: TokenLogprob) -> WireObject:
+    data = None if token.bytes is None else list(token.bytes)
+    return {"token": token.token, "logprob": token.logprob, "bytes": data}

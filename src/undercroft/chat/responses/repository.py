@@ -7,7 +7,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.kit.database import Transaction
-from undercroft.kit.sql import load_queries
+from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.retrieval.search.models import FoundPassage
 
 _QUERIES: Final = load_queries("undercroft.chat.responses")
@@ -25,6 +25,8 @@ class ResponseRepository:
         sealed: bytes,
         answer_entry_id: UUID | None = None,
         previous_id: UUID | None = None,
+        *,
+        is_passing: bool = False,
     ) -> None:
         """Keep a response that is being made, or waits to be; with the entry that commits to what from, where known.
 
@@ -36,6 +38,7 @@ class ResponseRepository:
             sealed: What it is so far.
             answer_entry_id: The entry.
             previous_id: The response that it goes on from, if it does.
+            is_passing: Whether it is kept for a day alone.
         """
         await _QUERIES.execute(
             transaction,
@@ -46,6 +49,7 @@ class ResponseRepository:
             sealed,
             answer_entry_id,
             previous_id,
+            is_passing,
         )
 
     async def start_response(
@@ -166,6 +170,15 @@ class ResponseRepository:
     async def may_still_ask(self, transaction: Transaction, user_ids: Sequence[UUID]) -> bool:
         """Whether none of these users was suspended or removed."""
         return bool(await _QUERIES.value(transaction, "may_still_ask", user_ids))
+
+    async def list_expired(self, connection: AnyConnection, limit: int) -> list[tuple[UUID, UUID]]:
+        """Responses of every tenant whose time is over: tenant and id."""
+        rows = await _QUERIES.many(connection, "list_expired_responses", limit)
+        return [(row["tenant_id"], row["response_id"]) for row in rows]
+
+    async def delete_expired(self, transaction: Transaction, response_ids: Sequence[UUID]) -> int:
+        """Delete those of a tenant's responses whose time is over; how many."""
+        return await _QUERIES.execute(transaction, "delete_expired_responses", list(response_ids))
 
     async def delete_response(self, transaction: Transaction, response_id: UUID) -> bool:
         """Delete a response; False when there is none."""

@@ -142,6 +142,7 @@ class ResponseRuns:
                 seal_resource(key, scope.tenant_id, response_id, events.resource, request.input()),
                 answered[0] if answered else None,
                 request.previous_id,
+                is_passing=request.is_passing,
             )
             if request.previous_id is not None:
                 await self._chain.begin(

@@ -17,6 +17,7 @@ from undercroft.http.callers import ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
+from undercroft.http.idempotency import REPLAYED_HEADER, asked_key
 from undercroft.http.openai.chat_messages import (
     ChatFormat,
     ChatFunctionTool,
@@ -29,6 +30,7 @@ from undercroft.http.openai.chat_messages import (
 from undercroft.http.openai.chat_rendering import Completion
 from undercroft.http.openai.contract import EVENT_STREAM, errors
 from undercroft.http.openai.inputs import require_answered_calls, require_question
+from undercroft.http.openai.keyed_completions import KeyedCompletion, begin_once
 from undercroft.http.openai.tools import FileSearchTool, RequestedTools
 from undercroft.http.rate_limits import counting
 from undercroft.http.sse import EventStreamResponse, encode_event
@@ -158,7 +160,7 @@ class CreateChatCompletion(RequestBody):
     "/v1/chat/completions",
     summary="Create a chat completion",
     response_model=None,
-    responses={200: EVENT_STREAM, **errors(404, 429, 502)},
+    responses={200: EVENT_STREAM, **errors(404, 409, 410, 429, 502)},
 )
 async def create_chat_completion(
     body: CreateChatCompletion,
@@ -168,13 +170,21 @@ async def create_chat_completion(
 ) -> Response | EventStreamResponse:
     """Answer the last message of a conversation."""
     questions = body.as_questions(services.answers.default_model)
+    include_usage = body.stream_options is not None and body.stream_options.include_usage
+    key = await asked_key(request, caller)
+    if key is not None:
+        charge = counting(request, caller)
+        keyed = await begin_once(
+            request, services, caller, charge, questions, key, include_usage=include_usage
+        )
+        return await _answer_once(request, keyed, is_stream=bool(body.stream))
     await services.answers.check(caller, questions[0])
     completion = Completion(
         render_id("chatcmpl-", services.ids.new()),
         render_time(services.clock.now()),
         questions[0].model,
         len(questions),
-        include_usage=body.stream_options is not None and body.stream_options.include_usage,
+        include_usage=include_usage,
     )
     making = _make(services, counting(request, caller), questions, completion)
     if not body.stream:
@@ -187,6 +197,25 @@ async def create_chat_completion(
         await making.aclose()
         raise
     return EventStreamResponse(_stream(begun, making), _failure)
+
+
+async def _answer_once(
+    request: Request, keyed: KeyedCompletion, *, is_stream: bool
+) -> Response | EventStreamResponse:
+    """What is made once under a key. Who leaves it may come back for it."""
+    try:
+        if is_stream:
+            begun = await anext(chunks := keyed.chunks())
+            answer: Response = EventStreamResponse(_stream(begun, chunks), _failure)
+        else:
+            whole = _collect(keyed.chunks(), keyed.completion)
+            answer = JSONResponse(await unless_disconnected(request, whole))
+    except BaseException:
+        await keyed.leave()
+        raise
+    if keyed.is_replayed:
+        answer.headers[REPLAYED_HEADER] = "true"
+    return answer
 
 
 async def _make(

@@ -10,12 +10,11 @@ from undercroft.chat.providers.protocol import (
     ReasoningDelta,
     ReasoningEnded,
     TextDelta,
-    TokenLogprob,
     ToolCall,
     ToolCallDelta,
     Usage,
 )
-from undercroft.chat.responses.rendering import render_citation
+from undercroft.chat.responses.rendering import render_citation, render_logprob
 from undercroft.chat.tools.models import (
     ApprovalAsked,
     CallBegun,
@@ -54,14 +53,10 @@ class _Choice:
             case Searched():
                 self._passages = {passage.number: passage for passage in event.passages}
             case TextDelta(text, logprobs):
-                self._text.append(text)
-                tokens = [_logprob(token) for token in logprobs]
-                self._logprobs += tokens
-                return self._delta({"content": text}, tokens)
+                tokens = [render_logprob(token) for token in logprobs]
+                return self.say(text, tokens)
             case Citation():
-                annotation = render_citation(event, self._passages[event.number])
-                self._annotations.append(annotation)
-                return self._delta({"annotations": [annotation]})
+                return self.annotate(render_citation(event, self._passages[event.number]))
             case ToolCallDelta():
                 return self._delta({"tool_calls": [self._call(event)]})
             case Answered(reason, usage):
@@ -73,6 +68,15 @@ class _Choice:
                 # Of remote tools, which chat completions have none of.
                 pass
         return None
+
+    def say(self, text: str, logprobs: Sequence[JsonObject]) -> JsonObject:
+        self._text.append(text)
+        self._logprobs += logprobs
+        return self._delta({"content": text}, logprobs)
+
+    def annotate(self, annotation: JsonObject) -> JsonObject:
+        self._annotations.append(annotation)
+        return self._delta({"annotations": [annotation]})
 
     def whole(self) -> JsonObject:
         text = "".join(self._text)
@@ -147,6 +151,14 @@ class Completion:
         shown = self._choices[index].take(event)
         return None if shown is None else self._chunk(shown)
 
+    def say(self, index: int, text: str, logprobs: Sequence[JsonObject]) -> JsonObject:
+        """Add a piece of an answer's text; its chunk."""
+        return self._chunk(self._choices[index].say(text, logprobs))
+
+    def annotate(self, index: int, annotation: JsonObject) -> JsonObject:
+        """Add a citation to an answer; its chunk."""
+        return self._chunk(self._choices[index].annotate(annotation))
+
     @property
     def is_whole(self) -> bool:
         """Whether all answers have come to their ends."""
@@ -193,12 +205,3 @@ def _function_call(call_id: str, name: str, arguments: str) -> JsonObject:
 
 def _logprobs(tokens: Sequence[JsonObject]) -> JsonObject | None:
     return {"content": list(tokens), "refusal": None} if tokens else None
-
-
-def _logprob(token: TokenLogprob) -> JsonObject:
-    return {**_likely(token), "top_logprobs": [_likely(other) for other in token.top]}
-
-
-def _likely(token: TokenLogprob) -> JsonObject:
-    data = None if token.bytes is None else list(token.bytes)
-    return {"token": token.token, "logprob": token.logprob, "bytes": data}

@@ -1,0 +1,230 @@
+"""Chat completions that bring an idempotency key: each choice is a response, kept for a day for whoever asks again.
+
+So a retry attaches to what is being made, or gets it as it was, whichever process made it; and what was revoked or
+erased since is not shown.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
+from typing import Final
+
+from fastapi import Request
+
+from undercroft.chat.answering import Answered, Question
+from undercroft.chat.choices import several
+from undercroft.chat.providers.protocol import FinishReason, ToolCallDelta, Usage
+from undercroft.chat.responses.models import ResponseRequest
+from undercroft.http.begun import once_begun
+from undercroft.http.deps import Services
+from undercroft.http.openai.asking import require_response_id
+from undercroft.http.openai.chat_rendering import Completion
+from undercroft.http.openai.response_requests import CreateResponse
+from undercroft.http.wire import JsonObject
+from undercroft.idempotency.errors import KeyNotTakenError
+from undercroft.idempotency.models import RequestKey
+from undercroft.idempotency.service import MadeBeforeError, Once
+from undercroft.identity.models import Kind, Principal
+from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.kit.ids import render_id
+from undercroft.metering.service import Charge
+
+_REASONS: Final = {
+    "max_output_tokens": FinishReason.LENGTH,
+    "content_filter": FinishReason.CONTENT_FILTER,
+}
+
+
+class CompletionCancelledError(UndercroftError):
+    """Nobody waited for the answer any more, and it was ended."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Whoever had asked this left, and the answer was ended before it was whole. Ask again with a new "
+            "Idempotency-Key.",
+            kind=ErrorKind.CONFLICT,
+            code="completion_cancelled",
+        )
+
+
+class KeyedCompletion:
+    """A completion that is made once under a key.
+
+    Attributes:
+        completion: What it adds up to.
+        is_replayed: Whether it was asked for before.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        caller: Principal,
+        choices: Sequence[AsyncGenerator[JsonObject]],
+        completion: Completion,
+        *,
+        is_replayed: bool,
+    ) -> None:
+        self._services = services
+        self._caller = caller
+        self._choices = choices
+        self.completion = completion
+        self.is_replayed = is_replayed
+
+    async def chunks(self) -> AsyncGenerator[JsonObject]:
+        """The chunks as they come, from the first one on. Closing it leaves what is made.
+
+        Raises:
+            UndercroftError: When an answer failed, or may not be read any more.
+        """
+        for chunk in self.completion.begin():
+            yield chunk
+        calls = [_Calls() for _ in self._choices]
+        made = several(self._services.watched_grants, self._caller, self._choices)
+        async with aclosing(made) as events:
+            async for index, event in events:
+                chunk = self._take(index, calls[index], event)
+                if chunk is not None:
+                    yield chunk
+        for chunk in self.completion.end():
+            yield chunk
+
+    async def leave(self) -> None:
+        """Nobody reads it."""
+        for choice in self._choices:
+            await choice.aclose()
+
+    def _take(self, index: int, calls: "_Calls", event: JsonObject) -> JsonObject | None:
+        match event["type"]:
+            case "response.output_text.delta":
+                return self.completion.say(index, event["delta"], event["logprobs"])
+            case "response.output_text.annotation.added":
+                return self.completion.annotate(index, event["annotation"])
+            case "response.output_item.added" if event["item"]["type"] == "function_call":
+                return self.completion.take(index, calls.begin(event))
+            case "response.function_call_arguments.delta":
+                return self.completion.take(index, calls.go_on(event))
+            case "response.completed" | "response.incomplete":
+                return self.completion.take(index, _answered(event["response"]))
+            case "error":
+                raise _failure_of(event["error"])
+            case _:
+                return None
+
+
+class _Calls:
+    """The calls of functions of one choice, numbered as completions number them."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+
+    def begin(self, event: JsonObject) -> ToolCallDelta:
+        item, number = event["item"], len(self._numbers)
+        self._numbers[event["output_index"]] = number
+        return ToolCallDelta(number, "", item["call_id"], item["name"])
+
+    def go_on(self, event: JsonObject) -> ToolCallDelta:
+        return ToolCallDelta(self._numbers[event["output_index"]], event["delta"])
+
+
+async def begin_once(
+    request: Request,
+    services: Services,
+    caller: Principal,
+    charge: Charge,
+    questions: Sequence[Question],
+    key: RequestKey,
+    *,
+    include_usage: bool,
+) -> KeyedCompletion:
+    """Begin a completion, or attach to that which was begun under the key before.
+
+    Each choice is under a key of its own: of one whose process died in between the retry makes those that are missing.
+
+    Raises:
+        KeyNotTakenError: When nothing is kept for this caller.
+        UndercroftError: As for a response that is asked for, or watched.
+    """
+    if caller.kind is Kind.LINK:
+        # All who hold a link are one principal: what is kept for one of them would be there for the others.
+        raise KeyNotTakenError
+    choices: list[AsyncGenerator[JsonObject]] = []
+    heads: list[JsonObject] = []
+    replayed = 0
+    async with AsyncExitStack() as unless_begun:
+        for number, question in enumerate(questions):
+            own = key if number == 0 else replace(key, route=f"{key.route} choice {number}")
+            events, is_replayed = await _begin(
+                request, services, caller, charge, _wanted(question), own
+            )
+            unless_begun.push_async_callback(events.aclose)
+            replayed += is_replayed
+            choices.append(events)
+            heads.append((await anext(events))["response"])
+        unless_begun.pop_all()
+    completion = Completion(
+        render_id("chatcmpl-", require_response_id(heads[0]["id"])),
+        heads[0]["created_at"],
+        heads[0]["model"],
+        len(choices),
+        include_usage=include_usage,
+    )
+    return KeyedCompletion(
+        services, caller, choices, completion, is_replayed=replayed == len(choices)
+    )
+
+
+async def _begin(
+    request: Request,
+    services: Services,
+    caller: Principal,
+    charge: Charge,
+    wanted: ResponseRequest,
+    key: RequestKey,
+) -> tuple[AsyncGenerator[JsonObject], bool]:
+    """The events of one choice, and whether it was asked for before."""
+    made_id = await services.idempotency.find_made(caller, key)
+    if made_id is None:
+        once = Once(services.idempotency, caller, key)
+        made = services.responses.stream(caller, wanted, once, charge)
+        try:
+            return await once_begun(request, made), False
+        except MadeBeforeError as known:
+            made_id = known.made_id
+    watched = services.responses.watch(caller, require_response_id(made_id), -1)
+    return await once_begun(request, watched), True
+
+
+def _wanted(question: Question) -> ResponseRequest:
+    """The response that is a choice: of what was asked it repeats what responses have."""
+    plain = CreateResponse(
+        model=question.model,
+        input="A chat completion",
+        max_output_tokens=question.max_output_tokens,
+        temperature=question.temperature,
+        top_p=question.top_p,
+    ).as_request(question.model, may_keep=True)
+    return replace(plain, question=question, input_items=(), is_passing=True)
+
+
+def _answered(resource: JsonObject) -> Answered:
+    """How an answer ended, and what it took.
+
+    Raises:
+        CompletionCancelledError: When nobody waited for its end.
+    """
+    if resource["status"] == "cancelled":
+        raise CompletionCancelledError
+    reason = FinishReason.STOP
+    if any(item["type"] == "function_call" for item in resource["output"]):
+        reason = FinishReason.TOOL_CALLS
+    if resource["incomplete_details"] is not None:
+        reason = _REASONS[resource["incomplete_details"]["reason"]]
+    usage = resource["usage"]
+    cached = usage["input_tokens_details"]["cached_tokens"]
+    return Answered(reason, Usage(usage["input_tokens"], usage["output_tokens"], cached))
+
+
+def _failure_of(error: JsonObject) -> UndercroftError:
+    # Those that were made again long after do not tell of what kind it was.
+    kind = ErrorKind(error.get("type", ErrorKind.UPSTREAM_FAILED))
+    return UndercroftError(error["message"], kind=kind, code=error["code"], param=error["param"])
