@@ -218,11 +218,20 @@ def command_of(process: psutil.Process) -> list[str]:
 def _children() -> dict[int, str]:
     """Command lines of living child processes by id; not multiprocessing's own, which outlive their first use."""
     found: dict[int, str] = {}
-    for process in psutil.Process().children():
+    for pid in _child_ids():
         try:
-            command = " ".join(process.cmdline())
+            command = " ".join(psutil.Process(pid).cmdline())
         except psutil.Error:
             continue
         if command and not any(name in command for name in _MULTIPROCESSING):
-            found[process.pid] = command
+            found[pid] = command
     return found
+
+
+def _child_ids() -> list[int]:
+    """From the kernel where it tells: psutil looks at every process of the machine, 8 ms, and this is twice a test."""
+    try:
+        lists = [thread / "children" for thread in Path("/proc/self/task").iterdir()]
+        return [int(pid) for children in lists for pid in children.read_text().split()]
+    except OSError:
+        return [process.pid for process in psutil.Process().children()]

@@ -53,6 +53,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "upstream_key",
         "upstream_api",
         "upstream_continues",
+        "upstream_sees",
         "upstreams",
         "default_model",
         "local_model_threads",
@@ -122,6 +123,7 @@ _UPSTREAM_MEANINGS: Final = {
     "location": "Whether the server is the operator's own (`local`) or somebody else's (`external`).",
     "continues": "Whether it goes on with an answer whose beginning it is given (`continue_final_message`, as vLLM and "
     "SGLang do); not with Anthropic's API.",
+    "sees": "Whether its models take pictures (`input_image`): others are sent none.",
 }
 _ROW_HEAD: Final = ("| Setting | Value | Default | Meaning |", "| --- | --- | --- | --- |")
 

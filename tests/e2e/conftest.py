@@ -166,6 +166,7 @@ def upstream_service(
         {
             "UNDERCROFT_UPSTREAM_URL": upstream.base_url,
             "UNDERCROFT_UPSTREAM_KEY": KEY,
+            "UNDERCROFT_UPSTREAM_SEES": "true",
             "UNDERCROFT_TRUSTED_PROXIES": "127.0.0.1",
             # Its remote tools are on this machine.
             "UNDERCROFT_TOOL_PRIVATE_NETWORKS": "127.0.0.0/8",

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.chat.providers.pictures import PNG, picture
 from tests.e2e.api import connect, read_events
 from tests.e2e.conformance import Conformance
 from tests.e2e.conftest import Service
@@ -123,14 +124,49 @@ async def test_tool_calling(ask: Ask) -> None:
     assert text_of(again["output"][0]) == "It said: sunny"
 
 
-async def test_image_input_is_refused_by_name(ask: Ask) -> None:
-    image = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
-    content = [{"type": "input_text", "text": "What is in this image?"}, image]
+async def test_image_input(ask: Ask, model_server: ModelServer) -> None:
+    text = {"type": "input_text", "text": "What is in this image?"}
+    image = {"type": "input_image", "image_url": picture(PNG, "image/jpeg"), "detail": "low"}
+    asked = {"type": "message", "role": "user", "content": [text, image]}
+    response = await ask(model="echo", input=[asked])
+    assert response["status"] == "completed"
+    assert text_of(response["output"][0]) == "What is in this image?"
+    (sent,) = (await model_server.seen()).last_body["messages"]
+    # As it came, and with the type that it is.
+    shown = {"url": picture(PNG, "image/png"), "detail": "low"}
+    said = {"type": "text", "text": "What is in this image?"}
+    assert sent["content"] == [said, {"type": "image_url", "image_url": shown}]
+    # Who goes on shows it again.
+    await ask(model="echo", input="Are you sure?", previous_response_id=response["id"])
+    first, *_ = (await model_server.seen()).last_body["messages"]
+    assert first == sent
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_image", "image_url": "https://example.com/a.png"},
+        {"type": "input_image", "image_url": "data:image/png;base64,aGVsbG8="},
+        {"type": "input_image", "file_id": "file-1"},
+        {"type": "input_file", "file_url": "https://example.com/a.pdf"},
+        {"type": "input_file", "file_data": "aGVsbG8=", "filename": "a.txt"},
+    ],
+)
+async def test_what_cannot_be_shown_is_refused_by_name(ask: Ask, part: Body) -> None:
     refused = await ask(
-        model="echo", input=[{"type": "message", "role": "user", "content": content}]
+        model="echo", input=[{"type": "message", "role": "user", "content": [part]}]
     )
     assert refused["error"]["param"].startswith("input.0")
     assert refused["error"]["type"] == "invalid_request_error"
+
+
+async def test_a_model_that_sees_nothing_refuses_a_picture(ask: Ask) -> None:
+    image = {"type": "input_image", "image_url": picture(PNG, "image/png")}
+    content = [{"type": "input_text", "text": "What is it?"}, image]
+    refused = await ask(
+        model="extractive", input=[{"type": "message", "role": "user", "content": content}]
+    )
+    assert (refused["error"]["param"], refused["error"]["code"]) == ("input", "model_unable")
 
 
 async def test_multi_turn(ask: Ask, model_server: ModelServer) -> None:

@@ -51,16 +51,24 @@ class Answer(Stream):
         await self.raw(b"data: [DONE]\n\n")
 
 
+def words_of(message: dict[str, Any]) -> str:
+    """What a message says, beside its pictures."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if part["type"] == "text")
+
+
 def spoken(body: dict[str, Any]) -> tuple[list[str], str, int]:
     """The echo of the last message: its words, why it ends, the words of the prompt."""
-    text: str = body["messages"][-1]["content"]
+    text = words_of(body["messages"][-1])
     for stop in body.get("stop") or []:
         if stop in text:
             text = text[: text.index(stop)]
     words = [word + " " for word in text.split(" ")]
     words[-1] = words[-1].removesuffix(" ")
     limit = body.get("max_tokens") or body.get("max_completion_tokens") or len(words)
-    prompt = sum(len(message["content"].split()) for message in body["messages"])
+    prompt = sum(len(words_of(message).split()) for message in body["messages"])
     return words[:limit], "length" if limit < len(words) else "stop", prompt
 
 

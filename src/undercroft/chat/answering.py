@@ -6,12 +6,18 @@ The service decides whether the documents hold an answer, and which citations st
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from undercroft.chat.calling import Answered, Calling, RoundEvent, Rounds
 from undercroft.chat.citations import UNSUPPORTED_NOTE, Annotated, Citation, CitationAnnotator
-from undercroft.chat.consumption import Consumption, definition_tokens, most_tokens
+from undercroft.chat.consumption import (
+    Consumption,
+    definition_tokens,
+    most_tokens,
+    prompt_tokens,
+)
+from undercroft.chat.found import FilesRead, Searched
 from undercroft.chat.grounding import REFUSAL, ground
 from undercroft.chat.prompt import (
     FUNCTIONS_INSTRUCTIONS,
@@ -19,9 +25,12 @@ from undercroft.chat.prompt import (
     Prompt,
     assemble_prompt,
     counted_texts,
+    fenced,
+    in_front,
 )
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
 from undercroft.chat.providers.extractive import count_tokens
+from undercroft.chat.providers.images import IMAGE_TOKENS
 from undercroft.chat.providers.options import Ability, Options
 from undercroft.chat.providers.protocol import (
     Finished,
@@ -58,25 +67,9 @@ _UNCITED: Final = frozenset({Ability.JSON, Ability.LOGPROBS})
 _NO_PASSAGES: Final[tuple[Passage, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Searched:
-    """The search is done: what it found, and what of that the model is shown (the passages with numbers)."""
-
-    query: str
-    found: tuple[FoundPassage, ...]
-    passages: tuple[Passage, ...]
-
-    def releases(self) -> list[Release]:
-        """What was found, and how whoever asked comes to it."""
-        return [
-            Release(found.document_id, found.way, found.is_own, is_searched=True)
-            for found in self.found
-        ]
-
-
-AnswerEvent: TypeAlias = Searched | RoundEvent | ToolEvent
-"""At most one ``Searched`` first, then text and citations as they become certain and calls of the client's functions
-and of remote tools, then exactly one ``Answered``."""
+AnswerEvent: TypeAlias = Searched | FilesRead | RoundEvent | ToolEvent
+"""At most one ``Searched`` or ``FilesRead`` first, then text and citations as they become certain and calls of the
+client's functions and of remote tools, then exactly one ``Answered``."""
 
 
 class Answerer:
@@ -102,6 +95,8 @@ class Answerer:
         needs = needed(question.messages, question.options)
         if question.servers:
             needs |= {Ability.TOOLS}
+        if question.files:
+            needs |= {Ability.FILES}
         await self._models.require(question.model, needs)
         if question.search is not None:
             if uncited := needs & _UNCITED:
@@ -110,6 +105,8 @@ class Answerer:
                     param=min(uncited).value,
                 )
             await self._search.require_collections(scope, question.search.collection_ids)
+        if question.files:
+            await self._search.require_documents(scope, question.files)
 
     def answer(
         self,
@@ -137,7 +134,7 @@ class Answerer:
         """
         counting = consumption or Consumption()
         said = self._answer(scope, question, earlier, shown, tools, counting)
-        before = (Searched, ToolsWanted, ToolsListed)
+        before = (Searched, FilesRead, ToolsWanted, ToolsListed)
         return said if shown == NOTHING else leave_out(shown, said, before=before)
 
     async def _answer(
@@ -170,6 +167,14 @@ class Answerer:
                 consumption.end(usage)
                 yield Answered(FinishReason.STOP, usage)
                 return
+        if question.files:
+            found = await self._search.read_whole(
+                scope, question.files, await self.model_use(question)
+            )
+            read = FilesRead(tuple(found))
+            yield read
+            releases += read.releases()
+            question = await self._with_files(question, read)
         # The one that quotes says the same again; every other goes on from its own words.
         prefix = "" if question.model == EXTRACTIVE else shown.text
         if question.servers and tools is not None:
@@ -203,6 +208,27 @@ class Answerer:
         found = tuple(passage for passage in result.passages if passage.score >= search.threshold)
         passages = tuple(_numbered(number, passage) for number, passage in enumerate(found, 1))
         return Searched(question.text, found, passages)
+
+    async def _with_files(self, question: Question, read: FilesRead) -> Question:
+        """The question with its files before it, as data.
+
+        Raises:
+            InvalidRequestError: When they do not fit into the model's context.
+        """
+        passages = [_numbered(number, passage) for number, passage in enumerate(read.found, 1)]
+        asked = in_front(question.messages, map(fenced, passages))
+        shown = replace(
+            question,
+            messages=asked,
+            is_confined=question.is_confined or not all(each.may_leave for each in passages),
+        )
+        if prompt_tokens(shown) > await self._room(question):
+            raise InvalidRequestError(
+                "The files do not fit into the model's context. Give fewer or shorter ones, or search them.",
+                param="input",
+                code="context_length_exceeded",
+            )
+        return shown
 
     def _generate_in_rounds(
         self,
@@ -306,9 +332,12 @@ class Answerer:
             before,
             after,
             count_tokens=counts.__getitem__,
-            budget=await self._room(question) - definition_tokens(question.options),
+            budget=await self._room(question)
+            - definition_tokens(question.options)
+            - IMAGE_TOKENS * sum(len(message.images) for message in question.messages),
             instructions=instructions,
             keeps_history=question.keeps_all_turns,
+            images=question.images,
         )
 
 

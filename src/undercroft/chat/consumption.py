@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
+from undercroft.chat.providers.images import IMAGE_TOKENS
 from undercroft.chat.providers.options import Options
 from undercroft.chat.providers.protocol import (
     Finished,
@@ -62,8 +63,10 @@ def prompt_tokens(question: Question) -> int:
     texts += [sealed for message in question.messages for sealed in message.sealed]
     texts.append(question.instructions or "")
     prompt = sum(map(most_tokens, texts)) + _MESSAGE * len(question.messages)
+    prompt += IMAGE_TOKENS * sum(len(message.images) for message in question.messages)
     prompt += definition_tokens(question.options)
     if question.search is not None:
+        # Of files it is known once they are read.
         prompt += _INSTRUCTIONS + _PASSAGE * question.search.limit
     return prompt
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from undercroft.chat.answering import Answerer, Question
 from undercroft.chat.consumption import most_tokens
 from undercroft.chat.prompt import TurnsDoNotFitError
+from undercroft.chat.providers.images import IMAGE_TOKENS
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.tools.models import RemoteCall, RemoteServer
 from undercroft.chat.transcript import (
@@ -125,4 +126,5 @@ def _last_that_fit(turns: Sequence[Turn], room: int) -> list[Turn]:
 
 def _cost(message: Message) -> int:
     calls = (part for call in message.tool_calls for part in (call.name, call.arguments))
-    return sum(map(most_tokens, (message.content, *calls, *message.sealed)))
+    spelled = sum(map(most_tokens, (message.content, *calls, *message.sealed)))
+    return spelled + IMAGE_TOKENS * len(message.images)

@@ -7,10 +7,11 @@ templates. No randomness: the same input gives the same prompt.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
+from undercroft.chat.providers.images import Image
 from undercroft.chat.providers.protocol import PASSAGE_FENCE, Message, Passage, Role
 from undercroft.kit.errors import InvalidRequestError
 
@@ -88,6 +89,7 @@ def assemble_prompt(
     budget: int,
     instructions: str = INSTRUCTIONS,
     keeps_history: bool = False,
+    images: Sequence[Image] = (),
 ) -> Prompt:
     """Puts the prompt together so that it fits.
 
@@ -103,6 +105,7 @@ def assemble_prompt(
         budget: The most tokens that the prompt may have.
         instructions: The system message.
         keeps_history: Whether no turn may be left out.
+        images: Pictures that go with the question.
 
     Raises:
         InvalidRequestError: Not even the instructions and the question fit, or not all turns of those that must.
@@ -126,10 +129,11 @@ def assemble_prompt(
     # The result of a call that is left out would be one of nothing.
     while first_turn < len(history) and history[first_turn].role is Role.TOOL:
         first_turn += 1
+    told = "".join((*blocks[:shown], asked))
     messages = (
         Message(Role.SYSTEM, instructions),
         *history[first_turn:],
-        Message(Role.USER, "".join((*blocks[:shown], asked))),
+        Message(Role.USER, told, images=_moved(images, len(told) - len(question))),
         *following,
     )
     tokens = fixed + sum(block_costs[:shown]) + sum(turn_costs[first_turn:])
@@ -146,10 +150,22 @@ def fenced(passage: Passage) -> str:
     )
 
 
+def in_front(messages: Sequence[Message], blocks: Iterable[str]) -> tuple[Message, ...]:
+    """Messages with blocks before what the user says last."""
+    last = max(place for place, each in enumerate(messages) if each.role is Role.USER)
+    asked, before = messages[last], "".join(f"{block}\n\n" for block in blocks)
+    told = replace(asked, content=before + asked.content, images=_moved(asked.images, len(before)))
+    return (*messages[:last], told, *messages[last + 1 :])
+
+
 def neutralised(text: str) -> str:
     """A text that can neither open nor close a fence, nor speak for another role in a chat template."""
     text = _FENCE.sub(lambda match: ("‹" if match[0][0] == "<" else "›") * len(match[0]), text)
     return _TEMPLATE_TOKEN.sub(lambda match: match[0].translate(_HARMLESS), text)
+
+
+def _moved(images: Sequence[Image], by: int) -> tuple[Image, ...]:
+    return tuple(replace(image, at=image.at + by) for image in images)
 
 
 def _asked(question: str) -> str:

@@ -1,11 +1,16 @@
 """What is asked."""
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
+from undercroft.chat.providers.images import Image
 from undercroft.chat.providers.options import NO_OPTIONS, Options
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.tools.models import RemoteCall, RemoteServer
+
+MOST_FILES: Final = 20
+"""How many documents one question shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Question:
         servers: Whose tools are offered to the model and called here.
         approved: Calls of those that somebody has approved, to be made before the model is asked.
         max_tool_calls: How many calls of those are made at most.
+        files: Documents whose text is shown to the model before the question, as far as whoever asks may search them.
         reserved_tokens: How many tokens were reserved for it, where a quota of them applies.
     """
 
@@ -57,6 +63,7 @@ class Question:
     servers: tuple[RemoteServer, ...] = ()
     approved: tuple[RemoteCall, ...] = ()
     max_tool_calls: int | None = None
+    files: tuple[UUID, ...] = ()
     reserved_tokens: int | None = None
 
     @property
@@ -64,6 +71,12 @@ class Question:
         """What the person asked last."""
         asked = [message.content for message in self.messages if message.role is Role.USER]
         return asked[-1] if asked else ""
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The pictures that go with that."""
+        asked = [message.images for message in self.messages if message.role is Role.USER]
+        return asked[-1] if asked else ()
 
     def around(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         """What was said before the question, and what came after it: calls of functions and their results."""

@@ -93,5 +93,11 @@ def redact_item(item: dict[str, Any]) -> dict[str, Any]:
     if item["type"] in _WITHOUT_PASSAGES:
         return item
     parts: Sequence[dict[str, Any]] = item["content"]
-    content = [{**part, "text": REDACTED, "annotations": list[dict[str, Any]]()} for part in parts]
+    content = list(map(_redact_part, parts))
     return {**item, "content": content}
+
+
+def _redact_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    if part["type"] in {"input_image", "input_file"}:
+        return {"type": "input_text", "text": REDACTED}
+    return {**part, "text": REDACTED, "annotations": list[dict[str, Any]]()}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
 from undercroft.chat.prompt import neutralised
+from undercroft.chat.providers.images import Image, images_in
 from undercroft.chat.providers.protocol import Message, Role, ToolCall
 from undercroft.chat.tools.models import LONGEST_TOLD, RemoteCall, function_name
 
@@ -144,8 +145,10 @@ class _Gathering:
             said.items.add(place)
         elif item["role"] in _ROLES:
             self._latest, self._thoughts = None, _Open()
-            if text := _text_of(item):
-                self.gathered.append(_Said(place, Message(_ROLES[item["role"]], text)))
+            text, images = _text_of(item), _images_of(item)
+            if text or images:
+                message = Message(_ROLES[item["role"]], text, images=images)
+                self.gathered.append(_Said(place, message))
 
     def _think(self, place: int, item: Item) -> None:
         """It belongs to what is said next."""
@@ -190,6 +193,11 @@ def _text_of(item: Item) -> str:
     if isinstance(content, str):
         return content
     return "".join(part.get("text", "") for part in content)
+
+
+def _images_of(item: Item) -> tuple[Image, ...]:
+    content = item["content"]
+    return () if isinstance(content, str) else images_in(content)
 
 
 def _remote(item: Item) -> tuple[str, str]:

@@ -20,6 +20,7 @@ class UpstreamSettings(BaseModel):
     api: Literal["openai", "anthropic"] = "openai"
     location: Literal["local", "external"] = "external"
     continues: bool = False
+    sees: bool = False
 
 
 class ModelServerSettings(BaseSettings):
@@ -37,6 +38,10 @@ class ModelServerSettings(BaseSettings):
         default=False,
         description="Whether it goes on with an answer whose beginning it is given (`continue_final_message`, as vLLM "
         "and SGLang do): what broke off then goes on without a seam.",
+    )
+    upstream_sees: bool = Field(
+        default=False,
+        description="Whether its models take pictures (`input_image`): others are sent none.",
     )
     upstreams: tuple[UpstreamSettings, ...] = Field(
         default=(),
@@ -67,5 +72,6 @@ class ModelServerSettings(BaseSettings):
                 key=self.upstream_key,
                 api=self.upstream_api,
                 continues=self.upstream_continues,
+                sees=self.upstream_sees,
             ),
         )

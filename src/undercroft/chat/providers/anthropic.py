@@ -6,12 +6,8 @@ from typing import ClassVar, Final
 
 import aiohttp
 
-from undercroft.chat.providers.anthropic_wire import (
-    MOST_MODELS,
-    AnswerReader,
-    ModelList,
-    request_body,
-)
+from undercroft.chat.providers.anthropic_request import request_body
+from undercroft.chat.providers.anthropic_wire import MOST_MODELS, AnswerReader, ModelList
 from undercroft.chat.providers.budgets import Patience
 from undercroft.chat.providers.json_output import formed
 from undercroft.chat.providers.options import Ability
@@ -33,22 +29,29 @@ class AnthropicProvider(UpstreamProvider):
     Args:
         upstream: The server.
         location: Whether its operator is ours.
+        sees: Whether its models take pictures.
     """
 
     _listing_query: ClassVar = {"limit": str(MOST_MODELS)}
 
-    def __init__(self, upstream: Upstream, *, location: Location) -> None:
+    def __init__(self, upstream: Upstream, *, location: Location, sees: bool = False) -> None:
         headers = {"anthropic-version": _VERSION}
         if upstream.key is not None:
             headers["x-api-key"] = upstream.key.get_secret_value()
         super().__init__(upstream, headers, location=location)
+        self._sees = sees
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        """Functions and thoughts; and JSON, which the model is told in words and held to at the end."""
-        return frozenset(
-            {Ability.TOOLS, Ability.JSON, Ability.REASONING, Ability.REASONING_SUMMARY}
-        )
+        """Functions and thoughts; JSON, which the model is told in words and held to at the end; what is declared."""
+        able = {
+            Ability.TOOLS,
+            Ability.JSON,
+            Ability.FILES,
+            Ability.REASONING,
+            Ability.REASONING_SUMMARY,
+        }
+        return frozenset(able | {Ability.IMAGES} if self._sees else able)
 
     def _generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         return formed(request, super()._generate)

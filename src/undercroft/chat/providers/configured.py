@@ -53,5 +53,7 @@ def _open(server: UpstreamSettings, client: aiohttp.ClientSession, clock: Clock)
         clock=clock,
     )
     if server.api == "anthropic":
-        return AnthropicProvider(upstream, location=server.location)
-    return OpenAiCompatibleProvider(upstream, location=server.location, continues=server.continues)
+        return AnthropicProvider(upstream, location=server.location, sees=server.sees)
+    return OpenAiCompatibleProvider(
+        upstream, location=server.location, continues=server.continues, sees=server.sees
+    )

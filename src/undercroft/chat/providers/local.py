@@ -160,8 +160,8 @@ class LocalModelProvider:
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        """A seed; JSON, which the model is told in words and held to at the end; and going on where it broke off."""
-        return frozenset({Ability.SEED, Ability.JSON, Ability.CONTINUE})
+        """A seed; JSON, which the model is told in words and held to at the end; files; going on where it broke off."""
+        return frozenset({Ability.SEED, Ability.JSON, Ability.FILES, Ability.CONTINUE})
 
     async def start(self) -> None:
         """Loads the model now rather than with the first request.

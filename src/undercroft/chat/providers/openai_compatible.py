@@ -26,13 +26,26 @@ class OpenAiCompatibleProvider(UpstreamProvider):
         location: Whether its operator is ours.
         continues: Whether the server goes on after a last message of the assistant's when ``continue_final_message``
             says so, as vLLM and SGLang do.
+        sees: Whether its models take pictures.
     """
 
-    def __init__(self, upstream: Upstream, *, location: Location, continues: bool = False) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        location: Location,
+        continues: bool = False,
+        sees: bool = False,
+    ) -> None:
         key = upstream.key
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         super().__init__(upstream, headers, location=location)
-        self._continues = continues
+        unable = {Ability.REASONING_SUMMARY}
+        if not continues:
+            unable.add(Ability.CONTINUE)
+        if not sees:
+            unable.add(Ability.IMAGES)
+        self._abilities = frozenset(Ability) - unable
         self._newer_limit: set[str] = set()
 
     @property
@@ -40,10 +53,10 @@ class OpenAiCompatibleProvider(UpstreamProvider):
         """Nearly all there are: what its models cannot do the server refuses itself, and its reason is passed on.
 
         But to one that does not know how to go on with an answer, its beginning would be one more turn. And the API has
-        no word for what is to be told of the model's thoughts.
+        no word for what is to be told of the model's thoughts. Nor is anybody sent pictures who is not said to see:
+        servers are known to pass over what they do not.
         """
-        everything = frozenset(Ability) - {Ability.REASONING_SUMMARY}
-        return everything if self._continues else everything - {Ability.CONTINUE}
+        return self._abilities
 
     @contextlib.asynccontextmanager
     async def _opened(

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError
 
+from undercroft.chat.providers.images import interleaved
 from undercroft.chat.providers.options import FunctionTool, JsonOutput, Options, ToolChoice
 from undercroft.chat.providers.protocol import (
     Finished,
@@ -324,7 +325,7 @@ def _limit_left(request: GenerationRequest) -> int | None:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": message.role.value, "content": message.content}
+    wire: dict[str, Any] = {"role": message.role.value, "content": _content(message)}
     if message.role is Role.TOOL:
         wire["tool_call_id"] = message.tool_call_id
     for thought in message.reasoning:
@@ -341,6 +342,17 @@ def _message(message: Message) -> dict[str, Any]:
             for call in message.tool_calls
         ]
     return wire
+
+
+def _content(message: Message) -> str | list[dict[str, Any]]:
+    if not message.images:
+        return message.content
+    return [
+        {"type": "text", "text": piece}
+        if isinstance(piece, str)
+        else {"type": "image_url", "image_url": {"url": piece.url, "detail": piece.detail}}
+        for piece in interleaved(message.content, message.images)
+    ]
 
 
 def _options(options: Options) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class Ability(StrEnum):
     LOGPROBS = "logprobs"
     REASONING = "reasoning.effort"
     REASONING_SUMMARY = "reasoning.summary"
+    IMAGES = "input_image"
+    FILES = "input_file"
     CONTINUE = "continue"
     """Going on after the beginning of an answer; no field asks for it, but what broke off."""
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from undercroft.chat.providers.images import Image
 from undercroft.chat.providers.options import NO_OPTIONS, Ability, Options
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.chunking import LaterHeadings
@@ -73,6 +74,7 @@ class Message:
         tool_call_id: Which call this is the result of; set in the role ``TOOL`` alone.
         reasoning: What the assistant thought before it said so. Each provider is given its own alone.
         sealed: What is carried with it that only a kept response's key opens; none by the time that a model is asked.
+        images: Pictures, each before a character of the text; of a user alone.
     """
 
     role: Role
@@ -81,6 +83,7 @@ class Message:
     tool_call_id: str | None = None
     reasoning: tuple[Reasoning, ...] = ()
     sealed: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +191,14 @@ class GenerationRequest:
 
 
 def needed(messages: Iterable[Message], options: Options) -> frozenset[Ability]:
-    """What a model must be able to do: a conversation with calls in it takes one that makes them."""
-    has_calls = any(message.tool_calls or message.role is Role.TOOL for message in messages)
-    needs = options.needs()
-    return needs | {Ability.TOOLS} if has_calls else needs
+    """What a model must be able to do: a conversation with calls in it takes one that makes them, as do pictures."""
+    needs = set(options.needs())
+    for message in messages:
+        if message.tool_calls or message.role is Role.TOOL:
+            needs.add(Ability.TOOLS)
+        if message.images:
+            needs.add(Ability.IMAGES)
+    return frozenset(needs)
 
 
 class FinishReason(StrEnum):

@@ -8,7 +8,14 @@ from uuid import UUID
 
 import structlog
 
-from undercroft.chat.answering import Answered, Answerer, AnswerEvent, Question, Searched
+from undercroft.chat.answering import (
+    Answered,
+    Answerer,
+    AnswerEvent,
+    FilesRead,
+    Question,
+    Searched,
+)
 from undercroft.chat.citations import Citation
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.providers.options import Ability
@@ -97,7 +104,7 @@ class ResponseMaker:
             )
             async with aclosing(said) as answer:
                 async for step in answer:
-                    if isinstance(step, Searched):
+                    if isinstance(step, (Searched, FilesRead)):
                         if events.has_output:
                             await self._require_same(work, step)
                         await self._record(work, step)
@@ -195,6 +202,8 @@ class ResponseMaker:
     def _tell(self, work: Work, step: AnswerEvent) -> Iterator[WireObject]:
         events = work.events
         match step:
+            case FilesRead():
+                pass
             case ReasoningDelta():
                 yield from events.think(step)
             case ReasoningEnded(reasoning):
@@ -212,7 +221,7 @@ class ResponseMaker:
             case ToolsWanted() | ToolsListed() | ApprovalAsked() | CallBegun() | CallEnded():
                 yield from events.tell_tools(step)
 
-    async def _require_same(self, work: Work, searched: Searched) -> None:
+    async def _require_same(self, work: Work, searched: Searched | FilesRead) -> None:
         """What was shown rests on passages: it goes on only from the same, which its asker may still read."""
         response_id = work.events.response_id
         async with self._database.transaction(work.scope) as transaction:
@@ -226,7 +235,7 @@ class ResponseMaker:
         if found != recorded:
             raise InterruptedAnswerError
 
-    async def _record(self, work: Work, searched: Searched) -> None:
+    async def _record(self, work: Work, searched: Searched | FilesRead) -> None:
         """Before a word of a passage is sent: a kept response can always be traced to its sources."""
         if work.lease is None:
             return

@@ -118,7 +118,7 @@ class ResponseRuns:
                 scope.principal_id,
             )
         ]
-        if request.question.search is None:
+        if request.question.search is None and not request.question.files:
             # From no passages: nothing about its sources is left to be found out.
             acts.append(state_answer(scope, key, response_id, request.question.model))
         waiting: list[WireObject] | None = None

@@ -18,6 +18,7 @@ from undercroft.identity.models import Kind, Permission, Principal
 from undercroft.kit.errors import InvalidRequestError
 
 _FORMAT: Final = "text.format"
+_PARTS: Final = {Ability.IMAGES.value, Ability.FILES.value}
 
 
 async def as_wanted(
@@ -73,6 +74,8 @@ def own_names() -> Generator[None]:
     try:
         yield
     except InvalidRequestError as error:
+        if error.param in _PARTS:
+            raise InvalidRequestError(error.message, param="input", code=error.code) from error
         if error.param != Ability.JSON:
             raise
         message = error.message.replace(Ability.JSON, _FORMAT)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from undercroft.chat.answering import Answered, AnswerEvent, Searched
+from undercroft.chat.answering import Answered, AnswerEvent, FilesRead, Searched
 from undercroft.chat.citations import Citation
 from undercroft.chat.providers.protocol import (
     Passage,
@@ -62,7 +62,7 @@ class _Choice:
             case Answered(reason, usage):
                 self._finish_reason, self.usage = reason.value, usage
                 return self._delta({}, finish_reason=reason.value)
-            case ReasoningEnded() | ToolsWanted() | ToolsListed() | ApprovalAsked():
+            case FilesRead() | ReasoningEnded() | ToolsWanted() | ToolsListed() | ApprovalAsked():
                 pass
             case CallBegun() | CallEnded():
                 # Of remote tools, which chat completions have none of.

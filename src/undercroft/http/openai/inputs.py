@@ -61,9 +61,10 @@ def require_question(messages: Sequence[Message], param: str) -> None:
         param: The request field that holds it.
 
     Raises:
-        InvalidRequestError: When no message of a user has any text.
+        InvalidRequestError: When no message of a user says or shows anything.
     """
-    if not any(message.role is Role.USER and message.content.strip() for message in messages):
+    asks = (message for message in messages if message.role is Role.USER)
+    if not any(message.content.strip() or message.images for message in asks):
         raise InvalidRequestError("There is no user message to answer.", param=param)
 
 

@@ -57,7 +57,7 @@ def _parts(message: JsonObject) -> list[JsonObject]:
     content = message["content"]
     given: list[JsonObject] = [{"text": content}] if isinstance(content, str) else content
     if message["role"] != "assistant":
-        return [{"type": "input_text", "text": part["text"]} for part in given]
+        return list(map(_part, given))
     return [
         {
             "type": "output_text",
@@ -67,3 +67,14 @@ def _parts(message: JsonObject) -> list[JsonObject]:
         }
         for part in given
     ]
+
+
+def _part(given: JsonObject) -> JsonObject:
+    match given.get("type"):
+        case "input_image":
+            return {name: given[name] for name in ("type", "image_url", "detail")}
+        case "input_file":
+            names = ("type", "file_id", "filename")
+            return {name: given[name] for name in names if name in given}
+        case _:
+            return {"type": "input_text", "text": given["text"]}

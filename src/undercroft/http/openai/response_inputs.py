@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Final, Literal, TypeAlias, cast
+from typing import Annotated, Final, Literal, Self, TypeAlias, cast
+from uuid import UUID
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
+from undercroft.chat.providers.images import Image, images_in
 from undercroft.chat.providers.options import JsonOutput, ToolMode
 from undercroft.chat.providers.protocol import Message, Role, ToolCall
+from undercroft.http.openai.attachments import FilePart, MessageContent
 from undercroft.http.openai.inputs import (
     CallId,
     Content,
@@ -16,6 +20,7 @@ from undercroft.http.openai.inputs import (
     JsonFormat,
     LongText,
     TextFormat,
+    TextPart,
     as_role,
     joined,
 )
@@ -43,15 +48,45 @@ class MessageItem(RequestBody):
     """One message of the conversation so far."""
 
     role: Literal["user", "assistant", "system", "developer"]
-    content: Content
+    content: MessageContent
     type: Literal["message"] = "message"
     id: str | None = None
     status: str | None = None
     phase: str | None = None
 
+    @model_validator(mode="after")
+    def _shows_only_what_a_user_has(self) -> Self:
+        if self.role != "user" and (self.images() or self.files()):
+            raise PydanticCustomError(
+                "not_a_users", "Pictures and files are parts of a user's messages alone."
+            )
+        return self
+
     def as_message(self) -> Message:
         """The message as models take it."""
-        return Message(as_role(self.role), joined(self.content))
+        return Message(as_role(self.role), self.text(), images=self.images())
+
+    def text(self) -> str:
+        """What it says."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    def images(self) -> tuple[Image, ...]:
+        """Its pictures, each where it stands in the text."""
+        return images_in(
+            () if isinstance(self.content, str) else [part.model_dump() for part in self.content]
+        )
+
+    def files(self) -> tuple[UUID, ...]:
+        """The documents that it shows.
+
+        Raises:
+            NotFoundError: When an id can be none's.
+        """
+        if isinstance(self.content, str):
+            return ()
+        return tuple(part.document_id() for part in self.content if isinstance(part, FilePart))
 
 
 class FileSearchCallItem(RequestBody):

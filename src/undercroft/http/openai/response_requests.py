@@ -10,7 +10,10 @@ from pydantic import Field
 from undercroft.chat.answering import Question
 from undercroft.chat.conversations.models import CONVERSATION_PREFIX
 from undercroft.chat.history import require_servers
+from undercroft.chat.providers.images import MOST_IMAGES
 from undercroft.chat.providers.options import MAX_TOOLS, Effort, Options, SummaryDetail
+from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.questions import MOST_FILES
 from undercroft.chat.responses.errors import PreviousNotFoundError
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.chat.tools.models import RemoteCall
@@ -141,6 +144,8 @@ class CreateResponse(AnswerOptions):
             require_something_new(messages, "input")
         tools = self._tools()
         search = tools.as_search()
+        files = _files(items)
+        _check_shown(messages, files, searches=search is not None)
         question = Question(
             messages=messages,
             model=self.model or default_model,
@@ -153,6 +158,7 @@ class CreateResponse(AnswerOptions):
             keeps_all_turns=self.truncation == "disabled",
             servers=() if self.tool_choice == "none" else tools.servers,
             max_tool_calls=self.max_tool_calls,
+            files=files,
         )
         is_kept = may_keep and self.store is not False
         if question.servers and not is_kept:
@@ -306,6 +312,30 @@ class CreateResponse(AnswerOptions):
             "safety_identifier": self.safety_identifier,
             "prompt_cache_key": self.prompt_cache_key,
         }
+
+
+def _files(items: Sequence[InputItem]) -> tuple[UUID, ...]:
+    """The documents that the messages show, each once."""
+    messages = (item for item in items if isinstance(item, MessageItem))
+    return tuple(dict.fromkeys(file for message in messages for file in message.files()))
+
+
+def _check_shown(messages: Sequence[Message], files: Sequence[UUID], *, searches: bool) -> None:
+    """Refuse more pictures or files than are taken, and a search for nothing or beside files."""
+    if sum(len(message.images) for message in messages) > MOST_IMAGES:
+        raise InvalidRequestError(f"Give at most {MOST_IMAGES} pictures.", param="input")
+    if len(files) > MOST_FILES:
+        raise InvalidRequestError(f"Give at most {MOST_FILES} files.", param="input")
+    if not searches:
+        return
+    if files:
+        raise InvalidRequestError(
+            "A response is made from what a file_search finds or from whole files. Leave one of the two out.",
+            param="tools",
+        )
+    asked = [message.content for message in messages if message.role is Role.USER]
+    if asked and not asked[-1].strip():
+        raise InvalidRequestError("There is nothing to search for.", param="input")
 
 
 def _approved(items: Sequence[InputItem]) -> tuple[RemoteCall, ...]:

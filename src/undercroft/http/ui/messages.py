@@ -18,7 +18,7 @@ def messages_of(items: Sequence[ReadItem]) -> list[JsonObject]:
         wire = item.wire
         role = wire.get("role", "assistant")
         if role != "assistant":
-            texts = [{"type": "text", "text": part["text"]} for part in wire["content"]]
+            texts = list(map(_given, wire["content"]))
             # Whoever writes the developer's part is the system here.
             shown = role if role == "user" else "system"
             messages.append({"id": wire["id"], "role": shown, "parts": texts})
@@ -36,6 +36,19 @@ def messages_of(items: Sequence[ReadItem]) -> list[JsonObject]:
             parts.append({"type": "step-start"})
         parts.extend(_parts(wire))
     return messages
+
+
+def _given(part: JsonObject) -> JsonObject:
+    """What somebody said or showed."""
+    match part["type"]:
+        case "input_image":
+            url: str = part["image_url"]
+            media_type = url.removeprefix("data:").partition(";")[0]
+            return {"type": "file", "mediaType": media_type, "url": url}
+        case "input_file":
+            return {"type": "text", "text": f"[{part.get('filename') or part['file_id']}]"}
+        case _:
+            return {"type": "text", "text": part["text"]}
 
 
 def _name(item: ReadItem) -> str:

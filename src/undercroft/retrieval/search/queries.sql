@@ -91,6 +91,24 @@ INNER JOIN data_keys AS bk ON b.data_key_id = bk.id
 INNER JOIN tenant_keys AS bt ON bk.tenant_key_id = bt.id
 WHERE ch.id = ANY($1::bigint[]) AND p.ways IS NOT NULL;
 
+-- name: list_document_chunks :many
+-- Of documents that the caller was found, in the same transaction, to be one who may search them: the ids of their passages,
+-- in their order, at most $2. One row without a passage where there is none. What of them is read list_passages decides.
+SELECT
+    d.id AS document_id,
+    d.is_sealed,
+    b.index_state,
+    v.blob_id,
+    ch.id AS chunk_id
+FROM unnest($1::uuid[]) WITH ORDINALITY AS wanted (id, place)
+INNER JOIN documents AS d ON wanted.id = d.id
+INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+INNER JOIN blobs AS b ON v.blob_id = b.id
+LEFT JOIN chunks AS ch ON v.tenant_id = ch.tenant_id AND v.blob_id = ch.blob_id AND NOT d.is_sealed
+WHERE d.deleted_at IS NULL
+ORDER BY wanted.place, ch.ordinal
+LIMIT $2;
+
 -- name: list_passages :many
 -- Authorises and reads in one snapshot: what the legs proposed is only a list of ids, and a document that was deleted,
 -- moved, taken away or is no more shared since is not in the answer. Each document with every way in which the caller may

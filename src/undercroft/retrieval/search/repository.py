@@ -88,6 +88,12 @@ class SearchRepository:
         """Those of the documents that the principal may see, with the ways by which they may be searched."""
         return await _QUERIES.many(transaction, "list_documents", document_ids)
 
+    async def list_document_chunks(
+        self, transaction: Transaction, document_ids: Sequence[UUID], most: int
+    ) -> list[Record]:
+        """The ids of all passages of documents, in their order, so many at most."""
+        return await _QUERIES.many(transaction, "list_document_chunks", document_ids, most)
+
     async def list_partly_shared(
         self, transaction: Transaction, chunk_ids: Sequence[int]
     ) -> list[Record]:

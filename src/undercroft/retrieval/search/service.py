@@ -11,9 +11,15 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from asyncpg import Record
 
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import NotFoundError, UnavailableError, UndercroftError
+from undercroft.kit.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+    UndercroftError,
+)
 from undercroft.kit.ids import render_id
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
@@ -23,6 +29,7 @@ from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.reranking.protocol import Reranker
 from undercroft.retrieval.search.models import (
     RERANKER,
+    FoundPassage,
     Leg,
     Proposals,
     SearchQuery,
@@ -30,12 +37,14 @@ from undercroft.retrieval.search.models import (
 )
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
-from undercroft.sharing.errors import NotGrantedError
+from undercroft.retrieval.texts.errors import NotIndexedError, TextSealedError
+from undercroft.sharing.errors import ModelUseError, NotGrantedError
 from undercroft.sharing.models import GrantAction, ModelUse
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.ways import acts_under
 from undercroft.vault.access import no_document
 from undercroft.vault.keys.service import KeyRing
+from undercroft.vault.models import IndexState
 
 _FEWEST_CANDIDATES: Final = 50
 _MOST_CANDIDATES: Final = 300
@@ -50,6 +59,9 @@ _LEXICAL_BOUND: Final = 20_000
 """How many chunks are scored by BM25 at most, about: 23 ms at the median over 400,000 (docs/adr/0005)."""
 _EXACT_LIMIT: Final = 20_000
 """Up to how many authorised chunks the vector leg compares one by one."""
+
+MOST_WHOLE: Final = 500
+"""The most passages that documents which are read whole have together."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -86,6 +98,46 @@ class SearchService:
         """
         async with self._refusing(scope, collection_ids) as transaction:
             await self._require_collections(transaction, scope, collection_ids)
+
+    async def require_documents(self, scope: Scope, document_ids: Sequence[UUID]) -> None:
+        """Find out before anything is promised that these can be searched.
+
+        Raises:
+            NotFoundError: When the principal may see no such document.
+            NotGrantedError: When they may see it and not search it.
+        """
+        async with self._refusing(scope, (), document_ids) as transaction:
+            await self._require_documents(transaction, document_ids)
+
+    async def read_whole(
+        self, scope: Scope, document_ids: Sequence[UUID], model_use: frozenset[ModelUse]
+    ) -> Sequence[FoundPassage]:
+        """All passages of documents, in their order, as far as the principal may search them and such a model see them.
+
+        Released as what a search finds: authorised in the statement that reads, on record, and one use of each grant.
+
+        Raises:
+            NotFoundError: When the principal may see no such document.
+            NotGrantedError: When they may see it and not search it.
+            ModelUseError: When no such model may be shown any of one.
+            TextSealedError: When one is sealed.
+            NotIndexedError: When the text of one was not extracted.
+            InvalidRequestError: When they have more passages than a prompt is made of.
+            GrantEndedError: When another had the last use of a grant.
+        """
+        query = SearchQuery((), "", MOST_WHOLE, model_use=model_use, document_ids=document_ids)
+        async with self._refusing(scope, (), document_ids) as transaction:
+            await self._require_documents(transaction, document_ids)
+            rows = await self._repository.list_document_chunks(
+                transaction, document_ids, MOST_WHOLE + 1
+            )
+            proposals = Proposals(_require_texts(rows), {})
+            found = await self._reader.read(transaction, query, proposals)
+            # Of the same content one stands for all that have it.
+            shown = {row["blob_id"] for _, row in found}
+            if not shown.issuperset(row["blob_id"] for row in rows if row["chunk_id"] is not None):
+                raise ModelUseError
+            return await self._reader.release(transaction, scope, query, proposals, found, ())
 
     async def search(self, scope: Scope, query: SearchQuery) -> SearchResult:
         """The best passages for a question.
@@ -241,3 +293,19 @@ class SearchService:
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
             )
+
+
+def _require_texts(rows: Sequence[Record]) -> list[int]:
+    """The ids of the passages, each once."""
+    for row in rows:
+        if row["is_sealed"]:
+            raise TextSealedError
+        if (state := IndexState(row["index_state"])) is not IndexState.INDEXED:
+            raise NotIndexedError(state)
+    if len(rows) > MOST_WHOLE:
+        raise InvalidRequestError(
+            f"The files have more than {MOST_WHOLE} passages together. Give fewer or shorter ones, or search them.",
+            param="input",
+            code="context_length_exceeded",
+        )
+    return list(dict.fromkeys(row["chunk_id"] for row in rows if row["chunk_id"] is not None))
