@@ -47,7 +47,7 @@ async def test_a_question_finds_the_document_of_its_language_by_words_alone(
 async def test_a_tenant_of_one_language_is_asked_in_no_other(
     shelf: Shelf, make_scope: MakeScope
 ) -> None:
-    ann, bob = await make_scope("ann"), await make_scope("bob")
+    ann, bob = await make_scope(), await make_scope()
     await shelf.fill(ann, {"german.txt": LETTERS["german.txt"]})
     await shelf.fill(bob, {"english.txt": LETTERS["english.txt"]})
     for scope, language in ((ann, "german"), (bob, "english")):
