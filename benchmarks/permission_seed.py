@@ -16,7 +16,7 @@ from undercroft.retrieval.passages import PassagePlace, PassageText, seal_passag
 from undercroft.vault.access import document_name_place
 from undercroft.vault.keys.service import data_key_context
 
-SELECTIVITIES: Final = (0.0001, 0.001, 0.01, 0.1, 0.5, 1.0)
+SELECTIVITIES: Final = (0.0001, 0.001, 0.01, 0.1, 0.5, 1.0, 0.02, 0.05, 0.2)
 TOPICS: Final = 2_000
 _SPREAD: Final = 0.8
 """How far a passage is from its topic, in the topic's length: then two of one topic have a cosine of about 0.6."""

@@ -56,10 +56,12 @@ CREATE OR REPLACE FUNCTION search_lexical(
 RETURNS TABLE (chunk_id bigint, score real)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
-SET plan_cache_mode = force_custom_plan
+SET plan_cache_mode = force_generic_plan
 SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
+    tenant uuid := current_tenant();
+    searcher uuid := current_principal();
     grantees uuid[] := current_grantees();
     opened uuid[];
     blobs uuid[];
@@ -67,7 +69,7 @@ DECLARE
     weights sparsevec;
 BEGIN
     WITH corpus AS (
-        SELECT s.chunk_count, s.languages FROM corpus_statistics AS s WHERE s.tenant_id = current_tenant()
+        SELECT s.chunk_count, s.languages FROM corpus_statistics AS s WHERE s.tenant_id = tenant
     ), asked AS (
         -- In each language a word has another stem, and where it is a stop word none. None counts twice where they agree.
         SELECT w.lexeme, max(cardinality(w.positions)) AS occurrences
@@ -84,7 +86,7 @@ BEGIN
             sum(s.chunk_count) OVER (ORDER BY s.chunk_count, w.lexeme)
             - s.chunk_count AS frequencies_before
         FROM asked AS w
-        JOIN term_statistics AS s ON s.tenant_id = current_tenant() AND s.term = w.lexeme
+        JOIN term_statistics AS s ON s.tenant_id = tenant AND s.term = w.lexeme
         CROSS JOIN corpus
         WHERE s.chunk_count > 0
     ), place AS (
@@ -107,20 +109,25 @@ BEGIN
         RETURN;
     END IF;
 
-    opened := few_opened_collections(collection_ids, document_ids, everywhere, grantees);
-    blobs := searchable_blobs(collection_ids, document_ids, everywhere, grantees, opened, blob_limit);
+    opened := few_opened_collections(tenant, searcher, grantees, collection_ids, document_ids, everywhere);
+    blobs := searchable_blobs(
+        tenant, searcher, grantees, collection_ids, document_ids, everywhere, opened, blob_limit
+    );
+    PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
     IF blobs IS NULL THEN
         RETURN QUERY
         -- OFFSET 0 keeps the check from every candidate: it is asked in the order of the scores, until there are enough
-        SELECT ranked.id, ranked.score
+        SELECT ranked.id, (-ranked.distance)::real
         FROM (
-            SELECT c.id, c.blob_id, (-(c.terms <#> weights))::real AS score FROM chunks AS c
-            WHERE c.tenant_id = current_tenant() AND c.lexemes @@ candidates
-            ORDER BY c.terms <#> weights, c.id
+            SELECT c.id, c.blob_id, c.terms <#> weights AS distance FROM chunks AS c
+            WHERE c.tenant_id = tenant AND c.lexemes @@ candidates
+            ORDER BY distance, c.id
             OFFSET 0
         ) AS ranked
         WHERE EXISTS (
-            SELECT FROM documents_to_search(ranked.blob_id, collection_ids, document_ids, everywhere, grantees, opened)
+            SELECT FROM documents_to_search(
+                ranked.blob_id, tenant, searcher, grantees, collection_ids, document_ids, everywhere, opened
+            )
             OFFSET 0
         )
         LIMIT row_limit;
@@ -128,7 +135,7 @@ BEGIN
         RETURN QUERY
         SELECT c.id, (-(c.terms <#> weights))::real
         FROM chunks AS c
-        WHERE c.tenant_id = current_tenant() AND c.lexemes @@ candidates AND c.blob_id = ANY(blobs)
+        WHERE c.tenant_id = tenant AND c.lexemes @@ candidates AND c.blob_id = ANY(blobs)
         ORDER BY c.terms <#> weights, c.id
         LIMIT row_limit;
     END IF;

@@ -78,11 +78,13 @@ class Shelf:
         """The versions of the documents; the index follows them."""
         return make_versions(self.documents, IndexService(JobQueue(IdSource())).follow)
 
-    async def put_version(self, scope: Scope, document_id: UUID, content: str) -> None:
+    async def put_version(
+        self, scope: Scope, document_id: UUID, content: str, filename: str = "lease.txt"
+    ) -> None:
         """Take in another version of a document."""
         incoming = await self.versions._intake.read(scope, io.BytesIO(content.encode()))
         try:
-            await self.versions.add(scope, document_id, incoming, "lease.txt", None)
+            await self.versions.add(scope, document_id, incoming, filename, None)
         finally:
             await incoming.close()
 

@@ -104,10 +104,11 @@ class SteppedDatabase(Database):
 
 
 class PausingEmbedder:
-    """A real embedder that stops before each call while it has a gate."""
+    """A real embedder that stops before each call while it has a gate, and remembers what it was asked."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
+        self.asked: list[str] = []
         self.gate: Gate | None = None
 
     @property
@@ -120,6 +121,7 @@ class PausingEmbedder:
     async def embed_counted(self, texts: Sequence[str]) -> Embeddings:
         if self.gate is not None:
             await self.gate.pass_through()
+        self.asked += texts
         return await self._embedder.embed_counted(texts)
 
     async def close(self) -> None:

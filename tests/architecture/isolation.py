@@ -92,6 +92,7 @@ SECURITY_DEFINERS: Final = {
     "list_expired_idempotency_keys": "the day of a key is over in every tenant; it answers ids alone",
     "prune_webhook_messages": "maintenance over all tenants; how long messages are kept is not the caller's choice",
     "count_kept_bytes": "a trigger: keeps the counts that quotas are held to, which the service may not write",
+    "list_owing_factors": "the same about whom it runs for; it answers those who have to enrol a factor first",
     "list_lost_releases": "what runs under grants of every tenant is asked about at once; it answers places in it",
     "keep_an_admin": "a trigger: locks the tenant's row, which the service may not change",
     "delete_finished_jobs": "a trigger: jobs of a user who is removed, which the service may not delete",

@@ -379,6 +379,9 @@ _MODELS: Final = {
         json={"model": "extractive", "messages": [{"role": "user", "content": "bell"}]}
     ),
     "POST /v1/responses": of_search(json=_SEARCH),
+    "POST /v1/responses/compact": Rule(
+        _KNOWN, seen_by=_LINKS, send={"json": {"model": "extractive", "input": "When?"}}
+    ),
     "POST /v1/conversations": Rule(_KNOWN, seen_by=_LINKS, send={"json": {}}),
     "GET /v1/conversations/{conversation_id}": of_conversation("read"),
     "POST /v1/conversations/{conversation_id}": of_conversation("write", json={"metadata": {}}),
@@ -532,7 +535,7 @@ _IDENTITY: Final = {
     "GET /v1/outside-tools": EVERYBODY,
     "PUT /v1/outside-tools": Rule(is_personal=True, send={"json": {"allowed": False}}),
     "GET /v1/sign-up": EVERYBODY,
-    "PUT /v1/sign-up": everybody(json={"open": False}),
+    "PUT /v1/sign-up": Rule(is_personal=True, send={"json": {"open": False}}),
     "GET /v1/issuers": EVERYBODY,
     "POST /v1/issuers": everybody(json={}),
     "DELETE /v1/issuers/{issuer_id}": Rule(_ADMIN, spends="issuer_id"),

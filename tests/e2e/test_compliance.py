@@ -169,6 +169,30 @@ async def test_a_model_that_sees_nothing_refuses_a_picture(ask: Ask) -> None:
     assert (refused["error"]["param"], refused["error"]["code"]) == ("input", "model_unable")
 
 
+async def test_a_compacted_conversation_goes_on(
+    upstream_service: Service, model_server: ModelServer
+) -> None:
+    said = [message("user", "My name is Alice."), message("assistant", "Hello Alice!")]
+    with connect(upstream_service.url, upstream_service.key) as http:
+        nothing = http.post("/v1/responses/compact", json={"model": "echo"})
+        assert (nothing.status_code, nothing.json()["error"]["param"]) == (400, "input")
+        compacted = http.post("/v1/responses/compact", json={"model": "echo", "input": said})
+        assert compacted.status_code == 200, compacted.text
+        window: list[Body] = compacted.json()["output"]
+        assert [item["type"] for item in window] == ["compaction"]
+        sent = (await model_server.seen()).last_body["messages"]
+        assert [each["content"] for each in sent[:2]] == ["My name is Alice.", "Hello Alice!"]
+        # The echo of what it was asked is its summary.
+        summary = sent[-1]["content"]
+        asked = [*window, message("user", "Who am I?")]
+        after = http.post("/v1/responses", json={"model": "echo", "input": asked})
+        assert after.status_code == 200, after.text
+        told, last = (await model_server.seen()).last_body["messages"]
+        assert (summary in told["content"], last["content"]) == (True, "Who am I?")
+        kept = http.get(f"/v1/responses/{after.json()['id']}/input_items", params={"order": "asc"})
+        assert kept.json()["data"][0]["encrypted_content"] == window[0]["encrypted_content"]
+
+
 async def test_multi_turn(ask: Ask, model_server: ModelServer) -> None:
     turns = [
         message("user", "My name is Alice."),

@@ -165,6 +165,7 @@ ROUTES: Final = {
         "POST /v1/conversations/{conversation_id}/items",
         "DELETE /v1/conversations/{conversation_id}/items/{item_id}",
         "POST /v1/responses",
+        "POST /v1/responses/compact",
         "POST /v1/responses/{response_id}/cancel",
         "DELETE /v1/responses/{response_id}",
         "POST /v1/ui/chat",

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from tests.conftest import MakeScope, Member
 from tests.http.server import serving
+from tests.second_factors import demand_factors
 from undercroft.http.revocable import RevocableResponse
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
@@ -71,3 +72,11 @@ async def test_an_owners_is_sent_whole(watched: WatchedGrants, make_scope: MakeS
 async def test_it_ends_with_whoever_has_it_sent(watched: WatchedGrants) -> None:
     nobody = Member(UUID(int=2), UUID(int=3), "ann@example.org")
     assert await received(watched, nobody) < LENGTH
+
+
+async def test_it_ends_with_whoever_comes_to_owe_a_second_factor(
+    watched: WatchedGrants, database: Database, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    await demand_factors(database, ann)
+    assert await received(watched, ann) < LENGTH

@@ -4,15 +4,17 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from tests.conftest import Member
+from tests.conftest import MakeScope, Member
+from tests.second_factors import demand_factors, enrol
 from tests.sharing.conftest import READ, SHARE, Office
 from tests.stepping import PATIENCE
 from undercroft.kit.clock import SystemClock
@@ -54,7 +56,7 @@ async def reach(office: Office, scope: Member, document: Resource) -> Release:
 async def is_cut(watched: WatchedGrants, scope: Scope, release: Release) -> bool:
     """Whether something that runs is cut at the next look."""
     cuts: list[bool] = []
-    with watched.register(scope, [release], lambda: cuts.append(True)):
+    with watched.register(scope, [release], lambda _: cuts.append(True)):
         await watched.check()
         await watched.check()
     return cuts == [True]
@@ -158,6 +160,44 @@ async def test_whoever_is_suspended_is_cut_and_the_others_are_not(
     )
     assert await is_cut(watched, office.bob, releases[office.bob])
     assert not await is_cut(watched, office.cem, releases[office.cem])
+
+
+async def test_whoever_owes_a_second_factor_is_cut_and_told_so(
+    office: Office, watched: WatchedGrants, make_scope: MakeScope
+) -> None:
+    document = await office.put_document(office.ann)
+    eve, guest, robot = [await make_scope(office.ann.tenant_id) for _ in range(3)]
+    await office.execute(office.ann, _GUEST, guest.principal_id)
+    await office.execute(office.ann, _SERVICE, robot.principal_id)
+    people = {"bob": office.bob, "cem": office.cem, "eve": eve, "guest": guest, "robot": robot}
+    for person in people.values():
+        await office.share(office.ann, document, person)
+    releases = {name: await reach(office, person, document) for name, person in people.items()}
+    await enrol(office.database, office.ann)
+    await enrol(office.database, office.cem)
+    await enrol(office.database, office.bob, confirmed=False)
+    await office.execute(office.ann, _COMES_BY_AN_ISSUER, eve.tenant_id, eve.principal_id)
+    told: dict[str, str | None] = {}
+    with ExitStack() as running:
+        for name, person in people.items():
+            cut = partial(_note, told, name)
+            running.enter_context(watched.register(person, [releases[name]], cut))
+        running.enter_context(watched.register(office.ann, [], partial(_note, told, "ann")))
+        assert await watched.check() == 0
+        await demand_factors(office.database, office.ann)
+        assert await watched.check() == 2
+    assert told == dict.fromkeys(("bob", "guest"), "second_factor_required")
+
+
+def _note(told: dict[str, str | None], name: str, error: AccessRevokedError) -> None:
+    told[name] = error.code
+
+
+_GUEST = "UPDATE users SET kind = 'guest' WHERE id = $1"
+_SERVICE = "UPDATE users SET kind = 'service', name = 'robot', email = NULL WHERE id = $1"
+_COMES_BY_AN_ISSUER = """
+INSERT INTO issuer_users (tenant_id, issuer, subject, user_id) VALUES ($1, 'https://id.example.org', 'eve', $2)
+"""
 
 
 async def test_whoever_leaves_the_group_is_cut_and_the_others_are_not(
@@ -278,7 +318,7 @@ async def test_a_database_that_hangs_delays_no_cut(
                 os.kill(process_id, signal.SIGSTOP)
             else:
                 await owner.execute("BEGIN; LOCK TABLE grants IN ACCESS EXCLUSIVE MODE")
-            with watched.register(office.bob, [release], lambda: cuts.append(True)):
+            with watched.register(office.bob, [release], lambda _: cuts.append(True)):
                 async with asyncio.timeout(PATIENCE):
                     with pytest.raises(TimeoutError, match="does not say"):
                         await watched.check()
@@ -322,9 +362,9 @@ async def check_two(office: Office, counting: CountingDatabase) -> None:
     ]
     releases = [await reach(office, people[n], documents[n]) for n in range(2)]
     with (
-        watched.register(office.bob, [releases[0]], lambda: cuts.append(0)),
-        watched.register(office.cem, [releases[1]], lambda: cuts.append(1)),
-        watched.register(office.ann, [], lambda: cuts.append(2)),
+        watched.register(office.bob, [releases[0]], lambda _: cuts.append(0)),
+        watched.register(office.cem, [releases[1]], lambda _: cuts.append(1)),
+        watched.register(office.ann, [], lambda _: cuts.append(2)),
     ):
         await office.grants.revoke(office.ann, grants[1].id)
         assert await watched.check() == 1
@@ -337,7 +377,7 @@ async def test_what_cannot_be_asked_about_is_cut(office: Office, watched: Watche
     release = await reach(office, office.bob, document)
     await watched._database._pool.close()
     cuts: list[bool] = []
-    with watched.register(office.bob, [release], lambda: cuts.append(True)):
+    with watched.register(office.bob, [release], lambda _: cuts.append(True)):
         with suppress(Exception):
             await watched.check()
         assert cuts == [True]
@@ -368,8 +408,8 @@ async def test_one_interruption_cuts_only_what_has_ended(
     async with InterruptedDatabase(database_urls.service, clock=SystemClock(), size=1) as database:
         watched = WatchedGrants(database)
         with (
-            watched.register(office.bob, [releases[0]], lambda: cuts.append(0)),
-            watched.register(office.bob, [releases[1]], lambda: cuts.append(1)),
+            watched.register(office.bob, [releases[0]], lambda _: cuts.append(0)),
+            watched.register(office.bob, [releases[1]], lambda _: cuts.append(1)),
         ):
             assert await watched.check() == 1
         assert database.is_interrupted

@@ -274,7 +274,12 @@ class Answerer:
         consumption: Consumption,
     ) -> AsyncGenerator[RoundEvent]:
         prompt = await self._assemble(question, passages)
-        annotator = await asyncio.to_thread(CitationAnnotator, question.text, prompt.passages)
+        # Without passages there is nothing to prepare, and a thread would cost more than all of it.
+        annotator = (
+            await asyncio.to_thread(CitationAnnotator, question.text, prompt.passages)
+            if prompt.passages
+            else CitationAnnotator(question.text, ())
+        )
         request = GenerationRequest(
             model=question.model,
             messages=prompt.messages,

@@ -26,6 +26,7 @@ _WITHOUT_CONTENT: Final[Mapping[str, Mapping[str, Any]]] = {
     "mcp_call": {"arguments": "{}", "output": None, "error": None},
     "mcp_approval_request": {"arguments": "{}"},
     "reasoning": {"summary": [], "content": []},
+    "compaction": {},
 }
 """What takes the place of what was found and said, by the type of the item."""
 _WITHOUT_PASSAGES: Final = frozenset({"mcp_list_tools", "mcp_approval_response"})

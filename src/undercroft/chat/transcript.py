@@ -123,6 +123,10 @@ class _Gathering:
                 self._add_message(place, item)
             case "reasoning":
                 self._think(place, item)
+            case "compaction":
+                self._latest, self._thoughts = None, _Open()
+                message = Message(Role.USER, "", sealed=(item["encrypted_content"],))
+                self.gathered.append(_Said(place, message))
             case "function_call":
                 call = ToolCall(item["call_id"], item["name"], item["arguments"])
                 latest = self._latest or self._begin()

@@ -23,8 +23,6 @@ LEGS: Final[Mapping[str, frozenset[Leg]]] = {
 }
 _PASSAGES: Final = 1000
 """All that the legs propose: a document may take several places, and recall@100 wants a hundred documents."""
-_WARM_UP: Final = 20
-"""Queries asked before the clock counts: connections, prepared statements and the server's cache."""
 
 
 class Evaluator:
@@ -36,6 +34,7 @@ class Evaluator:
         clock: Measures durations.
         progress: Is told how far it is.
         reranking: The same search with a reranker, where there is one.
+        warm_up: How many queries are asked before the clock counts: connections, prepared statements, caches.
     """
 
     def __init__(
@@ -45,7 +44,9 @@ class Evaluator:
         clock: Clock,
         progress: ProgressReport,
         reranking: SearchService | None = None,
+        warm_up: int = 20,
     ) -> None:
+        self._warm_up = warm_up
         self._search = search
         self._reranking = reranking
         self._embedder = embedder
@@ -76,7 +77,7 @@ class Evaluator:
         self._progress.phase("Measuring", len(ways) * len(judged.queries))
         measured: dict[str, MeasuredLeg] = {}
         for number, (name, (search, legs)) in enumerate(ways.items()):
-            for text in islice(judged.queries.values(), _WARM_UP):
+            for text in islice(judged.queries.values(), self._warm_up):
                 await _ask(search, scope, collection_id, text, legs)
             scores: dict[str, QueryScores] = {}
             seconds: list[float] = []

@@ -25,6 +25,7 @@ from undercroft.http.middleware import (
 from undercroft.http.oauth_forms import LARGEST_FORM
 from undercroft.http.openai import (
     chat_completions,
+    compaction,
     conversations,
     embeddings,
     files,
@@ -134,6 +135,7 @@ PUBLIC_ROUTERS: Final[Sequence[APIRouter]] = (
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
+    compaction.router,
     response_socket.router,
     conversations.router,
     chat_completions.router,
@@ -208,14 +210,15 @@ def create_application(
 def _add_routers(application: FastAPI, settings: Settings) -> None:
     """Every route, with the largest body it reads."""
     # On each router rather than on the application, whose limit would answer past the middleware below.
+    # Routes are tried in this order: those first that are asked for most.
+    for router in LONG_TEXT_ROUTERS:
+        application.include_router(router, max_body_size=settings.max_body_bytes)
     for router in ROUTERS:
         application.include_router(router, max_body_size=min(_SHORT_BODY, settings.max_body_bytes))
     for router in PUBLIC_ROUTERS:
         application.include_router(
             router, max_body_size=min(_STRANGERS_BODY, settings.max_body_bytes)
         )
-    for router in LONG_TEXT_ROUTERS:
-        application.include_router(router, max_body_size=settings.max_body_bytes)
     for router in UPLOAD_ROUTERS:
         application.include_router(router, max_body_size=settings.max_upload_bytes + FORM_OVERHEAD)
     for router in (verification.public_router, verification_links.public_router):

@@ -107,6 +107,7 @@ _KEEPS_NOTHING: Final = (
     "/v1/account/second-factor/recovery-codes",
     "/v1/account/second-factor/removal",
     # An answer kept here would show what was said from documents to whoever may not read those any more.
+    "/v1/responses/compact",
     "/v1/conversations",
     "/v1/conversations/{conversation_id}",
     "/v1/conversations/{conversation_id}/items",

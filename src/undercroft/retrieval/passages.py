@@ -20,12 +20,15 @@ class PassageText:
         later_headings: Where in it further sections begin, and the titles above those.
         heading_starts: Where in it the lines of the titles begin: of those in ``headings``, then of those of each of
             ``later_headings``. Nothing for what was indexed before that was kept.
+        digest: Of what was embedded, by which a later version of the document finds what of it is the same; nothing for
+            what was indexed before that was kept. Here and not in a column, where it would tell what equals what.
     """
 
     text: str
     headings: tuple[str, ...]
     later_headings: LaterHeadings = ()
     heading_starts: HeadingStarts = ()
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,13 @@ class PassagePlace:
 
 def seal_passage(key: bytes, place: PassagePlace, passage: PassageText) -> bytes:
     """Encrypt a chunk's text and headings."""
-    content = [passage.text, passage.headings, passage.later_headings, passage.heading_starts]
+    content = [
+        passage.text,
+        passage.headings,
+        passage.later_headings,
+        passage.heading_starts,
+        passage.digest,
+    ]
     return seal_json(key, content, place.context)
 
 
@@ -54,12 +63,13 @@ def open_passage(key: bytes, place: PassagePlace, sealed: bytes) -> PassageText:
     Raises:
         DecryptionError: When it is not what was stored in that place.
     """
-    text, headings, later, *known = unseal_json(key, sealed, place.context)
+    text, headings, later, *further = unseal_json(key, sealed, place.context)
     return PassageText(
         text,
         tuple(headings),
         tuple((at, tuple(path)) for at, path in later),
-        tuple(map(tuple, *known)) if known else (),
+        tuple(map(tuple, further[0])) if further else (),
+        further[1] if len(further) > 1 else "",
     )
 
 

@@ -52,6 +52,19 @@ class AccessRevokedError(UndercroftError):
         )
 
 
+class SecondFactorOwedError(AccessRevokedError):
+    """The tenant has come to ask its people for a second factor, and whoever it was made for has none."""
+
+    def __init__(self) -> None:
+        UndercroftError.__init__(
+            self,
+            "Your tenant has come to ask its people for a second factor, and you have none. "
+            "Enrol one by POST /v1/account/second-factor.",
+            kind=ErrorKind.FORBIDDEN,
+            code="second_factor_required",
+        )
+
+
 class GrantEndedError(UndercroftError):
     """A grant that ended while it was being used."""
 

@@ -162,8 +162,18 @@ SELECT use_grants($1::uuid[]);
 SELECT hold_grants($1::uuid[]);
 
 -- name: list_lost_releases :many
-SELECT r.place
-FROM list_lost_releases($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::boolean[]) AS r (place);
+-- Those of people who have to enrol a second factor first come last.
+SELECT
+    r.place,
+    false AS owes_factor
+FROM list_lost_releases($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::boolean[]) AS r (place)
+UNION ALL
+SELECT
+    h.place,
+    true
+FROM unnest($1::uuid[]) WITH ORDINALITY AS h (id, place)
+WHERE h.id IN (SELECT o.id FROM list_owing_factors($1) AS o (id))
+ORDER BY owes_factor;
 
 -- name: is_held :value
 -- Whether a grant is made out to the caller, whether it counts or not.

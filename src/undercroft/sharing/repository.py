@@ -161,8 +161,8 @@ class GrantRepository:
 
     async def list_lost(
         self, connection: Transaction, dependencies: Sequence[Dependency]
-    ) -> set[Dependency]:
-        """Which of these do not carry any more what runs under them."""
+    ) -> dict[Dependency, bool]:
+        """Which of these do not carry any more what runs under them, and whether it is for want of a second factor."""
         rows = await _QUERIES.many(
             connection,
             "list_lost_releases",
@@ -172,7 +172,7 @@ class GrantRepository:
             [each.grant_id for each in dependencies],
             [each.is_searched for each in dependencies],
         )
-        return {dependencies[row["place"] - 1] for row in rows}
+        return {dependencies[row["place"] - 1]: row["owes_factor"] for row in rows}
 
     async def is_held(self, transaction: Transaction, grant_id: UUID) -> bool:
         """Whether a grant is made out to the caller."""

@@ -1,13 +1,21 @@
 """Cuts what is under way when a grant that it rests on ends: one question for all of it, twice a second."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.sharing.errors import AccessRevokedError
+from undercroft.sharing.errors import AccessRevokedError, SecondFactorOwedError
 from undercroft.sharing.models import Dependency, Release
 from undercroft.sharing.repository import GrantRepository
 from undercroft.sharing.ways import grant_ids
@@ -18,7 +26,13 @@ PATIENCE_SECONDS: Final = 0.75
 _RETRY_SECONDS: Final = 0.25
 """The pause before asking again: with the round's own, still within the second in which a revocation has to cut."""
 
+Cut: TypeAlias = Callable[[AccessRevokedError], None]
+"""Told why something is cut."""
 _Event = TypeVar("_Event")
+
+
+_Lost: TypeAlias = Mapping[Dependency, bool]
+"""What is lost, and whether it is for want of a second factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +40,7 @@ class _Running:
     """Something that rests on grants."""
 
     dependencies: frozenset[Dependency]
-    cut: Callable[[], None]
+    cut: Cut
     is_of_others: bool
 
 
@@ -43,12 +57,10 @@ class WatchedGrants:
         self._patience = patience
         self._repository = GrantRepository()
         self._running: set[_Running] = set()
-        self._late: set[asyncio.Task[set[Dependency]]] = set()
+        self._late: set[asyncio.Task[_Lost]] = set()
 
     @contextmanager
-    def register(
-        self, scope: Scope, releases: Iterable[Release], cut: Callable[[], None]
-    ) -> Generator[None]:
+    def register(self, scope: Scope, releases: Iterable[Release], cut: Cut) -> Generator[None]:
         """Have ``cut`` called, once, when one of the releases is lost while this is open."""
         releases = list(releases)
         is_of_others = not all(release.is_own for release in releases)
@@ -67,11 +79,11 @@ class WatchedGrants:
             AccessRevokedError: When it was cut.
         """
         task = cast("asyncio.Task[Any]", asyncio.current_task())
-        is_cut = False
+        reason: AccessRevokedError | None = None
 
-        def cut() -> None:
-            nonlocal is_cut
-            is_cut = True
+        def cut(error: AccessRevokedError) -> None:
+            nonlocal reason
+            reason = error
             task.cancel()
 
         try:
@@ -79,8 +91,8 @@ class WatchedGrants:
                 yield
         except asyncio.CancelledError:
             # Cancelled by others as well, it ends as they want it to.
-            if is_cut and task.uncancel() == 0:
-                raise AccessRevokedError from None
+            if reason is not None and task.uncancel() == 0:
+                raise reason from None
             raise
 
     async def guard(
@@ -122,11 +134,16 @@ class WatchedGrants:
         try:
             lost = await self._ask_in_time(dependencies)
         except BaseException:
-            self._cut([one for one in running if one.is_of_others])
+            self._cut({one: AccessRevokedError() for one in running if one.is_of_others})
             raise
-        return self._cut([one for one in running if one.dependencies & lost])
+        ended: dict[_Running, AccessRevokedError] = {}
+        for one in running:
+            reasons = [lost[each] for each in one.dependencies if each in lost]
+            if reasons:
+                ended[one] = SecondFactorOwedError() if any(reasons) else AccessRevokedError()
+        return self._cut(ended)
 
-    async def _ask_in_time(self, dependencies: Sequence[Dependency]) -> set[Dependency]:
+    async def _ask_in_time(self, dependencies: Sequence[Dependency]) -> _Lost:
         asking = asyncio.create_task(self._ask_twice(dependencies))
         self._late.add(asking)
         asking.add_done_callback(self._forget)
@@ -139,13 +156,13 @@ class WatchedGrants:
             # Not waited for: to give back a connection that hangs takes as long again as to get one.
             asking.cancel()
 
-    def _forget(self, asking: asyncio.Task[set[Dependency]]) -> None:
+    def _forget(self, asking: asyncio.Task[_Lost]) -> None:
         self._late.discard(asking)
         # Looked at, so that what it raised after its time is not told as never retrieved.
         if not asking.cancelled():
             asking.exception()
 
-    async def _ask_twice(self, dependencies: Sequence[Dependency]) -> set[Dependency]:
+    async def _ask_twice(self, dependencies: Sequence[Dependency]) -> _Lost:
         try:
             return await self._ask(dependencies)
         # Whatever it was, a session that was ended or a restart: the second failure is told.
@@ -153,15 +170,15 @@ class WatchedGrants:
             await asyncio.sleep(_RETRY_SECONDS)
         return await self._ask(dependencies)
 
-    async def _ask(self, dependencies: Sequence[Dependency]) -> set[Dependency]:
+    async def _ask(self, dependencies: Sequence[Dependency]) -> _Lost:
         async with self._database.statement_without_scope() as connection:
             return await self._repository.list_lost(connection, dependencies)
 
-    def _cut(self, ended: list[_Running]) -> int:
+    def _cut(self, ended: Mapping[_Running, AccessRevokedError]) -> int:
         still = [one for one in ended if one in self._running]
         for one in still:
             self._running.discard(one)
-            one.cut()
+            one.cut(ended[one])
         return len(still)
 
 
@@ -183,12 +200,12 @@ class _GuardedEvents:
     """The events of one guarded work, each waited for in the task that asks for it, which is cut there alone."""
 
     def __init__(self) -> None:
-        self._is_cut = False
+        self._reason: AccessRevokedError | None = None
         self._asking: asyncio.Task[Any] | None = None
 
-    def cut(self) -> None:
+    def cut(self, reason: AccessRevokedError) -> None:
         """Have nothing more of it seen; whoever waits for the next event is woken."""
-        self._is_cut = True
+        self._reason = reason
         if self._asking is not None:
             self._asking.cancel()
 
@@ -199,20 +216,20 @@ class _GuardedEvents:
             AccessRevokedError: When it was cut.
             StopAsyncIteration: When there is none.
         """
-        if self._is_cut:
-            raise AccessRevokedError
+        if self._reason is not None:
+            raise self._reason
         task = self._asking = cast("asyncio.Task[Any]", asyncio.current_task())
         try:
             event = await anext(events)
         except asyncio.CancelledError:
             # Cancelled by others as well, it ends as they want it to.
-            if self._is_cut and task.uncancel() == 0:
-                raise AccessRevokedError from None
+            if self._reason is not None and task.uncancel() == 0:
+                raise self._reason from None
             raise
         finally:
             self._asking = None
-        if self._is_cut:
+        if self._reason is not None:
             # What made the event has swallowed the cancellation.
             task.uncancel()
-            raise AccessRevokedError
+            raise self._reason
         return event

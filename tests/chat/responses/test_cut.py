@@ -20,6 +20,7 @@ from tests.chat.scripted import SCRIPTED, ScriptedModel
 from tests.conftest import MakeScope, Member
 from tests.documents import make_trash
 from tests.retrieval.search.test_shared import SEARCH, grants_of, share
+from tests.second_factors import demand_factors, enrol
 from tests.shelf import Shelf
 from tests.stepping import PATIENCE, Gate
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
@@ -242,7 +243,7 @@ async def seal(shelf: Shelf, owner: Member, document: UUID) -> None:
     await shelf.documents.update(owner, document, DocumentChanges(is_sealed=True), None)
 
 
-WATCHER_ENDINGS = ["response", "document", "run out", "seal", "suspended"]
+WATCHER_ENDINGS = ["response", "document", "run out", "seal", "suspended", "second factor"]
 
 
 @pytest.mark.parametrize("ending", WATCHER_ENDINGS)
@@ -273,6 +274,9 @@ async def test_whoever_watches_what_is_shared_with_them_is_cut_though_no_event_c
                     await transaction.execute(
                         "UPDATE users SET suspended_at = now() WHERE id = $1", bob.principal_id
                     )
+            case "second factor":
+                await enrol(shelf.database, ann)
+                await demand_factors(shelf.database, ann)
             case "run out":
                 await execute_as_owner(database_urls, RUN_OUT)
             case _:
@@ -280,7 +284,8 @@ async def test_whoever_watches_what_is_shared_with_them_is_cut_though_no_event_c
         # Sealed, it is lost to whoever made the answer, and to whoever watches it for its owner, as well.
         assert await watched.check() == (3 if ending == "seal" else 1)
         (last,) = await waiting
-        assert (last["type"], last["code"]) == ("error", "access_revoked")
+        code = "second_factor_required" if ending == "second factor" else "access_revoked"
+        assert (last["type"], last["code"]) == ("error", code)
         assert last["sequence_number"] == len(seen)
         if ending != "seal":
             assert made in responses.runs.running

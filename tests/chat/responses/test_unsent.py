@@ -20,14 +20,20 @@ from undercroft.chat.sources import REDACTED
 from undercroft.sharing.models import ResourceKind
 from undercroft.sharing.watching import WatchedGrants
 
-ENDS = ("suspended", "removed")
+ENDS = {
+    "suspended": "access_revoked",
+    "removed": "access_revoked",
+    "owes a factor": "second_factor_required",
+}
+"""How somebody comes to lose what runs for them, and what they are told."""
 
 
 async def lose(shelf: Shelf, admin: Member, user: Member, end: str) -> None:
-    """Have a user suspended; or removed, as far as an answer that is being made learns of it."""
+    """Have a user suspended; or removed, or asked for a second factor, as far as a running answer learns of it."""
     statement = {
         "suspended": "UPDATE users SET suspended_at = now() WHERE id = $1",
         "removed": "DELETE FROM users WHERE id = $1",
+        "owes a factor": "INSERT INTO second_factor_demands SELECT tenant_id FROM users WHERE id = $1",
     }[end]
     async with shelf.database.transaction(admin) as transaction:
         await transaction.execute(statement, user.principal_id)
@@ -103,13 +109,14 @@ async def test_an_answer_that_rests_on_no_document_ends_with_whoever_asked(
         await lose(shelf, ann, bob, end)
         assert await watched.check() > 0
         error, last = await read(stream)
-    assert (error["code"], last["type"]) == ("access_revoked", "response.failed")
+    assert (error["code"], last["type"]) == (ENDS[end], "response.failed")
     assert model.closed == 1
 
 
+@pytest.mark.parametrize("end", ["suspended", "owes a factor"])
 @pytest.mark.parametrize("is_watched", [True, False])
-async def test_a_kept_answer_that_rests_on_no_document_is_cut_when_its_asker_is_suspended(
-    shelf: Shelf, make_scope: MakeScope, is_watched: bool
+async def test_a_kept_answer_that_rests_on_no_document_is_cut_with_whoever_asked(
+    shelf: Shelf, make_scope: MakeScope, is_watched: bool, end: str
 ) -> None:
     ann = await make_scope()
     bob = await make_scope(ann.tenant_id)
@@ -125,11 +132,11 @@ async def test_a_kept_answer_that_rests_on_no_document_is_cut_when_its_asker_is_
         (running,) = responses.runs.running.values()
         assert running.task is not None
         assert await watched.check() == 0
-        await lose(shelf, ann, bob, "suspended")
+        await lose(shelf, ann, bob, end)
         assert await watched.check() == 2
         last = (await read(stream))[-1]
         async with asyncio.timeout(PATIENCE):
             await running.task
     assert last["type"] == ("response.failed" if is_watched else "error")
-    assert running.work.events.resource["error"]["code"] == "access_revoked"
+    assert running.work.events.resource["error"]["code"] == ENDS[end]
     assert model.closed == 1

@@ -6,6 +6,7 @@ reset goes around nothing), 6.5.1 (good once), 6.5.2 and 6.5.3 (random, kept as 
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -23,7 +24,7 @@ from undercroft.identity.accounts.errors import (
 )
 from undercroft.identity.accounts.models import MOST_CODES
 from undercroft.identity.errors import PersonRequiredError, UnauthenticatedError
-from undercroft.identity.models import Permission, Principal, Role
+from undercroft.identity.models import Kind, Permission, Principal, Role
 from undercroft.identity.sessions.errors import RefreshRefusedError
 from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
@@ -119,6 +120,23 @@ async def test_signing_up_is_closed_until_an_admin_opens_it(
         "SELECT purpose FROM ledger_pending WHERE action = 'tenant.change_sign_up'"
     )
     assert [row["purpose"] for row in rows] == ["open"]
+
+
+async def test_nobody_opens_or_closes_signing_up_for_an_admin(parts: Parts) -> None:
+    admin = await make_admin(parts)
+    for other in (
+        replace(admin, kind=Kind.SERVICE),
+        replace(admin, actor_id=IdSource().new()),
+        replace(admin, scopes=frozenset(Permission)),
+    ):
+        with pytest.raises(PersonRequiredError):
+            await parts.accounts.open_sign_up(other)
+        assert not await parts.accounts.is_sign_up_open(admin)
+        await parts.accounts.open_sign_up(admin)
+        with pytest.raises(PersonRequiredError):
+            await parts.accounts.close_sign_up(other)
+        assert await parts.accounts.is_sign_up_open(admin)
+        await parts.accounts.close_sign_up(admin)
 
 
 async def test_a_code_to_sign_up_is_void_once_that_is_closed_or_the_person_has_a_password(

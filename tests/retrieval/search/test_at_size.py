@@ -229,6 +229,23 @@ async def test_no_search_reads_a_table_through_or_counts_beyond_its_limit(
         assert all(read[name][1] < 500 for name in _LARGE if name != "chunks"), read
 
 
+async def test_what_is_listed_stands_in_indexes(
+    library: Library, database: Database, owner: AnyConnection
+) -> None:
+    # So that the database knows that what stands there is still so.
+    await owner.execute("VACUUM documents, grants")
+    limits = Limits(exact=DOCUMENTS, blobs=DOCUMENTS)
+    async with reading(database, library.readers[1.0][0]) as (transaction, read):
+        assert len(await near(transaction, library.vectors[0], limits)) == SHOWN
+    assert read["chunk_embeddings"][1] == DOCUMENTS, "all of them are compared"
+    assert read["grants"] == read["documents"] == (0, 0), read
+    # Nor is a candidate's document read to find out whether it may be searched.
+    async with reading(database, library.readers[1.0][0]) as (transaction, read):
+        assert len(await near(transaction, library.vectors[0], Limits())) == SHOWN
+    assert read["chunk_embeddings"][1] < 100, read
+    assert read["documents"] == (0, 0), read
+
+
 async def test_whether_a_document_may_be_searched_is_a_few_looks_into_indexes(
     library: Library, database: Database, make_scope: MakeScope
 ) -> None:

@@ -24,7 +24,7 @@ async def test_a_last_use_is_cut_with_its_consent(practice: Practice, lost: str)
         await GrantUses().count(transaction, way)
     watched = WatchedGrants(practice.database)
     cuts: list[bool] = []
-    with watched.register(cem, [Release(document.id, way)], lambda: cuts.append(True)):
+    with watched.register(cem, [Release(document.id, way)], lambda _: cuts.append(True)):
         assert await watched.check() == 0
         if lost == "withdrawn":
             assert consent_id is not None

@@ -7,7 +7,8 @@ from typing import Final
 import aiohttp
 
 from undercroft.chat.providers.budgets import Patience
-from undercroft.chat.providers.openai_wire import AnswerReader, ModelList, request_body
+from undercroft.chat.providers.openai_request import request_body
+from undercroft.chat.providers.openai_wire import AnswerReader, ModelList
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import GenerationRequest, Location, ModelInfo
 from undercroft.chat.providers.upstream import Upstream

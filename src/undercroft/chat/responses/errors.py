@@ -49,6 +49,19 @@ class PreviousNotFoundError(UndercroftError):
         )
 
 
+class CompactionNotFoundError(UndercroftError):
+    """What an item that was compacted stands for is gone, or the caller or the model may not have it any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A compaction in 'input' cannot be opened: what it sums up was deleted, is none that you may read now, or "
+            "not one that this model may be shown. Leave it out, or send the turns themselves.",
+            kind=ErrorKind.NOT_FOUND,
+            param="input",
+            code="compaction_not_found",
+        )
+
+
 class PreviousGoesOnError(UndercroftError):
     """The response to go on from is still being made."""
 

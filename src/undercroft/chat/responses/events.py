@@ -19,6 +19,7 @@ from undercroft.chat.providers.protocol import (
     ToolCallDelta,
     Usage,
 )
+from undercroft.chat.responses.call_events import CallEvents
 from undercroft.chat.responses.carried import all_without_sealed, without_sealed
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.chat.responses.reasoning_events import ReasoningEvents
@@ -78,9 +79,9 @@ class ResponseEvents:
         self._search: WireObject | None = None
         self._message: WireObject | None = None
         self._text: list[str] = []
-        self._calls: list[tuple[WireObject, list[str]]] = []
         self._tools = ToolEvents(self, ids)
         self._reasoning = ReasoningEvents(self, ids)
+        self._calls = CallEvents(self, ids)
         self.resource: WireObject = {
             "id": render_id(RESPONSE_PREFIX, response_id),
             "object": "response",
@@ -99,7 +100,7 @@ class ResponseEvents:
         """Whether something was shown that another attempt might not say again."""
         shows_results = self._include_results and self._is_search_done
         has_acted = self._tools.has_acted or self._reasoning.has_begun
-        return self._message is not None or bool(self._calls) or has_acted or shows_results
+        return self._message is not None or self._calls.has_begun or has_acted or shows_results
 
     @property
     def shown(self) -> Shown:
@@ -114,7 +115,11 @@ class ResponseEvents:
 
         Calls are not continued or repeated, nor are thoughts: what follows from them only who had them knows.
         """
-        return not self._calls and not self._tools.has_acted and not self._reasoning.has_begun
+        return (
+            not self._calls.has_begun
+            and not self._tools.has_acted
+            and not self._reasoning.has_begun
+        )
 
     def resume(self, kept: Iterable[WireObject]) -> None:
         """Go on after events that another process made. What is made anew of them is left out."""
@@ -188,21 +193,7 @@ class ResponseEvents:
 
     def add_call(self, delta: ToolCallDelta) -> Iterator[WireObject]:
         """The next piece of a call of one of the client's functions. It is open until the answer ends."""
-        if delta.index == len(self._calls):
-            call: WireObject = {
-                "type": "function_call",
-                "id": render_id("fc_", self._ids.new()),
-                "call_id": delta.id,
-                "name": delta.name,
-                "arguments": "",
-                "status": "in_progress",
-            }
-            self._calls.append((call, []))
-            yield self.add(call)
-        call, arguments = self._calls[delta.index]
-        if delta.arguments:
-            arguments.append(delta.arguments)
-            yield self._call_event("delta", call, delta=delta.arguments)
+        yield from self._calls.add(delta)
 
     def think(self, delta: ReasoningDelta) -> Iterator[WireObject]:
         """The next piece of what the model thinks."""
@@ -227,7 +218,7 @@ class ResponseEvents:
         status = "completed" if incomplete is None else "incomplete"
         yield from self._reasoning.stop()
         yield from self._finish_message(status)
-        yield from self._finish_calls(status)
+        yield from self._calls.finish(status)
         self.resource["status"] = status
         self.resource["usage"] = render_usage(usage)
         if incomplete is None:
@@ -238,21 +229,10 @@ class ResponseEvents:
 
     def fail(self, error: UndercroftError) -> Iterator[WireObject]:
         """The response ends with an error; what was sent of it stays."""
-        yield from self._stop_search("failed")
-        yield from self._tools.stop()
-        yield from self._reasoning.stop()
-        yield from self._finish_message("incomplete")
-        yield from self._finish_calls("incomplete")
+        yield from self._stop("failed")
         code = error.code or error.kind.value
-        payload = {
-            "type": error.kind.value,
-            "code": code,
-            "message": error.message,
-            "param": error.param,
-        }
-        yield self._event(
-            "error", error=payload, code=code, message=error.message, param=error.param
-        )
+        told = {"code": code, "message": error.message, "param": error.param}
+        yield self._event("error", error={"type": error.kind.value, **told}, **told)
         self.failure = error
         self.resource["status"] = "failed"
         self.resource["error"] = {"code": code, "message": error.message}
@@ -260,11 +240,7 @@ class ResponseEvents:
 
     def cancel(self) -> Iterator[WireObject]:
         """Somebody wanted it to end, or nobody waits for it any more; what was made is kept."""
-        yield from self._stop_search("incomplete")
-        yield from self._tools.stop()
-        yield from self._reasoning.stop()
-        yield from self._finish_message("incomplete")
-        yield from self._finish_calls("incomplete")
+        yield from self._stop("incomplete")
         self.resource["status"] = "cancelled"
         yield self._event("response.incomplete", response=self._snapshot())
 
@@ -276,6 +252,14 @@ class ResponseEvents:
             )
         )
         self.failure = cause
+
+    def _stop(self, search: str) -> Iterator[WireObject]:
+        """What has begun and not ended does not go on."""
+        yield from self._stop_search(search)
+        yield from self._tools.stop()
+        yield from self._reasoning.stop()
+        yield from self._finish_message("incomplete")
+        yield from self._calls.finish("incomplete")
 
     def _stop_search(self, status: str) -> Iterator[WireObject]:
         """A search that has begun and not ended does not go on."""
@@ -300,7 +284,8 @@ class ResponseEvents:
             case "response.output_text.delta":
                 self._text.append(event["delta"])
             case "response.function_call_arguments.delta":
-                self._call_at(event["output_index"]).append(event["delta"])
+                call = self.resource["output"][event["output_index"]]
+                self._calls.retrace(call, event["delta"])
             case "response.output_text.annotation.added":
                 self._part()["annotations"].append(event["annotation"])
             case _:
@@ -313,7 +298,7 @@ class ResponseEvents:
             case "message":
                 self._message = item
             case "function_call":
-                self._calls.append((item, []))
+                self._calls.retrace_added(item)
             case "file_search_call":
                 self._search = item
             case "reasoning":
@@ -359,20 +344,6 @@ class ResponseEvents:
             yield self._text_event("done", text=text, logprobs=[])
             yield self._part_event("done")
         yield self.finish(self._message)
-
-    def _finish_calls(self, status: str) -> Iterator[WireObject]:
-        for call, arguments in self._calls:
-            call["arguments"] = "".join(arguments)
-            call["status"] = status
-            yield self._call_event("done", call, arguments=call["arguments"])
-            yield self.finish(call)
-
-    def _call_at(self, output_index: int) -> list[str]:
-        """The arguments so far of the call that is that item."""
-        return next(parts for call, parts in self._calls if self._index(call) == output_index)
-
-    def _call_event(self, name: str, call: WireObject, **fields: object) -> WireObject:
-        return self.tell(f"function_call_arguments.{name}", call, **fields)
 
     def _part(self) -> WireObject:
         if self._message is None:

@@ -29,7 +29,7 @@ from undercroft.chat.providers.protocol import (
 from undercroft.chat.providers.registry import UnableError
 from undercroft.chat.responses.carried import seal_carried
 from undercroft.chat.responses.chain import ResponseChain
-from undercroft.chat.responses.handing import CarriedContent, is_carrying
+from undercroft.chat.responses.handing import CarriedContent, compactions_in, is_carrying
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.rendering import render_logprob
@@ -155,7 +155,12 @@ class ResponseMaker:
             # Found anew just now: not what another process had found before.
             places = await self._responses.list_passage_places(transaction, kept_id, inherited=True)
         question, more = await self._carried.hand_over(
-            transaction, work.scope, question, kept_id, places
+            transaction,
+            work.scope,
+            question,
+            kept_id,
+            places,
+            compactions_in(work.request.question),
         )
         return question, [*releases, *more]
 

@@ -292,6 +292,10 @@ WHERE p.response_id = $1;
 SELECT count(*) = cardinality($1::uuid[]) FROM users
 WHERE id = ANY($1) AND suspended_at IS NULL;
 
+-- name: owes_factor :value
+-- Of who asked and who acted for them: whether one has to enrol a second factor before they do anything else.
+SELECT EXISTS (SELECT FROM list_owing_factors($1::uuid[]));
+
 -- name: find_response_owner :maybe
 -- Of any of the tenant's responses whose sources are not erased, to put on record who was refused it.
 SELECT r.owner_id, k.salt

@@ -191,6 +191,9 @@ class TurnQueue:
 
 
 async def may_still_ask(transaction: Transaction, asker: Scope) -> bool:
-    """Whether neither who asked nor who acted for them has been suspended since, or removed."""
-    people = {asker.principal_id, asker.actor_id or asker.principal_id}
-    return await ResponseRepository().may_still_ask(transaction, list(people))
+    """Whether neither who asked nor who acted for them was suspended or removed since, or owes a second factor."""
+    people = list({asker.principal_id, asker.actor_id or asker.principal_id})
+    repository = ResponseRepository()
+    if not await repository.may_still_ask(transaction, people):
+        return False
+    return not await repository.owes_factor(transaction, people)

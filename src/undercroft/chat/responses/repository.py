@@ -171,6 +171,10 @@ class ResponseRepository:
         """Whether none of these users was suspended or removed."""
         return bool(await _QUERIES.value(transaction, "may_still_ask", user_ids))
 
+    async def owes_factor(self, transaction: Transaction, user_ids: Sequence[UUID]) -> bool:
+        """Whether the tenant asks one of these users for a second factor that they do not have."""
+        return bool(await _QUERIES.value(transaction, "owes_factor", user_ids))
+
     async def list_expired(self, connection: AnyConnection, limit: int) -> list[tuple[UUID, UUID]]:
         """Responses of every tenant whose time is over: tenant and id."""
         rows = await _QUERIES.many(connection, "list_expired_responses", limit)

@@ -12,6 +12,7 @@ from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.cancelling import ResponseCancel
 from undercroft.chat.responses.carried import all_without_sealed
 from undercroft.chat.responses.chain import ResponseChain
+from undercroft.chat.responses.compacting import Compaction
 from undercroft.chat.responses.endings import tell_end, whole_of
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import ResponseEvents
@@ -63,6 +64,7 @@ class ResponseService:
         watching: What it shows.
         takeover: What it has of other processes.
         open_turns: What of conversations has not ended.
+        compaction: Sums up what was said.
 
     Args:
         database: Where responses are.
@@ -125,6 +127,7 @@ class ResponseService:
         self.open_turns = OpenTurns(database, process)
         self._unkept = UnkeptResponses(self._maker, keys, metering, watched, self.runs.room)
         self._sources = SourceCheck(keys)
+        self.compaction = Compaction(database, keys, ids, self)
         self._repository = ResponseRepository()
 
     async def stream(

@@ -54,7 +54,7 @@ class UnkeptResponses:
             async with taking as metered:
                 request = replace(request, question=bounded(question, charge))
                 work = Work(scope, request, self._keys.generate(), events, lease=None)
-                cut = asyncio.Event()
+                cut: asyncio.Future[AccessRevokedError] = asyncio.get_running_loop().create_future()
                 last = -1
                 try:
                     async with aclosing(self._until(cut, work)) as steps:
@@ -64,22 +64,29 @@ class UnkeptResponses:
                                 metered.spent = work.spent
                                 await metered.settle()
                             for event in step:
-                                if cut.is_set():
+                                if cut.done():
                                     break
                                 yield event
                                 if event["type"] in TERMINAL_EVENTS:
                                     return
                                 last = event["sequence_number"]
-                    error, failed = list(events.fail(AccessRevokedError()))[-2:]
+                    error, failed = list(events.fail(cut.result()))[-2:]
                     yield {**error, "sequence_number": last + 1}
                     response = redact(failed["response"])
                     yield {**failed, "sequence_number": last + 2, "response": response}
                 finally:
                     metered.spent = work.spent
 
-    async def _until(self, cut: asyncio.Event, work: Work) -> AsyncGenerator[list[WireObject]]:
-        """The steps of an answer; ``cut`` is set once something is lost that it rests on, and ends them."""
+    async def _until(
+        self, cut: asyncio.Future[AccessRevokedError], work: Work
+    ) -> AsyncGenerator[list[WireObject]]:
+        """The steps of an answer; ``cut`` has the reason once something is lost that it rests on, and ends them."""
         rests_on = -1
+
+        def end(reason: AccessRevokedError) -> None:
+            if not cut.done():
+                cut.set_result(reason)
+
         with ExitStack() as resting:
             async with aclosing(self._maker.make(work)) as steps:
                 async for step in steps:
@@ -87,8 +94,8 @@ class UnkeptResponses:
                         # More is known by now.
                         rests_on = len(work.rests_on)
                         resting.close()
-                        watching = self._watched.register(work.scope, work.rests_on, cut.set)
+                        watching = self._watched.register(work.scope, work.rests_on, end)
                         resting.enter_context(watching)
                     yield step
-                    if cut.is_set():
+                    if cut.done():
                         return

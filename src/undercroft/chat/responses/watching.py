@@ -42,7 +42,7 @@ from undercroft.kit.ids import render_id
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
-from undercroft.sharing.errors import AccessRevokedError
+from undercroft.sharing.errors import AccessRevokedError, SecondFactorOwedError
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.watching import WatchedGrants
 from undercroft.sharing.ways import acts_under
@@ -301,7 +301,7 @@ class ResponseWatch:
         if not place.is_judged:
             return
 
-        def doubt() -> None:
+        def doubt(_: AccessRevokedError) -> None:
             place.is_in_doubt = True
             subscription.fall_behind()
 
@@ -314,7 +314,7 @@ class ResponseWatch:
         if place.is_judged or len(rests_on) == place.rests_on:
             return
 
-        def doubt() -> None:
+        def doubt(_: AccessRevokedError) -> None:
             place.is_in_doubt = place.is_judged = True
             subscription.fall_behind()
 
@@ -349,6 +349,8 @@ class ResponseWatch:
         async with self._database.transaction(scope) as transaction:
             if not await self._repository.may_still_ask(transaction, people):
                 raise AccessRevokedError
+            if await self._repository.owes_factor(transaction, people):
+                raise SecondFactorOwedError
 
     async def _require(self, transaction: Transaction, response_id: UUID, place: _Place) -> Record:
         row = await self._repository.find_response(transaction, response_id)

@@ -27,7 +27,7 @@ def new_item(item: InputItem) -> NewItem:
     kind = body.pop("type")
     body.pop("id", None)
     body.setdefault("status", "completed")
-    if kind == "reasoning":
+    if kind in {"reasoning", "compaction"}:
         # It has none in the specification.
         del body["status"]
     if kind == "message":

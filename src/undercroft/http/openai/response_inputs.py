@@ -150,7 +150,21 @@ class ReasoningItem(RequestBody):
         return () if self.encrypted_content is None else (self.encrypted_content,)
 
 
+class CompactionItem(RequestBody):
+    """What was said before, as `POST /v1/responses/compact` has made one of it."""
+
+    type: Literal["compaction"]
+    id: str | None = None
+    status: str | None = None
+    encrypted_content: LongText
+
+    def as_message(self) -> Message:
+        """Where its summary is going to stand."""
+        return Message(Role.USER, "", sealed=(self.encrypted_content,))
+
+
 _ITEMS = {
+    "compaction": CompactionItem.__name__,
     "reasoning": ReasoningItem.__name__,
     "mcp_approval_request": McpApprovalRequestItem.__name__,
     "mcp_approval_response": McpApprovalResponseItem.__name__,
@@ -176,6 +190,7 @@ InputItem: TypeAlias = Annotated[
     | Annotated[FunctionCallItem, Tag(FunctionCallItem.__name__)]
     | Annotated[FunctionOutputItem, Tag(FunctionOutputItem.__name__)]
     | Annotated[ReasoningItem, Tag(ReasoningItem.__name__)]
+    | Annotated[CompactionItem, Tag(CompactionItem.__name__)]
     | Annotated[McpApprovalRequestItem, Tag(McpApprovalRequestItem.__name__)]
     | Annotated[McpApprovalResponseItem, Tag(McpApprovalResponseItem.__name__)]
     | Annotated[McpCallItem, Tag(McpCallItem.__name__)]
@@ -184,8 +199,8 @@ InputItem: TypeAlias = Annotated[
         _item_tag,
         custom_error_type="unknown_item",
         custom_error_message="An item should be a whole message, file_search_call, function_call, "
-        "function_call_output, reasoning, mcp_list_tools, mcp_call, mcp_approval_request or mcp_approval_response; "
-        "other items, and references to items, are not supported yet",
+        "function_call_output, reasoning, compaction, mcp_list_tools, mcp_call, mcp_approval_request or "
+        "mcp_approval_response; other items, and references to items, are not supported yet",
     ),
 ]
 
@@ -207,7 +222,7 @@ def as_messages(items: Sequence[InputItem]) -> tuple[Message, ...]:
                 thoughts = ()
             case FunctionOutputItem(call_id=call_id, output=output):
                 messages.append(Message(Role.TOOL, joined(output), tool_call_id=call_id))
-            case McpApprovalResponseItem():
+            case McpApprovalResponseItem() | CompactionItem():
                 messages.append(item.as_message())
             case McpCallItem():
                 messages += item.as_messages()

@@ -195,13 +195,23 @@ class AccountService:
         return admin_id is not None
 
     async def open_sign_up(self, admin: Principal) -> None:
-        """Let people make accounts in the tenant by themselves; mails to them go out in the admin's name."""
+        """Let people make accounts in the tenant by themselves; mails to them go out in the admin's name.
+
+        Raises:
+            PersonRequiredError: When the caller is no person, or narrowed.
+        """
+        require_person(admin)
         async with self._database.transaction(admin) as transaction:
             if await self._repository.open_sign_up(transaction, admin):
                 await self._record_sign_up(transaction, admin, "open")
 
     async def close_sign_up(self, admin: Principal) -> None:
-        """Have people invited again. Codes that were sent to sign up are void from now on."""
+        """Have people invited again. Codes that were sent to sign up are void from now on.
+
+        Raises:
+            PersonRequiredError: When the caller is no person, or narrowed.
+        """
+        require_person(admin)
         async with self._database.transaction(admin) as transaction:
             if await self._repository.close_sign_up(transaction, admin.tenant_id):
                 await self._record_sign_up(transaction, admin, "closed")

@@ -330,7 +330,8 @@ ORDER BY b.id
 LIMIT $2;
 
 -- name: list_superseded :many
--- Contents that have passages and are current nowhere, but for those that a job is about to take out of the index.
+-- Contents that have passages and are current nowhere, but for those that a job is about to take out of the index, and
+-- those that stay in it until what has superseded them is indexed.
 SELECT b.id
 FROM blobs AS b
 WHERE
@@ -345,6 +346,12 @@ WHERE
         WHERE
             j.tenant_id = b.tenant_id AND j.kind = 'forget_blob' AND j.state IN ('queued', 'running')
             AND j.payload @> jsonb_build_object('blob_id', b.id)
+    ) AND NOT EXISTS (
+        SELECT FROM document_versions AS v
+        INNER JOIN documents AS d ON v.document_id = d.id
+        INNER JOIN document_versions AS c ON d.id = c.document_id AND d.current_version = c.number
+        INNER JOIN blobs AS cb ON c.blob_id = cb.id
+        WHERE v.tenant_id = b.tenant_id AND v.blob_id = b.id AND cb.index_state = 'pending'
     )
 ORDER BY b.id
 LIMIT $2;

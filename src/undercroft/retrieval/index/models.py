@@ -1,5 +1,6 @@
 """What is written to the index."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,11 @@ class IndexedChunk:
     chunk: Chunk
     text: str
     searchable: str
+
+    @property
+    def digest(self) -> str:
+        """By which the same text is found again in another version."""
+        return hashlib.sha256(self.searchable.encode(errors="surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,74 @@ WHERE id = $1 AND index_state IN ('unindexed', 'failed')
 RETURNING id;
 
 -- name: list_superseded :many
--- What of a document's earlier contents is in the index, or on its way into it, and current nowhere.
+-- What of a document's earlier contents is on its way into the index, or, if that is asked for, in it, and current nowhere.
 SELECT DISTINCT b.id
 FROM documents AS d
 INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version > v.number
 INNER JOIN blobs AS b ON v.blob_id = b.id
 WHERE
     d.id = $1
-    AND b.index_state IN ('pending', 'indexed')
+    AND (b.index_state = 'pending' OR ($2 AND b.index_state = 'indexed'))
     AND NOT EXISTS (
         SELECT FROM document_versions AS c
         INNER JOIN documents AS o ON c.document_id = o.id AND c.number = o.current_version
         WHERE c.tenant_id = b.tenant_id AND c.blob_id = b.id
     );
+
+-- name: list_superseded_by :many
+-- What of the earlier contents of the documents whose current content this is is in the index, and current nowhere.
+SELECT DISTINCT b.id
+FROM document_versions AS c
+INNER JOIN documents AS d ON c.document_id = d.id AND c.number = d.current_version
+INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version > v.number
+INNER JOIN blobs AS b ON v.blob_id = b.id
+WHERE
+    c.tenant_id = current_tenant()
+    AND c.blob_id = $1
+    AND b.index_state IN ('pending', 'indexed')
+    AND NOT EXISTS (
+        SELECT FROM document_versions AS o
+        INNER JOIN documents AS od ON o.document_id = od.id AND o.number = od.current_version
+        WHERE o.tenant_id = b.tenant_id AND o.blob_id = b.id
+    );
+
+-- name: is_pending :value
+SELECT index_state = 'pending' FROM blobs WHERE id = $1;
+
+-- name: find_former_content :maybe
+-- The last indexed content of a document whose current content this is: what is the same in both need not be embedded
+-- again.
+SELECT
+    b.id,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM document_versions AS c
+INNER JOIN documents AS d ON c.document_id = d.id AND c.number = d.current_version
+INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version > v.number
+INNER JOIN blobs AS b ON v.blob_id = b.id
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE c.tenant_id = current_tenant() AND c.blob_id = $1 AND b.index_state = 'indexed'
+ORDER BY v.number DESC
+LIMIT 1;
+
+-- name: list_embedded_passages :many
+SELECT
+    ch.tenant_id,
+    ch.blob_id,
+    ch.ordinal,
+    ch.sealed_text,
+    e.embedding::text AS embedding
+FROM chunks AS ch
+INNER JOIN chunk_embeddings AS e ON ch.id = e.chunk_id
+INNER JOIN embedding_models AS m ON e.model_id = m.id
+WHERE ch.tenant_id = current_tenant() AND ch.blob_id = $1 AND m.name = $2 AND m.dimensions = $3
+ORDER BY ch.ordinal
+LIMIT $4;
 
 -- name: lock_content :exec
 -- Against whoever makes it current again at the same time: their new version refers to it, and so waits at this lock and

@@ -11,6 +11,7 @@ from asyncpg import Record
 
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
+from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.halfvec import render_vector
 from undercroft.retrieval.index.models import SealedChunk
 from undercroft.retrieval.spacing import set_spaces
@@ -30,10 +31,37 @@ class IndexRepository:
         blob_id = await _QUERIES.value(transaction, "find_member_content", document_id)
         return cast("UUID | None", blob_id)
 
-    async def list_superseded(self, transaction: Transaction, document_id: UUID) -> list[UUID]:
-        """Contents of a document's earlier versions that the index has, and that are current nowhere."""
-        rows = await _QUERIES.many(transaction, "list_superseded", document_id)
+    async def list_superseded(
+        self, transaction: Transaction, document_id: UUID, *, with_indexed: bool
+    ) -> list[UUID]:
+        """Contents of a document's earlier versions that wait to be indexed, or are, and are current nowhere."""
+        rows = await _QUERIES.many(transaction, "list_superseded", document_id, with_indexed)
         return [row["id"] for row in rows]
+
+    async def list_superseded_by(self, transaction: Transaction, blob_id: UUID) -> list[UUID]:
+        """Contents that the index has, that this one has superseded, and that are current nowhere."""
+        rows = await _QUERIES.many(transaction, "list_superseded_by", blob_id)
+        return [row["id"] for row in rows]
+
+    async def is_pending(self, transaction: Transaction, blob_id: UUID) -> bool:
+        """Whether a content waits to be indexed."""
+        return bool(await _QUERIES.value(transaction, "is_pending", blob_id))
+
+    async def lock_content(self, transaction: Transaction, blob_id: UUID) -> None:
+        """Keep others from making a content current, or wait until they have."""
+        await _QUERIES.execute(transaction, "lock_content", blob_id)
+
+    async def find_former_content(self, transaction: Transaction, blob_id: UUID) -> Record | None:
+        """The indexed content that this one follows in a document, with its key."""
+        return await _QUERIES.maybe(transaction, "find_former_content", blob_id)
+
+    async def list_embedded_passages(
+        self, transaction: Transaction, blob_id: UUID, model: EmbeddingModel, limit: int
+    ) -> list[Record]:
+        """The passages of a content with the vectors that a model has made of them."""
+        return await _QUERIES.many(
+            transaction, "list_embedded_passages", blob_id, model.name, model.dimensions, limit
+        )
 
     async def forget_superseded(self, transaction: Transaction, blob_id: UUID) -> None:
         """Take a content out of the index unless it is current somewhere."""

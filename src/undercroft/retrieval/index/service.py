@@ -29,10 +29,17 @@ class IndexService:
         """Have the content of a document's new current version indexed, if the document is in a collection.
 
         What an earlier version had in the index is deleted by a job, if it is current nowhere: here it would be locked
-        behind the new content, and not in the order of ids in which contents are locked.
+        behind the new content, and not in the order of ids in which contents are locked. While the new content waits to
+        be indexed, one that is indexed stays, for what is the same in both is taken from it; the index's own job has it
+        deleted at its end. That cannot miss this document: the version that has been inserted holds the new content's
+        row, for which that job waits, and then sees the version.
         """
         blob_id = await self._repository.find_member_content(transaction, document_id)
+        is_awaited = False
         if blob_id is not None:
             await self.request(transaction, scope, blob_id)
-        for superseded in await self._repository.list_superseded(transaction, document_id):
+            is_awaited = await self._repository.is_pending(transaction, blob_id)
+        for superseded in await self._repository.list_superseded(
+            transaction, document_id, with_indexed=not is_awaited
+        ):
             await self._jobs.enqueue(transaction, scope, FORGET_JOB, {"blob_id": str(superseded)})

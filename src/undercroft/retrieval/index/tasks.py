@@ -6,7 +6,6 @@ from typing import Final
 from uuid import UUID
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 from tokenizers import Tokenizer
 
@@ -17,7 +16,8 @@ from undercroft.jobs.service import JobQueue
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import UndercroftError
 from undercroft.retrieval.chunking import chunk_document
-from undercroft.retrieval.embedding.protocol import Embedder
+from undercroft.retrieval.embedding.protocol import Embedder, Vectors
+from undercroft.retrieval.index.former import FormerVectors, KnownVectors
 from undercroft.retrieval.index.models import (
     FORGET_JOB,
     INDEX_JOB,
@@ -73,6 +73,7 @@ class IndexTasks:
         self._embedder = embedder
         self._jobs = jobs
         self._repository = IndexRepository()
+        self._former = FormerVectors(database, keys, embedder.model)
 
     def handlers(self, concurrency: int) -> Mapping[str, JobHandler]:
         """What a worker registers. One file is parsed and another stored while a third is embedded."""
@@ -109,7 +110,8 @@ class IndexTasks:
             return
         chunks = await asyncio.to_thread(self._chunk, document)
         dictionary = await asyncio.to_thread(find_dictionary, document.text)
-        vectors = await self._embed(context, chunks)
+        known = await self._former.find(context.scope, blob_id)
+        vectors = await self._embed(context, chunks, known)
         sealed = await asyncio.to_thread(_seal, key, context.scope.tenant_id, blob_id, chunks)
         async with self._database.transaction(context.scope) as transaction:
             await context.still_mine(transaction)
@@ -118,6 +120,7 @@ class IndexTasks:
             if await self._repository.lock_pending_blob(transaction, blob_id):
                 await self._store(transaction, EmbeddedChunks(blob_id, dictionary, sealed, vectors))
                 await self._renew_stale_weights(transaction, context.scope)
+                await self._forget_former(transaction, context.scope, blob_id)
 
     async def forget_blob(self, context: JobContext) -> None:
         """Delete the passages of a content that was superseded, unless it is current again."""
@@ -129,9 +132,10 @@ class IndexTasks:
         self, transaction: Transaction, scope: Scope, payload: Payload, failure: JobFailure
     ) -> None:
         """Record on the content that its job was given up, so that nobody waits for it."""
-        del scope
         blob_id = UUID(str(payload["blob_id"]))
+        await self._repository.lock_content(transaction, blob_id)
         await self._repository.mark_failed(transaction, blob_id, failure.code, failure.message)
+        await self._forget_former(transaction, scope, blob_id)
 
     async def reweight_terms(self, context: JobContext) -> None:
         """Weight all of a tenant's terms with the current average length."""
@@ -150,14 +154,23 @@ class IndexTasks:
         return [with_context(document, chunk) for chunk in chunks]
 
     async def _embed(
-        self, context: JobContext, chunks: Sequence[IndexedChunk]
-    ) -> npt.NDArray[np.float32]:
+        self, context: JobContext, chunks: Sequence[IndexedChunk], known: KnownVectors
+    ) -> Vectors:
+        """A vector for each chunk; only those of texts that are not known yet are asked for."""
         vectors = np.empty((len(chunks), self._embedder.model.dimensions), dtype=np.float32)
-        for start in range(0, len(chunks), _EMBEDDING_BATCH):
-            batch = chunks[start : start + _EMBEDDING_BATCH]
-            await context.progress(start, len(chunks))
-            vectors[start : start + len(batch)] = await self._embedder.embed(
-                [indexed.searchable for indexed in batch]
+        missing: list[int] = []
+        for place, indexed in enumerate(chunks):
+            vector = known.get(indexed.digest)
+            if vector is None:
+                missing.append(place)
+            else:
+                vectors[place] = vector
+        reused = len(chunks) - len(missing)
+        for start in range(0, len(missing), _EMBEDDING_BATCH):
+            batch = missing[start : start + _EMBEDDING_BATCH]
+            await context.progress(reused + start, len(chunks))
+            vectors[batch] = await self._embedder.embed(
+                [chunks[place].searchable for place in batch]
             )
         await context.progress(len(chunks), len(chunks))
         return vectors
@@ -187,6 +200,11 @@ class IndexTasks:
             )
         await self._repository.mark_indexed(transaction, embedded.blob_id)
 
+    async def _forget_former(self, transaction: Transaction, scope: Scope, blob_id: UUID) -> None:
+        """Have what a content supersedes deleted, now that it is not needed any more."""
+        for superseded in await self._repository.list_superseded_by(transaction, blob_id):
+            await self._jobs.enqueue(transaction, scope, FORGET_JOB, {"blob_id": str(superseded)})
+
     async def _renew_stale_weights(self, transaction: Transaction, scope: Scope) -> None:
         if await self._repository.is_average_stale(transaction, _AVERAGE_TOLERANCE):
             await self._jobs.enqueue(transaction, scope, REWEIGHT_JOB, {}, dedupe_key="tenant")
@@ -195,7 +213,9 @@ class IndexTasks:
         code = error.code or error.kind
         async with self._database.transaction(context.scope) as transaction:
             await context.still_mine(transaction)
+            await self._repository.lock_content(transaction, blob_id)
             await self._repository.mark_failed(transaction, blob_id, code, error.message)
+            await self._forget_former(transaction, context.scope, blob_id)
         _log.info("document_not_indexed", blob_id=str(blob_id), reason=code)
 
 
@@ -213,6 +233,7 @@ def _seal(
                     indexed.chunk.headings,
                     indexed.chunk.later_headings,
                     indexed.chunk.heading_starts,
+                    indexed.digest,
                 ),
             ),
             indexed.searchable,
