@@ -1,4 +1,4 @@
-"""Reading an encrypted record, ledgered, beside reading the same one from a plain table, both over HTTP.
+"""Reading an encrypted record, ledgered, beside the same route with both switched off, both over HTTP.
 
 Processor time of the whole process tree, PostgreSQL's included, and latency: ``python benchmarks/bench_records.py``.
 """
@@ -65,15 +65,15 @@ async def keep_records(service: LiveService, key: str) -> list[str]:
 
 
 async def keep_plain_records(service: LiveService, ids: Sequence[str]) -> None:
-    """The same ones, in the clear."""
+    """The data of the same ones, in the clear."""
     connection = await asyncpg.connect(owner_url(service))
     try:
         await connection.execute(TABLE)
-        (user,) = await connection.fetch("SELECT tenant_id, id FROM users")
+        tenant_id = await connection.fetchval("SELECT tenant_id FROM users")
         await connection.executemany(
-            "INSERT INTO plain_records (id, tenant_id, owner_id, data) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO plain_parts (record_id, tenant_id, version, data) VALUES ($1, $2, 1, $3)",
             [
-                (_uuid(record_id), user["tenant_id"], user["id"], json.dumps(make_data(number)))
+                (_uuid(record_id), tenant_id, json.dumps(make_data(number)))
                 for number, record_id in enumerate(ids)
             ],
         )
@@ -97,19 +97,22 @@ async def measure_commits(service: LiveService, count: int) -> list[float]:
     return seconds
 
 
+async def make_rival(name: str, service: LiveService) -> Rival:
+    """A service with its records; the plain one has their data in the clear as well."""
+    key = await service.make_key("bench")
+    ids = await keep_records(service, key)
+    if name == "plain":
+        await keep_plain_records(service, ids)
+    paths = [f"/v1/records/{record_id}" for record_id in ids]
+    return Rival(name, service.url, key, paths, [psutil.Process(service.process_id)])
+
+
 async def measure(rounds: int, requests: int) -> dict[str, Any]:
     async with (
         running_service() as kept,
         running_service(("-m", "benchmarks.plain_service")) as plain,
     ):
-        kept_key, plain_key = await kept.make_key("bench"), await plain.make_key("bench")
-        ids = await keep_records(kept, kept_key)
-        await keep_plain_records(plain, ids)
-        paths = [f"/v1/records/{record_id}" for record_id in ids]
-        rivals = [
-            Rival(name, service.url, key, paths, [psutil.Process(service.process_id)])
-            for name, service, key in (("kept", kept, kept_key), ("plain", plain, plain_key))
-        ]
+        rivals = [await make_rival("kept", kept), await make_rival("plain", plain)]
         await load_in_turn(rivals, clients=CLIENTS, rounds=rounds, requests=requests)
         await pace_in_turn(rivals, rate=PACE, rounds=rounds, requests=requests // 10)
         commits = await measure_commits(kept, 200)

@@ -42,7 +42,7 @@ async def insert_blob(database: Database, scope: Member, texts: list[str]) -> UU
     async with database.transaction(scope) as transaction:
         blob_id = await rows.insert_blob(transaction, scope)
         ids = await REPOSITORY.allocate_chunk_ids(transaction, len(chunks))
-        await REPOSITORY.insert_chunks(transaction, blob_id, ids, chunks)
+        await REPOSITORY.insert_chunks(transaction, blob_id, "english", ids, chunks)
     return blob_id
 
 

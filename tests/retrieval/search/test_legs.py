@@ -45,7 +45,7 @@ async def shelve(database: Database, scope: Member, texts: Sequence[str]) -> UUI
         blob_id = await rows.insert_blob(transaction, scope)
         document_id = await rows.insert_document(transaction, scope, blob_id)
         ids = await index.allocate_chunk_ids(transaction, len(chunks))
-        await index.insert_chunks(transaction, blob_id, ids, chunks)
+        await index.insert_chunks(transaction, blob_id, "english", ids, chunks)
         collection_id = await rows.insert_collection(transaction, scope)
         await transaction.execute(
             "INSERT INTO collection_documents (tenant_id, collection_id, document_id) VALUES ($1, $2, $3)",

@@ -358,7 +358,10 @@ LIMIT $2;
 
 -- name: find_wrong_corpus :maybe
 WITH derived AS (
-    SELECT count(*) AS chunk_count, coalesce(sum(term_count(c.lexemes)), 0) AS term_total
+    SELECT
+        count(*) AS chunk_count,
+        coalesce(sum(term_count(c.lexemes)), 0) AS term_total,
+        coalesce(array_agg(DISTINCT c.dictionary::text), '{}') AS languages
     FROM chunks AS c
     WHERE c.tenant_id = current_tenant()
 )
@@ -366,7 +369,10 @@ WITH derived AS (
 SELECT d.chunk_count AS derived, coalesce(s.chunk_count, 0) AS kept
 FROM derived AS d
 LEFT JOIN corpus_statistics AS s ON s.tenant_id = current_tenant()
-WHERE (coalesce(s.chunk_count, 0), coalesce(s.term_total, 0)) <> (d.chunk_count, d.term_total);
+WHERE
+    (coalesce(s.chunk_count, 0), coalesce(s.term_total, 0)) <> (d.chunk_count, d.term_total)
+    -- One whose last passage is gone may be there still.
+    OR NOT coalesce(s.languages, '{}') @> d.languages;
 
 -- name: count_wrong_terms :value
 WITH derived AS (

@@ -43,7 +43,8 @@ WITH derived AS (
     SELECT
         count(*) AS chunk_count,
         coalesce(sum(term_count(c.lexemes)), 0) AS term_total,
-        coalesce(avg(term_count(c.lexemes)), 0)::real AS average
+        coalesce(avg(term_count(c.lexemes)), 0)::real AS average,
+        coalesce(array_agg(DISTINCT c.dictionary::text), '{}') AS languages
     FROM chunks AS c
     WHERE c.tenant_id = current_tenant()
 )
@@ -52,6 +53,7 @@ UPDATE corpus_statistics AS s
 SET
     chunk_count = d.chunk_count,
     term_total = d.term_total,
+    languages = d.languages,
     weighted_average = CASE WHEN s.weighted_average > 0 THEN s.weighted_average ELSE d.average END
 FROM derived AS d
 WHERE s.tenant_id = current_tenant();

@@ -52,9 +52,15 @@ class SealedChunk:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedChunks:
-    """The chunks of one content and their unit vectors, shape ``(len(chunks), dimensions)``, row for row."""
+    """The chunks of one content.
+
+    Attributes:
+        dictionary: By which their words are taken to their stems.
+        vectors: Unit vectors, shape ``(len(chunks), dimensions)``, row for row.
+    """
 
     blob_id: UUID
+    dictionary: str
     chunks: Sequence[SealedChunk]
     vectors: npt.NDArray[np.float32]
 

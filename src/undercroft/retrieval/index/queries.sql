@@ -168,7 +168,7 @@ WITH passage AS MATERIALIZED (
         p.page_end,
         p.token_count,
         decode(p.sealed_text, 'base64') AS sealed_text,
-        to_tsvector('english', p.searchable) AS lexemes
+        to_tsvector($3::text::regconfig, p.searchable) AS lexemes
     FROM jsonb_to_recordset($2::jsonb) AS p (
         id bigint,
         ordinal int,
@@ -192,7 +192,7 @@ WITH passage AS MATERIALIZED (
 
 INSERT INTO chunks (
     id, tenant_id, blob_id, ordinal, start_offset, end_offset, page_start, page_end, sealed_text, token_count,
-    lexemes, terms
+    dictionary, lexemes, terms
 )
 SELECT
     passage.id,
@@ -205,6 +205,7 @@ SELECT
     passage.page_end,
     passage.sealed_text,
     passage.token_count,
+    $3,
     passage.lexemes,
     bm25_weights(passage.lexemes, average.term_length)
 FROM passage

@@ -14,6 +14,7 @@ from undercroft.kit.sql import load_queries
 from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.halfvec import render_vector
 from undercroft.retrieval.index.models import SealedChunk
+from undercroft.retrieval.spacing import set_spaces
 
 _QUERIES: Final = load_queries("undercroft.retrieval.index")
 
@@ -106,10 +107,11 @@ class IndexRepository:
         self,
         transaction: Transaction,
         blob_id: UUID,
+        dictionary: str,
         chunk_ids: Sequence[int],
         chunks: Sequence[SealedChunk],
     ) -> None:
-        """Insert chunks; their words are indexed and counted on the way."""
+        """Insert chunks; their words are indexed, by a dictionary, and counted on the way."""
         passages = [
             {
                 "id": chunk_id,
@@ -120,11 +122,11 @@ class IndexRepository:
                 "page_end": sealed.chunk.page_end,
                 "sealed_text": base64.b64encode(sealed.sealed_text).decode(),
                 "token_count": sealed.chunk.token_count,
-                "searchable": sealed.searchable,
+                "searchable": set_spaces(sealed.searchable),
             }
             for chunk_id, sealed in zip(chunk_ids, chunks, strict=True)
         ]
-        await _QUERIES.execute(transaction, "insert_chunks", blob_id, passages)
+        await _QUERIES.execute(transaction, "insert_chunks", blob_id, passages, dictionary)
 
     async def mark_indexed(self, transaction: Transaction, blob_id: UUID) -> None:
         """Make a content searchable."""

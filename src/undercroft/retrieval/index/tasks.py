@@ -28,6 +28,7 @@ from undercroft.retrieval.index.models import (
     with_context,
 )
 from undercroft.retrieval.index.repository import IndexRepository
+from undercroft.retrieval.languages import find_dictionary
 from undercroft.retrieval.parsing.errors import ParseError, UnsupportedTypeError
 from undercroft.retrieval.parsing.models import ExtractedDocument
 from undercroft.retrieval.parsing.sandbox import ParserSandbox
@@ -108,6 +109,7 @@ class IndexTasks:
             await self._fail(context, blob_id, error)
             return
         chunks = await asyncio.to_thread(self._chunk, document)
+        dictionary = await asyncio.to_thread(find_dictionary, document.text)
         known = await self._former.find(context.scope, blob_id)
         vectors = await self._embed(context, chunks, known)
         sealed = await asyncio.to_thread(_seal, key, context.scope.tenant_id, blob_id, chunks)
@@ -116,7 +118,7 @@ class IndexTasks:
             # Against a delete of the document at the same time: whoever locks the blob first wins, and a blob that is
             # gone gets no chunks.
             if await self._repository.lock_pending_blob(transaction, blob_id):
-                await self._store(transaction, EmbeddedChunks(blob_id, sealed, vectors))
+                await self._store(transaction, EmbeddedChunks(blob_id, dictionary, sealed, vectors))
                 await self._renew_stale_weights(transaction, context.scope)
                 await self._forget_former(transaction, context.scope, blob_id)
 
@@ -190,7 +192,11 @@ class IndexTasks:
         for start in range(0, len(ids), _INSERT_BATCH):
             part = slice(start, start + _INSERT_BATCH)
             await self._repository.insert_chunks(
-                transaction, embedded.blob_id, ids[part], embedded.chunks[part]
+                transaction,
+                embedded.blob_id,
+                embedded.dictionary,
+                ids[part],
+                embedded.chunks[part],
             )
         await self._repository.mark_indexed(transaction, embedded.blob_id)
 

@@ -12,6 +12,7 @@ from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.retrieval.halfvec import render_vector
 from undercroft.retrieval.search.models import SearchQuery
+from undercroft.retrieval.spacing import set_spaces
 
 _QUERIES: Final = load_queries("undercroft.retrieval.search")
 _LISTED_CONTENTS: Final = 2_000
@@ -39,7 +40,7 @@ class SearchRepository:
             collection_ids,
             document_ids,
             is_everywhere,
-            text,
+            set_spaces(text),
             candidate_limit,
             _LISTED_CONTENTS,
             limit,
