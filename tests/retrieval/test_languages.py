@@ -12,7 +12,7 @@ SENTENCES = {
     "spanish": "El inquilino paga una fianza de dos meses antes de mudarse al nuevo piso.",
     "hungarian": "A bérlő a beköltözés előtt kéthavi bérleti díjnak megfelelő kauciót fizet.",
     "russian": "Арендатор вносит залог в размере двух месячных платежей до заселения.",
-    "greek": "Πριν από την είσοδο ο ενοικιαστής καταβάλλει εγγύηση δύο μηνών.",
+    "greek": "Πριν από την είσοδο στους ιδιοκτήτες καταβάλλεται εγγύηση δύο μηνών.",
     "hindi": "किरायेदार प्रवेश से पहले दो महीने का किराया जमा करता है।",
 }
 

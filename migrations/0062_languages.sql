@@ -58,6 +58,9 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET max_parallel_workers_per_gather = 0
+-- What is planned once it goes on with until its tables are analysed again: a plan that was made while they were empty would
+-- read them through, for each document that is listed, after they have grown.
+SET enable_seqscan = off
 AS $$
 DECLARE
     tenant uuid := current_tenant();
