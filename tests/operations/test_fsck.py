@@ -82,6 +82,7 @@ SQL_DAMAGE: Sequence[tuple[str, set[Fault]]] = [
     ("UPDATE term_statistics SET chunk_count = chunk_count + 1", {Fault.STATISTICS_WRONG}),
     ("DELETE FROM term_statistics", {Fault.STATISTICS_WRONG}),
     ("UPDATE corpus_statistics SET term_total = term_total - 1", {Fault.STATISTICS_WRONG}),
+    ("UPDATE corpus_statistics SET languages = '{german}'", {Fault.STATISTICS_WRONG}),
     (
         (
             "UPDATE ledger_entries SET leaf = replace(convert_from(leaf, 'UTF8'), 'allowed', 'denied')::bytea"

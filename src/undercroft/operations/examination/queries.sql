@@ -330,8 +330,7 @@ ORDER BY b.id
 LIMIT $2;
 
 -- name: list_superseded :many
--- Contents that have passages and are current nowhere, but for those that a job is about to take out of the index, and
--- those that stay in it until what has superseded them is indexed.
+-- Contents that have passages, are current nowhere, and wait neither for the job to forget them nor for their successor.
 SELECT b.id
 FROM blobs AS b
 WHERE
@@ -358,10 +357,7 @@ LIMIT $2;
 
 -- name: find_wrong_corpus :maybe
 WITH derived AS (
-    SELECT
-        count(*) AS chunk_count,
-        coalesce(sum(term_count(c.lexemes)), 0) AS term_total,
-        coalesce(array_agg(DISTINCT c.dictionary::text), '{}') AS languages
+    SELECT count(*) AS chunk_count, coalesce(sum(term_count(c.lexemes)), 0) AS term_total
     FROM chunks AS c
     WHERE c.tenant_id = current_tenant()
 )
@@ -371,8 +367,7 @@ FROM derived AS d
 LEFT JOIN corpus_statistics AS s ON s.tenant_id = current_tenant()
 WHERE
     (coalesce(s.chunk_count, 0), coalesce(s.term_total, 0)) <> (d.chunk_count, d.term_total)
-    -- One whose last passage is gone may be there still.
-    OR NOT coalesce(s.languages, '{}') @> d.languages;
+    OR EXISTS (SELECT FROM chunks AS c WHERE c.tenant_id = s.tenant_id AND c.dictionary <> ALL(s.languages));
 
 -- name: count_wrong_terms :value
 WITH derived AS (
