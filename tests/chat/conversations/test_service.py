@@ -18,6 +18,7 @@ from undercroft.chat.conversations.models import (
     NewItem,
     parse_item_id,
 )
+from undercroft.chat.conversations.reading import is_followed
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.sharing.errors import NotGrantedError
@@ -163,6 +164,27 @@ async def test_an_item_that_is_too_long_is_refused_with_all_beside_it(parlour: P
     with pytest.raises(ItemTooLargeError):
         await parlour.conversations.add(parlour.ann, begun.id, [said("one"), long])
     assert await parlour.numbers(begun.id) == []
+
+
+@pytest.mark.parametrize("is_ascending", [True, False])
+async def test_a_page_of_long_items_ends_before_it_fills_the_memory(
+    parlour: Parlour, is_ascending: bool
+) -> None:
+    begun = await parlour.begin()
+    for number in range(12):
+        long = said(f"{number} " + "a" * 1_000_000)
+        await parlour.conversations.add(parlour.ann, begun.id, [long])
+    pages: list[list[int]] = []
+    after: UUID | None = None
+    is_part = True
+    while is_part:
+        page = ItemPage(101, after, is_ascending=is_ascending)
+        items = await parlour.conversations.list_items(parlour.ann, begun.id, page)
+        pages.append([int(text_of(item).split()[0]) for item in items])
+        is_part, after = is_followed(items, 100), parse_item_id(items[-1].wire["id"])
+    assert list(map(len, pages)) == [8, 4]
+    numbers = [number for each in pages for number in each]
+    assert numbers == list(range(12))[:: 1 if is_ascending else -1]
 
 
 async def test_a_conversation_that_is_full_takes_no_more(parlour: Parlour) -> None:

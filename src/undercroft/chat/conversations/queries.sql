@@ -166,6 +166,7 @@ SELECT
     i.kind,
     i.response_id,
     i.sealed_item,
+    i.ends_page,
     i.sources,
     k.salt,
     ik.id AS key_id,
@@ -184,6 +185,7 @@ LEFT JOIN LATERAL (
         o.response_id,
         o.data_key_id,
         o.sealed_item,
+        coalesce(o.size_with_next, 0) > 8388608 AS ends_page,
         ARRAY(
             SELECT
                 jsonb_build_object(
@@ -210,7 +212,9 @@ LEFT JOIN LATERAL (
             c.kind,
             c.response_id,
             c.data_key_id,
-            c.sealed_item
+            c.sealed_item,
+            sum(octet_length(c.sealed_item)) OVER so_far AS size,
+            sum(octet_length(c.sealed_item)) OVER and_the_next AS size_with_next
         FROM (
             SELECT
                 w.conversation_id,
@@ -219,8 +223,7 @@ LEFT JOIN LATERAL (
                 w.kind,
                 w.response_id,
                 w.data_key_id,
-                w.sealed_item,
-                sum(octet_length(w.sealed_item)) OVER (ORDER BY w.number DESC) AS size
+                w.sealed_item
             FROM conversation_items AS w
             -- Joined, which hashes the branches; asked by EXISTS, all of them were gone through for each item.
             LEFT JOIN path AS p ON w.branch = p.branch AND w.number <= p.up_to
@@ -238,12 +241,18 @@ LEFT JOIN LATERAL (
                         ELSE w.number < (SELECT e.number FROM last AS e)
                     END
                 )
+            ORDER BY CASE WHEN $4 THEN w.number END, w.number DESC
+            LIMIT $3
         ) AS c
-        -- A prompt has no room for more: what is not read does not fill the memory.
-        WHERE $6::uuid IS NULL OR coalesce(c.size, 0) <= 8388608
-        ORDER BY CASE WHEN $4 THEN c.number END, c.number DESC
-        LIMIT $3
+        WINDOW
+            so_far AS (ORDER BY CASE WHEN $4 THEN c.number END, c.number DESC),
+            and_the_next AS (
+                ORDER BY CASE WHEN $4 THEN c.number END, c.number DESC
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING
+            )
     ) AS o
+    -- A prompt has no room for more, and a page asked for by many at once must not fill the memory.
+    WHERE coalesce(o.size, 0) <= 8388608
 ) AS i ON TRUE
 -- noqa: enable=ST05
 INNER JOIN data_keys AS ik ON coalesce(i.data_key_id, r.data_key_id) = ik.id

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
@@ -40,6 +40,7 @@ class ReadItem:
         is_readable: Whether that is all of it; what is not must not get into a prompt.
         releases: What it was made from, and how the reader comes to that.
         response_id: By which response it was asked or answered.
+        ends_page: Whether the next one is too much for the page that it was read for.
     """
 
     number: int
@@ -47,6 +48,12 @@ class ReadItem:
     is_readable: bool
     releases: Sequence[Release] = ()
     response_id: UUID | None = None
+    ends_page: bool = False
+
+
+def is_followed(items: Sequence[ReadItem], limit: int) -> bool:
+    """Whether more follows a page of at most so many items, for which one more was asked for."""
+    return len(items) > limit or bool(items and items[-1].ends_page)
 
 
 class ItemReader:
@@ -107,7 +114,10 @@ def _open_all(
     keys: Sequence[DataKey | None],
     releases: Sequence[Sequence[Release] | None],
 ) -> list[ReadItem]:
-    return [_open(*each) for each in zip(rows, keys, releases, strict=True)]
+    return [
+        replace(_open(row, key, each), ends_page=row["ends_page"])
+        for row, key, each in zip(rows, keys, releases, strict=True)
+    ]
 
 
 def _open(row: Record, key: DataKey | None, releases: Sequence[Release] | None) -> ReadItem:

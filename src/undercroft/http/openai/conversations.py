@@ -18,6 +18,7 @@ from undercroft.chat.conversations.models import (
     Parent,
     parse_item_id,
 )
+from undercroft.chat.conversations.reading import is_followed
 from undercroft.http.callers import KnownResponseWriter, ResponseReader, ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
@@ -28,6 +29,7 @@ from undercroft.http.wire import (
     JsonObject,
     Metadata,
     RequestBody,
+    list_of,
     page_of,
     render_time,
     require_id,
@@ -180,7 +182,8 @@ async def list_items(
     else:
         sibling_id = _require_item_id(siblings_of, "siblings_of")
         items = await services.conversations.list_siblings(caller, wanted_id, sibling_id, page)
-    return page_of(shown_items([item.wire for item in items], include), limit)
+    shown = shown_items([item.wire for item in items[:limit]], include)
+    return list_of(shown, has_more=is_followed(items, limit))
 
 
 @router.get(

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from undercroft.chat.conversations.models import ItemPage, Parent, parse_item_id
+from undercroft.chat.conversations.reading import is_followed
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.begun import once_begun
 from undercroft.http.callers import KnownResponseWriter, ResponseReader, ResponseWriter
@@ -134,11 +135,11 @@ async def list_chat_messages(
         return {"object": "list", "data": [], "has_more": False}
     items = await services.conversations.list_items(caller, conversation_id, ItemPage(limit + 1))
     messages = messages_of(items[:limit][::-1])
-    has_more = len(items) > limit
-    if has_more and len(messages) > 1 and messages[0]["role"] == "assistant":
+    is_part = is_followed(items, limit)
+    if is_part and len(messages) > 1 and messages[0]["role"] == "assistant":
         # Its beginning may be among what is left out.
         del messages[0]
-    return {"object": "list", "data": messages, "has_more": has_more}
+    return {"object": "list", "data": messages, "has_more": is_part}
 
 
 async def _wanted(services: Services, caller: Principal, body: SendChat) -> ResponseRequest:
