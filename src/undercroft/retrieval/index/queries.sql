@@ -220,7 +220,7 @@ SET index_state = 'failed', index_error_code = $2, index_error_message = $3
 WHERE id = $1 AND index_state = 'pending';
 
 -- name: is_average_stale :value
--- Stale is also what was weighted by a former formula.
+-- Stale is also what was weighted by a former formula, or in part: whoever weighted it was given up.
 SELECT
     s.chunk_count > 0
     AND (
@@ -231,10 +231,14 @@ FROM corpus_statistics AS s
 WHERE s.tenant_id = current_tenant();
 
 -- name: renew_average :value
+-- Until the last passage is weighted by it (end_reweighting) the weights are of several.
 UPDATE corpus_statistics
-SET weighted_average = term_total::real / greatest(chunk_count, 1), formula = 2
+SET weighted_average = term_total::real / greatest(chunk_count, 1), formula = 0
 WHERE tenant_id = current_tenant()
 RETURNING weighted_average;
+
+-- name: end_reweighting :exec
+UPDATE corpus_statistics SET formula = 2 WHERE tenant_id = current_tenant();
 
 -- name: reweight_chunks :value
 -- Answers the last chunk that was reweighted, nothing after the last one. SKIP LOCKED: what another transaction holds
