@@ -36,6 +36,9 @@ _ENDED = """
     )
     SELECT u.id, u.tenant_id, u.id, 'extractive', 1, '{}', '{}', '{}', now() FROM users AS u
 """
+_RUNNING = ROWS["metered_requests"].replace(
+    "u.id, u.tenant_id, u.id", "u.tenant_id, u.tenant_id, u.id"
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ async def old(database_server: DatabaseUrls) -> AsyncGenerator[Old]:
                     for table in _FILLED:
                         await transaction.execute(ROWS[table])
                     await transaction.execute(_ENDED)
+                    await transaction.execute(_RUNNING)
                 yield Old(urls, owner, database, ann)
         finally:
             await owner.close()
@@ -78,10 +82,27 @@ async def test_what_was_there_is_as_if_it_had_come_after(old: Old) -> None:
             "SELECT d.current_blob_id = v.blob_id FROM documents AS d"
             " JOIN document_versions AS v ON d.id = v.document_id"
         )
-        assert await transaction.fetchval("SELECT ended_at = settled_at FROM metered_requests")
+        ended = "SELECT id, ended_at = settled_at FROM metered_requests ORDER BY settled_at"
+        assert [tuple(row) for row in await transaction.fetch(ended)] == [
+            (old.ann.principal_id, True),
+            (old.ann.tenant_id, None),
+        ]
         corpus = await transaction.fetchrow("SELECT languages, formula FROM corpus_statistics")
         assert corpus is not None
         assert tuple(corpus) == (["english"], 1)
         assert await transaction.fetchval("SELECT dictionary FROM chunks") == "english"
     # The largest table is not written anew while nobody may read it.
     assert await _file_of_chunks(old.owner) == files
+
+
+async def test_a_process_of_before_ends_what_it_makes(old: Old) -> None:
+    """With the statement that it has: whoever watches its answer sees the end of it."""
+    await migrate(old.urls.migration, _KNOWN)
+    for is_first in (True, False):
+        async with old.database.transaction(old.ann) as transaction:
+            assert is_first == await transaction.fetchval(
+                "SELECT settle_usage($1, 3, 2, 1, false)", old.ann.tenant_id
+            )
+    async with old.database.transaction_without_scope() as transaction:
+        assert await transaction.fetchval("SELECT count(*) FROM list_owed_requests(10)") == 0
+        assert await transaction.fetchval("SELECT add_up_usage(10)") == 2
