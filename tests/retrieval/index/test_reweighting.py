@@ -1,11 +1,14 @@
 """Weights of a tenant's passages: in the end all are by one formula and one average, whoever makes them."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
 from tests.conftest import MakeScope, Member
 from tests.retrieval.index.test_statistics import insert_blob
 from tests.shelf import Shelf
+from tests.stepping import until_blocked
 from undercroft.jobs.errors import FencedError
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.ids import IdSource
@@ -74,3 +77,20 @@ async def test_an_attempt_that_was_taken_over_weights_nothing(shelf: Shelf, ann:
     with pytest.raises(FencedError):
         await shelf.handler(late).run(shelf.context(late))
     assert await state(shelf, ann) == before
+
+
+async def test_what_is_indexed_while_the_average_is_renewed_is_weighted_by_the_new_one(
+    shelf: Shelf, ann: Member
+) -> None:
+    """The passages that are weighted again are those that are seen: what comes meanwhile is not among them."""
+    async with shelf.database.transaction(ann) as renewing:
+        average = await REPOSITORY.renew_average(renewing)
+        adding = asyncio.create_task(insert_blob(shelf.database, ann, ["harbour winter orchard"]))
+        await until_blocked(shelf.database)
+        assert average is not None
+        await REPOSITORY.reweight_chunks(renewing, average, 0, 100)
+    await adding
+    async with shelf.database.transaction(ann) as transaction:
+        assert await transaction.fetchval(
+            "SELECT bool_and(terms::text = bm25_weights(lexemes, $1)::text) FROM chunks", average
+        )

@@ -158,6 +158,8 @@ SELECT $1, vector.chunk_id, current_tenant(), $2, vector.embedding::halfvec
 FROM unnest($3::bigint[], $4::text[]) AS vector (chunk_id, embedding);
 
 -- name: insert_chunks :exec
+-- Locked as it is read: whoever renews the average comes before, and these are weighted by the new one, or waits, and weights
+-- them again. Read alone it could be the one of before, of passages that the reweighting did not see.
 WITH passage AS MATERIALIZED (
     SELECT
         p.id,
@@ -185,6 +187,7 @@ WITH passage AS MATERIALIZED (
         (
             SELECT s.weighted_average FROM corpus_statistics AS s
             WHERE s.tenant_id = current_tenant() AND s.chunk_count > 0
+            FOR NO KEY UPDATE
         ),
         (SELECT avg(term_count(lexemes))::real FROM passage)
     ) AS term_length
