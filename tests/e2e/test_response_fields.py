@@ -129,14 +129,16 @@ def test_how_likely_tokens_were_is_shown_where_it_is_asked_for(http: httpx.Clien
 
 
 def test_what_the_model_does_not_take_is_refused_under_its_name(http: httpx.Client) -> None:
-    for field, value in (
-        ("text", {"verbosity": "low"}),
-        ("reasoning", {"effort": "low"}),
-        ("include", ["message.output_text.logprobs"]),
+    for field, value, param, told in (
+        ("text", {"verbosity": "low"}, "text.verbosity", "'text.verbosity'"),
+        ("text", {"format": {"type": "json_object"}}, "text.format", "'text.format'"),
+        ("reasoning", {"effort": "low"}, "reasoning.effort", "'reasoning.effort'"),
+        ("include", ["message.output_text.logprobs"], "include", "'logprobs'"),
     ):
         answer = send(http, **{"model": "extractive", field: value})
-        assert answer.json()["error"]["code"] == "model_unable"
-        assert answer.json()["error"]["param"].split(".")[0] == field
+        error = answer.json()["error"]
+        assert (error["code"], error["param"]) == ("model_unable", param)
+        assert told in error["message"]
 
 
 def test_streams_come_as_events(http: httpx.Client) -> None:
