@@ -141,6 +141,28 @@ def test_what_the_model_does_not_take_is_refused_under_its_name(http: httpx.Clie
         assert told in error["message"]
 
 
+@pytest.mark.parametrize("chat", ["new", "begun"])
+@pytest.mark.parametrize(
+    ("option", "param"),
+    [
+        ({"text": {"format": {"type": "json_object"}}}, "text.format"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
+    ],
+)
+def test_chats_of_the_ai_sdk_name_them_alike(
+    http: httpx.Client, chat: str, option: dict[str, Any], param: str
+) -> None:
+    said = {"id": "one", "role": "user", "parts": [{"type": "text", "text": "Where is it?"}]}
+    body = {"id": f"{chat}-{param}", "trigger": "submit-message", "messages": [said]}
+    if chat == "begun":
+        assert http.post("/v1/ui/chat", json={**body, "model": "echo"}).is_success
+        body["messages"] = [{**said, "id": "two"}]
+    answer = http.post("/v1/ui/chat", json={**body, "model": "extractive", **option})
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("model_unable", param)
+
+
 def test_streams_come_as_events(http: httpx.Client) -> None:
     answer = send(http, stream=True, stream_options={"include_obfuscation": False})
     assert answer.headers["content-type"].startswith("text/event-stream")
