@@ -1,5 +1,6 @@
 """A cross-encoder of the operator's: what is loaded, what is refused, and that it ends in time."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from tests.retrieval.reranking.cross_encoder import write_cross_encoder
-from undercroft.kit.errors import UnavailableError
+from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
 from undercroft.retrieval.embedding.session import load_session
 from undercroft.retrieval.reranking.local import OnnxReranker, RerankerFilesError
 
@@ -52,6 +53,21 @@ async def test_what_is_no_cross_encoder_is_refused(tmp_path: Path) -> None:
         await OnnxReranker.load(
             write_cross_encoder(tmp_path / "b", extra_input="pixels"), threads=1, seconds=1.0
         )
+
+
+async def test_what_the_graph_cannot_be_run_on_is_an_error_of_the_seam(tmp_path: Path) -> None:
+    """A search goes on without a reranker at those alone."""
+    file = write_cross_encoder(tmp_path) / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    # A tokenizer that is another model's: the graph has no row for this word.
+    tokenizer["model"]["vocab"]["zoo"] = 99
+    file.write_text(json.dumps(tokenizer))
+    reranker = await OnnxReranker.load(tmp_path, threads=1, seconds=20.0)
+    with pytest.raises(UndercroftError, match="tokenizer") as failed:
+        await reranker.score("mill", ["the zoo"])
+    assert failed.value.kind is ErrorKind.UPSTREAM_FAILED
+    assert await reranker.score("mill", ["the mill"]) == [1.0]
+    await reranker.close()
 
 
 async def test_what_is_late_is_not_begun(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ class OnnxReranker:
 
         Raises:
             UnavailableError: There was no time, or the reranker is closed.
+            UndercroftError: The model cannot be run on these, or makes something that is no number.
         """
         scores = np.zeros(len(texts), dtype=np.float64)
         try:
@@ -136,7 +137,15 @@ class OnnxReranker:
         return self._tokenizer.encode_batch_fast(pairs)
 
     def _infer(self, rows: Sequence[Encoding]) -> np.ndarray:
-        logits = self._logits(rows)
+        try:
+            logits = self._logits(rows)
+        # The library has no class for what it raises: of a token that the graph has no row for, or more than it reads.
+        except Exception as error:
+            raise UndercroftError(
+                f"The reranking model failed ({type(error).__name__}). Is the tokenizer its own, and does it read "
+                f"{_MAX_TOKENS} tokens?",
+                kind=ErrorKind.UPSTREAM_FAILED,
+            ) from error
         # With two the second says that the text answers, the first that it does not.
         return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
 
