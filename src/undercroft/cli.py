@@ -201,14 +201,14 @@ def evaluate(
     data_dir: DataDir = None,
 ) -> None:
     """Measure how well and how fast search and answers are, in a database that is thrown away."""
-    from undercroft.commands.evaluate import Asked, Reporting
-    from undercroft.commands.evaluate import evaluate as evaluate_asked
+    from undercroft.commands.evaluate import EvaluationInput, ReportOptions
+    from undercroft.commands.evaluate import evaluate as run_evaluation
 
-    asked = Asked(beir, questions, documents)
-    reporting = Reporting(as_json, html, against, model)
+    inputs = EvaluationInput(beir, questions, documents)
+    options = ReportOptions(as_json, html, against, model)
 
     async def measure(settings: Settings) -> str:
-        return await evaluate_asked(settings, asked, reporting)
+        return await run_evaluation(settings, inputs, options)
 
     typer.echo(run_command(measure, set_up(data_dir=data_dir)))
 

@@ -5,13 +5,13 @@ from uuid import UUID
 
 import pytest
 
-from undercroft.chat.room import AnswerRoom
+from undercroft.chat.room import FairRoom
 from undercroft.chat.streams.errors import ResponsesBusyError
 
 FLOOD, OTHER, THIRD = UUID(int=1), UUID(int=2), UUID(int=3)
 
 
-def fill(room: AnswerRoom, tenant: UUID, places: ExitStack) -> int:
+def fill(room: FairRoom, tenant: UUID, places: ExitStack) -> int:
     """How many places a tenant gets."""
     for taken in range(1000):
         try:
@@ -22,7 +22,7 @@ def fill(room: AnswerRoom, tenant: UUID, places: ExitStack) -> int:
 
 
 def test_a_flood_leaves_places_for_those_who_have_few() -> None:
-    room = AnswerRoom(20)
+    room = FairRoom(20)
     with ExitStack() as places:
         assert fill(room, FLOOD, places) == 20
         assert fill(room, OTHER, places) == 2
@@ -32,7 +32,7 @@ def test_a_flood_leaves_places_for_those_who_have_few() -> None:
 
 
 def test_a_place_that_was_left_is_free_for_whoever_has_less_than_a_share() -> None:
-    room = AnswerRoom(4)
+    room = FairRoom(4)
     with ExitStack() as places:
         assert fill(room, FLOOD, places) == 4
         with room.place(OTHER), pytest.raises(ResponsesBusyError):

@@ -169,10 +169,13 @@ async def test_what_the_server_takes_is_sent_to_it(
         presence_penalty=-1,
         logit_bias={"11": -100},
         stop=["END"],
+        verbosity="low",
+        reasoning_effort="minimal",
     )
     body = (await model_server.seen()).last_body
     fields = ("seed", "frequency_penalty", "presence_penalty", "logit_bias", "stop")
     assert [body[name] for name in fields] == [7, 0.5, -1, {"11": -100}, ["END"]]
+    assert (body["verbosity"], body["reasoning_effort"]) == ("low", "minimal")
 
 
 @pytest.mark.parametrize(
@@ -184,6 +187,10 @@ async def test_what_the_server_takes_is_sent_to_it(
         ({"presence_penalty": 1}, "presence_penalty"),
         ({"logit_bias": {"1": 1}}, "logit_bias"),
         ({"logprobs": True}, "logprobs"),
+        ({"verbosity": "low"}, "verbosity"),
+        ({"verbosity": "boundless"}, "verbosity"),
+        ({"reasoning_effort": "low"}, "reasoning_effort"),
+        ({"reasoning_effort": "boundless"}, "reasoning_effort"),
         ({"n": 9}, "n"),
         ({"top_logprobs": 1}, "top_logprobs"),
         ({"tools": [*TOOLS, function("tides")]}, "tools"),

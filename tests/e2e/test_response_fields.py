@@ -129,14 +129,38 @@ def test_how_likely_tokens_were_is_shown_where_it_is_asked_for(http: httpx.Clien
 
 
 def test_what_the_model_does_not_take_is_refused_under_its_name(http: httpx.Client) -> None:
-    for field, value in (
-        ("text", {"verbosity": "low"}),
-        ("reasoning", {"effort": "low"}),
-        ("include", ["message.output_text.logprobs"]),
+    for field, value, param, told in (
+        ("text", {"verbosity": "low"}, "text.verbosity", "'text.verbosity'"),
+        ("text", {"format": {"type": "json_object"}}, "text.format", "'text.format'"),
+        ("reasoning", {"effort": "low"}, "reasoning.effort", "'reasoning.effort'"),
+        ("include", ["message.output_text.logprobs"], "include", "'logprobs'"),
     ):
         answer = send(http, **{"model": "extractive", field: value})
-        assert answer.json()["error"]["code"] == "model_unable"
-        assert answer.json()["error"]["param"].split(".")[0] == field
+        error = answer.json()["error"]
+        assert (error["code"], error["param"]) == ("model_unable", param)
+        assert told in error["message"]
+
+
+@pytest.mark.parametrize("chat", ["new", "begun"])
+@pytest.mark.parametrize(
+    ("option", "param"),
+    [
+        ({"text": {"format": {"type": "json_object"}}}, "text.format"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
+    ],
+)
+def test_chats_of_the_ai_sdk_name_them_alike(
+    http: httpx.Client, chat: str, option: dict[str, Any], param: str
+) -> None:
+    said = {"id": "one", "role": "user", "parts": [{"type": "text", "text": "Where is it?"}]}
+    body = {"id": f"{chat}-{param}", "trigger": "submit-message", "messages": [said]}
+    if chat == "begun":
+        assert http.post("/v1/ui/chat", json={**body, "model": "echo"}).is_success
+        body["messages"] = [{**said, "id": "two"}]
+    answer = http.post("/v1/ui/chat", json={**body, "model": "extractive", **option})
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("model_unable", param)
 
 
 def test_streams_come_as_events(http: httpx.Client) -> None:

@@ -11,26 +11,13 @@ from typing import Final, TypeAlias
 
 from undercroft.chat.calling import Answered, Calling, RoundEvent, Rounds
 from undercroft.chat.citations import UNSUPPORTED_NOTE, Annotated, Citation, CitationAnnotator
-from undercroft.chat.consumption import (
-    Consumption,
-    definition_tokens,
-    most_tokens,
-    prompt_tokens,
-)
-from undercroft.chat.found import FilesRead, Searched
+from undercroft.chat.consumption import Consumption
+from undercroft.chat.found import FilesRead, Searched, numbered
 from undercroft.chat.grounding import REFUSAL, ground
-from undercroft.chat.prompt import (
-    FUNCTIONS_INSTRUCTIONS,
-    INSTRUCTIONS,
-    Prompt,
-    assemble_prompt,
-    counted_texts,
-    fenced,
-    in_front,
-)
+from undercroft.chat.prompt import Prompt
+from undercroft.chat.prompt_builder import PromptBuilder
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
 from undercroft.chat.providers.extractive import count_tokens
-from undercroft.chat.providers.images import IMAGE_TOKENS
 from undercroft.chat.providers.options import Ability, Options
 from undercroft.chat.providers.protocol import (
     Finished,
@@ -40,7 +27,6 @@ from undercroft.chat.providers.protocol import (
     Passage,
     ReasoningDelta,
     ReasoningEnded,
-    Role,
     TextDelta,
     TokenLogprob,
     ToolCallDelta,
@@ -53,15 +39,11 @@ from undercroft.chat.shown import NOTHING, InterruptedAnswerError, Shown, leave_
 from undercroft.chat.tools.models import ToolCaller, ToolEvent, ToolsListed, ToolsWanted
 from undercroft.kit.database import Scope
 from undercroft.kit.errors import InvalidRequestError
-from undercroft.retrieval.search.models import FoundPassage, SearchQuery
+from undercroft.retrieval.search.models import SearchQuery
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.models import ModelUse, Release
-from undercroft.sharing.policy import allowed_model_use
 from undercroft.sharing.watching import WatchedGrants
 
-_DEFAULT_CONTEXT: Final = 8192
-_DEFAULT_ANSWER: Final = 512
-"""Tokens kept free for the answer when the request does not say."""
 _UNCITED: Final = frozenset({Ability.JSON, Ability.LOGPROBS})
 """What an answer with citations is not: it is prose, and not the model's own tokens."""
 _NO_PASSAGES: Final[tuple[Passage, ...]] = ()
@@ -78,6 +60,7 @@ class Answerer:
     def __init__(self, search: SearchService, models: ModelRegistry, grants: WatchedGrants) -> None:
         self._search = search
         self._models = models
+        self._prompts = PromptBuilder(models)
         self._grants = grants
 
     @property
@@ -174,7 +157,7 @@ class Answerer:
             read = FilesRead(tuple(found))
             yield read
             releases += read.releases()
-            question = await self._with_files(question, read)
+            question = await self._prompts.with_files(question, numbered(found))
         # The one that quotes says the same again; every other goes on from its own words.
         prefix = "" if question.model == EXTRACTIVE else shown.text
         if question.servers and tools is not None:
@@ -189,9 +172,7 @@ class Answerer:
 
     async def room_for_history(self, question: Question) -> int:
         """About how many tokens earlier turns may have beside a question and its answer."""
-        texts = [question.instructions or "", *(message.content for message in question.messages)]
-        taken = sum(map(most_tokens, texts)) + definition_tokens(question.options)
-        return max(0, await self._room(question) - taken)
+        return await self._prompts.room_for_history(question)
 
     async def model_use(self, question: Question) -> frozenset[ModelUse]:
         """What the model that is asked first will do with passages; the registry asks no other to do more."""
@@ -206,29 +187,7 @@ class Answerer:
         query = SearchQuery(search.collection_ids, question.text, search.limit, model_use=use)
         result = await self._search.search(scope, query)
         found = tuple(passage for passage in result.passages if passage.score >= search.threshold)
-        passages = tuple(_numbered(number, passage) for number, passage in enumerate(found, 1))
-        return Searched(question.text, found, passages)
-
-    async def _with_files(self, question: Question, read: FilesRead) -> Question:
-        """The question with its files before it, as data.
-
-        Raises:
-            InvalidRequestError: When they do not fit into the model's context.
-        """
-        passages = [_numbered(number, passage) for number, passage in enumerate(read.found, 1)]
-        asked = in_front(question.messages, map(fenced, passages))
-        shown = replace(
-            question,
-            messages=asked,
-            is_confined=question.is_confined or not all(each.may_leave for each in passages),
-        )
-        if prompt_tokens(shown) > await self._room(question):
-            raise InvalidRequestError(
-                "The files do not fit into the model's context. Give fewer or shorter ones, or search them.",
-                param="input",
-                code="context_length_exceeded",
-            )
-        return shown
+        return Searched(question.text, found, numbered(found))
 
     def _generate_in_rounds(
         self,
@@ -273,7 +232,7 @@ class Answerer:
         prefix: str,
         consumption: Consumption,
     ) -> AsyncGenerator[RoundEvent]:
-        prompt = await self._assemble(question, passages)
+        prompt = await self._prompts.build(question, passages)
         # Without passages there is nothing to prepare, and a thread would cost more than all of it.
         annotator = (
             await asyncio.to_thread(CitationAnnotator, question.text, prompt.passages)
@@ -315,36 +274,6 @@ class Answerer:
             yield TextDelta(f"\n\n{UNSUPPORTED_NOTE}")
         yield Answered(finished.reason, finished.usage)
 
-    async def _room(self, question: Question) -> int:
-        """How many tokens a prompt may have for an answer to fit beside it."""
-        context = await self._models.context_tokens(question.model) or _DEFAULT_CONTEXT
-        return context - min(question.max_output_tokens or _DEFAULT_ANSWER, context // 2)
-
-    async def _assemble(self, question: Question, passages: tuple[Passage, ...]) -> Prompt:
-        if question.search is None:
-            system = [question.instructions] if question.instructions else []
-            messages = tuple(Message(Role.SYSTEM, text) for text in system) + question.messages
-            return Prompt(messages, (), sum(count_tokens(m.content) for m in messages))
-        functions = FUNCTIONS_INSTRUCTIONS if question.has_functions else None
-        instructions = "\n\n".join(filter(None, (question.instructions, INSTRUCTIONS, functions)))
-        before, after = question.around()
-        texts = counted_texts(question.text, passages, (*before, *after), instructions)
-        counted = await self._models.count_tokens(question.model, texts)
-        counts = dict(zip(texts, counted or map(most_tokens, texts), strict=True))
-        return assemble_prompt(
-            question.text,
-            passages,
-            before,
-            after,
-            count_tokens=counts.__getitem__,
-            budget=await self._room(question)
-            - definition_tokens(question.options)
-            - IMAGE_TOKENS * sum(len(message.images) for message in question.messages),
-            instructions=instructions,
-            keeps_history=question.keeps_all_turns,
-            images=question.images,
-        )
-
 
 def _spoken(
     annotated: Annotated, logprobs: tuple[TokenLogprob, ...] = ()
@@ -366,26 +295,6 @@ def _may_answer(question: Question, passages: tuple[Passage, ...]) -> bool:
     if not passages:
         return False
     return question.model == EXTRACTIVE or ground(question.text, passages).answerable
-
-
-def _numbered(number: int, passage: FoundPassage) -> Passage:
-    allowed = allowed_model_use(passage.way)
-    return Passage(
-        number=number,
-        document_id=passage.document_id,
-        filename=passage.filename,
-        text=passage.text,
-        start=passage.start,
-        end=passage.end,
-        page_start=passage.page_start,
-        page_end=passage.page_end,
-        headings=passage.headings,
-        score=passage.score,
-        similarity=passage.similarity,
-        later_headings=passage.later_headings,
-        may_quote=ModelUse.QUOTE in allowed,
-        may_leave=ModelUse.EXTERNAL in allowed,
-    )
 
 
 def _refusal_usage(question: Question) -> Usage:

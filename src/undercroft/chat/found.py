@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from undercroft.chat.providers.protocol import Passage
 from undercroft.retrieval.search.models import FoundPassage
-from undercroft.sharing.models import Release
+from undercroft.sharing.models import ModelUse, Release
+from undercroft.sharing.policy import allowed_model_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +36,28 @@ class FilesRead:
 def releases_of(found: Sequence[FoundPassage]) -> list[Release]:
     """What was found, and how whoever asked comes to it."""
     return [Release(each.document_id, each.way, each.is_own, is_searched=True) for each in found]
+
+
+def numbered(found: Sequence[FoundPassage]) -> tuple[Passage, ...]:
+    """What was found, as a model is shown it: with the numbers that it cites by."""
+    return tuple(_passage(number, passage) for number, passage in enumerate(found, 1))
+
+
+def _passage(number: int, passage: FoundPassage) -> Passage:
+    allowed = allowed_model_use(passage.way)
+    return Passage(
+        number=number,
+        document_id=passage.document_id,
+        filename=passage.filename,
+        text=passage.text,
+        start=passage.start,
+        end=passage.end,
+        page_start=passage.page_start,
+        page_end=passage.page_end,
+        headings=passage.headings,
+        score=passage.score,
+        similarity=passage.similarity,
+        later_headings=passage.later_headings,
+        may_quote=ModelUse.QUOTE in allowed,
+        may_leave=ModelUse.EXTERNAL in allowed,
+    )

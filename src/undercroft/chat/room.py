@@ -9,8 +9,8 @@ from undercroft.chat.streams.errors import ResponsesBusyError
 from undercroft.kit.errors import UndercroftError
 
 
-class AnswerRoom:
-    """Places for what is open, answers that are being made. One more than there are is refused before it takes memory.
+class FairRoom:
+    """Places for answers that are made, or sockets that are open. One more is refused before it takes memory.
 
     A tenth more are for tenants that have less than an even share: who floods a process takes all the others, and not
     what the next tenant needs.

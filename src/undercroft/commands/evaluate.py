@@ -42,7 +42,7 @@ _POOL: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EvaluationInput:
     """What is evaluated: a folder in BEIR's layout, or a file of questions to a folder of documents."""
 
     beir: Path | None = None
@@ -57,9 +57,9 @@ class Asked:
             EvaluationFileError: When it cannot be read.
         """
         match self:
-            case Asked(Path() as beir, None, None):
+            case EvaluationInput(Path() as beir, None, None):
                 return read_beir(beir), []
-            case Asked(None, Path() as questions, Path() as documents):
+            case EvaluationInput(None, Path() as questions, Path() as documents):
                 found = read_question_set(questions, documents)
                 return found.judged(), list(found.questions)
             case _:
@@ -67,7 +67,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reporting:
+class ReportOptions:
     """What is reported, and where to.
 
     Attributes:
@@ -83,13 +83,13 @@ class Reporting:
     model: str | None = None
 
 
-async def evaluate(settings: Settings, asked: Asked, reporting: Reporting) -> str:
+async def evaluate(settings: Settings, inputs: EvaluationInput, options: ReportOptions) -> str:
     """Measure the lexical and the vector leg and both fused, and the answers to the questions of a set.
 
     Args:
         settings: The service's settings. An external database in them is left alone.
-        asked: What is evaluated.
-        reporting: What is reported.
+        inputs: What is evaluated.
+        options: What is reported.
 
     Returns:
         The report.
@@ -100,12 +100,12 @@ async def evaluate(settings: Settings, asked: Asked, reporting: Reporting) -> st
         PostgresStartError: When the embedded server cannot be started.
         UnavailableError: When indexing or a leg of the search stops.
     """
-    judged, questions = await asyncio.to_thread(asked.read)
+    judged, questions = await asyncio.to_thread(inputs.read)
     # Before the work, not after it.
-    if reporting.html is not None and not reporting.html.parent.is_dir():
-        raise InvalidRequestError(f"There is no folder {reporting.html.parent} for the page.")
-    earlier = reporting.against and await asyncio.to_thread(
-        read_earlier, reporting.against, judged.digest
+    if options.html is not None and not options.html.parent.is_dir():
+        raise InvalidRequestError(f"There is no folder {options.html.parent} for the page.")
+    earlier = options.against and await asyncio.to_thread(
+        read_earlier, options.against, judged.digest
     )
     corpus = await asyncio.to_thread(prepare_corpus, judged.documents)
     own = own_settings(settings, judged.digest)
@@ -119,15 +119,15 @@ async def evaluate(settings: Settings, asked: Asked, reporting: Reporting) -> st
             scope = await provision_user(database)
             ingestion = await ingest_corpus(own, url, database, keys, scope, corpus, progress)
             bench = _Bench(own, database, keys, scope, corpus, ingestion, progress)
-            evaluation = await bench.measure(judged, questions, reporting.model)
+            evaluation = await bench.measure(judged, questions, options.model)
             compared = compare_legs(evaluation.by_query())
             if earlier:
                 compared += compare_runs(evaluation.by_query(), earlier)
             evaluation = evaluation.compared(compared)
-            if reporting.html is not None:
+            if options.html is not None:
                 text = await asyncio.to_thread(render_html, evaluation)
-                await asyncio.to_thread(reporting.html.write_text, text, encoding="utf-8")
-    if reporting.as_json:
+                await asyncio.to_thread(options.html.write_text, text, encoding="utf-8")
+    if options.as_json:
         return json.dumps(evaluation.render(), indent=2, ensure_ascii=False)
     return evaluation.render_table()
 

@@ -39,7 +39,7 @@ DICTIONARIES: Final = {
     "ta": "tamil",
     "tr": "turkish",
 }
-"""PostgreSQL's text search configurations by ISO 639 code; those of PostgreSQL 16, which is the oldest we run on."""
+"""PostgreSQL's text search configurations by ISO 639 code: all are in PostgreSQL 15, the oldest that is taken."""
 DEFAULT: Final = "english"
 """Where the text does not tell: too little of it, numbers, code."""
 WITHOUT_DICTIONARY: Final = "simple"

@@ -10,7 +10,7 @@ MAX_TOP_LOGPROBS: Final = 20
 
 
 class Ability(StrEnum):
-    """What not every model can do, named as the request's field that asks for it."""
+    """What not every model can do, named as the field of chat completions that asks for it, where there is one."""
 
     TOOLS = "tools"
     JSON = "response_format"
@@ -19,8 +19,8 @@ class Ability(StrEnum):
     PRESENCE_PENALTY = "presence_penalty"
     LOGIT_BIAS = "logit_bias"
     LOGPROBS = "logprobs"
-    VERBOSITY = "text.verbosity"
-    REASONING = "reasoning.effort"
+    VERBOSITY = "verbosity"
+    REASONING = "reasoning_effort"
     REASONING_SUMMARY = "reasoning.summary"
     IMAGES = "input_image"
     FILES = "input_file"

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from undercroft.chat.providers.protocol import ToolCallDelta
+from undercroft.chat.responses.item_events import ItemEvents
 from undercroft.chat.responses.models import WireObject
-from undercroft.chat.responses.tool_events import ItemEvents
 from undercroft.kit.ids import IdSource, render_id
 
 

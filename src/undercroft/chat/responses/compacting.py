@@ -30,7 +30,7 @@ SUMMARY: Final = "summary"
 """Under which name a summary is sealed."""
 
 
-class Creates(Protocol):
+class ResponseMaker(Protocol):
     """Makes responses."""
 
     async def create(
@@ -51,7 +51,7 @@ class Compaction:
     """
 
     def __init__(
-        self, database: Database, keys: KeyRing, ids: IdSource, responses: Creates
+        self, database: Database, keys: KeyRing, ids: IdSource, responses: ResponseMaker
     ) -> None:
         self._database = database
         self._keys = keys

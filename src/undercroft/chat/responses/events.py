@@ -21,11 +21,12 @@ from undercroft.chat.providers.protocol import (
 )
 from undercroft.chat.responses.call_events import CallEvents
 from undercroft.chat.responses.carried import all_without_sealed, without_sealed
+from undercroft.chat.responses.message_events import MessageEvents
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.chat.responses.reasoning_events import ReasoningEvents
 from undercroft.chat.responses.rendering import render_citation, render_result, render_usage
 from undercroft.chat.responses.tool_events import ToolEvents
-from undercroft.chat.shown import NOTHING, Shown
+from undercroft.chat.shown import Shown
 from undercroft.chat.tools.models import ApprovalAsked, CallBegun, ToolEvent
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
@@ -77,8 +78,7 @@ class ResponseEvents:
         self._is_search_done = False
         self._passages: dict[int, Passage] = {}
         self._search: WireObject | None = None
-        self._message: WireObject | None = None
-        self._text: list[str] = []
+        self._message = MessageEvents(self, ids)
         self._tools = ToolEvents(self, ids)
         self._reasoning = ReasoningEvents(self, ids)
         self._calls = CallEvents(self, ids)
@@ -100,14 +100,12 @@ class ResponseEvents:
         """Whether something was shown that another attempt might not say again."""
         shows_results = self._include_results and self._is_search_done
         has_acted = self._tools.has_acted or self._reasoning.has_begun
-        return self._message is not None or self._calls.has_begun or has_acted or shows_results
+        return self._message.has_begun or self._calls.has_begun or has_acted or shows_results
 
     @property
     def shown(self) -> Shown:
         """What was said of the answer."""
-        if self._message is None or not self._message["content"]:
-            return NOTHING
-        return Shown("".join(self._text), len(self._part()["annotations"]))
+        return self._message.shown
 
     @property
     def can_go_on(self) -> bool:
@@ -176,21 +174,12 @@ class ResponseEvents:
 
     def add_text(self, delta: str, logprobs: Sequence[WireObject] = ()) -> Iterator[WireObject]:
         """The next piece of the answer."""
-        yield from self._start_message()
-        self._text.append(delta)
-        self._part()["logprobs"] += logprobs
-        yield self._text_event("delta", delta=delta, logprobs=list(logprobs))
+        yield from self._message.add_text(delta, logprobs)
 
     def cite(self, citation: Citation) -> Iterator[WireObject]:
         """A verified citation of a sentence that was sent."""
-        if self._message is None:
-            raise RuntimeError("cite before add_text")
-        annotations = self._part()["annotations"]
         annotation = render_citation(citation, self._passages[citation.number])
-        yield self._text_event(
-            "annotation.added", annotation_index=len(annotations), annotation=annotation
-        )
-        annotations.append(annotation)
+        yield from self._message.annotate(annotation)
 
     def add_call(self, delta: ToolCallDelta) -> Iterator[WireObject]:
         """The next piece of a call of one of the client's functions. It is open until the answer ends."""
@@ -207,8 +196,8 @@ class ResponseEvents:
     def tell_tools(self, step: ToolEvent) -> Iterator[WireObject]:
         """What happens with remote tools. What is said after a call is a message of its own."""
         if isinstance(step, (ApprovalAsked, CallBegun)):
-            yield from self._finish_message("completed")
-            self._message, self._text = None, []
+            yield from self._message.finish("completed")
+            self._message.leave()
         yield from self._tools.tell(step)
 
     def complete(
@@ -218,7 +207,7 @@ class ResponseEvents:
         incomplete = _INCOMPLETE.get(reason)
         status = "completed" if incomplete is None else "incomplete"
         yield from self._reasoning.stop()
-        yield from self._finish_message(status)
+        yield from self._message.finish(status)
         yield from self._calls.finish(status)
         self.resource["status"] = status
         self.resource["usage"] = render_usage(usage)
@@ -259,7 +248,7 @@ class ResponseEvents:
         yield from self._stop_search(search)
         yield from self._tools.stop()
         yield from self._reasoning.stop()
-        yield from self._finish_message("incomplete")
+        yield from self._message.finish("incomplete")
         yield from self._calls.finish("incomplete")
 
     def _stop_search(self, status: str) -> Iterator[WireObject]:
@@ -280,16 +269,12 @@ class ResponseEvents:
                 item.update(deepcopy(event["item"]))
                 self._retrace_done(item)
             case "response.content_part.added" if event["part"]["type"] == "output_text":
-                item = self.resource["output"][event["output_index"]]
-                item["content"].append(deepcopy(event["part"]))
-            case "response.output_text.delta":
-                self._text.append(event["delta"])
-                self._part()["logprobs"] += event["logprobs"]
+                self._message.retrace(event)
+            case "response.output_text.delta" | "response.output_text.annotation.added":
+                self._message.retrace(event)
             case "response.function_call_arguments.delta":
                 call = self.resource["output"][event["output_index"]]
                 self._calls.retrace(call, event["delta"])
-            case "response.output_text.annotation.added":
-                self._part()["annotations"].append(event["annotation"])
             case _:
                 self._reasoning.retrace(event)
                 self._tools.retrace(event)
@@ -298,7 +283,7 @@ class ResponseEvents:
         self.resource["output"].append(item)
         match item["type"]:
             case "message":
-                self._message = item
+                self._message.retrace_added(item)
             case "function_call":
                 self._calls.retrace_added(item)
             case "file_search_call":
@@ -311,47 +296,13 @@ class ResponseEvents:
     def _retrace_done(self, item: WireObject) -> None:
         match item["type"]:
             case "message":
-                self._message, self._text = None, []
+                self._message.leave()
             case "file_search_call":
                 self._is_search_done = True
             case "reasoning":
                 self._reasoning.retrace_done()
             case _:
                 self._tools.retrace_done(item)
-
-    def _start_message(self) -> Iterator[WireObject]:
-        """What is there of it already another process has begun."""
-        if self._message is None:
-            self._message = {
-                "type": "message",
-                "id": render_id("msg_", self._ids.new()),
-                "status": "in_progress",
-                "role": "assistant",
-                "content": [],
-            }
-            yield self.add(self._message)
-        if not self._message["content"]:
-            self._message["content"].append(
-                {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-            )
-            yield self._part_event("added")
-
-    def _finish_message(self, status: str) -> Iterator[WireObject]:
-        if self._message is None:
-            return
-        self._message["status"] = status
-        # Whoever began it may have died before its text was begun.
-        if self._message["content"]:
-            text = self._part()["text"] = "".join(self._text)
-            yield self._text_event("done", text=text, logprobs=list(self._part()["logprobs"]))
-            yield self._part_event("done")
-        yield self.finish(self._message)
-
-    def _part(self) -> WireObject:
-        if self._message is None:
-            raise RuntimeError("no message yet")
-        part: WireObject = self._message["content"][0]
-        return part
 
     def add(self, item: WireObject) -> WireObject:
         """A new item of the output."""
@@ -372,17 +323,6 @@ class ResponseEvents:
         """Something about an item of the output."""
         index = self._index(item)
         return self._event(f"response.{name}", item_id=item["id"], output_index=index, **fields)
-
-    def _part_event(self, name: str) -> WireObject:
-        return self._message_event(f"content_part.{name}", part=deepcopy(self._part()))
-
-    def _text_event(self, name: str, **fields: object) -> WireObject:
-        return self._message_event(f"output_text.{name}", **fields)
-
-    def _message_event(self, name: str, **fields: object) -> WireObject:
-        if self._message is None:
-            raise RuntimeError("no message yet")
-        return self.tell(name, self._message, content_index=0, **fields)
 
     def _index(self, item: WireObject) -> int:
         return next(index for index, other in enumerate(self.resource["output"]) if other is item)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from undercroft.chat.providers.protocol import ReasoningDelta
+from undercroft.chat.responses.item_events import ItemEvents
 from undercroft.chat.responses.models import WireObject
-from undercroft.chat.responses.tool_events import ItemEvents
 from undercroft.kit.ids import IdSource, render_id
 
 REASONING_PREFIX: Final = "rs_"

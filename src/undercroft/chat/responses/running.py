@@ -27,7 +27,7 @@ from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.run import Running
 from undercroft.chat.responses.work import Work
-from undercroft.chat.room import AnswerRoom
+from undercroft.chat.room import FairRoom
 from undercroft.chat.streams.errors import LeaseLostError
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess
@@ -73,7 +73,7 @@ class ResponseRuns:
         self._process = process
         self._ends = ResponseEnds(database, turns, process.log, metering)
         self._limits = limits
-        self.room = AnswerRoom(limits.most)
+        self.room = FairRoom(limits.most)
         self._repository = ResponseRepository()
         self.queue = TurnQueue(database, ledger, turns, process)
         self._running: dict[UUID, Running] = {}

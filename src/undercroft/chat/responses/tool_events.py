@@ -1,8 +1,9 @@
 """What a response tells of remote tools: items and events as OpenAI has them."""
 
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from undercroft.chat.responses.item_events import ItemEvents
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.tools.models import (
     ApprovalAsked,
@@ -24,22 +25,6 @@ REQUEST_PREFIX: Final = "mcpr_"
 _UNKNOWN: Final = "It broke off: it is not known whether the call did what it was to do."
 _PROTOCOL_ERROR: Final = -32000
 """JSON-RPC's code for what a server, or whoever asks it, has no code for."""
-
-
-class ItemEvents(Protocol):
-    """Makes the events of any item."""
-
-    def add(self, item: WireObject) -> WireObject:
-        """A new item."""
-        ...
-
-    def finish(self, item: WireObject) -> WireObject:
-        """An item is whole."""
-        ...
-
-    def tell(self, name: str, item: WireObject, **fields: object) -> WireObject:
-        """Something about an item."""
-        ...
 
 
 class ToolEvents:

@@ -11,7 +11,7 @@ from undercroft.chat.responses.making import ResponseMaker
 from undercroft.chat.responses.models import ResponseRequest, WireObject
 from undercroft.chat.responses.reading import redact
 from undercroft.chat.responses.work import Work
-from undercroft.chat.room import AnswerRoom
+from undercroft.chat.room import FairRoom
 from undercroft.kit.database import Scope
 from undercroft.metering.service import Charge, Metering
 from undercroft.sharing.errors import AccessRevokedError
@@ -28,7 +28,7 @@ class UnkeptResponses:
         keys: KeyRing,
         metering: Metering,
         watched: WatchedGrants,
-        room: AnswerRoom,
+        room: FairRoom,
     ) -> None:
         self._maker = maker
         self._keys = keys

@@ -1,6 +1,6 @@
 """What is asked for by whoever wants a response, over whichever transport."""
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Final
 from uuid import UUID
@@ -17,8 +17,16 @@ from undercroft.idempotency.service import MadeBeforeError, Once
 from undercroft.identity.models import Kind, Permission, Principal
 from undercroft.kit.errors import InvalidRequestError
 
-_FORMAT: Final = "text.format"
-_PARTS: Final = {Ability.IMAGES.value, Ability.FILES.value}
+_OWN_NAMES: Final[Mapping[str | None, str]] = {
+    Ability.JSON.value: "text.format",
+    Ability.VERBOSITY.value: "text.verbosity",
+    Ability.REASONING.value: "reasoning.effort",
+    Ability.LOGPROBS.value: "include",
+    Ability.IMAGES.value: "input",
+    Ability.FILES.value: "input",
+}
+_TOLD_AS_THEY_ARE: Final = frozenset({Ability.LOGPROBS, Ability.IMAGES, Ability.FILES})
+"""What a field holds, and not the field: the message says which of its values is meant."""
 
 
 async def as_wanted(
@@ -74,14 +82,13 @@ def own_names() -> Generator[None]:
     try:
         yield
     except InvalidRequestError as error:
-        if error.param == Ability.LOGPROBS:
-            raise InvalidRequestError(error.message, param="include", code=error.code) from error
-        if error.param in _PARTS:
-            raise InvalidRequestError(error.message, param="input", code=error.code) from error
-        if error.param != Ability.JSON:
+        own = _OWN_NAMES.get(error.param)
+        if own is None:
             raise
-        message = error.message.replace(Ability.JSON, _FORMAT)
-        raise InvalidRequestError(message, param=_FORMAT, code=error.code) from error
+        message = error.message
+        if error.param not in _TOLD_AS_THEY_ARE:
+            message = message.replace(f"'{error.param}'", f"'{own}'")
+        raise InvalidRequestError(message, param=own, code=error.code) from error
 
 
 def require_response_id(text: str) -> UUID:

@@ -12,7 +12,13 @@ from starlette.responses import JSONResponse, Response
 from undercroft.chat.answering import Question
 from undercroft.chat.choices import several
 from undercroft.chat.consumption import Consumption, bounded, tokens_wanted, total
-from undercroft.chat.providers.options import MAX_TOOLS, MAX_TOP_LOGPROBS, Options
+from undercroft.chat.providers.options import (
+    MAX_TOOLS,
+    MAX_TOP_LOGPROBS,
+    Effort,
+    Options,
+    Verbosity,
+)
 from undercroft.http.callers import ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
@@ -86,9 +92,9 @@ class CreateChatCompletion(RequestBody):
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
     service_tier: Literal["auto", "default"] | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: Verbosity | None = None
     modalities: list[Literal["text"]] | None = None
-    reasoning_effort: None = None
+    reasoning_effort: Effort | None = None
 
     def as_questions(self, default_model: str) -> list[Question]:
         """The request for the answerer: as many questions as choices are asked for.
@@ -141,6 +147,8 @@ class CreateChatCompletion(RequestBody):
             presence_penalty=self.presence_penalty,
             logit_bias=self.logit_bias,
             top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            verbosity=self.verbosity,
+            effort=self.reasoning_effort,
         )
 
     def _several(self, question: Question) -> list[Question]:

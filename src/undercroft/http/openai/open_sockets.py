@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
 
-from undercroft.chat.room import AnswerRoom
+from undercroft.chat.room import FairRoom
 from undercroft.identity.models import Principal
 from undercroft.kit.errors import ErrorKind, UndercroftError
 
@@ -36,7 +36,7 @@ class OpenSockets:
 
     def __init__(self, places: int) -> None:
         self._open = Counter[UUID]()
-        self._room = AnswerRoom(max(1, places - max(1, places // _SPARE_PART)), _too_many_of_tenant)
+        self._room = FairRoom(max(1, places - max(1, places // _SPARE_PART)), _too_many_of_tenant)
 
     @contextmanager
     def admit(self, caller: Principal) -> Generator[None]:

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from undercroft.chat.providers.images import Image, images_in
-from undercroft.chat.providers.options import JsonOutput, ToolMode
+from undercroft.chat.providers.options import JsonOutput, ToolMode, Verbosity
 from undercroft.chat.providers.protocol import Message, Role, ToolCall
 from undercroft.http.openai.attachments import FilePart, MessageContent
 from undercroft.http.openai.inputs import (
@@ -282,7 +282,7 @@ class TextOptions(RequestBody):
     """How the answer is formed."""
 
     format: Annotated[ResponseFormat, Field(discriminator="type")] | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: Verbosity | None = None
 
 
 def as_output(form: ResponseFormat | None) -> JsonOutput | None:

@@ -168,23 +168,8 @@ class CreateResponse(AnswerOptions):
             files=files,
         )
         is_kept = may_keep and self.store is not False
-        if question.servers and not is_kept:
-            raise InvalidRequestError(
-                "Tools elsewhere are called only for responses that are kept, so that it can be told what they were "
-                "sent. Leave 'store' out, or the tool servers.",
-                param="tools",
-            )
-        if self.background and not is_kept:
-            raise InvalidRequestError(
-                "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
-                param="background",
-            )
-        if not is_kept and INCLUDE_SEALED in (self.include or ()):
-            raise InvalidRequestError(
-                "Thoughts are sealed under the key of a response that is kept: leave 'store' out, or leave "
-                f"'{INCLUDE_SEALED}' out.",
-                param="include",
-            )
+        if not is_kept:
+            self._check_unkept(question)
         conversation_id = self._conversation_id(is_kept=is_kept)
         if previous_id is None and conversation_id is None:
             question = replace(question, approved=_approved(items))
@@ -202,6 +187,26 @@ class CreateResponse(AnswerOptions):
             parent=require_parent(self.parent),
             input_items=tuple(map(new_item, items)),
         )
+
+    def _check_unkept(self, question: Question) -> None:
+        """Refuse what a response that is not kept cannot have."""
+        if question.servers:
+            raise InvalidRequestError(
+                "Tools elsewhere are called only for responses that are kept, so that it can be told what they were "
+                "sent. Leave 'store' out, or the tool servers.",
+                param="tools",
+            )
+        if self.background:
+            raise InvalidRequestError(
+                "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
+                param="background",
+            )
+        if INCLUDE_SEALED in (self.include or ()):
+            raise InvalidRequestError(
+                "Thoughts are sealed under the key of a response that is kept: leave 'store' out, or leave "
+                f"'{INCLUDE_SEALED}' out.",
+                param="include",
+            )
 
     def _items(self) -> Sequence[InputItem]:
         """What is asked; a text alone is a message of the user's."""

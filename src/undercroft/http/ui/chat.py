@@ -60,7 +60,8 @@ async def send_to_chat(
     """Answer the last message, in the conversation that the chat is; a chat that is not there begins."""
     # The model is told what was said before, and can be asked to repeat it.
     await require_permission(services, caller, Permission.RESPONSES_READ)
-    wanted = await _wanted(services, caller, body)
+    with own_names():
+        wanted = await _wanted(services, caller, body)
     key = await asked_key(request, caller) or _own_key(request, caller, body, wanted)
     made_id = None if key is None else await services.idempotency.find_made(caller, key)
     if made_id is None:

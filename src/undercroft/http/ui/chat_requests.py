@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from undercroft.chat.conversations.chats.service import reference_of
 from undercroft.chat.conversations.models import CONVERSATION_PREFIX
 from undercroft.chat.responses.models import ResponseRequest
+from undercroft.http.openai.asking import own_names as names_of_responses
 from undercroft.http.openai.inputs import CallId, LongText
 from undercroft.http.openai.response_requests import AnswerOptions, CreateResponse
 from undercroft.http.wire import JsonObject, RequestBody
@@ -157,9 +158,10 @@ class SendChat(AnswerOptions):
 
 @contextmanager
 def own_names() -> Generator[None]:
-    """A field that has another name here than in responses is refused by its own."""
+    """A field that has another name here than in responses is refused by its own; what they name as well, by theirs."""
     try:
-        yield
+        with names_of_responses():
+            yield
     except InvalidRequestError as error:
         names = {"input": "messages", "conversation": "id", "parent": "messageId"}
         if error.param not in names:
