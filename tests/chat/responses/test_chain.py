@@ -218,7 +218,7 @@ async def add_call(
 ) -> None:
     """Have a kept response end with a call, as one of a model that makes them."""
     async with shelf.database.transaction(scope) as transaction:
-        row = await responses._repository.find_response(transaction, response_id)
+        row = await responses._kept._repository.find_response(transaction, response_id)
         assert row is not None
         key = await shelf.keys.open(row)
         kept, asked = open_kept(key, scope.tenant_id, response_id, row["sealed_resource"])

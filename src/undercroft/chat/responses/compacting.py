@@ -30,7 +30,7 @@ SUMMARY: Final = "summary"
 """Under which name a summary is sealed."""
 
 
-class ResponseMaker(Protocol):
+class ResponseCreator(Protocol):
     """Makes responses."""
 
     async def create(
@@ -51,7 +51,7 @@ class Compaction:
     """
 
     def __init__(
-        self, database: Database, keys: KeyRing, ids: IdSource, responses: ResponseMaker
+        self, database: Database, keys: KeyRing, ids: IdSource, responses: ResponseCreator
     ) -> None:
         self._database = database
         self._keys = keys

@@ -1,35 +1,23 @@
 """Responses: created, watched, read, cancelled, deleted."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from dataclasses import replace
 from uuid import UUID
-
-from asyncpg import Record
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.cancelling import ResponseCancel
-from undercroft.chat.responses.carried import all_without_sealed
 from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.compacting import Compaction
 from undercroft.chat.responses.endings import tell_end, whole_of
-from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.handing import CarriedContent
+from undercroft.chat.responses.kept import KeptResponses
 from undercroft.chat.responses.making import ResponseMaker
-from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
+from undercroft.chat.responses.models import ResponseRequest, WireObject
 from undercroft.chat.responses.open_turns import OpenTurns
 from undercroft.chat.responses.provenance import AnswerRecorder
-from undercroft.chat.responses.reading import (
-    SourceCheck,
-    no_response,
-    open_kept,
-    open_resource,
-    redact,
-    redact_asked,
-)
-from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.running import ResponseRuns
 from undercroft.chat.responses.takeover import ResponseTakeover
@@ -43,16 +31,10 @@ from undercroft.identity.policies import TenantPolicies
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import UndercroftError
-from undercroft.kit.ids import IdSource, parse_id, render_id
-from undercroft.ledger.actions import Action
-from undercroft.ledger.denials import find_target, recording_refusal
-from undercroft.ledger.models import Act, Subject
+from undercroft.kit.ids import IdSource
 from undercroft.ledger.service import Ledger
 from undercroft.metering.service import Charge, Metering
-from undercroft.sharing.errors import NotGrantedError
-from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.watching import WatchedGrants
-from undercroft.sharing.ways import acts_under
 from undercroft.vault.keys.service import KeyRing
 
 
@@ -96,9 +78,6 @@ class ResponseService:
         policies: TenantPolicies,
         tools: ToolClient,
     ) -> None:
-        self._database = database
-        self._keys = keys
-        self._ledger = ledger
         self._answers = answers
         self._ids = ids
         self._clock = clock
@@ -126,9 +105,8 @@ class ResponseService:
         self._cancelling = ResponseCancel(database, ledger, process, self.runs)
         self.open_turns = OpenTurns(database, process)
         self._unkept = UnkeptResponses(self._maker, keys, metering, watched, self.runs.room)
-        self._sources = SourceCheck(keys)
+        self._kept = KeptResponses(database, keys, ledger)
         self.compaction = Compaction(database, keys, ids, self)
-        self._repository = ResponseRepository()
 
     async def stream(
         self,
@@ -256,12 +234,7 @@ class ResponseService:
             NotFoundError: When the principal may see no such response.
             SourceErasedError: When one of its sources was erased, and the response with it.
         """
-        row, is_readable = await self._read(scope, response_id)
-        key = await self._keys.open(row)
-        resource = open_resource(key, row["tenant_id"], response_id, row["sealed_resource"])
-        if not is_readable:
-            return redact(resource)
-        return resource if include_sealed else all_without_sealed(resource)
+        return await self._kept.get(scope, response_id, include_sealed=include_sealed)
 
     async def list_input(self, scope: Scope, response_id: UUID) -> list[WireObject]:
         """What a kept response was asked with, first to last, as :meth:`get` shows what was answered.
@@ -270,25 +243,7 @@ class ResponseService:
             NotFoundError: When the principal may see no such response.
             SourceErasedError: When one of its sources was erased, and the response with it.
         """
-        row, is_readable = await self._read(scope, response_id)
-        key = await self._keys.open(row)
-        _, asked = open_kept(key, row["tenant_id"], response_id, row["sealed_resource"])
-        return [item if is_readable else redact_asked(item) for item in asked]
-
-    async def _read(self, scope: Scope, response_id: UUID) -> tuple[Record, bool]:
-        """A kept response, and whether all that it was made from may be read; put on record."""
-        async with self._refusing(scope, "response.read", response_id) as transaction:
-            row = await self._repository.find_response(transaction, response_id)
-            if row is None:
-                raise no_response(response_id)
-            if row["key_id"] is None:
-                raise SourceErasedError
-            is_readable = await self._sources.may_read(transaction, row)
-            subject = Subject(render_id(RESPONSE_PREFIX, response_id), row["salt"])
-            way = choose_way(read_ways(row["ways"]))
-            act = Act("response.read", subject, row["owner_id"])
-            await self._ledger.append(transaction, scope, *acts_under(scope, way, act))
-        return row, is_readable
+        return await self._kept.list_input(scope, response_id)
 
     async def delete(self, scope: Scope, response_id: UUID) -> None:
         """Delete a kept response.
@@ -297,17 +252,7 @@ class ResponseService:
             NotFoundError: When the principal may see no such response.
             NotGrantedError: When it is shared with them: it is its owner's to delete.
         """
-        async with self._refusing(scope, "response.delete", response_id) as transaction:
-            row = await self._repository.find_response(transaction, response_id)
-            if row is None:
-                raise no_response(response_id)
-            if row["owner_id"] != scope.principal_id:
-                raise NotGrantedError
-            if not await self._repository.delete_response(transaction, response_id):
-                raise no_response(response_id)
-            # A source was erased, and the salt with it: committed to under one that is nowhere kept.
-            salt = row["salt"] or self._keys.generate().salt
-            await self._append(transaction, scope, "response.delete", response_id, salt)
+        await self._kept.delete(scope, response_id)
         running = self.runs.running.get(response_id)
         if running is not None:
             self.runs.lose(running)
@@ -316,13 +261,7 @@ class ResponseService:
         self, transaction: Transaction, scope: Scope, reference: str
     ) -> bytes | None:
         """What opens the ledger's commitments to a response, for its owner alone; None when it is gone."""
-        response_id = parse_id(RESPONSE_PREFIX, reference)
-        if response_id is None:
-            return None
-        row = await self._repository.find_response(transaction, response_id)
-        if row is None or row["owner_id"] != scope.principal_id:
-            return None
-        return row["salt"]
+        return await self._kept.find_salt(transaction, scope, reference)
 
     async def _prepare(
         self, scope: Scope, request: ResponseRequest
@@ -363,23 +302,6 @@ class ResponseService:
         async with aclosing(shown):
             async for event in shown:
                 yield event
-
-    def _refusing(
-        self, scope: Scope, action: Action, response_id: UUID
-    ) -> AbstractAsyncContextManager[Transaction]:
-        find = find_target(RESPONSE_PREFIX, response_id, self._repository.find_response_owner)
-        return recording_refusal(self._database, self._ledger, scope, action, find)
-
-    async def _append(
-        self,
-        transaction: Transaction,
-        scope: Scope,
-        action: Action,
-        response_id: UUID,
-        salt: bytes,
-    ) -> None:
-        subject = Subject(render_id(RESPONSE_PREFIX, response_id), salt)
-        await self._ledger.append(transaction, scope, Act(action, subject, scope.principal_id))
 
 
 async def _told(events: AsyncGenerator[WireObject], after: int) -> AsyncGenerator[WireObject]:
