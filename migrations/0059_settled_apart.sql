@@ -9,7 +9,38 @@ CREATE INDEX metered_requests_open ON metered_requests (reserved_at) WHERE ended
 CREATE INDEX metered_requests_owed ON metered_requests (ended_at) WHERE ended_at IS NOT NULL AND settled_at IS NULL;
 GRANT UPDATE (ended_at) ON metered_requests TO undercroft_app;
 
-DROP FUNCTION settle_usage(uuid, bigint, bigint, bigint, boolean);
+-- Processes of the version before end their requests so, and answers with them, until they are stopped: as before, but for
+-- when it ended. Nothing of this version calls it.
+CREATE OR REPLACE FUNCTION settle_usage(wanted uuid, input bigint, output bigint, cached bigint, estimated boolean)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    ended metered_requests%ROWTYPE;
+BEGIN
+    PERFORM set_config('idle_in_transaction_session_timeout', '10s', true);
+    UPDATE metered_requests AS m
+    SET
+        ended_at = now(), settled_at = now(),
+        input_tokens = input, output_tokens = output, cached_tokens = cached, is_estimated = estimated
+    WHERE m.tenant_id = current_tenant() AND m.id = wanted AND m.ended_at IS NULL
+    RETURNING m.* INTO ended;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- In the order in which they were taken, which is everybody's.
+    FOR place IN 1 .. cardinality(ended.held_subjects) LOOP
+        UPDATE quota_windows AS w SET tokens = w.tokens - ended.reserved_tokens + input + output
+        WHERE
+            w.tenant_id = current_tenant()
+            AND w.subject_id = ended.held_subjects[place]
+            AND w.period = ended.held_periods[place]
+            AND w.started_at = ended.held_since[place];
+    END LOOP;
+    RETURN true;
+END
+$$;
 
 -- Counts what a request took in the place of what was held for it, in the same windows, unless those are over. False where
 -- that is done, or somebody does it now: of two the second passes by.

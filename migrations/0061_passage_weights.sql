@@ -22,7 +22,8 @@ AS $$
     FROM term, total
 $$;
 
--- Which formula a tenant's passages were weighted by. Those of before are weighted again with the next that is indexed:
--- until then they are all of the former one, and comparable with each other.
+-- By which formula all of a tenant's passages are weighted; 0 while they are weighted again, until the last of them is. Those
+-- of before are weighted again with the next that is indexed: until then they are all of the former one, and comparable with
+-- each other.
 ALTER TABLE corpus_statistics ADD COLUMN formula smallint NOT NULL DEFAULT 1;
 ALTER TABLE corpus_statistics ALTER COLUMN formula SET DEFAULT 2;

@@ -95,7 +95,7 @@ def test_a_document_becomes_a_markdown_file_named_by_its_id() -> None:
         ({"corpus": '{"_id": "1", "text": "x"}\n' * 2}, "line 2: a second document"),
         ({"corpus": b'{"_id": "1", "text": "\xff"}'}, "line 1: not UTF-8"),
         ({"corpus": "\n"}, "holds no document"),
-        ({"queries": '{"_id": "q1", "text": " "}'}, "a query has 1 to"),
+        ({"queries": '{"_id": "q1", "text": " "}'}, "a question has 1 to"),
         ({"queries": '{"_id": "q1", "text": "x"}\n' * 2}, "a second query"),
         ({"queries": ""}, "judges the query 'q1', which"),
         ({"qrels": "q1 d1 1\n"}, "qrels.tsv, line 1: expected"),

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def test_questions_become_judgements_of_the_documents_that_hold_their_answers(
     [
         ({"question": "?", "answer": ["x"]}, "no field 'answer'"),
         ({"question": " ", "answers": ["x"]}, "1 to 8,192 characters"),
+        ({"question": "\ud800?", "answers": ["x"]}, "half of a surrogate pair"),
+        ({"question": "a\0b", "answers": ["x"]}, "has a NUL"),
         ({"answers": ["x"]}, '"question" is missing'),
         ({"question": "?"}, "name the documents or the answers"),
         ({"question": "?", "answers": "x"}, '"answers" is a list'),
@@ -61,6 +64,13 @@ def test_questions_become_judgements_of_the_documents_that_hold_their_answers(
 def test_what_is_malformed_is_named(tmp_path: Path, entry: dict[str, Any], message: str) -> None:
     with pytest.raises(EvaluationFileError, match=message):
         read_question_set(*write(tmp_path, entry))
+
+
+def test_a_file_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    questions, documents = write(tmp_path, {"question": "When?", "documents": ["home/lease.txt"]})
+    (documents / os.fsdecode(b"lease-\xff.txt")).write_text("Rent is due monthly.")
+    with pytest.raises(EvaluationFileError, match="cannot be printed"):
+        read_question_set(questions, documents)
 
 
 def test_the_digest_follows_documents_and_questions(tmp_path: Path) -> None:

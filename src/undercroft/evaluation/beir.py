@@ -20,11 +20,11 @@ from undercroft.evaluation.lines import (
     read_entries,
     read_identifier,
     read_lines,
+    read_question,
     read_string,
     require_file,
 )
 
-MAX_QUERY_CHARACTERS: Final = 8192
 MAX_NAME_CHARACTERS: Final = 500
 """Of a document's id as a file name; the vault takes 512 characters."""
 
@@ -164,14 +164,7 @@ def _read_documents(path: Path) -> list[BeirDocument]:
 def _read_queries(path: Path) -> dict[str, str]:
     queries: dict[str, str] = {}
     for place, entry in read_entries(path):
-        query, text = (
-            read_identifier(place, entry, "_id"),
-            read_string(place, entry, "text").strip(),
-        )
-        if not 1 <= len(text) <= MAX_QUERY_CHARACTERS:
-            raise EvaluationFileError(
-                f"{place}: a query has 1 to {MAX_QUERY_CHARACTERS:,} characters."
-            )
+        query, text = read_identifier(place, entry, "_id"), read_question(place, entry, "text")
         if query in queries:
             raise EvaluationFileError(f"{place}: a second query has the _id {query!r}.")
         queries[query] = text

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final, cast
 
 from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.kit.surrogates import join_surrogates
 
 MAX_FILE_BYTES: Final = 1024**3
 """Of each file. A million documents: two days of indexing on a small machine."""
 MAX_LINE_BYTES: Final = 8 * 1024**2
+_MAX_QUESTION_CHARACTERS: Final = 8192
 
 
 class EvaluationFileError(UndercroftError):
@@ -98,6 +100,22 @@ def read_string(
     if not isinstance(value, str):
         raise EvaluationFileError(f'{place}: "{field}" is missing or not a string.')
     return value
+
+
+def read_question(place: str, entry: Mapping[str, object], field: str) -> str:
+    """What is asked of the index.
+
+    Raises:
+        EvaluationFileError: When it is missing, or nothing that a database takes as text.
+    """
+    question = read_string(place, entry, field).strip()
+    if not 1 <= len(question) <= _MAX_QUESTION_CHARACTERS:
+        raise EvaluationFileError(
+            f"{place}: a question has 1 to {_MAX_QUESTION_CHARACTERS:,} characters."
+        )
+    if "\0" in question or join_surrogates(question) != question:
+        raise EvaluationFileError(f"{place}: the {field} has a NUL or half of a surrogate pair.")
+    return question
 
 
 def digest_files(*paths: Path) -> str:

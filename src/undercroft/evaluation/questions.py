@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Final, cast
 from urllib.parse import quote
 
-from undercroft.evaluation.beir import MAX_NAME_CHARACTERS, MAX_QUERY_CHARACTERS, JudgedSet
+from undercroft.evaluation.beir import MAX_NAME_CHARACTERS, JudgedSet
 from undercroft.evaluation.lines import (
     EvaluationFileError,
     digest_files,
     read_entries,
     read_identifier,
-    read_string,
+    read_question,
     require_file,
 )
 
@@ -132,11 +132,7 @@ def read_expected_answers(path: Path) -> list[ExpectedAnswer]:
 
 
 def _read_question(place: str, name: str, entry: Mapping[str, object]) -> ExpectedAnswer:
-    question = read_string(place, entry, "question").strip()
-    if not 1 <= len(question) <= MAX_QUERY_CHARACTERS:
-        raise EvaluationFileError(
-            f"{place}: a question has 1 to {MAX_QUERY_CHARACTERS:,} characters."
-        )
+    question = read_question(place, entry, "question")
     is_answerable = entry.get("answerable", True)
     if not isinstance(is_answerable, bool):
         raise EvaluationFileError(f'{place}: "answerable" is true or false.')
@@ -170,6 +166,10 @@ def _list_documents(folder: Path) -> list[FileDocument]:
         place = path.relative_to(folder)
         if not path.is_file() or any(part.startswith(".") for part in place.parts):
             continue
+        if not place.as_posix().isprintable():
+            raise EvaluationFileError(
+                f"{str(path)!a}: the name has characters that cannot be printed."
+            )
         document = FileDocument(place.as_posix(), path)
         if len(document.filename) > MAX_NAME_CHARACTERS:
             raise EvaluationFileError(f"{path}: the name is too long.")

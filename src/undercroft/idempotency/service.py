@@ -141,6 +141,13 @@ class IdempotencyKeys:
 
     async def forget_expired(self) -> int:
         """Delete the keys whose day is over, of all tenants; how many."""
+        total, count = 0, _BATCH
+        while count == _BATCH:
+            count = await self._forget_batch()
+            total += count
+        return total
+
+    async def _forget_batch(self) -> int:
         async with self._database.statement_without_scope() as connection:
             expired = await self._repository.list_expired_keys(connection, _BATCH)
         forgotten = 0

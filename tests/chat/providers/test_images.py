@@ -64,6 +64,15 @@ def test_what_is_no_picture_is_none(url: str) -> None:
         read_image(url)
 
 
+@pytest.mark.parametrize("step", [b"\xff", b"\xff\xd8", b"\xff\xe0\0\x02"])
+def test_no_picture_of_a_million_segments_is_walked_through(step: bytes) -> None:
+    # Looked at on the event loop: the size behind all of that is never reached.
+    frame = jpeg(640, 480).removeprefix(b"\xff\xd8")
+    read_image(picture(b"\xff\xd8" + step * 100 + frame, "image/jpeg"))
+    with pytest.raises(ValueError, match="by its first bytes"):
+        read_image(picture(b"\xff\xd8" + step * 500_000 + frame, "image/jpeg"))
+
+
 def test_pictures_stand_where_they_stood() -> None:
     first, second = Image("image/png", "YQ==", at=2), Image("image/png", "Yg==", at=2)
     last = Image("image/png", "Yw==", at=4)

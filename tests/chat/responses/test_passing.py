@@ -11,6 +11,7 @@ from tests.chat.scripted import ScriptedModel
 from tests.conftest import MakeScope
 from tests.owner import past_policies
 from tests.shelf import Shelf
+from undercroft.chat.responses import forgetting as passing_responses
 from undercroft.chat.responses.forgetting import PassingResponses
 from undercroft.idempotency.errors import AnswerErasedError
 from undercroft.kit.errors import NotFoundError
@@ -45,3 +46,21 @@ async def test_what_was_kept_for_a_day_is_gone_after_it_and_nothing_else(
     async with past_policies(database_urls, "response_streams") as owner:
         streams = await owner.fetch("SELECT response_id FROM response_streams")
     assert {row["response_id"] for row in streams} == {id_of(kept), id_of(theirs)}
+
+
+async def test_one_round_forgets_however_many_there_are(
+    shelf: Shelf,
+    database_urls: DatabaseUrls,
+    make_scope: MakeScope,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A round every ten minutes of one batch each would leave more behind each day than it deletes."""
+    monkeypatch.setattr(passing_responses, "_BATCH", 1)
+    ann = await make_scope()
+    responses = service(shelf, ScriptedModel(*ANSWER))
+    for _ in range(3):
+        await responses.create(ann, replace(ask("Is it?"), is_passing=True))
+    async with past_policies(database_urls, "responses") as owner:
+        await owner.execute("UPDATE responses SET expires_at = now()")
+    assert await PassingResponses(shelf.database).forget() == 3
+    assert await count(shelf, ann) == 0

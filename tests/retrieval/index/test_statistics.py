@@ -208,4 +208,7 @@ async def test_what_a_former_formula_weighted_is_weighted_again(
     async with database.transaction(ann) as transaction:
         assert await REPOSITORY.is_average_stale(transaction, 0.1)
         await REPOSITORY.renew_average(transaction)
+        # Not before the last passage: whoever weights them may be given up half-way.
+        assert await REPOSITORY.is_average_stale(transaction, 0.1)
+        await REPOSITORY.end_reweighting(transaction)
         assert not await REPOSITORY.is_average_stale(transaction, 0.1)

@@ -25,6 +25,8 @@ _SOFS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Segments of a JPEG file that give its size."""
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xDA)})
 """Markers of a JPEG file without a length."""
+_MOST_SEGMENTS: Final = 1_000
+"""How many steps are taken to where a JPEG file's size is: a file of nothing else has millions of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,9 @@ def _measure_webp(content: bytes) -> tuple[int, int] | None:
 def _measure_jpeg(content: bytes) -> tuple[int, int] | None:
     """The size is in whichever segment begins a frame: those before it are passed over by their lengths."""
     place = 2
-    while content[place] == 0xFF:
+    for _ in range(_MOST_SEGMENTS):
+        if content[place] != 0xFF:
+            return None
         marker = content[place + 1]
         if marker == 0xFF:
             place += 1

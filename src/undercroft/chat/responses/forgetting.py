@@ -19,6 +19,13 @@ class PassingResponses:
 
     async def forget(self) -> int:
         """Delete them, with their keys and all that was made from them; how many."""
+        total, count = 0, _BATCH
+        while count == _BATCH:
+            count = await self._forget_batch()
+            total += count
+        return total
+
+    async def _forget_batch(self) -> int:
         async with self._database.statement_without_scope() as connection:
             expired = await self._repository.list_expired(connection, _BATCH)
         forgotten = 0

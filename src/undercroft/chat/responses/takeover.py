@@ -39,7 +39,13 @@ TAKE_OVER_SECONDS: Final = 2.0
 _AT_ONCE: Final = 20
 _SAID: Final = frozenset(
     f"response.{name}.delta"
-    for name in ("output_text", "function_call_arguments", "mcp_call_arguments")
+    for name in (
+        "output_text",
+        "reasoning",
+        "reasoning_summary_text",
+        "function_call_arguments",
+        "mcp_call_arguments",
+    )
 )
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -149,6 +155,7 @@ class ResponseTakeover:
             request.echo,
             self._ids,
             include_results=request.include_results,
+            include_sealed=request.include_sealed,
         )
         events.resume(kept)
         work = Work(asked.asker, request, key, events, lease)
@@ -172,5 +179,5 @@ class ResponseTakeover:
 
 
 def _said(kept: Iterable[WireObject]) -> str:
-    """What a model has said in those events: text, and arguments of calls."""
+    """What a model has said in those events: text, thoughts, and arguments of calls."""
     return "".join(event["delta"] for event in kept if event["type"] in _SAID)

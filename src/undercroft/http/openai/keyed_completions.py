@@ -76,17 +76,21 @@ class KeyedCompletion:
         Raises:
             UndercroftError: When an answer failed, or may not be read any more.
         """
-        for chunk in self.completion.begin():
-            yield chunk
-        said = [_Said() for _ in self._choices]
-        made = several(self._services.watched_grants, self._caller, self._choices)
-        async with aclosing(made) as events:
-            async for index, event in events:
-                chunk = self._take(index, said[index], event)
-                if chunk is not None:
-                    yield chunk
-        for chunk in self.completion.end():
-            yield chunk
+        try:
+            for chunk in self.completion.begin():
+                yield chunk
+            said = [_Said() for _ in self._choices]
+            made = several(self._services.watched_grants, self._caller, self._choices)
+            async with aclosing(made) as events:
+                async for index, event in events:
+                    chunk = self._take(index, said[index], event)
+                    if chunk is not None:
+                        yield chunk
+            for chunk in self.completion.end():
+                yield chunk
+        finally:
+            # Also where it was closed among the first chunks: nothing has taken the choices over by then.
+            await self.leave()
 
     async def leave(self) -> None:
         """Nobody reads it."""

@@ -38,7 +38,7 @@ WHERE c.tenant_id = current_tenant()
 GROUP BY c.tenant_id, word.lexeme;
 
 -- name: update_corpus :exec
--- The average that the stored weights were made with stays, where there is one.
+-- The average that the stored weights were made with stays, where there is one; else they are weighted again.
 WITH derived AS (
     SELECT
         count(*) AS chunk_count,
@@ -54,6 +54,7 @@ SET
     chunk_count = d.chunk_count,
     term_total = d.term_total,
     languages = d.languages,
+    formula = CASE WHEN s.weighted_average > 0 THEN s.formula ELSE 0 END,
     weighted_average = CASE WHEN s.weighted_average > 0 THEN s.weighted_average ELSE d.average END
 FROM derived AS d
 WHERE s.tenant_id = current_tenant();

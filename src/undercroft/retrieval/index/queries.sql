@@ -158,6 +158,8 @@ SELECT $1, vector.chunk_id, current_tenant(), $2, vector.embedding::halfvec
 FROM unnest($3::bigint[], $4::text[]) AS vector (chunk_id, embedding);
 
 -- name: insert_chunks :exec
+-- Locked as it is read: whoever renews the average comes before, and these are weighted by the new one, or waits, and weights
+-- them again. Read alone it could be the one of before, of passages that the reweighting did not see.
 WITH passage AS MATERIALIZED (
     SELECT
         p.id,
@@ -185,6 +187,7 @@ WITH passage AS MATERIALIZED (
         (
             SELECT s.weighted_average FROM corpus_statistics AS s
             WHERE s.tenant_id = current_tenant() AND s.chunk_count > 0
+            FOR NO KEY UPDATE
         ),
         (SELECT avg(term_count(lexemes))::real FROM passage)
     ) AS term_length
@@ -220,7 +223,7 @@ SET index_state = 'failed', index_error_code = $2, index_error_message = $3
 WHERE id = $1 AND index_state = 'pending';
 
 -- name: is_average_stale :value
--- Stale is also what was weighted by a former formula.
+-- Stale is also what was weighted by a former formula, or in part: whoever weighted it was given up.
 SELECT
     s.chunk_count > 0
     AND (
@@ -231,10 +234,14 @@ FROM corpus_statistics AS s
 WHERE s.tenant_id = current_tenant();
 
 -- name: renew_average :value
+-- Until the last passage is weighted by it (end_reweighting) the weights are of several.
 UPDATE corpus_statistics
-SET weighted_average = term_total::real / greatest(chunk_count, 1), formula = 2
+SET weighted_average = term_total::real / greatest(chunk_count, 1), formula = 0
 WHERE tenant_id = current_tenant()
 RETURNING weighted_average;
+
+-- name: end_reweighting :exec
+UPDATE corpus_statistics SET formula = 2 WHERE tenant_id = current_tenant();
 
 -- name: reweight_chunks :value
 -- Answers the last chunk that was reweighted, nothing after the last one. SKIP LOCKED: what another transaction holds

@@ -143,8 +143,15 @@ class IndexRepository:
         return bool(await _QUERIES.value(transaction, "is_average_stale", tolerance))
 
     async def renew_average(self, transaction: Transaction) -> float | None:
-        """Make the current average length the one to weight with; None when the tenant has no chunk yet."""
+        """Make the current average length the one to weight with; None when the tenant has no chunk yet.
+
+        The weights count as stale from here on, until :meth:`end_reweighting`.
+        """
         return cast("float | None", await _QUERIES.value(transaction, "renew_average"))
+
+    async def end_reweighting(self, transaction: Transaction) -> None:
+        """All chunks are weighted with the average that was renewed."""
+        await _QUERIES.execute(transaction, "end_reweighting")
 
     async def reweight_chunks(
         self, transaction: Transaction, average: float, after: int, limit: int

@@ -138,15 +138,26 @@ class IndexTasks:
         await self._forget_former(transaction, scope, blob_id)
 
     async def reweight_terms(self, context: JobContext) -> None:
-        """Weight all of a tenant's terms with the current average length."""
+        """Weight all of a tenant's terms with the current average length.
+
+        Each step ends under the job's fence: of two attempts the one that was taken over weights nothing by its own
+        average after the other one. Whatever ends it before its end leaves the weights stale, and the next content that
+        is indexed asks for it again.
+        """
         async with self._database.transaction(context.scope) as transaction:
             average = await self._repository.renew_average(transaction)
+            # After the tenant's row, as whoever asks for this job: they hold that, and may wait for the job.
+            await context.still_mine(transaction)
         last: int | None = 0
         while average is not None and last is not None:
             async with self._database.transaction(context.scope) as transaction:
                 last = await self._repository.reweight_chunks(
                     transaction, average, last, _REWEIGHT_BATCH
                 )
+                await context.still_mine(transaction)
+        async with self._database.transaction(context.scope) as transaction:
+            await self._repository.end_reweighting(transaction)
+            await context.still_mine(transaction)
 
     def _chunk(self, document: ExtractedDocument) -> list[IndexedChunk]:
         room = self._embedder.model.max_tokens - _CONTEXT_TOKENS

@@ -17,6 +17,9 @@ from undercroft.retrieval.spacing import set_spaces
 _QUERIES: Final = load_queries("undercroft.retrieval.search")
 _LISTED_CONTENTS: Final = 2_000
 """Up to how many documents are listed; where the caller may search more each candidate is asked for."""
+_MOST_CHARACTERS: Final = 4_096
+"""How much of a question's beginning is looked up as words, and of its end. A question may be as long as a request: as
+a whole it can be more than a tsvector takes, and keeps the database busy for a second in each of the languages."""
 
 
 class SearchRepository:
@@ -40,7 +43,7 @@ class SearchRepository:
             collection_ids,
             document_ids,
             is_everywhere,
-            set_spaces(text),
+            set_spaces(_shortened(text)),
             candidate_limit,
             _LISTED_CONTENTS,
             limit,
@@ -112,3 +115,10 @@ class SearchRepository:
             query.document_ids,
             query.is_everywhere,
         )
+
+
+def _shortened(text: str) -> str:
+    """What a long text begins and ends with: there its question stands, before what it is about or behind it."""
+    if len(text) <= 2 * _MOST_CHARACTERS:
+        return text
+    return f"{text[:_MOST_CHARACTERS]} {text[-_MOST_CHARACTERS:]}"
