@@ -36,6 +36,14 @@ def make_application() -> FastAPI:
     async def create(body: Body) -> str:
         return body.name
 
+    @router.get("/v1/things/{name}")
+    async def get_thing(name: str) -> str:
+        return name
+
+    @router.post("/v1/things/merge")
+    async def merge_things() -> str:
+        return "merged"
+
     @router.get("/v1/things")
     async def list_things(limit: int = 1) -> str:
         return str(limit)
@@ -133,6 +141,11 @@ async def test_a_path_that_takes_other_methods_lists_them_all() -> None:
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET, POST"
     assert answer.json()["error"]["message"] == "This path does not take PUT, only GET, POST."
+
+
+async def test_a_path_of_its_own_does_not_list_what_ids_in_its_place_take() -> None:
+    assert (await ask("PUT", "/v1/things/merge")).headers["Allow"] == "POST"
+    assert (await ask("PUT", "/v1/things/another")).headers["Allow"] == "GET"
 
 
 async def test_a_path_that_does_not_exist_says_where_to_look() -> None:

@@ -113,7 +113,12 @@ def test_a_search_that_did_not_end_is_told_live_and_later() -> None:
 
 
 def test_what_is_gone_leaves_a_message_without_it() -> None:
-    system = {"type": "message", "id": "msg_0", "role": "developer", "content": [{"text": "Be."}]}
+    system = {
+        "type": "message",
+        "id": "msg_0",
+        "role": "developer",
+        "content": [{"type": "input_text", "text": "Be."}],
+    }
     call = {"type": "function_call", "id": "fc_1", "status": "incomplete"}
     result = {"type": "function_call_output", "id": "fco_1", "status": "incomplete"}
     kept = [

@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
@@ -26,7 +26,13 @@ OAUTH_ROOT: Final = "/v1/oauth/"
 _DOCUMENTATION: Final = "urn:undercroft:errors#"
 _SOURCES: Final = {"body", "query", "path", "header"}
 _FIELD: Final = re.compile(r"[a-z_][a-zA-Z0-9_]*|\d+")
-_BRANCHES: Final = {"str", "int", "float", "bool", "list", "dict"}
+_BRANCHES: Final = {"str", "int", "float", "bool", "list", "dict"} | {
+    "input_text",
+    "output_text",
+    "input_image",
+    "input_file",
+}
+"""Which of a union's types was tried: no field of a body has such a name."""
 _REASONS: Final = {
     "missing": "is missing",
     "extra_forbidden": "is not a field that is known here",
@@ -277,12 +283,21 @@ def install_error_handlers(application: FastAPI) -> None:
         application.add_exception_handler(cause, handle)
 
 
+def _parameters(route: RouteContext) -> int:
+    return (route.path or "").count("{")
+
+
 def _method_not_allowed(request: Request) -> Response:
     """The framework's own ``Allow`` names only the methods of the first route that has the path."""
-    methods: set[str] = set()
-    for route in iter_route_contexts(request.app.routes):
-        if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
+    routes = [
+        route
+        for route in iter_route_contexts(request.app.routes)
+        if route.matches(request.scope)[0] is not Match.NONE
+    ]
+    # A path that is a route's own is no other resource's, whose id it could be.
+    fewest = min(map(_parameters, routes))
+    own = (route for route in routes if _parameters(route) == fewest)
+    methods = {method for route in own for method in route.methods or ()}
     allowed = ", ".join(sorted(methods))
     error = UndercroftError(
         f"This path does not take {request.method[:20]}, only {allowed}.",
