@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from undercroft.chat.responses.forgetting import PassingResponses
+from undercroft.chat.responses.short_lived import ShortLivedResponses
 from undercroft.chat.streams.forgetting import OldStreams
 from undercroft.commands.databases import database_pool, open_any_database
 from undercroft.commands.parent import stop_with_parent
@@ -148,8 +148,8 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     usage = UsageRounds(background_database)
     run_until_closed(stack, Rounds("add_up_usage", usage.add_up, _ADD_UP_SECONDS).run())
     run_until_closed(stack, Rounds("tidy_usage", usage.tidy, _FORGET_SECONDS).run())
-    passing = PassingResponses(background_database)
-    run_until_closed(stack, Rounds("forget_responses", passing.forget, _FORGET_SECONDS).run())
+    short_lived = ShortLivedResponses(background_database)
+    run_until_closed(stack, Rounds("forget_responses", short_lived.forget, _FORGET_SECONDS).run())
     streams = OldStreams(background_database)
     run_until_closed(stack, Rounds("forget_streams", streams.forget, _FORGET_SECONDS).run())
     orphans = OrphanSweep(background_database, blobs, clock)

@@ -4,7 +4,6 @@ import hmac
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Final
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from undercroft.idempotency.models import Answer, RequestKey, open_answer, seal_
 from undercroft.idempotency.repository import IdempotencyRepository
 from undercroft.kit.crypto.row_keys import RowKeys
 from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.expiry import delete_expired
 from undercroft.kit.ids import IdSource
 from undercroft.kit.joined import JoinedTransaction
 from undercroft.ledger.models import LogScope
@@ -141,22 +141,13 @@ class IdempotencyKeys:
 
     async def forget_expired(self) -> int:
         """Delete the keys whose day is over, of all tenants; how many."""
-        total, count = 0, _BATCH
-        while count == _BATCH:
-            count = await self._forget_batch()
-            total += count
-        return total
-
-    async def _forget_batch(self) -> int:
-        async with self._database.statement_without_scope() as connection:
-            expired = await self._repository.list_expired_keys(connection, _BATCH)
-        forgotten = 0
-        for tenant_id, rows in groupby(sorted(expired), lambda row: row[0]):
-            async with self._database.transaction(LogScope(tenant_id)) as transaction:
-                forgotten += await self._repository.delete_keys(
-                    transaction, [key_id for _, key_id in rows]
-                )
-        return forgotten
+        return await delete_expired(
+            self._database,
+            _BATCH,
+            find=self._repository.list_expired_keys,
+            scope_of=LogScope,
+            delete=self._repository.delete_keys,
+        )
 
     async def _claim(
         self, transaction: Transaction, scope: Scope, claim_id: UUID, key: RequestKey

@@ -31,7 +31,7 @@ class ModelProcess:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None  # noqa: S101 -- the type checker cannot know: both are pipes
-        assert process.stdout is not None  # noqa: S101 -- as above
+        assert process.stdout is not None  # noqa: S101 -- the type checker cannot know: both are pipes
         self._process = process
         self._stdin = process.stdin
         self._stdout = process.stdout

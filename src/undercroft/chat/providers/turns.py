@@ -51,6 +51,7 @@ class FairTurns:
         try:
             async with asyncio.timeout(seconds):
                 await place
+        # Also when it is cancelled: its place would be held, or kept in the queue, by nobody.
         except BaseException:
             if place.done() and not place.cancelled() and place.exception() is None:
                 # It was given the place at the moment at which it left.

@@ -31,11 +31,11 @@ from undercroft.chat.tools.models import ApprovalAsked, CallBegun, ToolEvent
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
 
-_INCOMPLETE: Final = {
+INCOMPLETE_REASONS: Final = {
     FinishReason.LENGTH: "max_output_tokens",
     FinishReason.CONTENT_FILTER: "content_filter",
 }
-
+"""What a response says of an answer that is not whole."""
 
 TERMINAL_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 """What the last event of a response is."""
@@ -204,7 +204,7 @@ class ResponseEvents:
         self, reason: FinishReason, usage: Usage, completed_at: datetime
     ) -> Iterator[WireObject]:
         """The answer is whole, or as long as it may be."""
-        incomplete = _INCOMPLETE.get(reason)
+        incomplete = INCOMPLETE_REASONS.get(reason)
         status = "completed" if incomplete is None else "incomplete"
         yield from self._reasoning.stop()
         yield from self._message.finish(status)

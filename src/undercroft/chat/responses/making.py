@@ -28,8 +28,8 @@ from undercroft.chat.providers.protocol import (
 )
 from undercroft.chat.providers.registry import UnableError
 from undercroft.chat.responses.carried import seal_carried
+from undercroft.chat.responses.carried_content import CarriedContent, compactions_in, is_carrying
 from undercroft.chat.responses.chain import ResponseChain
-from undercroft.chat.responses.handing import CarriedContent, compactions_in, is_carrying
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.rendering import render_logprob

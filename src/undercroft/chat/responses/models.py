@@ -29,7 +29,7 @@ class ResponseRequest:
         previous_id: Which response it goes on from.
         input_items: What is asked, as items, each with its id by the time that it is kept.
         parent: Which item of the conversation it goes on from; None: the last one of the current branch.
-        is_passing: Whether it is kept for a day alone, for whoever repeats the request.
+        is_short_lived: Whether it is kept for a day alone, for whoever repeats the request.
         if_busy: What becomes of it while another one of the conversation is made; None: as that has it.
     """
 
@@ -44,7 +44,7 @@ class ResponseRequest:
     input_items: tuple[NewItem, ...] = ()
     if_busy: IfBusy | None = None
     parent: Parent | None = None
-    is_passing: bool = False
+    is_short_lived: bool = False
 
     def input(self) -> list[WireObject]:
         """What is asked, as it is kept and shown."""

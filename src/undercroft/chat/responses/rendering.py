@@ -59,6 +59,16 @@ def render_usage(usage: Usage) -> WireObject:
     }
 
 
+def read_usage(wire: WireObject) -> Usage:
+    """What :func:`render_usage` has written."""
+    return Usage(
+        wire["input_tokens"],
+        wire["output_tokens"],
+        cached_tokens=wire["input_tokens_details"]["cached_tokens"],
+        reasoning_tokens=wire["output_tokens_details"]["reasoning_tokens"],
+    )
+
+
 def _likely(token: TokenLogprob) -> WireObject:
     # The specification has bytes of every token: where a server gives none, they are those of its text.
     data = token.token.encode() if token.bytes is None else token.bytes

@@ -26,7 +26,7 @@ class ResponseRepository:
         answer_entry_id: UUID | None = None,
         previous_id: UUID | None = None,
         *,
-        is_passing: bool = False,
+        is_short_lived: bool = False,
     ) -> None:
         """Keep a response that is being made, or waits to be; with the entry that commits to what from, where known.
 
@@ -38,7 +38,7 @@ class ResponseRepository:
             sealed: What it is so far.
             answer_entry_id: The entry.
             previous_id: The response that it goes on from, if it does.
-            is_passing: Whether it is kept for a day alone.
+            is_short_lived: Whether it is kept for a day alone.
         """
         await _QUERIES.execute(
             transaction,
@@ -49,7 +49,7 @@ class ResponseRepository:
             sealed,
             answer_entry_id,
             previous_id,
-            is_passing,
+            is_short_lived,
         )
 
     async def start_response(

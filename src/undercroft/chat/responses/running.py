@@ -16,8 +16,8 @@ from undercroft.chat.consumption import bounded, tokens_wanted
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.asked import seal_asked
 from undercroft.chat.responses.chain import ResponseChain
+from undercroft.chat.responses.ends import ResponseEnds
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
-from undercroft.chat.responses.keeping import ResponseEnds
 from undercroft.chat.responses.making import ResponseMaker
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
 from undercroft.chat.responses.provenance import state_answer
@@ -142,7 +142,7 @@ class ResponseRuns:
                 seal_resource(key, scope.tenant_id, response_id, events.resource, request.input()),
                 answered[0] if answered else None,
                 request.previous_id,
-                is_passing=request.is_passing,
+                is_short_lived=request.is_short_lived,
             )
             if request.previous_id is not None:
                 await self._chain.begin(

@@ -8,11 +8,11 @@ from uuid import UUID
 from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.cancelling import ResponseCancel
+from undercroft.chat.responses.carried_content import CarriedContent
 from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.compacting import Compaction
 from undercroft.chat.responses.endings import tell_end, whole_of
 from undercroft.chat.responses.events import ResponseEvents
-from undercroft.chat.responses.handing import CarriedContent
 from undercroft.chat.responses.kept import KeptResponses
 from undercroft.chat.responses.making import ResponseMaker
 from undercroft.chat.responses.models import ResponseRequest, WireObject

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.chat.providers.options import Ability
-from undercroft.chat.responses.handing import is_carrying
+from undercroft.chat.responses.carried_content import is_carrying
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.deps import Services, require_permission
 from undercroft.http.openai.response_requests import CreateResponse

@@ -13,8 +13,10 @@ from fastapi import Request
 
 from undercroft.chat.answering import Answered, AnswerEvent, Question
 from undercroft.chat.choices import several
-from undercroft.chat.providers.protocol import FinishReason, ReasoningDelta, ToolCallDelta, Usage
+from undercroft.chat.providers.protocol import FinishReason, ReasoningDelta, ToolCallDelta
+from undercroft.chat.responses.events import INCOMPLETE_REASONS
 from undercroft.chat.responses.models import ResponseRequest
+from undercroft.chat.responses.rendering import read_usage
 from undercroft.http.begun import once_begun
 from undercroft.http.deps import Services
 from undercroft.http.openai.asking import require_response_id
@@ -29,10 +31,7 @@ from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import render_id
 from undercroft.metering.service import Charge
 
-_REASONS: Final = {
-    "max_output_tokens": FinishReason.LENGTH,
-    "content_filter": FinishReason.CONTENT_FILTER,
-}
+_REASONS: Final = {told: reason for reason, told in INCOMPLETE_REASONS.items()}
 
 
 class CompletionCancelledError(UndercroftError):
@@ -210,7 +209,7 @@ def _wanted(question: Question) -> ResponseRequest:
         temperature=question.temperature,
         top_p=question.top_p,
     ).as_request(question.model, may_keep=True)
-    return replace(plain, question=question, input_items=(), is_passing=True)
+    return replace(plain, question=question, input_items=(), is_short_lived=True)
 
 
 def _answered(resource: JsonObject) -> Answered:
@@ -226,14 +225,7 @@ def _answered(resource: JsonObject) -> Answered:
         reason = FinishReason.TOOL_CALLS
     if resource["incomplete_details"] is not None:
         reason = _REASONS[resource["incomplete_details"]["reason"]]
-    usage = resource["usage"]
-    took = Usage(
-        usage["input_tokens"],
-        usage["output_tokens"],
-        cached_tokens=usage["input_tokens_details"]["cached_tokens"],
-        reasoning_tokens=usage["output_tokens_details"]["reasoning_tokens"],
-    )
-    return Answered(reason, took)
+    return Answered(reason, read_usage(resource["usage"]))
 
 
 def _failure_of(error: JsonObject) -> UndercroftError:

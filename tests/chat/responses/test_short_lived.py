@@ -11,8 +11,8 @@ from tests.chat.scripted import ScriptedModel
 from tests.conftest import MakeScope
 from tests.owner import past_policies
 from tests.shelf import Shelf
-from undercroft.chat.responses import forgetting as passing_responses
-from undercroft.chat.responses.forgetting import PassingResponses
+from undercroft.chat.responses import short_lived as short_lived_responses
+from undercroft.chat.responses.short_lived import ShortLivedResponses
 from undercroft.idempotency.errors import AnswerErasedError
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.postgres.server import DatabaseUrls
@@ -25,11 +25,11 @@ async def test_what_was_kept_for_a_day_is_gone_after_it_and_nothing_else(
     collection, _ = await shelf.fill(ann, {"lease.txt": RENT})
     responses = service(shelf, ScriptedModel(*ANSWER))
     passing = await responses.create(
-        ann, replace(request(collection), is_passing=True), once(shelf, ann)
+        ann, replace(request(collection), is_short_lived=True), once(shelf, ann)
     )
     kept = await responses.create(ann, ask("Is it?"))
-    theirs = await responses.create(eve, replace(ask("Is it?"), is_passing=True))
-    forgetting = PassingResponses(shelf.database)
+    theirs = await responses.create(eve, replace(ask("Is it?"), is_short_lived=True))
+    forgetting = ShortLivedResponses(shelf.database)
     assert await forgetting.forget() == 0
     async with past_policies(database_urls, "responses") as owner:
         await owner.execute("UPDATE responses SET expires_at = now() WHERE id = $1", id_of(passing))
@@ -55,12 +55,12 @@ async def test_one_round_forgets_however_many_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A round every ten minutes of one batch each would leave more behind each day than it deletes."""
-    monkeypatch.setattr(passing_responses, "_BATCH", 1)
+    monkeypatch.setattr(short_lived_responses, "_BATCH", 1)
     ann = await make_scope()
     responses = service(shelf, ScriptedModel(*ANSWER))
     for _ in range(3):
-        await responses.create(ann, replace(ask("Is it?"), is_passing=True))
+        await responses.create(ann, replace(ask("Is it?"), is_short_lived=True))
     async with past_policies(database_urls, "responses") as owner:
         await owner.execute("UPDATE responses SET expires_at = now()")
-    assert await PassingResponses(shelf.database).forget() == 3
+    assert await ShortLivedResponses(shelf.database).forget() == 3
     assert await count(shelf, ann) == 0

@@ -289,16 +289,23 @@ DECLARE
     weights sparsevec;
 BEGIN
     WITH corpus AS (
-        SELECT s.chunk_count FROM corpus_statistics AS s WHERE s.tenant_id = tenant
+        SELECT s.chunk_count, s.languages FROM corpus_statistics AS s WHERE s.tenant_id = tenant
+    ), asked AS (
+        -- In each language a word has another stem, and where it is a stop word none. None counts twice where they agree.
+        SELECT w.lexeme, max(cardinality(w.positions)) AS occurrences
+        FROM corpus
+        CROSS JOIN unnest(corpus.languages) AS l (language)
+        CROSS JOIN unnest(to_tsvector(l.language::regconfig, query)) AS w
+        GROUP BY w.lexeme
     ), word AS (
         SELECT
             w.lexeme,
-            cardinality(w.positions) AS occurrences,
+            w.occurrences,
             s.chunk_count AS frequency,
             ln(1 + (corpus.chunk_count - s.chunk_count + 0.5) / (s.chunk_count + 0.5)) AS rarity,
             sum(s.chunk_count) OVER (ORDER BY s.chunk_count, w.lexeme)
             - s.chunk_count AS frequencies_before
-        FROM unnest(to_tsvector('english', query)) AS w
+        FROM asked AS w
         JOIN term_statistics AS s ON s.tenant_id = tenant AND s.term = w.lexeme
         CROSS JOIN corpus
         WHERE s.chunk_count > 0
