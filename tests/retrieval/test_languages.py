@@ -3,7 +3,7 @@
 import pytest
 
 from undercroft.retrieval.languages import DICTIONARIES, find_dictionary
-from undercroft.retrieval.spacing import set_spaces
+from undercroft.retrieval.segmentation import segment
 
 SENTENCES = {
     "english": "The tenant pays a deposit of two months' rent before moving in.",
@@ -50,4 +50,4 @@ def test_every_dictionary_is_one_that_postgresql_has_of_its_own() -> None:
     ],
 )
 def test_scripts_without_spaces_are_cut_into_pairs(text: str, spaced: str) -> None:
-    assert set_spaces(text) == spaced
+    assert segment(text) == spaced

@@ -10,7 +10,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from undercroft import __version__
-from undercroft.http.document import DocumentedApplication, add_document
 from undercroft.http.errors import install_error_handlers
 from undercroft.http.health import ReadinessCheck
 from undercroft.http.mcp import routes as mcp
@@ -37,6 +36,7 @@ from undercroft.http.openai import (
     vector_stores,
 )
 from undercroft.http.openai.open_sockets import OpenSockets
+from undercroft.http.openapi_document import DocumentedApplication, serve_document
 from undercroft.http.routes import (
     access,
     access_requests,
@@ -200,7 +200,7 @@ def create_application(
     _add_middleware(application, settings)
     # Added last, so that it sees every request first.
     application.add_middleware(RequestLog, telemetry=telemetry, clock=clock, ids=ids)
-    add_document(application)
+    serve_document(application)
     # Asked for, FastAPI builds its routes; else it would at the first request, half a second on the event loop.
     for _ in iter_route_contexts(application.routes):
         pass

@@ -42,25 +42,23 @@ class ModelUseError(UndercroftError):
 
 
 class AccessRevokedError(UndercroftError):
-    """A grant ended while what rested on it was still under way."""
+    """What carried something that is still under way has ended: a grant, unless it is said otherwise."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "A grant that this rests on has ended; what follows is not yours to see any more.",
-            kind=ErrorKind.FORBIDDEN,
-            code="access_revoked",
-        )
+    def __init__(
+        self,
+        message: str = "A grant that this rests on has ended; what follows is not yours to see any more.",
+        code: str = "access_revoked",
+    ) -> None:
+        super().__init__(message, kind=ErrorKind.FORBIDDEN, code=code)
 
 
 class SecondFactorOwedError(AccessRevokedError):
     """The tenant has come to ask its people for a second factor, and whoever it was made for has none."""
 
     def __init__(self) -> None:
-        UndercroftError.__init__(
-            self,
+        super().__init__(
             "Your tenant has come to ask its people for a second factor, and you have none. "
             "Enrol one by POST /v1/account/second-factor.",
-            kind=ErrorKind.FORBIDDEN,
             code="second_factor_required",
         )
 

@@ -18,7 +18,7 @@ from tests.chat.providers.pictures import (
 )
 from tests.servers.model_server import ModelServer
 from undercroft.chat.providers.anthropic import AnthropicProvider
-from undercroft.chat.providers.images import LONGEST_SIDE, Image, interleaved, read_image
+from undercroft.chat.providers.images import LONGEST_SIDE, Image, in_their_places, read_image
 from undercroft.chat.providers.protocol import GenerationRequest, Message, Role
 from undercroft.chat.providers.registry import ModelRegistry, UnableError
 
@@ -76,8 +76,8 @@ def test_no_picture_of_a_million_segments_is_walked_through(step: bytes) -> None
 def test_pictures_stand_where_they_stood() -> None:
     first, second = Image("image/png", "YQ==", at=2), Image("image/png", "Yg==", at=2)
     last = Image("image/png", "Yw==", at=4)
-    assert list(interleaved("ABCD", [last, first, second])) == ["AB", first, second, "CD", last]
-    assert list(interleaved("", [first])) == [first]
+    assert list(in_their_places("ABCD", [last, first, second])) == ["AB", first, second, "CD", last]
+    assert list(in_their_places("", [first])) == [first]
 
 
 def seeing(request: GenerationRequest) -> GenerationRequest:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any, Final, cast
 
-from undercroft.chat.providers.images import Image, interleaved
+from undercroft.chat.providers.images import Image, in_their_places
 from undercroft.chat.providers.options import FunctionTool, Options
 from undercroft.chat.providers.protocol import GenerationRequest, Message, Role
 from undercroft.chat.providers.wire import given
@@ -87,7 +87,7 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
     thoughts = [dict(thought.content) for thought in message.reasoning]
     said = [
         _image(piece) if isinstance(piece, Image) else {"type": "text", "text": piece}
-        for piece in interleaved(message.content, message.images)
+        for piece in in_their_places(message.content, message.images)
         if isinstance(piece, Image) or piece.strip()
     ]
     calls = [

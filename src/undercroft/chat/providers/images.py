@@ -97,7 +97,7 @@ def images_in(parts: Sequence[Mapping[str, Any]]) -> tuple[Image, ...]:
     return tuple(images)
 
 
-def interleaved(text: str, images: Sequence[Image]) -> Iterator[str | Image]:
+def in_their_places(text: str, images: Sequence[Image]) -> Iterator[str | Image]:
     """A message's text with its pictures where they stand; no empty text."""
     begin = 0
     for image in sorted(images, key=lambda each: each.at):

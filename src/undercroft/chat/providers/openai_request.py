@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from undercroft.chat.providers.images import interleaved
+from undercroft.chat.providers.images import in_their_places
 from undercroft.chat.providers.options import FunctionTool, JsonOutput, Options, ToolChoice
 from undercroft.chat.providers.protocol import GenerationRequest, Message, Role
 from undercroft.chat.providers.wire import estimated_tokens, given
@@ -64,7 +64,7 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
         {"type": "text", "text": piece}
         if isinstance(piece, str)
         else {"type": "image_url", "image_url": {"url": piece.url, "detail": piece.detail}}
-        for piece in interleaved(message.content, message.images)
+        for piece in in_their_places(message.content, message.images)
     ]
 
 

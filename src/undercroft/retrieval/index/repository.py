@@ -14,7 +14,7 @@ from undercroft.kit.sql import load_queries
 from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.halfvec import render_vector
 from undercroft.retrieval.index.models import SealedChunk
-from undercroft.retrieval.spacing import set_spaces
+from undercroft.retrieval.segmentation import segment
 
 _QUERIES: Final = load_queries("undercroft.retrieval.index")
 
@@ -122,7 +122,7 @@ class IndexRepository:
                 "page_end": sealed.chunk.page_end,
                 "sealed_text": base64.b64encode(sealed.sealed_text).decode(),
                 "token_count": sealed.chunk.token_count,
-                "searchable": set_spaces(sealed.searchable),
+                "searchable": segment(sealed.searchable),
             }
             for chunk_id, sealed in zip(chunk_ids, chunks, strict=True)
         ]

@@ -12,7 +12,7 @@ from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.retrieval.halfvec import render_vector
 from undercroft.retrieval.search.models import SearchQuery
-from undercroft.retrieval.spacing import set_spaces
+from undercroft.retrieval.segmentation import segment
 
 _QUERIES: Final = load_queries("undercroft.retrieval.search")
 _LISTED_CONTENTS: Final = 2_000
@@ -43,7 +43,7 @@ class SearchRepository:
             collection_ids,
             document_ids,
             is_everywhere,
-            set_spaces(_shortened(text)),
+            segment(_shortened(text)),
             candidate_limit,
             _LISTED_CONTENTS,
             limit,

@@ -1,4 +1,4 @@
-"""Spaces between words, for scripts that set none: pairs of neighbouring characters, as Lucene's CJKAnalyzer has them.
+"""Segments of scripts that set no spaces between words: pairs of neighbouring characters, as in Lucene's CJKAnalyzer.
 
 A document's words and a query's are cut alike, so that both are found by any two characters that stand together.
 """
@@ -18,7 +18,7 @@ _UNSPACED: Final = re.compile(
 )
 
 
-def set_spaces(text: str) -> str:
+def segment(text: str) -> str:
     """A text whose words have spaces between them, for an index or a query of words. For no one to read."""
     return _UNSPACED.sub(_pair, text)
 

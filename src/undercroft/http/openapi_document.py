@@ -26,7 +26,7 @@ class DocumentedApplication(FastAPI):
         return document
 
 
-def add_document(application: DocumentedApplication) -> None:
+def serve_document(application: DocumentedApplication) -> None:
     """Serve the application's document at ``PATH``."""
     writing = asyncio.Lock()
     written: list[bytes] = []
