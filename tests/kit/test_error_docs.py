@@ -22,10 +22,12 @@ def _sections() -> dict[str, str]:
 
 
 def _codes_in_source() -> set[str]:
-    """Every finer code that the service raises an error with."""
+    """Every finer code that the service raises an error with, given by name or as a parameter's default."""
     found: set[str] = {code.value for code in ParseErrorCode}
     for path in (_ROOT / "src" / "undercroft").rglob("*.py"):
-        found.update(re.findall(r"\bcode=\"([a-z_]+)\"", path.read_text(encoding="utf-8")))
+        found.update(
+            re.findall(r"\bcode(?:=|: str = )\"([a-z_]+)\"", path.read_text(encoding="utf-8"))
+        )
     return found
 
 
