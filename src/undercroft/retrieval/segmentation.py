@@ -6,7 +6,7 @@ A document's words and a query's are cut alike, so that both are found by any tw
 import re
 from typing import Final
 
-_UNSPACED: Final = re.compile(
+UNSPACED: Final = re.compile(
     "["
     "\u0e00-\u0eff"  # Thai, Lao
     "\u1000-\u109f"  # Myanmar
@@ -16,11 +16,12 @@ _UNSPACED: Final = re.compile(
     "\uac00-\ud7af"  # Hangul: it has spaces, but endings are written to their words
     "]+"
 )
+"""A run of such characters."""
 
 
 def segment(text: str) -> str:
     """A text whose words have spaces between them, for an index or a query of words. For no one to read."""
-    return _UNSPACED.sub(_pair, text)
+    return UNSPACED.sub(_pair, text)
 
 
 def _pair(run: re.Match[str]) -> str:

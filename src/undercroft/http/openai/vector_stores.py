@@ -161,7 +161,10 @@ async def search_vector_store(
     if not body.text().strip():
         raise InvalidRequestError("The query is empty.", param="query")
     query = SearchQuery(
-        (require_collection_id(vector_store_id),), body.text(), body.max_num_results
+        (require_collection_id(vector_store_id),),
+        body.text(),
+        body.max_num_results,
+        is_typed=True,
     )
     result = await services.search.search(caller, query)
     threshold = body.ranking_options.score_threshold if body.ranking_options else 0.0

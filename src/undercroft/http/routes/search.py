@@ -45,6 +45,7 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
         body.limit,
         document_ids=tuple(dict.fromkeys(documents)),
         is_everywhere=body.collections is None and body.documents is None,
+        is_typed=True,
     )
     result = await services.search.search(caller, query)
     return {

@@ -8,6 +8,9 @@ from uuid import UUID
 
 from undercroft.retrieval.chunking import LaterHeadings
 from undercroft.retrieval.ranking import reciprocal_rank_fusion, reorder
+from undercroft.retrieval.search.highlights import Span
+from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Diagnostics
+from undercroft.retrieval.search.syntax import NO_DEMANDS, Demands
 from undercroft.sharing.models import OWN, ModelUse, Way
 
 
@@ -36,6 +39,9 @@ class SearchQuery:
             used so is not found, and what is found counts as one use of the grants that it rests on.
         document_ids: Documents that are searched whether they are in one of the collections or not.
         is_everywhere: Whether all is searched that the principal may search, whatever else is named.
+        is_typed: Whether the text was typed into a search field, so that quotation marks, minus and star in it are meant as
+            such; in a question in natural language they are a part of it.
+        demands: What that comes to. The search reads them from the text.
     """
 
     collection_ids: Sequence[UUID]
@@ -45,6 +51,8 @@ class SearchQuery:
     model_use: frozenset[ModelUse] = frozenset()
     document_ids: Sequence[UUID] = ()
     is_everywhere: bool = False
+    is_typed: bool = False
+    demands: Demands = NO_DEMANDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class FoundPassage:
         is_own: Whether the document is the principal's own.
         hidden: How many characters of its chunk stand before it: titles above what is shared.
         entry_ids: Of the ledger's entries of that.
+        highlights: Where in the document's extracted text the words stand that were asked for.
     """
 
     chunk_id: int
@@ -82,6 +91,7 @@ class FoundPassage:
     is_own: bool = True
     hidden: int = 0
     entry_ids: tuple[UUID, ...] = ()
+    highlights: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +117,32 @@ class Proposals:
         """Whether a leg proposes as many, and so perhaps not all that it could."""
         return count in (len(self.lexical), len(self.similarities or ()))
 
-    def rank(self, hidden: Set[int]) -> dict[int, float]:
-        """Those that are not hidden with their fused scores, best first, as if the hidden were not there."""
+    def rank(self, hidden: Set[int], preferred: Set[int] = frozenset()) -> dict[int, float]:
+        """Those that are not hidden with their fused scores, best first, as if the hidden were not there.
+
+        Args:
+            hidden: What is not shown, or not what is demanded.
+            preferred: What comes before all others.
+        """
         rankings = [
             [chunk_id for chunk_id in leg if chunk_id not in hidden]
             for leg in (self.lexical, self.similarities or ())
         ]
         fused = dict(reciprocal_rank_fusion([ranking for ranking in rankings if ranking]))
-        return reorder(fused, self.reranked)
+        ranked = reorder(fused, self.reranked)
+        order = sorted(ranked, key=lambda chunk_id: chunk_id not in preferred)
+        return reorder(ranked, order)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Passages, best first, and what could not be asked: a leg, or the reranker."""
+    """Passages, best first.
+
+    Attributes:
+        degraded: What could not be asked: a leg, or the reranker.
+        diagnostics: How the query was understood and answered, for one that was typed.
+    """
 
     passages: Sequence[FoundPassage]
     degraded: frozenset[str]
+    diagnostics: Diagnostics = NO_DIAGNOSTICS

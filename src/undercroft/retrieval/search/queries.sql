@@ -1,5 +1,5 @@
 -- name: search_lexical :many
-SELECT chunk_id, score FROM search_lexical($1::uuid[], $2::uuid[], $3, $4, $5, $6, $7);
+SELECT chunk_id, score FROM search_lexical($1::uuid[], $2::uuid[], $3, $4, $5, $6, $7, $8::jsonb);
 
 -- name: search_vector :many
 SELECT chunk_id, score FROM search_vector($1::uuid[], $2::uuid[], $3, $4, $5::text::halfvec, $6, $7, $8);
@@ -90,6 +90,77 @@ INNER JOIN blobs AS b ON ch.blob_id = b.id
 INNER JOIN data_keys AS bk ON b.data_key_id = bk.id
 INNER JOIN tenant_keys AS bt ON bk.tenant_key_id = bt.id
 WHERE ch.id = ANY($1::bigint[]) AND p.ways IS NOT NULL;
+
+-- name: judge_proposals :many
+-- Of the proposed passages, which have what is demanded and nothing of what is excluded, and which have an identifier whole.
+-- It decides no access.
+WITH spoken AS MATERIALIZED (
+    SELECT
+        l.dictionary,
+        words_demanded(l.dictionary::regconfig, $2::jsonb) AS demanded,
+        words_excluded(l.dictionary::regconfig, $2::jsonb) AS excluded,
+        words_of_identifiers(l.dictionary::regconfig, $2::jsonb) AS identifiers
+    FROM (SELECT DISTINCT c.dictionary::text AS dictionary FROM chunks AS c WHERE c.id = ANY($1::bigint[])) AS l
+)
+
+SELECT
+    ch.id AS chunk_id,
+    coalesce(ch.lexemes @@ s.demanded, true) AND coalesce(NOT ch.lexemes @@ s.excluded, true) AS is_demanded,
+    coalesce(ch.lexemes @@ s.identifiers, false) AS has_identifier
+FROM chunks AS ch
+INNER JOIN spoken AS s ON ch.dictionary::text = s.dictionary
+WHERE ch.id = ANY($1::bigint[]);
+
+-- name: mark_passages :many
+-- The texts of passages with the words that were asked for between \x01 and \x02, and which of these each has, by its place:
+-- in the language of each. What a word is the dictionary says that the passage was indexed by.
+WITH passage AS MATERIALIZED (
+    SELECT
+        p.chunk_id,
+        p.text,
+        c.lexemes,
+        c.dictionary::text AS dictionary
+    FROM unnest($1::bigint[], $2::text[]) AS p (chunk_id, text)
+    INNER JOIN chunks AS c ON p.chunk_id = c.id
+), spoken AS MATERIALIZED (
+    SELECT
+        l.dictionary,
+        w.place::int AS place,
+        plainto_tsquery(l.dictionary::regconfig, w.word) AS words
+    FROM (SELECT DISTINCT p.dictionary FROM passage AS p) AS l
+    CROSS JOIN unnest($3::text[]) WITH ORDINALITY AS w (word, place)
+), any_word AS MATERIALIZED (
+    SELECT
+        l.dictionary,
+        string_agg('''' || replace(replace(l.lexeme, '\', '\\'), '''', '''''') || '''', '|')::tsquery AS words
+    FROM (
+        SELECT DISTINCT
+            s.dictionary,
+            v.lexeme
+        FROM spoken AS s
+        CROSS JOIN unnest($3::text[]) AS w (word)
+        CROSS JOIN unnest(to_tsvector(s.dictionary::regconfig, w.word)) AS v (lexeme)
+    ) AS l
+    GROUP BY l.dictionary
+)
+
+SELECT
+    p.chunk_id,
+    coalesce(
+        ts_headline(
+            p.dictionary::regconfig,
+            p.text,
+            (SELECT a.words FROM any_word AS a WHERE a.dictionary = p.dictionary),
+            E'HighlightAll=true, StartSel="\x01", StopSel="\x02"'
+        ),
+        p.text
+    ) AS marked,
+    ARRAY(SELECT s.place FROM spoken AS s WHERE s.dictionary = p.dictionary AND numnode(s.words) > 0) AS asked,
+    ARRAY(SELECT s.place FROM spoken AS s WHERE s.dictionary = p.dictionary AND p.lexemes @@ s.words) AS found
+FROM passage AS p;
+
+-- name: list_similar_terms :many
+SELECT place, lexeme, term FROM similar_terms($1::text[], $2);
 
 -- name: list_document_chunks :many
 -- Of documents that the caller was found, in the same transaction, to be one who may search them: the ids of their passages,

@@ -19,6 +19,7 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.passages import PassageText, open_row, place_of
+from undercroft.retrieval.search.highlights import find_beginnings
 from undercroft.retrieval.search.models import FoundPassage, Proposals, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.titles import hidden_beginning, shown_titles
@@ -54,8 +55,16 @@ class PassageReader:
         self, transaction: Transaction, query: SearchQuery, proposals: Proposals
     ) -> list[tuple[FoundPassage, Record]]:
         """The best of the proposals that the caller may see: they may be told once they are released."""
-        hidden = await self._find_hidden(transaction, proposals.chunk_ids)
-        return await self._fill(transaction, query, proposals.rank(hidden))
+        hidden: set[int] = set()
+        preferred: set[int] = set()
+        chunk_ids = proposals.chunk_ids
+        if query.demands:
+            rows = await self._repository.judge_proposals(transaction, chunk_ids, query.demands)
+            hidden.update(row["chunk_id"] for row in rows if not row["is_demanded"])
+            preferred.update(row["chunk_id"] for row in rows if row["has_identifier"])
+            chunk_ids = [chunk_id for chunk_id in chunk_ids if chunk_id not in hidden]
+        hidden |= await self._find_hidden(transaction, chunk_ids)
+        return await self._fill(transaction, query, proposals.rank(hidden, preferred))
 
     async def release(
         self,
@@ -136,14 +145,14 @@ class PassageReader:
             for row in rows:
                 chunk_id = row["chunk_id"]
                 if chunk_id not in found:
-                    passage = await self._release(row, query.model_use, scores[chunk_id])
+                    passage = await self._release(row, query, scores[chunk_id])
                     if passage is not None:
                         found[chunk_id] = (passage, row)
             start, size = start + size, _REFILL
         return list(found.values())[: query.limit]
 
     async def _release(
-        self, row: Record, model_use: frozenset[ModelUse], score: float
+        self, row: Record, query: SearchQuery, score: float
     ) -> FoundPassage | None:
         """A passage with the way that it is released by; None where there is none, or it does not open."""
         passage = await self._open(row)
@@ -152,7 +161,7 @@ class PassageReader:
         ways = ways_to_place(
             read_ways(row["ways"]), place_of(passage, row["page_start"], row["page_end"])
         )
-        way = _choose_way(ways, model_use)
+        way = _choose_way(ways, query.model_use)
         if way is None:
             return None
         try:
@@ -163,7 +172,7 @@ class PassageReader:
             _log_damaged(row)
             return None
         shown = _passage(row, passage, filename, score, way)
-        return shown if shown.text else None
+        return shown if shown.text and _has_beginnings(shown, query.demands.prefixes) else None
 
     async def _open(self, row: Record) -> PassageText | None:
         try:
@@ -189,6 +198,13 @@ def _acts(
 
 def _log_damaged(row: Record) -> None:
     _log.error("passage_damaged", chunk_id=row["chunk_id"], blob_id=str(row["blob_id"]))
+
+
+def _has_beginnings(passage: FoundPassage, prefixes: Sequence[str]) -> bool:
+    """Whether it has a word that begins so, for each: the index has its words' stems, which begin as others do too."""
+    titles = (*passage.headings, *(title for _, path in passage.later_headings for title in path))
+    text = "\n".join((passage.text, passage.filename, *titles)) if prefixes else ""
+    return all(find_beginnings(text, prefix) for prefix in prefixes)
 
 
 def _choose_way(ways: Sequence[Way], model_use: frozenset[ModelUse]) -> Way | None:

@@ -1,6 +1,7 @@
 """The search's statements, one method each."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Final
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
 from undercroft.retrieval.halfvec import render_vector
 from undercroft.retrieval.search.models import SearchQuery
+from undercroft.retrieval.search.syntax import NO_DEMANDS, Demands
 from undercroft.retrieval.segmentation import segment
 
 _QUERIES: Final = load_queries("undercroft.retrieval.search")
@@ -35,8 +37,9 @@ class SearchRepository:
         limit: int,
         document_ids: Sequence[UUID] = (),
         is_everywhere: bool = False,
+        demands: Demands = NO_DEMANDS,
     ) -> list[int]:
-        """Chunks with any word of ``text``, best BM25 first."""
+        """Chunks with any word of ``text`` that are as demanded: with an identifier first, then best BM25 first."""
         rows = await _QUERIES.many(
             transaction,
             "search_lexical",
@@ -47,6 +50,7 @@ class SearchRepository:
             candidate_limit,
             _LISTED_CONTENTS,
             limit,
+            _render(demands),
         )
         return [row["chunk_id"] for row in rows]
 
@@ -91,6 +95,28 @@ class SearchRepository:
         """Those of the documents that the principal may see, with the ways by which they may be searched."""
         return await _QUERIES.many(transaction, "list_documents", document_ids)
 
+    async def judge_proposals(
+        self, transaction: Transaction, chunk_ids: Sequence[int], demands: Demands
+    ) -> list[Record]:
+        """Which of the chunks are as demanded, and which have an identifier whole."""
+        return await _QUERIES.many(transaction, "judge_proposals", chunk_ids, _render(demands))
+
+    async def mark_passages(
+        self,
+        transaction: Transaction,
+        chunk_ids: Sequence[int],
+        texts: Sequence[str],
+        words: Sequence[str],
+    ) -> list[Record]:
+        """The texts of chunks with words marked in them, and the places of the words that they have, from 1."""
+        return await _QUERIES.many(transaction, "mark_passages", chunk_ids, texts, words)
+
+    async def list_similar_terms(
+        self, transaction: Transaction, words: Sequence[str], most: int
+    ) -> list[Record]:
+        """The tenant's terms that are like the stems of words, so many for each, by the word's place from 1."""
+        return await _QUERIES.many(transaction, "list_similar_terms", words, most)
+
     async def list_document_chunks(
         self, transaction: Transaction, document_ids: Sequence[UUID], most: int
     ) -> list[Record]:
@@ -115,6 +141,13 @@ class SearchRepository:
             query.document_ids,
             query.is_everywhere,
         )
+
+
+def _render(demands: Demands) -> dict[str, list[str]] | None:
+    """As the database's functions take them, cut as the index's words were."""
+    if not demands:
+        return None
+    return {name: [segment(piece) for piece in pieces] for name, pieces in asdict(demands).items()}
 
 
 def _shortened(text: str) -> str:

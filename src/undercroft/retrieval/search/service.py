@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 from asyncpg import Record
 
@@ -27,6 +28,8 @@ from undercroft.retrieval.collections.journal import CollectionJournal
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.reranking.protocol import Reranker
+from undercroft.retrieval.search.fallback import Attempt, Fallback
+from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Diagnostics, Step
 from undercroft.retrieval.search.models import (
     RERANKER,
     FoundPassage,
@@ -37,6 +40,7 @@ from undercroft.retrieval.search.models import (
 )
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.retrieval.search.syntax import parse_said, parse_typed
 from undercroft.retrieval.texts.errors import NotIndexedError, TextSealedError
 from undercroft.sharing.errors import ModelUseError, NotGrantedError
 from undercroft.sharing.models import GrantAction, ModelUse
@@ -53,6 +57,11 @@ _CANDIDATES_EACH: Final = 5
 look at who may search it, so where few are wanted fewer are proposed: on Cranfield nDCG@10 of ten passages is .413 with
 50, 100 and 300. A document may take several places, so 100 chunks are fewer documents: recall@100 of the fused legs is
 .778 with 100, .785 with 200 and .795 with 300."""
+_MOST_WITH_EXCLUSIONS: Final = 1_000
+"""The vector leg proposes what has an excluded word as well, which is then left out."""
+DEFAULT_SECONDS: Final = 10.0
+_VECTOR_SHARE: Final = 0.5
+"""Of a search's time, what the vector leg has: then the words alone answer in the rest."""
 _RERANKED: Final = 50
 """How many passages a reranker is shown: what the legs propose for ten that are wanted."""
 _LEXICAL_BOUND: Final = 20_000
@@ -68,11 +77,22 @@ _log = structlog.stdlib.get_logger(__name__)
 
 def count_candidates(query: SearchQuery) -> int:
     """How many chunks each leg proposes at first."""
+    if query.demands.excluded or query.demands.is_strict:
+        return _MOST_CANDIDATES
     return min(max(_CANDIDATES_EACH * query.limit, _FEWEST_CANDIDATES), _MOST_CANDIDATES)
 
 
 class SearchService:
-    """Finds passages."""
+    """Finds passages.
+
+    Args:
+        database: Holds the index.
+        keys: Open the passages.
+        ledger: Where it is put on record.
+        embedder: Of the vector leg.
+        reranker: Orders what both propose, if there is one.
+        seconds: The longest that a search takes.
+    """
 
     def __init__(
         self,
@@ -81,12 +101,16 @@ class SearchService:
         ledger: Ledger,
         embedder: Embedder,
         reranker: Reranker | None = None,
+        *,
+        seconds: float = DEFAULT_SECONDS,
     ) -> None:
+        self._seconds = seconds
         self._database = database
         self._reranker = reranker
         self._journal = CollectionJournal(database, ledger)
         self._embedder = embedder
         self._reader = PassageReader(keys, ledger)
+        self._fallback = Fallback(self._reader)
         self._repository = SearchRepository()
 
     async def require_collections(self, scope: Scope, collection_ids: Sequence[UUID]) -> None:
@@ -151,9 +175,28 @@ class SearchService:
             GrantEndedError: When another had the last use of a grant that a model's passages rest on.
             UnavailableError: When no leg could be asked.
         """
-        return await self._search(scope, query, count_candidates(query))
+        parsed = parse_typed(query.text) if query.is_typed else parse_said(query.text)
+        query = replace(query, text=parsed.text, demands=parsed.demands)
+        taken = (Step.PHRASES,) if query.demands.is_strict else ()
+        following: Attempt | SearchResult
+        following = Attempt(query, Diagnostics(query.demands, taken))
+        try:
+            async with asyncio.timeout(self._seconds):
+                while isinstance(following, Attempt):
+                    following = await self._search(
+                        scope, following, count_candidates(following.query)
+                    )
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"The search took longer than {self._seconds:g} seconds; try again, or ask for less."
+            ) from error
+        return following
 
-    async def _search(self, scope: Scope, query: SearchQuery, candidates: int) -> SearchResult:
+    async def _search(
+        self, scope: Scope, attempt: Attempt, candidates: int
+    ) -> SearchResult | Attempt:
+        """Search once; what to try next where that helps, of which nothing is released or on record."""
+        query = attempt.query
         proposals = await self._ask_legs(scope, query, candidates)
         is_degraded = proposals.similarities is None
         if is_degraded and Leg.LEXICAL not in query.legs:
@@ -171,13 +214,21 @@ class SearchService:
             await self._require_documents(transaction, query.document_ids)
             found = await self._reader.read(transaction, query, proposals)
             is_short = len(found) < query.limit and proposals.reach(candidates)
-            if candidates == _MOST_CANDIDATES or not is_short:
+            most = _MOST_WITH_EXCLUSIONS if query.demands.excluded else _MOST_CANDIDATES
+            if candidates == most or not is_short:
+                diagnostics = NO_DIAGNOSTICS
+                if query.is_typed:
+                    following, diagnostics, found = await self._fallback.explain(
+                        transaction, attempt, found
+                    )
+                    if following is not None:
+                        return following
                 passages = await self._reader.release(
                     transaction, scope, query, proposals, found, searched
                 )
-                return SearchResult(passages, frozenset(degraded))
+                return SearchResult(passages, frozenset(degraded), diagnostics)
         # What was held back has taken the places of others: nothing is released or on record yet.
-        return await self._search(scope, query, _MOST_CANDIDATES)
+        return await self._search(scope, attempt, most)
 
     async def _rerank(
         self, scope: Scope, query: SearchQuery, proposals: Proposals, reranker: Reranker
@@ -268,14 +319,27 @@ class SearchService:
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
+                demands=query.demands,
             )
 
     async def _search_vector(
         self, scope: Scope, query: SearchQuery, limit: int
     ) -> dict[int, float] | None:
-        """Near chunks with their similarities; None when the embedder does not answer."""
+        """Near chunks with their similarities; None when the embedder or the index does not answer in time."""
         if Leg.VECTOR not in query.legs:
             return {}
+        try:
+            async with asyncio.timeout(self._seconds * _VECTOR_SHARE):
+                return await self._ask_vectors(scope, query, limit)
+        except TimeoutError:
+            _log.warning("vector_leg_late", model=self._embedder.model.name)
+        except asyncpg.PostgresError as error:
+            _log.warning("vector_index_unavailable", reason=type(error).__name__)
+        return None
+
+    async def _ask_vectors(
+        self, scope: Scope, query: SearchQuery, limit: int
+    ) -> dict[int, float] | None:
         model = self._embedder.model
         try:
             vectors = await self._embedder.embed([query.text])

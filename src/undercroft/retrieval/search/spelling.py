@@ -1,0 +1,135 @@
+"""Words that occur nowhere, and the words that may have been meant.
+
+The tenant's vocabulary proposes; what counts is whether the caller finds a passage with the word. One that stands only in
+what they may not search is neither told nor used, and one that they mistyped is corrected whether it stands there or not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from undercroft.kit.database import Transaction
+from undercroft.retrieval.search.marking import PassageMarker
+from undercroft.retrieval.search.models import FoundPassage, Proposals, SearchQuery
+from undercroft.retrieval.search.reading import PassageReader
+from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.retrieval.search.syntax import NO_DEMANDS
+from undercroft.retrieval.segmentation import segment
+
+_MOST_WORDS: Final = 4
+"""Of a query that are corrected."""
+_FEWEST_LETTERS: Final = 4
+_MOST_LETTERS: Final = 40
+_LONG: Final = 6
+"""Letters from which on two mistakes may be in a word; in a shorter one, one."""
+_TERMS: Final = 20
+"""How many similar terms the vocabulary proposes for a word."""
+_TRIED: Final = 3
+"""How many of them are looked for."""
+_PROPOSALS: Final = 20
+"""How many passages may be held back until a word counts as one that is not there."""
+_CANDIDATES: Final = 2_000
+"""How many are ranked for that."""
+
+
+class SpellingCorrector:
+    """Corrects words of a query."""
+
+    def __init__(self, reader: PassageReader) -> None:
+        self._reader = reader
+        self._marker = PassageMarker()
+        self._repository = SearchRepository()
+
+    async def correct(
+        self, transaction: Transaction, query: SearchQuery, words: Sequence[str]
+    ) -> dict[str, str]:
+        """Those of the words that occur in no passage that the caller may search, and what occurs in one instead.
+
+        Args:
+            transaction: Under the caller's scope. Nothing that is read in it goes out but the words.
+            query: What is asked and where.
+            words: Those of it that are in no passage of its answer.
+        """
+        tried = [word for word in words if _may_be_mistyped(word)][:_MOST_WORDS]
+        unknown = [word for word in tried if await self._find(transaction, query, word) is None]
+        if not unknown:
+            return {}
+        rows = await self._repository.list_similar_terms(transaction, unknown, _TERMS)
+        corrections: dict[str, str] = {}
+        for place, word in enumerate(unknown, start=1):
+            similar = {row["term"]: row["lexeme"] for row in rows if row["place"] == place}
+            for term in _nearest(word, similar)[:_TRIED]:
+                written = await self._find_as_written(transaction, query, term, word)
+                if written is not None:
+                    corrections[word] = written
+                    break
+        return corrections
+
+    async def _find(
+        self, transaction: Transaction, query: SearchQuery, word: str
+    ) -> FoundPassage | None:
+        """A passage with a word that the caller may search: authorised as what a search releases."""
+        asked = replace(query, text=word, limit=1, demands=NO_DEMANDS)
+        chunk_ids = await self._repository.search_lexical(
+            transaction,
+            query.collection_ids,
+            word,
+            candidate_limit=_CANDIDATES,
+            limit=_PROPOSALS,
+            document_ids=query.document_ids,
+            is_everywhere=query.is_everywhere,
+        )
+        found = await self._reader.read(transaction, asked, Proposals(chunk_ids, {}))
+        return found[0][0] if found else None
+
+    async def _find_as_written(
+        self, transaction: Transaction, query: SearchQuery, term: str, word: str
+    ) -> str | None:
+        """A word of a passage whose stem a term is, the nearest to what was typed."""
+        passage = await self._find(transaction, query, term)
+        if passage is None:
+            return None
+        (marks,) = await self._marker.mark(transaction, term, (), [passage])
+        written = {passage.text[start:end] for start, end in marks.spans}
+        near = [it for it in written if distance(it.lower(), word.lower()) <= _most_mistakes(word)]
+        return min(near, key=lambda it: (distance(it.lower(), word.lower()), it), default=None)
+
+
+def _may_be_mistyped(word: str) -> bool:
+    return (
+        _FEWEST_LETTERS <= len(word) <= _MOST_LETTERS
+        and word.isalpha()
+        and segment(word) == word
+    )
+
+
+def _most_mistakes(word: str) -> int:
+    return 2 if len(word) >= _LONG else 1
+
+
+def _nearest(word: str, similar: dict[str, str]) -> list[str]:
+    """The terms with few mistakes in them, fewest first; a term is compared with the stem of the word."""
+    mistakes = {
+        term: min(distance(lexeme, term), distance(word.lower(), term))
+        for term, lexeme in similar.items()
+    }
+    near = [term for term, count in mistakes.items() if 0 < count <= _most_mistakes(word)]
+    return sorted(near, key=lambda term: mistakes[term])
+
+
+def distance(one: str, other: str) -> int:
+    """How many letters are missing, too many, different or exchanged with their neighbours (optimal string alignment)."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for row, letter in enumerate(one, start=1):
+        current = [row]
+        for column, twin in enumerate(other, start=1):
+            best = min(
+                last[column] + 1, current[column - 1] + 1, last[column - 1] + (letter != twin)
+            )
+            is_exchanged = (
+                row > 1 and column > 1 and letter == other[column - 2] and one[row - 2] == twin
+            )
+            current.append(min(best, before[column - 2] + 1) if is_exchanged else best)
+        before, last = last, current
+    return last[-1]
