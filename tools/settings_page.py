@@ -106,6 +106,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "max_open_requests",
         "max_running_responses",
         "response_grace_seconds",
+        "search_seconds",
         "worker_concurrency",
         "parser_memory_bytes",
         "parser_seconds",

@@ -1,5 +1,6 @@
 """What is answered to a search over everything, and to who asks where an answer comes from."""
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -8,6 +9,7 @@ from undercroft.http.objects import Opening, Shown
 from undercroft.http.wire import JsonObject
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import grant_reference
+from undercroft.retrieval.search.ladder import Diagnostics
 from undercroft.retrieval.search.models import FoundPassage
 from undercroft.vault.models import DOCUMENT_PREFIX
 
@@ -28,11 +30,52 @@ class SearchResult(Shown):
     grants: Annotated[list[str], Field(description="Under which it is shown; none for one's own.")]
 
 
+class Highlight(Shown):
+    """Where in the document's extracted text words stand that were asked for."""
+
+    start: int
+    end: int
+
+
+class MarkedSearchResult(SearchResult):
+    """A passage that was found, and what of the query stands in it."""
+
+    highlights: Annotated[
+        list[Highlight],
+        Field(description="In characters of the extracted text, as `start` and `end`; at most 50."),
+    ]
+
+
+class Correction(Shown):
+    """A word that occurs nowhere, and the one that was looked for instead."""
+
+    word: str
+    instead: str
+
+
+class Understanding(Shown):
+    """How a query was read, and which steps were taken to answer it."""
+
+    phrases: list[str]
+    prefixes: list[str]
+    excluded: list[str]
+    identifiers: list[str]
+    steps: Annotated[
+        list[str],
+        Field(
+            description="`phrases`, `phrases_as_words`, `all_words`, `most_words`, `any_word`, `corrected_words`, "
+            "`meaning_alone`, `nothing`: those that were taken. The last one answered."
+        ),
+    ]
+    corrections: list[Correction]
+
+
 class SearchResults(Shown):
     """Passages, best first."""
 
     object: Literal["search.results"]
-    data: list[SearchResult]
+    data: list[MarkedSearchResult]
+    understanding: Understanding
     degraded: Annotated[
         list[str], Field(description="What could not be asked: `vector`, `reranker`.")
     ]
@@ -84,6 +127,27 @@ class ProvenanceObject(Shown):
     model: str
     passages: list[ProvenancePassage]
     entries: list[ProvedEntry]
+
+
+def render_marked(passage: FoundPassage) -> JsonObject:
+    """A passage that was found, and what of the query stands in it."""
+    return {**render_passage(passage), "highlights": render_highlights(passage)}
+
+
+def render_highlights(passage: FoundPassage) -> list[JsonObject]:
+    """Where the words stand that were asked for."""
+    return [{"start": start, "end": end} for start, end in passage.highlights]
+
+
+def render_understanding(diagnostics: Diagnostics) -> JsonObject:
+    """How a query was read and answered."""
+    return {
+        **{name: list(pieces) for name, pieces in asdict(diagnostics.demands).items()},
+        "steps": list(diagnostics.steps),
+        "corrections": [
+            {"word": word, "instead": instead} for word, instead in diagnostics.corrections.items()
+        ],
+    }
 
 
 def render_passage(passage: FoundPassage) -> JsonObject:

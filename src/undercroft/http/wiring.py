@@ -178,7 +178,9 @@ async def open_services(
         versions = VersionService(database, blobs, intake, keys, ledger, index.follow)
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ledger, ids, index)
-        search = SearchService(database, keys, ledger, embedder, reranker)
+        search = SearchService(
+            database, keys, ledger, embedder, reranker, seconds=settings.search_seconds
+        )
         answers = Answerer(search, models, watched_grants)
         limits = RunLimits(settings.response_grace_seconds, settings.max_running_responses)
         metering = Metering(database, ids)

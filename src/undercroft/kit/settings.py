@@ -243,6 +243,13 @@ class Settings(
         le=3600,
         description="Seconds for which a kept response that nobody watches any more goes on, if not in the background.",
     )
+    search_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=300,
+        description="The longest that a search takes, in seconds. The embedding model has half of it, then words "
+        "answer alone; when they are late as well, it is 503.",
+    )
     worker_concurrency: int = Field(
         default=4, ge=1, le=64, description="Jobs one worker process runs at once."
     )

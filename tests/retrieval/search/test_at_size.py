@@ -204,7 +204,7 @@ async def test_no_search_reads_a_table_through_or_counts_beyond_its_limit(
     ):
         async with reading(database, searcher) as (transaction, read):
             words = await transaction.fetch(
-                "SELECT chunk_id FROM search_lexical($1, '{}', $2, 'word7 word8', 20000, $3, $4)",
+                "SELECT chunk_id FROM search_lexical($1, '{}', $2, 'word7 word8', 20000, $3, $4, NULL)",
                 collections,
                 not collections,
                 limits.blobs,
@@ -281,7 +281,7 @@ async def _read_through(transaction: Transaction) -> dict[str, int]:
     }
 
 
-_WORDS = "SELECT chunk_id FROM search_lexical('{}', '{}', true, 'common', 20000, 300, 10)"
+_WORDS = "SELECT chunk_id FROM search_lexical('{}', '{}', true, 'common', 20000, 300, 10, NULL)"
 
 
 async def test_whether_a_document_may_be_searched_is_a_few_looks_into_indexes(

@@ -13,11 +13,11 @@ LEGS = [frozenset(Leg), frozenset({Leg.LEXICAL}), frozenset({Leg.VECTOR})]
 PAPERS: Mapping[str, str] = {
     "solar.txt": "The solar panel on the roof of the mill was paid for by invoice INV-2024/0031 in May.",
     "order.txt": "The panel of judges praised the solar calendar. The invoice is INV-2024/0032 and was paid.",
-    "draft.txt": "A first draft of the contract for the mill, which mentions a solar panel for the roof.",
+    "draft.txt": "The first draft of the contract for the mill, which mentions a solar panel for the roof.",
     "power.txt": "Electricity is dear: electric motors drive the mill, and microphones hang in the hall.",
-    "votes.txt": "The election of the miller was held in the hall; the electorate was small. Write to ann.lee@example.org.",
+    "votes.txt": "The election of the miller was held in the hall; the electorate is few. Ask ann.lee@example.org.",
     "code.txt": "Call foo_bar.baz(1) before foo.bar_baz(2), says the manual of part 4711-08/15 in the mill.",
-    "german.txt": "Die große Koalition der Müller hat im Herbst 1966 beschlossen, die Mühlen zu erneuern und zu bezahlen.",
+    "german.txt": "Die große Koalition der Müller hat im Herbst 1966 beschlossen, die Mühlen zu erneuern und zu zahlen.",
     "japanese.txt": "太陽光発電の設備は屋根の上にあります。発電所の電気は水車小屋で使われています。",
 }
 
@@ -80,7 +80,7 @@ async def test_what_is_excluded_comes_back_by_no_leg(
         for legs in LEGS:
             found = set(await find(shelf, filled, text, legs))
             assert not found & excluded
-            if legs != {Leg.LEXICAL}:
+            if Leg.VECTOR in legs:
                 assert found == set(PAPERS) - excluded
 
 

@@ -1,12 +1,17 @@
 """Each step of the ladder: what answers, what the reply tells of it, and what it never tells."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
 from tests.conftest import MakeScope, Member
+from tests.retrieval.search.test_shared import SEARCH, share
 from tests.shelf import Shelf
+from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Step, reach
 from undercroft.retrieval.search.models import Leg, SearchQuery, SearchResult
+from undercroft.retrieval.search.spelling import SpellingCorrector, distance
+from undercroft.sharing.models import Parts, ResourceKind
 
 WORDS = frozenset({Leg.LEXICAL})
 PAPERS = {
@@ -74,3 +79,88 @@ async def test_the_reply_names_the_steps_that_were_taken(
     result = await ask(shelf, ann, collection, "anual -clock")
     assert result.diagnostics.corrections == {"anual": "annual"}
     assert "clock.txt" not in {passage.filename for passage in result.passages}
+
+
+async def test_no_word_is_told_or_used_that_stands_only_in_what_the_caller_may_not_search(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    mine, _ = await shelf.fill(ann, PAPERS)
+    before = await ask(shelf, ann, mine, "zepelin")
+    await shelf.fill(bob, {"secret.txt": "A zeppelin and a zeppelin hangar; the anuall feast."})
+    after = await ask(shelf, ann, mine, "zepelin")
+    assert (before.diagnostics, after.diagnostics.corrections) == (after.diagnostics, {})
+    # One that is spelt so by somebody else is one that does not occur all the same.
+    result = await ask(shelf, ann, mine, "anuall", WORDS)
+    assert result.diagnostics.corrections == {"anuall": "annual"}
+    theirs = await ask(shelf, bob, (await shelf.fill(bob, {}))[0], "zepelin")
+    assert theirs.diagnostics.corrections == {}
+    everywhere = SearchQuery((), "zepelin", 3, WORDS, is_everywhere=True, is_typed=True)
+    found = await shelf.search.search(bob, everywhere)
+    assert found.diagnostics.corrections == {"zepelin": "zeppelin"}
+
+
+async def test_no_word_is_told_from_the_parts_that_are_not_shared(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    text = "# Home\n\n## Pets\n\nDogs are welcome.\n\n## Debts\n\nThe mortgage is unpaid.\n"
+    _, documents = await shelf.fill(ann, {"home.md": "\n\n".join([text, "Filler. " * 900])})
+    grant = replace(SEARCH, parts=Parts(sections=("Pets",)))
+    await share(shelf, ann, ResourceKind.DOCUMENT, documents["home.md"], bob, grant)
+    query = SearchQuery((), "mortage", 3, WORDS, is_everywhere=True, is_typed=True)
+    assert (await shelf.search.search(bob, query)).diagnostics.corrections == {}
+    told = (await shelf.search.search(ann, query)).diagnostics
+    assert told.corrections == {"mortage": "mortgage"}
+
+
+async def test_a_search_that_is_answered_at_once_asks_the_vocabulary_nothing(
+    shelf: Shelf, make_scope: MakeScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, PAPERS)
+    monkeypatch.delattr(SpellingCorrector, "correct")
+    for text in ("solar panel", "solar panel roof zeppelin"):
+        assert (await ask(shelf, ann, collection, text)).passages
+    with pytest.raises(AttributeError):
+        await ask(shelf, ann, collection, "zeppelin")
+
+
+async def test_a_question_in_natural_language_is_not_explained(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, PAPERS)
+    query = SearchQuery((collection,), 'what is "panel solar" -roof', 3)
+    result = await shelf.search.search(ann, query)
+    assert result.passages[0].filename == "solar.txt"
+    assert result.diagnostics == NO_DIAGNOSTICS
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "mistakes"),
+    [
+        ("", "", 0),
+        ("clock", "clock", 0),
+        ("clok", "clock", 1),
+        ("reciev", "receiv", 1),
+        ("anual", "annual", 1),
+        ("grain", "barge", 4),
+        ("abc", "", 3),
+        ("", "abc", 3),
+        ("ca", "abc", 3),
+    ],
+)
+def test_mistakes_are_counted(one: str, other: str, mistakes: int) -> None:
+    assert distance(one, other) == distance(other, one) == mistakes
+
+
+def test_a_word_counts_where_it_means_something() -> None:
+    few, all_of = frozenset({1}), frozenset({1, 2, 3, 4})
+    assert reach([], []) is Step.NOTHING
+    assert reach([frozenset()], [frozenset()]) is Step.MEANING_ALONE
+    assert reach([all_of, few], [few, few]) is Step.ALL_WORDS
+    assert reach([all_of], [all_of - few]) is Step.MOST_WORDS
+    assert reach([all_of], [few]) is Step.ANY_WORD

@@ -11,6 +11,7 @@ from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Before, Limit, Order
 from undercroft.http.openai.tools import RankingOptions
+from undercroft.http.provenance_views import render_highlights, render_understanding
 from undercroft.http.wire import (
     JsonObject,
     Metadata,
@@ -175,7 +176,10 @@ async def search_vector_store(
         "data": [_render_passage(passage) for passage in found],
         "has_more": False,
         "next_page": None,
-        "undercroft": {"degraded": sorted(result.degraded)},
+        "undercroft": {
+            "degraded": sorted(result.degraded),
+            "understanding": render_understanding(result.diagnostics),
+        },
     }
 
 
@@ -221,5 +225,6 @@ def _render_passage(passage: FoundPassage) -> JsonObject:
             "page": passage.page_start,
             "page_end": passage.page_end,
             "headings": list(passage.headings),
+            "highlights": render_highlights(passage),
         },
     }

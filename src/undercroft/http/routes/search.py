@@ -10,7 +10,7 @@ from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.vector_stores import require_collection_id
-from undercroft.http.provenance_views import SearchResults, render_passage
+from undercroft.http.provenance_views import SearchResults, render_marked, render_understanding
 from undercroft.http.wire import RequestBody
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.search.models import SearchQuery
@@ -33,7 +33,8 @@ class Search(RequestBody):
 async def search(body: Search, caller: Searcher, services: ServicesDependency) -> dict[str, Any]:
     """The best passages of these collections and documents; with neither, of all that the caller may search.
 
-    Scores are made of ranks alone, among what the caller may see.
+    In it `"quotation marks"`, `-exclusions` and `prefixes*` are meant as such, all else is words: `understanding`
+    says how it was read, and what was fallen back on. Scores are made of ranks alone, among what the caller may see.
     """
     if not body.query.strip():
         raise InvalidRequestError("The query is empty.", param="query")
@@ -50,6 +51,7 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
     result = await services.search.search(caller, query)
     return {
         "object": "search.results",
-        "data": [render_passage(passage) for passage in result.passages],
+        "data": [render_marked(passage) for passage in result.passages],
+        "understanding": render_understanding(result.diagnostics),
         "degraded": sorted(result.degraded),
     }

@@ -27,7 +27,7 @@ class Attempt:
 
 
 class Fallback:
-    """Goes down the ladder. It decides within the transaction that reads: what comes next is known before a word is told."""
+    """Goes down the ladder. It decides in the transaction that reads, before a word is told."""
 
     def __init__(self, reader: PassageReader) -> None:
         self._marker = PassageMarker()

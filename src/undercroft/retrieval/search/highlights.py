@@ -43,11 +43,7 @@ def find_beginnings(text: str, prefix: str) -> list[Span]:
 
 def find_unspaced(text: str, query: str) -> list[Span]:
     """Where pairs of characters of a query stand in a text, in scripts that set no spaces between words."""
-    pairs = {
-        pair
-        for run in UNSPACED.finditer(query)
-        for pair in segment(run.group()).split()
-    }
+    pairs = {pair for run in UNSPACED.finditer(query) for pair in segment(run.group()).split()}
     spans: list[Span] = []
     for run in UNSPACED.finditer(text):
         at = run.start()
@@ -61,15 +57,20 @@ def find_unspaced(text: str, query: str) -> list[Span]:
 
 
 def join_spans(text: str, spans: Iterable[Span]) -> Sequence[Span]:
-    """Highlights: in order, those that touch or have one space between them as one, no character cut from its accents."""
+    """Highlights: in order, those that touch or have a space between them as one, no character cut from its accents."""
     joined: list[Span] = []
-    for start, end in sorted(spans):
-        while start and unicodedata.combining(text[start]):
-            start -= 1
-        while end < len(text) and unicodedata.combining(text[end]):
-            end += 1
+    for start, end in sorted(_whole(text, span) for span in spans):
         if joined and (start <= joined[-1][1] or text[joined[-1][1] : start] == " "):
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         else:
             joined.append((start, end))
     return joined[:_MOST]
+
+
+def _whole(text: str, span: Span) -> Span:
+    start, end = span
+    while start and unicodedata.combining(text[start]):
+        start -= 1
+    while end < len(text) and unicodedata.combining(text[end]):
+        end += 1
+    return start, end

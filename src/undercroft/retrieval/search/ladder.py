@@ -53,7 +53,7 @@ class Diagnostics:
 
     demands: Demands = NO_DEMANDS
     steps: tuple[Step, ...] = ()
-    corrections: Mapping[str, str] = field(default_factory=dict)
+    corrections: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 NO_DIAGNOSTICS: Final = Diagnostics()

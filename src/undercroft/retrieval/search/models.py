@@ -39,7 +39,7 @@ class SearchQuery:
             used so is not found, and what is found counts as one use of the grants that it rests on.
         document_ids: Documents that are searched whether they are in one of the collections or not.
         is_everywhere: Whether all is searched that the principal may search, whatever else is named.
-        is_typed: Whether the text was typed into a search field, so that quotation marks, minus and star in it are meant as
+        is_typed: Whether the text was typed into a search field, so that quotation marks, minus and star are meant as
             such; in a question in natural language they are a part of it.
         demands: What that comes to. The search reads them from the text.
     """

@@ -151,9 +151,7 @@ class PassageReader:
             start, size = start + size, _REFILL
         return list(found.values())[: query.limit]
 
-    async def _release(
-        self, row: Record, query: SearchQuery, score: float
-    ) -> FoundPassage | None:
+    async def _release(self, row: Record, query: SearchQuery, score: float) -> FoundPassage | None:
         """A passage with the way that it is released by; None where there is none, or it does not open."""
         passage = await self._open(row)
         if passage is None:

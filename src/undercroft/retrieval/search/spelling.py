@@ -1,7 +1,7 @@
 """Words that occur nowhere, and the words that may have been meant.
 
-The tenant's vocabulary proposes; what counts is whether the caller finds a passage with the word. One that stands only in
-what they may not search is neither told nor used, and one that they mistyped is corrected whether it stands there or not.
+The tenant's vocabulary proposes; what counts is whether the caller finds a passage with the word. One that stands only
+in what they may not search is neither told nor used, and a mistyped one is corrected whether it stands there or not.
 """
 
 from collections.abc import Sequence
@@ -97,9 +97,7 @@ class SpellingCorrector:
 
 def _may_be_mistyped(word: str) -> bool:
     return (
-        _FEWEST_LETTERS <= len(word) <= _MOST_LETTERS
-        and word.isalpha()
-        and segment(word) == word
+        _FEWEST_LETTERS <= len(word) <= _MOST_LETTERS and word.isalpha() and segment(word) == word
     )
 
 
@@ -118,7 +116,7 @@ def _nearest(word: str, similar: dict[str, str]) -> list[str]:
 
 
 def distance(one: str, other: str) -> int:
-    """How many letters are missing, too many, different or exchanged with their neighbours (optimal string alignment)."""
+    """How many letters are missing, too many, different or exchanged with a neighbour (optimal string alignment)."""
     before: list[int] = []
     last = list(range(len(other) + 1))
     for row, letter in enumerate(one, start=1):

@@ -87,9 +87,9 @@ def parse_typed(text: str) -> ParsedQuery:
     """Read what somebody typed into a search field.
 
     - ``"solar panel"``: the words together; German, French, Polish, Swedish, Japanese quotation marks as well.
-    - ``-draft``, ``-"first draft"``: not these. The sign stands at the beginning of a word, directly before a letter or a
-      quotation: neither ``pre-2020`` nor ``-5`` nor ``--verbose`` excludes something. Where nothing else is asked for,
-      nothing is excluded: those are the words.
+    - ``-draft``, ``-"first draft"``: not these. The sign stands at the beginning of a word, directly before a letter or
+      a quotation: neither ``pre-2020`` nor ``-5`` nor ``--verbose`` excludes something. Where nothing else is asked
+      for, nothing is excluded: those are the words.
     - ``micro*``: a word that begins so.
     """
     pieces = _Pieces()
