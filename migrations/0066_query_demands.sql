@@ -8,17 +8,15 @@ CREATE FUNCTION words_from(prefix text)
 RETURNS tsquery
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, public, pg_temp
-BEGIN ATOMIC
-SELECT coalesce(begun.words || stems.words, begun.words)
-FROM (
-    SELECT to_tsquery('simple', quote_literal(replace(words_from.prefix, '\', ' ')) || ':*') AS words
-) AS begun
-CROSS JOIN (
-    SELECT string_agg(quote_literal(left(lower(words_from.prefix), cut)), '|')::tsquery AS words
-    FROM generate_series(greatest(3, length(words_from.prefix) - 3), length(words_from.prefix) - 1) AS cut
-    WHERE words_from.prefix ~ '^[[:alnum:]]+$'
-) AS stems;
-END;
+AS $$
+    SELECT coalesce(begun.words || stems.words, begun.words)
+    FROM (SELECT to_tsquery('simple', quote_literal(replace(prefix, '\', ' ')) || ':*') AS words) AS begun
+    CROSS JOIN (
+        SELECT string_agg(quote_literal(left(lower(prefix), cut)), '|')::tsquery AS words
+        FROM generate_series(greatest(3, length(prefix) - 3), length(prefix) - 1) AS cut
+        WHERE prefix ~ '^[[:alnum:]]+$'
+    ) AS stems
+$$;
 
 -- What must be in a passage, by a dictionary; NULL where the dictionary leaves nothing of it.
 CREATE FUNCTION words_demanded(dictionary regconfig, demands jsonb)
@@ -93,18 +91,19 @@ GRANT EXECUTE ON FUNCTION
     words_of_identifiers(regconfig, jsonb)
 TO undercroft_search, undercroft_app;
 
-DROP FUNCTION search_lexical(uuid[], uuid[], boolean, text, int, int, int);
+DROP FUNCTION search_lexical(uuid[], uuid[], boolean, jsonpath, text, int, int, int);
 -- As before, and what is demanded, if something is: passages that lack it or have what is excluded are not proposed, and those
 -- with an identifier whole come first. Without demands its conditions fold away when it is planned.
 CREATE FUNCTION search_lexical(
     collection_ids uuid[],
     document_ids uuid[],
     everywhere boolean,
+    filter jsonpath,
     query text,
     candidate_limit int,
     blob_limit int,
     row_limit int,
-    demands jsonb
+    demands jsonb DEFAULT NULL
 )
 RETURNS TABLE (chunk_id bigint, score real)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -189,7 +188,7 @@ BEGIN
 
     opened := few_opened_collections(tenant, searcher, grantees, collection_ids, document_ids, everywhere);
     blobs := searchable_blobs(
-        tenant, searcher, grantees, collection_ids, document_ids, everywhere, opened, blob_limit
+        tenant, searcher, grantees, collection_ids, document_ids, everywhere, filter, opened, blob_limit
     );
     PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
     IF blobs IS NULL THEN
@@ -214,7 +213,15 @@ BEGIN
         ) AS ranked
         WHERE EXISTS (
             SELECT FROM documents_to_search(
-                ranked.blob_id, tenant, searcher, grantees, collection_ids, document_ids, everywhere, opened
+                ranked.blob_id,
+                tenant,
+                searcher,
+                grantees,
+                collection_ids,
+                document_ids,
+                everywhere,
+                filter,
+                opened
             )
             OFFSET 0
         )
@@ -241,8 +248,9 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION search_lexical(uuid[], uuid[], boolean, text, int, int, int, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION search_lexical(uuid[], uuid[], boolean, text, int, int, int, jsonb) TO undercroft_app;
+REVOKE ALL ON FUNCTION search_lexical(uuid[], uuid[], boolean, jsonpath, text, int, int, int, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION search_lexical(uuid[], uuid[], boolean, jsonpath, text, int, int, int, jsonb)
+TO undercroft_app;
 GRANT CREATE ON SCHEMA public TO undercroft_search;
-ALTER FUNCTION search_lexical(uuid[], uuid[], boolean, text, int, int, int, jsonb) OWNER TO undercroft_search;
+ALTER FUNCTION search_lexical(uuid[], uuid[], boolean, jsonpath, text, int, int, int, jsonb) OWNER TO undercroft_search;
 REVOKE CREATE ON SCHEMA public FROM undercroft_search;

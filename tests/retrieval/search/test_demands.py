@@ -17,7 +17,7 @@ PAPERS: Mapping[str, str] = {
     "power.txt": "Electricity is dear: electric motors drive the mill, and microphones hang in the hall.",
     "votes.txt": "The election of the miller was held in the hall; the electorate is few. Ask ann.lee@example.org.",
     "code.txt": "Call foo_bar.baz(1) before foo.bar_baz(2), says the manual of part 4711-08/15 in the mill.",
-    "german.txt": "Die große Koalition der Müller hat im Herbst 1966 beschlossen, die Mühlen zu erneuern und zu zahlen.",
+    "german.txt": "Die große Koalition der Müller hat im Herbst 1966 beschlossen, die Mühlen zu erneuern.",
     "japanese.txt": "太陽光発電の設備は屋根の上にあります。発電所の電気は水車小屋で使われています。",
 }
 

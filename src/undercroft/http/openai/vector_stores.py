@@ -9,6 +9,7 @@ from pydantic import Field
 from undercroft.http.callers import CollectionReader, CollectionWriter, Searcher
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
+from undercroft.http.openai.filters import Filters
 from undercroft.http.openai.paging import After, Before, Limit, Order
 from undercroft.http.openai.tools import RankingOptions
 from undercroft.http.provenance_views import render_highlights, render_understanding
@@ -70,7 +71,7 @@ class SearchVectorStore(RequestBody):
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
     ranking_options: RankingOptions | None = None
     rewrite_query: OnlyFalse = False
-    filters: None = None
+    filters: Filters | None = None
 
     def text(self) -> str:
         """The question; several are asked as one."""
@@ -166,6 +167,7 @@ async def search_vector_store(
         body.text(),
         body.max_num_results,
         is_typed=True,
+        filter=body.filters.as_filter() if body.filters else None,
     )
     result = await services.search.search(caller, query)
     threshold = body.ranking_options.score_threshold if body.ranking_options else 0.0

@@ -40,7 +40,7 @@ BEGIN
     REVOKE ALL ON DATABASE undercroft FROM PUBLIC;
     REVOKE CREATE ON SCHEMA public FROM PUBLIC;
     GRANT CONNECT ON DATABASE undercroft TO undercroft_service;
-    FOREACH extension IN ARRAY ARRAY['vector', 'pg_trgm', 'unaccent', 'pg_stat_statements'] LOOP
+    FOREACH extension IN ARRAY ARRAY['vector', 'pg_trgm', 'btree_gin', 'unaccent', 'pg_stat_statements'] LOOP
         EXECUTE format('CREATE EXTENSION IF NOT EXISTS %I', extension);
         EXECUTE format('ALTER EXTENSION %I UPDATE', extension);
     END LOOP;

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.retrieval.chunking import LaterHeadings
+from undercroft.retrieval.filters import Filter, render_path
 from undercroft.retrieval.ranking import reciprocal_rank_fusion, reorder
 from undercroft.retrieval.search.highlights import Span
 from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Diagnostics
@@ -42,6 +43,7 @@ class SearchQuery:
         is_typed: Whether the text was typed into a search field, so that quotation marks, minus and star are meant as
             such; in a question in natural language they are a part of it.
         demands: What that comes to. The search reads them from the text.
+        filter: What a document has to be, where it is found, for its passages to be an answer.
     """
 
     collection_ids: Sequence[UUID]
@@ -53,6 +55,12 @@ class SearchQuery:
     is_everywhere: bool = False
     is_typed: bool = False
     demands: Demands = NO_DEMANDS
+    filter: Filter | None = None
+
+    @property
+    def path(self) -> str | None:
+        """The filter as the database takes it."""
+        return None if self.filter is None else render_path(self.filter)
 
 
 @dataclass(frozen=True, slots=True)

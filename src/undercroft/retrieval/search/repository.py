@@ -38,6 +38,7 @@ class SearchRepository:
         document_ids: Sequence[UUID] = (),
         is_everywhere: bool = False,
         demands: Demands = NO_DEMANDS,
+        path: str | None = None,
     ) -> list[int]:
         """Chunks with any word of ``text`` that are as demanded: with an identifier first, then best BM25 first."""
         rows = await _QUERIES.many(
@@ -46,6 +47,7 @@ class SearchRepository:
             collection_ids,
             document_ids,
             is_everywhere,
+            path,
             segment(_shortened(text)),
             candidate_limit,
             _LISTED_CONTENTS,
@@ -65,6 +67,7 @@ class SearchRepository:
         limit: int,
         document_ids: Sequence[UUID] = (),
         is_everywhere: bool = False,
+        path: str | None = None,
     ) -> dict[int, float]:
         """Chunks near ``vector``, nearest first, with their cosine similarity; none for an unregistered model."""
         rows = await _QUERIES.many(
@@ -73,6 +76,7 @@ class SearchRepository:
             collection_ids,
             document_ids,
             is_everywhere,
+            path,
             model_name,
             render_vector(vector),
             exact_limit,
@@ -140,6 +144,7 @@ class SearchRepository:
             chunk_ids,
             query.document_ids,
             query.is_everywhere,
+            query.path,
         )
 
 

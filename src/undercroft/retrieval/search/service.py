@@ -320,6 +320,7 @@ class SearchService:
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
                 demands=query.demands,
+                path=query.path,
             )
 
     async def _search_vector(
@@ -356,6 +357,7 @@ class SearchService:
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
+                path=query.path,
             )
 
 

@@ -78,6 +78,7 @@ class SpellingCorrector:
             limit=_PROPOSALS,
             document_ids=query.document_ids,
             is_everywhere=query.is_everywhere,
+            path=query.path,
         )
         found = await self._reader.read(transaction, asked, Proposals(chunk_ids, {}))
         return found[0][0] if found else None

@@ -1,0 +1,79 @@
+"""A search ends in time: without what is late where words can answer alone, else with a clear refusal."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from tests.conftest import MakeScope
+from tests.retrieval.search.test_shared import TEXTS
+from tests.shelf import Shelf
+from tests.stepping import Gate
+from undercroft.kit.errors import UnavailableError
+from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.retrieval.search.models import Leg, SearchQuery
+from undercroft.retrieval.search.service import SearchService
+
+
+def hurried(shelf: Shelf, seconds: float = 1.0) -> SearchService:
+    return SearchService(shelf.stepped, shelf.keys, shelf.ledger, shelf.embedder, seconds=seconds)
+
+
+async def test_a_late_embedder_leaves_the_answer_to_the_words(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, TEXTS)
+    shelf.embedder.gate = Gate()  # never opened
+    result = await hurried(shelf).search(ann, SearchQuery((collection,), "the clock", 10))
+    assert result.degraded == {Leg.VECTOR}
+    assert [passage.filename for passage in result.passages] == ["clock.txt"]
+
+
+async def test_a_vector_index_that_fails_leaves_the_answer_to_the_words(
+    shelf: Shelf, make_scope: MakeScope, database_urls: DatabaseUrls
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, TEXTS)
+    owner = await asyncpg.connect(database_urls.migration)
+    try:
+        await owner.execute("ALTER TABLE chunk_embeddings RENAME TO away")
+    finally:
+        await owner.close()
+    result = await shelf.search.search(ann, SearchQuery((collection,), "the clock", 10))
+    assert result.degraded == {Leg.VECTOR}
+    assert [passage.filename for passage in result.passages] == ["clock.txt"]
+
+
+async def test_late_words_are_a_refusal_and_give_their_connections_back(
+    shelf: Shelf, make_scope: MakeScope, database_urls: DatabaseUrls
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, TEXTS)
+    query = SearchQuery((collection,), "the clock", 10)
+    owner = await asyncpg.connect(database_urls.migration)
+    try:
+        async with owner.transaction():
+            await owner.execute("LOCK TABLE corpus_statistics IN ACCESS EXCLUSIVE MODE")
+            refused = await asyncio.gather(
+                *(hurried(shelf, 0.5).search(ann, query) for _ in range(12)), return_exceptions=True
+            )
+    finally:
+        await owner.close()
+    assert [type(each) for each in refused] == [UnavailableError] * 12
+    assert "longer than 0.5 seconds" in str(refused[0])
+    results = await asyncio.gather(*(shelf.search.search(ann, query) for _ in range(12)))
+    assert all(result.passages and not result.degraded for result in results)
+    pool = shelf.stepped._pool
+    assert pool.get_idle_size() == pool.get_size()
+
+
+async def test_who_asked_for_a_leg_alone_is_told_that_it_is_late(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, TEXTS)
+    shelf.embedder.gate = Gate()
+    query = SearchQuery((collection,), "the clock", 10, frozenset({Leg.VECTOR}))
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await hurried(shelf).search(ann, query)
