@@ -43,7 +43,6 @@ async def find(
 
 HELD = [
     ('"solar panel"', {"solar.txt", "draft.txt"}),
-    ('"panel solar" mill', set()),
     ('"solar panels" "first drafts"', {"draft.txt"}),
     ("„großen Koalitionen“", {"german.txt"}),
     ("「太陽光」", {"japanese.txt"}),
