@@ -25,7 +25,7 @@ SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8)
 
 async def highlighted(shelf: Shelf, scope: Member, collection: UUID, text: str) -> list[str]:
     """What is highlighted in the best passage, cut out of the document's text."""
-    query = SearchQuery((collection,), text, 1, is_typed=True)
+    query = SearchQuery((collection,), text, 1, is_typed=True, is_highlighted=True)
     (passage,) = (await shelf.search.search(scope, query)).passages
     return [
         passage.text[start - passage.start : end - passage.start]
@@ -68,7 +68,7 @@ async def test_offsets_are_of_the_documents_text_wherever_the_passage_begins(
     ann = await make_scope()
     filler = "\n\n".join(f"Paragraph {n} tells of nothing. \U0001f3e0 " * 8 for n in range(30))
     collection, _ = await shelf.fill(ann, {"long.txt": f"{filler}\n\nThe zeppelin lands.\n"})
-    query = SearchQuery((collection,), "zeppelins", 1, is_typed=True)
+    query = SearchQuery((collection,), "zeppelins", 1, is_typed=True, is_highlighted=True)
     (passage,) = (await shelf.search.search(ann, query)).passages
     ((start, end),) = passage.highlights
     assert passage.start > 100

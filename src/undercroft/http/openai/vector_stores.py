@@ -72,6 +72,9 @@ class SearchVectorStore(RequestBody):
     ranking_options: RankingOptions | None = None
     rewrite_query: OnlyFalse = False
     filters: Filters | None = None
+    highlights: Annotated[
+        bool, Field(description="Not of OpenAI's API: whether passages say where the words stand.")
+    ] = False
 
     def text(self) -> str:
         """The question; several are asked as one."""
@@ -167,6 +170,7 @@ async def search_vector_store(
         body.text(),
         body.max_num_results,
         is_typed=True,
+        is_highlighted=body.highlights,
         filter=body.filters.as_filter() if body.filters else None,
     )
     result = await services.search.search(caller, query)

@@ -27,6 +27,7 @@ class Search(RequestBody):
     documents: Annotated[list[str], Field(max_length=100)] | None = None
     filters: Filters | None = None
     limit: Annotated[int, Field(ge=1, le=50)] = 10
+    highlights: bool = True
 
 
 @router.post(
@@ -49,6 +50,7 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
         document_ids=tuple(dict.fromkeys(documents)),
         is_everywhere=body.collections is None and body.documents is None,
         is_typed=True,
+        is_highlighted=body.highlights,
         filter=body.filters.as_filter() if body.filters else None,
     )
     result = await services.search.search(caller, query)

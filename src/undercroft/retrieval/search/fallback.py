@@ -47,7 +47,13 @@ class Fallback:
         if not found and query.demands.is_strict:
             return _without_demands(attempt), diagnostics, found
         passages = [passage for passage, _ in found]
-        marks = await self._marker.mark(transaction, query.text, query.demands.prefixes, passages)
+        marks = await self._marker.mark(
+            transaction,
+            query.text,
+            query.demands.prefixes,
+            passages,
+            with_spans=query.is_highlighted,
+        )
         step = reach([it.asked for it in marks], [it.found for it in marks])
         if step in FEW_WORDS and Step.CORRECTED_WORDS not in diagnostics.steps:
             missing = _missing(words_of(query.text), marks)

@@ -62,21 +62,25 @@ class PassageMarker:
         text: str,
         prefixes: Sequence[str],
         passages: Sequence[FoundPassage],
+        *,
+        with_spans: bool = True,
     ) -> list[Marks]:
-        """What of a query stands in passages, in their order."""
+        """What of a query stands in passages, in their order; and where, which takes some milliseconds."""
         rows = await self._repository.mark_passages(
             transaction,
             [passage.chunk_id for passage in passages],
-            [markable(passage.text) for passage in passages],
+            [markable(passage.text) if with_spans else None for passage in passages],
             words_of(text),
         )
         marked = {row["chunk_id"]: row for row in rows}
         marks: list[Marks] = []
         for passage in passages:
             row = marked[passage.chunk_id]
-            spans = read_marks(passage.text, row["marked"])
-            spans += find_unspaced(passage.text, text)
-            for prefix in prefixes:
-                spans += find_beginnings(passage.text, prefix)
+            spans: list[Span] = []
+            if with_spans:
+                spans += read_marks(passage.text, row["marked"])
+                spans += find_unspaced(passage.text, text)
+                for prefix in prefixes:
+                    spans += find_beginnings(passage.text, prefix)
             marks.append(Marks(frozenset(row["asked"]), frozenset(row["found"]), spans))
         return marks

@@ -42,7 +42,8 @@ class SearchQuery:
         is_everywhere: Whether all is searched that the principal may search, whatever else is named.
         is_typed: Whether the text was typed into a search field, so that quotation marks, minus and star are meant as
             such; in a question in natural language they are a part of it.
-        demands: What that comes to. The search reads them from the text.
+        is_highlighted: Whether its passages say where the words stand, of a text that was typed: some milliseconds.
+        demands: What the text demands. The search reads that from it.
         filter: What a document has to be, where it is found, for its passages to be an answer.
     """
 
@@ -54,6 +55,7 @@ class SearchQuery:
     document_ids: Sequence[UUID] = ()
     is_everywhere: bool = False
     is_typed: bool = False
+    is_highlighted: bool = False
     demands: Demands = NO_DEMANDS
     filter: Filter | None = None
 

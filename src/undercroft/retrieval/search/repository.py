@@ -109,10 +109,10 @@ class SearchRepository:
         self,
         transaction: Transaction,
         chunk_ids: Sequence[int],
-        texts: Sequence[str],
+        texts: Sequence[str | None],
         words: Sequence[str],
     ) -> list[Record]:
-        """The texts of chunks with words marked in them, and the places of the words that they have, from 1."""
+        """The texts of chunks, if given, with words marked in them, and the places of words that they have, from 1."""
         return await _QUERIES.many(transaction, "mark_passages", chunk_ids, texts, words)
 
     async def list_similar_terms(
