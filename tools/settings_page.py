@@ -107,6 +107,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "max_running_responses",
         "response_grace_seconds",
         "search_seconds",
+        "summary_model",
         "worker_concurrency",
         "parser_memory_bytes",
         "parser_seconds",

@@ -250,6 +250,13 @@ class Settings(
         description="The longest that a search takes, in seconds. The embedding model has half of it, then words "
         "answer alone; when they are late as well, it is 503.",
     )
+    summary_model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="Model that sums long conversations up in the background, for turns that no longer fit; `same`: "
+        "whichever is asked there. Unless set the oldest turns are left out.",
+    )
     worker_concurrency: int = Field(
         default=4, ge=1, le=64, description="Jobs one worker process runs at once."
     )

@@ -9,6 +9,7 @@ from uuid import UUID
 from undercroft.retrieval.chunking import LaterHeadings
 from undercroft.retrieval.filters import Filter, render_path
 from undercroft.retrieval.ranking import reciprocal_rank_fusion, reorder
+from undercroft.retrieval.search.describing import Facet, Sort
 from undercroft.retrieval.search.highlights import Span
 from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Diagnostics
 from undercroft.retrieval.search.syntax import NO_DEMANDS, Demands
@@ -45,6 +46,8 @@ class SearchQuery:
         is_highlighted: Whether its passages say where the words stand, of a text that was typed: some milliseconds.
         demands: What the text demands. The search reads that from it.
         filter: What a document has to be, where it is found, for its passages to be an answer.
+        facets: By which of what is known of documents they are counted.
+        sort: Another order than by relevance, of what is proposed.
     """
 
     collection_ids: Sequence[UUID]
@@ -58,11 +61,18 @@ class SearchQuery:
     is_highlighted: bool = False
     demands: Demands = NO_DEMANDS
     filter: Filter | None = None
+    facets: Sequence[str] = ()
+    sort: Sort | None = None
 
     @property
     def path(self) -> str | None:
         """The filter as the database takes it."""
         return None if self.filter is None else render_path(self.filter)
+
+    @property
+    def is_described(self) -> bool:
+        """Whether something has to be known of all documents that are proposed."""
+        return bool(self.facets) or self.sort is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +161,10 @@ class SearchResult:
     Attributes:
         degraded: What could not be asked: a leg, or the reranker.
         diagnostics: How the query was understood and answered, for one that was typed.
+        facets: Of the documents of all passages that were proposed.
     """
 
     passages: Sequence[FoundPassage]
     degraded: frozenset[str]
     diagnostics: Diagnostics = NO_DIAGNOSTICS
+    facets: Sequence[Facet] = ()

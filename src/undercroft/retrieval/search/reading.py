@@ -19,6 +19,7 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.passages import PassageText, open_row, place_of
+from undercroft.retrieval.search.describing import Facet, count_values, put_in_order
 from undercroft.retrieval.search.highlights import find_beginnings
 from undercroft.retrieval.search.models import FoundPassage, Proposals, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
@@ -55,16 +56,23 @@ class PassageReader:
         self, transaction: Transaction, query: SearchQuery, proposals: Proposals
     ) -> list[tuple[FoundPassage, Record]]:
         """The best of the proposals that the caller may see: they may be told once they are released."""
-        hidden: set[int] = set()
-        preferred: set[int] = set()
-        chunk_ids = proposals.chunk_ids
-        if query.demands:
-            rows = await self._repository.judge_proposals(transaction, chunk_ids, query.demands)
-            hidden.update(row["chunk_id"] for row in rows if not row["is_demanded"])
-            preferred.update(row["chunk_id"] for row in rows if row["has_identifier"])
-            chunk_ids = [chunk_id for chunk_id in chunk_ids if chunk_id not in hidden]
-        hidden |= await self._find_hidden(transaction, chunk_ids)
-        return await self._fill(transaction, query, proposals.rank(hidden, preferred))
+        scores = await self._rank(transaction, query, proposals)
+        return await self._fill(transaction, query, scores)
+
+    async def read_described(
+        self, transaction: Transaction, query: SearchQuery, proposals: Proposals, *, is_capped: bool
+    ) -> tuple[list[tuple[FoundPassage, Record]], list[Facet]]:
+        """The same in the order that was asked for, and how many documents of all that is proposed have which value.
+
+        What stands in parts that are not shared is not counted: it would tell that the question's words are there.
+        """
+        scores = await self._rank(transaction, query, proposals)
+        documents = await self._repository.list_described(transaction, query, list(scores))
+        if query.sort is not None:
+            scores = put_in_order(scores, documents, query.sort)
+        known = [document.known for document in documents]
+        facets = count_values(known, query.facets, is_capped=is_capped)
+        return await self._fill(transaction, query, scores), facets
 
     async def release(
         self,
@@ -118,6 +126,21 @@ class PassageReader:
         await self._ledger.append(
             transaction, scope, *(act for each in acts.values() for act in each)
         )
+
+    async def _rank(
+        self, transaction: Transaction, query: SearchQuery, proposals: Proposals
+    ) -> dict[int, float]:
+        """The proposals that are as demanded, without those in parts that are not shared: best first."""
+        hidden: set[int] = set()
+        preferred: set[int] = set()
+        chunk_ids = proposals.chunk_ids
+        if query.demands:
+            rows = await self._repository.judge_proposals(transaction, chunk_ids, query.demands)
+            hidden.update(row["chunk_id"] for row in rows if not row["is_demanded"])
+            preferred.update(row["chunk_id"] for row in rows if row["has_identifier"])
+            chunk_ids = [chunk_id for chunk_id in chunk_ids if chunk_id not in hidden]
+        hidden |= await self._find_hidden(transaction, chunk_ids)
+        return proposals.rank(hidden, preferred)
 
     async def _find_hidden(self, transaction: Transaction, chunk_ids: Sequence[int]) -> set[int]:
         """Which of the proposals stand in parts that are not shared, in documents of which other parts are."""

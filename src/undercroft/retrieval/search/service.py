@@ -28,6 +28,7 @@ from undercroft.retrieval.collections.journal import CollectionJournal
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.reranking.protocol import Reranker
+from undercroft.retrieval.search.describing import Facet
 from undercroft.retrieval.search.fallback import Attempt, Fallback
 from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Diagnostics, Step
 from undercroft.retrieval.search.models import (
@@ -77,7 +78,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 def count_candidates(query: SearchQuery) -> int:
     """How many chunks each leg proposes at first."""
-    if query.demands.excluded or query.demands.is_strict:
+    if query.is_described or query.demands.excluded or query.demands.is_strict:
         return _MOST_CANDIDATES
     return min(max(_CANDIDATES_EACH * query.limit, _FEWEST_CANDIDATES), _MOST_CANDIDATES)
 
@@ -202,7 +203,8 @@ class SearchService:
         if is_degraded and Leg.LEXICAL not in query.legs:
             raise UnavailableError("The embedding model does not answer; try again.")
         degraded: set[str] = {Leg.VECTOR} if is_degraded else set()
-        if self._reranker is not None:
+        # Another order leaves a reranker nothing to do.
+        if self._reranker is not None and query.sort is None:
             ranked = await self._rerank(scope, query, proposals, self._reranker)
             if ranked is None:
                 degraded.add(RERANKER)
@@ -212,8 +214,15 @@ class SearchService:
         async with refusing as transaction:
             searched = await self._require_collections(transaction, scope, query.collection_ids)
             await self._require_documents(transaction, query.document_ids)
-            found = await self._reader.read(transaction, query, proposals)
-            is_short = len(found) < query.limit and proposals.reach(candidates)
+            is_capped = proposals.reach(candidates)
+            facets: list[Facet] = []
+            if query.is_described:
+                found, facets = await self._reader.read_described(
+                    transaction, query, proposals, is_capped=is_capped
+                )
+            else:
+                found = await self._reader.read(transaction, query, proposals)
+            is_short = len(found) < query.limit and is_capped
             most = _MOST_WITH_EXCLUSIONS if query.demands.excluded else _MOST_CANDIDATES
             if candidates == most or not is_short:
                 diagnostics = NO_DIAGNOSTICS
@@ -226,7 +235,7 @@ class SearchService:
                 passages = await self._reader.release(
                     transaction, scope, query, proposals, found, searched
                 )
-                return SearchResult(passages, frozenset(degraded), diagnostics)
+                return SearchResult(passages, frozenset(degraded), diagnostics, facets)
         # What was held back has taken the places of others: nothing is released or on record yet.
         return await self._search(scope, attempt, most)
 
