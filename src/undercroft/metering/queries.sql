@@ -10,7 +10,8 @@ FROM reserve_usage(
         WHERE t.tenant_id = current_tenant() AND t.id = ANY($2::uuid[]) AND k.id IS NOT NULL
     ),
     $3,
-    $4
+    $4,
+    $5
 );
 
 -- name: end_usage :maybe

@@ -37,10 +37,11 @@ class MeteringRepository:
         subject_ids: Sequence[UUID],
         model: str,
         tokens: int,
+        requests: int,
     ) -> list[Standing]:
-        """Begin a request of the principal; the counts that it is held to, with it."""
+        """Begin a request of the principal, or a part of one; the counts that it is held to, with it."""
         rows = await _QUERIES.many(
-            transaction, "reserve_usage", request_id, subject_ids, model, tokens
+            transaction, "reserve_usage", request_id, subject_ids, model, tokens, requests
         )
         return [standing for row in rows for standing in _read_standings(row)]
 

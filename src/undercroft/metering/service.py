@@ -48,7 +48,12 @@ class Charge:
         return any(standing.measure == "tokens" for standing in self.standings)
 
     async def reserve(
-        self, transaction: Transaction, request_id: UUID, model: str, tokens: int
+        self,
+        transaction: Transaction,
+        request_id: UUID,
+        model: str,
+        tokens: int,
+        *others: tuple[UUID, int],
     ) -> None:
         """Count the request, in the transaction that it begins with, late in that.
 
@@ -57,18 +62,22 @@ class Charge:
             request_id: Under which it is settled.
             model: What answers it.
             tokens: The most that it may take.
+            others: Parts of it that are settled by themselves, each with the most that it may take.
 
         Raises:
             QuotaSpentError: When it does not fit into a quota now. Nothing was counted once that has rolled back.
             LargerThanQuotaError: When it never will.
         """
-        self.standings = await self._repository.reserve(
-            transaction, request_id, _subjects(self.scope), model, tokens
-        )
+        subjects = _subjects(self.scope)
+        for number, (part_id, part) in enumerate([(request_id, tokens), *others]):
+            self.standings = await self._repository.reserve(
+                transaction, part_id, subjects, model, part, requests=0 if number else 1
+            )
+        whole = tokens + sum(part for _, part in others)
         spent = [standing for standing in self.standings if standing.is_spent]
         for standing in spent:
-            if standing.measure == "tokens" and tokens > standing.most > 0:
-                raise LargerThanQuotaError(standing, tokens)
+            if standing.measure == "tokens" and whole > standing.most > 0:
+                raise LargerThanQuotaError(standing, whole)
         if spent:
             raise QuotaSpentError(spent)
 

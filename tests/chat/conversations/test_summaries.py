@@ -203,10 +203,15 @@ async def test_an_answer_after_it_rests_on_what_it_sums_up(
     responses = service(shelf, model, summary_model=SAME)
     begun = await conversations_of(shelf).create(ann, {}, [])
     await send(responses, ann, ask(begun, "How much is the monthly rent?", collection))
-    for number in range(6):
-        await send(responses, ann, ask(begun, f"{number}: {LONG}"))
-    answered = await send(responses, ann, ask(begun, LONG))
-    assert "long story" in shown(model)[0][1]
+    conversations = conversations_of(shelf)
+    await conversations.add(ann, begun.id, [said(LONG) for _ in range(3)])
+    await send(responses, ann, ask(begun, "Short."))
+    # What is told beside the summary rests on nothing itself.
+    await conversations.add(ann, begun.id, [said(LONG) for _ in range(6)])
+    answered = await send(responses, ann, ask(begun, "And?"))
+    first, *others = shown(model)
+    assert "long story" in first[1]
+    assert {role for role, _ in others} == {"user"}
     async with shelf.database.transaction(ann) as transaction:
         rows = await transaction.fetch(
             "SELECT DISTINCT document_id FROM response_passages WHERE response_id = $1",

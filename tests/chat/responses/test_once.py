@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -12,13 +13,17 @@ from tests.chat.scripted import ScriptedModel
 from tests.conftest import MakeScope, Member
 from tests.shelf import Shelf
 from tests.stepping import PATIENCE, Gate, rolled_back
+from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.service import ResponseService
 from undercroft.idempotency.errors import AnswerErasedError, OtherRequestError, StillGoingOnError
 from undercroft.idempotency.models import RequestKey
 from undercroft.idempotency.service import IdempotencyKeys, MadeBeforeError, Once
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
-from undercroft.metering.service import Charge
+from undercroft.metering.errors import LargerThanQuotaError, QuotaSpentError
+from undercroft.metering.models import Period, Quota, QuotaKind, Whose
+from undercroft.metering.quotas import QuotaService
+from undercroft.metering.service import Charge, UsageRounds
 
 AT_ONCE = 8
 SAID = "So it is."
@@ -159,3 +164,70 @@ async def test_what_was_deleted_is_not_made_anew(shelf: Shelf, make_scope: MakeS
     with pytest.raises(AnswerErasedError):
         await responses.create(ann, request(collection), once(shelf, ann))
     assert await count(shelf, ann) == 0
+
+
+def choices_of(shelf: Shelf, scope: Member, number: int) -> list[tuple[ResponseRequest, Once]]:
+    """A request for several answers, each under a key of its own."""
+    question = replace(ask("Is it?").question, max_output_tokens=100)
+    asked = replace(ask("Is it?"), question=question)
+    return [(asked, once(shelf, scope, f"choice {each}")) for each in range(number)]
+
+
+async def set_quota(
+    shelf: Shelf, scope: Member, requests: int | None, tokens: int | None = None
+) -> None:
+    quota = Quota(Whose(QuotaKind.TENANT), Period.DAY, requests, tokens)
+    await QuotaService(shelf.database, shelf.ledger).set(scope, quota)
+
+
+async def test_several_under_keys_are_one_request(shelf: Shelf, make_scope: MakeScope) -> None:
+    ann = await make_scope()
+    model = ScriptedModel(SAID)
+    responses = service(shelf, model)
+    await set_quota(shelf, ann, requests=1)
+    charge = Charge(ann)
+    made = await responses.stream_several(ann, choices_of(shelf, ann, 3), charge)
+    ends = [[event async for event in events] for events in made]
+    assert [[event["sequence_number"] for event in each] for each in ends] == [
+        list(range(len(each))) for each in ends
+    ]
+    assert [each[-1]["type"] for each in ends] == ["response.completed"] * 3
+    assert [(standing.used, standing.most) for standing in charge.standings] == [(1, 1)]
+    with pytest.raises(MadeBeforeError):
+        await responses.stream_several(ann, choices_of(shelf, ann, 3), Charge(ann))
+    with pytest.raises(QuotaSpentError):
+        await responses.create(ann, ask("And now?"))
+    assert len(model.requests) == 3
+    await UsageRounds(shelf.database).add_up()
+    async with shelf.database.transaction(ann) as transaction:
+        row = await transaction.fetchrow("SELECT requests, output_tokens FROM usage_days")
+    assert row is not None
+    assert (row["requests"], row["output_tokens"]) == (1, 3 * 7)
+
+
+async def test_of_several_all_are_begun_or_none(shelf: Shelf, make_scope: MakeScope) -> None:
+    ann = await make_scope()
+    model = ScriptedModel(SAID)
+    responses = service(shelf, model)
+    # There is room for two of the three.
+    await set_quota(shelf, ann, None, tokens=250)
+    with pytest.raises(LargerThanQuotaError):
+        await responses.stream_several(ann, choices_of(shelf, ann, 3), Charge(ann))
+    assert (len(model.requests), await count(shelf, ann)) == (0, 0)
+    # Nothing was counted of it, and the keys are as good as new.
+    made = await responses.stream_several(ann, choices_of(shelf, ann, 2), Charge(ann))
+    for events in made:
+        assert [event["type"] async for event in events][-1] == "response.completed"
+    assert len(model.requests) == 2
+
+
+async def test_who_leaves_several_leaves_all_of_them(shelf: Shelf, make_scope: MakeScope) -> None:
+    ann = await make_scope()
+    responses = service(shelf, ScriptedModel(SAID, endless=True))
+    made = await responses.stream_several(ann, choices_of(shelf, ann, 2), Charge(ann))
+    for events in made:
+        assert (await anext(events))["type"] == "response.created"
+        await events.aclose()
+    async with shelf.database.transaction(ann) as transaction:
+        rows = await transaction.fetch("SELECT status FROM responses")
+    assert [row["status"] for row in rows] == ["cancelled"] * 2

@@ -6,24 +6,20 @@ An event is on disk before anybody sees it; the last ones and the response's end
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from undercroft.chat.consumption import bounded, tokens_wanted
 from undercroft.chat.conversations.turns import ConversationTurns
-from undercroft.chat.responses.asked import seal_asked
+from undercroft.chat.responses.beginning import Beginning, ResponseBeginnings
 from undercroft.chat.responses.chain import ResponseChain
 from undercroft.chat.responses.ends import ResponseEnds
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.making import ResponseMaker
-from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
-from undercroft.chat.responses.provenance import state_answer
+from undercroft.chat.responses.models import ResponseRequest, WireObject
 from undercroft.chat.responses.queueing import TurnQueue
-from undercroft.chat.responses.reading import redact, seal_resource
-from undercroft.chat.responses.repository import ResponseRepository
+from undercroft.chat.responses.reading import redact
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.run import Running
 from undercroft.chat.responses.summaries import ConversationSummaries
@@ -37,8 +33,6 @@ from undercroft.chat.streams.writer import OpenStream
 from undercroft.idempotency.service import Once
 from undercroft.kit.database import DATABASE_GONE, Database, Scope
 from undercroft.kit.errors import UndercroftError
-from undercroft.kit.ids import render_id
-from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.metering.service import Charge, Metering
 from undercroft.vault.keys.service import KeyRing
@@ -69,19 +63,16 @@ class ResponseRuns:
         summing_up: SummingUp,
     ) -> None:
         self._database = database
-        self._keys = keys
-        self._ledger = ledger
         self._maker = maker
-        self._turns = turns
-        self._chain = chain
         self._process = process
         self._ends = ResponseEnds(database, turns, process.log, metering)
         self._limits = limits
-        self._summaries = summaries
         self._summing_up = summing_up
         self.room = FairRoom(limits.most)
-        self._repository = ResponseRepository()
         self.queue = TurnQueue(database, ledger, turns, process)
+        self._beginnings = ResponseBeginnings(
+            database, keys, ledger, turns, chain, summaries, self.queue, process.log
+        )
         self._running: dict[UUID, Running] = {}
         self._alone: dict[UUID, asyncio.TimerHandle] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -110,75 +101,22 @@ class ResponseRuns:
             once: The key under which it is made, if there is one: both are kept, or neither.
 
         Raises:
-            MadeBeforeError: When a response was made under the key before.
-            UndercroftError: When it does not fit into a quota: see ``Charge.reserve``.
-            ConversationBusyError: When another one of its conversation is being made, and this was not to wait.
-            QueueFullError: When too many of its conversation wait.
-            PreviousNotFoundError: When the response that it goes on from was deleted.
-            AlreadySummedUpError: When it would be a summary and another one is made, or there.
+            Exception: As ``ResponseBeginnings.keep``.
         """
-        key, response_id = self._keys.generate(), events.response_id
-        lease = Lease(scope.tenant_id, scope.principal_id, response_id, fence=1)
-        acts = [
-            Act(
-                "response.create",
-                Subject(render_id(RESPONSE_PREFIX, response_id), key.salt),
-                scope.principal_id,
-            )
-        ]
-        if request.question.search is None and not request.question.files:
-            # From no passages: nothing about its sources is left to be found out.
-            acts.append(state_answer(scope, key, response_id, request.question.model))
-        waiting: list[WireObject] | None = None
-        async with self._database.transaction(scope) as transaction:
-            if once is not None:
-                # First: of two with one key the second waits here, and has done nothing yet.
-                await once.claim(transaction, render_id(RESPONSE_PREFIX, response_id))
-            # Before anything is written: its end goes this way, too.
-            place = await self.queue.enter(transaction, scope, request)
-            if place is not None and place.turn.is_waiting:
-                waiting = list(events.queue())
-            if request.previous_id is not None:
-                await self._chain.hold(transaction, request.previous_id)
-            if request.sum_up is not None:
-                await self._turns.hold(transaction, request.sum_up.conversation_id)
-                await self._summaries.claim(transaction, request.sum_up)
-            await self._keys.keep(transaction, scope, key)
-            _, *answered = await self._ledger.append(transaction, scope, *acts)
-            await self._repository.insert_response(
-                transaction,
-                response_id,
-                events.resource["status"],
-                key.id,
-                seal_resource(key, scope.tenant_id, response_id, events.resource, request.input()),
-                answered[0] if answered else None,
-                request.previous_id,
-                is_short_lived=request.is_short_lived,
-            )
-            if request.previous_id is not None:
-                await self._chain.begin(
-                    transaction, request.previous_id, response_id, request.input_items
-                )
-            if request.sum_up is not None:
-                await self._summaries.keep(transaction, response_id, request.sum_up)
-            if place is not None and waiting is None:
-                await self._turns.begin(
-                    transaction, scope, place.held, response_id, request.input_items, request.parent
-                )
-            # Late: all of its tenant's requests wait for each other here, until this commits.
-            question = request.question
-            await charge.reserve(transaction, response_id, question.model, tokens_wanted(question))
-            request = replace(request, question=bounded(question, charge))
-            await self._process.log.begin(
-                transaction,
-                response_id,
-                seal_asked(key, scope, response_id, request),
-                None if place is None else place.turn,
-            )
-        for interrupted in () if place is None else place.interrupted:
+        (running,) = await self.begin_all(scope, [Beginning(request, events, once)], charge)
+        return running
+
+    async def begin_all(
+        self, scope: Scope, beginnings: Sequence[Beginning], charge: Charge
+    ) -> list[Running]:
+        """Keep that responses are being made, and make them: see ``ResponseBeginnings.keep``."""
+        begun = await self._beginnings.keep(scope, beginnings, charge)
+        for interrupted in (ended for each in begun for ended in each.interrupted):
             self.wanted_ended(interrupted)
-        work = Work(scope, request, key, events, lease)
-        return self.run(work, lease, OpenStream(lease, key), waiting)
+        return [
+            self.run(each.work, each.lease, OpenStream(each.lease, each.work.key), each.waiting)
+            for each in begun
+        ]
 
     def wanted_ended(self, response_id: UUID) -> None:
         """Have a response end, if this process makes it."""

@@ -1,12 +1,14 @@
 """Responses: created, watched, read, cancelled, deleted."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from uuid import UUID
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.turns import ConversationTurns
+from undercroft.chat.responses.beginning import Beginning
 from undercroft.chat.responses.cancelling import ResponseCancel
 from undercroft.chat.responses.carried_content import CarriedContent
 from undercroft.chat.responses.chain import ResponseChain
@@ -142,6 +144,40 @@ class ResponseService:
         async with aclosing(_told(made, -1)) as told:
             async for event in told:
                 yield event
+
+    async def stream_several(
+        self, scope: Scope, wanted: Sequence[tuple[ResponseRequest, Once]], charge: Charge
+    ) -> list[AsyncGenerator[WireObject]]:
+        """As :meth:`stream`, of several responses that are one request: all of them are begun, or none.
+
+        Raises:
+            UndercroftError: When the model or a collection cannot be used, or they do not fit into a quota.
+            MadeBeforeError: When one was made under its key before.
+        """
+        beginnings = [
+            Beginning(*(await self._prepare(scope, request)), once) for request, once in wanted
+        ]
+        with ExitStack() as places:
+            for _ in beginnings:
+                places.enter_context(self.runs.room.place(scope.tenant_id))
+            running = await self.runs.begin_all(scope, beginnings, charge)
+        made = [self.watching.watch_own(each) for each in running]
+        # All are watched before the first event of any is on disk.
+        begun = [asyncio.create_task(_first(each)) for each in made]
+        try:
+            first = [await task for task in begun]
+        except BaseException:
+            for task in begun:
+                task.cancel()
+            await asyncio.wait(begun)
+            for events, each in zip(made, running, strict=True):
+                await events.aclose()
+                # Also of one that nobody had begun to watch.
+                await self.runs.left(each.id)
+            raise
+        return [
+            _told(_resumed(event, events), -1) for event, events in zip(first, made, strict=True)
+        ]
 
     async def create(
         self,
@@ -317,6 +353,20 @@ class ResponseService:
         async with aclosing(shown):
             async for event in shown:
                 yield event
+
+
+async def _first(events: AsyncGenerator[WireObject]) -> WireObject:
+    return await anext(events)
+
+
+async def _resumed(
+    first: WireObject, events: AsyncGenerator[WireObject]
+) -> AsyncGenerator[WireObject]:
+    """Events of which the first was taken before."""
+    async with aclosing(events):
+        yield first
+        async for event in events:
+            yield event
 
 
 async def _told(events: AsyncGenerator[WireObject], after: int) -> AsyncGenerator[WireObject]:

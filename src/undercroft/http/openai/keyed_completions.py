@@ -19,11 +19,12 @@ from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.rendering import read_usage
 from undercroft.http.begun import once_begun
 from undercroft.http.deps import Services
+from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.openai.asking import require_response_id
 from undercroft.http.openai.chat_rendering import Completion
 from undercroft.http.openai.response_requests import CreateResponse
 from undercroft.http.wire import JsonObject
-from undercroft.idempotency.errors import KeyNotTakenError
+from undercroft.idempotency.errors import KeyNotTakenError, StillGoingOnError
 from undercroft.idempotency.models import RequestKey
 from undercroft.idempotency.service import MadeBeforeError, Once
 from undercroft.identity.models import Kind, Principal
@@ -144,7 +145,7 @@ async def begin_once(
 ) -> KeyedCompletion:
     """Begin a completion, or attach to that which was begun under the key before.
 
-    Each choice is under a key of its own: of one whose process died in between the retry makes those that are missing.
+    Each choice is under a key of its own, and ends by itself; all are begun in one transaction, as one request.
 
     Raises:
         KeyNotTakenError: When nothing is kept for this caller.
@@ -153,19 +154,15 @@ async def begin_once(
     if caller.kind is Kind.LINK:
         # All who hold a link are one principal: what is kept for one of them would be there for the others.
         raise KeyNotTakenError
-    choices: list[AsyncGenerator[JsonObject]] = []
-    heads: list[JsonObject] = []
-    replayed = 0
+    keys = [
+        key if number == 0 else replace(key, route=f"{key.route} choice {number}")
+        for number in range(len(questions))
+    ]
     async with AsyncExitStack() as unless_begun:
-        for number, question in enumerate(questions):
-            own = key if number == 0 else replace(key, route=f"{key.route} choice {number}")
-            events, is_replayed = await _begin(
-                request, services, caller, charge, _wanted(question), own
-            )
+        choices, is_replayed = await _begin(request, services, caller, charge, questions, keys)
+        for events in choices:
             unless_begun.push_async_callback(events.aclose)
-            replayed += is_replayed
-            choices.append(events)
-            heads.append((await anext(events))["response"])
+        heads = [(await anext(events))["response"] for events in choices]
         unless_begun.pop_all()
     completion = Completion(
         render_id("chatcmpl-", require_response_id(heads[0]["id"])),
@@ -174,9 +171,7 @@ async def begin_once(
         len(choices),
         include_usage=include_usage,
     )
-    return KeyedCompletion(
-        services, caller, choices, completion, is_replayed=replayed == len(choices)
-    )
+    return KeyedCompletion(services, caller, choices, completion, is_replayed=is_replayed)
 
 
 async def _begin(
@@ -184,20 +179,42 @@ async def _begin(
     services: Services,
     caller: Principal,
     charge: Charge,
-    wanted: ResponseRequest,
-    key: RequestKey,
-) -> tuple[AsyncGenerator[JsonObject], bool]:
-    """The events of one choice, and whether it was asked for before."""
-    made_id = await services.idempotency.find_made(caller, key)
-    if made_id is None:
-        once = Once(services.idempotency, caller, key)
-        made = services.responses.stream(caller, wanted, once, charge)
+    questions: Sequence[Question],
+    keys: Sequence[RequestKey],
+) -> tuple[list[AsyncGenerator[JsonObject]], bool]:
+    """The events of the choices, and whether they were asked for before."""
+    made = await _find_made(services, caller, keys)
+    if made is None:
+        wanted = [
+            (_wanted(question), Once(services.idempotency, caller, key))
+            for question, key in zip(questions, keys, strict=True)
+        ]
+        begun = services.responses.stream_several(caller, wanted, charge)
         try:
-            return await once_begun(request, made), False
-        except MadeBeforeError as known:
-            made_id = known.made_id
-    watched = services.responses.watch(caller, require_response_id(made_id), -1)
-    return await once_begun(request, watched), True
+            return await unless_disconnected(request, begun), False
+        except MadeBeforeError:
+            # By another request in this moment; all of them, for they are begun together.
+            made = await _find_made(services, caller, keys)
+    if made is None:
+        raise StillGoingOnError
+    choices: list[AsyncGenerator[JsonObject]] = []
+    try:
+        for made_id in made:
+            watched = services.responses.watch(caller, require_response_id(made_id), -1)
+            choices.append(await once_begun(request, watched))
+    except BaseException:
+        for events in choices:
+            await events.aclose()
+        raise
+    return choices, True
+
+
+async def _find_made(
+    services: Services, caller: Principal, keys: Sequence[RequestKey]
+) -> list[str] | None:
+    """What was made under the keys; None when nothing was."""
+    made = [await services.idempotency.find_made(caller, key) for key in keys]
+    return None if None in made else [each for each in made if each is not None]
 
 
 def _wanted(question: Question) -> ResponseRequest:
