@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test coverage test-long check check-style check-types check-imports check-sql \
-	check-locks format lock bench clean
+	check-locks format lock bench bench-large clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,10 @@ lock: setup-dev ## Resolve the locks again after a change of dependencies (UPGRA
 
 bench: setup-dev ## Run the benchmarks; results are written beside them
 	@set -e; for file in benchmarks/bench_*.py; do echo "==> $$file"; PYTHONPATH=. $(BIN)/python "$$file"; done
+
+bench-large: setup-dev ## Measure search in 100,000 and in 1,000,000 passages, written below .bench and kept there (hours)
+	for passages in 100000 1000000; do PYTHONPATH=. $(BIN)/python benchmarks/bench_sizes.py \
+		--passages $$passages --data-dir .bench/$$passages || exit 1; done
 
 clean: ## Remove the environment and every cache; never the data of .undercroft
 	rm -rf .venv build dist .coverage .coverage.* htmlcov .pytest_cache .ruff_cache .hypothesis .import_linter_cache

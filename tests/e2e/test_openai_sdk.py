@@ -27,6 +27,28 @@ def test_search_finds_the_page(service: Service, sample_store: dict[str, Any]) -
     assert scores == sorted(scores, reverse=True)
 
 
+def test_how_much_a_search_looks_at_is_the_callers_choice(
+    service: Service, sample_store: dict[str, Any]
+) -> None:
+    with service.client() as client:
+        for quality in ("fast", "balanced", "exact"):
+            extra = {"quality": quality}
+            found = client.vector_stores.search(
+                sample_store["id"], query=QUESTION, extra_body=extra
+            )
+            assert "deposit" in found.data[0].content[0].text.lower()
+            tools = [{**file_search(sample_store)[0], **extra}]
+            response = client.responses.create(model="extractive", input=QUESTION, tools=tools)
+            assert response.model_dump()["tools"][0]["quality"] == quality
+            everywhere = client.post("/search", body={"query": QUESTION, **extra}, cast_to=object)
+            assert everywhere["data"]
+            assert everywhere["degraded"] == []
+        with pytest.raises(openai.BadRequestError):
+            client.vector_stores.search(
+                sample_store["id"], query=QUESTION, extra_body={"quality": "best"}
+            )
+
+
 def test_an_answer_streams_in_order_and_cites_exactly(
     service: Service, sample_store: dict[str, Any]
 ) -> None:

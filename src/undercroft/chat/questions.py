@@ -8,6 +8,7 @@ from undercroft.chat.providers.images import Image
 from undercroft.chat.providers.options import NO_OPTIONS, Options
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.tools.models import RemoteCall, RemoteServer
+from undercroft.retrieval.search.models import Quality
 
 MOST_FILES: Final = 20
 """How many documents one question shows."""
@@ -20,11 +21,13 @@ class FileSearch:
     Attributes:
         limit: The most passages that are shown to the model.
         threshold: Passages scored below it are left out; scores are in (0, 1].
+        quality: How much is looked at.
     """
 
     collection_ids: tuple[UUID, ...]
     limit: int
     threshold: float = 0.0
+    quality: Quality = Quality.BALANCED
 
 
 @dataclass(frozen=True, slots=True)

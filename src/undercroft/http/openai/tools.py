@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -13,6 +13,10 @@ from undercroft.http.openai.inputs import Description, FunctionName
 from undercroft.http.wire import JsonObject, RequestBody, require_id
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
+from undercroft.retrieval.search.models import Quality
+
+SearchQuality: TypeAlias = Literal["fast", "balanced", "exact"]
+"""The names of :class:`~undercroft.retrieval.search.models.Quality`."""
 
 
 class RankingOptions(RequestBody):
@@ -30,6 +34,7 @@ class FileSearchTool(RequestBody):
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 8
     ranking_options: RankingOptions | None = None
     filters: None = None
+    quality: SearchQuality | None = None
 
     def as_search(self) -> FileSearch:
         """Where to search.
@@ -42,7 +47,12 @@ class FileSearchTool(RequestBody):
             for text in self.vector_store_ids
         ]
         threshold = self.ranking_options.score_threshold if self.ranking_options else 0.0
-        return FileSearch(tuple(dict.fromkeys(collection_ids)), self.max_num_results, threshold)
+        return FileSearch(
+            tuple(dict.fromkeys(collection_ids)),
+            self.max_num_results,
+            threshold,
+            Quality(self.quality or "balanced"),
+        )
 
 
 class NamedTool(RequestBody):

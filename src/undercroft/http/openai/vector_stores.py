@@ -10,7 +10,7 @@ from undercroft.http.callers import CollectionReader, CollectionWriter, Searcher
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.paging import After, Before, Limit, Order
-from undercroft.http.openai.tools import RankingOptions
+from undercroft.http.openai.tools import RankingOptions, SearchQuality
 from undercroft.http.wire import (
     JsonObject,
     Metadata,
@@ -23,7 +23,7 @@ from undercroft.http.wire import (
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX, Collection, Page
-from undercroft.retrieval.search.models import FoundPassage, SearchQuery
+from undercroft.retrieval.search.models import FoundPassage, Quality, SearchQuery
 from undercroft.vault.models import DOCUMENT_PREFIX
 
 router = APIRouter(tags=["vector stores"], route_class=AuthenticatedRoute)
@@ -70,6 +70,7 @@ class SearchVectorStore(RequestBody):
     ranking_options: RankingOptions | None = None
     rewrite_query: OnlyFalse = False
     filters: None = None
+    quality: SearchQuality = "balanced"
 
     def text(self) -> str:
         """The question; several are asked as one."""
@@ -161,7 +162,10 @@ async def search_vector_store(
     if not body.text().strip():
         raise InvalidRequestError("The query is empty.", param="query")
     query = SearchQuery(
-        (require_collection_id(vector_store_id),), body.text(), body.max_num_results
+        (require_collection_id(vector_store_id),),
+        body.text(),
+        body.max_num_results,
+        quality=Quality(body.quality),
     )
     result = await services.search.search(caller, query)
     threshold = body.ranking_options.score_threshold if body.ranking_options else 0.0

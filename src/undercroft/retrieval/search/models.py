@@ -22,6 +22,19 @@ class Leg(StrEnum):
 
 RERANKER: Final = "reranker"
 """What a search can do without, besides one of its legs."""
+EXACT: Final = "exact"
+"""What a search that was asked to compare everything goes without when that takes too long."""
+
+
+class Quality(StrEnum):
+    """How much is looked at before the best is told: the caller's choice between what is found and how soon."""
+
+    FAST = "fast"
+    """A smaller part of the index, and of what has the words."""
+    BALANCED = "balanced"
+    """What finds nearly all that there is to find."""
+    EXACT = "exact"
+    """All that the caller may search, within a deadline; after it balanced, and marked as degraded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,7 @@ class SearchQuery:
             used so is not found, and what is found counts as one use of the grants that it rests on.
         document_ids: Documents that are searched whether they are in one of the collections or not.
         is_everywhere: Whether all is searched that the principal may search, whatever else is named.
+        quality: How much is looked at.
     """
 
     collection_ids: Sequence[UUID]
@@ -45,6 +59,7 @@ class SearchQuery:
     model_use: frozenset[ModelUse] = frozenset()
     document_ids: Sequence[UUID] = ()
     is_everywhere: bool = False
+    quality: Quality = Quality.BALANCED
 
 
 @dataclass(frozen=True, slots=True)

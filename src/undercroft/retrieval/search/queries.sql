@@ -2,7 +2,7 @@
 SELECT chunk_id, score FROM search_lexical($1::uuid[], $2::uuid[], $3, $4, $5, $6, $7);
 
 -- name: search_vector :many
-SELECT chunk_id, score FROM search_vector($1::uuid[], $2::uuid[], $3, $4, $5::text::halfvec, $6, $7, $8);
+SELECT chunk_id, score FROM search_vector($1::uuid[], $2::uuid[], $3, $4, $5::text::halfvec, $6, $7, $8, $9);
 
 -- name: list_collections :many
 -- Those of the collections that the caller may see, and by which ways search; NULL where they only may read what is in it.
