@@ -3,18 +3,15 @@
 -- Loads pgvector's library: its hnsw.* parameters are unknown, and so may not be set by an ordinary role, before that.
 SELECT vector_dims('[1]'::vector);
 
-DROP FUNCTION search_vector(uuid[], uuid[], boolean, text, halfvec, int, int, int);
+DROP FUNCTION search_vector(uuid[], uuid[], boolean, jsonpath, text, halfvec, int, int, int);
 
--- Nearest passages by inner product of unit vectors. Up to exact_limit of them are compared one by one where the caller may
--- search at most blob_limit documents, which is quick to find out. Else the nearest of all in the model's index are asked for.
--- If enough of those may be searched, these are they. If fewer than one in twelve, what the caller may search is rare around
--- there: the index loses its way before it has found enough, and is slower than to compare one by one up to exact_limit
--- documents. In between, and where it is rare and more, the index is scanned on. It is asked for reach times as many as are
--- wanted. Where reach is NULL it is not asked: all is compared, or it fails.
+-- As in 0063. The index is asked for reach times as many as are wanted; where reach is NULL it is not asked: all is compared,
+-- or it fails.
 CREATE FUNCTION search_vector(
     collection_ids uuid[],
     document_ids uuid[],
     everywhere boolean,
+    filter jsonpath,
     model_name text,
     query halfvec,
     exact_limit int,
@@ -61,7 +58,7 @@ BEGIN
     END LOOP
         IF is_rare THEN
             blobs := searchable_blobs(
-                tenant, searcher, grantees, collection_ids, document_ids, everywhere, opened, listed
+                tenant, searcher, grantees, collection_ids, document_ids, everywhere, filter, opened, listed
             );
         END IF;
         IF blobs IS NOT NULL THEN
@@ -94,12 +91,12 @@ BEGIN
             'SELECT coalesce(array_agg(n.chunk_id), ''{}''), array_agg(n.score) FROM ('
             'SELECT e.chunk_id, (-(e.embedding::halfvec(%1$s) <#> $1))::real AS score FROM chunk_embeddings AS e'
             ' WHERE e.tenant_id = $2 AND e.model_id = %2$s'
-            ' AND EXISTS (SELECT FROM documents_to_search(e.blob_id, $2, $3, $4, $5, $6, $7, $8) OFFSET 0)'
-            ' ORDER BY e.embedding::halfvec(%1$s) <#> $1 LIMIT $9) AS n',
+            ' AND EXISTS (SELECT FROM documents_to_search(e.blob_id, $2, $3, $4, $5, $6, $7, $8, $9) OFFSET 0)'
+            ' ORDER BY e.embedding::halfvec(%1$s) <#> $1 LIMIT $10) AS n',
             vector_dims(query), model
         )
         INTO near, scores
-        USING query, tenant, searcher, grantees, collection_ids, document_ids, everywhere, opened, row_limit;
+        USING query, tenant, searcher, grantees, collection_ids, document_ids, everywhere, filter, opened, row_limit;
         EXIT WHEN cardinality(near) = row_limit;
         is_rare := cardinality(near) < asked / 12;
         PERFORM set_config('hnsw.iterative_scan', 'relaxed_order', true);
@@ -113,8 +110,8 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION search_vector(uuid[], uuid[], boolean, text, halfvec, int, int, int, int) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION search_vector(uuid[], uuid[], boolean, text, halfvec, int, int, int, int) TO undercroft_app;
+REVOKE ALL ON FUNCTION search_vector(uuid[], uuid[], boolean, jsonpath, text, halfvec, int, int, int, int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION search_vector(uuid[], uuid[], boolean, jsonpath, text, halfvec, int, int, int, int) TO undercroft_app;
 GRANT CREATE ON SCHEMA public TO undercroft_search;
-ALTER FUNCTION search_vector(uuid[], uuid[], boolean, text, halfvec, int, int, int, int) OWNER TO undercroft_search;
+ALTER FUNCTION search_vector(uuid[], uuid[], boolean, jsonpath, text, halfvec, int, int, int, int) OWNER TO undercroft_search;
 REVOKE CREATE ON SCHEMA public FROM undercroft_search;

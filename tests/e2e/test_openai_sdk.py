@@ -1,7 +1,7 @@
 """The unmodified `openai` SDK does the main job: upload, index, search, and a streamed answer with exact citations."""
 
 import io
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pytest
@@ -40,7 +40,8 @@ def test_how_much_a_search_looks_at_is_the_callers_choice(
             tools = [{**file_search(sample_store)[0], **extra}]
             response = client.responses.create(model="extractive", input=QUESTION, tools=tools)
             assert response.model_dump()["tools"][0]["quality"] == quality
-            everywhere = client.post("/search", body={"query": QUESTION, **extra}, cast_to=object)
+            answer = client.post("/search", body={"query": QUESTION, **extra}, cast_to=object)
+            everywhere = cast("dict[str, Any]", answer)
             assert everywhere["data"]
             assert everywhere["degraded"] == []
         with pytest.raises(openai.BadRequestError):

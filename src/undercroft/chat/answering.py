@@ -189,6 +189,7 @@ class Answerer:
             question.text,
             search.limit,
             model_use=use,
+            filter=search.filter,
             quality=search.quality,
         )
         result = await self._search.search(scope, query)

@@ -9,6 +9,7 @@ from pydantic import Field
 from undercroft.http.callers import CollectionReader, CollectionWriter, Searcher
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
+from undercroft.http.openai.filters import Filters
 from undercroft.http.openai.paging import After, Before, Limit, Order
 from undercroft.http.openai.tools import RankingOptions, SearchQuality
 from undercroft.http.wire import (
@@ -69,7 +70,7 @@ class SearchVectorStore(RequestBody):
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
     ranking_options: RankingOptions | None = None
     rewrite_query: OnlyFalse = False
-    filters: None = None
+    filters: Filters | None = None
     quality: SearchQuality = "balanced"
 
     def text(self) -> str:
@@ -165,6 +166,7 @@ async def search_vector_store(
         (require_collection_id(vector_store_id),),
         body.text(),
         body.max_num_results,
+        filter=body.filters.as_filter() if body.filters else None,
         quality=Quality(body.quality),
     )
     result = await services.search.search(caller, query)

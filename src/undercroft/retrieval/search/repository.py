@@ -35,6 +35,7 @@ class SearchRepository:
         limit: int,
         document_ids: Sequence[UUID] = (),
         is_everywhere: bool = False,
+        path: str | None = None,
     ) -> list[int]:
         """Chunks with any word of ``text``, best BM25 first."""
         rows = await _QUERIES.many(
@@ -43,6 +44,7 @@ class SearchRepository:
             collection_ids,
             document_ids,
             is_everywhere,
+            path,
             segment(_shortened(text)),
             candidate_limit,
             _LISTED_CONTENTS,
@@ -62,6 +64,7 @@ class SearchRepository:
         reach: int | None = 3,
         document_ids: Sequence[UUID] = (),
         is_everywhere: bool = False,
+        path: str | None = None,
     ) -> dict[int, float]:
         """Chunks near ``vector``, nearest first, with their cosine similarity; none for an unregistered model.
 
@@ -75,6 +78,7 @@ class SearchRepository:
             reach: How many the index is asked for, for each that is wanted; None compares one by one or fails.
             document_ids: See ``collection_ids``.
             is_everywhere: See ``collection_ids``.
+            path: What a document has to be, where it is found.
 
         Raises:
             ProgramLimitExceededError: When the index may not be asked, and more than ``exact_limit`` may be searched.
@@ -85,6 +89,7 @@ class SearchRepository:
             collection_ids,
             document_ids,
             is_everywhere,
+            path,
             model_name,
             render_vector(vector),
             exact_limit,
@@ -131,6 +136,7 @@ class SearchRepository:
             chunk_ids,
             query.document_ids,
             query.is_everywhere,
+            query.path,
         )
 
 

@@ -277,6 +277,7 @@ class SearchService:
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
+                path=query.path,
             )
 
         return await self._with_effort(scope, query.quality, search, degraded)
@@ -305,6 +306,7 @@ class SearchService:
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
+                path=query.path,
             )
 
         return await self._with_effort(scope, query.quality, search, degraded)
