@@ -14,7 +14,7 @@ COVERAGE = --cov --cov-report term
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test coverage test-long check check-style check-types check-imports check-sql \
+.PHONY: help setup setup-dev demo test coverage test-long test-large check check-style check-types check-imports check-sql \
 	check-locks format lock bench bench-large clean
 
 help: ## Show this list
@@ -55,6 +55,10 @@ test-long: setup-dev ## Kill the service at random moments, hold random historie
 	UNDERCROFT_TEST_CHAOS_STREAMS=200 UNDERCROFT_TEST_CHAOS_SECONDS=120 $(BIN)/python -m pytest --timeout 1800 \
 		tests/e2e/test_chaos.py
 	UNDERCROFT_TEST_SCHEMATHESIS_EXAMPLES=30 $(BIN)/python -m pytest tests/e2e/test_schemathesis.py
+
+test-large: setup-dev ## Hold the plans of searches in the library of .bench/1000000 that bench-large has written
+	UNDERCROFT_TEST_LIBRARY=$${UNDERCROFT_TEST_LIBRARY:-.bench/1000000} $(BIN)/python -m pytest -n0 -k large \
+		tests/retrieval/search/test_plans.py
 
 check: check-style check-types check-imports check-sql check-locks ## Lint, types, import contracts, SQL style, locks
 

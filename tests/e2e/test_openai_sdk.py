@@ -37,7 +37,7 @@ def test_how_much_a_search_looks_at_is_the_callers_choice(
                 sample_store["id"], query=QUESTION, extra_body=extra
             )
             assert "deposit" in found.data[0].content[0].text.lower()
-            tools = [{**file_search(sample_store)[0], **extra}]
+            tools: list[Any] = [{**file_search(sample_store)[0], **extra}]
             response = client.responses.create(model="extractive", input=QUESTION, tools=tools)
             assert response.model_dump()["tools"][0]["quality"] == quality
             answer = client.post("/search", body={"query": QUESTION, **extra}, cast_to=object)
