@@ -14,8 +14,8 @@ COVERAGE = --cov --cov-report term
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test coverage test-long check check-style check-types check-imports check-sql \
-	check-locks format lock bench clean
+.PHONY: help setup setup-dev demo test coverage test-long test-large check check-style check-types check-imports check-sql \
+	check-locks format lock bench bench-large clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,10 @@ test-long: setup-dev ## Kill the service at random moments, hold random historie
 		tests/e2e/test_chaos.py
 	UNDERCROFT_TEST_SCHEMATHESIS_EXAMPLES=30 $(BIN)/python -m pytest tests/e2e/test_schemathesis.py
 
+test-large: setup-dev ## Hold the plans of searches in the library of .bench/1000000 that bench-large has written
+	UNDERCROFT_TEST_LIBRARY=$${UNDERCROFT_TEST_LIBRARY:-.bench/1000000} $(BIN)/python -m pytest -n0 -k large \
+		tests/retrieval/search/test_plans.py
+
 check: check-style check-types check-imports check-sql check-locks ## Lint, types, import contracts, SQL style, locks
 
 check-style: setup-dev
@@ -83,6 +87,10 @@ lock: setup-dev ## Resolve the locks again after a change of dependencies (UPGRA
 
 bench: setup-dev ## Run the benchmarks; results are written beside them
 	@set -e; for file in benchmarks/bench_*.py; do echo "==> $$file"; PYTHONPATH=. $(BIN)/python "$$file"; done
+
+bench-large: setup-dev ## Measure search in 100,000 and in 1,000,000 passages, written below .bench and kept there (hours)
+	for passages in 100000 1000000; do PYTHONPATH=. $(BIN)/python benchmarks/bench_sizes.py \
+		--passages $$passages --data-dir .bench/$$passages || exit 1; done
 
 clean: ## Remove the environment and every cache; never the data of .undercroft
 	rm -rf .venv build dist .coverage .coverage.* htmlcov .pytest_cache .ruff_cache .hypothesis .import_linter_cache

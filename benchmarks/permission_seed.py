@@ -106,7 +106,7 @@ async def write(url: str, seed: Seed) -> npt.NDArray[np.float16]:
     vectors = draw_vectors(seed.documents, seed.dimensions, np.random.default_rng(1))
     owner = await asyncpg.connect(url)
     try:
-        await _lift_rules(owner)
+        await lift_rules(owner)
         if not await owner.fetchval(
             "SELECT EXISTS (SELECT FROM documents WHERE id = $1)", document_id(1)
         ):
@@ -116,20 +116,22 @@ async def write(url: str, seed: Seed) -> npt.NDArray[np.float16]:
             await _write_collections(owner, seed)
             await _write_grants(owner, seed)
             await owner.execute("VACUUM (ANALYZE)")
-        await _restore_rules(owner)
+        await restore_rules(owner)
     finally:
         await owner.close()
     return vectors
 
 
-async def _lift_rules(owner: AnyConnection) -> None:
+async def lift_rules(owner: AnyConnection) -> None:
+    """Let the owner of the tables write any tenant's rows, until :func:`restore_rules`."""
     for table in _TABLES:
         await owner.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
     for table in _SPARED:
         await owner.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
 
 
-async def _restore_rules(owner: AnyConnection) -> None:
+async def restore_rules(owner: AnyConnection) -> None:
+    """As it was before :func:`lift_rules`."""
     for table in _SPARED:
         await owner.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
     for table in _TABLES:
@@ -173,7 +175,7 @@ async def _write_vectors(
     """Into the table first, then into the index, all at once: one by one takes many times as long."""
     model = await owner.fetchval("SELECT id FROM embedding_models WHERE name = $1", seed.model)
     await owner.set_type_codec(
-        "halfvec", encoder=_render, decoder=bytes, schema="public", format="binary"
+        "halfvec", encoder=render_halfvec, decoder=bytes, schema="public", format="binary"
     )
     await owner.execute(f"DROP INDEX chunk_embeddings_hnsw_{model}")
     for rows in _batches(vectors, seed.tenant_id, model):
@@ -194,7 +196,7 @@ def _batches(
         yield [(model, _DOCUMENTS + n, tenant_id, document_id(n), row) for n, row in numbered]
 
 
-def _render(vector: npt.NDArray[np.float16]) -> bytes:
+def render_halfvec(vector: npt.NDArray[np.float16]) -> bytes:
     """As pgvector's halfvec receives it: the number of dimensions, an unused field, half-precision floats."""
     return np.array([len(vector), 0], ">i2").tobytes() + vector.astype(">f2").tobytes()
 

@@ -1,7 +1,7 @@
 """The unmodified `openai` SDK does the main job: upload, index, search, and a streamed answer with exact citations."""
 
 import io
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pytest
@@ -25,6 +25,29 @@ def test_search_finds_the_page(service: Service, sample_store: dict[str, Any]) -
     assert 0 < best.score <= 1
     scores = [result.score for result in found.data]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_how_much_a_search_looks_at_is_the_callers_choice(
+    service: Service, sample_store: dict[str, Any]
+) -> None:
+    with service.client() as client:
+        for quality in ("fast", "balanced", "exact"):
+            extra = {"quality": quality}
+            found = client.vector_stores.search(
+                sample_store["id"], query=QUESTION, extra_body=extra
+            )
+            assert "deposit" in found.data[0].content[0].text.lower()
+            tools: list[Any] = [{**file_search(sample_store)[0], **extra}]
+            response = client.responses.create(model="extractive", input=QUESTION, tools=tools)
+            assert response.model_dump()["tools"][0]["quality"] == quality
+            answer = client.post("/search", body={"query": QUESTION, **extra}, cast_to=object)
+            everywhere = cast("dict[str, Any]", answer)
+            assert everywhere["data"]
+            assert everywhere["degraded"] == []
+        with pytest.raises(openai.BadRequestError):
+            client.vector_stores.search(
+                sample_store["id"], query=QUESTION, extra_body={"quality": "best"}
+            )
 
 
 def test_an_answer_streams_in_order_and_cites_exactly(

@@ -190,6 +190,7 @@ class Answerer:
             search.limit,
             model_use=use,
             filter=search.filter,
+            quality=search.quality,
         )
         result = await self._search.search(scope, query)
         found = tuple(passage for passage in result.passages if passage.score >= search.threshold)

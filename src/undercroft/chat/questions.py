@@ -9,6 +9,7 @@ from undercroft.chat.providers.options import NO_OPTIONS, Options
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.tools.models import RemoteCall, RemoteServer
 from undercroft.retrieval.filters import Filter
+from undercroft.retrieval.search.models import Quality
 
 MOST_FILES: Final = 20
 """How many documents one question shows."""
@@ -22,12 +23,14 @@ class FileSearch:
         limit: The most passages that are shown to the model.
         threshold: Passages scored below it are left out; scores are in (0, 1].
         filter: What a document has to be for its passages to be shown.
+        quality: How much is looked at.
     """
 
     collection_ids: tuple[UUID, ...]
     limit: int
     threshold: float = 0.0
     filter: Filter | None = None
+    quality: Quality = Quality.BALANCED
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ TOPICS = 60
 SHARES = (0.001, 0.01, 0.1, 1.0)
 SHOWN = 10
 IDS = IdSource()
-_VECTOR = "search_vector(uuid[], uuid[], boolean, jsonpath, text, halfvec, int, int, int)"
+_VECTOR = "search_vector(uuid[], uuid[], boolean, jsonpath, text, halfvec, int, int, int, int)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,7 @@ class Limits:
 
     exact: int = 100
     blobs: int = 20
+    reach: int | None = 3
 
 
 async def near(
@@ -133,12 +134,13 @@ async def near(
 ) -> list[int]:
     """The chunks that the leg proposes of everything that the caller may search, nearest first."""
     found = await transaction.fetch(
-        "SELECT chunk_id FROM search_vector('{}', '{}', true, NULL, $1, $2::text::halfvec, $3, $4, $5)"
+        "SELECT chunk_id FROM search_vector('{}', '{}', true, NULL, $1, $2::text::halfvec, $3, $4, $5, $6)"
         " ORDER BY score DESC",
         MODEL[0],
         render_vector(vector),
         limits.exact,
         limits.blobs,
+        limits.reach,
         limit,
     )
     return [row["chunk_id"] for row in found]
@@ -194,6 +196,27 @@ async def test_what_is_too_much_to_compare_is_looked_for_four_times_as_far(
     assert 90 < len(found) < 250
 
 
+async def test_the_index_is_asked_for_as_many_as_the_caller_says(
+    library: Library, database: Database, owner: AnyConnection
+) -> None:
+    await owner.execute(f"ALTER FUNCTION {_VECTOR} SET hnsw.max_scan_tuples = 1")
+    async with database.transaction(library.readers[0.1][0]) as transaction:
+        found = [
+            len(await near(transaction, library.vectors[0], Limits(reach=reach), limit=200))
+            for reach in (1, 3)
+        ]
+    # One in ten of those that the index came by.
+    assert 1.5 * found[0] < found[1] < 200, found
+
+
+async def test_what_is_to_be_exact_asks_no_index(library: Library, database: Database) -> None:
+    shares = await recall(library, database, Limits(exact=DOCUMENTS, blobs=10, reach=None))
+    assert set(shares.values()) == {1.0}, shares
+    async with database.transaction(library.readers[1.0][0]) as transaction:
+        with pytest.raises(asyncpg.ProgramLimitExceededError):
+            await near(transaction, library.vectors[0], Limits(exact=DOCUMENTS - 1, reach=None))
+
+
 async def test_no_search_reads_a_table_through_or_counts_beyond_its_limit(
     library: Library, database: Database
 ) -> None:
@@ -211,7 +234,7 @@ async def test_no_search_reads_a_table_through_or_counts_beyond_its_limit(
                 SHOWN,
             )
             passages = await transaction.fetch(
-                "SELECT chunk_id FROM search_vector($1, '{}', $2, NULL, $3, $4::text::halfvec, $5, $6, $7)",
+                "SELECT chunk_id FROM search_vector($1, '{}', $2, NULL, $3, $4::text::halfvec, $5, $6, 3, $7)",
                 collections,
                 not collections,
                 MODEL[0],

@@ -68,7 +68,7 @@ _LEXICAL = (
 )
 _VECTOR = """
 SELECT chunk_id FROM search_vector(
-    $1, $2, $3, $5::text::jsonpath, 'random', '[1,0,0,0,0,0,0,0]', CASE WHEN $4 > 0 THEN 20000 ELSE 0 END, $4, 1000
+    $1, $2, $3, $5::text::jsonpath, 'random', '[1,0,0,0,0,0,0,0]', CASE WHEN $4 > 0 THEN 20000 ELSE 0 END, $4, 3, 1000
 )
 """
 

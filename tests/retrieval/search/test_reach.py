@@ -155,7 +155,7 @@ FROM chunks AS c JOIN embedding_models AS m ON m.name = $2 WHERE c.blob_id = $1
 _LEXICAL = "SELECT chunk_id FROM search_lexical($1, $2, $3, NULL, 'common', 20000, $4, 1000)"
 _VECTOR = """
 SELECT chunk_id FROM search_vector(
-    $1, $2, $3, NULL, 'random', '[1,0,0,0,0,0,0,0]', CASE WHEN $4 > 0 THEN 20000 ELSE 0 END, $4, 1000
+    $1, $2, $3, NULL, 'random', '[1,0,0,0,0,0,0,0]', CASE WHEN $4 > 0 THEN 20000 ELSE 0 END, $4, 3, 1000
 )
 """
 _ALLOWED = """

@@ -4,6 +4,7 @@ import asyncio
 import io
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -28,7 +29,9 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.embedding.protocol import Embedder, Embeddings, Vectors
 from undercroft.retrieval.index.service import IndexService
-from undercroft.retrieval.search.models import Leg, SearchQuery
+from undercroft.retrieval.search import service
+from undercroft.retrieval.search.effort import EFFORTS
+from undercroft.retrieval.search.models import Leg, Quality, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.search.service import SearchService, count_candidates
 from undercroft.vault.keys.service import KeyRing
@@ -146,6 +149,22 @@ async def test_words_answer_alone_when_the_embedder_is_down(
     assert result.degraded == {Leg.VECTOR}
     with pytest.raises(UnavailableError):
         await search.search(ann, SearchQuery((collection_id,), "x", 10, frozenset({Leg.VECTOR})))
+
+
+async def test_what_takes_too_long_to_compare_is_searched_as_usual_and_says_so(
+    library: Library, make_scope: MakeScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = await make_scope()
+    collection_id, _ = await library.fill(ann, TEXTS)
+    query = SearchQuery((collection_id,), "town clock", 10, quality=Quality.EXACT)
+    whole = await library.search.search(ann, query)
+    assert whole.degraded == frozenset()
+    exact = EFFORTS[Quality.EXACT]
+    for bounded in (replace(exact, seconds=0.0), replace(exact, compared=2)):
+        monkeypatch.setattr(service, "EFFORTS", {**EFFORTS, Quality.EXACT: bounded})
+        result = await library.search.search(ann, query)
+        assert result.degraded == {"exact"}
+        assert [it.filename for it in result.passages] == [it.filename for it in whole.passages]
 
 
 async def test_another_users_collection_does_not_exist(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -14,6 +14,10 @@ from undercroft.http.openai.inputs import Description, FunctionName
 from undercroft.http.wire import JsonObject, RequestBody, require_id
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
+from undercroft.retrieval.search.models import Quality
+
+SearchQuality: TypeAlias = Literal["fast", "balanced", "exact"]
+"""The names of :class:`~undercroft.retrieval.search.models.Quality`."""
 
 
 class RankingOptions(RequestBody):
@@ -31,6 +35,7 @@ class FileSearchTool(RequestBody):
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 8
     ranking_options: RankingOptions | None = None
     filters: Filters | None = None
+    quality: SearchQuality | None = None
 
     def as_search(self) -> FileSearch:
         """Where to search.
@@ -48,6 +53,7 @@ class FileSearchTool(RequestBody):
             self.max_num_results,
             threshold,
             self.filters.as_filter() if self.filters else None,
+            Quality(self.quality or "balanced"),
         )
 
 

@@ -11,7 +11,7 @@ from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.filters import Filters
 from undercroft.http.openai.paging import After, Before, Limit, Order
-from undercroft.http.openai.tools import RankingOptions
+from undercroft.http.openai.tools import RankingOptions, SearchQuality
 from undercroft.http.provenance_views import render_highlights, render_understanding
 from undercroft.http.wire import (
     JsonObject,
@@ -25,7 +25,7 @@ from undercroft.http.wire import (
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX, Collection, Page
-from undercroft.retrieval.search.models import FoundPassage, SearchQuery
+from undercroft.retrieval.search.models import FoundPassage, Quality, SearchQuery
 from undercroft.vault.models import DOCUMENT_PREFIX
 
 router = APIRouter(tags=["vector stores"], route_class=AuthenticatedRoute)
@@ -75,6 +75,7 @@ class SearchVectorStore(RequestBody):
     highlights: Annotated[
         bool, Field(description="Not of OpenAI's API: whether passages say where the words stand.")
     ] = False
+    quality: SearchQuality = "balanced"
 
     def text(self) -> str:
         """The question; several are asked as one."""
@@ -172,6 +173,7 @@ async def search_vector_store(
         is_typed=True,
         is_highlighted=body.highlights,
         filter=body.filters.as_filter() if body.filters else None,
+        quality=Quality(body.quality),
     )
     result = await services.search.search(caller, query)
     threshold = body.ranking_options.score_threshold if body.ranking_options else 0.0

@@ -10,6 +10,7 @@ from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.filters import Filters, Key, require_known_key
+from undercroft.http.openai.tools import SearchQuality
 from undercroft.http.openai.vector_stores import require_collection_id
 from undercroft.http.provenance_views import (
     SearchResults,
@@ -20,7 +21,7 @@ from undercroft.http.provenance_views import (
 from undercroft.http.wire import RequestBody
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.retrieval.search.describing import Sort
-from undercroft.retrieval.search.models import SearchQuery
+from undercroft.retrieval.search.models import Quality, SearchQuery
 
 _KnownKey = Annotated[Key, AfterValidator(require_known_key)]
 
@@ -45,6 +46,7 @@ class Search(RequestBody):
     sort: SortBy | None = None
     limit: Annotated[int, Field(ge=1, le=50)] = 10
     highlights: bool = True
+    quality: SearchQuality = "balanced"
 
 
 @router.post(
@@ -73,6 +75,7 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
         filter=body.filters.as_filter() if body.filters else None,
         facets=list(dict.fromkeys(body.facets or ())),
         sort=Sort(body.sort.key, body.sort.order == "desc") if body.sort else None,
+        quality=Quality(body.quality),
     )
     result = await services.search.search(caller, query)
     return {

@@ -27,6 +27,19 @@ class Leg(StrEnum):
 
 RERANKER: Final = "reranker"
 """What a search can do without, besides one of its legs."""
+EXACT: Final = "exact"
+"""What a search that was asked to compare everything goes without when that takes too long."""
+
+
+class Quality(StrEnum):
+    """How much is looked at before the best is told: the caller's choice between what is found and how soon."""
+
+    FAST = "fast"
+    """A smaller part of the index, and of what has the words."""
+    BALANCED = "balanced"
+    """What finds nearly all that there is to find."""
+    EXACT = "exact"
+    """All that the caller may search, within a deadline; after it balanced, and marked as degraded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class SearchQuery:
         filter: What a document has to be, where it is found, for its passages to be an answer.
         facets: By which of what is known of documents they are counted.
         sort: Another order than by relevance, of what is proposed.
+        quality: How much is looked at.
     """
 
     collection_ids: Sequence[UUID]
@@ -63,6 +77,7 @@ class SearchQuery:
     filter: Filter | None = None
     facets: Sequence[str] = ()
     sort: Sort | None = None
+    quality: Quality = Quality.BALANCED
 
     @property
     def path(self) -> str | None:

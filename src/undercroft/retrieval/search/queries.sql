@@ -4,7 +4,7 @@ FROM search_lexical($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6, $7, 
 
 -- name: search_vector :many
 SELECT chunk_id, score
-FROM search_vector($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6::text::halfvec, $7, $8, $9);
+FROM search_vector($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6::text::halfvec, $7, $8, $9, $10);
 
 -- name: list_collections :many
 -- Those of the collections that the caller may see, and by which ways search; NULL where they only may read what is in it.

@@ -67,11 +67,28 @@ class SearchRepository:
         *,
         exact_limit: int,
         limit: int,
+        reach: int | None = 3,
         document_ids: Sequence[UUID] = (),
         is_everywhere: bool = False,
         path: str | None = None,
     ) -> dict[int, float]:
-        """Chunks near ``vector``, nearest first, with their cosine similarity; none for an unregistered model."""
+        """Chunks near ``vector``, nearest first, with their cosine similarity; none for an unregistered model.
+
+        Args:
+            transaction: Whose principal searches.
+            collection_ids: What is searched, with ``document_ids`` and ``is_everywhere``.
+            model_name: Of whose vectors ``vector`` is one.
+            vector: Of unit length.
+            exact_limit: Up to how many authorised ones are compared one by one.
+            limit: How many are wanted.
+            reach: How many the index is asked for, for each that is wanted; None compares one by one or fails.
+            document_ids: See ``collection_ids``.
+            is_everywhere: See ``collection_ids``.
+            path: What a document has to be, where it is found.
+
+        Raises:
+            ProgramLimitExceededError: When the index may not be asked, and more than ``exact_limit`` may be searched.
+        """
         rows = await _QUERIES.many(
             transaction,
             "search_vector",
@@ -83,6 +100,7 @@ class SearchRepository:
             render_vector(vector),
             exact_limit,
             _LISTED_CONTENTS,
+            reach,
             limit,
         )
         # With HNSW's relaxed order rows may come slightly out of order.

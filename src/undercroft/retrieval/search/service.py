@@ -4,10 +4,10 @@ The legs only propose ids, each in its own transaction. One last statement autho
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -29,13 +29,16 @@ from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.reranking.protocol import Reranker
 from undercroft.retrieval.search.describing import Facet
+from undercroft.retrieval.search.effort import EFFORTS, Effort
 from undercroft.retrieval.search.fallback import Attempt, Fallback
 from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Diagnostics, Step
 from undercroft.retrieval.search.models import (
+    EXACT,
     RERANKER,
     FoundPassage,
     Leg,
     Proposals,
+    Quality,
     SearchQuery,
     SearchResult,
 )
@@ -65,13 +68,11 @@ _VECTOR_SHARE: Final = 0.5
 """Of a search's time, what the vector leg has: then the words alone answer in the rest."""
 _RERANKED: Final = 50
 """How many passages a reranker is shown: what the legs propose for ten that are wanted."""
-_LEXICAL_BOUND: Final = 20_000
-"""How many chunks are scored by BM25 at most, about: 23 ms at the median over 400,000 (docs/adr/0005)."""
-_EXACT_LIMIT: Final = 20_000
-"""Up to how many authorised chunks the vector leg compares one by one."""
 
 MOST_WHOLE: Final = 500
 """The most passages that documents which are read whole have together."""
+
+_Proposed = TypeVar("_Proposed", list[int], dict[int, float])
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -198,11 +199,13 @@ class SearchService:
     ) -> SearchResult | Attempt:
         """Search once; what to try next where that helps, of which nothing is released or on record."""
         query = attempt.query
-        proposals = await self._ask_legs(scope, query, candidates)
+        degraded = set[str]()
+        proposals = await self._ask_legs(scope, query, candidates, degraded)
         is_degraded = proposals.similarities is None
         if is_degraded and Leg.LEXICAL not in query.legs:
             raise UnavailableError("The embedding model does not answer; try again.")
-        degraded: set[str] = {Leg.VECTOR} if is_degraded else set()
+        if is_degraded:
+            degraded.add(Leg.VECTOR)
         # Another order leaves a reranker nothing to do.
         if self._reranker is not None and query.sort is None:
             ranked = await self._rerank(scope, query, proposals, self._reranker)
@@ -305,10 +308,12 @@ class SearchService:
             acts += acts_under(scope, choose_way(ways), act)
         return acts
 
-    async def _ask_legs(self, scope: Scope, query: SearchQuery, candidates: int) -> Proposals:
+    async def _ask_legs(
+        self, scope: Scope, query: SearchQuery, candidates: int, degraded: set[str]
+    ) -> Proposals:
         """Both at once; when one fails, the other ends before the failure is told."""
-        lexical = asyncio.ensure_future(self._search_lexical(scope, query, candidates))
-        vector = asyncio.ensure_future(self._search_vector(scope, query, candidates))
+        lexical = asyncio.ensure_future(self._search_lexical(scope, query, candidates, degraded))
+        vector = asyncio.ensure_future(self._search_vector(scope, query, candidates, degraded))
         try:
             return Proposals(*await asyncio.gather(lexical, vector))
         finally:
@@ -316,15 +321,18 @@ class SearchService:
                 leg.cancel()
             await asyncio.gather(lexical, vector, return_exceptions=True)
 
-    async def _search_lexical(self, scope: Scope, query: SearchQuery, limit: int) -> list[int]:
+    async def _search_lexical(
+        self, scope: Scope, query: SearchQuery, limit: int, degraded: set[str]
+    ) -> list[int]:
         if Leg.LEXICAL not in query.legs:
             return []
-        async with self._database.transaction(scope) as transaction:
+
+        async def search(transaction: Transaction, effort: Effort) -> list[int]:
             return await self._repository.search_lexical(
                 transaction,
                 query.collection_ids,
                 query.text,
-                candidate_limit=_LEXICAL_BOUND,
+                candidate_limit=effort.ranked,
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
@@ -332,8 +340,10 @@ class SearchService:
                 path=query.path,
             )
 
+        return await self._with_effort(scope, query.quality, search, degraded)
+
     async def _search_vector(
-        self, scope: Scope, query: SearchQuery, limit: int
+        self, scope: Scope, query: SearchQuery, limit: int, degraded: set[str]
     ) -> dict[int, float] | None:
         """Near chunks with their similarities; None when the embedder or the index does not answer in time."""
         if Leg.VECTOR not in query.legs:
@@ -356,18 +366,42 @@ class SearchService:
         except UndercroftError as error:
             _log.warning("embedder_unavailable", model=model.name, reason=error.message)
             return None
-        async with self._database.transaction(scope) as transaction:
+
+        async def search(transaction: Transaction, effort: Effort) -> dict[int, float]:
             return await self._repository.search_vector(
                 transaction,
                 query.collection_ids,
                 model.name,
                 vectors[0],
-                exact_limit=_EXACT_LIMIT,
+                exact_limit=effort.compared,
+                reach=effort.reach,
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
                 path=query.path,
             )
+
+        return await self._with_effort(scope, query.quality, search, degraded)
+
+    async def _with_effort(
+        self,
+        scope: Scope,
+        quality: Quality,
+        search: Callable[[Transaction, Effort], Awaitable[_Proposed]],
+        degraded: set[str],
+    ) -> _Proposed:
+        """What a leg proposes, with the effort that was asked for, or, where that is too much, with the usual one."""
+        effort = EFFORTS[quality]
+        if effort.seconds is not None:
+            try:
+                async with self._database.transaction(scope) as transaction:
+                    async with asyncio.timeout(effort.seconds):
+                        return await search(transaction, effort)
+            except (TimeoutError, asyncpg.ProgramLimitExceededError):
+                degraded.add(EXACT)
+                effort = EFFORTS[Quality.BALANCED]
+        async with self._database.transaction(scope) as transaction:
+            return await search(transaction, effort)
 
 
 def _require_texts(rows: Sequence[Record]) -> list[int]:

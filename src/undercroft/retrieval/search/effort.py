@@ -1,0 +1,37 @@
+"""How much the legs look at for each quality that may be asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from undercroft.retrieval.search.models import Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much a search looks at.
+
+    Attributes:
+        ranked: How many chunks are scored by BM25 at most, about.
+        compared: Up to how many authorised chunks the vector leg compares one by one.
+        reach: How many near neighbours the index of vectors is asked for, for each that is proposed; None where nothing
+            but comparing them one by one will do.
+        seconds: When a leg is given up, to be asked again with the usual effort; None where it is not.
+    """
+
+    ranked: int
+    compared: int
+    reach: int | None
+    seconds: float | None = None
+
+
+EFFORTS: Final[Mapping[Quality, Effort]] = MappingProxyType(
+    {
+        Quality.FAST: Effort(5_000, 5_000, 1),
+        # 20,000 are ranked in 23 ms at the median over 400,000 (docs/adr/0005).
+        Quality.BALANCED: Effort(20_000, 20_000, 3),
+        # So many ids are listed first: 32 MB.
+        Quality.EXACT: Effort(2_000_000_000, 2_000_000, None, seconds=5.0),
+    }
+)
