@@ -37,6 +37,7 @@ from undercroft.retrieval.search.models import (
 )
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.retrieval.search.vector_leg import NearPassages, VectorLeg
 from undercroft.retrieval.texts.errors import NotIndexedError, TextSealedError
 from undercroft.sharing.errors import ModelUseError, NotGrantedError
 from undercroft.sharing.models import GrantAction, ModelUse
@@ -57,8 +58,6 @@ _RERANKED: Final = 50
 """How many passages a reranker is shown: what the legs propose for ten that are wanted."""
 _LEXICAL_BOUND: Final = 20_000
 """How many chunks are scored by BM25 at most, about: 23 ms at the median over 400,000 (docs/adr/0005)."""
-_EXACT_LIMIT: Final = 20_000
-"""Up to how many authorised chunks the vector leg compares one by one."""
 
 MOST_WHOLE: Final = 500
 """The most passages that documents which are read whole have together."""
@@ -81,11 +80,12 @@ class SearchService:
         ledger: Ledger,
         embedder: Embedder,
         reranker: Reranker | None = None,
+        incoming: Embedder | None = None,
     ) -> None:
         self._database = database
         self._reranker = reranker
         self._journal = CollectionJournal(database, ledger)
-        self._embedder = embedder
+        self._vectors = VectorLeg(database, [embedder, *([incoming] if incoming else [])])
         self._reader = PassageReader(keys, ledger)
         self._repository = SearchRepository()
 
@@ -155,10 +155,9 @@ class SearchService:
 
     async def _search(self, scope: Scope, query: SearchQuery, candidates: int) -> SearchResult:
         proposals = await self._ask_legs(scope, query, candidates)
-        is_degraded = proposals.similarities is None
-        if is_degraded and Leg.LEXICAL not in query.legs:
+        if proposals.similarities is None and Leg.LEXICAL not in query.legs:
             raise UnavailableError("The embedding model does not answer; try again.")
-        degraded: set[str] = {Leg.VECTOR} if is_degraded else set()
+        degraded: set[str] = set() if proposals.is_whole else {Leg.VECTOR}
         if self._reranker is not None:
             ranked = await self._rerank(scope, query, proposals, self._reranker)
             if ranked is None:
@@ -250,7 +249,8 @@ class SearchService:
         lexical = asyncio.ensure_future(self._search_lexical(scope, query, candidates))
         vector = asyncio.ensure_future(self._search_vector(scope, query, candidates))
         try:
-            return Proposals(*await asyncio.gather(lexical, vector))
+            words, near = await asyncio.gather(lexical, vector)
+            return Proposals(words, near.similarities, near.is_whole)
         finally:
             for leg in (lexical, vector):
                 leg.cancel()
@@ -270,29 +270,10 @@ class SearchService:
                 is_everywhere=query.is_everywhere,
             )
 
-    async def _search_vector(
-        self, scope: Scope, query: SearchQuery, limit: int
-    ) -> dict[int, float] | None:
-        """Near chunks with their similarities; None when the embedder does not answer."""
+    async def _search_vector(self, scope: Scope, query: SearchQuery, limit: int) -> NearPassages:
         if Leg.VECTOR not in query.legs:
-            return {}
-        model = self._embedder.model
-        try:
-            vectors = await self._embedder.embed([query.text])
-        except UndercroftError as error:
-            _log.warning("embedder_unavailable", model=model.name, reason=error.message)
-            return None
-        async with self._database.transaction(scope) as transaction:
-            return await self._repository.search_vector(
-                transaction,
-                query.collection_ids,
-                model.name,
-                vectors[0],
-                exact_limit=_EXACT_LIMIT,
-                limit=limit,
-                document_ids=query.document_ids,
-                is_everywhere=query.is_everywhere,
-            )
+            return NearPassages({}, True)
+        return await self._vectors.propose(scope, query, limit)
 
 
 def _require_texts(rows: Sequence[Record]) -> list[int]:
