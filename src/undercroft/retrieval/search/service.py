@@ -268,6 +268,7 @@ class SearchService:
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
+                path=query.path,
             )
 
     async def _search_vector(self, scope: Scope, query: SearchQuery, limit: int) -> NearPassages:

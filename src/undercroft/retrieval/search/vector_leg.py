@@ -116,6 +116,7 @@ class VectorLeg:
             limit=limit,
             document_ids=query.document_ids if space.is_of_tenant else (),
             is_everywhere=query.is_everywhere,
+            path=query.path,
         )
 
 
