@@ -67,7 +67,8 @@ async def rebuild_index(url: str, name: str, progress: Progress) -> None:
             while not (await asyncio.wait({building}, timeout=_POLL_SECONDS))[0]:
                 row = await _QUERIES.maybe(watcher, "watch_index", connection.get_server_pid())
                 if row is not None:
-                    progress(row["phase"], row["done"], row["total"])
+                    # How much there is it takes from statistics, which may be old.
+                    progress(row["phase"], row["done"], max(row["done"], row["total"]))
             building.result()
         finally:
             building.cancel()
