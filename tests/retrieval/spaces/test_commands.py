@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.conftest import MakeScope, Member
+from tests.database_server import withdraw_public_rights
 from tests.retrieval.spaces.conftest import PROJECTED, Move
 from undercroft.commands import spaces
 from undercroft.commands.databases import bring_up_to_date
@@ -25,8 +26,9 @@ async def ann(make_scope: MakeScope) -> Member:
 
 
 @pytest.fixture
-def before(database_urls: DatabaseUrls, tmp_path: Path) -> Settings:
+async def before(database_urls: DatabaseUrls, tmp_path: Path) -> Settings:
     """As the service was: the built-in model."""
+    await withdraw_public_rights(database_urls)
     return Settings(
         data_dir=tmp_path,
         database_url=SecretStr(database_urls.service),
