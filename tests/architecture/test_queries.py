@@ -26,6 +26,7 @@ OWNERS: Final = {
     ("kit", "grant_service_role"),
     ("kit", "insert_applied_migration"),
     ("kit", "register_embedding_model"),
+    ("kit", "adopt_embedding_model"),
     ("operations/backups", "renumber_pending_entries"),
     ("operations/repairs", "lock_corpus"),
     ("operations/repairs", "delete_terms"),

@@ -129,7 +129,7 @@ async def open_services(
             )
         )
         client = await stack.enter_async_context(open_client(most_calls(settings)))
-        embedder, reranker = await open_search_models(stack, settings, client, clock)
+        embedder, incoming, reranker = await open_search_models(stack, settings, client, clock)
         models = open_models(settings, client, clock)
         stack.push_async_callback(models.close)
         run_until_closed(stack, telemetry.watch_loop(clock))
@@ -179,7 +179,7 @@ async def open_services(
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ledger, ids, index)
         search = SearchService(
-            database, keys, ledger, embedder, reranker, seconds=settings.search_seconds
+            database, keys, ledger, embedder, reranker, incoming, seconds=settings.search_seconds
         )
         answers = Answerer(search, models, watched_grants)
         limits = RunLimits(settings.response_grace_seconds, settings.max_running_responses)

@@ -26,6 +26,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "letters": "the queue",
     "schema_migrations": "compared, not copied",
     "embedding_models": "registered by `undercroft migrate`",
+    "embedding_choices": "of models of that installation: all is indexed again by this one's",
+    "embedding_backfills": "derived",
 }
 """Tables that are not in a backup, each with its reason. Every other table is."""
 

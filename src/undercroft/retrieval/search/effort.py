@@ -1,11 +1,16 @@
 """How much the legs look at for each quality that may be asked for."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
+
+import asyncpg
 
 from undercroft.retrieval.search.models import Quality
+
+_Proposed = TypeVar("_Proposed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +40,21 @@ EFFORTS: Final[Mapping[Quality, Effort]] = MappingProxyType(
         Quality.EXACT: Effort(2_000_000_000, 2_000_000, None, seconds=5.0),
     }
 )
+
+
+async def with_effort(
+    quality: Quality, search: Callable[[Effort], Awaitable[_Proposed]]
+) -> tuple[_Proposed, bool]:
+    """What a leg proposes with the effort that was asked for, or, where that is too much, with the usual one.
+
+    Returns:
+        What it proposes, and whether the effort that was asked for was given up.
+    """
+    effort = EFFORTS[quality]
+    if effort.seconds is not None:
+        try:
+            async with asyncio.timeout(effort.seconds):
+                return await search(effort), False
+        except (TimeoutError, asyncpg.ProgramLimitExceededError):
+            return await search(EFFORTS[Quality.BALANCED]), True
+    return await search(effort), False

@@ -4,10 +4,10 @@ The legs only propose ids, each in its own transaction. One last statement autho
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -29,7 +29,7 @@ from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.reranking.protocol import Reranker
 from undercroft.retrieval.search.describing import Facet
-from undercroft.retrieval.search.effort import EFFORTS, Effort
+from undercroft.retrieval.search.effort import Effort, with_effort
 from undercroft.retrieval.search.fallback import Attempt, Fallback
 from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Diagnostics, Step
 from undercroft.retrieval.search.models import (
@@ -45,6 +45,7 @@ from undercroft.retrieval.search.models import (
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.search.syntax import parse_said, parse_typed
+from undercroft.retrieval.search.vector_leg import NearPassages, VectorLeg
 from undercroft.retrieval.texts.errors import NotIndexedError, TextSealedError
 from undercroft.sharing.errors import ModelUseError, NotGrantedError
 from undercroft.sharing.models import GrantAction, ModelUse
@@ -72,7 +73,6 @@ _RERANKED: Final = 50
 MOST_WHOLE: Final = 500
 """The most passages that documents which are read whole have together."""
 
-_Proposed = TypeVar("_Proposed", list[int], dict[int, float])
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -103,6 +103,7 @@ class SearchService:
         ledger: Ledger,
         embedder: Embedder,
         reranker: Reranker | None = None,
+        incoming: Embedder | None = None,
         *,
         seconds: float = DEFAULT_SECONDS,
     ) -> None:
@@ -110,7 +111,7 @@ class SearchService:
         self._database = database
         self._reranker = reranker
         self._journal = CollectionJournal(database, ledger)
-        self._embedder = embedder
+        self._vectors = VectorLeg(database, [embedder, *([incoming] if incoming else [])])
         self._reader = PassageReader(keys, ledger)
         self._fallback = Fallback(self._reader)
         self._repository = SearchRepository()
@@ -199,13 +200,9 @@ class SearchService:
     ) -> SearchResult | Attempt:
         """Search once; what to try next where that helps, of which nothing is released or on record."""
         query = attempt.query
-        degraded = set[str]()
-        proposals = await self._ask_legs(scope, query, candidates, degraded)
-        is_degraded = proposals.similarities is None
-        if is_degraded and Leg.LEXICAL not in query.legs:
+        proposals, degraded = await self._ask_legs(scope, query, candidates)
+        if proposals.similarities is None and Leg.LEXICAL not in query.legs:
             raise UnavailableError("The embedding model does not answer; try again.")
-        if is_degraded:
-            degraded.add(Leg.VECTOR)
         # Another order leaves a reranker nothing to do.
         if self._reranker is not None and query.sort is None:
             ranked = await self._rerank(scope, query, proposals, self._reranker)
@@ -309,99 +306,53 @@ class SearchService:
         return acts
 
     async def _ask_legs(
-        self, scope: Scope, query: SearchQuery, candidates: int, degraded: set[str]
-    ) -> Proposals:
-        """Both at once; when one fails, the other ends before the failure is told."""
-        lexical = asyncio.ensure_future(self._search_lexical(scope, query, candidates, degraded))
-        vector = asyncio.ensure_future(self._search_vector(scope, query, candidates, degraded))
+        self, scope: Scope, query: SearchQuery, candidates: int
+    ) -> tuple[Proposals, set[str]]:
+        """Both at once, with what could not be asked; when one fails, the other ends before the failure is told."""
+        lexical = asyncio.ensure_future(self._search_lexical(scope, query, candidates))
+        vector = asyncio.ensure_future(self._search_vector(scope, query, candidates))
         try:
-            return Proposals(*await asyncio.gather(lexical, vector))
+            (words, is_given_up), near = await asyncio.gather(lexical, vector)
         finally:
             for leg in (lexical, vector):
                 leg.cancel()
             await asyncio.gather(lexical, vector, return_exceptions=True)
+        return Proposals(words, near.similarities), {*near.degraded, *([EXACT] if is_given_up else [])}
 
     async def _search_lexical(
-        self, scope: Scope, query: SearchQuery, limit: int, degraded: set[str]
-    ) -> list[int]:
+        self, scope: Scope, query: SearchQuery, limit: int
+    ) -> tuple[list[int], bool]:
+        """Chunks, best first, and whether the effort that was asked for was given up."""
         if Leg.LEXICAL not in query.legs:
-            return []
+            return [], False
 
-        async def search(transaction: Transaction, effort: Effort) -> list[int]:
-            return await self._repository.search_lexical(
-                transaction,
-                query.collection_ids,
-                query.text,
-                candidate_limit=effort.ranked,
-                limit=limit,
-                document_ids=query.document_ids,
-                is_everywhere=query.is_everywhere,
-                demands=query.demands,
-                path=query.path,
-            )
+        async def search(effort: Effort) -> list[int]:
+            async with self._database.transaction(scope) as transaction:
+                return await self._repository.search_lexical(
+                    transaction,
+                    query.collection_ids,
+                    query.text,
+                    candidate_limit=effort.ranked,
+                    limit=limit,
+                    document_ids=query.document_ids,
+                    is_everywhere=query.is_everywhere,
+                    demands=query.demands,
+                    path=query.path,
+                )
 
-        return await self._with_effort(scope, query.quality, search, degraded)
+        return await with_effort(query.quality, search)
 
-    async def _search_vector(
-        self, scope: Scope, query: SearchQuery, limit: int, degraded: set[str]
-    ) -> dict[int, float] | None:
-        """Near chunks with their similarities; None when the embedder or the index does not answer in time."""
+    async def _search_vector(self, scope: Scope, query: SearchQuery, limit: int) -> NearPassages:
         if Leg.VECTOR not in query.legs:
-            return {}
+            return NearPassages({})
         try:
             async with asyncio.timeout(self._seconds * _VECTOR_SHARE):
-                return await self._ask_vectors(scope, query, limit)
+                return await self._vectors.propose(scope, query, limit)
         except TimeoutError:
-            _log.warning("vector_leg_late", model=self._embedder.model.name)
+            _log.warning("vector_leg_late")
         except asyncpg.PostgresError as error:
             _log.warning("vector_index_unavailable", reason=type(error).__name__)
-        return None
-
-    async def _ask_vectors(
-        self, scope: Scope, query: SearchQuery, limit: int
-    ) -> dict[int, float] | None:
-        model = self._embedder.model
-        try:
-            vectors = await self._embedder.embed([query.text])
-        except UndercroftError as error:
-            _log.warning("embedder_unavailable", model=model.name, reason=error.message)
-            return None
-
-        async def search(transaction: Transaction, effort: Effort) -> dict[int, float]:
-            return await self._repository.search_vector(
-                transaction,
-                query.collection_ids,
-                model.name,
-                vectors[0],
-                exact_limit=effort.compared,
-                reach=effort.reach,
-                limit=limit,
-                document_ids=query.document_ids,
-                is_everywhere=query.is_everywhere,
-                path=query.path,
-            )
-
-        return await self._with_effort(scope, query.quality, search, degraded)
-
-    async def _with_effort(
-        self,
-        scope: Scope,
-        quality: Quality,
-        search: Callable[[Transaction, Effort], Awaitable[_Proposed]],
-        degraded: set[str],
-    ) -> _Proposed:
-        """What a leg proposes, with the effort that was asked for, or, where that is too much, with the usual one."""
-        effort = EFFORTS[quality]
-        if effort.seconds is not None:
-            try:
-                async with self._database.transaction(scope) as transaction:
-                    async with asyncio.timeout(effort.seconds):
-                        return await search(transaction, effort)
-            except (TimeoutError, asyncpg.ProgramLimitExceededError):
-                degraded.add(EXACT)
-                effort = EFFORTS[Quality.BALANCED]
-        async with self._database.transaction(scope) as transaction:
-            return await search(transaction, effort)
+        return NearPassages(None, frozenset({Leg.VECTOR}))
 
 
 def _require_texts(rows: Sequence[Record]) -> list[int]:
