@@ -66,6 +66,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "embedding_dimensions",
         "embedding_threads",
     ),
+    "Vector index": ("qdrant_url", "qdrant_key", "qdrant_seconds"),
     "Reranking": (
         "reranker_url",
         "reranker_key",

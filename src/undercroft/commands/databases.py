@@ -15,6 +15,7 @@ from undercroft.kit.migrations import (
     migrate,
     migrations_folder,
     register_model,
+    want_outside_index,
 )
 from undercroft.kit.postgres.errors import DataFolderInUseError
 from undercroft.kit.postgres.server import (
@@ -158,7 +159,7 @@ async def _find_running(settings: Settings) -> str | None:
 
 
 async def bring_up_to_date(urls: DatabaseUrls, settings: Settings) -> list[str]:
-    """Migrate, admit the service's login and register the embedding model.
+    """Migrate, admit the service's login, register the embedding model, and say whether vectors are wanted outside.
 
     Returns:
         The names of the migrations that were applied now.
@@ -167,6 +168,7 @@ async def bring_up_to_date(urls: DatabaseUrls, settings: Settings) -> list[str]:
     await grant_service_role(urls.migration, _login(urls.service))
     model = configured_model(settings)
     await register_model(urls.migration, model.name, model.dimensions)
+    await want_outside_index(urls.migration, is_wanted=settings.qdrant_url is not None)
     return [migration.name for migration in applied]
 
 

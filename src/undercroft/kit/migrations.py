@@ -165,6 +165,15 @@ async def register_model(url: str, name: str, dimensions: int) -> None:
         await connection.close()
 
 
+async def want_outside_index(url: str, *, is_wanted: bool) -> None:
+    """Have vectors brought to an index outside from now on, or no more. Run as the owner."""
+    connection = await _connect_owner(url)
+    try:
+        await _QUERIES.value(connection, "want_outside_index", is_wanted)
+    finally:
+        await connection.close()
+
+
 async def describe_pending(database: Database) -> str | None:
     """None when the database has this program's schema, else what to do about it."""
     known = len(load_migrations(migrations_folder()))

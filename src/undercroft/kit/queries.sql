@@ -27,6 +27,9 @@ SELECT grant_service_role($1);
 -- name: register_embedding_model :value
 SELECT register_embedding_model($1, $2);
 
+-- name: want_outside_index :value
+SELECT want_outside_index($1);
+
 -- name: inspect_server :one
 SELECT
     current_setting('server_version_num')::int AS version,

@@ -33,6 +33,7 @@ from undercroft.kit.crypto.providers.kms_key import check_arn, check_arns, check
 from undercroft.kit.egress_policy import EgressSettings
 from undercroft.kit.mail.settings import MailSettings
 from undercroft.kit.model_server_settings import ModelServerSettings
+from undercroft.kit.qdrant_settings import QdrantSettings
 from undercroft.kit.reranker_settings import RerankerSettings
 from undercroft.kit.session_settings import SessionSettings
 
@@ -61,7 +62,12 @@ _BUCKET_URL: Final = re.compile(
 
 
 class Settings(
-    MailSettings, SessionSettings, EgressSettings, ModelServerSettings, RerankerSettings
+    MailSettings,
+    SessionSettings,
+    EgressSettings,
+    ModelServerSettings,
+    QdrantSettings,
+    RerankerSettings,
 ):
     """The service's settings. ``docs/settings.md`` is generated from these fields and held to them by a test."""
 

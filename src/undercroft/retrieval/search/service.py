@@ -35,9 +35,12 @@ from undercroft.retrieval.search.models import (
     SearchQuery,
     SearchResult,
 )
+from undercroft.retrieval.search.nearest import PostgresIndex
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.texts.errors import NotIndexedError, TextSealedError
+from undercroft.retrieval.vectors.errors import VectorIndexError
+from undercroft.retrieval.vectors.protocol import Question, VectorIndex
 from undercroft.sharing.errors import ModelUseError, NotGrantedError
 from undercroft.sharing.models import GrantAction, ModelUse
 from undercroft.sharing.policy import choose_way, read_ways
@@ -57,8 +60,6 @@ _RERANKED: Final = 50
 """How many passages a reranker is shown: what the legs propose for ten that are wanted."""
 _LEXICAL_BOUND: Final = 20_000
 """How many chunks are scored by BM25 at most, about: 23 ms at the median over 400,000 (docs/adr/0005)."""
-_EXACT_LIMIT: Final = 20_000
-"""Up to how many authorised chunks the vector leg compares one by one."""
 
 MOST_WHOLE: Final = 500
 """The most passages that documents which are read whole have together."""
@@ -81,9 +82,11 @@ class SearchService:
         ledger: Ledger,
         embedder: Embedder,
         reranker: Reranker | None = None,
+        vectors: VectorIndex | None = None,
     ) -> None:
         self._database = database
         self._reranker = reranker
+        self._vectors = vectors or PostgresIndex(database)
         self._journal = CollectionJournal(database, ledger)
         self._embedder = embedder
         self._reader = PassageReader(keys, ledger)
@@ -142,8 +145,8 @@ class SearchService:
     async def search(self, scope: Scope, query: SearchQuery) -> SearchResult:
         """The best passages for a question.
 
-        When the embedder cannot answer, the lexical leg answers alone and the result says so; so it does when a
-        reranker fails or is late, and the fused order stays.
+        When the embedder or the vector index cannot answer, the lexical leg answers alone and the result says so; so it
+        does when a reranker fails or is late, and the fused order stays.
 
         Raises:
             NotFoundError: When the principal may see no such collection or document.
@@ -157,7 +160,9 @@ class SearchService:
         proposals = await self._ask_legs(scope, query, candidates)
         is_degraded = proposals.similarities is None
         if is_degraded and Leg.LEXICAL not in query.legs:
-            raise UnavailableError("The embedding model does not answer; try again.")
+            raise UnavailableError(
+                "The embedding model or the vector index does not answer; try again."
+            )
         degraded: set[str] = {Leg.VECTOR} if is_degraded else set()
         if self._reranker is not None:
             ranked = await self._rerank(scope, query, proposals, self._reranker)
@@ -273,7 +278,7 @@ class SearchService:
     async def _search_vector(
         self, scope: Scope, query: SearchQuery, limit: int
     ) -> dict[int, float] | None:
-        """Near chunks with their similarities; None when the embedder does not answer."""
+        """Near chunks with their similarities; None when the embedder or the index does not answer."""
         if Leg.VECTOR not in query.legs:
             return {}
         model = self._embedder.model
@@ -282,17 +287,13 @@ class SearchService:
         except UndercroftError as error:
             _log.warning("embedder_unavailable", model=model.name, reason=error.message)
             return None
-        async with self._database.transaction(scope) as transaction:
-            return await self._repository.search_vector(
-                transaction,
-                query.collection_ids,
-                model.name,
-                vectors[0],
-                exact_limit=_EXACT_LIMIT,
-                limit=limit,
-                document_ids=query.document_ids,
-                is_everywhere=query.is_everywhere,
+        try:
+            return await self._vectors.find_nearest(
+                scope, Question(query, model.name, vectors[0]), limit
             )
+        except VectorIndexError as error:
+            _log.warning("vector_index_unavailable", reason=error.message)
+            return None
 
 
 def _require_texts(rows: Sequence[Record]) -> list[int]:

@@ -1,0 +1,33 @@
+"""Near passages by PostgreSQL itself: one by one, or by pgvector's HNSW index."""
+
+from typing import Final
+
+from undercroft.kit.database import Database, Scope
+from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.retrieval.vectors.protocol import Question
+
+_EXACT_LIMIT: Final = 20_000
+"""Up to how many authorised chunks are compared one by one."""
+
+
+class PostgresIndex:
+    """What `search_vector` finds."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._repository = SearchRepository()
+
+    async def find_nearest(self, scope: Scope, question: Question, limit: int) -> dict[int, float]:
+        """As the protocol says."""
+        query = question.query
+        async with self._database.transaction(scope) as transaction:
+            return await self._repository.search_vector(
+                transaction,
+                query.collection_ids,
+                question.model_name,
+                question.vector,
+                exact_limit=_EXACT_LIMIT,
+                limit=limit,
+                document_ids=query.document_ids,
+                is_everywhere=query.is_everywhere,
+            )
