@@ -139,6 +139,7 @@ CREATE FUNCTION compare_vectors(
     collection_ids uuid[],
     document_ids uuid[],
     everywhere boolean,
+    filter jsonpath,
     model_name text,
     query halfvec,
     document_limit int,
@@ -159,7 +160,8 @@ DECLARE
     model smallint := (
         SELECT m.id FROM embedding_models AS m WHERE m.name = model_name AND m.dimensions = vector_dims(query)
     );
-    most_documents CONSTANT int := 2147483646;
+    -- searchable_blobs looks at ten times as many.
+    most_documents CONSTANT int := 200000000;
     blobs uuid[] := searchable_blobs(
         tenant,
         searcher,
@@ -167,6 +169,7 @@ DECLARE
         collection_ids,
         document_ids,
         everywhere,
+        filter,
         few_opened_collections(tenant, searcher, grantees, collection_ids, document_ids, everywhere),
         coalesce(document_limit, most_documents)
     );
@@ -207,6 +210,7 @@ CREATE FUNCTION admit_vectors(
     collection_ids uuid[],
     document_ids uuid[],
     everywhere boolean,
+    filter jsonpath,
     model_name text,
     query halfvec,
     proposed bigint[],
@@ -240,7 +244,7 @@ BEGIN
     ) AS e
     WHERE EXISTS (
         SELECT FROM documents_to_search(
-            e.blob_id, tenant, searcher, grantees, collection_ids, document_ids, everywhere, opened
+            e.blob_id, tenant, searcher, grantees, collection_ids, document_ids, everywhere, filter, opened
         )
         OFFSET 0
     )
@@ -252,13 +256,13 @@ $$;
 REVOKE ALL ON FUNCTION
     note_added_vectors(), note_removed_vectors(), want_outside_index(boolean),
     lease_pending_vectors(int, interval), list_vectors(smallint, bigint, int), find_vectors(smallint, bigint[]),
-    compare_vectors(uuid[], uuid[], boolean, text, halfvec, int, int, int),
-    admit_vectors(uuid[], uuid[], boolean, text, halfvec, bigint[], int)
+    compare_vectors(uuid[], uuid[], boolean, jsonpath, text, halfvec, int, int, int),
+    admit_vectors(uuid[], uuid[], boolean, jsonpath, text, halfvec, bigint[], int)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     lease_pending_vectors(int, interval), list_vectors(smallint, bigint, int), find_vectors(smallint, bigint[]),
-    compare_vectors(uuid[], uuid[], boolean, text, halfvec, int, int, int),
-    admit_vectors(uuid[], uuid[], boolean, text, halfvec, bigint[], int)
+    compare_vectors(uuid[], uuid[], boolean, jsonpath, text, halfvec, int, int, int),
+    admit_vectors(uuid[], uuid[], boolean, jsonpath, text, halfvec, bigint[], int)
 TO undercroft_app;
 
 GRANT CREATE ON SCHEMA public TO undercroft_search, undercroft_system;
@@ -267,6 +271,8 @@ ALTER FUNCTION note_removed_vectors() OWNER TO undercroft_system;
 ALTER FUNCTION lease_pending_vectors(int, interval) OWNER TO undercroft_system;
 ALTER FUNCTION list_vectors(smallint, bigint, int) OWNER TO undercroft_search;
 ALTER FUNCTION find_vectors(smallint, bigint[]) OWNER TO undercroft_search;
-ALTER FUNCTION compare_vectors(uuid[], uuid[], boolean, text, halfvec, int, int, int) OWNER TO undercroft_search;
-ALTER FUNCTION admit_vectors(uuid[], uuid[], boolean, text, halfvec, bigint[], int) OWNER TO undercroft_search;
+ALTER FUNCTION compare_vectors(uuid[], uuid[], boolean, jsonpath, text, halfvec, int, int, int)
+OWNER TO undercroft_search;
+ALTER FUNCTION admit_vectors(uuid[], uuid[], boolean, jsonpath, text, halfvec, bigint[], int)
+OWNER TO undercroft_search;
 REVOKE CREATE ON SCHEMA public FROM undercroft_search, undercroft_system;

@@ -14,6 +14,7 @@ from tests.retrieval.search.test_at_size import MODEL, draw_vectors, fill
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.retrieval.filters import Filter
 from undercroft.retrieval.search.models import SearchQuery
 from undercroft.retrieval.vectors.protocol import Question, VectorIndex
 
@@ -80,6 +81,7 @@ def ask(
     document_ids: Sequence[UUID] = (),
     collection_ids: Sequence[UUID] = (),
     model_name: str = MODEL[0],
+    condition: Filter | None = None,
 ) -> Question:
     """A question to these, or to everything that the caller may search."""
     query = SearchQuery(
@@ -88,6 +90,7 @@ def ask(
         SHOWN,
         document_ids=document_ids,
         is_everywhere=not (document_ids or collection_ids),
+        filter=condition,
     )
     return Question(query, model_name, vector)
 

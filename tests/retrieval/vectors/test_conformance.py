@@ -13,6 +13,7 @@ from tests.retrieval.vectors.conftest import Implementation
 from undercroft.kit.database import Database
 from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.retrieval.filters import Comparison
 
 QUESTIONS = draw_vectors(10, np.random.default_rng(2))
 
@@ -63,6 +64,29 @@ async def test_only_what_is_asked_for_is_searched(
     ):
         found = await find(implementation.index, archive.owner, question)
         assert found == archive.nearest(np.arange(40), QUESTIONS[0], SHOWN)
+
+
+async def test_only_what_passes_the_filter_is_found_and_all_of_that(
+    implementation: Implementation, archive: Archive, database: Database
+) -> None:
+    async with database.transaction(archive.owner) as transaction:
+        collection_id = await rows.insert_collection(transaction, archive.owner)
+        await transaction.execute(
+            "INSERT INTO collection_documents (tenant_id, collection_id, document_id, attributes)"
+            " SELECT current_tenant(), $1, d.id, jsonb_build_object('place', d.place)"
+            " FROM unnest($2::uuid[]) WITH ORDINALITY AS d (id, place)",
+            collection_id,
+            archive.document_ids,
+        )
+    await implementation.settle()
+    for few in (4, 80):
+        question = ask(
+            QUESTIONS[0],
+            collection_ids=[collection_id],
+            condition=Comparison("lte", "place", float(few)),
+        )
+        found = await find(implementation.index, archive.owner, question)
+        assert found == archive.nearest(np.arange(few), QUESTIONS[0], SHOWN)
 
 
 async def test_what_is_found_is_what_may_be_found(

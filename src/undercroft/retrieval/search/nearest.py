@@ -30,4 +30,5 @@ class PostgresIndex:
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
+                path=query.path,
             )

@@ -273,6 +273,7 @@ class SearchService:
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
+                path=query.path,
             )
 
     async def _search_vector(

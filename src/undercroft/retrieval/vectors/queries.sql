@@ -6,10 +6,12 @@ CROSS JOIN embedding_models AS m
 WHERE o.is_wanted AND o.is_complete AND m.name = $1 AND m.dimensions = $2;
 
 -- name: compare_vectors :many
-SELECT chunk_id, score FROM compare_vectors($1::uuid[], $2::uuid[], $3, $4, $5::text::halfvec, $6, $7, $8);
+SELECT chunk_id, score
+FROM compare_vectors($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6::text::halfvec, $7, $8, $9);
 
 -- name: admit_vectors :many
-SELECT chunk_id, score FROM admit_vectors($1::uuid[], $2::uuid[], $3, $4, $5::text::halfvec, $6::bigint[], $7);
+SELECT chunk_id, score
+FROM admit_vectors($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6::text::halfvec, $7::bigint[], $8);
 
 -- name: list_spaces :many
 -- Where every model's vectors are to be outside; none where no index outside is wanted.
