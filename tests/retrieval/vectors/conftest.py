@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,7 @@ from qdrant_client import AsyncQdrantClient
 
 from tests.conftest import MakeScope
 from tests.retrieval.vectors.archive import Archive, fill_archive
+from tests.servers.qdrant_server import serving
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.migrations import want_outside_index
@@ -56,17 +57,24 @@ async def qdrant(database: Database, database_urls: DatabaseUrls) -> AsyncGenera
         yield opened
 
 
-@pytest.fixture(params=["postgresql", "qdrant-local", "qdrant-server"])
+@pytest.fixture(params=["postgresql", "qdrant-local", "qdrant-rest", "qdrant-server"])
 async def implementation(
     request: pytest.FixtureRequest, database: Database, database_urls: DatabaseUrls
 ) -> AsyncGenerator[Implementation]:
-    """Each of them; a server where one is named."""
+    """Each of them; Qdrant by its client's local mode, by that behind HTTP, and by a server where one is named."""
     own = PostgresIndex(database)
     if request.param == "postgresql":
         yield Implementation(own, _nothing)
         return
-    client = AsyncQdrantClient(":memory:") if request.param == "qdrant-local" else _live()
-    async with _opened(database, database_urls, client) as qdrant:
+    async with AsyncExitStack() as stack:
+        match request.param:
+            case "qdrant-local":
+                client = AsyncQdrantClient(":memory:")
+            case "qdrant-rest":
+                client = _by_http(await stack.enter_async_context(serving()))
+            case _:
+                client = _live()
+        qdrant = await stack.enter_async_context(_opened(database, database_urls, client))
         yield Implementation(qdrant.index, qdrant.sync.bring_pending)
 
 
@@ -82,7 +90,11 @@ def _live() -> AsyncQdrantClient:
     url = os.environ.get(LIVE)
     if url is None:
         pytest.skip(f"{LIVE} names no Qdrant server")
-    return AsyncQdrantClient(url=url, trust_env=False)
+    return _by_http(url)
+
+
+def _by_http(url: str) -> AsyncQdrantClient:
+    return AsyncQdrantClient(url=url, timeout=60, check_compatibility=False, trust_env=False)
 
 
 @asynccontextmanager

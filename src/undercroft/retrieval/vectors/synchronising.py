@@ -40,6 +40,10 @@ class VectorSync:
         self._repository = VectorRepository()
         self._prepared: set[int] = set()
 
+    async def is_wanted(self) -> bool:
+        """Whether the database notes what is to be brought."""
+        return bool(await self._list_spaces())
+
     async def bring_pending(self) -> int:
         """Bring outside what has changed; how many notes there were of it. What fails is tried again after its lease.
 
