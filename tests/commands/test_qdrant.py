@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Generator
 
+import asyncpg
 import numpy as np
 import pytest
 from pydantic import AnyHttpUrl, SecretStr
@@ -19,6 +20,17 @@ from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.settings import Settings
 from undercroft.operations.errors import OperationError
 from undercroft.retrieval.vectors.errors import VectorIndexError
+
+
+async def _refuse_tables(database_urls: DatabaseUrls) -> None:
+    """As an external database has to be."""
+    owner = await asyncpg.connect(database_urls.migration)
+    try:
+        name = await owner.fetchval("SELECT current_database()")
+        await owner.execute(f'REVOKE CREATE, TEMPORARY ON DATABASE "{name}" FROM PUBLIC')
+        await owner.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    finally:
+        await owner.close()
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +56,7 @@ async def test_what_there_is_is_brought_once(
     async with database.transaction(ann) as transaction:
         await rows.insert_key(transaction, ann)
         await fill(transaction, draw_vectors(12, np.random.default_rng(5)))
+    await _refuse_tables(database_urls)
     async with serving() as url:
         settings = settings_of(database_urls, url)
         with pytest.raises(OperationError, match="undercroft migrate"):
@@ -56,6 +69,7 @@ async def test_what_there_is_is_brought_once(
 async def test_without_a_server_it_is_said(database_urls: DatabaseUrls) -> None:
     with pytest.raises(OperationError, match="UNDERCROFT_QDRANT_URL"):
         await fill_qdrant(settings_of(database_urls, None))
+    await _refuse_tables(database_urls)
     settings = settings_of(database_urls, "http://127.0.0.1:1")
     await bring_up_to_date(database_urls, settings)
     with pytest.raises(VectorIndexError):

@@ -83,7 +83,7 @@ class Qdrant:
 
     async def _query(self, request: web.Request) -> object:
         asked = models.QueryRequest.model_validate(await request.json())
-        assert isinstance(asked.query, list)
+        assert isinstance(asked.query, models.NearestQuery)
         assert asked.limit is not None
         return await self._client.query_points(
             request.match_info["name"],

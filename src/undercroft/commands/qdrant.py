@@ -1,4 +1,4 @@
-"""``undercroft fill-qdrant``: makes a Qdrant have what PostgreSQL has, without waiting for a worker's next comparison."""
+"""``undercroft fill-qdrant``: makes Qdrant have what PostgreSQL has, before a worker next compares them."""
 
 from contextlib import AsyncExitStack
 from typing import Final
