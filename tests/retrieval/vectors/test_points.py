@@ -13,7 +13,7 @@ from tests.clocks import SetClock
 from undercroft.kit.circuit import FAILURES, REST_SECONDS
 from undercroft.kit.settings import Settings
 from undercroft.retrieval.vectors.configured import open_points
-from undercroft.retrieval.vectors.errors import VectorIndexError
+from undercroft.retrieval.vectors.errors import RestingIndexError, VectorIndexError
 from undercroft.retrieval.vectors.models import Space
 from undercroft.retrieval.vectors.points import Points
 
@@ -131,7 +131,7 @@ async def test_a_silent_one_is_waited_for_no_longer_than_said_and_then_left_alon
             await near(points)
     assert len(server.asked) == FAILURES
     server.answer = web.json_response(FOUND)
-    with pytest.raises(VectorIndexError):
+    with pytest.raises(RestingIndexError):
         await near(points)
     assert len(server.asked) == FAILURES
     clock.seconds += REST_SECONDS

@@ -8,3 +8,10 @@ class VectorIndexError(UnavailableError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retry_after=1)
+
+
+class RestingIndexError(VectorIndexError):
+    """It has failed so often that it is left alone for a while."""
+
+    def __init__(self) -> None:
+        super().__init__("The vector index is not asked now.")

@@ -17,7 +17,7 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from undercroft.kit.circuit import Circuit
 from undercroft.kit.clock import Clock
-from undercroft.retrieval.vectors.errors import VectorIndexError
+from undercroft.retrieval.vectors.errors import RestingIndexError, VectorIndexError
 from undercroft.retrieval.vectors.models import Point, Space, prefix_of
 
 _TENANT: Final = "tenant"
@@ -147,7 +147,7 @@ class Points:
     async def _asking(self) -> AsyncGenerator[None]:
         passed = self._circuit.enter()
         if passed is None:
-            raise VectorIndexError("The vector index is not asked now.")
+            raise RestingIndexError
         try:
             async with asyncio.timeout(self._seconds):
                 yield

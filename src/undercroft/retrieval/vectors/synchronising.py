@@ -17,7 +17,7 @@ from asyncpg import Record
 from undercroft.kit.database import Database
 from undercroft.ledger.models import LogScope
 from undercroft.retrieval.halfvec import read_vector
-from undercroft.retrieval.vectors.errors import VectorIndexError
+from undercroft.retrieval.vectors.errors import RestingIndexError, VectorIndexError
 from undercroft.retrieval.vectors.models import Point, Space
 from undercroft.retrieval.vectors.repository import VectorRepository
 
@@ -56,6 +56,8 @@ class VectorSync:
             if not self._prepared.issuperset(each["model_id"] for each in spaces):
                 await self.compare()
             return await self._bring_notes()
+        except RestingIndexError:
+            return 0
         except VectorIndexError as error:
             # What was there may be there no more.
             self._prepared.clear()
