@@ -70,6 +70,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "incoming_embedding_key",
         "incoming_embedding_dimensions",
     ),
+    "Vector index": ("qdrant_url", "qdrant_key", "qdrant_seconds"),
     "Reranking": (
         "reranker_url",
         "reranker_key",

@@ -21,6 +21,10 @@ class SharedTable:
 SHARED_TABLES: Final = {
     "schema_migrations": SharedTable("which migrations ran", frozenset({"SELECT"})),
     "embedding_models": SharedTable("names of the installation's models", frozenset({"SELECT"})),
+    "outside_index": SharedTable(
+        "whether the installation's vectors are wanted outside, and are there",
+        frozenset({"SELECT", "UPDATE"}),
+    ),
     "pgqueuer": SharedTable(
         "which job a worker of any tenant takes next; holds job ids and no content",
         frozenset({"SELECT", "UPDATE", "DELETE"}),
@@ -52,6 +56,13 @@ SECURITY_DEFINERS: Final = {
     "similar_terms": "the same for the trigrams of the tenant's vocabulary; each is then looked for as the caller",
     "search_records": "the same for the GIN index over plain fields",
     "search_vector": "the same for the HNSW index",
+    "compare_vectors": "the same for what is compared one by one, where an index outside proposes the rest",
+    "admit_vectors": "the same for what an index outside proposes: documents are looked up as search_vector does",
+    "note_added_vectors": "a trigger: notes what an index outside lacks, in a table that the service may not write",
+    "note_removed_vectors": "the same for what it has too much",
+    "lease_pending_vectors": "a worker takes such notes of any tenant: ids of passages and of their tenants",
+    "list_vectors": "a worker compares an index outside with what is here, over all tenants: ids alone",
+    "find_vectors": "the same: which of some ids are here",
     "count_added_chunks": "a trigger: keeps term statistics, which the service may not write",
     "count_removed_chunks": "the same when chunks go",
     "delete_tenant_statistics": "a trigger: the same for a tenant whose key is destroyed",

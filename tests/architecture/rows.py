@@ -299,6 +299,9 @@ ROWS: Final = {
         INSERT INTO access_request_counts (tenant_id, asker_id, day)
         SELECT u.tenant_id, u.id, current_date FROM users AS u
     """,
+    "pending_vectors": """
+        INSERT INTO pending_vectors (tenant_id, chunk_ids) SELECT tenant_id, ARRAY[id] FROM chunks
+    """,
     # Only triggers write here: whoever asked is told of the answer.
     "letters": """
         UPDATE access_requests SET state = 'denied', sealed_content = NULL, answered_at = now()
@@ -322,6 +325,7 @@ FILLED_BY_OTHERS: Final = (
 
 READ_ONLY: Final = frozenset(
     {
+        "pending_vectors",
         "quotas",
         "quota_windows",
         "metered_requests",

@@ -19,6 +19,7 @@ OPENERS: Final = frozenset(
             "httpx2",
             "obstore",
             "openai",
+            "qdrant_client",
         ),
         *("requests", "smtplib", "socket", "socketserver", "telnetlib", "urllib3", "websockets"),
         *("http.client", "urllib.request", "xmlrpc"),
@@ -42,6 +43,9 @@ PATHS: Final = {
     "retrieval/reranking/configured.py",
     "retrieval/reranking/remote.py",
     "http/search_wiring.py",
+    # Qdrant: of the operator's settings alone. What is sent is vectors, and ids of passages and tenants.
+    "retrieval/vectors/configured.py",
+    "retrieval/vectors/points.py",
     # Webhooks: registered by a tenant's admin; the guarded client. What is sent holds ids and no content.
     "notifications/sender.py",
     # Key sets of issuers: registered by a tenant's admin; the guarded client. A GET without a body.

@@ -16,6 +16,7 @@ from undercroft.kit.migrations import (
     migrate,
     migrations_folder,
     register_model,
+    want_outside_index,
 )
 from undercroft.kit.postgres.errors import DataFolderInUseError
 from undercroft.kit.postgres.server import (
@@ -159,7 +160,7 @@ async def _find_running(settings: Settings) -> str | None:
 
 
 async def bring_up_to_date(urls: DatabaseUrls, settings: Settings) -> list[str]:
-    """Migrate, admit the service's login and register the embedding models.
+    """Migrate, admit the service's login, register the embedding models, and say whether vectors are wanted outside.
 
     Returns:
         The names of the migrations that were applied now.
@@ -171,6 +172,7 @@ async def bring_up_to_date(urls: DatabaseUrls, settings: Settings) -> list[str]:
     await adopt_model(urls.migration, first.name)
     for model in incoming:
         await register_model(urls.migration, model.name, model.dimensions)
+    await want_outside_index(urls.migration, is_wanted=settings.qdrant_url is not None)
     return [migration.name for migration in applied]
 
 

@@ -98,6 +98,17 @@ def export(
     typer.echo(f"undercroft verify {to} {keys}")
 
 
+@operations.command(name="fill-qdrant")
+def fill_qdrant(data_dir: DataDir = None) -> None:
+    """Compare Qdrant with PostgreSQL and mend it, also while the service runs. Workers do it daily."""
+    from undercroft.commands.qdrant import fill_qdrant as fill
+
+    mended = run(fill, set_up(data_dir=data_dir))
+    typer.echo(
+        f"Qdrant has what PostgreSQL has; {mended} passages were brought there or taken away."
+    )
+
+
 @operations.command()
 def scrub(data_dir: DataDir = None) -> None:
     """Rewrite the embedded server's files so that none holds what was erased. Stop the service first."""

@@ -50,6 +50,8 @@ from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
 from undercroft.retrieval.spaces.backfill import Backfill
+from undercroft.retrieval.vectors.configured import open_points
+from undercroft.retrieval.vectors.synchronising import VectorSync
 from undercroft.sharing.consents.notices import NoticeService
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.requests.service import AccessRequests
@@ -74,6 +76,7 @@ _PURGE_SECONDS: Final = 60.0
 _FORGET_SECONDS: Final = 600.0
 _CONSENT_SECONDS: Final = 15.0
 _TELL_SECONDS: Final = 1.0
+_BRINGING_SECONDS: Final = 30.0
 _ADD_UP_SECONDS: Final = 10.0
 _BACKFILL_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
@@ -155,6 +158,7 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     )
     _run_sharing_rounds(stack, background_database, blobs, keys, background_ledger, ids, clock)
     _run_telling_rounds(stack, background_database, keys, ids)
+    _run_vector_rounds(stack, settings, background_database, clock)
     usage = UsageRounds(background_database)
     run_until_closed(stack, Rounds("add_up_usage", usage.add_up, _ADD_UP_SECONDS).run())
     run_until_closed(stack, Rounds("tidy_usage", usage.tidy, _FORGET_SECONDS).run())
@@ -247,6 +251,19 @@ def _run_sharing_rounds(
     run_until_closed(stack, Rounds("expire_requests", requests.expire, _PURGE_SECONDS).run())
     run_until_closed(stack, Rounds("announce_requests", requests.announce, _TELL_SECONDS).run())
     run_until_closed(stack, Rounds("keep_promises", promised.erase, _CONSENT_SECONDS).run())
+
+
+def _run_vector_rounds(
+    stack: AsyncExitStack, settings: Settings, database: Database, clock: Clock
+) -> None:
+    """Keep an index outside as PostgreSQL has it, until ``stack`` closes; nothing where none is configured."""
+    points = open_points(settings, clock, _BRINGING_SECONDS)
+    if points is None:
+        return
+    stack.push_async_callback(points.close)
+    sync = VectorSync(database, points)
+    run_until_closed(stack, Rounds("bring_vectors", sync.bring_pending, _TELL_SECONDS).run())
+    run_until_closed(stack, Rounds("compare_vectors", sync.compare, _SWEEP_SECONDS).run())
 
 
 def _run_telling_rounds(

@@ -1,15 +1,32 @@
-"""The models that search with, opened for ``http/wiring.py``."""
+"""The models that search with, and what finds near passages, opened for ``http/wiring.py``."""
 
 from contextlib import AsyncExitStack
 
 from aiohttp import ClientSession
 
 from undercroft.kit.clock import Clock
+from undercroft.kit.database import Database
 from undercroft.kit.settings import Settings
 from undercroft.retrieval.embedding.configured import open_embedder, open_incoming_embedder
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.reranking.configured import open_reranker
 from undercroft.retrieval.reranking.protocol import Reranker
+from undercroft.retrieval.search.nearest import PostgresIndex
+from undercroft.retrieval.vectors.configured import open_points
+from undercroft.retrieval.vectors.outside import OutsideIndex
+from undercroft.retrieval.vectors.protocol import VectorIndex
+
+
+def open_vector_index(
+    stack: AsyncExitStack, settings: Settings, database: Database, clock: Clock
+) -> VectorIndex:
+    """What finds near passages, until ``stack`` closes."""
+    own = PostgresIndex(database)
+    points = open_points(settings, clock)
+    if points is None:
+        return own
+    stack.push_async_callback(points.close)
+    return OutsideIndex(database, points, own)
 
 
 async def open_search_models(

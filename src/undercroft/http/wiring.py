@@ -21,7 +21,7 @@ from undercroft.http.client_rates import ClientRates
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.http.identity_wiring import open_identity
-from undercroft.http.search_wiring import open_search_models
+from undercroft.http.search_wiring import open_search_models, open_vector_index
 from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.policies import TenantPolicies
 from undercroft.identity.service import IdentityService
@@ -178,8 +178,10 @@ async def open_services(
         versions = VersionService(database, blobs, intake, keys, ledger, index.follow)
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ledger, ids, index)
+        found = open_vector_index(stack, settings, database, clock)
+        seconds = settings.search_seconds
         search = SearchService(
-            database, keys, ledger, embedder, reranker, incoming, seconds=settings.search_seconds
+            database, keys, ledger, embedder, reranker, incoming, found, seconds=seconds
         )
         answers = Answerer(search, models, watched_grants)
         limits = RunLimits(settings.response_grace_seconds, settings.max_running_responses)

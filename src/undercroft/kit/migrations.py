@@ -179,6 +179,23 @@ async def adopt_model(url: str, name: str) -> None:
         await connection.close()
 
 
+async def want_outside_index(url: str, *, is_wanted: bool) -> None:
+    """Have vectors brought to an index outside from now on, or no more. Run as the owner.
+
+    Raises:
+        MigrationError: When vectors are being written for so long that it would keep others waiting.
+    """
+    connection = await connect_owner(url)
+    try:
+        await _QUERIES.value(connection, "want_outside_index", is_wanted)
+    except asyncpg.LockNotAvailableError as error:
+        raise MigrationError(
+            "Documents are being indexed, so nothing was changed about Qdrant. Run `undercroft migrate` again."
+        ) from error
+    finally:
+        await connection.close()
+
+
 async def describe_pending(database: Database) -> str | None:
     """None when the database has this program's schema, else what to do about it."""
     known = len(load_migrations(migrations_folder()))

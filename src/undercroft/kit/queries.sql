@@ -30,6 +30,9 @@ SELECT register_embedding_model($1, $2);
 -- name: adopt_embedding_model :exec
 SELECT adopt_embedding_model($1);
 
+-- name: want_outside_index :value
+SELECT want_outside_index($1);
+
 -- name: inspect_server :one
 SELECT
     current_setting('server_version_num')::int AS version,

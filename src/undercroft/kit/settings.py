@@ -34,6 +34,7 @@ from undercroft.kit.egress_policy import EgressSettings
 from undercroft.kit.embedding_settings import EmbeddingSettings
 from undercroft.kit.mail.settings import MailSettings
 from undercroft.kit.model_server_settings import ModelServerSettings
+from undercroft.kit.qdrant_settings import QdrantSettings
 from undercroft.kit.reranker_settings import RerankerSettings
 from undercroft.kit.session_settings import SessionSettings
 
@@ -67,6 +68,7 @@ class Settings(
     EgressSettings,
     ModelServerSettings,
     EmbeddingSettings,
+    QdrantSettings,
     RerankerSettings,
 ):
     """The service's settings. ``docs/settings.md`` is generated from these fields and held to them by a test."""

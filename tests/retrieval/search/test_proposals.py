@@ -45,7 +45,7 @@ async def trash(shelf: Shelf, owner: Member, document: UUID) -> None:
 async def proposed(shelf: Shelf, scope: Member, leg: Leg) -> set[str]:
     """The names in the passages that a leg proposes; the index keeps their words."""
     query = SearchQuery((), ASKED, 10, frozenset({leg}), is_everywhere=True)
-    proposals = await shelf.search._ask_legs(scope, query, 300, set())
+    proposals, _ = await shelf.search._ask_legs(scope, query, 300)
     async with shelf.database.transaction(scope) as transaction:
         rows = await transaction.fetch(
             "SELECT DISTINCT term FROM chunks, unnest(tsvector_to_array(lexemes)) AS term"

@@ -24,6 +24,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "webhook_deliveries": "the queue",
     "pending_events": "the queue",
     "letters": "the queue",
+    "pending_vectors": "the queue: what is not outside yet is derived",
+    "outside_index": "said by `undercroft migrate`; a restored database is another one, and keeps its own outside",
     "schema_migrations": "compared, not copied",
     "embedding_models": "registered by `undercroft migrate`",
     "embedding_choices": "of models of that installation: all is indexed again by this one's",

@@ -38,15 +38,16 @@ from undercroft.retrieval.search.models import (
     FoundPassage,
     Leg,
     Proposals,
-    Quality,
     SearchQuery,
     SearchResult,
 )
+from undercroft.retrieval.search.nearest import PostgresIndex
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.search.syntax import parse_said, parse_typed
 from undercroft.retrieval.search.vector_leg import NearPassages, VectorLeg
 from undercroft.retrieval.texts.errors import NotIndexedError, TextSealedError
+from undercroft.retrieval.vectors.protocol import VectorIndex
 from undercroft.sharing.errors import ModelUseError, NotGrantedError
 from undercroft.sharing.models import GrantAction, ModelUse
 from undercroft.sharing.policy import choose_way, read_ways
@@ -104,6 +105,7 @@ class SearchService:
         embedder: Embedder,
         reranker: Reranker | None = None,
         incoming: Embedder | None = None,
+        index: VectorIndex | None = None,
         *,
         seconds: float = DEFAULT_SECONDS,
     ) -> None:
@@ -111,7 +113,8 @@ class SearchService:
         self._database = database
         self._reranker = reranker
         self._journal = CollectionJournal(database, ledger)
-        self._vectors = VectorLeg(database, [embedder, *([incoming] if incoming else [])])
+        embedders = [embedder, *([incoming] if incoming else [])]
+        self._vectors = VectorLeg(database, index or PostgresIndex(database), embedders)
         self._reader = PassageReader(keys, ledger)
         self._fallback = Fallback(self._reader)
         self._repository = SearchRepository()
@@ -169,8 +172,8 @@ class SearchService:
     async def search(self, scope: Scope, query: SearchQuery) -> SearchResult:
         """The best passages for a question.
 
-        When the embedder cannot answer, the lexical leg answers alone and the result says so; so it does when a
-        reranker fails or is late, and the fused order stays.
+        When the embedder or the vector index cannot answer, the lexical leg answers alone and the result says so; so it
+        does when a reranker fails or is late, and the fused order stays.
 
         Raises:
             NotFoundError: When the principal may see no such collection or document.
@@ -202,7 +205,9 @@ class SearchService:
         query = attempt.query
         proposals, degraded = await self._ask_legs(scope, query, candidates)
         if proposals.similarities is None and Leg.LEXICAL not in query.legs:
-            raise UnavailableError("The embedding model does not answer; try again.")
+            raise UnavailableError(
+                "The embedding model or the vector index does not answer; try again."
+            )
         # Another order leaves a reranker nothing to do.
         if self._reranker is not None and query.sort is None:
             ranked = await self._rerank(scope, query, proposals, self._reranker)
@@ -317,7 +322,10 @@ class SearchService:
             for leg in (lexical, vector):
                 leg.cancel()
             await asyncio.gather(lexical, vector, return_exceptions=True)
-        return Proposals(words, near.similarities), {*near.degraded, *([EXACT] if is_given_up else [])}
+        return Proposals(words, near.similarities), {
+            *near.degraded,
+            *([EXACT] if is_given_up else []),
+        }
 
     async def _search_lexical(
         self, scope: Scope, query: SearchQuery, limit: int

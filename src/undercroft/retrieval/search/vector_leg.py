@@ -5,21 +5,22 @@ Vectors of two models are never compared. Each space has a ranking of its own, a
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import UndercroftError
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.ranking import reciprocal_rank_fusion
-from undercroft.retrieval.search.models import SearchQuery
-from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.retrieval.search.effort import Effort, with_effort
+from undercroft.retrieval.search.models import EXACT, Leg, SearchQuery
 from undercroft.retrieval.spaces.models import Space
 from undercroft.retrieval.spaces.service import EmbeddingSpaces
+from undercroft.retrieval.vectors.errors import VectorIndexError
+from undercroft.retrieval.vectors.protocol import Question, VectorIndex
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -37,56 +38,75 @@ class NearPassages:
     degraded: frozenset[str] = frozenset()
 
 
-_NOTHING: Final = NearPassages(None, frozenset({Leg.VECTOR}))
-
-
 class VectorLeg:
     """Embeds a question by the models that are needed, and asks each one's space.
 
     Args:
-        database: Where the vectors are.
+        database: Where it stands which collection is in which space.
+        index: What finds near passages.
         embedders: The models that there are here: one, or two while the service moves from one to the other.
     """
 
-    def __init__(self, database: Database, embedders: Sequence[Embedder]) -> None:
+    def __init__(
+        self, database: Database, index: VectorIndex, embedders: Sequence[Embedder]
+    ) -> None:
         self._database = database
+        self._index = index
         self._embedders = {embedder.model.name: embedder for embedder in embedders}
         self._spaces = EmbeddingSpaces()
-        self._repository = SearchRepository()
 
     async def propose(self, scope: Scope, query: SearchQuery, limit: int) -> NearPassages:
         """Near chunks, at most ``limit``."""
-        spaces: Sequence[Space] | None = None
-        wanted = list(self._embedders)
-        if len(wanted) > 1:
-            # First, so that no question is embedded in vain. Of one model alone they are asked for on the way.
-            async with self._database.transaction(scope) as transaction:
-                spaces = await self._find_spaces(transaction, query)
+        names = list(self._embedders)
+        if len(names) == 1:
+            spaces, vectors = await asyncio.gather(
+                self._find_spaces(scope, query), self._embed(names, query.text)
+            )
+        else:
+            # First, so that no question is embedded in vain.
+            spaces = await self._find_spaces(scope, query)
             wanted = [space.model for space in spaces if space.model in self._embedders]
-        vectors = await self._embed(wanted, query.text)
-        if wanted and not vectors:
-            return _NOTHING
+            vectors = await self._embed(wanted, query.text)
 
-        async def search(effort: Effort) -> NearPassages:
-            async with self._database.transaction(scope) as transaction:
-                asked = spaces or await self._find_spaces(transaction, query)
-                rankings = [
-                    await self._search(transaction, query, space, vectors[space.model], effort, limit)
-                    for space in asked
-                    if space.model in vectors
-                ]
-            if asked and not rankings:
-                return _NOTHING
-            is_whole = len(rankings) == len(asked)
-            return NearPassages(fuse_spaces(rankings, limit), frozenset() if is_whole else {Leg.VECTOR})
+        async def ask(effort: Effort) -> NearPassages:
+            return await self._ask(scope, query, spaces, vectors, effort, limit)
 
-        near, is_given_up = await with_effort(query.quality, search)
+        near, is_given_up = await with_effort(query.quality, ask)
         return replace(near, degraded=near.degraded | {EXACT}) if is_given_up else near
 
-    async def _find_spaces(self, transaction: Transaction, query: SearchQuery) -> list[Space]:
+    async def _ask(
+        self,
+        scope: Scope,
+        query: SearchQuery,
+        spaces: Sequence[Space],
+        vectors: Mapping[str, npt.NDArray[np.float32]],
+        effort: Effort,
+        limit: int,
+    ) -> NearPassages:
+        rankings: list[Mapping[int, float]] = []
+        for space in spaces:
+            if space.model not in vectors:
+                continue
+            within = replace(
+                query,
+                collection_ids=space.collection_ids,
+                document_ids=query.document_ids if space.is_of_tenant else (),
+            )
+            question = Question(within, space.model, vectors[space.model], effort)
+            try:
+                rankings.append(await self._index.find_nearest(scope, question, limit))
+            except VectorIndexError as error:
+                _log.warning("vector_index_unavailable", reason=error.message)
+        if spaces and not rankings:
+            return NearPassages(None, frozenset({Leg.VECTOR}))
+        lacking = frozenset[str]() if len(rankings) == len(spaces) else frozenset({Leg.VECTOR})
+        return NearPassages(fuse_spaces(rankings, limit), lacking)
+
+    async def _find_spaces(self, scope: Scope, query: SearchQuery) -> list[Space]:
         collection_ids = () if query.is_everywhere else query.collection_ids
         with_tenant = query.is_everywhere or bool(query.document_ids)
-        return await self._spaces.find(transaction, collection_ids, with_tenant=with_tenant)
+        async with self._database.transaction(scope) as transaction:
+            return await self._spaces.find(transaction, collection_ids, with_tenant=with_tenant)
 
     async def _embed(self, models: Sequence[str], text: str) -> dict[str, npt.NDArray[np.float32]]:
         """The question by each of the models, at once; but for those that do not answer."""
@@ -103,28 +123,6 @@ class VectorLeg:
         except UndercroftError as error:
             _log.warning("embedder_unavailable", model=embedder.model.name, reason=error.message)
             return None
-
-    async def _search(
-        self,
-        transaction: Transaction,
-        query: SearchQuery,
-        space: Space,
-        vector: npt.NDArray[np.float32],
-        effort: Effort,
-        limit: int,
-    ) -> dict[int, float]:
-        return await self._repository.search_vector(
-            transaction,
-            space.collection_ids,
-            space.model,
-            vector,
-            exact_limit=effort.compared,
-            reach=effort.reach,
-            limit=limit,
-            document_ids=query.document_ids if space.is_of_tenant else (),
-            is_everywhere=query.is_everywhere,
-            path=query.path,
-        )
 
 
 def fuse_spaces(rankings: Sequence[Mapping[int, float]], limit: int) -> Mapping[int, float]:

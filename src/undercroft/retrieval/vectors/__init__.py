@@ -1,0 +1,1 @@
+"""Near passages: the seam between the search and what finds them, and Qdrant behind it."""
