@@ -50,6 +50,7 @@ SECURITY_DEFINERS: Final = {
     "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",
     "filtered_documents": "the same tenant and principal, for the statement that reads what the legs proposed",
     "search_records": "the same for the GIN index over plain fields",
+    "search_record_words": "the same for the GIN index over the words of plain fields",
     "search_vector": "the same for the HNSW index",
     "count_added_chunks": "a trigger: keeps term statistics, which the service may not write",
     "count_removed_chunks": "the same when chunks go",
