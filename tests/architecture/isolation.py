@@ -55,6 +55,7 @@ SECURITY_DEFINERS: Final = {
     "filtered_documents": "the same tenant and principal, for the statement that reads what the legs proposed",
     "similar_terms": "the same for the trigrams of the tenant's vocabulary; each is then looked for as the caller",
     "search_records": "the same for the GIN index over plain fields",
+    "search_record_words": "the same for the GIN index over the words of plain fields",
     "search_vector": "the same for the HNSW index",
     "compare_vectors": "the same for what is compared one by one, where an index outside proposes the rest",
     "admit_vectors": "the same for what an index outside proposes: documents are looked up as search_vector does",

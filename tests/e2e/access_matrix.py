@@ -355,6 +355,7 @@ _RECORDS: Final = {
     ),
     "GET /v1/schemas/{schema_id}/migrations/{migration_id}": OWNER,
     "GET /v1/records": EVERYBODY,
+    "POST /v1/records/search": everybody(json={"query": "bell"}),
     "POST /v1/records": Rule(_OF_THE_TENANT, send={"json": {"schema": "{schema_id}", "data": {}}}),
     "GET /v1/records/{record_id}": of_record("read"),
     "PUT /v1/records/{record_id}": of_record("write", json={"data": {}}, **STALE),
@@ -383,6 +384,7 @@ _MODELS: Final = {
         _KNOWN, seen_by=_LINKS, send={"json": {"model": "extractive", "input": "When?"}}
     ),
     "POST /v1/conversations": Rule(_KNOWN, seen_by=_LINKS, send={"json": {}}),
+    "POST /v1/conversations/search": everybody(json={"query": "bell"}),
     "GET /v1/conversations/{conversation_id}": of_conversation("read"),
     "POST /v1/conversations/{conversation_id}": of_conversation("write", json={"metadata": {}}),
     "DELETE /v1/conversations/{conversation_id}": Rule(

@@ -18,7 +18,7 @@ from tests.e2e.conftest import Service
 EXAMPLES: Final = int(os.environ.get("UNDERCROFT_TEST_SCHEMATHESIS_EXAMPLES", "3"))
 """Random requests for an operation, after the systematic ones at the borders of its schema."""
 _LIMIT_SECONDS: Final = 600 + 100 * EXAMPLES
-_OPERATIONS: Final = 205
+_OPERATIONS: Final = 207
 
 pytestmark = [pytest.mark.timeout(_LIMIT_SECONDS + 100), pytest.mark.slow]
 

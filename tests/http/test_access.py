@@ -113,6 +113,7 @@ ROUTES: Final = {
         "GET /v1/records",
         "GET /v1/records/{record_id}",
         "GET /v1/records/{record_id}/versions",
+        "POST /v1/records/search",
         "POST /v1/records/{record_id}/receipt",
         "GET /v1/schemas",
         "GET /v1/schemas/{schema_id}",
@@ -148,6 +149,7 @@ ROUTES: Final = {
         "POST /v1/vector_stores/{vector_store_id}/search",
     },
     Permission.RESPONSES_READ: {
+        "POST /v1/conversations/search",
         "GET /v1/conversations/{conversation_id}",
         "GET /v1/conversations/{conversation_id}/items",
         "GET /v1/conversations/{conversation_id}/items/{item_id}",

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.chats.service import ChatService
+from undercroft.chat.conversations.searching.service import ConversationSearch
 from undercroft.chat.conversations.service import ConversationService
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.provenance import ProvenanceService
@@ -72,6 +73,7 @@ from undercroft.vault.comments.service import CommentService
 from undercroft.vault.holds import LegalHolds
 from undercroft.vault.intake import Intake
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.finding import RecordFinding
 from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.receipts import RecordReceipts
@@ -119,8 +121,10 @@ class Services:
     documents: DocumentService
     schemas: SchemaService
     records: RecordService
+    conversation_search: ConversationSearch
     record_locks: RecordLocks
     record_migrations: RecordMigrations
+    record_finding: RecordFinding
     record_receipts: RecordReceipts
     versions: VersionService
     trash: Trash

@@ -71,8 +71,10 @@ _ONE_TRANSACTION: Final = (
 _READS: Final = (
     "/mcp",  # as long as no tool changes anything
     "/v1/access/check",
+    "/v1/conversations/search",
     "/v1/embeddings",
     "/v1/oauth/introspect",
+    "/v1/records/search",
     "/v1/records/{record_id}/receipt",
     "/v1/schemas/{schema_id}/search",
     "/v1/search",

@@ -8,6 +8,7 @@ from typing import Final
 
 from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.chats.service import ChatService
+from undercroft.chat.conversations.searching.service import ConversationSearch
 from undercroft.chat.conversations.service import ConversationService
 from undercroft.chat.providers.configured import open_models
 from undercroft.chat.responses.provenance import ProvenanceService
@@ -74,6 +75,7 @@ from undercroft.vault.intake import Intake
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.receipts import Receipts
+from undercroft.vault.records.finding import RecordFinding
 from undercroft.vault.records.locks import RecordLocks
 from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.receipts import RecordReceipts
@@ -243,6 +245,8 @@ async def open_services(
             records=records,
             record_locks=RecordLocks(records, ledger),
             record_migrations=RecordMigrations(database, storage, schemas, ledger, queue, ids),
+            conversation_search=ConversationSearch(database, keys, ledger),
+            record_finding=RecordFinding(database, storage, schemas, ledger),
             record_receipts=RecordReceipts(database, records, log_keys),
             versions=versions,
             trash=Trash(database, blobs, keys, ledger, retention),

@@ -158,6 +158,33 @@ FROM (
 ORDER BY found.id
 LIMIT $6;
 
+-- name: find_by_words :many
+-- Words as a search on the web takes them: all of them, phrases in quotes, not those after a minus.
+WITH asked AS MATERIALIZED (
+    SELECT websearch_to_tsquery('pg_catalog.simple', $1) AS words
+)
+
+SELECT
+    found.id,
+    found.fields
+FROM (
+    SELECT
+        o.id,
+        o.score,
+        '{}'::text[] AS fields
+    FROM asked AS a
+    CROSS JOIN LATERAL search_record_words(a.words, $2, $3::int) AS o
+    UNION ALL
+    SELECT
+        s.id,
+        s.score,
+        s.fields
+    FROM asked AS a
+    CROSS JOIN LATERAL search_shared_record_words(a.words, $2) AS s
+) AS found
+ORDER BY found.score DESC, found.id DESC
+LIMIT $3;
+
 -- name: may_read :value
 SELECT r.owner_id = current_principal() OR ways_to_record(r.id, r.current_version, '{read}') IS NOT NULL
 FROM records AS r

@@ -148,6 +148,16 @@ class RecordRepository:
         )
         return [row["id"] for row in rows]
 
+    async def find_by_words(
+        self, transaction: Transaction, text: str, schema_id: UUID | None, limit: int
+    ) -> dict[UUID, Sequence[str]]:
+        """The records whose plain fields have the words, best first, each with the fields it was looked for in.
+
+        Of the principal's own none are named.
+        """
+        rows = await _QUERIES.many(transaction, "find_by_words", text, schema_id, limit)
+        return {row["id"]: row["fields"] for row in rows}
+
     async def list_versions(
         self, transaction: Transaction, record_id: UUID, after: int, limit: int
     ) -> list[RecordVersion]:

@@ -20,6 +20,7 @@ from undercroft.sharing.ways import OWNER_ALONE
 from undercroft.vault.records.access import WRITE
 from undercroft.vault.records.changes import Change, apply_change
 from undercroft.vault.records.errors import UnknownFieldError, no_record
+from undercroft.vault.records.finding import append_page
 from undercroft.vault.records.models import (
     RECORD_PREFIX,
     Condition,
@@ -116,7 +117,7 @@ class RecordService:
                     transaction, schema_id, after, limit + 1
                 )
             page = await self._storage.read_page(transaction, ids, limit, (), model_use)
-            await self._append_page(transaction, scope, page)
+            await append_page(self._ledger, transaction, scope, page)
         return page
 
     async def search(
@@ -149,7 +150,7 @@ class RecordService:
             # A search that finds nothing tells something as well.
             asked = Act("record.search", schema_subject(schema), schema.owner_id, schema.version)
             await self._ledger.append(transaction, scope, asked)
-            await self._append_page(transaction, scope, page)
+            await append_page(self._ledger, transaction, scope, page)
         return page
 
     async def list_versions(
@@ -364,12 +365,6 @@ class RecordService:
         check_plain(plain)
         return plain, digests
 
-    async def _append_page(self, transaction: Transaction, scope: Scope, page: RecordPage) -> None:
-        """What was read; of what is another's, that it was found as well. Of a damaged one nobody learns anything."""
-        opened = [record for record in page.records if isinstance(record, Record)]
-        acts = [act for record in opened for act in _page_acts(scope, record)]
-        await self._ledger.append(transaction, scope, *acts)
-
     async def _append_change(
         self, transaction: Transaction, scope: Scope, action: Action, record: Record
     ) -> None:
@@ -382,14 +377,3 @@ class RecordService:
         )
         acts = record.access.acts(scope, GrantAction.WRITE, act)
         await self._ledger.append(transaction, scope, *acts)
-
-
-def _page_acts(scope: Scope, record: Record) -> list[Act]:
-    acts = record.access.acts(scope, GrantAction.READ, _act_on("record.read", record))
-    if record.access.ways is None:
-        return acts
-    return record.access.acts(scope, GrantAction.SEARCH, _act_on("record.search", record)) + acts
-
-
-def _act_on(action: Action, record: Record) -> Act:
-    return Act(action, subject_of(record), record.owner_id, record.version)

@@ -183,7 +183,7 @@ class RecordStorage:
         transaction: Transaction,
         record_ids: Sequence[UUID],
         limit: int,
-        found_by: Sequence[str] = (),
+        found_by: Sequence[str] | Mapping[UUID, Sequence[str]] = (),
         model_use: frozenset[ModelUse] = frozenset(),
     ) -> RecordPage:
         """The latest versions of the first of some records, no more than the limit and than make a page.
@@ -193,7 +193,8 @@ class RecordStorage:
             record_ids: The principal's own, and what they may find, in their order. Those beyond the limit only tell
                 that there are more.
             limit: The most records.
-            found_by: By which fields they were found: here it is asked again whether the principal may.
+            found_by: By which fields they were found, all of them or each: here it is asked again whether the principal
+                may.
             model_use: What a model is going to do with them: what it is not let have is left out.
 
         Raises:
@@ -212,7 +213,9 @@ class RecordStorage:
         records = [
             await self._describe(parts, access)
             for parts in found
-            if (access := _access(parts, model_use)).may_find_by(found_by)
+            if (access := _access(parts, model_use)).may_find_by(
+                found_by[parts[0]["id"]] if isinstance(found_by, Mapping) else found_by
+            )
         ]
         return RecordPage(records, len(fitting) < len(record_ids))
 

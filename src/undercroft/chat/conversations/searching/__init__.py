@@ -1,0 +1,1 @@
+"""Searching conversations by words."""
