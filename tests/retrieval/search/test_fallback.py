@@ -106,11 +106,15 @@ async def test_no_word_is_told_from_the_parts_that_are_not_shared(
 ) -> None:
     ann = await make_scope()
     bob = await make_scope(ann.tenant_id)
-    text = "# Home\n\n## Pets\n\nDogs are welcome.\n\n## Debts\n\nThe mortgage is unpaid.\n"
-    _, documents = await shelf.fill(ann, {"home.md": "\n\n".join([text, "Filler. " * 900])})
+    pets, debts = "Dogs are welcome. " * 200, "The mortgage is unpaid. " * 200
+    _, documents = await shelf.fill(
+        ann, {"home.md": f"# Home\n\n## Pets\n\n{pets}\n\n## Debts\n\n{debts}\n"}
+    )
     grant = replace(SEARCH, parts=Parts(sections=("Pets",)))
     await share(shelf, ann, ResourceKind.DOCUMENT, documents["home.md"], bob, grant)
     query = SearchQuery((), "mortage", 3, WORDS, is_everywhere=True, is_typed=True)
+    told = (await shelf.search.search(bob, replace(query, text="dosg welcome"))).diagnostics
+    assert told.corrections == {"dosg": "Dogs"}
     assert (await shelf.search.search(bob, query)).diagnostics.corrections == {}
     told = (await shelf.search.search(ann, query)).diagnostics
     assert told.corrections == {"mortage": "mortgage"}

@@ -120,6 +120,9 @@ def test_a_star_behind_a_word_makes_it_a_prefix(text: str, prefixes: tuple[str, 
         "CVE-2024-12345",
         "SKU#4411",
         "AB-12-C",
+        "X.25",
+        "K-12",
+        "550e8400-e29b-41d4-a716-446655440000",
     ],
 )
 def test_identifiers_are_kept_whole(identifier: str) -> None:
@@ -132,7 +135,21 @@ def test_identifiers_are_kept_whole(identifier: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["3.14", "10:30", "1990-91", "1,000,000", "e.g. this", "U.S. law", "and/or", "well-known", "_"],
+    [
+        "3.14",
+        "10:30",
+        "1990-91",
+        "1,000,000",
+        "e.g. this",
+        "U.S. law",
+        "and/or",
+        "well-known",
+        "_",
+        "24-yard",
+        "3rd-and-9",
+        "pre-2020",
+        "mid-1990s",
+    ],
 )
 def test_ordinary_words_and_numbers_are_no_identifiers(text: str) -> None:
     assert find_identifiers(text) == ()

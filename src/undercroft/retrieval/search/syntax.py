@@ -205,7 +205,18 @@ def _strip(token: str) -> str:
 def _is_identifier(token: str) -> bool:
     if _PLAIN_NUMBER.fullmatch(token):
         return False
-    return any(pattern.fullmatch(token) for pattern in (_EMAIL, _WITH_DIGIT, _SYMBOL))
+    if _WITH_DIGIT.fullmatch(token):
+        return _is_numbered(token)
+    return any(pattern.fullmatch(token) for pattern in (_EMAIL, _SYMBOL))
+
+
+def _is_numbered(token: str) -> bool:
+    """Whether it is AB-12 or 1f4e-77ab-90cd, and not a word of a language: 24-yard, pre-2020, mid-1990s."""
+    parts = token.split("-")
+    if not all(part.isalnum() for part in parts) or token == token.upper():
+        return True
+    mixed = [part for part in parts if not part.isalpha() and not part.isdigit()]
+    return len(parts) > 2 and len(mixed) > 1
 
 
 def _is_word(text: str) -> bool:
