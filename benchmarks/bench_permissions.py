@@ -1,7 +1,9 @@
 """Permissions: what the number of a caller's grants costs a check, a read and a search, and what a search finds of it.
 
 Three callers have 10, 1,000 and 100,000 grants on single documents, of a million in the tenant, and reach nothing by a
-collection. What is downloaded the service has made; the mass of documents and grants is written by SQL
+collection. The documents of each have an owner of their own, who owns nothing else and needs no grant for them: what
+the same search costs the owner is the cost of searching so many documents, and what it costs the caller beyond that is
+the check's. What is downloaded the service has made; the mass of documents and grants is written by SQL
 (``permission_seed.py``). Vectors have the built-in model's length and lie near topics, as those of texts do: among
 directions without any order no index finds its way. Exact answers, for the recall, are computed by numpy.
 
@@ -14,13 +16,14 @@ takes most of the time; a folder that is named is kept, and measured as it is th
 
 import argparse
 import asyncio
+import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import aiohttp
@@ -29,7 +32,7 @@ import numpy.typing as npt
 
 from benchmarks import permission_seed
 from benchmarks.live_service import LiveService, running_service
-from benchmarks.permission_seed import SELECTIVITIES, Seed
+from benchmarks.permission_seed import SELECTIVITIES, Seed, Shared
 from benchmarks.report import header, publish, summary
 from tests.conftest import Member
 from undercroft.commands.keys import create_key
@@ -46,6 +49,8 @@ from undercroft.retrieval.search.service import count_candidates
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.repository import KeyRepository
 from undercroft.vault.keys.service import KeyRing
+
+Key = TypeVar("Key")
 
 _TENANT: Final = "permissions"
 _PAPERS: Final = 5
@@ -72,7 +77,7 @@ SMALL: Final = Size(4_000, 10_000, (10, 100, 2_000))
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody with so many grants."""
+    """Somebody who may search so many documents: by grants, or as their owner."""
 
     scope: Member
     session: aiohttp.ClientSession
@@ -156,17 +161,54 @@ def words_of(number: int) -> str:
     return f"word{number % 50} term{number % 977}"
 
 
-async def compare(
-    callers: dict[int, Caller], rounds: int, work: Callable[[Caller, int], Awaitable[None]]
-) -> dict[str, Any]:
+Work: TypeAlias = Callable[[Caller, int], Awaitable[None]]
+
+
+async def compare(callers: dict[int, Caller], rounds: int, work: Work) -> dict[str, Any]:
     """Milliseconds of the same work for each caller, in turn, so that a drift of the machine meets all alike."""
-    samples: dict[int, list[float]] = {count: [] for count in callers}
+    return _by_grants(await _take_turns(callers, rounds, work))
+
+
+async def compare_with_owners(
+    callers: dict[int, Caller], owners: dict[int, Caller], rounds: int, work: Work
+) -> dict[str, Any]:
+    """The same, and beside each caller whoever owns the documents that the caller was granted."""
+    both = {(count, True): caller for count, caller in callers.items()}
+    both |= {(count, False): owner for count, owner in owners.items()}
+    samples = await _take_turns(both, rounds, work)
+    granted = {count: times for (count, by_grant), times in samples.items() if by_grant}
+    owned = {count: times for (count, by_grant), times in samples.items() if not by_grant}
+    # Of each round by itself: both were asked the same question, within a few milliseconds.
+    over = {
+        count: statistics.median(
+            mine / floor for mine, floor in zip(granted[count], owned[count], strict=True)
+        )
+        for count in granted
+    }
+    return {
+        **_by_grants(granted),
+        "milliseconds_of_the_owner_by_documents": {
+            str(count): summary(times, 3) for count, times in owned.items()
+        },
+        "granted_over_owned": {str(count): round(ratio, 3) for count, ratio in over.items()},
+        "ratio_of_granted_over_owned": round(max(over.values()) / min(over.values()), 2),
+    }
+
+
+async def _take_turns(
+    callers: Mapping[Key, Caller], rounds: int, work: Work
+) -> dict[Key, list[float]]:
+    samples: dict[Key, list[float]] = {key: [] for key in callers}
     for number in range(-max(3, rounds // 10), rounds):
-        for count, caller in callers.items():
+        for key, caller in callers.items():
             started = time.perf_counter()
             await work(caller, abs(number))
             if number >= 0:
-                samples[count].append(1000 * (time.perf_counter() - started))
+                samples[key].append(1000 * (time.perf_counter() - started))
+    return samples
+
+
+def _by_grants(samples: Mapping[int, list[float]]) -> dict[str, Any]:
     summaries = {str(count): summary(times, 3) for count, times in samples.items()}
     medians = [each["median"] for each in summaries.values()]
     return {
@@ -225,26 +267,23 @@ async def list_places(
     return numbers[(numbers > 0) & (numbers <= count)].astype(np.int64) - 1
 
 
-async def share_papers(
-    owner: aiohttp.ClientSession, addresses: Sequence[str]
-) -> dict[str, list[str]]:
-    """Documents that the service makes, and grants to read them."""
-    papers: dict[str, list[str]] = {address: [] for address in addresses}
-    for address in addresses:
-        for number in range(_PAPERS):
-            form = aiohttp.FormData()
-            text = f"Paper {number} for {address}. " * 40
-            form.add_field("file", text.encode(), filename="paper.txt", content_type="text/plain")
-            async with owner.post("/v1/documents", data=form) as answer:
-                paper = (await answer.json())["id"]
-            terms = {
-                "resource": paper,
-                "grantee": {"user": address},
-                "actions": ["search", "read", "download"],
-            }
-            async with owner.post("/v1/grants", json=terms) as answer:
-                await answer.read()
-            papers[address].append(paper)
+async def share_papers(owner: aiohttp.ClientSession, address: str) -> list[str]:
+    """Documents that the service makes for an owner, and grants to somebody to read them."""
+    papers: list[str] = []
+    for number in range(_PAPERS):
+        form = aiohttp.FormData()
+        text = f"Paper {number} for {address}. " * 40
+        form.add_field("file", text.encode(), filename="paper.txt", content_type="text/plain")
+        async with owner.post("/v1/documents", data=form) as answer:
+            paper = (await answer.json())["id"]
+        terms = {
+            "resource": paper,
+            "grantee": {"user": address},
+            "actions": ["search", "read", "download"],
+        }
+        async with owner.post("/v1/grants", json=terms) as answer:
+            await answer.read()
+        papers.append(paper)
     return papers
 
 
@@ -271,51 +310,71 @@ async def open_tenant_key(service: LiveService, urls: DatabaseUrls, owner: Membe
         return await KeyRing(provider, IdSource(clock)).open_tenant_key(key)
 
 
+async def sign_up(
+    stack: AsyncExitStack, service: LiveService, urls: DatabaseUrls, name: str
+) -> tuple[Member, aiohttp.ClientSession]:
+    """A user of the tenant, and what they ask with."""
+    key = await create_key(service.settings, _TENANT, f"{name}@example.org", None, None)
+    session = await stack.enter_async_context(service.open_session(key))
+    return await find_scope(urls, key), session
+
+
 async def measure(service: LiveService, size: Size, rounds: int) -> dict[str, Any]:
     urls = await asyncio.to_thread(running_urls, service.settings.data_dir)
     assert urls is not None
-    addresses = {count: f"caller{count}@example.org" for count in size.callers}
-    owner_key, *keys = [
-        await create_key(service.settings, _TENANT, address, None, None)
-        for address in ("owner@example.org", *addresses.values())
-    ]
-    scopes = dict(zip(size.callers, [await find_scope(urls, key) for key in keys], strict=True))
-    owner = await find_scope(urls, owner_key)
     model = configured_model(service.settings)
-    async with service.open_session(owner_key) as session:
-        papers = await share_papers(session, list(addresses.values()))
-    wanted = {scope.principal_id: count - _PAPERS for count, scope in scopes.items()}
-    granted = size.grants - len(wanted) * _PAPERS
-    seed = Seed(
-        owner.tenant_id,
-        owner.principal_id,
-        await open_tenant_key(service, urls, owner),
-        wanted,
-        size.documents,
-        granted,
-        model.name,
-        model.dimensions,
-    )
-    vectors = await permission_seed.write(urls.migration, seed)
     async with AsyncExitStack() as stack:
+        first, session = await sign_up(stack, service, urls, "owner")
+        # It has the tenant's key made.
+        await share_papers(session, "owner@example.org")
+        people = {
+            count: (
+                await sign_up(stack, service, urls, f"caller{count}"),
+                await sign_up(stack, service, urls, f"owner{count}"),
+            )
+            for count in size.callers
+        }
+        papers = {
+            count: await share_papers(owner, f"caller{count}@example.org")
+            for count, (_, (_, owner)) in people.items()
+        }
+        shared = [
+            Shared(owner.principal_id, caller.principal_id, count - _PAPERS)
+            for count, ((caller, _), (owner, _)) in people.items()
+        ]
+        seed = Seed(
+            first.tenant_id,
+            first.principal_id,
+            await open_tenant_key(service, urls, first),
+            shared,
+            size.documents,
+            size.grants - len(shared) * _PAPERS,
+            model.name,
+            model.dimensions,
+        )
+        vectors = await permission_seed.write(urls.migration, seed)
         database = await stack.enter_async_context(
             Database(urls.service, clock=SystemClock(), size=2)
         )
-        bench = Permissions(database, owner, model, rounds)
+        bench = Permissions(database, first, model, rounds)
         callers: dict[int, Caller] = {}
-        for (count, scope), key in zip(scopes.items(), keys, strict=True):
-            session = await stack.enter_async_context(service.open_session(key))
+        owners: dict[int, Caller] = {}
+        for count, ((scope, session), (owner, owning)) in people.items():
             places = await list_places(bench, scope, None, size.documents)
             documents = [permission_seed.document_id(int(place) + 1) for place in places]
-            callers[count] = Caller(scope, session, papers[addresses[count]], documents)
+            callers[count] = Caller(scope, session, papers[count], documents)
+            owners[count] = Caller(owner, owning, papers[count], documents)
         return {
             "seeded": asdict(size),
-            **await measure_all(bench, callers, vectors.astype(np.float32)),
+            **await measure_all(bench, callers, owners, vectors.astype(np.float32)),
         }
 
 
 async def measure_all(
-    bench: Permissions, callers: dict[int, Caller], vectors: npt.NDArray[np.float32]
+    bench: Permissions,
+    callers: dict[int, Caller],
+    owners: dict[int, Caller],
+    vectors: npt.NDArray[np.float32],
 ) -> dict[str, Any]:
     many = 5 * bench.rounds
     checks = {
@@ -324,9 +383,9 @@ async def measure_all(
     }
     return {
         "check": checks,
-        "read_over_http": await compare(callers, many, bench.read),
-        "search_over_http": await compare(callers, many, bench.search),
-        "search_statements": await compare(callers, many, bench.search_bare),
+        "read_over_http": await compare_with_owners(callers, owners, many, bench.read),
+        "search_over_http": await compare_with_owners(callers, owners, many, bench.search),
+        "search_statements": await compare_with_owners(callers, owners, many, bench.search_bare),
         "recall": await measure_recall(bench, callers, vectors),
     }
 

@@ -1,7 +1,7 @@
 """A tenant of many documents and grants, written by SQL: a passage each, their vectors near a few thousand topics."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -36,13 +36,22 @@ _TABLES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """So many documents of one user's, each granted to another."""
+
+    owner_id: UUID
+    grantee_id: UUID
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
 class Seed:
     """What to write, and for whom.
 
     Attributes:
-        owner_id: Whose all documents are.
+        owner_id: Whose the documents are that are nobody else's.
         tenant_key: What wraps their keys.
-        callers: How many documents each of these users is to be granted.
+        shared: What is to be granted to the callers, of owners of their own.
         grants: How many grants there are to be in all; the others' are spread over users of their own.
         model: The embedding model's name.
     """
@@ -50,7 +59,7 @@ class Seed:
     tenant_id: UUID
     owner_id: UUID
     tenant_key: bytes = field(repr=False)
-    callers: dict[UUID, int]
+    shared: Sequence[Shared]
     documents: int
     grants: int
     model: str
@@ -131,7 +140,15 @@ async def _write_documents(owner: AnyConnection, seed: Seed) -> None:
     users = [*map(reader_id, range(len(SELECTIVITIES)))]
     users += [UUID(int=_OTHERS + number) for number in range(_OTHER_COUNT)]
     await owner.execute(_USERS, seed.tenant_id, users)
-    await owner.execute(_SEED, seed.tenant_id, seed.owner_id, seed.documents, _DOCUMENTS)
+    await owner.execute(
+        _SEED,
+        seed.tenant_id,
+        seed.owner_id,
+        seed.documents,
+        _DOCUMENTS,
+        [shared.owner_id for shared in seed.shared],
+        [shared.documents for shared in seed.shared],
+    )
     await owner.execute(_SEALED_TABLE)
     await owner.copy_records_to_table("sealed", records=_seal(seed), columns=("id", *_SEALED))
     await owner.execute(_CONTENTS)
@@ -194,14 +211,11 @@ async def _write_collections(owner: AnyConnection, seed: Seed) -> None:
 async def _write_grants(owner: AnyConnection, seed: Seed) -> None:
     await owner.execute(
         _GRANTS_SQL,
-        seed.tenant_id,
-        seed.owner_id,
         seed.documents,
-        _DOCUMENTS,
         _GRANTS,
-        list(seed.callers),
-        list(seed.callers.values()),
-        seed.grants - sum(seed.callers.values()),
+        [shared.owner_id for shared in seed.shared],
+        [shared.grantee_id for shared in seed.shared],
+        seed.grants - sum(shared.documents for shared in seed.shared),
         _OTHERS,
         _OTHER_COUNT,
     )
@@ -215,10 +229,18 @@ _USERS: Final = """
 INSERT INTO users (id, tenant_id, email, role)
 SELECT id, $1, id || '@example.org', 'member' FROM unnest($2::uuid[]) AS id
 """
+# Each owner's are spread over the tables, as those of many who upload are.
 _SEED: Final = """
 CREATE TEMPORARY TABLE seed AS
-SELECT $1::uuid AS tenant_id, $2::uuid AS owner_id, n AS number, pg_temp.numbered($4 + n) AS id, $4 + n AS chunk_id
+SELECT
+    $1::uuid AS tenant_id, coalesce(o.owner_id, $2::uuid) AS owner_id, n AS number, pg_temp.numbered($4 + n) AS id,
+    $4 + n AS chunk_id
 FROM generate_series(1, $3::bigint) AS n
+LEFT JOIN (
+    SELECT owner_id, sum(count) OVER earlier - count AS first, sum(count) OVER earlier AS after
+    FROM unnest($5::uuid[], $6::bigint[]) WITH ORDINALITY AS o (owner_id, count, place)
+    WINDOW earlier AS (ORDER BY place)
+) AS o ON n * 7919 % $3::bigint >= o.first AND n * 7919 % $3::bigint < o.after
 """
 _SEALED: Final = ("wrapped_key", "sealed_text", "sealed_name")
 _SEALED_TABLE: Final = """
@@ -257,13 +279,15 @@ VALUES (gen_random_uuid(), $1, $3, $2, $4, '{search}')
 _GRANTS_SQL: Final = """
 INSERT INTO grants (id, tenant_id, document_id, grantor_id, user_id, actions)
 SELECT
-    pg_temp.numbered($5::bigint + row_number() OVER (ORDER BY hashint8extended(n, 0))), $1,
-    pg_temp.numbered($4::bigint + 1 + document), $2, user_id, '{search,read}'
+    pg_temp.numbered($2::bigint + row_number() OVER (ORDER BY hashint8extended(w.n, 0))), s.tenant_id, s.id, s.owner_id,
+    w.user_id, '{search,read}'
 FROM (
-    SELECT c.user_id, n * 7919 % $3::bigint AS document, n
-    FROM unnest($6::uuid[], $7::bigint[]) AS c (user_id, wanted), generate_series(1, c.wanted) AS n
+    SELECT g.grantee_id AS user_id, o.number, o.number AS n
+    FROM unnest($3::uuid[], $4::uuid[]) AS g (owner_id, grantee_id)
+    JOIN seed AS o ON o.owner_id = g.owner_id
     UNION ALL
-    SELECT pg_temp.numbered($9::bigint + n % $10::bigint), abs(hashint8extended(n, 7) % $3::bigint), n
-    FROM generate_series(1, $8::bigint) AS n
-) AS wanted
+    SELECT pg_temp.numbered($6::bigint + n % $7::bigint), 1 + abs(hashint8extended(n, 7) % $1::bigint), n
+    FROM generate_series(1, $5::bigint) AS n
+) AS w
+JOIN seed AS s ON s.number = w.number
 """
