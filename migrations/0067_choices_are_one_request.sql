@@ -3,8 +3,9 @@
 ALTER TABLE metered_requests ADD COLUMN requests smallint NOT NULL DEFAULT 1 CHECK (requests IN (0, 1));
 
 -- As before, but for how many requests it counts as. Processes of the version before call the other, which counts one.
-CREATE FUNCTION reserve_usage(new_id uuid, subject_ids uuid[], used_model text, wanted_tokens bigint, counted_requests int)
-RETURNS TABLE (
+CREATE FUNCTION reserve_usage(
+    new_id uuid, subject_ids uuid[], used_model text, wanted_tokens bigint, counted_requests int
+) RETURNS TABLE (
     kind text,
     period text,
     most_requests bigint,

@@ -1,17 +1,22 @@
 """Thoughts that clients carry, and that are kept: given back to their model while what they rest on may be used."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from tests.chat.conversations.conftest import said
+from tests.chat.conversations.test_turns import conversations_of
 from tests.chat.responses.test_sources import ASKED, RENT, id_of, service
 from tests.chat.scripted import SCRIPTED, CallingModel
 from tests.conftest import MakeScope, Member
 from tests.documents import make_trash
 from tests.shelf import Shelf
+from tests.stepping import PATIENCE, until_blocked
 from undercroft.chat.answering import FileSearch, Question
+from undercroft.chat.conversations.models import NewItem
 from undercroft.chat.providers.protocol import (
     GenerationEvent,
     Message,
@@ -169,3 +174,43 @@ async def used_of(shelf: Shelf, scope: Member, document_id: UUID) -> int:
             reference,
         )
     return len(rows)
+
+
+@pytest.mark.parametrize("goes_on", ["response", "conversation"])
+async def test_what_is_carried_and_what_it_goes_on_from_are_locked_in_one_order(
+    shelf: Shelf, make_scope: MakeScope, goes_on: str
+) -> None:
+    ann = await make_scope()
+    lower, first = await shelf.fill(ann, {"lease.txt": RENT})
+    higher, second = await shelf.fill(ann, {"other.txt": RENT})
+    one, other = sorted((first["lease.txt"], second["other.txt"]))
+    assert one == first["lease.txt"]
+    model = CallingModel(THINKS)
+    responses = service(shelf, model)
+    carried = sealed_of(await responses.create(ann, asked(lower)))
+    answer = [{"type": "output_text", "text": "So much.", "annotations": []}]
+    items = (
+        NewItem("reasoning", {"summary": [], "encrypted_content": carried}),
+        NewItem("message", {"role": "assistant", "status": "completed", "content": answer}),
+        said("Why?"),
+    )
+    wanted = replace(carrying(carried), input_items=items)
+    if goes_on == "response":
+        before = await responses.create(ann, asked(higher))
+        wanted = replace(wanted, previous_id=id_of(before))
+    else:
+        begun = await conversations_of(shelf).create(ann, {}, [])
+        await responses.create(ann, replace(asked(higher), conversation_id=begun.id))
+        wanted = replace(wanted, conversation_id=begun.id)
+    async with shelf.database.transaction(ann) as erasing:
+        # Somebody erases both, the lower one first.
+        await erasing.execute("SELECT FROM documents WHERE id = $1 FOR UPDATE", one)
+        answering = asyncio.create_task(responses.create(ann, wanted))
+        async with asyncio.timeout(PATIENCE):
+            await until_blocked(shelf.database, 1)
+        # Whoever waits for that holds none that comes after it.
+        free = await erasing.fetch(
+            "SELECT id FROM documents WHERE id = $1 FOR UPDATE SKIP LOCKED", other
+        )
+    assert (await answering)["status"] == "completed"
+    assert [row["id"] for row in free] == [other]

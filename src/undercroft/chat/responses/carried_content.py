@@ -78,7 +78,7 @@ class CarriedContent:
             InvalidRequestError: When it carries something of more responses than may be.
             TooManySourcesError: When those were made from more than an answer may rest on.
         """
-        wanted = _response_ids(question)
+        wanted = carried_ids(question)
         if question.model == EXTRACTIVE:
             # It repeats passages and is shown no turns.
             return _with_opened(question, {}), ()
@@ -123,7 +123,7 @@ def is_carrying(question: Question) -> bool:
     return any(message.sealed for message in question.messages)
 
 
-def _response_ids(question: Question) -> list[UUID]:
+def carried_ids(question: Question) -> list[UUID]:
     """Whose keys open what is carried, each once."""
     found = (find_response_id(each) for message in question.messages for each in message.sealed)
     return sorted({response_id for response_id in found if response_id is not None})

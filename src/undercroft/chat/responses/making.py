@@ -28,8 +28,13 @@ from undercroft.chat.providers.protocol import (
 )
 from undercroft.chat.providers.registry import UnableError
 from undercroft.chat.responses.carried import seal_carried
-from undercroft.chat.responses.carried_content import CarriedContent, compactions_in, is_carrying
-from undercroft.chat.responses.chain import ResponseChain
+from undercroft.chat.responses.carried_content import (
+    CarriedContent,
+    carried_ids,
+    compactions_in,
+    is_carrying,
+)
+from undercroft.chat.responses.chain import MOST_RESPONSES, ResponseChain
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.rendering import render_logprob
@@ -135,6 +140,7 @@ class ResponseMaker:
             rested_on = await self._inherited(transaction, work)
             releases: Sequence[Release] = ()
             if goes_on:
+                await self._hold_together(transaction, work)
                 question, releases = await self._load(transaction, work)
             asked = await self._open_carried(transaction, work, question, releases)
             if await self._inherited(transaction, work) != rested_on:
@@ -144,6 +150,27 @@ class ResponseMaker:
                 # Last, and locked until this commits: what it rests on is recorded by whoever makes it.
                 await self._log.hold(transaction, work.lease)
         return asked
+
+    async def _hold_together(self, transaction: Transaction, work: Work) -> None:
+        """Lock what a request's earlier turns and what it carries itself were made from, in one order.
+
+        Each is locked by whoever reads it, one after the other: whoever erases several documents could hold one of the
+        second and wait for one of the first.
+        """
+        request = work.request
+        carried = carried_ids(request.question)
+        if not carried:
+            return
+        if request.previous_id is not None:
+            chain = await self._responses.list_chain_ids(
+                transaction, request.previous_id, MOST_RESPONSES
+            )
+            await self._responses.hold_sources(transaction, [*chain, *carried])
+            await self._responses.hold_responses(transaction, [*chain, *carried])
+        elif request.conversation_id is not None:
+            await self._responses.hold_sources_with_conversation(
+                transaction, carried, request.conversation_id
+            )
 
     async def _open_carried(
         self, transaction: Transaction, work: Work, question: Question, releases: Sequence[Release]

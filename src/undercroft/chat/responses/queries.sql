@@ -41,6 +41,17 @@ WHERE d.id IN (SELECT p.document_id FROM response_passages AS p WHERE p.response
 ORDER BY d.id
 FOR KEY SHARE;
 
+-- name: hold_sources_with_conversation :exec
+-- As hold_sources, with what any item of a conversation ($2) was made from.
+SELECT d.id FROM documents AS d
+WHERE d.id IN (
+    SELECT p.document_id FROM response_passages AS p WHERE p.response_id = ANY($1::uuid[])
+    UNION ALL
+    SELECT p.document_id FROM conversation_item_passages AS p WHERE p.conversation_id = $2
+)
+ORDER BY d.id
+FOR KEY SHARE;
+
 -- name: list_sources :many
 -- What responses were made from, at most $2 passages.
 SELECT DISTINCT

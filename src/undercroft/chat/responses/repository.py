@@ -75,6 +75,14 @@ class ResponseRepository:
         """Keep what responses were made from, as far as it is there, until the transaction ends."""
         await _QUERIES.execute(transaction, "hold_sources", list(response_ids))
 
+    async def hold_sources_with_conversation(
+        self, transaction: Transaction, response_ids: Sequence[UUID], conversation_id: UUID
+    ) -> None:
+        """Keep what responses and the items of a conversation were made from, until the transaction ends."""
+        await _QUERIES.execute(
+            transaction, "hold_sources_with_conversation", list(response_ids), conversation_id
+        )
+
     async def list_sources(
         self, transaction: Transaction, response_ids: Sequence[UUID], most: int
     ) -> list[tuple[UUID, int, int, int]]:
