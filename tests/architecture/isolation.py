@@ -48,6 +48,7 @@ SECURITY_DEFINERS: Final = {
     "find_share_link": "before a link's token is known, nothing tells whose tenant it opens",
     "find_tenant": "`keys create` looks its tenant up by name before it has one",
     "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",
+    "filtered_documents": "the same tenant and principal, for the statement that reads what the legs proposed",
     "search_records": "the same for the GIN index over plain fields",
     "search_vector": "the same for the HNSW index",
     "count_added_chunks": "a trigger: keeps term statistics, which the service may not write",

@@ -169,7 +169,7 @@ async def test_a_type_of_the_callers_own_does_not_run_as_a_definer(
             """
         )
         found = await service.fetch(
-            "SELECT * FROM search_lexical(ARRAY[gen_random_uuid()], '{}', false, 'word', 10, 10, 10)"
+            "SELECT * FROM search_lexical(ARRAY[gen_random_uuid()], '{}', false, NULL, 'word', 10, 10, 10)"
         )
         assert found == []
     finally:

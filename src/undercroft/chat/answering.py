@@ -184,7 +184,13 @@ class Answerer:
 
     async def _find(self, scope: Scope, question: Question, search: FileSearch) -> Searched:
         use = await self.model_use(question)
-        query = SearchQuery(search.collection_ids, question.text, search.limit, model_use=use)
+        query = SearchQuery(
+            search.collection_ids,
+            question.text,
+            search.limit,
+            model_use=use,
+            filter=search.filter,
+        )
         result = await self._search.search(scope, query)
         found = tuple(passage for passage in result.passages if passage.score >= search.threshold)
         return Searched(question.text, found, numbered(found))

@@ -8,6 +8,7 @@ from undercroft.chat.providers.images import Image
 from undercroft.chat.providers.options import NO_OPTIONS, Options
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.tools.models import RemoteCall, RemoteServer
+from undercroft.retrieval.filters import Filter
 
 MOST_FILES: Final = 20
 """How many documents one question shows."""
@@ -20,11 +21,13 @@ class FileSearch:
     Attributes:
         limit: The most passages that are shown to the model.
         threshold: Passages scored below it are left out; scores are in (0, 1].
+        filter: What a document has to be for its passages to be shown.
     """
 
     collection_ids: tuple[UUID, ...]
     limit: int
     threshold: float = 0.0
+    filter: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import parse_id
+from undercroft.retrieval.filters import RESERVED
 
 _MAX_DEPTH: Final = 64
 _MAX_VALUES: Final = 20_000
@@ -87,9 +88,18 @@ Metadata = Annotated[
 ]
 """Up to 16 pairs of text, as OpenAI has them."""
 
+
+def _not_reserved(key: str) -> str:
+    if key.startswith(RESERVED):
+        raise PydanticCustomError(
+            "reserved_key", f"begins with '{RESERVED}', which names what every document has"
+        )
+    return key
+
+
 Attributes = Annotated[
     dict[
-        Annotated[str, Field(min_length=1, max_length=64)],
+        Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_not_reserved)],
         Annotated[str, Field(max_length=512)] | bool | Annotated[float, Field(allow_inf_nan=False)],
     ],
     Field(max_length=16),

@@ -25,7 +25,7 @@ TOPICS = 60
 SHARES = (0.001, 0.01, 0.1, 1.0)
 SHOWN = 10
 IDS = IdSource()
-_VECTOR = "search_vector(uuid[], uuid[], boolean, text, halfvec, int, int, int)"
+_VECTOR = "search_vector(uuid[], uuid[], boolean, jsonpath, text, halfvec, int, int, int)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ async def near(
 ) -> list[int]:
     """The chunks that the leg proposes of everything that the caller may search, nearest first."""
     found = await transaction.fetch(
-        "SELECT chunk_id FROM search_vector('{}', '{}', true, $1, $2::text::halfvec, $3, $4, $5)"
+        "SELECT chunk_id FROM search_vector('{}', '{}', true, NULL, $1, $2::text::halfvec, $3, $4, $5)"
         " ORDER BY score DESC",
         MODEL[0],
         render_vector(vector),
@@ -204,14 +204,14 @@ async def test_no_search_reads_a_table_through_or_counts_beyond_its_limit(
     ):
         async with reading(database, searcher) as (transaction, read):
             words = await transaction.fetch(
-                "SELECT chunk_id FROM search_lexical($1, '{}', $2, 'word7 word8', 20000, $3, $4)",
+                "SELECT chunk_id FROM search_lexical($1, '{}', $2, NULL, 'word7 word8', 20000, $3, $4)",
                 collections,
                 not collections,
                 limits.blobs,
                 SHOWN,
             )
             passages = await transaction.fetch(
-                "SELECT chunk_id FROM search_vector($1, '{}', $2, $3, $4::text::halfvec, $5, $6, $7)",
+                "SELECT chunk_id FROM search_vector($1, '{}', $2, NULL, $3, $4::text::halfvec, $5, $6, $7)",
                 collections,
                 not collections,
                 MODEL[0],
@@ -281,7 +281,7 @@ async def _read_through(transaction: Transaction) -> dict[str, int]:
     }
 
 
-_WORDS = "SELECT chunk_id FROM search_lexical('{}', '{}', true, 'common', 20000, 300, 10)"
+_WORDS = "SELECT chunk_id FROM search_lexical('{}', '{}', true, NULL, 'common', 20000, 300, 10)"
 
 
 async def test_whether_a_document_may_be_searched_is_a_few_looks_into_indexes(

@@ -62,7 +62,7 @@ async def lexical(
     """Ordinals of the proposed chunks, best first, with their scores."""
     async with database.transaction(scope) as transaction:
         rows = await transaction.fetch(
-            "SELECT c.ordinal, s.score FROM search_lexical($1, '{}', false, $2, $3, 2000, 300) AS s"
+            "SELECT c.ordinal, s.score FROM search_lexical($1, '{}', false, NULL, $2, $3, 2000, 300) AS s"
             " JOIN chunks AS c ON c.id = s.chunk_id",
             [collection_id],
             query,

@@ -152,10 +152,10 @@ INSERT INTO chunk_embeddings (model_id, chunk_id, tenant_id, blob_id, embedding)
 SELECT m.id, c.id, c.tenant_id, c.blob_id, l2_normalize($3::text::halfvec)
 FROM chunks AS c JOIN embedding_models AS m ON m.name = $2 WHERE c.blob_id = $1
 """
-_LEXICAL = "SELECT chunk_id FROM search_lexical($1, $2, $3, 'common', 20000, $4, 1000)"
+_LEXICAL = "SELECT chunk_id FROM search_lexical($1, $2, $3, NULL, 'common', 20000, $4, 1000)"
 _VECTOR = """
 SELECT chunk_id FROM search_vector(
-    $1, $2, $3, 'random', '[1,0,0,0,0,0,0,0]', CASE WHEN $4 > 0 THEN 20000 ELSE 0 END, $4, 1000
+    $1, $2, $3, NULL, 'random', '[1,0,0,0,0,0,0,0]', CASE WHEN $4 > 0 THEN 20000 ELSE 0 END, $4, 1000
 )
 """
 _ALLOWED = """

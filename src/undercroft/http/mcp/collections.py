@@ -8,6 +8,7 @@ from undercroft.http.document_views import require_document_id
 from undercroft.http.mcp.connector import FoundDocuments, Query, render_found, require_words
 from undercroft.http.mcp.tools import MODEL_USE, After, Call, Limit, PageArguments, Tool
 from undercroft.http.objects import Page, Shown, Time
+from undercroft.http.openai.filters import Filters
 from undercroft.http.openai.vector_stores import render_collection, require_collection_id
 from undercroft.http.wire import JsonObject, RequestBody, page_of, render_time
 from undercroft.identity.models import Permission
@@ -34,6 +35,7 @@ class SearchCollectionArguments(RequestBody):
 
     collection: CollectionId
     query: Query
+    filters: Filters | None = None
     limit: Annotated[int, Field(ge=1, le=50, description="The most passages.")] = 10
 
 
@@ -88,6 +90,7 @@ async def _search(call: Call, arguments: SearchCollectionArguments) -> JsonObjec
         require_words(arguments.query),
         arguments.limit,
         model_use=MODEL_USE,
+        filter=arguments.filters.as_filter() if arguments.filters else None,
     )
     return render_found(call, await call.services.search.search(call.caller, query))
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from undercroft.chat.answering import FileSearch
 from undercroft.chat.providers.options import FunctionTool, ToolChoice, ToolMode
 from undercroft.chat.tools.models import FUNCTION_PREFIX, MOST_SERVERS, RemoteServer
+from undercroft.http.openai.filters import Filters
 from undercroft.http.openai.inputs import Description, FunctionName
 from undercroft.http.wire import JsonObject, RequestBody, require_id
 from undercroft.kit.errors import InvalidRequestError
@@ -29,7 +30,7 @@ class FileSearchTool(RequestBody):
     vector_store_ids: Annotated[list[str], Field(min_length=1, max_length=20)]
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 8
     ranking_options: RankingOptions | None = None
-    filters: None = None
+    filters: Filters | None = None
 
     def as_search(self) -> FileSearch:
         """Where to search.
@@ -42,7 +43,12 @@ class FileSearchTool(RequestBody):
             for text in self.vector_store_ids
         ]
         threshold = self.ranking_options.score_threshold if self.ranking_options else 0.0
-        return FileSearch(tuple(dict.fromkeys(collection_ids)), self.max_num_results, threshold)
+        return FileSearch(
+            tuple(dict.fromkeys(collection_ids)),
+            self.max_num_results,
+            threshold,
+            self.filters.as_filter() if self.filters else None,
+        )
 
 
 class NamedTool(RequestBody):

@@ -9,6 +9,7 @@ from pydantic import Field
 from undercroft.http.callers import CollectionReader, CollectionWriter, Searcher
 from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
+from undercroft.http.openai.filters import Filters
 from undercroft.http.openai.paging import After, Before, Limit, Order
 from undercroft.http.openai.tools import RankingOptions
 from undercroft.http.wire import (
@@ -69,7 +70,7 @@ class SearchVectorStore(RequestBody):
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
     ranking_options: RankingOptions | None = None
     rewrite_query: OnlyFalse = False
-    filters: None = None
+    filters: Filters | None = None
 
     def text(self) -> str:
         """The question; several are asked as one."""
@@ -161,7 +162,10 @@ async def search_vector_store(
     if not body.text().strip():
         raise InvalidRequestError("The query is empty.", param="query")
     query = SearchQuery(
-        (require_collection_id(vector_store_id),), body.text(), body.max_num_results
+        (require_collection_id(vector_store_id),),
+        body.text(),
+        body.max_num_results,
+        filter=body.filters.as_filter() if body.filters else None,
     )
     result = await services.search.search(caller, query)
     threshold = body.ranking_options.score_threshold if body.ranking_options else 0.0

@@ -9,6 +9,7 @@ from undercroft.http.callers import Searcher
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.openai.contract import errors
+from undercroft.http.openai.filters import Filters
 from undercroft.http.openai.vector_stores import require_collection_id
 from undercroft.http.provenance_views import SearchResults, render_passage
 from undercroft.http.wire import RequestBody
@@ -24,6 +25,7 @@ class Search(RequestBody):
     query: Annotated[str, Field(min_length=1, max_length=4096)]
     collections: Annotated[list[str], Field(max_length=20)] | None = None
     documents: Annotated[list[str], Field(max_length=100)] | None = None
+    filters: Filters | None = None
     limit: Annotated[int, Field(ge=1, le=50)] = 10
 
 
@@ -45,6 +47,7 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
         body.limit,
         document_ids=tuple(dict.fromkeys(documents)),
         is_everywhere=body.collections is None and body.documents is None,
+        filter=body.filters.as_filter() if body.filters else None,
     )
     result = await services.search.search(caller, query)
     return {

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.retrieval.chunking import LaterHeadings
+from undercroft.retrieval.filters import Filter, render_path
 from undercroft.retrieval.ranking import reciprocal_rank_fusion, reorder
 from undercroft.sharing.models import OWN, ModelUse, Way
 
@@ -36,6 +37,7 @@ class SearchQuery:
             used so is not found, and what is found counts as one use of the grants that it rests on.
         document_ids: Documents that are searched whether they are in one of the collections or not.
         is_everywhere: Whether all is searched that the principal may search, whatever else is named.
+        filter: What a document has to be, where it is found, for its passages to be an answer.
     """
 
     collection_ids: Sequence[UUID]
@@ -45,6 +47,12 @@ class SearchQuery:
     model_use: frozenset[ModelUse] = frozenset()
     document_ids: Sequence[UUID] = ()
     is_everywhere: bool = False
+    filter: Filter | None = None
+
+    @property
+    def path(self) -> str | None:
+        """The filter as the database takes it."""
+        return None if self.filter is None else render_path(self.filter)
 
 
 @dataclass(frozen=True, slots=True)

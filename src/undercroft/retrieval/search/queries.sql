@@ -1,8 +1,9 @@
 -- name: search_lexical :many
-SELECT chunk_id, score FROM search_lexical($1::uuid[], $2::uuid[], $3, $4, $5, $6, $7);
+SELECT chunk_id, score FROM search_lexical($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6, $7, $8);
 
 -- name: search_vector :many
-SELECT chunk_id, score FROM search_vector($1::uuid[], $2::uuid[], $3, $4, $5::text::halfvec, $6, $7, $8);
+SELECT chunk_id, score
+FROM search_vector($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6::text::halfvec, $7, $8, $9);
 
 -- name: list_collections :many
 -- Those of the collections that the caller may see, and by which ways search; NULL where they only may read what is in it.
@@ -112,8 +113,15 @@ LIMIT $2;
 -- name: list_passages :many
 -- Authorises and reads in one snapshot: what the legs proposed is only a list of ids, and a document that was deleted,
 -- moved, taken away or is no more shared since is not in the answer. Each document with every way in which the caller may
--- search it. Two documents of the same content answer the same passage twice.
-WITH opened AS MATERIALIZED (
+-- search it. Two documents of the same content answer the same passage twice. With a filter ($5) a document is there by what
+-- passes it now, whatever it had when it was proposed.
+WITH filtered AS MATERIALIZED (
+    SELECT
+        f.document_id,
+        f.attributes
+    FROM filtered_documents($2::bigint[], $1::uuid[], $3::uuid[], $4, $5::text::jsonpath) AS f
+    WHERE $5 IS NOT NULL
+), opened AS MATERIALIZED (
     SELECT c.id
     FROM collections AS c
     WHERE c.id = ANY($1::uuid[]) AND (c.owner_id = current_principal() OR ways_to(c.id, 'search') IS NOT NULL)
@@ -125,7 +133,7 @@ WITH opened AS MATERIALIZED (
         d.current_version,
         d.data_key_id,
         v.blob_id,
-        coalesce(m.attributes, '{}'::jsonb) AS attributes
+        coalesce(f.attributes, m.attributes, '{}'::jsonb) AS attributes
     FROM chunks AS hc
     INNER JOIN document_versions AS v ON hc.tenant_id = v.tenant_id AND hc.blob_id = v.blob_id
     INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
@@ -139,11 +147,13 @@ WITH opened AS MATERIALIZED (
         ORDER BY cd.collection_id
         LIMIT 1
     ) AS m ON true
+    LEFT JOIN filtered AS f ON d.id = f.document_id
     WHERE
         hc.id = ANY($2::bigint[])
         AND d.deleted_at IS NULL
         AND NOT d.is_sealed
         AND (m.collection_id IS NOT NULL OR d.id = ANY($3::uuid[]) OR $4)
+        AND ($5 IS NULL OR f.document_id IS NOT NULL)
     ORDER BY d.id
 ), reached AS MATERIALIZED (
     SELECT

@@ -35,6 +35,7 @@ class SearchRepository:
         limit: int,
         document_ids: Sequence[UUID] = (),
         is_everywhere: bool = False,
+        path: str | None = None,
     ) -> list[int]:
         """Chunks with any word of ``text``, best BM25 first."""
         rows = await _QUERIES.many(
@@ -43,6 +44,7 @@ class SearchRepository:
             collection_ids,
             document_ids,
             is_everywhere,
+            path,
             segment(_shortened(text)),
             candidate_limit,
             _LISTED_CONTENTS,
@@ -61,6 +63,7 @@ class SearchRepository:
         limit: int,
         document_ids: Sequence[UUID] = (),
         is_everywhere: bool = False,
+        path: str | None = None,
     ) -> dict[int, float]:
         """Chunks near ``vector``, nearest first, with their cosine similarity; none for an unregistered model."""
         rows = await _QUERIES.many(
@@ -69,6 +72,7 @@ class SearchRepository:
             collection_ids,
             document_ids,
             is_everywhere,
+            path,
             model_name,
             render_vector(vector),
             exact_limit,
@@ -114,6 +118,7 @@ class SearchRepository:
             chunk_ids,
             query.document_ids,
             query.is_everywhere,
+            query.path,
         )
 
 

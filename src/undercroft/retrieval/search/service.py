@@ -268,6 +268,7 @@ class SearchService:
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
+                path=query.path,
             )
 
     async def _search_vector(
@@ -292,6 +293,7 @@ class SearchService:
                 limit=limit,
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
+                path=query.path,
             )
 
 
