@@ -106,6 +106,7 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "max_open_requests",
         "max_running_responses",
         "response_grace_seconds",
+        "summary_model",
         "worker_concurrency",
         "parser_memory_bytes",
         "parser_seconds",

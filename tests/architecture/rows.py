@@ -273,6 +273,10 @@ ROWS: Final = {
     "response_events": """
         SELECT append_events(ARRAY[u.id], ARRAY[1], ARRAY[0], ARRAY[1], '{""}', '') FROM users AS u
     """,
+    "conversation_summaries": """
+        INSERT INTO conversation_summaries (tenant_id, response_id, conversation_id, through_number)
+        SELECT u.tenant_id, u.id, u.id, 0 FROM users AS u
+    """,
     "response_passages": """
         INSERT INTO response_passages (
             tenant_id, response_id, number, document_id, document_version, start_offset, end_offset, score
@@ -361,6 +365,7 @@ READ_ONLY: Final = frozenset(
         "conversation_items",
         "conversation_branches",
         "conversation_item_passages",
+        "conversation_summaries",
         "document_comments",
         "document_versions",
         "uploads",

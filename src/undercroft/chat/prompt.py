@@ -94,7 +94,7 @@ def assemble_prompt(
     """Puts the prompt together so that it fits.
 
     What does not fit is left out whole: first the lowest-ranked passages, down to the best one; then the oldest turns
-    of the history; last the remaining passage.
+    of the history, and after those what sums up the turns before them; last the remaining passage.
 
     Args:
         question: What is asked now.
@@ -112,6 +112,10 @@ def assemble_prompt(
     """
     blocks = [_block(passage) for passage in passages]
     block_costs = [count_tokens(block) for block in blocks]
+    # Of a history that is summed up the summary goes last: it stands for more than any turn after it.
+    summary = history[:1] if history and history[0].is_summary else ()
+    history = history[len(summary) :]
+    summary_cost = sum(count_tokens(_spelled(turn)) + MESSAGE_OVERHEAD for turn in summary)
     turn_costs = [count_tokens(_spelled(turn)) + MESSAGE_OVERHEAD for turn in history]
     asked = _asked(question)
     fixed = count_tokens(instructions) + count_tokens(asked) + 2 * MESSAGE_OVERHEAD
@@ -123,7 +127,9 @@ def assemble_prompt(
             param="input",
             code="context_length_exceeded",
         )
-    shown, first_turn = _fit(block_costs, turn_costs, budget - fixed)
+    if summary_cost + sum(block_costs[:1]) > budget - fixed:
+        summary, summary_cost = (), 0
+    shown, first_turn = _fit(block_costs, turn_costs, budget - fixed - summary_cost)
     if keeps_history and first_turn:
         raise TurnsDoNotFitError
     # The result of a call that is left out would be one of nothing.
@@ -132,11 +138,12 @@ def assemble_prompt(
     told = "".join((*blocks[:shown], asked))
     messages = (
         Message(Role.SYSTEM, instructions),
+        *summary,
         *history[first_turn:],
         Message(Role.USER, told, images=_moved(images, len(told) - len(question))),
         *following,
     )
-    tokens = fixed + sum(block_costs[:shown]) + sum(turn_costs[first_turn:])
+    tokens = fixed + summary_cost + sum(block_costs[:shown]) + sum(turn_costs[first_turn:])
     return Prompt(messages, tuple(passages[:shown]), tokens)
 
 

@@ -8,6 +8,7 @@ from undercroft.http.objects import Opening, Shown
 from undercroft.http.wire import JsonObject
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import grant_reference
+from undercroft.retrieval.search.describing import Facet
 from undercroft.retrieval.search.models import FoundPassage
 from undercroft.vault.models import DOCUMENT_PREFIX
 
@@ -28,6 +29,23 @@ class SearchResult(Shown):
     grants: Annotated[list[str], Field(description="Under which it is shown; none for one's own.")]
 
 
+class FacetValue(Shown):
+    """A value, and how many documents have it."""
+
+    value: str | bool | float
+    count: int
+
+
+class FacetObject(Shown):
+    """How many of the documents that were proposed have which value."""
+
+    key: str
+    values: Annotated[list[FacetValue], Field(description="The most frequent first, 20 at most.")]
+    is_capped: Annotated[
+        bool, Field(description="There may be more values, or documents, than are counted.")
+    ]
+
+
 class SearchResults(Shown):
     """Passages, best first."""
 
@@ -36,6 +54,7 @@ class SearchResults(Shown):
     degraded: Annotated[
         list[str], Field(description="What could not be asked: `vector`, `reranker`.")
     ]
+    facets: Annotated[list[FacetObject], Field(description="Those that were asked for.")]
 
 
 class PassageStatement(Shown):
@@ -84,6 +103,15 @@ class ProvenanceObject(Shown):
     model: str
     passages: list[ProvenancePassage]
     entries: list[ProvedEntry]
+
+
+def render_facet(facet: Facet) -> JsonObject:
+    """How many documents have which value."""
+    return {
+        "key": facet.key,
+        "values": [{"value": value, "count": count} for value, count in facet.counts],
+        "is_capped": facet.is_capped,
+    }
 
 
 def render_passage(passage: FoundPassage) -> JsonObject:

@@ -196,6 +196,7 @@ async def open_services(
             limits,
             TenantPolicies(database, ledger),
             await _open_tools(stack, settings),
+            settings.summary_model,
         )
         _run_streams(stack, database_url, process, responses)
         conversations = ConversationService(database, keys, ledger, ids)

@@ -243,6 +243,13 @@ class Settings(
         le=3600,
         description="Seconds for which a kept response that nobody watches any more goes on, if not in the background.",
     )
+    summary_model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="Model that sums long conversations up in the background, for turns that no longer fit; `same`: "
+        "whichever is asked there. Unless set the oldest turns are left out.",
+    )
     worker_concurrency: int = Field(
         default=4, ge=1, le=64, description="Jobs one worker process runs at once."
     )

@@ -1,6 +1,7 @@
 """A kept response can be traced to its sources before a word of them is seen, and is redacted once they are gone."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -39,9 +40,11 @@ def service(
     watched: WatchedGrants | None = None,
     limits: RunLimits = AT_ONCE,
     tools: ToolClient | None = None,
+    summary_model: str | None = None,
+    others: Sequence[ModelProvider] = (),
 ) -> ResponseService:
     """Responses of a process of its own."""
-    registry = ModelRegistry([model], default_model=SCRIPTED)
+    registry = ModelRegistry([model, *others], default_model=SCRIPTED)
     watched = watched or WatchedGrants(shelf.database)
     answers = Answerer(shelf.search, registry, watched)
     return ResponseService(
@@ -57,6 +60,7 @@ def service(
         limits,
         TenantPolicies(shelf.database, shelf.ledger),
         tools or no_tools(),
+        summary_model,
     )
 
 

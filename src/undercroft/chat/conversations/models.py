@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from undercroft.kit.ids import render_id
+from undercroft.sharing.models import Release
 from undercroft.sharing.ways import Access
 from undercroft.vault.keys.models import DataKey
 
@@ -100,6 +101,39 @@ class Parent:
     """What something new goes on from; None: from nothing, it begins the conversation anew."""
 
     item_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class SumUp:
+    """The beginning of a conversation's branch, which is to be summed up.
+
+    Attributes:
+        through: The number of its last item.
+        following: The item after that, which is left as it is.
+    """
+
+    conversation_id: UUID
+    through: int
+    following: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What stands for the beginning of a conversation, as its reader may use it now.
+
+    Attributes:
+        response_id: Which response it is.
+        through: The number of the last item that it stands for.
+        releases: What it rests on.
+        is_untraced: Whether it says something of which nobody here knows what that was made from.
+    """
+
+    response_id: UUID
+    text: str = field(repr=False)
+    through: int
+    releases: Sequence[Release]
+    sources: Sequence[Source]
+    is_untraced: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,11 +364,14 @@ destroyed AS (
 SELECT f.number FROM forgotten AS f;
 
 -- name: hold_sources :exec
--- Before the response is held: whoever erases a document has that first, and then the responses that were made from it.
+-- What items and the summary of others ($3) were made from, in one order. Before the response is held: whoever erases a
+-- document has that first, and then the responses that were made from it.
 SELECT d.id FROM documents AS d
 WHERE d.id IN (
     SELECT p.document_id FROM conversation_item_passages AS p
     WHERE p.conversation_id = $1 AND p.item_number = ANY($2::int[])
+    UNION ALL
+    SELECT p.document_id FROM response_passages AS p WHERE p.response_id = $3
 )
 ORDER BY d.id
 FOR KEY SHARE;

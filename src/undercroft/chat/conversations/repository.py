@@ -178,10 +178,19 @@ class ConversationRepository:
         return number is not None
 
     async def hold_sources(
-        self, transaction: Transaction, conversation_id: UUID, numbers: Sequence[int]
+        self,
+        transaction: Transaction,
+        conversation_id: UUID,
+        numbers: Sequence[int],
+        summary_id: UUID | None,
     ) -> int:
-        """Keep what items were made from, as far as it is there, until the transaction ends; how many are whole."""
-        await _QUERIES.execute(transaction, "hold_sources", conversation_id, list(numbers))
+        """Keep what items were made from, as far as it is there, until the transaction ends; how many are whole.
+
+        With what stands for others, if something does.
+        """
+        await _QUERIES.execute(
+            transaction, "hold_sources", conversation_id, list(numbers), summary_id
+        )
         return cast(
             "int",
             await _QUERIES.value(transaction, "count_whole_items", conversation_id, list(numbers)),

@@ -1,51 +1,39 @@
 """A response in a conversation: answers after its earlier turns, and adds what was asked and answered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
 
 from undercroft.chat.answering import Answerer, Question
-from undercroft.chat.conversations.access import ConversationAccess, no_conversation
+from undercroft.chat.conversations.access import ConversationAccess
 from undercroft.chat.conversations.appending import ItemAppender
 from undercroft.chat.conversations.branches.service import Branches
-from undercroft.chat.conversations.errors import NotForModelsError, TurnsChangedError
+from undercroft.chat.conversations.earlier_turns import (
+    EarlierTurns,
+    Loaded,
+    Summaries,
+    WantedTurns,
+)
 from undercroft.chat.conversations.models import (
-    CONVERSATION_PREFIX,
     Conversation,
-    ItemPage,
     NewItem,
     Parent,
     Source,
+    SumUp,
     WireItem,
     parse_item_id,
 )
-from undercroft.chat.conversations.reading import ItemReader
 from undercroft.chat.conversations.repository import ConversationRepository
-from undercroft.chat.history import accepted, go_on
-from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
-from undercroft.chat.transcript import is_replayed
-from undercroft.chat.uses.errors import MOST_INHERITED
-from undercroft.chat.uses.service import InheritedUses
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import ErrorKind, UndercroftError
-from undercroft.kit.ids import IdSource, render_id
-from undercroft.ledger.models import Act, Subject
+from undercroft.kit.ids import IdSource
 from undercroft.ledger.service import Ledger
-from undercroft.sharing.models import GrantAction, ModelUse, Release, Way
-from undercroft.sharing.policy import (
-    allowed_model_use,
-    choose_way,
-    read_ways,
-    ways_for_models,
-)
-from undercroft.sharing.ways import acts_under, read_access
+from undercroft.sharing.models import GrantAction
 from undercroft.vault.keys.service import KeyRing
 
-_MOST_TURNS: Final = 200
-"""The most items of a conversation that are looked at for a prompt: the last ones."""
 _READ: Final = (GrantAction.READ,)
 _WRITE: Final = (GrantAction.WRITE,)
 _NO_PLACE: Final = {
@@ -74,17 +62,21 @@ class ConversationTurns:
         ledger: Where it is put on record.
         answers: Knows what a model takes, and may be given.
         ids: Names items.
+        summaries: Stand for turns that do not fit.
     """
 
     def __init__(
-        self, database: Database, keys: KeyRing, ledger: Ledger, answers: Answerer, ids: IdSource
+        self,
+        database: Database,
+        keys: KeyRing,
+        ledger: Ledger,
+        answers: Answerer,
+        ids: IdSource,
+        summaries: Summaries,
     ) -> None:
-        self._answers = answers
-        self._ledger = ledger
-        self._uses = InheritedUses(ledger)
         self._access = ConversationAccess(database, keys, ledger)
         self._appender = ItemAppender(keys, ids)
-        self._reader = ItemReader(keys)
+        self._earlier = EarlierTurns(self._access, keys, ledger, answers, summaries)
         self._branches = Branches()
         self._repository = ConversationRepository()
 
@@ -144,67 +136,23 @@ class ConversationTurns:
         response_id: UUID,
         question: Question,
         asked: Sequence[WireItem],
-    ) -> tuple[Question, Sequence[Release]]:
-        """A question after the turns before it, as far as its model may be given them now, and what those rest on.
+    ) -> Loaded:
+        """A question after the turns before it: see :meth:`EarlierTurns.load`."""
+        wanted = WantedTurns(conversation_id, response_id)
+        return await self._earlier.load(transaction, scope, wanted, question, asked)
 
-        It rests on the conversation too, where that is another's. That the response is made from what the turns were
-        made from is recorded in the transaction, before whose commit no model is asked, and so is, in the ledger, that
-        those documents are used, and another's conversation read. Decided anew by whoever takes the response over.
-
-        Raises:
-            NotFoundError: When the principal may not read the conversation any more.
-            NotGrantedError: When they may not add to it any more.
-            NotForModelsError: When it was shared with them for no such model.
-            TurnsChangedError: When some of the turns were erased or deleted meanwhile.
-            TooManySourcesError: When they were made from more than an answer may rest on.
-            InvalidRequestError: When a result is of no call that may be read, or what has to fit does not.
-        """
-        written = await self._access.find(transaction, conversation_id, _WRITE)
-        adding = read_access(written["action"], written["ways"]).way
-        if question.model == EXTRACTIVE:
-            # It repeats passages and is shown no turns.
-            row = await self._access.find(transaction, conversation_id, _READ)
-            return question, _granted(read_access(row["action"], row["ways"]).way, adding)
-        use = await self._answers.model_use(question)
-        await self._repository.hold_conversation(transaction, conversation_id)
-        rows = await self._repository.list_items(
-            transaction, conversation_id, ItemPage(_MOST_TURNS), before_response=response_id
-        )
-        if not rows:
-            raise no_conversation(conversation_id)
-        ways = [way for way in read_ways(rows[0]["ways"]) if accepted(use, way)]
-        if not ways:
-            raise NotForModelsError
-        leaving = ways_for_models(ways, frozenset({ModelUse.EXTERNAL}))
-        reading = choose_way(leaving or ways)
-        read = await self._reader.read(transaction, rows, lambda way: accepted(use, way))
-        items = [item for item in reversed(read) if item.is_readable]
-        gone_on = await go_on(self._answers, question, [item.wire for item in items], asked)
-        turns = [items[place] for place in gone_on.used]
-        numbers = [item.number for item in turns]
-        whole = await self._repository.hold_sources(transaction, conversation_id, numbers)
-        if whole < len(numbers):
-            # What they were made from went with them: whoever is shown them would rest on nothing.
-            raise TurnsChangedError
-        sources = await self._repository.list_item_sources(
-            transaction, conversation_id, numbers, MOST_INHERITED + 1
-        )
-        places = [(each.document_id, each.version, each.start, each.end) for each in sources]
-        await self._uses.inherit(transaction, response_id, places)
-        releases = [release for item in turns for release in item.releases]
-        await self._uses.record(transaction, scope, releases)
-        if turns and reading.grants:
-            subject = Subject(render_id(CONVERSATION_PREFIX, conversation_id), rows[0]["salt"])
-            act = Act("conversation.read", subject, rows[0]["owner_id"])
-            await self._ledger.append(transaction, scope, *acts_under(scope, reading, act))
-        is_confined = question.is_confined or not (leaving and _may_leave(releases))
-        is_untraced = question.is_untraced
-        if question.servers and not is_untraced:
-            # Whether it is shown itself or not: what was answered to it may say it again.
-            told = await self._repository.list_told(transaction, conversation_id)
-            is_untraced = any(is_replayed(item.wire) for item in items if item.number in told)
-        after = replace(gone_on.question, is_confined=is_confined, is_untraced=is_untraced)
-        return after, [*releases, *_granted(reading, adding)]
+    async def load_beginning(
+        self,
+        transaction: Transaction,
+        scope: Scope,
+        sum_up: SumUp,
+        response_id: UUID,
+        question: Question,
+        asked: Sequence[WireItem],
+    ) -> Loaded:
+        """The request to sum up the beginning of a branch, after that: see :meth:`EarlierTurns.load`."""
+        wanted = WantedTurns(sum_up.conversation_id, response_id, sum_up)
+        return await self._earlier.load(transaction, scope, wanted, question, asked)
 
     async def end(
         self,
@@ -244,13 +192,3 @@ class ConversationTurns:
 def _as_new(item: WireItem, sources: Sequence[Source]) -> NewItem:
     body = {key: value for key, value in item.items() if key not in {"type", "id"}}
     return NewItem(item["type"], body, parse_item_id(item["id"]), sources)
-
-
-def _may_leave(releases: Sequence[Release]) -> bool:
-    """Whether all that turns were made from may be sent elsewhere."""
-    return all(ModelUse.EXTERNAL in allowed_model_use(release.way) for release in releases)
-
-
-def _granted(*ways: Way) -> list[Release]:
-    """What rests on grants of the conversation itself; nothing of it where it is one's own."""
-    return [Release(None, way) for way in ways if way.grants]

@@ -75,6 +75,7 @@ class Message:
         reasoning: What the assistant thought before it said so. Each provider is given its own alone.
         sealed: What is carried with it that only a kept response's key opens; none by the time that a model is asked.
         images: Pictures, each before a character of the text; of a user alone.
+        is_summary: Whether it stands for all that was said before it: it is left out last.
     """
 
     role: Role
@@ -84,6 +85,7 @@ class Message:
     reasoning: tuple[Reasoning, ...] = ()
     sealed: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
+    is_summary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

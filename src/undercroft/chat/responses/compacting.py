@@ -89,7 +89,7 @@ class Compaction:
         if row["key_id"] is None:
             raise SourceErasedError
         key = await self._keys.open(row)
-        carried = {SUMMARY: _text_of(summary)}
+        carried = {SUMMARY: text_of(summary)}
         item = {
             "type": "compaction",
             "id": render_id(COMPACTION_PREFIX, self._ids.new()),
@@ -104,6 +104,7 @@ class Compaction:
         }
 
 
-def _text_of(response: WireObject) -> str:
+def text_of(response: WireObject) -> str:
+    """What a summary says."""
     messages = (item for item in response["output"] if item["type"] == "message")
     return "".join(part["text"] for message in messages for part in message["content"])

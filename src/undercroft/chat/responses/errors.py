@@ -9,6 +9,10 @@ from undercroft.kit.ids import render_id
 _PREVIOUS = "previous_response_id"
 
 
+class AlreadySummedUpError(Exception):
+    """Somebody else sums a conversation up, or has."""
+
+
 class SourceErasedError(UndercroftError):
     """A document that the response was made from was erased."""
 

@@ -124,8 +124,10 @@ class ResponseMaker:
     async def _after_earlier_turns(self, work: Work) -> tuple[Question, Sequence[Release]]:
         """The question as its model is asked: after the turns of its conversation, or of the responses before it."""
         request, question = work.request, work.request.question
-        goes_on = request.previous_id is not None or (
-            request.conversation_id is not None and work.lease is not None
+        goes_on = (
+            request.previous_id is not None
+            or request.sum_up is not None
+            or (request.conversation_id is not None and work.lease is not None)
         )
         if not goes_on and not is_carrying(question):
             return question, ()
@@ -190,16 +192,17 @@ class ResponseMaker:
                 request.question,
                 request.input(),
             )
+        asked = (response_id, request.question, request.input())
+        if request.sum_up is not None:
+            beginning = await self._turns.load_beginning(
+                transaction, work.scope, request.sum_up, *asked
+            )
+            return beginning.question, beginning.rests_on
         if request.conversation_id is None:
             raise RuntimeError("nothing to go on with")
-        return await self._turns.load(
-            transaction,
-            work.scope,
-            request.conversation_id,
-            response_id,
-            request.question,
-            request.input(),
-        )
+        loaded = await self._turns.load(transaction, work.scope, request.conversation_id, *asked)
+        work.due[:] = [loaded.due] if loaded.due else []
+        return loaded.question, loaded.rests_on
 
     def _events_of(self, work: Work, step: AnswerEvent) -> list[WireObject]:
         return list(self._tell(work, step))

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from undercroft.chat.answering import Question
-from undercroft.chat.conversations.models import IfBusy, NewItem, Parent, wire_item
+from undercroft.chat.conversations.models import IfBusy, NewItem, Parent, SumUp, wire_item
 
 RESPONSE_PREFIX: Final = "resp_"
 
@@ -30,6 +30,7 @@ class ResponseRequest:
         input_items: What is asked, as items, each with its id by the time that it is kept.
         parent: Which item of the conversation it goes on from; None: the last one of the current branch.
         is_short_lived: Whether it is kept for a day alone, for whoever repeats the request.
+        sum_up: Which beginning of a conversation it is to be the summary of, if it is one.
         if_busy: What becomes of it while another one of the conversation is made; None: as that has it.
     """
 
@@ -45,6 +46,7 @@ class ResponseRequest:
     if_busy: IfBusy | None = None
     parent: Parent | None = None
     is_short_lived: bool = False
+    sum_up: SumUp | None = None
 
     def input(self) -> list[WireObject]:
         """What is asked, as it is kept and shown."""

@@ -321,3 +321,72 @@ WHERE id IN (
 
 -- name: delete_response :value
 DELETE FROM responses WHERE id = $1 AND owner_id = current_principal() RETURNING id;
+
+-- name: list_summaries :many
+-- Those of the caller's that have ended with a text: each with what it was made from, and the ways to that; decided in the
+-- snapshot in which they are read.
+SELECT
+    r.id,
+    r.tenant_id,
+    r.owner_id,
+    r.sealed_resource,
+    '[[]]'::jsonb AS ways,
+    s.through_number,
+    s.is_untraced,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key,
+    sources_of_response(r.id) AS sources
+FROM conversation_summaries AS s
+INNER JOIN responses AS r ON s.tenant_id = r.tenant_id AND s.response_id = r.id
+INNER JOIN data_keys AS k ON r.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE
+    s.conversation_id = $1
+    AND s.through_number = ANY($2::int[])
+    AND r.owner_id = current_principal()
+    AND r.status IN ('completed', 'incomplete')
+ORDER BY s.through_number DESC, r.id DESC;
+
+-- name: is_summed_up :value
+SELECT EXISTS (
+    SELECT FROM conversation_summaries AS s
+    INNER JOIN responses AS r ON s.tenant_id = r.tenant_id AND s.response_id = r.id
+    WHERE
+        s.conversation_id = $1
+        AND r.owner_id = current_principal()
+        AND r.data_key_id IS NOT NULL
+        AND (
+            r.status IN ('queued', 'in_progress')
+            OR (s.through_number = $2 AND r.status IN ('completed', 'incomplete'))
+        )
+);
+
+-- name: insert_summary :exec
+INSERT INTO conversation_summaries (tenant_id, response_id, conversation_id, through_number)
+VALUES (current_tenant(), $1, $2, $3);
+
+-- name: trace_summary :exec
+UPDATE conversation_summaries SET is_untraced = $2 WHERE response_id = $1;
+
+-- name: delete_old_summaries :exec
+-- The last of each branch are enough: a later one stands for all that those before it did.
+DELETE FROM responses
+WHERE id IN (
+    SELECT o.id
+    FROM responses AS o
+    WHERE
+        o.id IN (
+            SELECT s.response_id
+            FROM conversation_summaries AS s
+            INNER JOIN responses AS r ON s.tenant_id = r.tenant_id AND s.response_id = r.id
+            WHERE s.conversation_id = $1 AND r.owner_id = current_principal()
+            ORDER BY r.id DESC
+            OFFSET 8
+        )
+    ORDER BY o.id
+    FOR UPDATE
+);

@@ -184,6 +184,36 @@ class ResponseRepository:
         """Delete those of a tenant's responses whose time is over; how many."""
         return await _QUERIES.execute(transaction, "delete_expired_responses", list(response_ids))
 
+    async def list_summaries(
+        self, transaction: Transaction, conversation_id: UUID, numbers: Sequence[int]
+    ) -> list[Record]:
+        """The principal's summaries of a conversation up to one of these items, the latest first."""
+        return await _QUERIES.many(
+            transaction, "list_summaries", conversation_id, sorted(set(numbers))
+        )
+
+    async def is_summed_up(
+        self, transaction: Transaction, conversation_id: UUID, through: int
+    ) -> bool:
+        """Whether the principal has a summary up to that item, or one is being made."""
+        return bool(await _QUERIES.value(transaction, "is_summed_up", conversation_id, through))
+
+    async def insert_summary(
+        self, transaction: Transaction, response_id: UUID, conversation_id: UUID, through: int
+    ) -> None:
+        """Record what a response sums up."""
+        await _QUERIES.execute(transaction, "insert_summary", response_id, conversation_id, through)
+
+    async def trace_summary(
+        self, transaction: Transaction, response_id: UUID, *, is_untraced: bool
+    ) -> None:
+        """Record whether somebody has added to what it sums up."""
+        await _QUERIES.execute(transaction, "trace_summary", response_id, is_untraced)
+
+    async def delete_old_summaries(self, transaction: Transaction, conversation_id: UUID) -> None:
+        """Delete the principal's summaries of a conversation but for the last few."""
+        await _QUERIES.execute(transaction, "delete_old_summaries", conversation_id)
+
     async def delete_response(self, transaction: Transaction, response_id: UUID) -> bool:
         """Delete a response; False when there is none."""
         return await _QUERIES.value(transaction, "delete_response", response_id) is not None

@@ -26,6 +26,8 @@ from undercroft.chat.responses.reading import redact, seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.run import Running
+from undercroft.chat.responses.summaries import ConversationSummaries
+from undercroft.chat.responses.summing_up import SummingUp
 from undercroft.chat.responses.work import Work
 from undercroft.chat.room import FairRoom
 from undercroft.chat.streams.errors import LeaseLostError
@@ -63,6 +65,8 @@ class ResponseRuns:
         process: StreamProcess,
         metering: Metering,
         limits: RunLimits,
+        summaries: ConversationSummaries,
+        summing_up: SummingUp,
     ) -> None:
         self._database = database
         self._keys = keys
@@ -73,12 +77,15 @@ class ResponseRuns:
         self._process = process
         self._ends = ResponseEnds(database, turns, process.log, metering)
         self._limits = limits
+        self._summaries = summaries
+        self._summing_up = summing_up
         self.room = FairRoom(limits.most)
         self._repository = ResponseRepository()
         self.queue = TurnQueue(database, ledger, turns, process)
         self._running: dict[UUID, Running] = {}
         self._alone: dict[UUID, asyncio.TimerHandle] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._is_closing = False
 
     @property
     def running(self) -> Mapping[UUID, Running]:
@@ -108,6 +115,7 @@ class ResponseRuns:
             ConversationBusyError: When another one of its conversation is being made, and this was not to wait.
             QueueFullError: When too many of its conversation wait.
             PreviousNotFoundError: When the response that it goes on from was deleted.
+            AlreadySummedUpError: When it would be a summary and another one is made, or there.
         """
         key, response_id = self._keys.generate(), events.response_id
         lease = Lease(scope.tenant_id, scope.principal_id, response_id, fence=1)
@@ -132,6 +140,9 @@ class ResponseRuns:
                 waiting = list(events.queue())
             if request.previous_id is not None:
                 await self._chain.hold(transaction, request.previous_id)
+            if request.sum_up is not None:
+                await self._turns.hold(transaction, request.sum_up.conversation_id)
+                await self._summaries.claim(transaction, request.sum_up)
             await self._keys.keep(transaction, scope, key)
             _, *answered = await self._ledger.append(transaction, scope, *acts)
             await self._repository.insert_response(
@@ -148,6 +159,8 @@ class ResponseRuns:
                 await self._chain.begin(
                     transaction, request.previous_id, response_id, request.input_items
                 )
+            if request.sum_up is not None:
+                await self._summaries.keep(transaction, response_id, request.sum_up)
             if place is not None and waiting is None:
                 await self._turns.begin(
                     transaction, scope, place.held, response_id, request.input_items, request.parent
@@ -225,12 +238,11 @@ class ResponseRuns:
     def lose(self, running: Running) -> None:
         """Stop making what is another process's by now, or gone; its watchers are told."""
         running.stop()
-        task = asyncio.create_task(self._lose(running))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._attend(self._lose(running))
 
     async def close(self) -> None:
         """End what was shown in part, and leave the rest to other processes, or this one's successor."""
+        self._is_closing = True
         left: list[Lease] = []
         tasks = {running.task for running in self._running.values() if running.task is not None}
         for running in list(self._running.values()):
@@ -268,7 +280,11 @@ class ResponseRuns:
         self._alone.pop(running.id, None)
         if self._process.live.is_watched(running.id):
             return
-        task = asyncio.create_task(self._end_alone(running))
+        self._attend(self._end_alone(running))
+
+    def _attend(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done that nobody waits for but who closes this."""
+        task = asyncio.create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
@@ -354,6 +370,8 @@ class ResponseRuns:
             )
         else:
             self._process.live.publish(running.id, closing)
+            if self._summing_up.is_due(running.work) and not self._is_closing:
+                self._attend(self._summing_up.begin(self, running.work))
 
     async def _lose(self, running: Running) -> None:
         """Another process goes on with it, and its watchers read the log; or it was erased or deleted."""

@@ -20,6 +20,8 @@ from undercroft.chat.responses.open_turns import OpenTurns
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.running import ResponseRuns
+from undercroft.chat.responses.summaries import ConversationSummaries
+from undercroft.chat.responses.summing_up import SummingUp
 from undercroft.chat.responses.takeover import ResponseTakeover
 from undercroft.chat.responses.tool_calls import ResponseTools
 from undercroft.chat.responses.unkept import UnkeptResponses
@@ -61,6 +63,7 @@ class ResponseService:
         limits: How many are made at once, and for how long nobody need be watching.
         policies: What tenants allow.
         tools: Asks servers of tools.
+        summary_model: Sums long conversations up in the background: see ``SummingUp``.
     """
 
     def __init__(
@@ -77,13 +80,15 @@ class ResponseService:
         limits: RunLimits,
         policies: TenantPolicies,
         tools: ToolClient,
+        summary_model: str | None = None,
     ) -> None:
         self._answers = answers
         self._ids = ids
         self._clock = clock
         self._process = process
         recorder = AnswerRecorder(ledger)
-        self._turns = ConversationTurns(database, keys, ledger, answers, ids)
+        summaries = ConversationSummaries(keys)
+        self._turns = ConversationTurns(database, keys, ledger, answers, ids, summaries)
         self._chain = ResponseChain(database, keys, ledger, answers)
         self._tools = ResponseTools(database, ledger, process.log, policies, watched, tools)
         self._maker = ResponseMaker(
@@ -98,7 +103,17 @@ class ResponseService:
             clock,
         )
         self.runs = ResponseRuns(
-            database, keys, ledger, self._maker, self._turns, self._chain, process, metering, limits
+            database,
+            keys,
+            ledger,
+            self._maker,
+            self._turns,
+            self._chain,
+            process,
+            metering,
+            limits,
+            summaries,
+            SummingUp(answers, ids, clock, summary_model),
         )
         self.watching = ResponseWatch(database, keys, ledger, clock, watched, process, self.runs)
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)

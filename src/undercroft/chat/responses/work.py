@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from undercroft.chat.consumption import Consumption
+from undercroft.chat.conversations.models import SumUp
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.streams.models import Lease
@@ -20,6 +21,7 @@ class Work:
         lease: Under which; None for what is not kept.
         rests_on: What it is made from, as far as that is found by now: for whoever shows it.
         consumption: What it takes.
+        due: What of its conversation is to be summed up once it has ended.
     """
 
     scope: Scope
@@ -29,6 +31,7 @@ class Work:
     lease: Lease | None
     rests_on: list[Release] = field(default_factory=list[Release])
     consumption: Consumption = field(default_factory=Consumption)
+    due: list[SumUp] = field(default_factory=list[SumUp])
 
     @property
     def spent(self) -> Spent:

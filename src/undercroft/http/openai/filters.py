@@ -26,7 +26,7 @@ _TYPES: Final[dict[str, type]] = {
 }
 """What every document has where it is found, by the rest of its key."""
 
-_Key = Annotated[str, Field(min_length=1, max_length=64)]
+Key = Annotated[str, Field(min_length=1, max_length=64)]
 _Text = Annotated[str, Field(max_length=512)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -35,7 +35,7 @@ class ComparisonFilter(RequestBody):
     """What the value of an attribute is compared with."""
 
     type: Literal["eq", "ne", "gt", "gte", "lt", "lte"]
-    key: _Key
+    key: Key
     value: _Text | bool | _Number
 
     @model_validator(mode="after")
@@ -56,7 +56,7 @@ class MembershipFilter(RequestBody):
     """Which values an attribute's may be, or may not."""
 
     type: Literal["in", "nin"]
-    key: _Key
+    key: Key
     value: Annotated[list[_Text | bool | _Number], Field(min_length=1, max_length=_MOST_VALUES)]
 
     @model_validator(mode="after")
@@ -168,6 +168,16 @@ def _check_own_key(operator: str, key: str, values: Sequence[Value]) -> None:
             "compares '{key}' with what is no id of a {name}",
             {"key": key, "name": name},
         )
+
+
+def require_known_key(key: str) -> str:
+    """A key to count or to sort by: an attribute's, or of what every document has and can be counted."""
+    if key.startswith(RESERVED) and key.removeprefix(RESERVED) not in _TYPES.keys() - _IDS.keys():
+        known = ", ".join(RESERVED + name for name in _TYPES if name not in _IDS)
+        raise PydanticCustomError(
+            "filter_key", "has a key that is not known; there are {known}", {"known": known}
+        )
+    return key
 
 
 def _stored(key: str, value: Value) -> Value:

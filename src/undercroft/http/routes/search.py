@@ -1,22 +1,32 @@
 """Search over all that the caller may search, or over some of it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from undercroft.http.callers import Searcher
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.openai.contract import errors
-from undercroft.http.openai.filters import Filters
+from undercroft.http.openai.filters import Filters, Key, require_known_key
 from undercroft.http.openai.vector_stores import require_collection_id
-from undercroft.http.provenance_views import SearchResults, render_passage
+from undercroft.http.provenance_views import SearchResults, render_facet, render_passage
 from undercroft.http.wire import RequestBody
 from undercroft.kit.errors import InvalidRequestError
+from undercroft.retrieval.search.describing import Sort
 from undercroft.retrieval.search.models import SearchQuery
 
+_KnownKey = Annotated[Key, AfterValidator(require_known_key)]
+
 router = APIRouter(tags=["search"], route_class=NativeRoute)
+
+
+class SortBy(RequestBody):
+    """Another order than by relevance."""
+
+    key: _KnownKey
+    order: Literal["asc", "desc"] = "asc"
 
 
 class Search(RequestBody):
@@ -26,6 +36,8 @@ class Search(RequestBody):
     collections: Annotated[list[str], Field(max_length=20)] | None = None
     documents: Annotated[list[str], Field(max_length=100)] | None = None
     filters: Filters | None = None
+    facets: Annotated[list[_KnownKey], Field(max_length=5)] | None = None
+    sort: SortBy | None = None
     limit: Annotated[int, Field(ge=1, le=50)] = 10
 
 
@@ -35,7 +47,8 @@ class Search(RequestBody):
 async def search(body: Search, caller: Searcher, services: ServicesDependency) -> dict[str, Any]:
     """The best passages of these collections and documents; with neither, of all that the caller may search.
 
-    Scores are made of ranks alone, among what the caller may see.
+    Scores are made of ranks alone, among what the caller may see. `facets` count the documents of all passages that are
+    proposed, up to 300 by each leg; `sort` puts those in another order before the best are taken.
     """
     if not body.query.strip():
         raise InvalidRequestError("The query is empty.", param="query")
@@ -48,10 +61,13 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
         document_ids=tuple(dict.fromkeys(documents)),
         is_everywhere=body.collections is None and body.documents is None,
         filter=body.filters.as_filter() if body.filters else None,
+        facets=list(dict.fromkeys(body.facets or ())),
+        sort=Sort(body.sort.key, body.sort.order == "desc") if body.sort else None,
     )
     result = await services.search.search(caller, query)
     return {
         "object": "search.results",
         "data": [render_passage(passage) for passage in result.passages],
         "degraded": sorted(result.degraded),
+        "facets": [render_facet(facet) for facet in result.facets],
     }

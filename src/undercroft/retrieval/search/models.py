@@ -9,6 +9,7 @@ from uuid import UUID
 from undercroft.retrieval.chunking import LaterHeadings
 from undercroft.retrieval.filters import Filter, render_path
 from undercroft.retrieval.ranking import reciprocal_rank_fusion, reorder
+from undercroft.retrieval.search.describing import Facet, Sort
 from undercroft.sharing.models import OWN, ModelUse, Way
 
 
@@ -38,6 +39,8 @@ class SearchQuery:
         document_ids: Documents that are searched whether they are in one of the collections or not.
         is_everywhere: Whether all is searched that the principal may search, whatever else is named.
         filter: What a document has to be, where it is found, for its passages to be an answer.
+        facets: By which of what is known of documents they are counted.
+        sort: Another order than by relevance, of what is proposed.
     """
 
     collection_ids: Sequence[UUID]
@@ -48,11 +51,18 @@ class SearchQuery:
     document_ids: Sequence[UUID] = ()
     is_everywhere: bool = False
     filter: Filter | None = None
+    facets: Sequence[str] = ()
+    sort: Sort | None = None
 
     @property
     def path(self) -> str | None:
         """The filter as the database takes it."""
         return None if self.filter is None else render_path(self.filter)
+
+    @property
+    def is_described(self) -> bool:
+        """Whether something has to be known of all documents that are proposed."""
+        return bool(self.facets) or self.sort is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +137,12 @@ class Proposals:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Passages, best first, and what could not be asked: a leg, or the reranker."""
+    """Passages, best first, and what could not be asked: a leg, or the reranker.
+
+    Attributes:
+        facets: Of the documents of all passages that were proposed.
+    """
 
     passages: Sequence[FoundPassage]
     degraded: frozenset[str]
+    facets: Sequence[Facet] = ()

@@ -215,3 +215,35 @@ INNER JOIN reached AS r ON d.id = r.id
 INNER JOIN data_keys AS dk ON d.data_key_id = dk.id
 INNER JOIN tenant_keys AS dt ON dk.tenant_key_id = dt.id
 ORDER BY proposed.place, d.id;
+
+-- name: list_described :many
+-- What is known of the documents with these passages, of those that the caller may search and that pass the filter ($5, or
+-- none). To count by and to put in an order: what is told of passages list_passages decides.
+WITH filtered AS MATERIALIZED (
+    SELECT
+        f.document_id,
+        f.attributes
+    FROM
+        filtered_documents(
+            $2::bigint[], $1::uuid[], $3::uuid[], $4, coalesce($5::text, '1 == 1')::jsonpath
+        ) AS f
+), proposed AS MATERIALIZED (
+    SELECT
+        ch.blob_id,
+        array_agg(ch.id) AS chunk_ids
+    FROM chunks AS ch
+    WHERE ch.id = ANY($2)
+    GROUP BY ch.blob_id
+)
+
+SELECT
+    f.document_id,
+    f.attributes,
+    d.created_at,
+    b.media_type,
+    b.byte_size,
+    p.chunk_ids
+FROM filtered AS f
+INNER JOIN documents AS d ON f.document_id = d.id
+INNER JOIN blobs AS b ON d.current_blob_id = b.id
+INNER JOIN proposed AS p ON d.current_blob_id = p.blob_id;

@@ -19,6 +19,7 @@ from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.passages import PassageText, open_row, place_of
+from undercroft.retrieval.search.describing import Facet, count_values, put_in_order
 from undercroft.retrieval.search.models import FoundPassage, Proposals, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.titles import hidden_beginning, shown_titles
@@ -56,6 +57,22 @@ class PassageReader:
         """The best of the proposals that the caller may see: they may be told once they are released."""
         hidden = await self._find_hidden(transaction, proposals.chunk_ids)
         return await self._fill(transaction, query, proposals.rank(hidden))
+
+    async def read_described(
+        self, transaction: Transaction, query: SearchQuery, proposals: Proposals, *, is_capped: bool
+    ) -> tuple[list[tuple[FoundPassage, Record]], list[Facet]]:
+        """The same in the order that was asked for, and how many documents of all that is proposed have which value.
+
+        What stands in parts that are not shared is not counted: it would tell that the question's words are there.
+        """
+        hidden = await self._find_hidden(transaction, proposals.chunk_ids)
+        scores = proposals.rank(hidden)
+        documents = await self._repository.list_described(transaction, query, list(scores))
+        if query.sort is not None:
+            scores = put_in_order(scores, documents, query.sort)
+        known = [document.known for document in documents]
+        facets = count_values(known, query.facets, is_capped=is_capped)
+        return await self._fill(transaction, query, scores), facets
 
     async def release(
         self,

@@ -10,7 +10,9 @@ from asyncpg import Record
 
 from undercroft.kit.database import Transaction
 from undercroft.kit.sql import load_queries
+from undercroft.retrieval.filters import RESERVED, Value
 from undercroft.retrieval.halfvec import render_vector
+from undercroft.retrieval.search.describing import Described
 from undercroft.retrieval.search.models import SearchQuery
 from undercroft.retrieval.segmentation import segment
 
@@ -120,6 +122,31 @@ class SearchRepository:
             query.is_everywhere,
             query.path,
         )
+
+    async def list_described(
+        self, transaction: Transaction, query: SearchQuery, chunk_ids: Sequence[int]
+    ) -> list[Described]:
+        """The documents with these chunks that the principal may search where the query says."""
+        rows = await _QUERIES.many(
+            transaction,
+            "list_described",
+            query.collection_ids,
+            chunk_ids,
+            query.document_ids,
+            query.is_everywhere,
+            query.path,
+        )
+        return [_described(row) for row in rows]
+
+
+def _described(row: Record) -> Described:
+    known: dict[str, Value] = {
+        **row["attributes"],
+        f"{RESERVED}created_at": row["created_at"].timestamp(),
+        f"{RESERVED}media_type": row["media_type"],
+        f"{RESERVED}byte_size": row["byte_size"],
+    }
+    return Described(row["document_id"], frozenset(row["chunk_ids"]), known)
 
 
 def _shortened(text: str) -> str:

@@ -27,6 +27,7 @@ from undercroft.retrieval.collections.journal import CollectionJournal
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.reranking.protocol import Reranker
+from undercroft.retrieval.search.describing import Facet
 from undercroft.retrieval.search.models import (
     RERANKER,
     FoundPassage,
@@ -68,6 +69,8 @@ _log = structlog.stdlib.get_logger(__name__)
 
 def count_candidates(query: SearchQuery) -> int:
     """How many chunks each leg proposes at first."""
+    if query.is_described:
+        return _MOST_CANDIDATES
     return min(max(_CANDIDATES_EACH * query.limit, _FEWEST_CANDIDATES), _MOST_CANDIDATES)
 
 
@@ -159,7 +162,8 @@ class SearchService:
         if is_degraded and Leg.LEXICAL not in query.legs:
             raise UnavailableError("The embedding model does not answer; try again.")
         degraded: set[str] = {Leg.VECTOR} if is_degraded else set()
-        if self._reranker is not None:
+        # Another order leaves a reranker nothing to do.
+        if self._reranker is not None and query.sort is None:
             ranked = await self._rerank(scope, query, proposals, self._reranker)
             if ranked is None:
                 degraded.add(RERANKER)
@@ -169,13 +173,20 @@ class SearchService:
         async with refusing as transaction:
             searched = await self._require_collections(transaction, scope, query.collection_ids)
             await self._require_documents(transaction, query.document_ids)
-            found = await self._reader.read(transaction, query, proposals)
-            is_short = len(found) < query.limit and proposals.reach(candidates)
+            is_capped = proposals.reach(candidates)
+            facets: list[Facet] = []
+            if query.is_described:
+                found, facets = await self._reader.read_described(
+                    transaction, query, proposals, is_capped=is_capped
+                )
+            else:
+                found = await self._reader.read(transaction, query, proposals)
+            is_short = len(found) < query.limit and is_capped
             if candidates == _MOST_CANDIDATES or not is_short:
                 passages = await self._reader.release(
                     transaction, scope, query, proposals, found, searched
                 )
-                return SearchResult(passages, frozenset(degraded))
+                return SearchResult(passages, frozenset(degraded), facets)
         # What was held back has taken the places of others: nothing is released or on record yet.
         return await self._search(scope, query, _MOST_CANDIDATES)
 

@@ -1,0 +1,168 @@
+"""Searches with a filter: by what a document has at that instant, where its searcher finds it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from tests.conftest import MakeScope, Member
+from tests.retrieval.search.test_instant import FINAL_STATEMENT
+from tests.retrieval.search.test_shared import FIRST, SEARCH, SECOND, TEXTS, share
+from tests.shelf import Shelf
+from undercroft.retrieval.filters import Comparison, Filter, Value
+from undercroft.retrieval.search.describing import Sort
+from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery, SearchResult
+from undercroft.sharing.models import Parts, ResourceKind
+
+ASKED = "the town clock, the watermill and the ferry"
+RED = Comparison("eq", "shelf", "red")
+
+
+async def label(
+    shelf: Shelf, scope: Member, collection: UUID, document: UUID, attributes: Mapping[str, Value]
+) -> None:
+    await shelf.collections.update_member(scope, collection, document, dict(attributes))
+
+
+async def find(
+    shelf: Shelf, scope: Member, collections: Sequence[UUID], condition: Filter
+) -> Sequence[FoundPassage]:
+    query = SearchQuery(collections, ASKED, 10, is_everywhere=not collections, filter=condition)
+    return (await shelf.search.search(scope, query)).passages
+
+
+def names(passages: Sequence[FoundPassage]) -> set[str]:
+    return {passage.filename for passage in passages}
+
+
+@pytest.mark.parametrize("leg", list(Leg))
+async def test_each_leg_proposes_what_passes(shelf: Shelf, make_scope: MakeScope, leg: Leg) -> None:
+    ann = await make_scope()
+    collection, documents = await shelf.fill(ann, TEXTS)
+    await label(shelf, ann, collection, documents["boat.txt"], {"shelf": "red"})
+    query = SearchQuery((collection,), ASKED, 1, frozenset({leg}), filter=RED)
+    (passage,) = (await shelf.search.search(ann, query)).passages
+    assert (passage.filename, passage.attributes) == ("boat.txt", {"shelf": "red"})
+
+
+async def test_what_passes_no_more_when_it_is_read_is_not_in_the_answer(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, documents = await shelf.fill(ann, TEXTS)
+    for name in ("clock.txt", "mill.txt"):
+        await label(shelf, ann, collection, documents[name], {"shelf": "red"})
+    gate = shelf.stepped.step(stop_before=FINAL_STATEMENT)
+    searching = asyncio.create_task(find(shelf, ann, [collection], RED))
+    await gate.wait_until_reached()
+    await label(shelf, ann, collection, documents["clock.txt"], {"shelf": "blue"})
+    gate.open()
+    assert names(await searching) == {"mill.txt"}
+
+
+async def test_a_filter_tells_nothing_of_attributes_in_another_ones_collection(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    private, documents = await shelf.fill(ann, TEXTS)
+    clock = documents["clock.txt"]
+    await label(shelf, ann, private, clock, {"shelf": "red"})
+    await share(shelf, ann, ResourceKind.DOCUMENT, clock, bob)
+    not_red = Comparison("ne", "shelf", "red")
+    assert names(await find(shelf, bob, [], RED)) == set()
+    assert names(await find(shelf, bob, [], not_red)) == {"clock.txt"}
+    # Nor does one of her own that is not searched.
+    other = await shelf.collections.create(ann, "others", {}, [clock])
+    assert names(await find(shelf, ann, [other.id], RED)) == set()
+    assert names(await find(shelf, ann, [private, other.id], RED)) == {"clock.txt"}
+    beside = SearchQuery([other.id], ASKED, 10, document_ids=[documents["mill.txt"]], filter=RED)
+    assert not (await shelf.search.search(ann, beside)).passages
+
+
+async def test_the_attributes_shown_are_those_that_passed(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    first, documents = await shelf.fill(ann, {"clock.txt": TEXTS["clock.txt"]})
+    second = (await shelf.collections.create(ann, "others", {}, list(documents.values()))).id
+    for collection, shelf_name in ((first, "blue"), (second, "red")):
+        await label(shelf, ann, collection, documents["clock.txt"], {"shelf": shelf_name})
+    (passage,) = await find(shelf, ann, [first, second], RED)
+    assert passage.attributes == {"shelf": "red"}
+
+
+async def test_what_every_document_has_is_compared_as_it_is_shown(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, documents = await shelf.fill(ann, TEXTS)
+    for key, value in {
+        "undercroft.document": str(documents["clock.txt"]),
+        "undercroft.byte_size": float(len(TEXTS["clock.txt"])),
+    }.items():
+        assert names(await find(shelf, ann, [], Comparison("eq", key, value))) == {"clock.txt"}
+    for key, value in {
+        "undercroft.collection": str(collection),
+        "undercroft.media_type": "text/plain",
+    }.items():
+        assert names(await find(shelf, ann, [], Comparison("eq", key, value))) == set(TEXTS)
+    made = (await shelf.documents.get(ann, documents["boat.txt"])).created_at.timestamp()
+    for operator, expected in (("gte", {"boat.txt"}), ("gt", set[str]()), ("lt", {"a", "b"})):
+        condition = Comparison(operator, "undercroft.created_at", made)  # type: ignore[arg-type]
+        assert len(names(await find(shelf, ann, [], condition))) == len(expected)
+
+
+async def describe(shelf: Shelf, scope: Member, sort: Sort | None = None) -> SearchResult:
+    query = SearchQuery(
+        (), ASKED, 10, is_everywhere=True, facets=["shelf", "undercroft.media_type"], sort=sort
+    )
+    return await shelf.search.search(scope, query)
+
+
+async def test_documents_are_counted_and_sorted_by_what_their_searcher_finds_of_them(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    collection, documents = await shelf.fill(ann, TEXTS)
+    for name, value in {"mill.txt": "red", "clock.txt": "blue", "boat.txt": "red"}.items():
+        await label(shelf, ann, collection, documents[name], {"shelf": value, "age": len(name)})
+    own = await describe(shelf, ann, Sort("age", is_descending=True))
+    assert own.passages[0].filename == "clock.txt"
+    assert [facet.counts for facet in own.facets] == [
+        [("red", 2), ("blue", 1)],
+        [("text/plain", 3)],
+    ]
+    await share(shelf, ann, ResourceKind.DOCUMENT, documents["clock.txt"], bob)
+    lent = await describe(shelf, bob)
+    assert [facet.counts for facet in lent.facets] == [[], [("text/plain", 1)]]
+    await share(shelf, ann, ResourceKind.COLLECTION, collection, bob)
+    assert (await describe(shelf, bob)).facets == own.facets
+
+
+async def test_the_first_by_date_are_taken_of_all_that_is_proposed(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, documents = await shelf.fill(ann, TEXTS)
+    for is_descending, name in ((False, "mill.txt"), (True, "boat.txt")):
+        sort = Sort("undercroft.created_at", is_descending)
+        query = SearchQuery((collection,), "who repaired the clock", 1, sort=sort)
+        (passage,) = (await shelf.search.search(ann, query)).passages
+        assert passage.document_id == documents[name]
+
+
+async def test_what_stands_in_parts_that_are_not_shared_is_not_counted(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    _, documents = await shelf.fill(ann, {"clock.md": FIRST + SECOND})
+    parts = Parts(sections=("Nothing of it",))
+    terms = replace(SEARCH, parts=parts)
+    await share(shelf, ann, ResourceKind.DOCUMENT, documents["clock.md"], bob, terms)
+    result = await describe(shelf, bob)
+    assert (list(result.passages), [facet.counts for facet in result.facets]) == ([], [[], []])
