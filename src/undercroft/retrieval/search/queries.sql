@@ -156,24 +156,11 @@ WITH filtered AS MATERIALIZED (
         AND (m.collection_id IS NOT NULL OR d.id = ANY($3::uuid[]) OR $4)
         AND ($5 IS NULL OR f.document_id IS NOT NULL)
     ORDER BY d.id
-), others AS (
-    -- One row or, where all are the caller's own, none: then nothing is asked.
-    SELECT array_agg(h.id) AS ids
-    FROM held AS h
-    WHERE h.owner_id <> current_principal()
-    HAVING count(*) > 0
 ), reached AS MATERIALIZED (
     SELECT
         h.id,
-        '[[]]'::jsonb AS ways
+        CASE WHEN h.owner_id = current_principal() THEN '[[]]'::jsonb ELSE ways_to_document(h.id, 'search') END AS ways
     FROM held AS h
-    WHERE h.owner_id = current_principal()
-    UNION ALL
-    SELECT
-        w.document_id,
-        w.ways
-    FROM others AS o
-    CROSS JOIN LATERAL ways_to_documents(o.ids, 'search') AS w
 )
 
 SELECT
@@ -214,6 +201,7 @@ INNER JOIN held AS d ON ch.blob_id = d.blob_id
 INNER JOIN reached AS r ON d.id = r.id
 INNER JOIN data_keys AS dk ON d.data_key_id = dk.id
 INNER JOIN tenant_keys AS dt ON dk.tenant_key_id = dt.id
+WHERE r.ways IS NOT NULL
 ORDER BY proposed.place, d.id;
 
 -- name: list_described :many
