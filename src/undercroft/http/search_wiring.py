@@ -1,4 +1,4 @@
-"""The models that search with, and what finds near passages, opened for ``http/wiring.py``."""
+"""The search with its models and its index of vectors, opened for ``http/wiring.py``."""
 
 from contextlib import AsyncExitStack
 
@@ -7,32 +7,28 @@ from aiohttp import ClientSession
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database
 from undercroft.kit.settings import Settings
+from undercroft.ledger.service import Ledger
 from undercroft.retrieval.embedding.configured import open_embedder, open_incoming_embedder
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.reranking.configured import open_reranker
-from undercroft.retrieval.reranking.protocol import Reranker
 from undercroft.retrieval.search.nearest import PostgresIndex
+from undercroft.retrieval.search.service import SearchService
 from undercroft.retrieval.vectors.configured import open_points
 from undercroft.retrieval.vectors.outside import OutsideIndex
 from undercroft.retrieval.vectors.protocol import VectorIndex
+from undercroft.vault.keys.service import KeyRing
 
 
-def open_vector_index(
-    stack: AsyncExitStack, settings: Settings, database: Database, clock: Clock
-) -> VectorIndex:
-    """What finds near passages, until ``stack`` closes."""
-    own = PostgresIndex(database)
-    points = open_points(settings, clock)
-    if points is None:
-        return own
-    stack.push_async_callback(points.close)
-    return OutsideIndex(database, points, own)
-
-
-async def open_search_models(
-    stack: AsyncExitStack, settings: Settings, client: ClientSession, clock: Clock
-) -> tuple[Embedder, Embedder | None, Reranker | None]:
-    """What embeds questions, what will, and what puts passages in order, until ``stack`` closes."""
+async def open_search(
+    stack: AsyncExitStack,
+    settings: Settings,
+    client: ClientSession,
+    database: Database,
+    keys: KeyRing,
+    ledger: Ledger,
+    clock: Clock,
+) -> tuple[Embedder, SearchService]:
+    """What embeds, and what finds passages, until ``stack`` closes."""
     embedder = await open_embedder(settings, client, clock)
     stack.push_async_callback(embedder.close)
     incoming = await open_incoming_embedder(settings, client, clock)
@@ -41,4 +37,25 @@ async def open_search_models(
     reranker = await open_reranker(settings, client, clock)
     if reranker is not None:
         stack.push_async_callback(reranker.close)
-    return embedder, incoming, reranker
+    search = SearchService(
+        database,
+        keys,
+        ledger,
+        embedder,
+        reranker,
+        incoming,
+        _open_vector_index(stack, settings, database, clock),
+        seconds=settings.search_seconds,
+    )
+    return embedder, search
+
+
+def _open_vector_index(
+    stack: AsyncExitStack, settings: Settings, database: Database, clock: Clock
+) -> VectorIndex:
+    own = PostgresIndex(database)
+    points = open_points(settings, clock)
+    if points is None:
+        return own
+    stack.push_async_callback(points.close)
+    return OutsideIndex(database, points, own)

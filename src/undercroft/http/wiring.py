@@ -22,7 +22,7 @@ from undercroft.http.client_rates import ClientRates
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.http.identity_wiring import open_identity
-from undercroft.http.search_wiring import open_search_models, open_vector_index
+from undercroft.http.search_wiring import open_search
 from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.policies import TenantPolicies
 from undercroft.identity.service import IdentityService
@@ -55,7 +55,6 @@ from undercroft.notifications.service import Notifications
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.parsing.detection import detect_media_type
-from undercroft.retrieval.search.service import SearchService
 from undercroft.retrieval.texts.service import TextService
 from undercroft.sharing.access import AccessService
 from undercroft.sharing.consents.notices import NoticeService
@@ -131,7 +130,6 @@ async def open_services(
             )
         )
         client = await stack.enter_async_context(open_client(most_calls(settings)))
-        embedder, incoming, reranker = await open_search_models(stack, settings, client, clock)
         models = open_models(settings, client, clock)
         stack.push_async_callback(models.close)
         run_until_closed(stack, telemetry.watch_loop(clock))
@@ -180,11 +178,7 @@ async def open_services(
         versions = VersionService(database, blobs, intake, keys, ledger, index.follow)
         retention = timedelta(days=settings.document_retention_days)
         collections = CollectionService(database, keys, ledger, ids, index)
-        found = open_vector_index(stack, settings, database, clock)
-        seconds = settings.search_seconds
-        search = SearchService(
-            database, keys, ledger, embedder, reranker, incoming, found, seconds=seconds
-        )
+        embedder, search = await open_search(stack, settings, client, database, keys, ledger, clock)
         answers = Answerer(search, models, watched_grants)
         limits = RunLimits(settings.response_grace_seconds, settings.max_running_responses)
         metering = Metering(database, ids)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,6 +77,34 @@ async def test_what_is_kept_is_read_back_whole_and_in_ranges(
     (file,) = files(tmp_path)
     assert file.name == blob.name.hex()
     assert [kept.name async for kept in store.list_files()] == [blob.name]
+
+
+async def test_bytes_are_on_the_disk_before_they_get_their_name_and_the_name_before_they_are_kept(
+    staging: Staging, store: LocalBlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, Path, int]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def note_fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        steps.append(("on the disk", Path(f"/proc/self/fd/{descriptor}").readlink(), size))
+        fsync(descriptor)
+
+    def note_rename(path: Path, target: Path) -> Path:
+        steps.append(("named", target, 0))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    staged = await receive(staging, os.urandom(2 * SEGMENT_BYTES + 5))
+    await store.keep(staged, TENANT)
+    (kept,) = files(tmp_path)
+    assert steps == [
+        ("on the disk", staged.path, kept.stat().st_size),
+        ("named", kept, 0),
+        *(("on the disk", folder, 0) for folder in kept.parents[:3]),
+    ]
 
 
 async def test_no_byte_of_the_content_is_on_the_disk(staging: Staging, tmp_path: Path) -> None:

@@ -46,21 +46,23 @@ WHERE s.ways IS NOT NULL OR ways_to_document(s.id, 'read') IS NOT NULL;
 -- name: list_partly_shared :many
 -- Of the proposed passages those of which some are shared and some are not. It decides no access: it is for the ranks,
 -- which must not tell how many better passages there are that the caller may not see.
-WITH partly AS MATERIALIZED (
+WITH proposed AS (
+    SELECT DISTINCT
+        pc.tenant_id,
+        pc.blob_id
+    FROM chunks AS pc
+    WHERE pc.id = ANY($1::bigint[])
+), partly AS MATERIALIZED (
     SELECT
         d.id,
-        v.blob_id,
+        d.current_blob_id AS blob_id,
         ways_to_document(d.id, 'search') AS ways
-    FROM documents AS d
-    INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
+    FROM proposed AS b
+    INNER JOIN documents AS d ON b.tenant_id = d.tenant_id AND b.blob_id = d.current_blob_id
     WHERE
-        d.owner_id <> current_principal()
-        AND d.id IN (
-            SELECT sv.document_id
-            FROM chunks AS sc
-            INNER JOIN document_versions AS sv ON sc.tenant_id = sv.tenant_id AND sc.blob_id = sv.blob_id
-            WHERE sc.id = ANY($1::bigint[])
-        )
+        d.deleted_at IS NULL
+        AND NOT d.is_sealed
+        AND d.owner_id <> current_principal()
         AND EXISTS (
             SELECT FROM grants AS g
             WHERE
@@ -204,11 +206,10 @@ WITH filtered AS MATERIALIZED (
         d.sealed_name,
         d.current_version,
         d.data_key_id,
-        v.blob_id,
+        d.current_blob_id AS blob_id,
         coalesce(f.attributes, m.attributes, '{}'::jsonb) AS attributes
     FROM chunks AS hc
-    INNER JOIN document_versions AS v ON hc.tenant_id = v.tenant_id AND hc.blob_id = v.blob_id
-    INNER JOIN documents AS d ON v.document_id = d.id AND v.number = d.current_version
+    INNER JOIN documents AS d ON hc.tenant_id = d.tenant_id AND hc.blob_id = d.current_blob_id
     -- Asked for each document, however many a collection has.
     LEFT JOIN LATERAL (
         SELECT
