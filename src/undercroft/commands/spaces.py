@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from undercroft.commands.databases import connect_any_database, find_owner_url
+from undercroft.commands.databases import find_owner_url, open_any_database, unhurried_pool
 from undercroft.identity.service import find_tenant
 from undercroft.identity.tenants import list_tenants
 from undercroft.kit.database import Database
@@ -136,7 +136,11 @@ async def rebuild(settings: Settings, name: str, progress: Progress, *, only_if_
 
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncGenerator[tuple[Database, SpaceAdministration]]:
-    async with connect_any_database(settings) as database:
+    # To count a tenant's passages takes as long as there are many.
+    async with (
+        open_any_database(settings) as url,
+        unhurried_pool(settings, url) as database,
+    ):
         yield database, SpaceAdministration(database)
 
 
