@@ -65,6 +65,10 @@ _SECTIONS: Final[dict[str, Sequence[str]]] = {
         "embedding_model",
         "embedding_dimensions",
         "embedding_threads",
+        "incoming_embedding_model",
+        "incoming_embedding_url",
+        "incoming_embedding_key",
+        "incoming_embedding_dimensions",
     ),
     "Vector index": ("qdrant_url", "qdrant_key", "qdrant_seconds"),
     "Reranking": (

@@ -11,6 +11,7 @@ import typer
 
 from undercroft import __version__
 from undercroft.commands.administration import encryption, jobs, keys, ledger, users
+from undercroft.commands.embeddings import embeddings
 from undercroft.commands.operations import operations
 from undercroft.commands.running import DataDir, set_up
 from undercroft.commands.running import run as run_command
@@ -55,6 +56,7 @@ application.add_typer(users, name="users")
 application.add_typer(jobs, name="jobs")
 application.add_typer(ledger, name="ledger")
 application.add_typer(encryption, name="encryption")
+application.add_typer(embeddings, name="embeddings")
 application.add_typer(operations)
 
 WithParent = Annotated[

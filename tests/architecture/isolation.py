@@ -123,6 +123,12 @@ SECURITY_DEFINERS: Final = {
     "close_lost_usage": "the same for those that nobody ends any more; it answers a number",
     "forget_usage": "maintenance over all tenants; how long usage is kept is not the caller's choice",
     "forget_who_used": "a trigger: what a removed user used is nobody's; the service may not write those days",
+    "adopt_embedding_model": "`migrate` makes a model the default one where no tenant has passages yet",
+    "set_default_embedding_model": "models are the installation's: the service may read them and not change them",
+    "lock_embedding_model": "the same, to keep a model from being retired while it is written by; it answers a number",
+    "list_embedding_models": "whether a model is used is asked of every tenant; it answers models",
+    "retire_embedding_model": "the same, for a model that nobody uses",
+    "list_open_backfills": "workers look over all tenants for passages to embed; it answers ids and names of models",
     "prune_jobs": "maintenance over all tenants; how long jobs are kept is not the caller's choice",
 }
 """Functions that run with more rights than their caller, each with its reason."""

@@ -174,6 +174,14 @@ ROWS: Final = {
         INSERT INTO chunk_embeddings (model_id, chunk_id, tenant_id, blob_id, embedding)
         SELECT m.id, c.id, c.tenant_id, c.blob_id, '[1,0,0]' FROM chunks AS c CROSS JOIN embedding_models AS m
     """,
+    "embedding_choices": """
+        INSERT INTO embedding_choices (tenant_id, collection_id, model_id)
+        SELECT u.tenant_id, u.id, m.id FROM users AS u CROSS JOIN embedding_models AS m
+    """,
+    "embedding_backfills": """
+        INSERT INTO embedding_backfills (tenant_id, model_id)
+        SELECT DISTINCT u.tenant_id, m.id FROM users AS u CROSS JOIN embedding_models AS m
+    """,
     "schemas": """
         INSERT INTO schemas (id, tenant_id, owner_id, data_key_id, sealed_name)
         SELECT u.id, u.tenant_id, u.id, u.id, '' FROM users AS u

@@ -27,6 +27,7 @@ OWNERS: Final = {
     ("kit", "insert_applied_migration"),
     ("kit", "register_embedding_model"),
     ("kit", "want_outside_index"),
+    ("kit", "adopt_embedding_model"),
     ("operations/backups", "renumber_pending_entries"),
     ("operations/repairs", "lock_corpus"),
     ("operations/repairs", "delete_terms"),

@@ -47,6 +47,14 @@ def _packed(*values: float) -> str:
     return base64.b64encode(np.array(values, dtype="<f4").tobytes()).decode()
 
 
+def _project(body: Body) -> None:
+    """Into another model's space, of 256 dimensions: near stays near, and no vector is near its own former one."""
+    axes = np.linalg.qr(np.random.default_rng(8).normal(size=(384, 256)))[0]
+    for item in _data(body):
+        vector = np.frombuffer(base64.b64decode(item["embedding"]), "<f4") @ axes
+        item["embedding"] = _packed(*(vector / np.linalg.norm(vector)))
+
+
 CHANGES: dict[str, Callable[[Body], Any]] = {
     "numbers": _as_numbers,
     "reversed": lambda body: _data(body).reverse(),
@@ -56,6 +64,7 @@ CHANGES: dict[str, Callable[[Body], Any]] = {
         )
         for item in _data(body)
     ],
+    "projected": _project,
     "no-usage": lambda body: body.pop("usage"),
     "missing": lambda body: _data(body).pop(),
     "twice": lambda body: _data(body)[-1].update(index=0),

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.migrations import (
+    adopt_model,
     describe_pending,
     grant_service_role,
     load_migrations,
@@ -27,7 +28,7 @@ from undercroft.kit.postgres.server import (
 from undercroft.kit.preflight import check_server
 from undercroft.kit.settings import Settings, SettingsError
 from undercroft.operations.errors import OperationError
-from undercroft.retrieval.embedding.models import configured_model
+from undercroft.retrieval.embedding.models import configured_models
 
 _STARTING_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.2
@@ -159,15 +160,18 @@ async def _find_running(settings: Settings) -> str | None:
 
 
 async def bring_up_to_date(urls: DatabaseUrls, settings: Settings) -> list[str]:
-    """Migrate, admit the service's login, register the embedding model, and say whether vectors are wanted outside.
+    """Migrate, admit the service's login, register the embedding models, say whether vectors are wanted outside.
 
     Returns:
         The names of the migrations that were applied now.
     """
     applied = await migrate(urls.migration, load_migrations(migrations_folder()))
     await grant_service_role(urls.migration, _login(urls.service))
-    model = configured_model(settings)
-    await register_model(urls.migration, model.name, model.dimensions)
+    first, *incoming = configured_models(settings)
+    await register_model(urls.migration, first.name, first.dimensions)
+    await adopt_model(urls.migration, first.name)
+    for model in incoming:
+        await register_model(urls.migration, model.name, model.dimensions)
     await want_outside_index(urls.migration, is_wanted=settings.qdrant_url is not None)
     return [migration.name for migration in applied]
 

@@ -21,8 +21,9 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from undercroft.commands.databases import open_own_database
+from undercroft.commands.databases import database_pool, open_own_database
 from undercroft.commands.parent import stop_with_parent
+from undercroft.commands.spaces import require_models
 from undercroft.commands.worker import READY_LINE
 from undercroft.http.app import create_application
 from undercroft.http.protocol import BoundedProtocol
@@ -64,6 +65,7 @@ async def serve(settings: Settings, *, belongs_to_parent: bool) -> None:
         with listener:
             async with (
                 open_own_database(settings) as database_url,
+                _checked_models(settings, database_url),
                 _running_worker(settings) as worker,
             ):
                 application = create_application(settings, database_url, worker.describe)
@@ -242,6 +244,13 @@ async def _running_worker(settings: Settings) -> AsyncGenerator[_Worker]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+@asynccontextmanager
+async def _checked_models(settings: Settings, url: str) -> AsyncGenerator[None]:
+    async with database_pool(settings, url, 1) as database:
+        await require_models(settings, database)
+    yield
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

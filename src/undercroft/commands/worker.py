@@ -16,6 +16,7 @@ from undercroft.chat.responses.short_lived import ShortLivedResponses
 from undercroft.chat.streams.forgetting import OldStreams
 from undercroft.commands.databases import database_pool, open_any_database
 from undercroft.commands.parent import stop_with_parent
+from undercroft.commands.spaces import require_models
 from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.service import SessionService
@@ -42,10 +43,13 @@ from undercroft.notifications.relay import EventRelay
 from undercroft.notifications.sender import WebhookSender
 from undercroft.notifications.service import Notifications
 from undercroft.notifications.tasks import WebhookTasks
-from undercroft.retrieval.embedding.configured import open_embedder
+from undercroft.retrieval.embedding.configured import open_embedder, open_incoming_embedder
+from undercroft.retrieval.index.backlog import IndexBacklog
+from undercroft.retrieval.index.document_titles import DocumentTitles
 from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
+from undercroft.retrieval.spaces.backfill import Backfill
 from undercroft.retrieval.vectors.configured import open_points
 from undercroft.retrieval.vectors.synchronising import VectorSync
 from undercroft.sharing.consents.notices import NoticeService
@@ -74,6 +78,7 @@ _CONSENT_SECONDS: Final = 15.0
 _TELL_SECONDS: Final = 1.0
 _BRINGING_SECONDS: Final = 30.0
 _ADD_UP_SECONDS: Final = 10.0
+_BACKFILL_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -89,6 +94,8 @@ async def run_worker(settings: Settings, *, belongs_to_parent: bool) -> None:
     """
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(open_any_database(settings, may_make=True))
+        async with database_pool(settings, url, 1) as database:
+            await require_models(settings, database)
         worker = await open_worker(stack, settings, url)
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -126,6 +133,9 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     client = await stack.enter_async_context(open_client())
     embedder = await open_embedder(settings, client, clock)
     stack.push_async_callback(embedder.close)
+    incoming = await open_incoming_embedder(settings, client, clock)
+    if incoming is not None:
+        stack.push_async_callback(incoming.close)
     limits = SandboxLimits(
         memory_bytes=settings.parser_memory_bytes, seconds=settings.parser_seconds
     )
@@ -173,7 +183,16 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
         await asyncio.to_thread(load_tokenizer, settings.models_dir),
         embedder,
         JobQueue(ids),
+        incoming,
     )
+    backfill = Backfill(
+        background_database,
+        keys,
+        DocumentTitles(background_database, blobs, keys, sandbox),
+        [embedder, *([incoming] if incoming else [])],
+        IndexBacklog(background_database).exists,
+    )
+    run_until_closed(stack, Rounds("embed_former", backfill.go_on, _BACKFILL_SECONDS).run())
     ledger = Ledger(database, ids, clock, sequencer.wake)
     uploads = UploadTasks(database, blobs, ledger)
     migrations = RecordMigrations(

@@ -74,7 +74,7 @@ async def migrate(url: str, migrations: Sequence[Migration]) -> list[Migration]:
         MigrationError: When the owner cannot connect, an applied migration was edited, or the database is newer than
             this program.
     """
-    connection = await _connect_owner(url)
+    connection = await connect_owner(url)
     try:
         await connection.execute(_BOOTSTRAP)
         return [
@@ -84,7 +84,12 @@ async def migrate(url: str, migrations: Sequence[Migration]) -> list[Migration]:
         await connection.close()
 
 
-async def _connect_owner(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+async def connect_owner(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection of the owner's, to be closed by the caller.
+
+    Raises:
+        MigrationError: When the owner cannot connect.
+    """
     try:
         return await asyncpg.connect(url, timeout=_CONNECT_SECONDS, statement_cache_size=0)
     except ValueError as error:
@@ -141,7 +146,7 @@ async def grant_service_role(url: str, login: str) -> None:
     Raises:
         MigrationError: When there is no such login.
     """
-    connection = await _connect_owner(url)
+    connection = await connect_owner(url)
     try:
         if not await _QUERIES.value(connection, "role_exists", login):
             raise MigrationError(f"The database has no login '{login}'; create it first.")
@@ -156,7 +161,7 @@ async def register_model(url: str, name: str, dimensions: int) -> None:
     Raises:
         MigrationError: When the model is known with another number of dimensions.
     """
-    connection = await _connect_owner(url)
+    connection = await connect_owner(url)
     try:
         await _QUERIES.value(connection, "register_embedding_model", name, dimensions)
     except asyncpg.RaiseError as error:
@@ -171,13 +176,22 @@ async def want_outside_index(url: str, *, is_wanted: bool) -> None:
     Raises:
         MigrationError: When vectors are being written for so long that it would keep others waiting.
     """
-    connection = await _connect_owner(url)
+    connection = await connect_owner(url)
     try:
         await _QUERIES.value(connection, "want_outside_index", is_wanted)
     except asyncpg.LockNotAvailableError as error:
         raise MigrationError(
             "Documents are being indexed, so nothing was changed about Qdrant. Run `undercroft migrate` again."
         ) from error
+    finally:
+        await connection.close()
+
+
+async def adopt_model(url: str, name: str) -> None:
+    """Make a registered model the default one, if nothing is indexed yet or there is no default. Run as the owner."""
+    connection = await connect_owner(url)
+    try:
+        await _QUERIES.execute(connection, "adopt_embedding_model", name)
     finally:
         await connection.close()
 

@@ -30,6 +30,9 @@ SELECT register_embedding_model($1, $2);
 -- name: want_outside_index :value
 SELECT want_outside_index($1);
 
+-- name: adopt_embedding_model :exec
+SELECT adopt_embedding_model($1);
+
 -- name: inspect_server :one
 SELECT
     current_setting('server_version_num')::int AS version,
@@ -42,3 +45,29 @@ SELECT
 FROM pg_roles AS r
 CROSS JOIN pg_database AS d
 WHERE r.rolname = current_user AND d.datname = current_database();
+
+-- name: measure_index :maybe
+SELECT
+    i.indisvalid AS is_valid,
+    pg_relation_size(i.indexrelid) AS index_bytes
+FROM pg_index AS i
+WHERE i.indexrelid = to_regclass($1::text);
+
+-- name: lock_index :value
+SELECT pg_try_advisory_lock(hashtextextended($1, 0));
+
+-- name: list_leftovers :many
+-- What REINDEX CONCURRENTLY leaves when it is interrupted.
+SELECT c.relname AS name
+FROM pg_index AS i
+INNER JOIN pg_class AS c ON i.indexrelid = c.oid
+WHERE NOT i.indisvalid AND c.relnamespace = 'public'::regnamespace AND starts_with(c.relname, $1)
+ORDER BY c.relname;
+
+-- name: watch_index :maybe
+SELECT
+    p.phase,
+    greatest(p.tuples_done, p.blocks_done) AS done,
+    greatest(p.tuples_total, p.blocks_total) AS total
+FROM pg_stat_progress_create_index AS p
+WHERE p.pid = $1;

@@ -31,6 +31,7 @@ from pydantic_settings import (
 from undercroft.kit.comma_separated import CommaSeparated
 from undercroft.kit.crypto.providers.kms_key import check_arn, check_arns, check_endpoint
 from undercroft.kit.egress_policy import EgressSettings
+from undercroft.kit.embedding_settings import EmbeddingSettings
 from undercroft.kit.mail.settings import MailSettings
 from undercroft.kit.model_server_settings import ModelServerSettings
 from undercroft.kit.qdrant_settings import QdrantSettings
@@ -67,6 +68,7 @@ class Settings(
     EgressSettings,
     ModelServerSettings,
     QdrantSettings,
+    EmbeddingSettings,
     RerankerSettings,
 ):
     """The service's settings. ``docs/settings.md`` is generated from these fields and held to them by a test."""
@@ -195,22 +197,6 @@ class Settings(
         description="Requests that may wait for the built-in language model.",
     )
 
-    embedding_url: AnyHttpUrl | None = Field(
-        default=None,
-        description="Base URL of an OpenAI-compatible embeddings server; unset uses the built-in MiniLM.",
-    )
-    embedding_key: SecretStr | None = Field(default=None, description="Its API key.")
-    embedding_model: str | None = Field(default=None, description="Its model name.")
-    embedding_dimensions: int | None = Field(
-        default=None,
-        ge=8,
-        le=4000,
-        description="Its vector length; pgvector indexes at most 4,000.",
-    )
-    embedding_threads: int = Field(
-        default=2, ge=1, le=256, description="Threads of the built-in embedding model."
-    )
-
     max_upload_bytes: int = Field(
         default=64 * MEBIBYTE, ge=1024, description="Largest file that may be uploaded, in bytes."
     )
@@ -281,11 +267,6 @@ class Settings(
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
-        remote = (self.embedding_url, self.embedding_model, self.embedding_dimensions)
-        if any(remote) and not all(remote):
-            raise ValueError(
-                "embedding_url, embedding_model and embedding_dimensions are set together or not at all"
-            )
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             raise ValueError(
                 "s3_access_key_id and s3_secret_access_key are set together or not at all"

@@ -68,6 +68,7 @@ class Library:
         self.collections = CollectionService(
             database, keys, ledger, ids, IndexService(JobQueue(ids))
         )
+        self.embedder = embedder
         self.search = SearchService(database, keys, ledger, embedder)
 
     async def fill(self, scope: Member, texts: dict[str, str]) -> tuple[UUID, dict[str, UUID]]:
@@ -215,8 +216,8 @@ async def test_the_index_and_the_exact_comparison_find_the_same(
     ann = await make_scope()
     texts = {f"{n}.txt": f"Parcel number {n} holds {n * 7} blue beads." for n in range(40)}
     collection_id, _ = await library.fill(ann, {**TEXTS, **texts})
-    model = library.search._embedder.model
-    (vector,) = await library.search._embedder.embed(["How many blue beads are in parcel 12?"])
+    model = library.embedder.model
+    (vector,) = await library.embedder.embed(["How many blue beads are in parcel 12?"])
     found: list[set[int]] = []
     for exact_limit in (0, 1000):
         async with library.database.transaction(ann) as transaction:

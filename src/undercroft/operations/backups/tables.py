@@ -28,6 +28,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "outside_index": "said by `undercroft migrate`; a restored database is another one, and keeps its own outside",
     "schema_migrations": "compared, not copied",
     "embedding_models": "registered by `undercroft migrate`",
+    "embedding_choices": "of models of that installation: all is indexed again by this one's",
+    "embedding_backfills": "derived",
 }
 """Tables that are not in a backup, each with its reason. Every other table is."""
 

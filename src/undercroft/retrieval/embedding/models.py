@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from undercroft.kit.settings import Settings
+from undercroft.kit.settings import Settings, SettingsError
 from undercroft.retrieval.minilm.files import DIMENSIONS, MAX_TOKENS, MODEL_NAME
 
 _REMOTE_MAX_TOKENS: Final = 256
@@ -35,3 +35,37 @@ def configured_model(settings: Settings) -> EmbeddingModel:
     return EmbeddingModel(
         settings.embedding_model, settings.embedding_dimensions, _REMOTE_MAX_TOKENS
     )
+
+
+def incoming_model(settings: Settings) -> EmbeddingModel | None:
+    """Which vectors the second embedder makes, where one is configured.
+
+    Raises:
+        SettingsError: When it is the first one's model, or nobody's.
+    """
+    name = settings.incoming_embedding_model
+    if name is None:
+        return None
+    if name == configured_model(settings).name:
+        raise SettingsError(
+            f"Wrong setting: incoming_embedding_model: '{name}' is the embedding model already."
+        )
+    if settings.incoming_embedding_dimensions is not None:
+        return EmbeddingModel(name, settings.incoming_embedding_dimensions, _REMOTE_MAX_TOKENS)
+    if name != MINILM.name:
+        raise SettingsError(
+            f"Wrong setting: incoming_embedding_model: '{name}' is not the built-in model ({MINILM.name}); set "
+            "incoming_embedding_url and incoming_embedding_dimensions, too."
+        )
+    return MINILM
+
+
+def configured_models(settings: Settings) -> list[EmbeddingModel]:
+    """Which vectors are made: by the embedder, and by the incoming one where there is one.
+
+    Raises:
+        SettingsError: When that is the same model, or nobody's.
+    """
+    incoming = incoming_model(settings)
+    first = configured_model(settings)
+    return [first] if incoming is None else [first, incoming]

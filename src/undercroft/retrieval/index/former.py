@@ -28,26 +28,25 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class FormerVectors:
-    """Finds the vectors that one model has made of the earlier version of a content.
+    """Finds the vectors that a model has made of the earlier version of a content.
 
     Texts are compared by what was embedded, title and headings included. So one that is taken over is what the model
     has made of the same text.
     """
 
-    def __init__(self, database: Database, keys: KeyRing, model: EmbeddingModel) -> None:
+    def __init__(self, database: Database, keys: KeyRing) -> None:
         self._database = database
         self._keys = keys
-        self._model = model
         self._repository = IndexRepository()
 
-    async def find(self, scope: Scope, blob_id: UUID) -> KnownVectors:
+    async def find(self, scope: Scope, blob_id: UUID, model: EmbeddingModel) -> KnownVectors:
         """Those of the last indexed content that this one follows in a document; none where there is none."""
         async with self._database.transaction(scope) as transaction:
             former = await self._repository.find_former_content(transaction, blob_id)
             if former is None:
                 return {}
             rows = await self._repository.list_embedded_passages(
-                transaction, former["id"], self._model, _MOST_PASSAGES
+                transaction, former["id"], model, _MOST_PASSAGES
             )
         try:
             key = await self._keys.open(former)

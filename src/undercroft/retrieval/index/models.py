@@ -1,7 +1,7 @@
 """What is written to the index."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from undercroft.retrieval.chunking import Chunk
+from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.parsing.models import ExtractedDocument
 
 INDEX_JOB: Final = "index_blob"
@@ -33,7 +34,7 @@ class IndexedChunk:
     @property
     def digest(self) -> str:
         """By which the same text is found again in another version."""
-        return hashlib.sha256(self.searchable.encode(errors="surrogatepass")).hexdigest()
+        return digest_text(self.searchable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +57,27 @@ class EmbeddedChunks:
 
     Attributes:
         dictionary: By which their words are taken to their stems.
-        vectors: Unit vectors, shape ``(len(chunks), dimensions)``, row for row.
+        vectors: Of each model that has embedded them: unit vectors, ``(len(chunks), dimensions)``, row for row.
     """
 
     blob_id: UUID
     dictionary: str
     chunks: Sequence[SealedChunk]
-    vectors: npt.NDArray[np.float32]
+    vectors: Mapping[EmbeddingModel, npt.NDArray[np.float32]]
 
 
 def with_context(document: ExtractedDocument, chunk: Chunk) -> IndexedChunk:
     """A chunk under the title of its document and the headings above it."""
     text = document.text[chunk.start : chunk.end]
-    context = [line for line in (document.title, *chunk.headings) if line and line not in text]
-    return IndexedChunk(chunk, text, "\n".join([*dict.fromkeys(context), text]))
+    return IndexedChunk(chunk, text, searchable_text(text, document.title, chunk.headings))
+
+
+def searchable_text(text: str, title: str | None, headings: Sequence[str]) -> str:
+    """What is embedded of a passage: the text below what of its title and headings is not in it."""
+    context = [line for line in (title, *headings) if line and line not in text]
+    return "\n".join([*dict.fromkeys(context), text])
+
+
+def digest_text(searchable: str) -> str:
+    """By which the same text is found again in another version."""
+    return hashlib.sha256(searchable.encode(errors="surrogatepass")).hexdigest()

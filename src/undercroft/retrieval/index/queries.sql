@@ -134,6 +134,24 @@ RETURNING
     t.tenant_id AS key_tenant_id,
     t.wrapped_key AS wrapped_tenant_key;
 
+-- name: find_content :maybe
+SELECT
+    b.id,
+    b.tenant_id,
+    b.media_type,
+    b.stored_name,
+    b.byte_size,
+    k.id AS key_id,
+    k.wrapped_key,
+    k.salt,
+    t.id AS tenant_key_id,
+    t.tenant_id AS key_tenant_id,
+    t.wrapped_key AS wrapped_tenant_key
+FROM blobs AS b
+INNER JOIN data_keys AS k ON b.data_key_id = k.id
+INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
+WHERE b.id = $1;
+
 -- name: lock_pending_blob :value
 -- The tenant's key FOR SHARE against its destruction at the same time: that waits for this transaction and then deletes
 -- its chunks too, or was first, and then there is no row. Before the content, as everywhere: a destruction that has the
@@ -145,9 +163,6 @@ INNER JOIN tenant_keys AS t ON k.tenant_key_id = t.id
 WHERE b.id = $1 AND b.index_state = 'pending' AND t.wrapped_key IS NOT NULL
 FOR SHARE OF t
 FOR UPDATE OF b;
-
--- name: find_model :value
-SELECT id FROM embedding_models WHERE name = $1 AND dimensions = $2;
 
 -- name: allocate_chunk_ids :many
 SELECT nextval('chunks_id_seq') AS id FROM generate_series(1, $1::int);

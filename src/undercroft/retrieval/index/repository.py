@@ -72,13 +72,13 @@ class IndexRepository:
         """A content that waits to be indexed, or failed and now waits again, with its key; None when there is none."""
         return await _QUERIES.maybe(transaction, "begin_indexing", blob_id)
 
+    async def find_content(self, transaction: Transaction, blob_id: UUID) -> Record | None:
+        """A content with its key."""
+        return await _QUERIES.maybe(transaction, "find_content", blob_id)
+
     async def lock_pending_blob(self, transaction: Transaction, blob_id: UUID) -> bool:
         """Lock a content that still waits; False when it does not, or is gone."""
         return await _QUERIES.value(transaction, "lock_pending_blob", blob_id) is not None
-
-    async def find_model(self, transaction: Transaction, name: str, dimensions: int) -> int | None:
-        """The number of a registered embedding model."""
-        return cast("int | None", await _QUERIES.value(transaction, "find_model", name, dimensions))
 
     async def allocate_chunk_ids(self, transaction: Transaction, count: int) -> list[int]:
         """Fresh chunk ids, ascending."""

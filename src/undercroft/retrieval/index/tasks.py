@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-import numpy as np
 import structlog
 from tokenizers import Tokenizer
 
@@ -16,8 +15,8 @@ from undercroft.jobs.service import JobQueue
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import UndercroftError
 from undercroft.retrieval.chunking import chunk_document
-from undercroft.retrieval.embedding.protocol import Embedder, Vectors
-from undercroft.retrieval.index.former import FormerVectors, KnownVectors
+from undercroft.retrieval.embedding.protocol import Embedder
+from undercroft.retrieval.index.former import FormerVectors
 from undercroft.retrieval.index.models import (
     FORGET_JOB,
     INDEX_JOB,
@@ -28,11 +27,13 @@ from undercroft.retrieval.index.models import (
     with_context,
 )
 from undercroft.retrieval.index.repository import IndexRepository
+from undercroft.retrieval.index.vectors import ContentVectors
 from undercroft.retrieval.languages import find_dictionary
 from undercroft.retrieval.parsing.errors import ParseError, UnsupportedTypeError
 from undercroft.retrieval.parsing.models import ExtractedDocument
 from undercroft.retrieval.parsing.sandbox import ParserSandbox
 from undercroft.retrieval.passages import PassagePlace, PassageText, seal_passage
+from undercroft.retrieval.spaces.service import EmbeddingSpaces
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
@@ -40,8 +41,6 @@ from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.service import open_content
 
 _INDEX_SECONDS: Final = 1800.0
-_EMBEDDING_BATCH: Final = 64
-"""Chunks embedded between two reports of progress."""
 _CONTEXT_TOKENS: Final = 36
 """Of the embedder's limit, what is left for special tokens and the title and headings before a passage."""
 _INSERT_BATCH: Final = 500
@@ -64,6 +63,7 @@ class IndexTasks:
         tokenizer: Tokenizer,
         embedder: Embedder,
         jobs: JobQueue,
+        incoming: Embedder | None = None,
     ) -> None:
         self._database = database
         self._blobs = blobs
@@ -73,7 +73,8 @@ class IndexTasks:
         self._embedder = embedder
         self._jobs = jobs
         self._repository = IndexRepository()
-        self._former = FormerVectors(database, keys, embedder.model)
+        self._spaces = EmbeddingSpaces()
+        self._vectors = ContentVectors(FormerVectors(database, keys), embedder, incoming)
 
     def handlers(self, concurrency: int) -> Mapping[str, JobHandler]:
         """What a worker registers. One file is parsed and another stored while a third is embedded."""
@@ -110,8 +111,7 @@ class IndexTasks:
             return
         chunks = await asyncio.to_thread(self._chunk, document)
         dictionary = await asyncio.to_thread(find_dictionary, document.text)
-        known = await self._former.find(context.scope, blob_id)
-        vectors = await self._embed(context, chunks, known)
+        vectors = await self._vectors.embed(context, blob_id, chunks)
         sealed = await asyncio.to_thread(_seal, key, context.scope.tenant_id, blob_id, chunks)
         async with self._database.transaction(context.scope) as transaction:
             await context.still_mine(transaction)
@@ -164,42 +164,25 @@ class IndexTasks:
         chunks = chunk_document(document, self._tokenizer, room)
         return [with_context(document, chunk) for chunk in chunks]
 
-    async def _embed(
-        self, context: JobContext, chunks: Sequence[IndexedChunk], known: KnownVectors
-    ) -> Vectors:
-        """A vector for each chunk; only those of texts that are not known yet are asked for."""
-        vectors = np.empty((len(chunks), self._embedder.model.dimensions), dtype=np.float32)
-        missing: list[int] = []
-        for place, indexed in enumerate(chunks):
-            vector = known.get(indexed.digest)
-            if vector is None:
-                missing.append(place)
-            else:
-                vectors[place] = vector
-        reused = len(chunks) - len(missing)
-        for start in range(0, len(missing), _EMBEDDING_BATCH):
-            batch = missing[start : start + _EMBEDDING_BATCH]
-            await context.progress(reused + start, len(chunks))
-            vectors[batch] = await self._embedder.embed(
-                [chunks[place].searchable for place in batch]
-            )
-        await context.progress(len(chunks), len(chunks))
-        return vectors
-
     async def _store(self, transaction: Transaction, embedded: EmbeddedChunks) -> None:
-        model = self._embedder.model
-        model_id = await self._repository.find_model(transaction, model.name, model.dimensions)
-        if model_id is None:
+        ids = await self._repository.allocate_chunk_ids(transaction, len(embedded.chunks))
+        written: list[int] = []
+        for model, vectors in embedded.vectors.items():
+            model_id = await self._spaces.lock(transaction, model)
+            if model_id is None:
+                continue
+            written.append(model_id)
+            for start in range(0, len(ids), _INSERT_BATCH):
+                part = slice(start, start + _INSERT_BATCH)
+                await self._repository.insert_embeddings(
+                    transaction, model_id, embedded.blob_id, ids[part], vectors[part]
+                )
+        if not written:
             raise JobFailedError(
                 "model_not_registered",
-                f"The embedding model {model.name} is not registered. Run `undercroft migrate`.",
+                f"The embedding model {self._embedder.model.name} is not registered. Run `undercroft migrate`.",
             )
-        ids = await self._repository.allocate_chunk_ids(transaction, len(embedded.chunks))
-        for start in range(0, len(ids), _INSERT_BATCH):
-            part = slice(start, start + _INSERT_BATCH)
-            await self._repository.insert_embeddings(
-                transaction, model_id, embedded.blob_id, ids[part], embedded.vectors[part]
-            )
+        await self._spaces.report_gaps(transaction, written, self._vectors.models)
         for start in range(0, len(ids), _INSERT_BATCH):
             part = slice(start, start + _INSERT_BATCH)
             await self._repository.insert_chunks(

@@ -109,11 +109,13 @@ class Proposals:
     Attributes:
         lexical: Best first.
         similarities: Nearest first, with the cosine similarity to the query; None when the leg could not be asked.
+        is_whole: Whether the leg asked the space of each model that what is searched is in.
         reranked: What a reranker was shown, best first: these change places with each other.
     """
 
     lexical: Sequence[int]
     similarities: Mapping[int, float] | None
+    is_whole: bool = True
     reranked: Sequence[int] = ()
 
     @property

@@ -36,12 +36,11 @@ from undercroft.retrieval.search.models import (
     SearchQuery,
     SearchResult,
 )
-from undercroft.retrieval.search.nearest import PostgresIndex
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.retrieval.search.vector_leg import NearPassages, VectorLeg
 from undercroft.retrieval.texts.errors import NotIndexedError, TextSealedError
-from undercroft.retrieval.vectors.errors import VectorIndexError
-from undercroft.retrieval.vectors.protocol import Question, VectorIndex
+from undercroft.retrieval.vectors.protocol import VectorIndex
 from undercroft.sharing.errors import ModelUseError, NotGrantedError
 from undercroft.sharing.models import GrantAction, ModelUse
 from undercroft.sharing.policy import choose_way, read_ways
@@ -85,13 +84,13 @@ class SearchService:
         ledger: Ledger,
         embedder: Embedder,
         reranker: Reranker | None = None,
+        incoming: Embedder | None = None,
         vectors: VectorIndex | None = None,
     ) -> None:
         self._database = database
         self._reranker = reranker
-        self._vectors = vectors or PostgresIndex(database)
         self._journal = CollectionJournal(database, ledger)
-        self._embedder = embedder
+        self._vectors = VectorLeg(database, [embedder, *([incoming] if incoming else [])], vectors)
         self._reader = PassageReader(keys, ledger)
         self._repository = SearchRepository()
 
@@ -161,12 +160,11 @@ class SearchService:
 
     async def _search(self, scope: Scope, query: SearchQuery, candidates: int) -> SearchResult:
         proposals = await self._ask_legs(scope, query, candidates)
-        is_degraded = proposals.similarities is None
-        if is_degraded and Leg.LEXICAL not in query.legs:
+        if proposals.similarities is None and Leg.LEXICAL not in query.legs:
             raise UnavailableError(
                 "The embedding model or the vector index does not answer; try again."
             )
-        degraded: set[str] = {Leg.VECTOR} if is_degraded else set()
+        degraded: set[str] = set() if proposals.is_whole else {Leg.VECTOR}
         # Another order leaves a reranker nothing to do.
         if self._reranker is not None and query.sort is None:
             ranked = await self._rerank(scope, query, proposals, self._reranker)
@@ -266,7 +264,8 @@ class SearchService:
         lexical = asyncio.ensure_future(self._search_lexical(scope, query, candidates))
         vector = asyncio.ensure_future(self._search_vector(scope, query, candidates))
         try:
-            return Proposals(*await asyncio.gather(lexical, vector))
+            words, near = await asyncio.gather(lexical, vector)
+            return Proposals(words, near.similarities, near.is_whole)
         finally:
             for leg in (lexical, vector):
                 leg.cancel()
@@ -287,25 +286,10 @@ class SearchService:
                 path=query.path,
             )
 
-    async def _search_vector(
-        self, scope: Scope, query: SearchQuery, limit: int
-    ) -> dict[int, float] | None:
-        """Near chunks with their similarities; None when the embedder or the index does not answer."""
+    async def _search_vector(self, scope: Scope, query: SearchQuery, limit: int) -> NearPassages:
         if Leg.VECTOR not in query.legs:
-            return {}
-        model = self._embedder.model
-        try:
-            vectors = await self._embedder.embed([query.text])
-        except UndercroftError as error:
-            _log.warning("embedder_unavailable", model=model.name, reason=error.message)
-            return None
-        try:
-            return await self._vectors.find_nearest(
-                scope, Question(query, model.name, vectors[0]), limit
-            )
-        except VectorIndexError as error:
-            _log.warning("vector_index_unavailable", reason=error.message)
-            return None
+            return NearPassages({}, True)
+        return await self._vectors.propose(scope, query, limit)
 
 
 def _require_texts(rows: Sequence[Record]) -> list[int]:

@@ -1,0 +1,96 @@
+"""Drops and rebuilds indexes under a running service. Only their owner may; and not inside a transaction."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from undercroft.kit.migrations import connect_owner
+from undercroft.kit.sql import AnyConnection, load_queries
+
+_QUERIES: Final = load_queries("undercroft.kit")
+_POLL_SECONDS: Final = 1.0
+
+Progress = Callable[[str, int, int], None]
+"""Told what PostgreSQL is doing, and how much of how much is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSize:
+    """What an index takes on disk.
+
+    Attributes:
+        is_valid: Whether searches use it: one whose making was interrupted they do not.
+    """
+
+    index_bytes: int
+    is_valid: bool
+
+
+class IndexBusyError(Exception):
+    """Another command is at this index."""
+
+
+async def measure_index(url: str, name: str) -> IndexSize | None:
+    """The size of an index; None when there is none."""
+    async with _connected(url) as connection:
+        row = await _QUERIES.maybe(connection, "measure_index", name)
+    return None if row is None else IndexSize(row["index_bytes"], row["is_valid"])
+
+
+async def drop_index(url: str, name: str) -> None:
+    """Drop an index without holding up whoever reads and writes its table.
+
+    Raises:
+        IndexBusyError: When another command is at it.
+    """
+    async with _connected(url) as connection, _alone(connection, name):
+        await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_quoted(name)}")
+
+
+async def rebuild_index(url: str, name: str, progress: Progress) -> None:
+    """Build an index anew while the one that there is goes on being used, and put it in its place.
+
+    What an interrupted rebuild has left is dropped first.
+
+    Raises:
+        IndexBusyError: When another command is at it.
+    """
+    async with _connected(url) as connection, _connected(url) as watcher, _alone(connection, name):
+        for row in await _QUERIES.many(connection, "list_leftovers", f"{name}_cc"):
+            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_quoted(row['name'])}")
+        building = asyncio.create_task(
+            connection.execute(f"REINDEX INDEX CONCURRENTLY {_quoted(name)}")
+        )
+        try:
+            while not (await asyncio.wait({building}, timeout=_POLL_SECONDS))[0]:
+                row = await _QUERIES.maybe(watcher, "watch_index", connection.get_server_pid())
+                if row is not None:
+                    # How much there is it takes from statistics, which may be old.
+                    progress(row["phase"], row["done"], max(row["done"], row["total"]))
+            building.result()
+        finally:
+            building.cancel()
+            await asyncio.gather(building, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncGenerator[AnyConnection]:
+    connection = await connect_owner(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _alone(connection: AnyConnection, name: str) -> AsyncGenerator[None]:
+    """Of two commands at one index the second would drop what the first is building. The lock ends with the session."""
+    if not await _QUERIES.value(connection, "lock_index", f"undercroft.index.{name}"):
+        raise IndexBusyError
+    yield
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
