@@ -263,7 +263,7 @@ def _run_vector_rounds(
     stack.push_async_callback(points.close)
     sync = VectorSync(database, points)
     run_until_closed(stack, Rounds("bring_vectors", sync.bring_pending, _TELL_SECONDS).run())
-    run_until_closed(stack, Rounds("compare_vectors", sync.compare, _SWEEP_SECONDS).run())
+    run_until_closed(stack, Rounds("compare_vectors", sync.compare_again, _SWEEP_SECONDS).run())
 
 
 def _run_telling_rounds(

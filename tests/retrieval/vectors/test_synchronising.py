@@ -157,8 +157,15 @@ async def test_both_sides_are_compared_and_mended(
     await qdrant.points.remove(space, ids[:3])
     stray = Point(max(ids) + 1_000, ann.tenant_id, VECTORS[0])
     await qdrant.points.put(space, [stray])
-    assert await qdrant.sync.compare() == 4
+    # Whoever has just begun leaves it to what begins by it.
+    assert await VectorSync(database, qdrant.points).compare_again() == 0
+    assert await qdrant.sync.compare_again() == 4
     assert await outside(qdrant) == ids
+    await qdrant.points.remove(space, ids[:1])
+    failing = VectorSync(database, Breaking(qdrant))
+    failing._prepared |= qdrant.sync._prepared
+    assert await failing.compare_again() == 0
+    assert await qdrant.sync.compare() == 1
 
 
 async def test_a_server_that_was_emptied_is_filled_again_and_not_asked_meanwhile(

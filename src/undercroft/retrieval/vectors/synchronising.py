@@ -83,6 +83,16 @@ class VectorSync:
             await self._set_complete(rows[0]["index_id"], is_complete=True)
         return mended
 
+    async def compare_again(self) -> int:
+        """As :meth:`compare`, after :meth:`bring_pending` has done it; what does not answer is left for now."""
+        if not self._prepared:
+            return 0
+        try:
+            return await self.compare()
+        except VectorIndexError as error:
+            _log.warning("vectors_not_compared", reason=error.message)
+            return 0
+
     async def _list_spaces(self) -> list[Record]:
         async with self._database.transaction_without_scope() as transaction:
             return await self._repository.list_spaces(transaction)
