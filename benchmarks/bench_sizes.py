@@ -41,7 +41,8 @@ from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.minilm.files import load_tokenizer
-from undercroft.retrieval.search.models import SearchQuery
+from undercroft.retrieval.search.effort import EFFORTS, Effort
+from undercroft.retrieval.search.models import Quality, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.search.service import count_candidates
 
@@ -50,9 +51,9 @@ _OWNER: Final = "owner@example.org"
 _CONCURRENCIES: Final = (1, 8)
 _SHOWN: Final = 10
 _CANDIDATES: Final = count_candidates(SearchQuery((), "", _SHOWN))
-_BOUND: Final = 20_000
-"""As the service searches: passages a leg proposes, and how many it looks at."""
+"""As the service searches: passages a leg proposes."""
 _RECALL_QUESTIONS: Final = 40
+_REACHES: Final = (1, 2, 3, 5, 10, 20)
 _INGEST_ROUNDS: Final = 3
 
 Work = Callable[[int], Awaitable[object]]
@@ -84,13 +85,17 @@ class Bench:
                 transaction,
                 collections,
                 self.questions[number],
-                candidate_limit=_BOUND,
+                candidate_limit=EFFORTS[Quality.BALANCED].ranked,
                 limit=_CANDIDATES,
                 is_everywhere=not collections,
             )
 
     async def vector(
-        self, number: int, scope: Member | None = None, collections: Sequence[UUID] = ()
+        self,
+        number: int,
+        scope: Member | None = None,
+        collections: Sequence[UUID] = (),
+        effort: Effort = EFFORTS[Quality.BALANCED],
     ) -> list[int]:
         """The vector leg's proposals, within these collections or everywhere; the owner's."""
         async with self.database.transaction(scope or self.owner) as transaction:
@@ -99,7 +104,8 @@ class Bench:
                 collections,
                 self.embedder.model.name,
                 self.vectors[number],
-                exact_limit=_BOUND,
+                exact_limit=effort.compared,
+                reach=effort.reach,
                 limit=_CANDIDATES,
                 is_everywhere=not collections,
             )
@@ -218,6 +224,26 @@ async def measure_shares(bench: Bench, nearest: Nearest) -> dict[str, Any]:
     return measured
 
 
+async def measure_qualities(bench: Bench, nearest: Nearest) -> dict[str, Any]:
+    """How long the index takes that is asked for ever more, and an exact search, and what each finds."""
+    places = np.arange(nearest.passages)
+    efforts = {f"index_{reach}": Effort(0, 0, reach) for reach in _REACHES}
+    efforts["exact"] = EFFORTS[Quality.EXACT]
+    measured: dict[str, Any] = {}
+    for name, effort in efforts.items():
+        count = nearest.questions // 4 if name == "exact" else nearest.questions
+        found, times = 0, list[float]()
+        for number in range(count):
+            near, took = await timed(bench.vector(number, effort=effort))
+            found += len(nearest.exact(number, places, _SHOWN) & set(near[:_SHOWN]))
+            times.append(took)
+        measured[name] = {
+            "recall_at_10": round(found / (count * _SHOWN), 4),
+            "vector_milliseconds": summary(times, 2),
+        }
+    return measured
+
+
 async def measure_indexing(bench: Bench) -> dict[str, Any]:
     """How fast files become searchable in a database of this size, against the bare embedder on the same passages."""
     through: list[float] = []
@@ -283,6 +309,7 @@ async def measure(bench: Bench, urls: DatabaseUrls) -> dict[str, Any]:
         "beyond_the_embedding_milliseconds": await measure_beyond(bench),
         "searches": await measure_searches(bench),
         "by_share_that_may_be_searched": await measure_shares(bench, nearest),
+        "by_quality": await measure_qualities(bench, nearest),
         "indexing": await measure_indexing(bench),
     }
 
