@@ -57,16 +57,18 @@ class VectorLeg:
 
     async def propose(self, scope: Scope, query: SearchQuery, limit: int) -> NearPassages:
         """Near chunks, at most ``limit``."""
-        names = list(self._embedders)
-        if len(names) == 1:
+        wanted = list(self._embedders)
+        if len(wanted) == 1:
             spaces, vectors = await asyncio.gather(
-                self._find_spaces(scope, query), self._embed(names, query.text)
+                self._find_spaces(scope, query), self._embed(wanted, query.text)
             )
         else:
             # First, so that no question is embedded in vain.
             spaces = await self._find_spaces(scope, query)
             wanted = [space.model for space in spaces if space.model in self._embedders]
             vectors = await self._embed(wanted, query.text)
+        if wanted and not vectors:
+            return NearPassages(None, frozenset({Leg.VECTOR}))
 
         async def ask(effort: Effort) -> NearPassages:
             return await self._ask(scope, query, spaces, vectors, effort, limit)
