@@ -157,7 +157,7 @@ BEGIN
             SELECT string_agg(
                 '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', '|'
             )::tsquery
-            FROM word WHERE frequencies_before < candidate_limit
+            FROM word WHERE frequencies_before = 0 OR frequencies_before + frequency <= candidate_limit
         ),
         (
             SELECT ('{' || string_agg(place || ':' || weight, ',' ORDER BY place) || '}/1000000000')::sparsevec

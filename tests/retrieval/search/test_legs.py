@@ -156,8 +156,10 @@ async def test_rare_words_propose_first_and_every_word_scores(
     collection_id = await shelve(database, ann, texts)
     everything = await lexical(database, ann, collection_id, "bardak rare")
     assert set(everything) == {0, 1, 2}
-    bounded = await lexical(database, ann, collection_id, "bardak rare", candidates=1)
-    assert bounded == {0: everything[0]}, "the common word scores what the rare one proposed"
+    for candidates in (1, 3):
+        bounded = await lexical(database, ann, collection_id, "bardak rare", candidates)
+        assert bounded == {0: everything[0]}, "the common word scores what the rare one proposed"
+    assert await lexical(database, ann, collection_id, "bardak rare", 4) == everything
 
 
 async def test_a_word_that_occurs_nowhere_takes_nothing_away(

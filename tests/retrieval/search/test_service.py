@@ -29,7 +29,7 @@ from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.embedding.protocol import Embedder, Embeddings, Vectors
 from undercroft.retrieval.index.service import IndexService
-from undercroft.retrieval.search import service
+from undercroft.retrieval.search import effort
 from undercroft.retrieval.search.effort import EFFORTS
 from undercroft.retrieval.search.models import Leg, Quality, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
@@ -162,7 +162,7 @@ async def test_what_takes_too_long_to_compare_is_searched_as_usual_and_says_so(
     assert whole.degraded == frozenset()
     exact = EFFORTS[Quality.EXACT]
     for bounded in (replace(exact, seconds=0.0), replace(exact, compared=2)):
-        monkeypatch.setattr(service, "EFFORTS", {**EFFORTS, Quality.EXACT: bounded})
+        monkeypatch.setattr(effort, "EFFORTS", {**EFFORTS, Quality.EXACT: bounded})
         result = await library.search.search(ann, query)
         assert result.degraded == {"exact"}
         assert [it.filename for it in result.passages] == [it.filename for it in whole.passages]
