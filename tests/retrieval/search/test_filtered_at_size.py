@@ -30,7 +30,7 @@ FROM (
 WHERE m.document_id = s.document_id
 """
 _NEAR = """
-SELECT chunk_id FROM search_vector('{}', '{}', true, $1::text::jsonpath, $2, $3::text::halfvec, $4, $5, 10)
+SELECT chunk_id FROM search_vector('{}', '{}', true, $1::text::jsonpath, $2, $3::text::halfvec, $4, $5, 15, 10)
 ORDER BY score DESC
 """
 _WORDS = """

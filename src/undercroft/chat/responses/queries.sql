@@ -334,8 +334,7 @@ WHERE id IN (
 DELETE FROM responses WHERE id = $1 AND owner_id = current_principal() RETURNING id;
 
 -- name: list_summaries :many
--- Those of the caller's that have ended with a text: each with what it was made from, and the ways to that; decided in the
--- snapshot in which they are read.
+-- The caller's that have ended with a text, each with the ways to what it was made from, in the snapshot that reads them.
 SELECT
     r.id,
     r.tenant_id,
@@ -387,12 +386,10 @@ UPDATE conversation_summaries SET is_untraced = $2 WHERE response_id = $1;
 -- The last of each branch are enough: a later one stands for all that those before it did.
 DELETE FROM responses
 WHERE id IN (
-    SELECT o.id
-    FROM responses AS o
+    SELECT o.id FROM responses AS o
     WHERE
         o.id IN (
-            SELECT s.response_id
-            FROM conversation_summaries AS s
+            SELECT s.response_id FROM conversation_summaries AS s
             INNER JOIN responses AS r ON s.tenant_id = r.tenant_id AND s.response_id = r.id
             WHERE s.conversation_id = $1 AND r.owner_id = current_principal()
             ORDER BY r.id DESC
