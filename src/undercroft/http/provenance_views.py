@@ -95,7 +95,10 @@ class SearchResults(Shown):
     data: list[MarkedSearchResult]
     understanding: Understanding
     degraded: Annotated[
-        list[str], Field(description="What could not be asked: `vector`, `reranker`.")
+        list[str],
+        Field(
+            description="What could not be asked, or not as it was wished: `vector`, `reranker`, `exact`."
+        ),
     ]
     facets: Annotated[list[FacetObject], Field(description="Those that were asked for.")]
 

@@ -57,8 +57,8 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
 
     In it `"quotation marks"`, `-exclusions` and `prefixes*` are meant as such, all else is words: `understanding`
     says how it was read, and what was fallen back on. Scores are made of ranks alone, among what the caller may see.
-    Scores are made of ranks alone, among what the caller may see. `facets` count the documents of all passages that are
-    proposed, up to 300 by each leg; `sort` puts those in another order before the best are taken.
+    `facets` count the documents of all passages that are proposed, up to 300 by each leg; `sort` puts those in another
+    order before the best are taken.
     """
     if not body.query.strip():
         raise InvalidRequestError("The query is empty.", param="query")

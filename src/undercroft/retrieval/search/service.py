@@ -94,6 +94,8 @@ class SearchService:
         ledger: Where it is put on record.
         embedder: Of the vector leg.
         reranker: Orders what both propose, if there is one.
+        incoming: Of the embedding model that is moved to, if there is one.
+        index: Where near passages are looked for; PostgreSQL unless it is said.
         seconds: The longest that a search takes.
     """
 
