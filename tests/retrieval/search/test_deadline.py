@@ -9,10 +9,13 @@ from tests.conftest import MakeScope
 from tests.retrieval.search.test_shared import TEXTS
 from tests.shelf import Shelf
 from tests.stepping import Gate
+from undercroft.kit.database import Scope
 from undercroft.kit.errors import UnavailableError
 from undercroft.kit.postgres.server import DatabaseUrls
-from undercroft.retrieval.search.models import Leg, SearchQuery
+from undercroft.retrieval.search.models import Leg, Quality, SearchQuery
+from undercroft.retrieval.search.nearest import PostgresIndex
 from undercroft.retrieval.search.service import SearchService
+from undercroft.retrieval.vectors.protocol import Question, VectorIndex
 
 
 def hurried(shelf: Shelf, seconds: float = 1.0) -> SearchService:
@@ -43,6 +46,34 @@ async def test_a_vector_index_that_fails_leaves_the_answer_to_the_words(
     result = await shelf.search.search(ann, SearchQuery((collection,), "the clock", 10))
     assert result.degraded == {Leg.VECTOR}
     assert [passage.filename for passage in result.passages] == ["clock.txt"]
+
+
+class LateWhenExact:
+    """Never ends where all has to be compared."""
+
+    def __init__(self, own: VectorIndex) -> None:
+        self._own = own
+
+    async def find_nearest(self, scope: Scope, question: Question, limit: int) -> dict[int, float]:
+        if question.effort.reach is None:
+            await Gate().pass_through()
+        return await self._own.find_nearest(scope, question, limit)
+
+
+@pytest.mark.parametrize("legs", [frozenset(Leg), frozenset({Leg.VECTOR})])
+async def test_what_cannot_be_exact_in_time_is_compared_as_usual(
+    shelf: Shelf, make_scope: MakeScope, legs: frozenset[Leg]
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, TEXTS)
+    index = LateWhenExact(PostgresIndex(shelf.stepped))
+    search = SearchService(
+        shelf.stepped, shelf.keys, shelf.ledger, shelf.embedder, index=index, seconds=4.0
+    )
+    query = SearchQuery((collection,), "the clock", 10, legs, quality=Quality.EXACT)
+    result = await search.search(ann, query)
+    assert result.degraded == {"exact"}
+    assert "clock.txt" in [passage.filename for passage in result.passages]
 
 
 async def test_late_words_are_a_refusal_and_give_their_connections_back(

@@ -43,9 +43,14 @@ EFFORTS: Final[Mapping[Quality, Effort]] = MappingProxyType(
 
 
 async def with_effort(
-    quality: Quality, search: Callable[[Effort], Awaitable[_Proposed]]
+    quality: Quality, search: Callable[[Effort], Awaitable[_Proposed]], seconds: float
 ) -> tuple[_Proposed, bool]:
     """What a leg proposes with the effort that was asked for, or, where that is too much, with the usual one.
+
+    Args:
+        quality: What was asked for.
+        search: Asks the leg.
+        seconds: What the whole search has: half of it is the most that is spent before the usual effort is made.
 
     Returns:
         What it proposes, and whether the effort that was asked for was given up.
@@ -53,7 +58,7 @@ async def with_effort(
     effort = EFFORTS[quality]
     if effort.seconds is not None:
         try:
-            async with asyncio.timeout(effort.seconds):
+            async with asyncio.timeout(min(effort.seconds, seconds / 2)):
                 return await search(effort), False
         except (TimeoutError, asyncpg.ProgramLimitExceededError):
             return await search(EFFORTS[Quality.BALANCED]), True

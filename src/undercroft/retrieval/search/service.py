@@ -38,6 +38,7 @@ from undercroft.retrieval.search.models import (
     FoundPassage,
     Leg,
     Proposals,
+    Quality,
     SearchQuery,
     SearchResult,
 )
@@ -68,6 +69,8 @@ _MOST_WITH_EXCLUSIONS: Final = 1_000
 DEFAULT_SECONDS: Final = 10.0
 _VECTOR_SHARE: Final = 0.5
 """Of a search's time, what the vector leg has: then the words alone answer in the rest."""
+_EXACT_VECTOR_SHARE: Final = 0.8
+"""The same where half of the time may go before the leg is asked again with the usual effort."""
 _RERANKED: Final = 50
 """How many passages a reranker is shown: what the legs propose for ten that are wanted."""
 
@@ -116,7 +119,9 @@ class SearchService:
         self._reranker = reranker
         self._journal = CollectionJournal(database, ledger)
         embedders = [embedder, *([incoming] if incoming else [])]
-        self._vectors = VectorLeg(database, index or PostgresIndex(database), embedders)
+        self._vectors = VectorLeg(
+            database, index or PostgresIndex(database), embedders, seconds=seconds
+        )
         self._reader = PassageReader(keys, ledger)
         self._fallback = Fallback(self._reader)
         self._repository = SearchRepository()
@@ -350,13 +355,14 @@ class SearchService:
                     path=query.path,
                 )
 
-        return await with_effort(query.quality, search)
+        return await with_effort(query.quality, search, self._seconds)
 
     async def _search_vector(self, scope: Scope, query: SearchQuery, limit: int) -> NearPassages:
         if Leg.VECTOR not in query.legs:
             return NearPassages({})
+        share = _VECTOR_SHARE if query.quality is not Quality.EXACT else _EXACT_VECTOR_SHARE
         try:
-            async with asyncio.timeout(self._seconds * _VECTOR_SHARE):
+            async with asyncio.timeout(self._seconds * share):
                 return await self._vectors.propose(scope, query, limit)
         except TimeoutError:
             _log.warning("vector_leg_late")

@@ -45,11 +45,18 @@ class VectorLeg:
         database: Where it stands which collection is in which space.
         index: What finds near passages.
         embedders: The models that there are here: one, or two while the service moves from one to the other.
+        seconds: What the whole search has.
     """
 
     def __init__(
-        self, database: Database, index: VectorIndex, embedders: Sequence[Embedder]
+        self,
+        database: Database,
+        index: VectorIndex,
+        embedders: Sequence[Embedder],
+        *,
+        seconds: float,
     ) -> None:
+        self._seconds = seconds
         self._database = database
         self._index = index
         self._embedders = {embedder.model.name: embedder for embedder in embedders}
@@ -73,7 +80,7 @@ class VectorLeg:
         async def ask(effort: Effort) -> NearPassages:
             return await self._ask(scope, query, spaces, vectors, effort, limit)
 
-        near, is_given_up = await with_effort(query.quality, ask)
+        near, is_given_up = await with_effort(query.quality, ask, self._seconds)
         return replace(near, degraded=near.degraded | {EXACT}) if is_given_up else near
 
     async def _ask(
