@@ -12,7 +12,7 @@ from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_at_size import MODEL, draw_vectors, fill
 from tests.retrieval.vectors.archive import SHOWN, ask, find
 from tests.retrieval.vectors.conftest import Qdrant
-from tests.stepping import PATIENCE, rolled_back
+from tests.stepping import PATIENCE, Gate, rolled_back
 from undercroft.kit.database import Database
 from undercroft.kit.migrations import register_model, want_outside_index
 from undercroft.kit.postgres.server import DatabaseUrls
@@ -197,6 +197,53 @@ async def test_a_model_that_is_no_more_has_no_place_left(
     assert f"undercroft-{index_id.hex}-99" not in names
     assert "somebody-elses" in names
     assert len(names) == 2
+
+
+class Paused(Points):
+    """Waits before it lists what is there: what may take an hour."""
+
+    def __init__(self, qdrant: Qdrant, gate: Gate) -> None:
+        self.__dict__.update(vars(qdrant.points))
+        self._gate = gate
+
+    async def list_ids(self, space: Space, first: int, limit: int) -> tuple[list[int], int | None]:
+        await self._gate.pass_through()
+        return await super().list_ids(space, first, limit)
+
+
+async def test_a_model_that_comes_during_a_comparison_keeps_its_place(
+    qdrant: Qdrant, database: Database, database_urls: DatabaseUrls, ann: Member
+) -> None:
+    del ann
+    gate = Gate()
+    comparing = asyncio.create_task(VectorSync(database, Paused(qdrant, gate)).compare())
+    await gate.wait_until_reached()
+    await register_model(database_urls.migration, "incoming", 8)
+    await qdrant.sync.bring_pending()
+    places = await qdrant.client.get_collections()
+    assert len(places.collections) == 2
+    gate.open()
+    await comparing
+    assert await qdrant.client.get_collections() == places
+
+
+async def test_a_model_that_nothing_was_compared_for_leaves_it_incomplete(
+    qdrant: Qdrant, database: Database, database_urls: DatabaseUrls, ann: Member
+) -> None:
+    del ann
+    gate = Gate()
+    (place,) = (await qdrant.client.get_collections()).collections
+    await qdrant.client.delete_collection(place.name)
+    comparing = asyncio.create_task(VectorSync(database, Paused(qdrant, gate)).compare())
+    await gate.wait_until_reached()
+    await register_model(database_urls.migration, "incoming", 8)
+    gate.open()
+    await comparing
+    async with database.transaction_without_scope() as transaction:
+        assert not await transaction.fetchval("SELECT is_complete FROM outside_index")
+    await qdrant.sync.bring_pending()
+    async with database.transaction_without_scope() as transaction:
+        assert await transaction.fetchval("SELECT is_complete FROM outside_index")
 
 
 async def test_what_is_not_wanted_any_more_is_neither_noted_nor_asked(

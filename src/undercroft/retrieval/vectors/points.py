@@ -131,13 +131,16 @@ class Points:
                 wait=True,
             )
 
-    async def keep_only(self, index_id: UUID, spaces: Sequence[Space]) -> None:
-        """Drop what a database has for models that are no more."""
-        kept = {space.name for space in spaces}
+    async def list_names(self, index_id: UUID) -> list[str]:
+        """The names of the places that a database has."""
         async with self._asking():
-            for collection in (await self._client.get_collections()).collections:
-                if collection.name.startswith(prefix_of(index_id)) and collection.name not in kept:
-                    await self._client.delete_collection(collection.name)
+            collections = (await self._client.get_collections()).collections
+        return [each.name for each in collections if each.name.startswith(prefix_of(index_id))]
+
+    async def drop(self, name: str) -> None:
+        """Drop a place."""
+        async with self._asking():
+            await self._client.delete_collection(name)
 
     async def close(self) -> None:
         """Close the client."""

@@ -79,8 +79,7 @@ class VectorSync:
             self._prepared.add(space.model_id)
             mended += await self._take_away(space) + await self._bring_missing(space)
         if rows:
-            await self._points.keep_only(rows[0]["index_id"], [_space(row) for row in rows])
-            await self._set_complete(rows[0]["index_id"], is_complete=True)
+            await self._end_comparison(rows)
         return mended
 
     async def compare_again(self) -> int:
@@ -92,6 +91,23 @@ class VectorSync:
         except VectorIndexError as error:
             _log.warning("vectors_not_compared", reason=error.message)
             return 0
+
+    async def _end_comparison(self, compared: Sequence[Record]) -> None:
+        """Drop the places of models that are no more; say that all is there, unless a model has come meanwhile.
+
+        The models are looked at again, and after the places: a comparison takes long, and another worker makes a place
+        for a model only when the model is there. By what was there at its beginning that place would be dropped.
+        """
+        index_id = compared[0]["index_id"]
+        names = await self._points.list_names(index_id)
+        spaces = {_space(row) for row in await self._list_spaces()}
+        if not spaces:
+            # None is wanted any more.
+            return
+        for name in set(names) - {space.name for space in spaces}:
+            await self._points.drop(name)
+        if spaces <= {_space(row) for row in compared}:
+            await self._set_complete(index_id, is_complete=True)
 
     async def _list_spaces(self) -> list[Record]:
         async with self._database.transaction_without_scope() as transaction:
