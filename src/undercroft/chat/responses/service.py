@@ -34,7 +34,7 @@ from undercroft.idempotency.service import Once
 from undercroft.identity.policies import TenantPolicies
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Scope, Transaction
-from undercroft.kit.errors import UndercroftError
+from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.service import Ledger
 from undercroft.metering.service import Charge, Metering
@@ -370,7 +370,11 @@ async def _resumed(
 
 
 async def _told(events: AsyncGenerator[WireObject], after: int) -> AsyncGenerator[WireObject]:
-    """Events that follow the one numbered ``after``; behind the first one an error is an event too, and the last."""
+    """Events that follow the one numbered ``after``; behind the first one an error is an event too, and the last.
+
+    One that passes is raised: with a number it would stand in the place of an event that there is, and whoever goes on
+    behind it would not see that one.
+    """
     last: int | None = None
     try:
         async with aclosing(events):
@@ -378,6 +382,6 @@ async def _told(events: AsyncGenerator[WireObject], after: int) -> AsyncGenerato
                 yield event
                 last = event.get("sequence_number", after)
     except UndercroftError as error:
-        if last is None:
+        if last is None or error.kind is ErrorKind.UNAVAILABLE:
             raise
         yield tell_end(error, last + 1)
