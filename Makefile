@@ -6,8 +6,6 @@ PYTHON = python3 python3.14 python3.13 python3.12 python3.11
 BIN := .venv/bin
 # More than two processors: much of a test is waiting for other processes.
 WORKERS = 3
-# To be traced takes Python 3.11 three quarters more time. Without: make test COVERAGE=
-COVERAGE = --cov --cov-report term
 
 # Images of containers set it. Each of the many processes here would compile the thousands of modules it imports, and
 # keep nothing: three seconds a start of the service.
@@ -40,11 +38,12 @@ endef
 demo: setup ## Start the service, load the sample documents, ask a question; Ctrl-C stops it
 	@$(BIN)/undercroft demo
 
-test: setup-dev ## Run every test, in random order, with branch coverage of the tests' own processes
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup $(COVERAGE)
+test: setup-dev ## Run every test, in random order
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup $(TRACED)
 
-coverage: COVERAGE += --cov-config tests/coverage.toml
-coverage: test ## The same, with the coverage of every process that a test starts (half as long again)
+# To be traced takes Python 3.11 three quarters more time, so it is not in every run.
+coverage: TRACED = --cov --cov-report term
+coverage: test ## The same with branch coverage, of every process that a test starts too (twice as long)
 
 test-long: setup-dev ## Kill the service at random moments, hold random histories against the model, flip grants, kill streams, send random requests (an hour)
 	UNDERCROFT_TEST_CRASH_SEEDS=20 $(BIN)/python -m pytest tests/e2e/test_crash.py

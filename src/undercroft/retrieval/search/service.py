@@ -289,6 +289,8 @@ class SearchService:
     async def _require_documents(
         self, transaction: Transaction, document_ids: Sequence[UUID]
     ) -> None:
+        if not document_ids:
+            return
         rows = await self._repository.list_documents(transaction, document_ids)
         ways = {row["id"]: row["ways"] for row in rows}
         for document_id in document_ids:
@@ -301,6 +303,8 @@ class SearchService:
         self, transaction: Transaction, scope: Scope, collection_ids: Sequence[UUID]
     ) -> list[Act]:
         """That each of them is searched, as the ledger has it: one that finds nothing tells something as well."""
+        if not collection_ids:
+            return []
         rows = await self._repository.list_collections(transaction, collection_ids)
         found = {row["id"]: row for row in rows}
         acts: list[Act] = []
