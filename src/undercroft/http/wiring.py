@@ -273,7 +273,7 @@ async def open_services(
             sequencer=sequencer,
             verification=VerificationService(database, logs, keys),
             verification_links=VerificationLinks(
-                database, versions, records, ledger, logs, keys, ids
+                database, versions, records, ledger, log_keys, keys, ids
             ),
             idempotency=IdempotencyKeys(database, keys, ids),
             client_rates=ClientRates(clock, _STRANGERS_BURST, _STRANGERS_PER_SECOND),

@@ -9,7 +9,6 @@ from tests.conftest import Member
 from tests.documents import make_versions
 from tests.verification.conftest import Desk
 from undercroft.kit.ids import IdSource
-from undercroft.ledger.directory import LogDirectory
 from undercroft.vault.models import Document
 from undercroft.verification.links.service import VerificationLinks
 
@@ -45,7 +44,7 @@ def booth(desk: Desk) -> Booth:
         make_versions(desk.documents),
         desk.records.records,
         desk.records.ledger,
-        LogDirectory(desk.database),
+        desk.log_keys,
         desk.records.keys,
         IdSource(),
     )

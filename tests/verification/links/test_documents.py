@@ -1,5 +1,6 @@
 """A link says whether one version is there unchanged, for as long as whoever made it may read that, and no longer."""
 
+import io
 from dataclasses import replace
 from datetime import timedelta
 
@@ -37,6 +38,16 @@ async def test_whoever_follows_it_learns_where_the_version_stands(booth: Booth) 
     await desk.documents.delete(desk.ann, document.id)
     said = await booth.links.follow(token)
     assert (said.verdict.status, said.sha256) == (Standing.ERASED, None)
+
+
+async def test_it_is_vouched_for_before_the_log_has_its_first_entry(booth: Booth) -> None:
+    desk = booth.desk
+    content = io.BytesIO(b"The mill grinds barley.")
+    document = await desk.documents.import_file(desk.ann, content, "mill.txt", "user_data")
+    said = await booth.links.follow(await booth.mint(desk.ann, document))
+    assert said.verdict.status is Standing.UNCHANGED
+    assert said.verdict.log == (await desk.log_keys.get(desk.ann.tenant_id)).origin
+    assert said.verdict.signed_by is not None
 
 
 async def test_it_counts_until_it_is_revoked_or_over(booth: Booth, make_scope: MakeScope) -> None:

@@ -12,8 +12,9 @@ from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.kit.tokens import hash_token, is_token, make_token
 from undercroft.ledger.actions import Action
-from undercroft.ledger.directory import LogDirectory
+from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.models import Act, Subject
+from undercroft.ledger.notes import verifier_key
 from undercroft.ledger.service import Ledger
 from undercroft.ledger.verification.notes import parse_key
 from undercroft.sharing.models import GrantAction
@@ -50,7 +51,7 @@ class VerificationLinks:
         versions: Say whether somebody may read one.
         records: Say what is answered whoever may not read one.
         ledger: Where making and ending a link is put on record.
-        logs: Say who vouches.
+        log_keys: Say who vouches.
         keys: Open what is kept.
         ids: Makes ids.
         entropy: Where tokens come from.
@@ -62,7 +63,7 @@ class VerificationLinks:
         versions: VersionService,
         records: RecordService,
         ledger: Ledger,
-        logs: LogDirectory,
+        log_keys: LogKeys,
         keys: KeyRing,
         ids: IdSource,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -71,7 +72,7 @@ class VerificationLinks:
         self._versions = versions
         self._records = records
         self._ledger = ledger
-        self._logs = logs
+        self._log_keys = log_keys
         self._standings = RecordStandings(keys)
         self._reading = LinkReading(keys)
         self._ids = ids
@@ -155,12 +156,13 @@ class VerificationLinks:
             KeyUnavailableError: When the key provider does not answer.
         """
         scope = await self._find(token)
-        log = await self._logs.find_of(scope.tenant_id)
         async with self._database.transaction(scope) as transaction:
             verdict = await self._reading.read(transaction, scope.link_id)
-        if verdict.verdict.status is None or log is None:
+        if verdict.verdict.status is None:
             return verdict
-        key = parse_key(log.verifier_keys[0])
+        # Makes the first: a link may be followed before the tenant's first entry has a number and its log a key.
+        newest = (await self._log_keys.list_published(scope.tenant_id))[0]
+        key = parse_key(verifier_key(newest.name, newest.public_key))
         vouched = replace(verdict.verdict, log=key.name, signed_by=str(key))
         return replace(verdict, verdict=vouched)
 
