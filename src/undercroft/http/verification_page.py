@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Final
@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse
 from undercroft.sharing.consents.models import ConsentState
 from undercroft.verification.links.models import LinkStanding, LinkVerdict
 from undercroft.verification.models import (
+    NamedGrant,
     ProofKind,
     Standing,
     Status,
@@ -79,14 +80,11 @@ def show_message(message: str, status: int) -> HTMLResponse:
 def show_verdict(verdict: Verdict) -> HTMLResponse:
     """What there is to say of a proof."""
     passages = [
-        (f"Passage {passage.number}", f"{_STATUSES[passage.standing]} {_list(grants)}".strip())
+        (
+            f"Passage {passage.number}",
+            f"{_STATUSES[passage.standing]} {_list_grants(passage.grants)}".strip(),
+        )
         for passage in verdict.passages or ()
-        for grants in [
-            [
-                f"{grant.reference}: {grant.standing.value.replace('_', ' ')}"
-                for grant in passage.grants
-            ]
-        ]
     ]
     return _page(_KINDS[verdict.kind], _describe(verdict, passages))
 
@@ -122,8 +120,17 @@ def _describe(verdict: Verdict, more: Facts) -> str:
     return f"<dl>{shown}</dl>"
 
 
-def _list(texts: Iterable[str]) -> str:
-    return "; ".join(texts)
+def _list_grants(grants: Sequence[NamedGrant]) -> str:
+    return "; ".join(map(_describe_grant, grants))
+
+
+def _describe_grant(grant: NamedGrant) -> str:
+    facts = [grant.standing.value.replace("_", " ")]
+    if grant.valid_until is not None:
+        facts.append(f"until {_render_time(grant.valid_until)}")
+    if grant.consent is not None:
+        facts.append(f"under a consent that is {grant.consent.value}")
+    return f"{grant.reference}: {', '.join(facts)}"
 
 
 def _render_time(moment: datetime) -> str:
