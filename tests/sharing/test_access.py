@@ -1,5 +1,6 @@
 """Who may do what, and why: the question and its reverses answer what statements decide by."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -102,6 +103,61 @@ async def test_everything_that_one_can_see_is_listed(office: Office, access: Acc
     ):
         found.append(page[0].resource.id)
     assert found == sorted(thing.id for thing in (own, lent, inside, collection))
+
+
+async def test_whoever_has_to_state_a_purpose_is_listed_with_it(
+    office: Office, access: AccessService
+) -> None:
+    """What is personal is always shared for one, and nobody has to know for which to learn with whom."""
+    document = await office.put_document(office.ann)
+    collection = await office.put_collection(office.bob)
+    care, audit = (
+        replace(SHARE, purpose="care"),
+        replace(READ, purpose="audit"),
+    )
+    lent = await office.share(office.ann, document, office.bob, care)
+    await office.add(office.bob, collection, document, lent)
+    # It stands there for care alone, so that nobody comes to it by this.
+    await office.share(office.bob, collection, office.cem, audit)
+    assert await everybody(access, office, document) == sorted(
+        one.principal_id for one in (office.ann, office.bob)
+    )
+    through = await office.share(office.bob, collection, office.cem)
+    second = await office.share(office.ann, document, office.cem, audit)
+    listed = await access.list_principals(office.ann, document, after=None, limit=9)
+    ways = {
+        one.principal_id: {
+            tuple(grant.id for grant in way.grants) for way in one.ways[GrantAction.READ]
+        }
+        for one in listed
+    }
+    assert ways == {
+        office.ann.principal_id: {()},
+        office.bob.principal_id: {(lent.id,), (lent.id,)},
+        office.cem.principal_id: {(through.id, lent.id), (second.id,)},
+    }
+    for_audit = replace(office.ann, purpose="audit")
+    listed = await access.list_principals(for_audit, document, after=None, limit=9)
+    assert {one.principal_id for one in listed} == {
+        office.ann.principal_id,
+        office.cem.principal_id,
+    }
+
+
+async def test_what_one_sees_for_a_purpose_is_listed_with_it(
+    office: Office, access: AccessService
+) -> None:
+    document = await office.put_document(office.ann)
+    given = await office.share(office.ann, document, office.bob, replace(READ, purpose="audit"))
+    [seen] = await access.list_resources(office.bob, after=None, limit=9)
+    assert (seen.resource, set(seen.ways)) == (document, {GrantAction.READ})
+    assert seen.chains[given.id].terms.purpose == "audit"
+    other, right = [replace(office.bob, purpose=purpose) for purpose in ("care", "audit")]
+    assert await access.list_resources(other, after=None, limit=9) == []
+    assert len(await access.list_resources(right, after=None, limit=9)) == 1
+    # What is asked about oneself is decided for what one states, as every reading is.
+    with pytest.raises(NotFoundError):
+        await access.explain(office.bob, document)
 
 
 async def test_what_is_in_the_trash_is_its_owners_alone(

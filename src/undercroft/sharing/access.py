@@ -13,6 +13,8 @@ from undercroft.sharing.repository import GrantRepository
 from undercroft.sharing.service import no_resource, subject_of
 
 _START: Final = UUID(int=0)
+_MOST_PURPOSES: Final = 20
+"""For how many purposes one thing is explained at once: each is a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class AccessService:
     ) -> list[Explanation]:
         """Who can do anything with a thing of the principal's, by id. That somebody looked is put on record.
 
+        For whichever purpose they would have to state; where the principal states one, for that alone.
+
         Raises:
             NotFoundError: When the principal does not own it.
         """
@@ -86,7 +90,7 @@ class AccessService:
                 for user_id in users[: limit - len(found)]:
                     last = user_id
                     explained = await self._explain(
-                        transaction, scope, resource, shared.owner_id, user_id
+                        transaction, scope, resource, shared.owner_id, user_id, is_listed=True
                     )
                     if explained.ways:
                         found.append(explained)
@@ -97,7 +101,10 @@ class AccessService:
     async def list_resources(
         self, scope: Scope, *, after: UUID | None, limit: int
     ) -> list[Explanation]:
-        """What the principal can do anything with, by id: what is theirs and what is shared with them."""
+        """What the principal can do anything with, by id: what is theirs and what is shared with them.
+
+        For whichever purpose they would have to state; where they state one, for that alone.
+        """
         found: list[Explanation] = []
         async with self._database.transaction(scope) as transaction:
             last = after or _START
@@ -107,7 +114,7 @@ class AccessService:
                     last = resource.id
                     owner_id = await self._find_owner(transaction, resource)
                     explained = await self._explain(
-                        transaction, scope, resource, owner_id, scope.principal_id
+                        transaction, scope, resource, owner_id, scope.principal_id, is_listed=True
                     )
                     if explained.ways:
                         found.append(explained)
@@ -126,6 +133,8 @@ class AccessService:
         resource: Resource,
         owner_id: UUID | None,
         principal_id: UUID,
+        *,
+        is_listed: bool = False,
     ) -> Explanation:
         if principal_id == owner_id:
             owned = dict.fromkeys(GrantAction, OWNED)
@@ -134,7 +143,10 @@ class AccessService:
         if is_other:
             # The database decides for whoever asks: so the other one asks, for as long as this takes.
             await set_scope(transaction, ActorScope(scope.tenant_id, principal_id))
-        ways = await self._repository.explain_ways(transaction, resource)
+        if is_listed and scope.purpose is None:
+            ways = await self._explain_for_any_purpose(transaction, resource)
+        else:
+            ways = await self._repository.explain_ways(transaction, resource)
         if is_other:
             await set_scope(transaction, scope)
         grants = {grant.id for action in ways.values() for way in action for grant in way.grants}
@@ -142,3 +154,19 @@ class AccessService:
         return Explanation(
             resource, principal_id, False, ways, {grant.id: grant for grant in chains}
         )
+
+    async def _explain_for_any_purpose(
+        self, transaction: Transaction, resource: Resource
+    ) -> dict[GrantAction, tuple[Way, ...]]:
+        """What somebody could do who stated one purpose or another: what is for any purpose counts for each."""
+        purposes = await self._repository.list_purposes(transaction, resource.id, _MOST_PURPOSES)
+        if not purposes:
+            return await self._repository.explain_ways(transaction, resource)
+        found: dict[GrantAction, dict[Way, None]] = {}
+        for purpose in purposes:
+            await self._repository.state_purpose(transaction, purpose)
+            explained = await self._repository.explain_ways(transaction, resource)
+            for action, ways in explained.items():
+                found.setdefault(action, {}).update(dict.fromkeys(ways))
+        await self._repository.state_purpose(transaction, None)
+        return {action: tuple(ways) for action, ways in found.items()}

@@ -194,6 +194,46 @@ SELECT
 FROM unnest($3::text[]) WITH ORDINALITY AS a (action, place)
 ORDER BY a.place;
 
+-- name: list_purposes :many
+-- The purposes of grants that make a thing, or a collection that holds it, the caller's to use, and of those by which it
+-- stands in collections. Whether they hold together is looked at afterwards, purpose by purpose.
+WITH placed AS MATERIALIZED (
+    SELECT
+        m.collection_id,
+        m.grant_id
+    FROM collection_documents AS m
+    WHERE m.tenant_id = current_tenant() AND m.document_id = $1
+),
+
+counted AS (
+    SELECT g.purpose
+    FROM grants AS g
+    WHERE
+        g.tenant_id = current_tenant()
+        AND (g.resource_id = $1 OR g.resource_id IN (SELECT p.collection_id FROM placed AS p))
+        AND g.grantee_id = ANY(current_grantees())
+        AND g.ended_at IS NULL
+        AND g.not_before <= statement_timestamp()
+        AND (g.expires_at IS NULL OR g.expires_at > statement_timestamp())
+    UNION
+    SELECT g.purpose
+    FROM placed AS p
+    INNER JOIN grants AS g ON p.grant_id = g.id
+    WHERE
+        g.ended_at IS NULL
+        AND g.not_before <= statement_timestamp()
+        AND (g.expires_at IS NULL OR g.expires_at > statement_timestamp())
+)
+
+SELECT c.purpose
+FROM counted AS c
+WHERE c.purpose IS NOT NULL
+ORDER BY c.purpose
+LIMIT $2;
+
+-- name: state_purpose :value
+SELECT set_config('undercroft.purpose', $1::text, true);
+
 -- name: list_chain :many
 -- Some grants, and those that they derive from.
 SELECT

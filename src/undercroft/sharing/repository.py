@@ -196,6 +196,17 @@ class GrantRepository:
             if row["ways"] is not None
         }
 
+    async def list_purposes(
+        self, transaction: Transaction, resource_id: UUID, limit: int
+    ) -> list[str]:
+        """The purposes for which the caller may have a way to a thing, by their codes."""
+        rows = await _QUERIES.many(transaction, "list_purposes", resource_id, limit)
+        return [row["purpose"] for row in rows]
+
+    async def state_purpose(self, transaction: Transaction, purpose: str | None) -> None:
+        """Let the rest of a transaction be for a purpose, or for none."""
+        await _QUERIES.value(transaction, "state_purpose", purpose or "")
+
     async def list_chain(self, transaction: Transaction, grant_ids: Sequence[UUID]) -> list[Grant]:
         """Some grants, and those that they derive from."""
         rows = await _QUERIES.many(transaction, "list_chain", list(grant_ids))

@@ -107,7 +107,10 @@ async def list_principals(
     limit: Limit = 20,
     after: Annotated[str | None, Query(max_length=64, description="A user's id.")] = None,
 ) -> dict[str, Any]:
-    """Everybody who can do anything with it, each with why. That you looked is put on record."""
+    """Everybody who can do anything with it, each with why. That you looked is put on record.
+
+    For whichever purpose they would have to state; with Undercroft-Purpose, for that one.
+    """
     last = None if after is None else require_id(USER_PREFIX, "user", after, "after")
     found = await services.access.list_principals(
         caller, require_resource(resource), after=last, limit=limit + 1
@@ -127,7 +130,10 @@ async def list_resources(
     limit: Limit = 20,
     after: Annotated[str | None, Query(max_length=64, description="A resource's id.")] = None,
 ) -> dict[str, Any]:
-    """Everything that you can do anything with, yours and shared with you, each with why."""
+    """Everything that you can do anything with, yours and shared with you, each with why.
+
+    For whichever purpose you would have to state; with Undercroft-Purpose, for that one.
+    """
     last = None if after is None else require_resource(after, "after").id
     found = await services.access.list_resources(caller, after=last, limit=limit + 1)
     return page_of([_render(one, render_resource(one.resource)) for one in found], limit)
