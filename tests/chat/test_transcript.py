@@ -54,6 +54,24 @@ def test_a_call_belongs_to_the_answer_before_it_and_is_followed_by_its_result() 
     assert turns[1].items == {1, 2, 3, 4, 5}
 
 
+def test_an_answer_that_was_begun_again_is_told_as_it_came_out() -> None:
+    broken = {**said("assistant", "The rent is "), "status": "incomplete"}
+    whole = {**said("assistant", "It is 5."), "status": "completed"}
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    assert spoken(said("user", "?"), broken, thought, whole) == ["user: ?", "assistant: It is 5."]
+    assert spoken(broken, broken, whole) == ["assistant: It is 5."]
+    # What somebody stopped is all that there is of it.
+    assert spoken(broken, said("user", "?"), whole) == [
+        "assistant: The rent is ",
+        "user: ?",
+        "assistant: It is 5.",
+    ]
+    called = [broken, {**call("a"), "status": "completed"}, result("a", "5")]
+    assert spoken(*called) == ["assistant:  [a]", "a -> 5"]
+    stopped = [broken, {**call("a"), "status": "incomplete"}]
+    assert spoken(*stopped) == ["assistant: The rent is "]
+
+
 def test_a_call_moves_to_its_results_whatever_was_said_in_between() -> None:
     assert spoken(
         said("user", "One?"),

@@ -24,9 +24,9 @@ def read_on(http: httpx.Client, response_id: str, after: int | None) -> list[dic
     return list(read_events(lines))
 
 
-def begin(http: httpx.Client, model: str) -> tuple[str, list[dict[str, Any]]]:
+def begin(http: httpx.Client, model: str, **fields: object) -> tuple[str, list[dict[str, Any]]]:
     """A response of which the first events were seen: with a text where the model says one."""
-    body = {"model": model, "input": "Say one word.", "stream": True, "background": True}
+    body = {"model": model, "input": "Say one word.", "stream": True, "background": True, **fields}
     seen: list[dict[str, Any]] = []
     wanted = "response.output_text.delta" if model == "stall" else "response.in_progress"
     with http.stream("POST", "/v1/responses", json=body) as answer:
@@ -47,6 +47,7 @@ def test_a_killed_service_loses_no_event_and_leaves_nothing_running(
     key = make_key(data_dir, "main", "main@example.org")
     with connect(url, key) as http:
         shown, seen = begin(http, "stall")
+        anew, said = begin(http, "stall", if_interrupted="restart")
         unseen, begun = begin(http, "never")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -60,12 +61,30 @@ def test_a_killed_service_loses_no_event_and_leaves_nothing_running(
             numbers = [event["sequence_number"] for event in [*seen, *rest]]
             assert numbers == list(range(len(numbers)))
             assert http.get(f"/v1/responses/{shown}").json()["status"] == "failed"
+            assert_begun_again(http, anew, said)
             http.post(f"/v1/responses/{unseen}/cancel").raise_for_status()
             ended = read_on(http, unseen, None)
             assert ended[: len(begun)] == begun
             assert ended[-1]["response"]["status"] == "cancelled"
     finally:
         stop_service(process)
+
+
+def assert_begun_again(http: httpx.Client, response_id: str, said: list[dict[str, Any]]) -> None:
+    """What was said is closed, and said anew by an item of its own, which is ended here."""
+    parameters = {"stream": "true"}
+    with http.stream("GET", f"/v1/responses/{response_id}", params=parameters) as answer:
+        for event in read_events(answer.iter_lines()):
+            if event["type"] == "response.output_text.delta" and event["output_index"] == 1:
+                break
+    ended = http.post(f"/v1/responses/{response_id}/cancel").raise_for_status().json()
+    assert ended["status"] == "cancelled"
+    first, second = ended["output"]
+    assert (first["status"], second["status"]) == ("incomplete", "incomplete")
+    assert first["content"][0]["text"] == second["content"][0]["text"] == said[-1]["delta"]
+    events = read_on(http, response_id, None)
+    assert events[: len(said)] == said
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
 def test_the_sdk_leaves_a_background_response_and_comes_back(service: Service) -> None:

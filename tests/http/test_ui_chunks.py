@@ -67,6 +67,15 @@ def test_what_waits_for_its_turn_begins_and_has_no_step() -> None:
     assert "messageId" not in start
 
 
+def test_what_is_said_anew_is_a_step_of_its_own() -> None:
+    begins = {"type": "response.in_progress", "response": RESPONSE}
+    assert [chunk["type"] for chunk in chunks(begins, begins)] == [
+        "start-step",
+        "finish-step",
+        "start-step",
+    ]
+
+
 @pytest.mark.parametrize(
     ("status", "arguments", "kind"),
     [

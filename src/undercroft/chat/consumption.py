@@ -158,6 +158,10 @@ class Consumption:
         size = len(begun.encode())
         self._open = _Generation(prompt_tokens(question), question.max_output_tokens, size)
 
+    def break_off(self) -> None:
+        """The round that is open comes to no end; another one takes its place."""
+        self._ended, self._open = self.spent, None
+
     def end(self, usage: Usage) -> None:
         """A round has come to its end, or was none of a model's."""
         took = Spent(usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.estimated)

@@ -56,8 +56,10 @@ def as_turns(items: Sequence[Item]) -> list[Turn]:
     """Items as turns, oldest first."""
     results = {call: place for place, call in _answered(items).items() if call is not None}
     gathering = _Gathering()
+    said_anew = _said_anew(items)
     for place, item in enumerate(items):
-        gathering.add(place, item)
+        if place not in said_anew:
+            gathering.add(place, item)
     placed: list[tuple[int, Turn]] = []
     for message in gathering.gathered:
         placed += _turns_of(message, items, results)
@@ -72,6 +74,27 @@ def find_results_without_call(items: Sequence[Item], since: int = 0) -> list[str
         for place, call in _answered(items).items()
         if call is None and place >= since
     ]
+
+
+def _said_anew(items: Sequence[Item]) -> set[int]:
+    """Answers that broke off and were begun again: a model is told what came of that, and not both.
+
+    What the client was to call is left out for want of a result.
+    """
+    places: set[int] = set()
+    follows = False
+    for place in range(len(items) - 1, -1, -1):
+        item = items[place]
+        if item["type"] == "message":
+            is_answer = item["role"] == "assistant"
+            if is_answer and follows and item.get("status") == "incomplete":
+                places.add(place)
+            follows = is_answer
+        elif item["type"] == "function_call" and item.get("status") != "incomplete":
+            follows = True
+        elif item["type"] in {"function_call_output", "mcp_call"}:
+            follows = False
+    return places
 
 
 def _answered(items: Sequence[Item]) -> dict[int, int | None]:

@@ -39,7 +39,7 @@ _FAIL_OVER: Final = frozenset(
     }
 )
 
-_FAULTS: Final = frozenset(
+FAULTS: Final = frozenset(
     {
         "upstream_broken_off",
         "upstream_failed",
@@ -274,7 +274,7 @@ class ModelRegistry:
         self, provider: ModelProvider, circuit: Circuit, passed: int, error: UndercroftError
     ) -> None:
         """Holds a failure against the provider if it is its own."""
-        if error.code not in _FAULTS:
+        if error.code not in FAULTS:
             return
         circuit.fail(passed)
         if circuit.state is CircuitState.OPEN:

@@ -40,6 +40,9 @@ INCOMPLETE_REASONS: Final = {
 TERMINAL_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 """What the last event of a response is."""
 
+MOST_ATTEMPTS: Final = 4
+"""How often an answer is begun that may begin again: who asks for that is not to pay for it without end."""
+
 
 class ResponseEvents:
     """Makes the events of one response. Each method yields the next ones.
@@ -75,6 +78,7 @@ class ResponseEvents:
         self._include_sealed = include_sealed
         self._sequence = 0
         self._made: set[str] = set()
+        self._broken_off = 0
         self._is_search_done = False
         self._passages: dict[int, Passage] = {}
         self._search: WireObject | None = None
@@ -99,8 +103,13 @@ class ResponseEvents:
     def has_output(self) -> bool:
         """Whether something was shown that another attempt might not say again."""
         shows_results = self._include_results and self._is_search_done
-        has_acted = self._tools.has_acted or self._reasoning.has_begun
+        has_acted = self._tools.has_acted or self._reasoning.has_begun or self._broken_off > 0
         return self._message.has_begun or self._calls.has_begun or has_acted or shows_results
+
+    @property
+    def broken_off(self) -> int:
+        """How many attempts at the answer broke off, after which it began again."""
+        return self._broken_off
 
     @property
     def shown(self) -> Shown:
@@ -118,6 +127,15 @@ class ResponseEvents:
             and not self._tools.has_acted
             and not self._reasoning.has_begun
         )
+
+    @property
+    def can_begin_again(self) -> bool:
+        """Whether what was said may be said anew, by items of its own.
+
+        Not once a tool elsewhere was called, and not for ever. What has said nothing fails, as it would at first.
+        """
+        has_said = self._message.has_begun or self._calls.has_begun or self._reasoning.has_begun
+        return has_said and not self._tools.has_acted and self._broken_off < MOST_ATTEMPTS - 1
 
     def resume(self, kept: Iterable[WireObject]) -> None:
         """Go on after events that another process made. What is made anew of them is left out."""
@@ -140,6 +158,14 @@ class ResponseEvents:
         for name in ("response.created", "response.in_progress"):
             if name not in self._made:
                 yield self._event(name, response=self._snapshot())
+
+    def begin_again(self) -> Iterator[WireObject]:
+        """What was said breaks off and stays; what is said next is said by items of its own."""
+        yield from self._reasoning.stop()
+        yield from self._message.finish("incomplete")
+        yield from self._calls.finish("incomplete")
+        self._leave_attempt()
+        yield self._event("response.in_progress", response=self._snapshot())
 
     def start_search(self) -> Iterator[WireObject]:
         """The documents are being searched."""
@@ -243,6 +269,15 @@ class ResponseEvents:
         )
         self.failure = cause
 
+    def _leave_attempt(self) -> None:
+        self._broken_off += 1
+        for item in self.resource["output"]:
+            # What follows from a thought was not said: it goes back to nobody.
+            item.pop("encrypted_content", None)
+        self._message = MessageEvents(self, self._ids)
+        self._reasoning = ReasoningEvents(self, self._ids)
+        self._calls = CallEvents(self, self._ids)
+
     def _stop(self, search: str) -> Iterator[WireObject]:
         """What has begun and not ended does not go on."""
         yield from self._stop_search(search)
@@ -262,6 +297,8 @@ class ResponseEvents:
         match event["type"]:
             case "response.created":
                 self.resource = deepcopy(event["response"])
+            case "response.in_progress" if event["type"] in self._made:
+                self._leave_attempt()
             case "response.output_item.added":
                 self._retrace_added(deepcopy(event["item"]))
             case "response.output_item.done":

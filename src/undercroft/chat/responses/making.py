@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -25,8 +26,9 @@ from undercroft.chat.providers.protocol import (
     ReasoningEnded,
     TextDelta,
     ToolCallDelta,
+    Usage,
 )
-from undercroft.chat.providers.registry import UnableError
+from undercroft.chat.providers.registry import FAULTS, UnableError
 from undercroft.chat.responses.carried import seal_carried
 from undercroft.chat.responses.carried_content import (
     CarriedContent,
@@ -35,6 +37,7 @@ from undercroft.chat.responses.carried_content import (
     is_carrying,
 )
 from undercroft.chat.responses.chain import MOST_RESPONSES, ResponseChain
+from undercroft.chat.responses.events import TERMINAL_EVENTS
 from undercroft.chat.responses.models import WireObject
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.rendering import render_logprob
@@ -55,6 +58,16 @@ from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import UndercroftError
 from undercroft.sharing.models import Release
+
+_INTERRUPTIONS: Final = FAULTS | {
+    "model_busy",
+    "model_process_died",
+    "model_provider_resting",
+    "model_timed_out",
+    "response_interrupted",
+    "upstream_rate_limited",
+}
+"""What breaks an answer off that nobody wanted to end, and that may come to its end another time."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -98,33 +111,56 @@ class ResponseMaker:
         begun = list(chain(events.begin(), searching))
         if begun:
             yield begun
+        if not events.can_go_on:
+            # Calls or thoughts of another process's: taken over only where that may begin again.
+            yield self._begin_again(work)
+        is_ended = False
+        while not is_ended:
+            async with aclosing(self._attempt(work)) as steps:
+                async for step in steps:
+                    is_ended = step[-1]["type"] in TERMINAL_EVENTS
+                    yield step
+
+    async def _attempt(self, work: Work) -> AsyncGenerator[list[WireObject]]:
+        """One answer, from where it is to its end, or to where another one begins."""
         try:
-            question, earlier = await self._after_earlier_turns(work)
-            work.rests_on.extend(earlier)
-            # As it is now: from here on the events grow.
-            shown = events.shown
-            tools = self._tools.of(work, question)
-            said = self._answers.answer(
-                work.scope, question, earlier, shown, tools, work.consumption
-            )
-            async with aclosing(said) as answer:
-                async for step in answer:
-                    if isinstance(step, (Searched, FilesRead)):
-                        if events.has_output:
-                            await self._require_same(work, step)
-                        await self._record(work, step)
-                        work.rests_on.extend(step.releases())
-                    made = self._events_of(work, step)
-                    if made:
-                        yield made
+            async with aclosing(self._answer(work)) as steps:
+                async for step in steps:
+                    yield step
         except LeaseLostError:
             raise
         except UndercroftError as error:
             cannot_go_on = isinstance(error, UnableError) and error.ability is Ability.CONTINUE
-            yield list(events.fail(InterruptedAnswerError() if cannot_go_on else error))
+            failure = InterruptedAnswerError() if cannot_go_on else error
+            if failure.code in _INTERRUPTIONS and work.may_begin_again:
+                yield self._begin_again(work)
+            else:
+                yield list(work.events.fail(failure))
         except Exception as error:  # noqa: BLE001 - a defect or a lost database: told in the stream, which has begun
             _log.error("response_failed", exc_info=error)
-            yield list(events.abandon(error))
+            yield list(work.events.abandon(error))
+
+    def _begin_again(self, work: Work) -> list[WireObject]:
+        """What was said breaks off, and is counted: whoever asked wants another answer rather than none."""
+        work.consumption.break_off()
+        _log.warning("response_begins_again", response_id=str(work.events.response_id))
+        return list(work.events.begin_again())
+
+    async def _answer(self, work: Work) -> AsyncGenerator[list[WireObject]]:
+        question, earlier = await self._after_earlier_turns(work)
+        work.rests_on.extend(earlier)
+        # As it is now: from here on the events grow.
+        shown = work.events.shown
+        tools = self._tools.of(work, question)
+        said = self._answers.answer(work.scope, question, earlier, shown, tools, work.consumption)
+        async with aclosing(said) as answer:
+            async for step in answer:
+                if isinstance(step, (Searched, FilesRead)):
+                    await self._record(work, step)
+                    work.rests_on.extend(step.releases())
+                made = self._events_of(work, step)
+                if made:
+                    yield made
 
     async def _after_earlier_turns(self, work: Work) -> tuple[Question, Sequence[Release]]:
         """The question as its model is asked: after the turns of its conversation, or of the responses before it."""
@@ -252,7 +288,8 @@ class ResponseMaker:
             case ToolCallDelta():
                 yield from events.add_call(step)
             case Answered(reason, usage):
-                yield from events.complete(reason, usage, self._clock.now())
+                took = _with_broken_off(work, usage) if events.broken_off else usage
+                yield from events.complete(reason, took, self._clock.now())
             case ToolsWanted() | ToolsListed() | ApprovalAsked() | CallBegun() | CallEnded():
                 yield from events.tell_tools(step)
 
@@ -274,10 +311,12 @@ class ResponseMaker:
         """Before a word of a passage is sent: a kept response can always be traced to its sources."""
         if work.lease is None:
             return
+        if work.events.has_output:
+            await self._require_same(work, searched)
         response_id = work.events.response_id
         async with self._database.transaction(work.scope) as transaction:
-            if work.lease.fence > 1:
-                # What an earlier holder found and nobody saw: this search takes its place.
+            if work.lease.fence > 1 or work.events.broken_off:
+                # What was found before, and either nobody saw or is the same: this search takes its place.
                 await self._responses.delete_passages(transaction, response_id)
             model = work.request.question.model
             await self._recorder.record(
@@ -285,6 +324,18 @@ class ResponseMaker:
             )
             # Last, and locked until this commits: a takeover comes before it, and this comes to nothing, or after.
             await self._log.hold(transaction, work.lease)
+
+
+def _with_broken_off(work: Work, usage: Usage) -> Usage:
+    """What an answer took with those that broke off before it: as it is counted."""
+    spent = work.spent
+    return replace(
+        usage,
+        input_tokens=spent.input_tokens,
+        output_tokens=spent.output_tokens,
+        cached_tokens=spent.cached_tokens,
+        estimated=True,
+    )
 
 
 def _sealed(work: Work, reasoning: Reasoning) -> str | None:

@@ -32,6 +32,7 @@ class ResponseRequest:
         is_short_lived: Whether it is kept for a day alone, for whoever repeats the request.
         sum_up: Which beginning of a conversation it is to be the summary of, if it is one.
         if_busy: What becomes of it while another one of the conversation is made; None: as that has it.
+        begins_again: Whether an answer that breaks off and cannot go on is closed as incomplete, and another one begun.
     """
 
     question: Question
@@ -47,6 +48,7 @@ class ResponseRequest:
     parent: Parent | None = None
     is_short_lived: bool = False
     sum_up: SumUp | None = None
+    begins_again: bool = False
 
     def input(self) -> list[WireObject]:
         """What is asked, as it is kept and shown."""

@@ -184,7 +184,8 @@ class ResponseRuns:
         left: list[Lease] = []
         tasks = {running.task for running in self._running.values() if running.task is not None}
         for running in list(self._running.values()):
-            if running.is_begun and running.work.events.has_output:
+            has_output = running.is_begun and running.work.events.has_output
+            if has_output and not running.work.may_begin_again:
                 running.cancel()
             elif not running.is_ending:
                 running.stop()
@@ -273,10 +274,10 @@ class ResponseRuns:
                 if step[-1]["type"] in TERMINAL_EVENTS:
                     await self._end(running, step)
                     return
-                running.unwritten = list(step)
-                while running.unwritten:
-                    await self._process.writer.put(running.stream, running.unwritten[0])
-                    del running.unwritten[0]
+                running.unwritten = step
+                # Together: whoever takes over where an answer begins again finds all that closes the one before.
+                await self._process.writer.put(running.stream, *step)
+                running.unwritten = []
 
     async def _take_turn(self, running: Running, waiting: Sequence[WireObject]) -> bool:
         """Wait until all before it have ended; whether it begins then."""

@@ -2,7 +2,8 @@
 
 Before anything of the answer was shown nobody notices: it is made anew, as its asker's rights are now. Afterwards its
 text goes on where it was, if its passages are the same and a model is there that can do so; otherwise the response
-fails, and says so: another attempt would not say the same.
+fails, and says so: another attempt would not say the same. Where its asker wanted that, it is made all the same, as
+another item behind what was said.
 """
 
 from collections.abc import Iterable, Sequence
@@ -159,7 +160,11 @@ class ResponseTakeover:
         )
         events.resume(kept)
         work = Work(asked.asker, request, key, events, lease)
-        if said := _said(kept):
+        *broken_off, last = _attempts(kept)
+        for attempt in broken_off:
+            work.consumption.ask(request.question, _said(attempt))
+            work.consumption.break_off()
+        if said := _said(last):
             # Whatever becomes of it now, this much was made.
             work.consumption.ask(request.question, said)
         stream = OpenStream(lease, key, state.last_number)
@@ -168,7 +173,7 @@ class ResponseTakeover:
         elif state.has_called_tools:
             # Whether the last call did something nobody knows; none is made again.
             self._runs.conclude(work, lease, stream, list(events.fail(InterruptedCallError())))
-        elif events.has_output and not (events.can_go_on and may_ask):
+        elif events.has_output and not (may_ask and (events.can_go_on or work.may_begin_again)):
             self._runs.conclude(work, lease, stream, list(events.fail(InterruptedAnswerError())))
         elif not may_ask:
             self._runs.conclude(work, lease, stream, list(events.fail(AccessRevokedError())))
@@ -176,6 +181,19 @@ class ResponseTakeover:
             self._runs.run(work, lease, stream, list(events.queue()))
         else:
             self._runs.run(work, lease, stream)
+
+
+def _attempts(kept: Iterable[WireObject]) -> list[list[WireObject]]:
+    """Those events by the answer that was attempted: where another one began, it says once more that it does."""
+    attempts: list[list[WireObject]] = [[]]
+    has_begun = False
+    for event in kept:
+        if event["type"] == "response.in_progress":
+            if has_begun:
+                attempts.append([])
+            has_begun = True
+        attempts[-1].append(event)
+    return attempts
 
 
 def _said(kept: Iterable[WireObject]) -> str:

@@ -34,6 +34,11 @@ class Work:
     due: list[SumUp] = field(default_factory=list[SumUp])
 
     @property
+    def may_begin_again(self) -> bool:
+        """Whether an answer that broke off may be begun anew: where it was asked for, and can be."""
+        return self.request.begins_again and self.events.can_begin_again
+
+    @property
     def spent(self) -> Spent:
         """What it has taken so far."""
         return self.consumption.spent

@@ -127,14 +127,15 @@ class EventWriter:
         self._queued: dict[OpenStream, None] = {}
         self._working: asyncio.Task[None] | None = None
 
-    async def put(self, stream: OpenStream, event: Event) -> None:
-        """Have an event written; waits while too many of its stream are still to be.
+    async def put(self, stream: OpenStream, *events: Event) -> None:
+        """Have events written, all of them by one run; waits while too many of their stream are still to be.
 
         Raises:
             LeaseLostError: When the stream is another process's, or gone.
         """
         await stream.wait_for_room()
-        stream.add(event)
+        for event in events:
+            stream.add(event)
         self._queued[stream] = None
         if self._working is None:
             # In a context of its own: what is bound to one request must not be said of those that come after it.

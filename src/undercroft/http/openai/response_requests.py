@@ -108,6 +108,7 @@ class AnswerOptions(RequestBody):
     parallel_tool_calls: bool | None = None
     background: bool | None = None
     if_busy: BusyChoice | None = None
+    if_interrupted: Literal["fail", "restart"] | None = None
 
 
 class CreateResponse(AnswerOptions):
@@ -185,6 +186,7 @@ class CreateResponse(AnswerOptions):
             previous_id=previous_id,
             if_busy=self.if_busy,
             parent=require_parent(self.parent),
+            begins_again=self.if_interrupted == "restart",
             input_items=tuple(map(new_item, items)),
         )
 

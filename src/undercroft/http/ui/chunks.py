@@ -36,6 +36,9 @@ class ChunkWriter:
             case "response.created":
                 yield self._start(event["response"])
             case "response.in_progress":
+                if self._is_in_step:
+                    # What was said broke off, and is said anew.
+                    yield {"type": "finish-step"}
                 self._is_in_step = True
                 yield {"type": "start-step"}
             case "error":
