@@ -35,7 +35,7 @@ Step: TypeAlias = GenerationEvent | UndercroftError
 BROKEN = UndercroftError(
     "It broke off.", kind=ErrorKind.UPSTREAM_FAILED, code="upstream_broken_off"
 )
-FIRST, SECOND = "The rent is ", "It is £1,250.00 a month."
+FIRST, SECOND = "The monthly rent is £1,250.00. ", "It is £1,250.00 a month."
 
 
 class UnsteadyModel(CallingModel):
@@ -85,19 +85,26 @@ def assert_in_order(events: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize("searches", [True, False])
 async def test_a_server_that_breaks_off_is_asked_anew_for_another_item(
-    shelf: Shelf, make_scope: MakeScope, store: bool
+    shelf: Shelf, make_scope: MakeScope, store: bool, searches: bool
 ) -> None:
     ann = await make_scope()
-    model = UnsteadyModel([TextDelta(FIRST), BROKEN], [TextDelta(SECOND)])
+    collections = [(await shelf.fill(ann, {"lease.txt": RENT}))[0]] if searches else []
+    model = UnsteadyModel([TextDelta(FIRST), TextDelta("And "), BROKEN], [TextDelta(SECOND)])
     responses = service(shelf, model)
-    events = await read(responses.stream(ann, again(asking(store=store))))
+    events = await read(responses.stream(ann, again(asking(*collections, store=store))))
     assert_in_order(events)
-    assert texts(events) == [("incomplete", FIRST), ("completed", SECOND)]
-    assert [event["type"] for event in events].count("response.in_progress") == 2
+    (broken, part), (status, whole) = texts(events)
+    assert (broken, status) == ("incomplete", "completed")
+    assert part.startswith(FIRST[:29])
+    assert whole.startswith(SECOND[:23])
+    types = [event["type"] for event in events]
+    assert types.count("response.in_progress") == 2
+    assert types.count("response.file_search_call.completed") == searches
     assert [each.prefix for each in model.requests] == ["", ""]
     # What broke off was paid for, and is told with the rest.
-    assert events[-1]["response"]["usage"]["output_tokens"] == 7 + 4
+    assert events[-1]["response"]["usage"]["output_tokens"] == 7 + 12
     assert events[-1]["response"]["usage"]["input_tokens"] > 11
     if store:
         assert await responses.get(ann, id_of(events[0]["response"])) == events[-1]["response"]

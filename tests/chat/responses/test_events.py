@@ -13,6 +13,7 @@ from undercroft.chat.citations import CitationAnnotator
 from undercroft.chat.providers.protocol import FinishReason, Usage
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.rendering import render_citation
+from undercroft.chat.tools.models import ApprovalAsked, RemoteCall
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
 from undercroft.retrieval.search.models import FoundPassage
@@ -233,3 +234,13 @@ def test_a_message_whose_maker_died_before_its_text_was_begun_ends_without_any()
     assert (last["type"], last["response"]["status"]) == ("response.incomplete", "cancelled")
     (message,) = again.resource["output"]
     assert (message["status"], message["content"]) == ("incomplete", [])
+
+
+def test_nothing_is_said_anew_once_a_tool_elsewhere_was_asked_for() -> None:
+    events = new()
+    list(events.begin())
+    assert not events.can_begin_again, "nothing was said"
+    list(events.add_text("So it "))
+    assert events.can_begin_again
+    list(events.tell_tools(ApprovalAsked(RemoteCall("port", "weather", "{}"))))
+    assert not events.can_begin_again

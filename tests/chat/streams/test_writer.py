@@ -186,6 +186,25 @@ async def test_who_makes_events_waits_while_too_many_are_still_to_be_written(
     assert (await numbers(owner, lease))[-1][1] == 999
 
 
+async def test_what_is_put_together_is_one_run_however_full_its_stream_is(
+    process: StreamProcess, database: Database, owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    lease = await begin(owner, await make_scope())
+    stream = OpenStream(lease, KEY)
+    async with owner.transaction():
+        await owner.execute("SELECT FROM response_streams FOR UPDATE")
+        await process.writer.put(stream, event(0))
+        await until_blocked(database)
+        for number in range(1, 128):
+            await process.writer.put(stream, event(number))
+        # Of three there is room for one.
+        async with asyncio.timeout(PATIENCE):
+            await process.writer.put(stream, event(128), event(129), event(130))
+    async with asyncio.timeout(PATIENCE):
+        await process.writer.settle(stream)
+    assert await numbers(owner, lease) == [(None, 0), (0, 130)]
+
+
 async def test_a_stream_holds_no_gap_and_nothing_twice(
     owner: AnyConnection, database: Database, make_scope: MakeScope
 ) -> None:

@@ -17,9 +17,9 @@ WireItem: TypeAlias = dict[str, Any]
 
 CONVERSATION_PREFIX: Final = "conv_"
 MOST_ITEMS: Final = 10_000
+"""The most items that a conversation can have had, the deleted ones among them."""
 DEEPEST_BRANCH: Final = 100
 """How many branches go on from each other at most: each listing follows them one by one."""
-"""The most items that a conversation can have had, the deleted ones among them."""
 MOST_ADDED: Final = 20
 """The most items of one request."""
 LARGEST_ITEM: Final = 1_048_576

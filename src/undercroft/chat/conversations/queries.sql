@@ -153,6 +153,12 @@ path AS (
     FROM path AS p
     INNER JOIN conversation_branches AS b ON b.conversation_id = $1 AND p.branch = b.number
     WHERE b.parent_branch IS NOT NULL
+),
+
+-- Looked up for each item, and made once: joined, the branches were gone through for each item whenever the planner took
+-- either for few.
+along AS MATERIALIZED (
+    SELECT jsonb_object_agg(p.branch, p.up_to) AS up_to FROM path AS p
 )
 
 SELECT
@@ -225,14 +231,15 @@ LEFT JOIN LATERAL (
                 w.data_key_id,
                 w.sealed_item
             FROM conversation_items AS w
-            -- Joined, which hashes the branches; asked by EXISTS, all of them were gone through for each item.
-            LEFT JOIN path AS p ON w.branch = p.branch AND w.number <= p.up_to
             WHERE
                 w.conversation_id = r.id
                 AND w.ending IS DISTINCT FROM 'deleted'
                 AND ($5::uuid IS NULL OR w.id = $5)
                 AND ($8::int[] IS NULL OR w.number = ANY($8))
-                AND ($5 IS NOT NULL OR $8 IS NOT NULL OR p.branch IS NOT NULL)
+                AND (
+                    $5 IS NOT NULL OR $8 IS NOT NULL
+                    OR w.number <= ((SELECT a.up_to FROM along AS a) ->> w.branch::text)::int
+                )
                 AND ($6::uuid IS NULL OR w.number < (SELECT b.number FROM bound AS b))
                 AND (
                     $2::uuid IS NULL

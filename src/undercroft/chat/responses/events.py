@@ -192,11 +192,12 @@ class ResponseEvents:
         self._search["queries"] = [searched.query]
         if self._include_results:
             self._search["results"] = [render_result(passage) for passage in searched.found]
+        if self._is_search_done:
+            return
         if "response.file_search_call.completed" not in self._made:
             yield self.tell("file_search_call.completed", self._search)
-        if not self._is_search_done:
-            self._is_search_done = True
-            yield self.finish(self._search)
+        self._is_search_done = True
+        yield self.finish(self._search)
 
     def add_text(self, delta: str, logprobs: Sequence[WireObject] = ()) -> Iterator[WireObject]:
         """The next piece of the answer."""
