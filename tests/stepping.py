@@ -15,7 +15,7 @@ PATIENCE = 60.0
 async def until_blocked(database: Database, sessions: int = 1) -> None:
     """Return once that many sessions of the service's login wait for another one's lock."""
     async with asyncio.timeout(PATIENCE):
-        while await _count_blocked(database) < sessions:
+        while await count_blocked(database) < sessions:
             pass
 
 
@@ -34,7 +34,8 @@ async def until_blocked_or_done(
         await asyncio.wait({blocked})
 
 
-async def _count_blocked(database: Database) -> int:
+async def count_blocked(database: Database) -> int:
+    """How many sessions wait for another one's lock."""
     # Each look is a transaction of its own: within one, PostgreSQL shows the same activity for ever.
     async with database.transaction_without_scope() as transaction:
         return int(

@@ -36,6 +36,7 @@ from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.sharing.errors import AccessRevokedError, NotGrantedError
 from undercroft.sharing.models import GrantAction, ResourceKind
 
+TABS = 50
 PATIENT = RunLimits(grace_seconds=3600)
 READ = replace(SEARCH, actions=frozenset({GrantAction.READ}))
 
@@ -135,10 +136,11 @@ async def test_many_watchers_here_and_elsewhere_see_the_exact_sequence(
         async with aclosing(stream):
             seen = await until(stream, is_text)
             response_id = id_of(seen[0]["response"])
+            # Fifty tabs, half of them on another process, from every event on.
             watchers = [
-                asyncio.create_task(read(each.watch(ann, response_id, after)))
+                asyncio.create_task(read(each.watch(ann, response_id, tab % len(seen) - 1)))
                 for each in (here, elsewhere)
-                for after in range(-1, len(seen) - 1)
+                for tab in range(TABS // 2)
             ]
             live = elsewhere.watch(ann, response_id, -1)
             assert await until(live, is_text) == seen
@@ -149,6 +151,7 @@ async def test_many_watchers_here_and_elsewhere_see_the_exact_sequence(
         assert rest == seen[-len(rest) :]
         async with asyncio.timeout(PATIENCE):
             watched = await asyncio.gather(*watchers)
+    assert len(watched) == TABS
     for events in watched:
         assert events == seen[-len(events) :]
     assert {len(events) for events in watched} >= {len(seen)}
