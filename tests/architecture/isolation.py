@@ -53,7 +53,7 @@ SECURITY_DEFINERS: Final = {
     "find_tenant": "`keys create` looks its tenant up by name before it has one",
     "search_lexical": "row-level security would keep the planner from the GIN index; it applies tenant and principal",
     "filtered_documents": "the same tenant and principal, for the statement that reads what the legs proposed",
-    "similar_terms": "the same for the trigrams of the tenant's vocabulary; each is then looked for as the caller",
+    "similar_terms": "the same for the trigrams of terms, as far as the caller may search a document with them",
     "search_records": "the same for the GIN index over plain fields",
     "search_record_words": "the same for the GIN index over the words of plain fields",
     "search_vector": "the same for the HNSW index",

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from undercroft.chat.grounding import REFUSAL
 from undercroft.chat.providers.protocol import Passage
-from undercroft.chat.sentences import MAX_SENTENCE, settled_sentence_end
+from undercroft.chat.sentences import MAX_SENTENCE, settled_sentence_end, unsettled_cut
 from undercroft.chat.support import Quote, SupportIndex
 from undercroft.chat.terms import content_terms
 
@@ -203,13 +203,16 @@ class CitationAnnotator:
         return _citation(quote, self._length - len(body.lstrip()), self._length)
 
     def _settled_end(self) -> int:
-        """Up to where the buffer may be sent: a marker, or space before one, may still be arriving."""
+        """Up to where the buffer may be sent: a marker, or space before one, may be arriving, or a cut be made."""
         buffer = self._buffer
         markers = _MARKERS.search(buffer, self._start)
         if markers is not None:
             return max(self._sent, markers.start())
         partial = _PARTIAL_MARKER.search(buffer, max(self._sent, len(buffer) - 4))
         end = len(buffer) if partial is None else partial.start()
+        cut = unsettled_cut(buffer, self._start)
+        if cut is not None:
+            end = max(self._sent, min(end, cut))
         while end > self._sent and buffer[end - 1].isspace():
             end -= 1
         return end

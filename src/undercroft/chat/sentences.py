@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 
 MAX_SENTENCE: Final = 600
 """Characters of the longest sentence; a longer one is cut at a space."""
+_LOOKED_BACK: Final = 100
+"""How far before that the space may stand: what is behind a space waits there until it is known where the cut is."""
 
 _NUMBERED_ABBREVIATIONS: Final = frozenset(
     "no nos nr p pp fig figs eq sec sect art vol ch cl para paras ref tab app".split()
@@ -90,7 +92,16 @@ def settled_sentence_end(text: str, start: int, stop: int) -> int | None:
     window = min(stop, start + MAX_SENTENCE)
     complete = window - start == MAX_SENTENCE
     end = _punctuated_end(text, start, window, complete=complete)
-    return _forced_end(text, start, len(text)) if end is None and complete else end
+    # Of exactly the longest sentence the whole text makes one: only what is longer is known to be cut, and where.
+    is_longer = len(text) > start + MAX_SENTENCE
+    return _forced_end(text, start, len(text)) if end is None and complete and is_longer else end
+
+
+def unsettled_cut(text: str, start: int) -> int | None:
+    """Where the sentence that begins at ``start`` may yet be cut for its length, in text of which more may follow."""
+    limit = start + MAX_SENTENCE
+    space = _last_space(text, limit - _LOOKED_BACK, limit)
+    return None if space == -1 else space
 
 
 def _punctuated_end(text: str, start: int, window: int, *, complete: bool) -> int | None:
@@ -147,8 +158,13 @@ def _forced_end(text: str, start: int, stop: int) -> int:
     limit = start + MAX_SENTENCE
     if stop <= limit:
         return stop
-    space = max(text.rfind(character, start + 1, limit) for character in " \n\t")
+    space = _last_space(text, limit - _LOOKED_BACK, limit)
     return limit if space == -1 else space
+
+
+def _last_space(text: str, start: int, stop: int) -> int:
+    """Where it stands; -1 where there is none."""
+    return max(text.rfind(character, start, stop) for character in " \n\t")
 
 
 def _end_of(pattern: re.Pattern[str], text: str, start: int, stop: int) -> int:

@@ -164,7 +164,8 @@ SELECT
 FROM passage AS p;
 
 -- name: list_similar_terms :many
-SELECT place, lexeme, term FROM similar_terms($1::text[], $2);
+SELECT place, lexeme, term
+FROM similar_terms($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5::text[], $6, $7);
 
 -- name: list_document_chunks :many
 -- Of documents that the caller was found, in the same transaction, to be one who may search them: the ids of their passages,

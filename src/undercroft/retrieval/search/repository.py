@@ -136,10 +136,27 @@ class SearchRepository:
         return await _QUERIES.many(transaction, "mark_passages", chunk_ids, texts, words)
 
     async def list_similar_terms(
-        self, transaction: Transaction, words: Sequence[str], most: int
+        self, transaction: Transaction, query: SearchQuery, words: Sequence[str], most: int
     ) -> list[Record]:
-        """The tenant's terms that are like the stems of words, so many for each, by the word's place from 1."""
-        return await _QUERIES.many(transaction, "list_similar_terms", words, most)
+        """Terms of what the principal may search where the query says that are like the stems of words.
+
+        Args:
+            transaction: Whose principal searches.
+            query: Where.
+            words: What is looked for; each row has the place of its word, from 1.
+            most: Terms for each word, the likest.
+        """
+        return await _QUERIES.many(
+            transaction,
+            "list_similar_terms",
+            query.collection_ids,
+            query.document_ids,
+            query.is_everywhere,
+            query.path,
+            words,
+            _LISTED_CONTENTS,
+            most,
+        )
 
     async def list_document_chunks(
         self, transaction: Transaction, document_ids: Sequence[UUID], most: int

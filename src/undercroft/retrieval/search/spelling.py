@@ -1,7 +1,8 @@
 """Words that occur nowhere, and the words that may have been meant.
 
-The tenant's vocabulary proposes; what counts is whether the caller finds a passage with the word. One that stands only
-in what they may not search is neither told nor used, and a mistyped one is corrected whether it stands there or not.
+What the caller may search proposes, and what counts is whether they find a passage with the word. One that stands only
+in what they may not search is neither told nor used, takes no other's place, and a mistyped one is corrected whether it
+stands there or not.
 """
 
 from collections.abc import Sequence
@@ -22,12 +23,12 @@ _FEWEST_LETTERS: Final = 4
 _MOST_LETTERS: Final = 40
 _LONG: Final = 6
 """Letters from which on two mistakes may be in a word; in a shorter one, one."""
-_TERMS: Final = 20
-"""How many similar terms the vocabulary proposes for a word."""
-_TRIED: Final = 3
-"""How many of them are looked for."""
-_PROPOSALS: Final = 20
-"""How many passages may be held back until a word counts as one that is not there."""
+_TERMS: Final = 50
+"""How many similar terms are proposed for a word. Those that are near are looked for until one is found, mostly the
+first: all are of documents that the caller may search, though some perhaps of parts that are not shared."""
+_PROPOSALS: Final = 300
+"""How many passages of parts that are not shared may be held back until a word counts as one that is not there: as many
+as a search's own legs propose."""
 _CANDIDATES: Final = 2_000
 """How many are ranked for that."""
 
@@ -54,11 +55,11 @@ class SpellingCorrector:
         unknown = [word for word in tried if await self._find(transaction, query, word) is None]
         if not unknown:
             return {}
-        rows = await self._repository.list_similar_terms(transaction, unknown, _TERMS)
+        rows = await self._repository.list_similar_terms(transaction, query, unknown, _TERMS)
         corrections: dict[str, str] = {}
         for place, word in enumerate(unknown, start=1):
             similar = {row["term"]: row["lexeme"] for row in rows if row["place"] == place}
-            for term in _nearest(word, similar)[:_TRIED]:
+            for term in _nearest(word, similar):
                 written = await self._find_as_written(transaction, query, term, word)
                 if written is not None:
                     corrections[word] = written
