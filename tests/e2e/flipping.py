@@ -4,7 +4,8 @@ import asyncio
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
@@ -15,6 +16,8 @@ import aiohttp
 from tests.e2e.api import read_events
 
 _ANSWERED: Final = frozenset({200, 404})
+_NO_ROOM: Final = 503
+_MOST_TRIES: Final = 20
 _RESPONSE_ID: Final = re.compile(r'"(resp_\w+)"')
 _KEPT: Final = 20
 
@@ -89,7 +92,8 @@ class Flipping:
     Attributes:
         asked: What calls showed of the document that they were about, while that did not change.
         leaks: Calls that showed a document, this or another, which was revoked from before they were sent.
-        odd: Answers that are neither: refused for want of room, failed. They show nothing of what is shown.
+        odd: Answers that are neither. They show nothing of what is shown.
+        refused: How often the service had no room (503). The same is asked again, as whoever is told so does.
         cut: Calls about what stayed granted that ended in ``access_revoked``: nobody could say in time what has ended.
         flips: How often something was given or taken back.
     """
@@ -109,6 +113,7 @@ class Flipping:
         self.odd: list[str] = []
         self.cut = 0
         self.flips = 0
+        self.refused = 0
 
     async def run(self, concurrency: int) -> None:
         """Make all the calls; at the end one of every kind in either state, which chance may have left out."""
@@ -152,15 +157,27 @@ class Flipping:
         lent.enter(State.CHANGING)
         resource = lent.document if lent.is_alone else lent.store
         terms = {"resource": resource, "grantee": lent.grantee, "actions": ["search", "read"]}
-        async with lent.owner.post("/v1/grants", json=terms) as made:
+        async with self._repeat(lent.owner, "POST", "/v1/grants", terms) as made:
             assert made.status == 201, await made.text()
             lent.grant = (await made.json())["id"]
         lent.enter(State.GRANTED)
 
     async def _take(self, lent: Lent) -> None:
-        async with lent.owner.delete(f"/v1/grants/{lent.grant}") as ended:
+        async with self._repeat(lent.owner, "DELETE", f"/v1/grants/{lent.grant}", None) as ended:
             assert ended.status == 204, await ended.text()
         lent.enter(State.REVOKED)
+
+    @asynccontextmanager
+    async def _repeat(
+        self, session: aiohttp.ClientSession, method: str, path: str, body: Body | None
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """The answer to a request, once there is room for it. Of what is refused so, nothing was done."""
+        for tries in count(1):
+            async with session.request(method, path, json=body) as answer:
+                if answer.status != _NO_ROOM or tries == _MOST_TRIES:
+                    yield answer
+                    return
+            self.refused += 1
 
     # Calls ------------------------------------------------------------------------------------------------------------
 
@@ -216,7 +233,7 @@ class Flipping:
     async def _call(self, lent: Lent, kind: str, path: str, body: Body | None) -> None:
         before = [(one, one.state, one.changes) for one in self._lents]
         method = "GET" if body is None else "POST"
-        async with self._asker.request(method, path, json=body) as answer:
+        async with self._repeat(self._asker, method, path, body) as answer:
             text = await answer.text()
         sent = path + json.dumps(body)
         told = f"{kind}, {answer.status}: {text}"

@@ -142,6 +142,7 @@ async def test_what_is_revoked_is_in_nothing_that_began_after(flipping: Flipping
         "hidden": hidden,
         "shown": shown,
         "cut": flipping.cut,
+        "refused": flipping.refused,
     }
     seconds = time.monotonic() - started
     logging.getLogger(__name__).info("%s at %s at once in %.0f s", figures, CONCURRENCY, seconds)
