@@ -60,6 +60,13 @@ def test_the_sdk_searches_with_filters(service: Service, key: str, store: str) -
             found = client.vector_stores.search(store, query=QUESTION, filters=filters)  # type: ignore[arg-type]
             assert [each.filename for each in found.data] == [expected]
         assert found.data[0].attributes == {"metal": "brass", "year": 2025}
+        again = client.vector_stores.search(
+            store,
+            query=QUESTION,
+            filters=LATER,
+            ranking_options={"ranker": "default-2024-11-15"},
+        )
+        assert [each.filename for each in again.data] == ["brass.txt"]
         with pytest.raises(openai.BadRequestError) as refused:
             client.vector_stores.search(
                 store, query=QUESTION, filters={"type": "and", "filters": []}
@@ -97,6 +104,10 @@ def test_a_search_of_everything_is_kept_to_a_document_counted_and_sorted(
             "is_capped": False,
         },
     ]
+    answer = ann.post("/v1/search", json={"query": QUESTION, "facets": ["year"]})
+    (years,) = answer.json()["facets"]
+    assert sorted(each["value"] for each in years["values"]) == [2024, 2025, 2026]
+    assert '"value":2024,' in answer.text, "a whole number has no fraction"
     found = ann.post("/v1/search", json={"query": QUESTION, "sort": sort}).json()
     assert [each["filename"] for each in found["data"]] == [*reversed(TEXTS)]
     within = {"type": "eq", "key": "undercroft.document", "value": found["data"][0]["document"]}
@@ -115,6 +126,7 @@ def test_a_search_of_everything_is_kept_to_a_document_counted_and_sorted(
         ({"filters": {"type": "eq", "key": "undercroft.owner", "value": "x"}}, "filters"),
         ({"facets": ["undercroft.document"]}, "facets.0"),
         ({"facets": ["a"] * 6}, "facets"),
+        ({"sort": {"key": "undercroft.collection"}}, "sort.key"),
         ({"sort": {"key": ""}}, "sort.key"),
         ({"sort": {"key": "a", "order": "up"}}, "sort.order"),
     ],
@@ -124,6 +136,16 @@ def test_what_is_none_is_refused_by_name(
 ) -> None:
     answer = ann.post("/v1/search", json={"query": QUESTION, **body})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize("known", ["undercroft.document", "undercroft.collection"])
+def test_what_a_known_key_is_good_for_is_told(ann: httpx.Client, known: str) -> None:
+    answer = ann.post("/v1/search", json={"query": QUESTION, "facets": [known]})
+    message = answer.json()["error"]["message"]
+    assert "not known" not in message
+    assert known in message
+    assert "which filters compare" in message
+    assert "undercroft.created_at" in message
 
 
 def test_no_attribute_begins_as_what_every_document_has(ann: httpx.Client, store: str) -> None:

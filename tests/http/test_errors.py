@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import asyncpg
 import httpx2 as httpx
@@ -29,8 +29,30 @@ class Body(RequestBody):
     flag: OnlyFalse = False
 
 
+class SearchTool(RequestBody):
+    kind: Literal["search"]
+    stores: list[str]
+
+
+class NamedFunction(RequestBody):
+    name: str
+
+
+class FunctionTool(RequestBody):
+    kind: Literal["function"]
+    function: NamedFunction
+
+
+class Tools(RequestBody):
+    tools: list[Annotated[SearchTool | FunctionTool, Field(discriminator="kind")]]
+
+
 def make_application() -> FastAPI:
     router = APIRouter()
+
+    @router.post("/v1/tools")
+    async def take(body: Tools) -> int:
+        return len(body.tools)
 
     @router.post("/v1/things")
     async def create(body: Body) -> str:
@@ -200,3 +222,28 @@ def test_what_fails_below_has_a_caller_s_view(
 )
 def test_a_defect_has_none(error: Exception) -> None:
     assert as_undercroft_error(error) is None
+
+
+@pytest.mark.parametrize(
+    ("tool", "param"),
+    [
+        ({"kind": "search"}, "tools.0.stores"),
+        ({"kind": "search", "stores": [5]}, "tools.0.stores.0"),
+        ({"kind": "search", "stores": "x"}, "tools.0.stores"),
+        ({"kind": "search", "stores": [], "odd": 1}, "tools.0.odd"),
+        ({"kind": "function"}, "tools.0.function"),
+        ({"kind": "function", "function": 5}, "tools.0.function"),
+        ({"kind": "function", "function": {}}, "tools.0.function.name"),
+        ({"kind": "function", "function": {"name": 5}}, "tools.0.function.name"),
+        ({"kind": "nothing"}, "tools.0"),
+        (5, "tools.0"),
+    ],
+)
+async def test_a_field_is_named_as_it_was_sent_whatever_kind_it_is_of(
+    tool: object, param: str
+) -> None:
+    """Some of these are found by pydantic, which says which kind it tried, and some by services, which do not."""
+    answer = await ask("POST", "/v1/tools", {"tools": [tool]})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, param)
+    assert f"'{param}'" in error["message"]

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
+from undercroft.http.fields import field_of
 from undercroft.http.rate_limits import with_limits
 from undercroft.kit.errors import STATUS, ErrorKind, UnavailableError, UndercroftError
 from undercroft.kit.sql import NoRowError
@@ -24,15 +25,6 @@ from undercroft.kit.sql import NoRowError
 OPENAI_ROOT: Final = "/v1/"
 OAUTH_ROOT: Final = "/v1/oauth/"
 _DOCUMENTATION: Final = "urn:undercroft:errors#"
-_SOURCES: Final = {"body", "query", "path", "header"}
-_FIELD: Final = re.compile(r"[a-z_][a-zA-Z0-9_]*|\d+")
-_BRANCHES: Final = {"str", "int", "float", "bool", "list", "dict"} | {
-    "input_text",
-    "output_text",
-    "input_image",
-    "input_file",
-}
-"""Which of a union's types was tried: no field of a body has such a name."""
 _REASONS: Final = {
     "missing": "is missing",
     "extra_forbidden": "is not a field that is known here",
@@ -178,7 +170,7 @@ def as_undercroft_error(error: BaseException) -> UndercroftError | None:
     if isinstance(error, UndercroftError):
         return error
     if isinstance(error, RequestValidationError):
-        return _invalid_body(error.errors())
+        return _invalid_body(error.errors(), error.body)
     if isinstance(error, HTTPException):
         kind = _KIND_OF_STATUS.get(error.status_code, ErrorKind.INVALID_REQUEST)
         return UndercroftError(_OWN_WORDS.get(kind, str(error.detail)), kind=kind)
@@ -203,43 +195,34 @@ def explain(exception: BaseException, path: str) -> UndercroftError:
     return error
 
 
-def _invalid_body(problems: Sequence[Mapping[str, Any]]) -> UndercroftError:
+def _invalid_body(problems: Sequence[Mapping[str, Any]], sent: object) -> UndercroftError:
     """One sentence for each of the first problems, naming its field."""
-    told = _without_missed_branches(problems[:_MOST_PROBLEMS])[:5]
-    text = "; ".join(map(_describe, told))
-    param = next(filter(None, (_field(problem["loc"]) for problem in told)), None)
+    placed = [(field_of(problem, sent), problem) for problem in problems[:_MOST_PROBLEMS]]
+    told = _without_missed_branches(placed)[:5]
+    text = "; ".join(_describe(field, problem) for field, problem in told)
+    param = next((field for field, _ in told if field), None)
     return UndercroftError(f"Invalid request: {text}.", kind=ErrorKind.INVALID_REQUEST, param=param)
 
 
-def _without_missed_branches(problems: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def _without_missed_branches(
+    placed: Sequence[tuple[str, Mapping[str, Any]]],
+) -> Sequence[tuple[str, Mapping[str, Any]]]:
     """Where a field is a text or a list, only what is wrong with the one that was sent."""
     explained: set[str] = set()
-    for problem in problems:
-        field = _field(problem["loc"])
+    for field, problem in placed:
         parts = field.split(".")
         explained.update(".".join(parts[:length]) for length in range(1, len(parts)))
         if problem["type"] not in _WRONG_TYPE:
             explained.add(field)
     return [
-        problem
-        for problem in problems
-        if problem["type"] not in _WRONG_TYPE or _field(problem["loc"]) not in explained
+        (field, problem)
+        for field, problem in placed
+        if problem["type"] not in _WRONG_TYPE or field not in explained
     ]
 
 
-def _field(location: Sequence[str | int]) -> str:
-    """A field's path without what pydantic adds: where the value came from, and which branch of a union it tried."""
-    parts = [str(part) for part in location]
-    if parts and parts[0] in _SOURCES:
-        parts = parts[1:]
-    if len(parts) == 1 and parts[0].isdigit():
-        return ""  # where in the text the JSON is broken, not a field
-    fields = [part for part in parts if _FIELD.fullmatch(part) and part not in _BRANCHES]
-    return ".".join(fields)[:200]
-
-
-def _describe(problem: Mapping[str, Any]) -> str:
-    field, reason = _field(problem["loc"]), _reason(problem)
+def _describe(field: str, problem: Mapping[str, Any]) -> str:
+    reason = _reason(problem)
     if field:
         return f"'{field}' {reason}"
     # Often what was sent is an object, under another type.

@@ -72,7 +72,7 @@ def validate_model(value: JsonValue, model: type[Body]) -> Body:
             {**problem, "loc": ("body", *problem["loc"])}
             for problem in error.errors(include_url=False, include_context=False)
         ]
-        raise RequestValidationError(problems) from error
+        raise RequestValidationError(problems, body=value) from error
 
 
 def require_media_type(request: Request, *media_types: str) -> str:

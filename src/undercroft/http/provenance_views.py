@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from undercroft.http.objects import Opening, Shown
-from undercroft.http.wire import JsonObject
+from undercroft.http.wire import (
+    AttributeValue,
+    JsonObject,
+    render_value,
+)
 from undercroft.kit.ids import render_id
 from undercroft.ledger.leaves import grant_reference
 from undercroft.retrieval.search.describing import Facet
@@ -74,7 +78,7 @@ class Understanding(Shown):
 class FacetValue(Shown):
     """A value, and how many documents have it."""
 
-    value: str | bool | float
+    value: AttributeValue
     count: int
 
 
@@ -176,7 +180,7 @@ def render_facet(facet: Facet) -> JsonObject:
     """How many documents have which value."""
     return {
         "key": facet.key,
-        "values": [{"value": value, "count": count} for value, count in facet.counts],
+        "values": [{"value": render_value(value), "count": count} for value, count in facet.counts],
         "is_capped": facet.is_capped,
     }
 

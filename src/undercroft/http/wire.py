@@ -105,8 +105,24 @@ Attributes = Annotated[
     Field(max_length=16),
 ]
 """Up to 16 attributes of a document in a collection."""
+AttributeValue: TypeAlias = str | bool | int | float
+"""One of them as it is shown."""
+_MOST_EXACT: Final = 2**53
+"""Up to it a number with a fraction can hold each whole one."""
 
 JsonObject: TypeAlias = dict[str, Any]
+
+
+def render_value(value: AttributeValue) -> AttributeValue:
+    """An attribute's value: a whole number without a fraction, as it is kept with one whatever was sent."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _MOST_EXACT:
+        return int(value)
+    return value
+
+
+def render_attributes(attributes: Mapping[str, AttributeValue]) -> JsonObject:
+    """A document's attributes in a collection."""
+    return {key: render_value(value) for key, value in attributes.items()}
 
 
 def require_id(prefix: str, what: str, text: str, param: str | None = None) -> UUID:

@@ -33,7 +33,43 @@ async def test_a_late_embedder_leaves_the_answer_to_the_words(
     assert [passage.filename for passage in result.passages] == ["clock.txt"]
 
 
-async def test_a_vector_index_that_fails_leaves_the_answer_to_the_words(
+class Unavailable:
+    """An index that PostgreSQL cannot ask."""
+
+    def __init__(self, error: asyncpg.PostgresError) -> None:
+        self._error = error
+
+    async def find_nearest(self, scope: Scope, question: Question, limit: int) -> dict[int, float]:
+        del scope, question, limit
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.QueryCanceledError,
+        asyncpg.AdminShutdownError,
+        asyncpg.ConnectionDoesNotExistError,
+        asyncpg.OutOfMemoryError,
+        asyncpg.TooManyConnectionsError,
+        asyncpg.LockNotAvailableError,
+        asyncpg.IndexCorruptedError,
+    ],
+)
+async def test_a_vector_index_that_cannot_be_asked_leaves_the_answer_to_the_words(
+    shelf: Shelf, make_scope: MakeScope, error: type[asyncpg.PostgresError]
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, TEXTS)
+    search = SearchService(
+        shelf.database, shelf.keys, shelf.ledger, shelf.embedder, index=Unavailable(error())
+    )
+    result = await search.search(ann, SearchQuery((collection,), "the clock", 10))
+    assert result.degraded == {Leg.VECTOR}
+    assert [passage.filename for passage in result.passages] == ["clock.txt"]
+
+
+async def test_a_defect_of_the_vector_leg_is_not_taken_for_an_index_that_does_not_answer(
     shelf: Shelf, make_scope: MakeScope, database_urls: DatabaseUrls
 ) -> None:
     ann = await make_scope()
@@ -43,9 +79,8 @@ async def test_a_vector_index_that_fails_leaves_the_answer_to_the_words(
         await owner.execute("ALTER TABLE chunk_embeddings RENAME TO away")
     finally:
         await owner.close()
-    result = await shelf.search.search(ann, SearchQuery((collection,), "the clock", 10))
-    assert result.degraded == {Leg.VECTOR}
-    assert [passage.filename for passage in result.passages] == ["clock.txt"]
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await shelf.search.search(ann, SearchQuery((collection,), "the clock", 10))
 
 
 class LateWhenExact:

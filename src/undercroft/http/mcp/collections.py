@@ -10,7 +10,13 @@ from undercroft.http.mcp.tools import MODEL_USE, After, Call, Limit, PageArgumen
 from undercroft.http.objects import Page, Shown, Time
 from undercroft.http.openai.filters import Filters
 from undercroft.http.openai.vector_stores import render_collection, require_collection_id
-from undercroft.http.wire import JsonObject, RequestBody, page_of, render_time
+from undercroft.http.wire import (
+    JsonObject,
+    RequestBody,
+    page_of,
+    render_attributes,
+    render_time,
+)
 from undercroft.identity.models import Permission
 from undercroft.kit.ids import render_id
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX, Collection, Member
@@ -110,7 +116,7 @@ def _render_member(member: Member) -> JsonObject:
     return {
         "id": render_id(DOCUMENT_PREFIX, member.document_id),
         "status": member.status,
-        "attributes": dict(member.attributes),
+        "attributes": render_attributes(member.attributes),
         "added_at": render_time(member.added_at),
     }
 

@@ -172,12 +172,19 @@ def _check_own_key(operator: str, key: str, values: Sequence[Value]) -> None:
 
 def require_known_key(key: str) -> str:
     """A key to count or to sort by: an attribute's, or of what every document has and can be counted."""
-    if key.startswith(RESERVED) and key.removeprefix(RESERVED) not in _TYPES.keys() - _IDS.keys():
-        known = ", ".join(RESERVED + name for name in _TYPES if name not in _IDS)
+    name = key.removeprefix(RESERVED)
+    if not key.startswith(RESERVED) or name in _TYPES.keys() - _IDS.keys():
+        return key
+    known = ", ".join(RESERVED + name for name in _TYPES if name not in _IDS)
+    if name in _IDS:
         raise PydanticCustomError(
-            "filter_key", "has a key that is not known; there are {known}", {"known": known}
+            "filter_key",
+            "names '{key}', which filters compare, and which is neither counted nor sorted by; {known} are",
+            {"key": key, "known": known},
         )
-    return key
+    raise PydanticCustomError(
+        "filter_key", "has a key that is not known; there are {known}", {"known": known}
+    )
 
 
 def _stored(key: str, value: Value) -> Value:

@@ -23,7 +23,10 @@ SearchQuality: TypeAlias = Literal["fast", "balanced", "exact"]
 class RankingOptions(RequestBody):
     """How found passages are filtered by their rank-derived score."""
 
-    ranker: Literal["auto", "none"] = "auto"
+    ranker: Annotated[
+        Literal["auto", "none", "default-2024-11-15"],
+        Field(description="`default-2024-11-15` names OpenAI's own; here it is `auto`."),
+    ] = "auto"
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 

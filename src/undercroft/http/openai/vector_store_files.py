@@ -16,6 +16,7 @@ from undercroft.http.wire import (
     JsonObject,
     RequestBody,
     page_of,
+    render_attributes,
     render_time,
     require_id,
 )
@@ -165,7 +166,7 @@ def _render(member: Member) -> JsonObject:
         "status": member.status,
         "last_error": error,
         "usage_bytes": member.byte_size,
-        "attributes": dict(member.attributes),
+        "attributes": render_attributes(member.attributes),
         "chunking_strategy": {"type": "other"},
     }
 

@@ -19,6 +19,7 @@ from undercroft.http.wire import (
     OnlyFalse,
     RequestBody,
     page_of,
+    render_attributes,
     render_time,
     require_id,
 )
@@ -225,7 +226,7 @@ def _render_passage(passage: FoundPassage) -> JsonObject:
         "file_id": render_id(DOCUMENT_PREFIX, passage.document_id),
         "filename": passage.filename,
         "score": passage.score,
-        "attributes": dict(passage.attributes),
+        "attributes": render_attributes(passage.attributes),
         "content": [{"type": "text", "text": passage.text}],
         "undercroft": {
             "start": passage.start,

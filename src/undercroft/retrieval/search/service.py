@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 from asyncpg import Record
 
@@ -46,7 +45,7 @@ from undercroft.retrieval.search.nearest import PostgresIndex
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.search.syntax import parse_said, parse_typed
-from undercroft.retrieval.search.vector_leg import NearPassages, VectorLeg
+from undercroft.retrieval.search.vector_leg import INDEX_UNAVAILABLE, NearPassages, VectorLeg
 from undercroft.retrieval.texts.errors import NotIndexedError, TextSealedError
 from undercroft.retrieval.vectors.protocol import VectorIndex
 from undercroft.sharing.errors import ModelUseError, NotGrantedError
@@ -370,7 +369,7 @@ class SearchService:
                 return await self._vectors.propose(scope, query, limit)
         except TimeoutError:
             _log.warning("vector_leg_late")
-        except asyncpg.PostgresError as error:
+        except INDEX_UNAVAILABLE as error:
             _log.warning("vector_index_unavailable", reason=type(error).__name__)
         return NearPassages(None, frozenset({Leg.VECTOR}))
 

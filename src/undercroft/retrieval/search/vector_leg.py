@@ -6,7 +6,9 @@ Vectors of two models are never compared. Each space has a ranking of its own, a
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
+import asyncpg
 import numpy as np
 import numpy.typing as npt
 import structlog
@@ -21,6 +23,18 @@ from undercroft.retrieval.spaces.models import Space
 from undercroft.retrieval.spaces.service import EmbeddingSpaces
 from undercroft.retrieval.vectors.errors import VectorIndexError
 from undercroft.retrieval.vectors.protocol import Question, VectorIndex
+
+INDEX_UNAVAILABLE: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.PostgresSystemError,
+    asyncpg.DataCorruptedError,
+    asyncpg.IndexCorruptedError,
+)
+"""Why the leg is left out: PostgreSQL or its index cannot be asked. Any other error is a defect of ours, and would go
+unseen as a worse answer."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
