@@ -4,6 +4,12 @@ The words are the whole ones of the embedding model's vocabulary, which come in 
 English, and after those rare names that are made of two of them. Each document has a topic, which prefers some words to
 others. The embedding model itself has placed the topics, so that a question that it embeds comes to lie where the
 passages of its topic are.
+
+Passages differ from their topic as topics differ from each other, and most in a few directions, as texts of one field
+do. The local intrinsic dimension (Levina and Bickel's, of 20 neighbours) is 13.6 where 2,000 passages are of four
+topics, as many as a topic has of a million. Of 2,035 passages of Cranfield that the built-in model has embedded it is
+12.7, of XQuAD's 285 it is 10.7. With noise that was the same in all 384 directions it was 78: then all passages of a
+topic are about equally near to a question, which no texts are, and no index tells them apart.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,6 +33,8 @@ _TITLE_WORDS: Final = 5
 _TOPIC_TEXT_WORDS: Final = 40
 _SPREAD: Final = 0.8
 """How far a passage is from its topic, in the topic's length: then two of one topic have a cosine of about 0.6."""
+_DECAY: Final = 4.0
+"""How much more passages differ from their topic in the directions in which topics differ most."""
 _PASSAGES_EACH: Final = 10
 """The mean of a document's passages."""
 _MOST_PASSAGES: Final = 60
@@ -84,7 +92,7 @@ class Corpus:
         self, topic_vectors: npt.NDArray[np.float32], count: int, at_once: int
     ) -> Iterator[Passages]:
         """The first so many passages of the library, in their order."""
-        draw = np.random.default_rng(1)
+        draw, axes = np.random.default_rng(1), _spread_axes(topic_vectors)
         lengths = np.minimum(draw.geometric(1 / _PASSAGES_EACH, count), _MOST_PASSAGES)
         documents = np.repeat(np.arange(1, count + 1), lengths)[:count]
         starts = np.concatenate(([0], np.cumsum(lengths)))
@@ -100,7 +108,7 @@ class Corpus:
                 ordinals[part],
                 [titles[number - 1] for number in documents[part]],
                 self._texts(topic, draw),
-                _draw_vectors(topic_vectors[topic], draw),
+                _draw_vectors(topic_vectors[topic], axes, draw),
             )
 
     def questions(self, count: int) -> list[str]:
@@ -153,10 +161,20 @@ def make_vocabulary(tokens: dict[str, int]) -> list[str]:
     return [*whole, *names]
 
 
-def _draw_vectors(topics: npt.NDArray[np.float32], draw: np.random.Generator) -> Vectors:
+def _spread_axes(topics: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The directions in which passages differ from their topic, each as long as they differ in it."""
+    _, lengths, axes = np.linalg.svd(topics - topics.mean(axis=0), full_matrices=False)
+    lengths = lengths**_DECAY
+    lengths *= _SPREAD / np.linalg.norm(lengths)
+    return (lengths[:, None] * axes).astype(np.float32)
+
+
+def _draw_vectors(
+    topics: npt.NDArray[np.float32], axes: npt.NDArray[np.float32], draw: np.random.Generator
+) -> Vectors:
     """A unit vector near each of these."""
-    noise = draw.standard_normal(topics.shape, dtype=np.float32)
-    vectors = topics + noise * np.float32(_SPREAD / topics.shape[1] ** 0.5)
+    noise = draw.standard_normal((len(topics), len(axes)), dtype=np.float32)
+    vectors = topics + noise @ axes
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors.astype(np.float16)
 

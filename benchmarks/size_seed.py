@@ -1,7 +1,7 @@
 """Writes a library of any size into a tenant, in bulk: into the tables that the service fills, and as it does.
 
-Each document and each content has a key, each passage is encrypted under its content's. Words, weights and statistics
-are made by the statements and triggers that make them for the service. Only the two large indexes are made afterwards,
+Each document and each content has a key, each passage is encrypted under its content's. Words and weights are made by
+the formulas that make them for the service. The statistics of the words and the two large indexes are made afterwards,
 each at once: one row after the other takes many times as long.
 """
 
@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -32,7 +33,8 @@ _READERS: Final = 1 << 20
 _COLLECTIONS: Final = 1 << 21
 _DOCUMENTS: Final = 1 << 32
 _CONTENTS: Final = 1 << 33
-_AT_ONCE: Final = 50_000
+_AT_ONCE: Final = 10_000
+_WRITERS: Final = 3
 _MEMORY: Final = "3GB"
 """For the index of the vectors: of 1,000,000 it takes half as much again as they do."""
 
@@ -101,18 +103,22 @@ async def write(
             "halfvec", encoder=render_halfvec, decoder=bytes, schema="public", format="binary"
         )
         await lift_rules(owner)
+        await owner.execute("ALTER TABLE chunks DISABLE TRIGGER count_added")
         await owner.execute(_STAGES, library.tenant_id, library.owner_id, library.model)
-        await owner.execute(_STAGE_TABLES)
         model = await owner.fetchval("SELECT model_id FROM library")
         words = await owner.fetchval("SELECT pg_get_indexdef('chunks_by_lexeme'::regclass)")
         await owner.execute(
             f"DROP INDEX chunk_embeddings_hnsw_{model}; DROP INDEX chunks_by_lexeme"
         )
-        await _write_documents(
-            owner, library, corpus.passages(topic_vectors, library.passages, _AT_ONCE)
+        await _write_batches(
+            url, library, corpus.passages(topic_vectors, library.passages, _AT_ONCE)
         )
+        await owner.execute("SELECT setval('chunks_id_seq', $1)", library.passages)
+        await owner.execute(_STATISTICS, library.tenant_id)
+        await owner.execute("ALTER TABLE chunks ENABLE TRIGGER count_added")
+        _log.info("words_counted")
         await owner.execute(f"SET maintenance_work_mem = '{_MEMORY}'")
-        await owner.execute("SET max_parallel_maintenance_workers = 1")
+        await owner.execute("SET max_parallel_maintenance_workers = 2")
         await owner.execute(words)
         _log.info("words_indexed")
         await owner.execute(
@@ -126,24 +132,79 @@ async def write(
         await owner.close()
 
 
-async def _write_documents(
-    owner: AnyConnection, library: Library, batches: Iterator[Passages]
-) -> None:
-    last, keys = 0, dict[int, bytes]()
-    for passages in batches:
-        numbers = dict(zip(passages.documents.tolist(), passages.titles, strict=True))
-        # A document may go on from the batch before.
-        keys = {number: keys.get(number) or os.urandom(KEY_BYTES) for number in numbers}
-        new = {number: title for number, title in numbers.items() if number > last}
-        last = max(numbers)
-        documents = await asyncio.to_thread(list, _seal_documents(library, new, keys))
-        await owner.copy_records_to_table("new_document", records=documents)
-        await owner.execute(_DOCUMENT_ROWS)
-        rows = await asyncio.to_thread(list, _seal_passages(library, passages, keys))
-        await owner.copy_records_to_table("new_passage", records=rows)
-        await owner.execute(_PASSAGE_ROWS)
-        _log.info("passages_written", count=passages.first + len(rows))
-    await owner.execute("SELECT setval('chunks_id_seq', $1)", library.passages)
+async def _write_batches(url: str, library: Library, batches: Iterator[Passages]) -> None:
+    """Several at a time: the most of the work is the database's, which has a process for each."""
+    writers = [await _Writer.open(url, library) for _ in range(_WRITERS)]
+    try:
+        free = asyncio.Queue[_Writer]()
+        for writer in writers:
+            free.put_nowait(writer)
+        first = next(batches)
+        average = await writers[0].average(first)
+
+        async def write(writer: _Writer, passages: Passages, keys: dict[int, bytes]) -> None:
+            await writer.write_passages(library, passages, keys, average)
+            free.put_nowait(writer)
+            _log.info("passages_written", count=passages.first + len(passages.texts))
+
+        last, keys = 0, dict[int, bytes]()
+        async with asyncio.TaskGroup() as group:
+            for passages in chain([first], batches):
+                numbers = dict(zip(passages.documents.tolist(), passages.titles, strict=True))
+                # A document may go on from the batch before.
+                keys = {number: keys.get(number) or os.urandom(KEY_BYTES) for number in numbers}
+                new = {number: title for number, title in numbers.items() if number > last}
+                last = max(numbers)
+                writer = await free.get()
+                await writer.write_documents(library, new, keys)
+                group.create_task(write(writer, passages, keys))
+    finally:
+        for writer in writers:
+            await writer.connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """A connection of the tables' owner, with tables of its own for what comes next."""
+
+    connection: AnyConnection
+
+    @classmethod
+    async def open(cls, url: str, library: Library) -> "_Writer":
+        connection = await asyncpg.connect(url)
+        await connection.set_type_codec(
+            "halfvec", encoder=render_halfvec, decoder=bytes, schema="public", format="binary"
+        )
+        await connection.execute(_STAGES, library.tenant_id, library.owner_id, library.model)
+        await connection.execute(_STAGE_TABLES)
+        return cls(connection)
+
+    async def average(self, passages: Passages) -> float:
+        """How many words a passage has, as BM25 counts them, by some."""
+        texts = [_searchable(passages, place) for place in range(min(1_000, len(passages.texts)))]
+        return await self.connection.fetchval(_AVERAGE, texts)
+
+    async def write_documents(
+        self, library: Library, titles: dict[int, str], keys: dict[int, bytes]
+    ) -> None:
+        """Those that begin in a batch: one that goes on is there before the next batch."""
+        records = await asyncio.to_thread(list, _seal_documents(library, titles, keys))
+        await self.connection.copy_records_to_table("new_document", records=records)
+        await self.connection.execute(_DOCUMENT_ROWS)
+
+    async def write_passages(
+        self, library: Library, passages: Passages, keys: dict[int, bytes], average: float
+    ) -> None:
+        records = await asyncio.to_thread(list, _seal_passages(library, passages, keys))
+        await self.connection.copy_records_to_table("new_passage", records=records)
+        async with self.connection.transaction():
+            await self.connection.execute(_EMBEDDING_ROWS)
+            await self.connection.execute(_CHUNK_ROWS, average)
+            await self.connection.execute("TRUNCATE new_passage")
+
+
+def _searchable(passages: Passages, place: int) -> str:
+    return f"{passages.titles[place]}\n{passages.texts[place]}"
 
 
 def _seal_documents(
@@ -173,7 +234,7 @@ def _seal_passages(
 ) -> Iterator[tuple[int, UUID, int, bytes, int, str, Vector]]:
     for place, text in enumerate(passages.texts):
         number, ordinal = int(passages.documents[place]), int(passages.ordinals[place])
-        content, searchable = content_id(number), f"{passages.titles[place]}\n{text}"
+        content, searchable = content_id(number), _searchable(passages, place)
         digest = hashlib.sha256(searchable.encode()).hexdigest()
         yield (
             passages.first + place + 1,
@@ -236,26 +297,58 @@ INSERT INTO document_versions (tenant_id, document_id, number, blob_id)
 SELECT l.tenant_id, n.id, 1, n.content_id FROM new_document AS n, library AS l;
 TRUNCATE new_document
 """
-# As insert_embeddings and insert_chunks of the service's index.
-_PASSAGE_ROWS: Final = """
+_AVERAGE: Final = """
+SELECT avg(term_count(to_tsvector('english', searchable)))::real FROM unnest($1::text[]) AS searchable
+"""
+# As insert_embeddings and insert_chunks of the service's index; the weights are those of bm25_weights, whose call for
+# each passage takes several times as long as what it computes.
+_EMBEDDING_ROWS: Final = """
 INSERT INTO chunk_embeddings (model_id, chunk_id, tenant_id, blob_id, embedding)
-SELECT l.model_id, n.id, l.tenant_id, n.content_id, n.embedding FROM new_passage AS n, library AS l;
+SELECT l.model_id, n.id, l.tenant_id, n.content_id, n.embedding FROM new_passage AS n, library AS l
+"""
+_CHUNK_ROWS: Final = """
 WITH passage AS MATERIALIZED (
     SELECT n.*, to_tsvector('english', n.searchable) AS lexemes FROM new_passage AS n
-), average AS (
-    SELECT coalesce(
-        (SELECT s.weighted_average FROM corpus_statistics AS s JOIN library AS l ON l.tenant_id = s.tenant_id),
-        (SELECT avg(term_count(lexemes))::real FROM passage)
-    ) AS term_length
 )
 INSERT INTO chunks (
     id, tenant_id, blob_id, ordinal, start_offset, end_offset, sealed_text, token_count, dictionary, lexemes, terms
 )
 SELECT
     p.id, l.tenant_id, p.content_id, p.ordinal, 1000 * p.ordinal, 1000 * p.ordinal + p.length, p.sealed_text,
-    p.length / 4, 'english', p.lexemes, bm25_weights(p.lexemes, a.term_length)
-FROM passage AS p, average AS a, library AS l;
-TRUNCATE new_passage
+    p.length / 4, 'english', p.lexemes, (
+        SELECT (
+            '{' || string_agg(
+                t.place || ':' || (
+                    t.frequency * 2.6
+                    / (t.frequency + 1.6 * (0.25 + 0.75 * t.length / greatest($1::real, 1)))
+                )::real,
+                ',' ORDER BY t.place
+            ) || '}/1000000000'
+        )::sparsevec
+        FROM (
+            SELECT w.place, sum(w.frequency)::real AS frequency, sum(sum(w.frequency)) OVER ()::real AS length
+            FROM (
+                SELECT
+                    (((hashtextextended(u.lexeme, 0) % 999999937) + 999999937) % 999999937 + 1)::int AS place,
+                    cardinality(u.positions) AS frequency
+                FROM unnest(p.lexemes) AS u
+            ) AS w
+            GROUP BY w.place
+        ) AS t
+    )
+FROM passage AS p, library AS l
+"""
+# As count_added_chunks.
+_STATISTICS: Final = """
+WITH counted AS MATERIALIZED (
+    SELECT s.word, s.ndoc, s.nentry
+    FROM ts_stat(format('SELECT lexemes FROM chunks WHERE tenant_id = %L', $1::uuid)) AS s
+), terms AS (
+    INSERT INTO term_statistics (tenant_id, term, chunk_count) SELECT $1, c.word, c.ndoc FROM counted AS c
+)
+INSERT INTO corpus_statistics (tenant_id, chunk_count, term_total, weighted_average, languages)
+SELECT $1, n.chunks, t.terms, t.terms::real / n.chunks, '{english}'
+FROM (SELECT count(*) AS chunks FROM chunks WHERE tenant_id = $1) AS n, (SELECT sum(nentry) AS terms FROM counted) AS t
 """
 _COLLECTION: Final = """
 INSERT INTO collections (id, tenant_id, owner_id, data_key_id, sealed_name)

@@ -104,7 +104,7 @@ async def ask(
                 transaction,
                 collections,
                 searched.words,
-                candidate_limit=20_000,
+                candidate_limit=5_000,
                 limit=_PROPOSED,
                 is_everywhere=is_everywhere,
             ),

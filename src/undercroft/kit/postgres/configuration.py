@@ -1,6 +1,8 @@
 """The server's two configuration files, written afresh at each start."""
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,11 @@ PORT: Final = 5432
 """Only names the socket file: the server listens on no network."""
 
 _MEBIBYTE: Final = 1024 * 1024
+_MEMORY_LIMITS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Where Linux says how much memory a container has, by the second and the first version of control groups."""
 _ACCESS: Final = "local all all scram-sha-256\n"
 
 
@@ -27,7 +34,7 @@ def write_configuration(cluster: Cluster, socket_folder: Path, *, durable: bool)
     Returns:
         Whether they differ from what a server that still runs has read.
     """
-    memory = psutil.virtual_memory().total // _MEBIBYTE
+    memory = usable_memory() // _MEBIBYTE
     wanted = {
         cluster.configuration: _render(_settings(cluster, socket_folder, memory, durable=durable)),
         cluster.access: _ACCESS,
@@ -42,6 +49,20 @@ def write_configuration(cluster: Cluster, socket_folder: Path, *, durable: bool)
             path.chmod(0o640)
             os.chown(path, -1, cluster.account.gid)
     return changed
+
+
+def usable_memory(limits: Sequence[Path] = _MEMORY_LIMITS) -> int:
+    """Bytes of memory that this machine has, or this container where it has less.
+
+    Args:
+        limits: Files of which the first that is there holds a number of bytes, or a word where there is no limit.
+    """
+    total = psutil.virtual_memory().total
+    for path in limits:
+        with suppress(OSError):
+            limit = path.read_text(encoding="ascii").strip()
+            return min(total, int(limit)) if limit.isdecimal() else total
+    return total
 
 
 def _settings(
@@ -63,8 +84,8 @@ def _settings(
         "timezone": "UTC",
         "lc_messages": "C",
         "jit": "off",
-        # Memory: modest, the models need theirs.
-        "shared_buffers": f"{min(256, max(128, memory // 16))}MB",
+        # Memory: modest, the models need theirs. What no page was read into takes none.
+        "shared_buffers": f"{min(4096, max(128, memory // 8)) if durable else 128}MB",
         "effective_cache_size": f"{max(256, memory // 2)}MB",
         "work_mem": "8MB",
         "maintenance_work_mem": f"{min(256, max(64, memory // 16))}MB",

@@ -33,9 +33,9 @@ class Effort:
 
 EFFORTS: Final[Mapping[Quality, Effort]] = MappingProxyType(
     {
-        Quality.FAST: Effort(5_000, 5_000, 1),
-        # 20,000 are ranked in 23 ms at the median over 400,000 (docs/adr/0005).
-        Quality.BALANCED: Effort(20_000, 20_000, 3),
+        Quality.FAST: Effort(2_000, 5_000, 1),
+        # What more would find, and take, is in docs/search.md.
+        Quality.BALANCED: Effort(5_000, 20_000, 3),
         # So many ids are listed first: 32 MB.
         Quality.EXACT: Effort(2_000_000_000, 2_000_000, None, seconds=5.0),
     }
