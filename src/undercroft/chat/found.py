@@ -11,26 +11,48 @@ from undercroft.sharing.policy import allowed_model_use
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """The search is done: what it found, and what of that the model is shown (the passages with numbers)."""
+    """The search is done.
+
+    Attributes:
+        found: What it found.
+        whole: What else the model is shown of files.
+        passages: Both, as it is shown them, with their numbers.
+    """
 
     query: str
     found: tuple[FoundPassage, ...]
     passages: tuple[Passage, ...]
+    whole: tuple[FoundPassage, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[Passage, ...]:
+        """What it found, as the model is shown it: best first."""
+        return self.passages[: len(self.found)]
+
+    @property
+    def beside(self) -> tuple[Passage, ...]:
+        """What else is shown of files."""
+        return self.passages[len(self.found) :]
+
+    @property
+    def released(self) -> tuple[FoundPassage, ...]:
+        """All that the model is shown, in the order of its numbers."""
+        return (*self.found, *self.whole)
 
     def releases(self) -> list[Release]:
-        """What was found, and how whoever asked comes to it."""
-        return releases_of(self.found)
+        """What that is, and how whoever asked comes to it."""
+        return releases_of(self.released)
 
 
 @dataclass(frozen=True, slots=True)
 class FilesRead:
     """The files that are shown whole were read: their passages, in order."""
 
-    found: tuple[FoundPassage, ...]
+    released: tuple[FoundPassage, ...]
 
     def releases(self) -> list[Release]:
         """As of what was searched."""
-        return releases_of(self.found)
+        return releases_of(self.released)
 
 
 def releases_of(found: Sequence[FoundPassage]) -> list[Release]:

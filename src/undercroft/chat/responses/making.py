@@ -302,7 +302,7 @@ class ResponseMaker:
             )
         found = [
             (each.document_id, each.document_version, each.start - each.hidden, each.end)
-            for each in searched.found
+            for each in searched.released
         ]
         if found != recorded:
             raise InterruptedAnswerError
@@ -320,7 +320,7 @@ class ResponseMaker:
                 await self._responses.delete_passages(transaction, response_id)
             model = work.request.question.model
             await self._recorder.record(
-                transaction, work.scope, work.key, response_id, model, searched.found
+                transaction, work.scope, work.key, response_id, model, searched.released
             )
             # Last, and locked until this commits: a takeover comes before it, and this comes to nothing, or after.
             await self._log.hold(transaction, work.lease)
