@@ -315,13 +315,11 @@ async def test_pictures_and_files_are_shown_to_the_model(
     ],
 )
 async def test_what_cannot_be_shown_is_refused_by_name(
-    sdk: AsyncOpenAI, role: Any, part: Any, param: str
+    sdk: AsyncOpenAI, role: str, part: dict[str, Any], param: str
 ) -> None:
-    content = [{"type": "text", "text": "What is it?"}, part]
+    asked: Any = {"role": role, "content": [{"type": "text", "text": "What is it?"}, part]}
     with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as refused:
-        await sdk.chat.completions.create(
-            model="echo", messages=[{"role": role, "content": content}]
-        )
+        await sdk.chat.completions.create(model="echo", messages=[asked])
     assert param in str(refused.value.param)
 
 

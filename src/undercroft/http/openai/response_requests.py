@@ -202,10 +202,11 @@ class CreateResponse(AnswerOptions):
                 "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
                 param="background",
             )
-        if INCLUDE_SEALED in (self.include or ()):
+        from_documents = question.search is not None or bool(question.files)
+        if from_documents and INCLUDE_SEALED in (self.include or ()):
             raise InvalidRequestError(
-                "Thoughts are sealed under the key of a response that is kept: leave 'store' out, or leave "
-                f"'{INCLUDE_SEALED}' out.",
+                "Thoughts about documents are sealed under the key of a response that is kept, so that they go with "
+                f"the documents: leave 'store' out, or leave '{INCLUDE_SEALED}' out.",
                 param="include",
             )
 
