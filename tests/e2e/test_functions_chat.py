@@ -306,8 +306,12 @@ async def test_pictures_and_files_are_shown_to_the_model(
 @pytest.mark.parametrize(
     ("role", "part", "param"),
     [
-        ("user", {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, ".url"),
-        ("user", {"type": "file", "file": {"filename": "a.txt"}}, ".file"),
+        (
+            "user",
+            {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+            "content.1.image_url.url",
+        ),
+        ("user", {"type": "file", "file": {"filename": "a.txt"}}, "content.1.file"),
         ("user", {"type": "file", "file": {"file_data": "?"}}, "messages"),
         ("user", {"type": "file", "file": {"file_id": "file-1"}}, "messages"),
         ("system", {"type": "file", "file": {"file_data": "aGVsbG8="}}, "messages.0"),

@@ -192,10 +192,9 @@ class Answerer:
         )
         result = await self._search.search(scope, query)
         found = tuple(passage for passage in result.passages if passage.score >= search.threshold)
-        known = {passage.chunk_id for passage in found}
-        files = await self._read_files(scope, question) if question.files else ()
-        whole = tuple(passage for passage in files if passage.chunk_id not in known)
-        return Searched(question.text, found, numbered((*found, *whole)), whole)
+        whole = await self._read_files(scope, question) if question.files else ()
+        searched = Searched(question.text, found, (), whole)
+        return replace(searched, passages=numbered(searched.released))
 
     async def _read_files(self, scope: Scope, question: Question) -> tuple[FoundPassage, ...]:
         use = await self.model_use(question)

@@ -15,8 +15,8 @@ class Searched:
 
     Attributes:
         found: What it found.
-        whole: What else the model is shown of files.
-        passages: Both, as it is shown them, with their numbers.
+        passages: All that the model is shown, with its numbers.
+        whole: What is shown of files, whole; what the search found as well is shown as theirs.
     """
 
     query: str
@@ -26,18 +26,20 @@ class Searched:
 
     @property
     def ranked(self) -> tuple[Passage, ...]:
-        """What it found, as the model is shown it: best first."""
-        return self.passages[: len(self.found)]
+        """Of what the model is shown what the search found: best first."""
+        return self.passages[: len(self.passages) - len(self.whole)]
 
     @property
     def beside(self) -> tuple[Passage, ...]:
-        """What else is shown of files."""
-        return self.passages[len(self.found) :]
+        """Of what the model is shown what is of files."""
+        return self.passages[len(self.passages) - len(self.whole) :]
 
     @property
     def released(self) -> tuple[FoundPassage, ...]:
         """All that the model is shown, in the order of its numbers."""
-        return (*self.found, *self.whole)
+        of_files = {(each.document_id, each.chunk_id) for each in self.whole}
+        ranked = (each for each in self.found if (each.document_id, each.chunk_id) not in of_files)
+        return (*ranked, *self.whole)
 
     def releases(self) -> list[Release]:
         """What that is, and how whoever asked comes to it."""

@@ -235,7 +235,10 @@ async def test_what_is_searched_and_shown_whole_is_one_passage(
     collection, documents = await shelf.fill(ann, {"lease.txt": LEASE})
     model = Reader(SAYS)
     made = await service(shelf, model).create(ann, searching(collection, documents["lease.txt"]))
+    # As the file's: what only was found would make room for others.
     assert told(model).count("<<<passage ") == 1
+    (search,) = [item for item in made["output"] if item["type"] == "file_search_call"]
+    assert len(search["results"]) == 1
     assert await sources_of(shelf, ann, id_of(made)) == [documents["lease.txt"]]
 
 
