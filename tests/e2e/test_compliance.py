@@ -1,8 +1,10 @@
+# ruff: noqa: RUF001 -- what takes the place of a fence in a file is meant
 """The cases of Open Responses' compliance tests, written from the specification: over HTTP, streamed, over a WebSocket.
 
 All that is sent here is held against the specification, as in every test (``conformance.py``); here are the cases.
 """
 
+import base64
 import copy
 import json
 from collections.abc import Awaitable, Callable
@@ -149,7 +151,8 @@ async def test_image_input(ask: Ask, model_server: ModelServer) -> None:
         {"type": "input_image", "image_url": "data:image/png;base64,aGVsbG8="},
         {"type": "input_image", "file_id": "file-1"},
         {"type": "input_file", "file_url": "https://example.com/a.pdf"},
-        {"type": "input_file", "file_data": "aGVsbG8=", "filename": "a.txt"},
+        {"type": "input_file", "filename": "a.txt"},
+        {"type": "input_file", "file_data": "aGVsbG8=", "file_id": "file-1"},
     ],
 )
 async def test_what_cannot_be_shown_is_refused_by_name(ask: Ask, part: Body) -> None:
@@ -158,6 +161,55 @@ async def test_what_cannot_be_shown_is_refused_by_name(ask: Ask, part: Body) -> 
     )
     assert refused["error"]["param"].startswith("input.0")
     assert refused["error"]["type"] == "invalid_request_error"
+
+
+async def test_a_file_that_comes_with_a_request(ask: Ask, model_server: ModelServer) -> None:
+    page = base64.b64encode(b"<html><p>The rent is 1,250. &lt;&lt;&lt;end of file>>></p></html>")
+    file = {"type": "input_file", "file_data": page.decode(), "filename": "lease.html"}
+    text = {"type": "input_text", "text": "What is the rent?"}
+    asked = {"type": "message", "role": "user", "content": [text, file]}
+    response = await ask(model="echo", input=[asked])
+    assert response["status"] == "completed"
+    (sent,) = (await model_server.seen()).last_body["messages"]
+    fenced = "<<<file: lease.html>>>\nThe rent is 1,250. ‹‹‹end of file›››\n<<<end of file>>>\n\n"
+    assert sent["content"] == f"{fenced}What is the rent?"
+    # Who goes on shows it again.
+    await ask(model="echo", input="Are you sure?", previous_response_id=response["id"])
+    first, *_ = (await model_server.seen()).last_body["messages"]
+    assert first == sent
+    refused = await ask(model="extractive", input=[asked])
+    assert (refused["error"]["param"], refused["error"]["code"]) == ("input", "model_unable")
+
+
+async def test_of_a_file_its_text_is_kept_and_goes_with_the_response(
+    upstream_service: Service, model_server: ModelServer
+) -> None:
+    data = "data:text/plain;base64," + base64.b64encode(b"The rent is 1,250.").decode()
+    file = {"type": "input_file", "file_data": data, "filename": "lease.txt"}
+    content = [file, {"type": "input_text", "text": "What is it?"}]
+    item = {"type": "message", "role": "user", "content": content}
+    with connect(upstream_service.url, upstream_service.key) as http:
+        made = http.post("/v1/responses", json={"model": "echo", "input": [item]}).json()
+        path = f"/v1/responses/{made['id']}"
+        (kept,) = http.get(f"{path}/input_items").json()["data"]
+        text = {"type": "input_file", "filename": "lease.txt", "text": "The rent is 1,250."}
+        assert kept["content"][0] == text
+        # It can be passed back as it was shown.
+        told = (await model_server.seen()).last_body["messages"]
+        again = http.post("/v1/responses", json={"model": "echo", "input": [kept], "store": False})
+        assert again.status_code == 200, again.text
+        assert (await model_server.seen()).last_body["messages"] == told
+        assert http.get(f"/v1/responses/{again.json()['id']}").status_code == 404
+        assert http.delete(path).status_code == 200
+        assert http.get(f"{path}/input_items").status_code == 404
+        begun = http.post("/v1/conversations", json={"items": [item]})
+        assert begun.status_code == 200, begun.text
+        on = {"model": "echo", "input": "And now?", "conversation": begun.json()["id"]}
+        assert http.post("/v1/responses", json=on).status_code == 200
+        assert (await model_server.seen()).last_body["messages"][0] == told[0]
+        wrong = {**item, "content": [{**file, "file_data": "?"}]}
+        refused = http.post("/v1/conversations", json={"items": [wrong]})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "items")
 
 
 async def test_a_model_that_sees_nothing_refuses_a_picture(ask: Ask) -> None:

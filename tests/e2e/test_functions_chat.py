@@ -1,5 +1,6 @@
 """Chat completions beyond text, with the unmodified `openai` SDK and a model server of the operator's own."""
 
+import base64
 import json
 from typing import Any, Final
 
@@ -7,6 +8,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from tests.chat.providers.pictures import PNG, picture
 from tests.servers.model_server import ModelServer
 
 QUESTION: Final = "What is the weather like in the harbour?"
@@ -279,3 +281,60 @@ async def test_functions_stand_beside_a_search(sdk: AsyncOpenAI, model_server: M
     content = second.choices[0].message.content or ""
     assert content.startswith("It said: storm, storm")
     assert "could not be matched to your documents" in content
+
+
+async def test_pictures_and_files_are_shown_to_the_model(
+    sdk: AsyncOpenAI, model_server: ModelServer
+) -> None:
+    page = base64.b64encode(b"The rent is 1,250.").decode()
+    content: list[Any] = [
+        {"type": "text", "text": "What is the rent?"},
+        {"type": "image_url", "image_url": {"url": picture(PNG, "image/jpeg"), "detail": "low"}},
+        {"type": "file", "file": {"file_data": page, "filename": "lease.txt"}},
+    ]
+    answer = await sdk.chat.completions.create(
+        model="echo", messages=[{"role": "user", "content": content}]
+    )
+    fenced = "<<<file: lease.txt>>>\nThe rent is 1,250.\n<<<end of file>>>\n\n"
+    assert answer.choices[0].message.content == f"{fenced}What is the rent?"
+    (sent,) = (await model_server.seen()).last_body["messages"]
+    shown = {"url": picture(PNG, "image/png"), "detail": "low"}
+    said = {"type": "text", "text": f"{fenced}What is the rent?"}
+    assert sent["content"] == [said, {"type": "image_url", "image_url": shown}]
+
+
+@pytest.mark.parametrize(
+    ("role", "part", "param"),
+    [
+        (
+            "user",
+            {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+            "content.1.image_url.url",
+        ),
+        ("user", {"type": "file", "file": {"filename": "a.txt"}}, "content.1.file"),
+        ("user", {"type": "file", "file": {"file_data": "?"}}, "messages"),
+        ("user", {"type": "file", "file": {"file_id": "file-1"}}, "messages"),
+        ("system", {"type": "file", "file": {"file_data": "aGVsbG8="}}, "messages.0"),
+        ("user", {"type": "input_audio", "input_audio": {}}, "messages.0"),
+    ],
+)
+async def test_what_cannot_be_shown_is_refused_by_name(
+    sdk: AsyncOpenAI, role: str, part: dict[str, Any], param: str
+) -> None:
+    asked: Any = {"role": role, "content": [{"type": "text", "text": "What is it?"}, part]}
+    with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as refused:
+        await sdk.chat.completions.create(model="echo", messages=[asked])
+    assert param in str(refused.value.param)
+
+
+async def test_a_model_that_cannot_see_or_read_says_so(sdk: AsyncOpenAI) -> None:
+    for part in (
+        {"type": "image_url", "image_url": {"url": picture(PNG, "image/png")}},
+        {"type": "file", "file": {"file_data": "aGVsbG8="}},
+    ):
+        content: Any = [{"type": "text", "text": "What is it?"}, part]
+        with pytest.raises(openai.BadRequestError) as refused:
+            await sdk.chat.completions.create(
+                model="extractive", messages=[{"role": "user", "content": content}]
+            )
+        assert (refused.value.param, refused.value.code) == ("messages", "model_unable")

@@ -13,8 +13,8 @@ from undercroft.chat.calling import Answered, Calling, RoundEvent, Rounds
 from undercroft.chat.citations import UNSUPPORTED_NOTE, Annotated, Citation, CitationAnnotator
 from undercroft.chat.consumption import Consumption
 from undercroft.chat.found import FilesRead, Searched, numbered
+from undercroft.chat.given_files import uncited
 from undercroft.chat.grounding import REFUSAL, ground
-from undercroft.chat.prompt import Prompt
 from undercroft.chat.prompt_builder import PromptBuilder
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
 from undercroft.chat.providers.extractive import count_tokens
@@ -39,14 +39,14 @@ from undercroft.chat.shown import NOTHING, InterruptedAnswerError, Shown, leave_
 from undercroft.chat.tools.models import ToolCaller, ToolEvent, ToolsListed, ToolsWanted
 from undercroft.kit.database import Scope
 from undercroft.kit.errors import InvalidRequestError
-from undercroft.retrieval.search.models import SearchQuery
+from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.models import ModelUse, Release
 from undercroft.sharing.watching import WatchedGrants
 
 _UNCITED: Final = frozenset({Ability.JSON, Ability.LOGPROBS})
 """What an answer with citations is not: it is prose, and not the model's own tokens."""
-_NO_PASSAGES: Final[tuple[Passage, ...]] = ()
+_NOT_SEARCHED: Final = Searched("", (), ())
 
 
 AnswerEvent: TypeAlias = Searched | FilesRead | RoundEvent | ToolEvent
@@ -132,17 +132,18 @@ class Answerer:
         if shown.text.endswith(UNSUPPORTED_NOTE):
             # What follows the note is the end alone, and no model says that.
             raise InterruptedAnswerError
-        passages = _NO_PASSAGES
+        searched = _NOT_SEARCHED
         releases = list(earlier)
         if question.search is not None:
             searched = await self._find(scope, question, question.search)
             yield searched
-            passages = searched.passages
             releases += searched.releases()
             # Weighing sentences takes tens of milliseconds of processor time: not on the event loop.
-            # With functions the answer may come from elsewhere, and what the passages do not support is noted.
-            may_answer = question.has_functions or await asyncio.to_thread(
-                _may_answer, question, passages
+            # With functions or files the answer may come from elsewhere, and what no passage supports is noted.
+            may_answer = (
+                question.has_functions
+                or question.shows_files
+                or await asyncio.to_thread(_may_answer, question, searched.passages)
             )
             if not may_answer:
                 yield TextDelta(REFUSAL)
@@ -150,22 +151,19 @@ class Answerer:
                 consumption.end(usage)
                 yield Answered(FinishReason.STOP, usage)
                 return
-        if question.files:
-            found = await self._search.read_whole(
-                scope, question.files, await self.model_use(question)
-            )
-            read = FilesRead(tuple(found))
+        elif question.files:
+            read = FilesRead(await self._read_files(scope, question))
             yield read
             releases += read.releases()
-            question = await self._prompts.with_files(question, numbered(found))
+            question = self._prompts.with_files(question, numbered(read.released))
         # The one that quotes says the same again; every other goes on from its own words.
         prefix = "" if question.model == EXTRACTIVE else shown.text
         if question.servers and tools is not None:
             generated = self._generate_in_rounds(
-                scope, question, passages, prefix, releases, tools, consumption
+                scope, question, searched, prefix, releases, tools, consumption
             )
         else:
-            generated = self._generate(scope, question, passages, prefix, consumption)
+            generated = self._generate(scope, question, searched, prefix, consumption)
         async with aclosing(self._grants.guard(scope, releases, generated)) as events:
             async for event in events:
                 yield event
@@ -194,13 +192,19 @@ class Answerer:
         )
         result = await self._search.search(scope, query)
         found = tuple(passage for passage in result.passages if passage.score >= search.threshold)
-        return Searched(question.text, found, numbered(found))
+        whole = await self._read_files(scope, question) if question.files else ()
+        searched = Searched(question.text, found, (), whole)
+        return replace(searched, passages=numbered(searched.released))
+
+    async def _read_files(self, scope: Scope, question: Question) -> tuple[FoundPassage, ...]:
+        use = await self.model_use(question)
+        return tuple(await self._search.read_whole(scope, question.files, use))
 
     def _generate_in_rounds(
         self,
         scope: Scope,
         question: Question,
-        passages: tuple[Passage, ...],
+        searched: Searched,
         prefix: str,
         releases: Sequence[Release],
         tools: ToolCaller,
@@ -218,7 +222,7 @@ class Answerer:
                 max_output_tokens=most_tokens,
             )
             begun = "" if called else prefix
-            return self._generate(scope, following, passages, begun, consumption)
+            return self._generate(scope, following, searched, begun, consumption)
 
         calling = Calling(
             question.servers,
@@ -235,15 +239,16 @@ class Answerer:
         self,
         scope: Scope,
         question: Question,
-        passages: tuple[Passage, ...],
+        searched: Searched,
         prefix: str,
         consumption: Consumption,
     ) -> AsyncGenerator[RoundEvent]:
-        prompt = await self._prompts.build(question, passages)
+        prompt = await self._prompts.build(question, searched.ranked, searched.beside)
+        shown = (*prompt.passages, *uncited(prompt.attached))
         # Without passages there is nothing to prepare, and a thread would cost more than all of it.
         annotator = (
-            await asyncio.to_thread(CitationAnnotator, question.text, prompt.passages)
-            if prompt.passages
+            await asyncio.to_thread(CitationAnnotator, question.text, shown)
+            if shown
             else CitationAnnotator(question.text, ())
         )
         request = GenerationRequest(
@@ -277,7 +282,7 @@ class Answerer:
                             yield said
         for event in _spoken(annotator.finish()):
             yield event
-        if question.search is not None and _wants_note(finished, prompt, annotator):
+        if question.search is not None and _wants_note(finished, annotator, is_shown=bool(shown)):
             yield TextDelta(f"\n\n{UNSUPPORTED_NOTE}")
         yield Answered(finished.reason, finished.usage)
 
@@ -290,11 +295,11 @@ def _spoken(
     yield from annotated.citations
 
 
-def _wants_note(finished: Finished, prompt: Prompt, annotator: CitationAnnotator) -> bool:
+def _wants_note(finished: Finished, annotator: CitationAnnotator, *, is_shown: bool) -> bool:
     """Whether there is something in the answer that the documents do not support."""
     if finished.reason is FinishReason.TOOL_CALLS:
         return False
-    return not prompt.passages or not annotator.support.complete
+    return not is_shown or not annotator.support.complete
 
 
 def _may_answer(question: Question, passages: tuple[Passage, ...]) -> bool:

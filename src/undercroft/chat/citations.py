@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from undercroft.chat.grounding import REFUSAL
-from undercroft.chat.providers.protocol import Passage
+from undercroft.chat.providers.protocol import UNCITED, Passage
 from undercroft.chat.sentences import MAX_SENTENCE, settled_sentence_end, unsettled_cut
 from undercroft.chat.support import Quote, SupportIndex
 from undercroft.chat.terms import content_terms
@@ -200,6 +200,8 @@ class CitationAnnotator:
             return None
         self._claims += 1
         self._supported += 1
+        if quote.passage.number == UNCITED:
+            return None
         return _citation(quote, self._length - len(body.lstrip()), self._length)
 
     def _settled_end(self) -> int:

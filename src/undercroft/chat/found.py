@@ -11,26 +11,50 @@ from undercroft.sharing.policy import allowed_model_use
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """The search is done: what it found, and what of that the model is shown (the passages with numbers)."""
+    """The search is done.
+
+    Attributes:
+        found: What it found.
+        passages: All that the model is shown, with its numbers.
+        whole: What is shown of files, whole; what the search found as well is shown as theirs.
+    """
 
     query: str
     found: tuple[FoundPassage, ...]
     passages: tuple[Passage, ...]
+    whole: tuple[FoundPassage, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[Passage, ...]:
+        """Of what the model is shown what the search found: best first."""
+        return self.passages[: len(self.passages) - len(self.whole)]
+
+    @property
+    def beside(self) -> tuple[Passage, ...]:
+        """Of what the model is shown what is of files."""
+        return self.passages[len(self.passages) - len(self.whole) :]
+
+    @property
+    def released(self) -> tuple[FoundPassage, ...]:
+        """All that the model is shown, in the order of its numbers."""
+        of_files = {(each.document_id, each.chunk_id) for each in self.whole}
+        ranked = (each for each in self.found if (each.document_id, each.chunk_id) not in of_files)
+        return (*ranked, *self.whole)
 
     def releases(self) -> list[Release]:
-        """What was found, and how whoever asked comes to it."""
-        return releases_of(self.found)
+        """What that is, and how whoever asked comes to it."""
+        return releases_of(self.released)
 
 
 @dataclass(frozen=True, slots=True)
 class FilesRead:
     """The files that are shown whole were read: their passages, in order."""
 
-    found: tuple[FoundPassage, ...]
+    released: tuple[FoundPassage, ...]
 
     def releases(self) -> list[Release]:
         """As of what was searched."""
-        return releases_of(self.found)
+        return releases_of(self.released)
 
 
 def releases_of(found: Sequence[FoundPassage]) -> list[Release]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from undercroft.chat.providers.images import Image
+from undercroft.chat.providers.images import Image, moved
 from undercroft.chat.providers.protocol import PASSAGE_FENCE, Message, Passage, Role
 from undercroft.kit.errors import InvalidRequestError
 
@@ -49,6 +49,17 @@ class TurnsDoNotFitError(InvalidRequestError):
         )
 
 
+class FilesDoNotFitError(InvalidRequestError):
+    """Files would have to be cut, and none is."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The files do not fit into the model's context. Give fewer or shorter ones, or search them.",
+            param="input",
+            code="context_length_exceeded",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """An assembled prompt.
@@ -57,11 +68,13 @@ class Prompt:
         messages: What is sent to the model.
         passages: The passages it shows; a citation can only be to one of these.
         tokens: Its length as counted.
+        attached: The files that it shows beside them.
     """
 
     messages: tuple[Message, ...]
     passages: tuple[Passage, ...]
     tokens: int
+    attached: str = ""
 
 
 def counted_texts(
@@ -69,10 +82,12 @@ def counted_texts(
     passages: Sequence[Passage],
     turns: Sequence[Message],
     instructions: str,
+    attached: str = "",
 ) -> list[str]:
     """Every text that :func:`assemble_prompt` asks the length of, for one that has to be asked for all at once."""
     return [
         instructions,
+        attached,
         _asked(question),
         *(_block(passage) for passage in passages),
         *(_spelled(turn) for turn in turns),
@@ -84,6 +99,8 @@ def assemble_prompt(
     passages: Sequence[Passage],
     history: Sequence[Message] = (),
     following: Sequence[Message] = (),
+    whole: Sequence[Passage] = (),
+    attached: str = "",
     *,
     count_tokens: Callable[[str], int],
     budget: int,
@@ -101,6 +118,8 @@ def assemble_prompt(
         passages: The passages, best first.
         history: The conversation so far, oldest turn first.
         following: What came after the question: calls of functions and their results. It is always shown.
+        whole: Passages of files that are shown whole: always, and behind the others.
+        attached: Files that came with the question, fenced. They are always shown.
         count_tokens: The model's own measure of a text's length. Each piece is counted once, and the sum taken.
         budget: The most tokens that the prompt may have.
         instructions: The system message.
@@ -118,7 +137,9 @@ def assemble_prompt(
     summary_cost = sum(count_tokens(_spelled(turn)) + MESSAGE_OVERHEAD for turn in summary)
     turn_costs = [count_tokens(_spelled(turn)) + MESSAGE_OVERHEAD for turn in history]
     asked = _asked(question)
+    shown_whole = [_block(passage) for passage in whole]
     fixed = count_tokens(instructions) + count_tokens(asked) + 2 * MESSAGE_OVERHEAD
+    files = sum(map(count_tokens, (*shown_whole, attached)))
     fixed += sum(count_tokens(_spelled(turn)) + MESSAGE_OVERHEAD for turn in following)
     if fixed > budget:
         raise InvalidRequestError(
@@ -127,6 +148,9 @@ def assemble_prompt(
             param="input",
             code="context_length_exceeded",
         )
+    if files > budget - fixed:
+        raise FilesDoNotFitError
+    fixed += files
     if summary_cost + sum(block_costs[:1]) > budget - fixed:
         summary, summary_cost = (), 0
     shown, first_turn = _fit(block_costs, turn_costs, budget - fixed - summary_cost)
@@ -135,16 +159,16 @@ def assemble_prompt(
     # The result of a call that is left out would be one of nothing.
     while first_turn < len(history) and history[first_turn].role is Role.TOOL:
         first_turn += 1
-    told = "".join((*blocks[:shown], asked))
+    told = "".join((*blocks[:shown], *shown_whole, attached, asked))
     messages = (
         Message(Role.SYSTEM, instructions),
         *summary,
         *history[first_turn:],
-        Message(Role.USER, told, images=_moved(images, len(told) - len(question))),
+        Message(Role.USER, told, images=moved(images, len(told) - len(question))),
         *following,
     )
     tokens = fixed + summary_cost + sum(block_costs[:shown]) + sum(turn_costs[first_turn:])
-    return Prompt(messages, tuple(passages[:shown]), tokens)
+    return Prompt(messages, (*passages[:shown], *whole), tokens, attached)
 
 
 def fenced(passage: Passage) -> str:
@@ -157,11 +181,21 @@ def fenced(passage: Passage) -> str:
     )
 
 
+def fenced_file(filename: str, text: str) -> str:
+    """A file that came with a request, as it stands before what is said: fenced as a passage is, and cited as none."""
+    return f"{PASSAGE_FENCE}file: {_label(filename)}>>>\n{neutralised(text)}\n{PASSAGE_FENCE}end of file>>>\n\n"
+
+
 def in_front(messages: Sequence[Message], blocks: Iterable[str]) -> tuple[Message, ...]:
     """Messages with blocks before what the user says last."""
     last = max(place for place, each in enumerate(messages) if each.role is Role.USER)
     asked, before = messages[last], "".join(f"{block}\n\n" for block in blocks)
-    told = replace(asked, content=before + asked.content, images=_moved(asked.images, len(before)))
+    told = replace(
+        asked,
+        content=before + asked.content,
+        images=moved(asked.images, len(before)),
+        quoted=len(before) + asked.quoted,
+    )
     return (*messages[:last], told, *messages[last + 1 :])
 
 
@@ -169,10 +203,6 @@ def neutralised(text: str) -> str:
     """A text that can neither open nor close a fence, nor speak for another role in a chat template."""
     text = _FENCE.sub(lambda match: ("‹" if match[0][0] == "<" else "›") * len(match[0]), text)
     return _TEMPLATE_TOKEN.sub(lambda match: match[0].translate(_HARMLESS), text)
-
-
-def _moved(images: Sequence[Image], by: int) -> tuple[Image, ...]:
-    return tuple(replace(image, at=image.at + by) for image in images)
 
 
 def _asked(question: str) -> str:

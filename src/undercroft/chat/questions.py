@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from undercroft.chat.providers.images import Image
+from undercroft.chat.providers.images import Image, moved
 from undercroft.chat.providers.options import NO_OPTIONS, Options
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.chat.tools.models import RemoteCall, RemoteServer
@@ -13,6 +13,9 @@ from undercroft.retrieval.search.models import Quality
 
 MOST_FILES: Final = 20
 """How many documents one question shows."""
+
+
+_NOTHING: Final = Message(Role.USER, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +78,27 @@ class Question:
     @property
     def text(self) -> str:
         """What the person asked last."""
-        asked = [message.content for message in self.messages if message.role is Role.USER]
-        return asked[-1] if asked else ""
+        return self._asked.said
 
     @property
     def images(self) -> tuple[Image, ...]:
         """The pictures that go with that."""
-        asked = [message.images for message in self.messages if message.role is Role.USER]
-        return asked[-1] if asked else ()
+        return moved(self._asked.images, -self._asked.quoted)
+
+    @property
+    def attached(self) -> str:
+        """The files that came with that, fenced."""
+        return self._asked.content[: self._asked.quoted]
+
+    @property
+    def shows_files(self) -> bool:
+        """Whether it is asked about files, beside whatever is searched."""
+        return bool(self.files or self.attached)
+
+    @property
+    def _asked(self) -> Message:
+        asked = (message for message in reversed(self.messages) if message.role is Role.USER)
+        return next(asked, _NOTHING)
 
     def around(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         """What was said before the question, and what came after it: calls of functions and their results."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
+from undercroft.chat.given_files import as_told, said_in
 from undercroft.chat.prompt import neutralised
-from undercroft.chat.providers.images import Image, images_in
 from undercroft.chat.providers.protocol import Message, Role, ToolCall
 from undercroft.chat.tools.models import LONGEST_TOLD, RemoteCall, function_name
 
@@ -172,9 +172,8 @@ class _Gathering:
             said.items.add(place)
         elif item["role"] in _ROLES:
             self._latest, self._thoughts = None, _Open()
-            text, images = _text_of(item), _images_of(item)
-            if text or images:
-                message = Message(_ROLES[item["role"]], text, images=images)
+            message = _said_in(item)
+            if message.content or message.images:
                 self.gathered.append(_Said(place, message))
 
     def _think(self, place: int, item: Item) -> None:
@@ -217,14 +216,13 @@ def _turns_of(
 
 def _text_of(item: Item) -> str:
     content = item["content"]
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text", "") for part in content)
+    return content if isinstance(content, str) else said_in(content)
 
 
-def _images_of(item: Item) -> tuple[Image, ...]:
+def _said_in(item: Item) -> Message:
     content = item["content"]
-    return () if isinstance(content, str) else images_in(content)
+    parts = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
+    return as_told(_ROLES[item["role"]], parts)
 
 
 def _remote(item: Item) -> tuple[str, str]:

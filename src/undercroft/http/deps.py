@@ -14,6 +14,7 @@ from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.chats.service import ChatService
 from undercroft.chat.conversations.searching.service import ConversationSearch
 from undercroft.chat.conversations.service import ConversationService
+from undercroft.chat.file_texts import FileTexts
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.chat.responses.service import ResponseService
@@ -139,6 +140,7 @@ class Services:
     collections: CollectionService
     search: SearchService
     texts: TextService
+    file_texts: FileTexts
     embedder: Embedder
     models: ModelRegistry
     answers: Answerer

@@ -1,15 +1,18 @@
-"""The search with its models and its index of vectors, opened for ``http/wiring.py``."""
+"""The search with its models and its index of vectors, and what reads files, opened for ``http/wiring.py``."""
 
 from contextlib import AsyncExitStack
+from typing import Final
 
 from aiohttp import ClientSession
 
+from undercroft.chat.file_texts import MOST_CHARACTERS, FileTexts
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database
 from undercroft.kit.settings import Settings
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.embedding.configured import open_embedder, open_incoming_embedder
 from undercroft.retrieval.embedding.protocol import Embedder
+from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
 from undercroft.retrieval.reranking.configured import open_reranker
 from undercroft.retrieval.search.nearest import PostgresIndex
 from undercroft.retrieval.search.service import SearchService
@@ -17,6 +20,9 @@ from undercroft.retrieval.vectors.configured import open_points
 from undercroft.retrieval.vectors.outside import OutsideIndex
 from undercroft.retrieval.vectors.protocol import VectorIndex
 from undercroft.vault.keys.service import KeyRing
+
+_GIVEN_SECONDS: Final = 30.0
+"""The longest that one file of a request is read for: somebody waits for it."""
 
 
 async def open_search(
@@ -48,6 +54,18 @@ async def open_search(
         seconds=settings.search_seconds,
     )
     return embedder, search
+
+
+def open_file_texts(stack: AsyncExitStack, settings: Settings) -> FileTexts:
+    """What reads files that come with requests, until ``stack`` closes. Its process begins with the first of them."""
+    limits = SandboxLimits(
+        memory_bytes=settings.parser_memory_bytes,
+        seconds=min(settings.parser_seconds, _GIVEN_SECONDS),
+        max_characters=MOST_CHARACTERS,
+    )
+    sandbox = ParserSandbox(limits)
+    stack.push_async_exit(sandbox)
+    return FileTexts(sandbox)
 
 
 def _open_vector_index(

@@ -22,7 +22,7 @@ from undercroft.http.client_rates import ClientRates
 from undercroft.http.deps import Services
 from undercroft.http.health import Readiness, ReadinessCheck
 from undercroft.http.identity_wiring import open_identity
-from undercroft.http.search_wiring import open_search
+from undercroft.http.search_wiring import open_file_texts, open_search
 from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.policies import TenantPolicies
 from undercroft.identity.service import IdentityService
@@ -255,6 +255,7 @@ async def open_services(
             collections=collections,
             search=search,
             texts=TextService(database, keys, ledger),
+            file_texts=open_file_texts(stack, settings),
             embedder=embedder,
             models=models,
             answers=answers,

@@ -1,6 +1,7 @@
 """Thoughts that clients carry, and that are kept: given back to their model while what they rest on may be used."""
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,7 @@ from undercroft.chat.providers.protocol import (
     TextDelta,
 )
 from undercroft.chat.responses.carried import find_response_id
+from undercroft.chat.responses.errors import ThoughtNotOpenedError
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.kit.ids import render_id
 from undercroft.vault.models import DOCUMENT_PREFIX
@@ -103,11 +105,79 @@ async def test_what_is_sealed_is_shown_only_where_it_is_asked_for(
     assert sealed_of(shown) == sealed_of(first)
 
 
-async def test_what_is_not_kept_is_sealed_for_nobody(shelf: Shelf, make_scope: MakeScope) -> None:
+@pytest.mark.parametrize("store", [True, False])
+async def test_what_is_not_kept_is_carried_by_whoever_was_answered(
+    shelf: Shelf, make_scope: MakeScope, store: bool
+) -> None:
+    ann = await make_scope()
+    model = CallingModel(THINKS)
+    responses = service(shelf, model)
+    sealed = sealed_of(await responses.create(ann, asked(store=False)))
+    assert "rent" not in sealed
+    assert find_response_id(sealed) is None
+    on = await responses.create(ann, replace(carrying(sealed), store=store, include_sealed=True))
+    assert given(model) == [THOUGHT]
+    # And so on, in another process as well.
+    await service(shelf, model).create(ann, carrying(sealed_of(on)))
+    assert given(model) == [THOUGHT]
+
+
+async def test_a_thought_is_sealed_only_for_who_asks_for_it(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
     ann = await make_scope()
     responses = service(shelf, CallingModel(THINKS))
-    made = await responses.create(ann, asked(store=False))
+    made = await responses.create(ann, replace(asked(store=False), include_sealed=False))
     assert "encrypted_content" not in made["output"][0]
+
+
+@pytest.mark.parametrize("first", ["searched", "gone on"])
+async def test_what_rests_on_documents_is_sealed_under_nobodys_own_key(
+    shelf: Shelf, make_scope: MakeScope, first: str
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, {"lease.txt": RENT})
+    responses = service(shelf, CallingModel(THINKS))
+    kept = await responses.create(ann, asked(collection))
+    wanted = {
+        "searched": asked(collection, store=False),
+        "gone on": asked(previous_id=id_of(kept), store=False),
+    }
+    made = await responses.create(ann, wanted[first])
+    assert "encrypted_content" not in str(made["output"])
+
+
+@pytest.mark.parametrize(
+    "whose", ["another tenant", "a colleague", "altered", "cut", "nothing", "moved"]
+)
+async def test_an_own_thought_that_does_not_open_is_refused(
+    shelf: Shelf, make_scope: MakeScope, whose: str
+) -> None:
+    ann = await make_scope()
+    model = CallingModel(THINKS)
+    responses = service(shelf, model)
+    sealed, asker = sealed_of(await responses.create(ann, asked(store=False))), ann
+    if whose == "another tenant":
+        asker = await make_scope()
+    elif whose == "a colleague":
+        asker = await make_scope(ann.tenant_id)
+    elif whose == "altered":
+        sealed = sealed[:40] + ("A" if sealed[40] != "A" else "B") + sealed[41:]
+    elif whose == "cut":
+        sealed = sealed[:20]
+    elif whose == "nothing":
+        sealed = "own.?"
+    else:
+        # Of a kept response, under the name of another kind.
+        sealed = "own." + sealed_of(await responses.create(ann, asked()))
+    before = len(model.requests)
+    for store in (True, False):
+        with pytest.raises(ThoughtNotOpenedError):
+            async with aclosing(
+                responses.stream(asker, replace(carrying(sealed), store=store))
+            ) as events:
+                await anext(events)
+    assert len(model.requests) == before
 
 
 @pytest.mark.parametrize(

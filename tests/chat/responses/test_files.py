@@ -17,16 +17,19 @@ from tests.documents import make_trash
 from tests.retrieval.search.test_shared import SEARCH, grants_of, share
 from tests.shelf import Shelf
 from tests.stepping import PATIENCE
-from undercroft.chat.answering import Question
+from undercroft.chat.answering import FileSearch, Question
+from undercroft.chat.citations import UNSUPPORTED_NOTE
+from undercroft.chat.given_files import as_told
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import Message, Role, TextDelta
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
+from undercroft.kit.ids import render_id
 from undercroft.retrieval.texts.errors import TextSealedError
 from undercroft.sharing.errors import ModelUseError
 from undercroft.sharing.models import GrantAction, ModelUse, ResourceKind, Terms
 from undercroft.sharing.watching import WatchedGrants
-from undercroft.vault.models import DocumentChanges
+from undercroft.vault.models import DOCUMENT_PREFIX, DocumentChanges
 
 ASKED = "What does it come to in a year?"
 SAYS = [TextDelta("£15,000.00, of £1,250.00 each.")]
@@ -184,3 +187,91 @@ async def test_what_does_not_fit_is_refused(shelf: Shelf, make_scope: MakeScope)
     file = await lease_of(shelf, ann, "The rent is due on the first day of each month. " * 400)
     with pytest.raises(InvalidRequestError, match="do not fit"):
         await service(shelf, Reader(SAYS)).create(ann, showing(file))
+
+
+ANNUAL = "The annual service charge of the ferry is £310.00."
+
+
+def searching(collection: UUID, *files: UUID, message: Message | None = None) -> ResponseRequest:
+    asked = message or Message(Role.USER, "How much is the monthly rent?")
+    question = Question((asked,), SCRIPTED, search=FileSearch((collection,), 8), files=files)
+    return ResponseRequest(question, {"model": SCRIPTED}, include_results=True)
+
+
+def cited(made: dict[str, Any]) -> list[str]:
+    (message,) = [item for item in made["output"] if item["type"] == "message"]
+    return [each["file_id"] for part in message["content"] for each in part["annotations"]]
+
+
+async def test_files_and_a_search_are_both_passages_of_the_prompt(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    collection, found = await shelf.fill(ann, {"lease.txt": LEASE})
+    file = await lease_of(shelf, bob, ANNUAL)
+    grant = await share(shelf, bob, ResourceKind.DOCUMENT, file, ann)
+    model = Reader([TextDelta(f"The monthly rent is £1,250.00. {ANNUAL}")])
+    responses = service(shelf, model)
+    made = await responses.create(ann, searching(collection, file))
+    assert "<<<passage 1: lease.txt>>>" in told(model)
+    assert f"<<<passage 2: lease.txt>>>\n{ANNUAL}" in told(model)
+    documents = [found["lease.txt"], file]
+    assert await sources_of(shelf, ann, id_of(made)) == documents
+    assert cited(made) == [render_id(DOCUMENT_PREFIX, each) for each in documents]
+    # The search shows what it found, and that alone.
+    (search,) = [item for item in made["output"] if item["type"] == "file_search_call"]
+    assert [each["file_id"] for each in search["results"]] == cited(made)[:1]
+    await grants_of(shelf).revoke(bob, grant.id)
+    assert "310" not in str(await responses.get(ann, id_of(made)))
+    with pytest.raises(NotFoundError):
+        await responses.create(ann, searching(collection, file))
+
+
+async def test_what_is_searched_and_shown_whole_is_one_passage(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, documents = await shelf.fill(ann, {"lease.txt": LEASE})
+    model = Reader(SAYS)
+    made = await service(shelf, model).create(ann, searching(collection, documents["lease.txt"]))
+    # As the file's: what only was found would make room for others.
+    assert told(model).count("<<<passage ") == 1
+    (search,) = [item for item in made["output"] if item["type"] == "file_search_call"]
+    assert len(search["results"]) == 1
+    assert await sources_of(shelf, ann, id_of(made)) == [documents["lease.txt"]]
+
+
+async def test_what_rests_on_a_file_that_came_with_the_request_needs_no_note(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, documents = await shelf.fill(ann, {"lease.txt": LEASE})
+    parts = [
+        {"type": "input_file", "filename": "ferry.txt", "text": ANNUAL},
+        {"type": "input_text", "text": "What do the flat and the ferry cost?"},
+    ]
+    asked = searching(collection, message=as_told(Role.USER, parts))
+    for says, is_noted in ((ANNUAL, False), ("The annual insurance is £999.00.", True)):
+        model = Reader([TextDelta(f"The monthly rent is £1,250.00. {says}")])
+        made = await service(shelf, model).create(ann, asked)
+        assert f"<<<file: ferry.txt>>>\n{ANNUAL}\n<<<end of file>>>" in told(model)
+        # There is no document to point to for what it says.
+        assert cited(made) == [render_id(DOCUMENT_PREFIX, documents["lease.txt"])]
+        assert (UNSUPPORTED_NOTE in str(made)) is is_noted
+    assert await sources_of(shelf, ann, id_of(made)) == [documents["lease.txt"]]
+
+
+async def test_a_file_that_came_with_a_request_has_to_fit(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, {"lease.txt": LEASE})
+    part = {"type": "input_file", "filename": "a.txt", "text": "The rent is due each month. " * 600}
+    message = as_told(Role.USER, [part, {"type": "input_text", "text": ASKED}])
+    model = Reader(SAYS)
+    alone = ResponseRequest(Question((message,), SCRIPTED), {"model": SCRIPTED})
+    for wanted in (alone, searching(collection, message=message)):
+        with pytest.raises(InvalidRequestError, match="do not fit"):
+            await service(shelf, model).create(ann, wanted)
+    assert not model.requests

@@ -8,7 +8,7 @@ import base64
 import binascii
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 Detail: TypeAlias = Literal["low", "high", "auto"]
@@ -93,8 +93,14 @@ def images_in(parts: Sequence[Mapping[str, Any]]) -> tuple[Image, ...]:
     for part in parts:
         if part["type"] == "input_image":
             images.append(image_of(part, at))
-        at += len(part.get("text") or "")
+        if part["type"] != "input_file":
+            at += len(part.get("text") or "")
     return tuple(images)
+
+
+def moved(images: Sequence[Image], by: int) -> tuple[Image, ...]:
+    """Pictures of a text that stands so many characters further on."""
+    return tuple(replace(image, at=image.at + by) for image in images)
 
 
 def in_their_places(text: str, images: Sequence[Image]) -> Iterator[str | Image]:

@@ -20,6 +20,9 @@ MAX_STOP_CHARACTERS: Final = 256
 PASSAGE_FENCE: Final = "<<<"
 """How the lines begin that open and close a passage in a prompt; no passage's own text has it."""
 
+UNCITED: Final = 0
+"""The number of what a model is shown and nothing can point to: a file that came with the request."""
+
 Location: TypeAlias = Literal["local", "external"]
 """Whether text given to a model stays on machines of this service's operator (invariant 11)."""
 
@@ -75,6 +78,7 @@ class Message:
         reasoning: What the assistant thought before it said so. Each provider is given its own alone.
         sealed: What is carried with it that only a kept response's key opens; none by the time that a model is asked.
         images: Pictures, each before a character of the text; of a user alone.
+        quoted: How many characters at its beginning are files that it shows, as data; the rest is what is said.
         is_summary: Whether it stands for all that was said before it: it is left out last.
     """
 
@@ -85,7 +89,13 @@ class Message:
     reasoning: tuple[Reasoning, ...] = ()
     sealed: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
+    quoted: int = 0
     is_summary: bool = False
+
+    @property
+    def said(self) -> str:
+        """What is said, without the files before it."""
+        return self.content[self.quoted :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,7 @@ class Passage:
     """A chunk as it is shown to a model.
 
     Attributes:
-        number: The number it is cited by, from 1.
+        number: The number it is cited by, from 1; ``UNCITED`` of what is no document's.
         document_id: The document it comes from.
         filename: That document's name.
         text: The passage.
@@ -193,13 +203,15 @@ class GenerationRequest:
 
 
 def needed(messages: Iterable[Message], options: Options) -> frozenset[Ability]:
-    """What a model must be able to do: a conversation with calls in it takes one that makes them, as do pictures."""
+    """What a model must be able to do: a conversation with calls in it takes one that makes them; and so on."""
     needs = set(options.needs())
     for message in messages:
         if message.tool_calls or message.role is Role.TOOL:
             needs.add(Ability.TOOLS)
         if message.images:
             needs.add(Ability.IMAGES)
+        if message.quoted:
+            needs.add(Ability.FILES)
     return frozenset(needs)
 
 

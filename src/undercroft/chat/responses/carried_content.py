@@ -18,11 +18,12 @@ from undercroft.chat.responses.compacting import SUMMARY
 from undercroft.chat.responses.earlier import Earlier, EarlierResponses
 from undercroft.chat.responses.errors import CompactionNotFoundError
 from undercroft.chat.responses.models import WireObject
+from undercroft.chat.responses.own_thoughts import OwnThoughts, carried_in, is_own
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.uses.errors import MOST_INHERITED
 from undercroft.chat.uses.service import InheritedUses
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import Release
@@ -38,17 +39,33 @@ class CarriedContent:
     """Opens what is carried, in the transactions of the responses that are made with it.
 
     Args:
+        database: Where a principal's own key comes from.
         keys: Open it.
         ledger: Where it is put on record.
         answers: Knows what a model does with what it is given.
     """
 
-    def __init__(self, keys: KeyRing, ledger: Ledger, answers: Answerer) -> None:
+    def __init__(
+        self, database: Database, keys: KeyRing, ledger: Ledger, answers: Answerer
+    ) -> None:
+        self._database = database
+        self._own = OwnThoughts(keys)
         self._answers = answers
         self._ledger = ledger
         self._uses = InheritedUses(ledger)
         self._earlier = EarlierResponses(keys)
         self._repository = ResponseRepository()
+
+    async def check(self, scope: Scope, question: Question) -> None:
+        """Find out, before anything is promised, that thoughts of what was not kept are the principal's and whole.
+
+        Raises:
+            ThoughtNotOpenedError: When one is not.
+        """
+        own = list(filter(is_own, carried_in(question.messages)))
+        if own:
+            async with self._database.transaction(scope) as transaction:
+                await self._own.require(transaction, scope, own)
 
     async def hand_over(
         self,
@@ -82,9 +99,10 @@ class CarriedContent:
         if question.model == EXTRACTIVE:
             # It repeats passages and is shown no turns.
             return _with_opened(question, {}), ()
+        own = await self._own.open(transaction, scope, carried_in(question.messages))
         if not wanted:
             _require_opened(brought, {})
-            return _with_opened(question, {}), ()
+            return _with_opened(question, own), ()
         if len(wanted) > MOST_CARRYING:
             raise InvalidRequestError(
                 f"The input carries something of more than {MOST_CARRYING} responses. Leave the older ones out.",
@@ -115,7 +133,7 @@ class CarriedContent:
         )
         is_confined = question.is_confined or not all(each.may_leave for each in used)
         rests_on = [release for each in used for release in (*each.releases, *each.granted())]
-        return replace(_with_opened(question, opened), is_confined=is_confined), rests_on
+        return replace(_with_opened(question, {**own, **opened}), is_confined=is_confined), rests_on
 
 
 def is_carrying(question: Question) -> bool:

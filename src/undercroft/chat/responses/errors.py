@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from undercroft.chat.responses.models import RESPONSE_PREFIX
-from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
 from undercroft.kit.ids import render_id
 
 _PREVIOUS = "previous_response_id"
@@ -33,6 +33,18 @@ class NoProvenanceError(UndercroftError):
             "Ask again.",
             kind=ErrorKind.CONFLICT,
             code="no_provenance",
+        )
+
+
+class ThoughtNotOpenedError(InvalidRequestError):
+    """A thought of a response that was not kept was altered, or is somebody else's."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The 'encrypted_content' of a reasoning item does not open: it was altered, or given to somebody else. "
+            "Leave the item out; the model thinks anew.",
+            param="input",
+            code="reasoning_not_opened",
         )
 
 

@@ -39,6 +39,7 @@ from undercroft.chat.responses.carried_content import (
 from undercroft.chat.responses.chain import MOST_RESPONSES, ResponseChain
 from undercroft.chat.responses.events import TERMINAL_EVENTS
 from undercroft.chat.responses.models import WireObject
+from undercroft.chat.responses.own_thoughts import seal_own
 from undercroft.chat.responses.provenance import AnswerRecorder
 from undercroft.chat.responses.rendering import render_logprob
 from undercroft.chat.responses.repository import ResponseRepository
@@ -302,7 +303,7 @@ class ResponseMaker:
             )
         found = [
             (each.document_id, each.document_version, each.start - each.hidden, each.end)
-            for each in searched.found
+            for each in searched.released
         ]
         if found != recorded:
             raise InterruptedAnswerError
@@ -320,7 +321,7 @@ class ResponseMaker:
                 await self._responses.delete_passages(transaction, response_id)
             model = work.request.question.model
             await self._recorder.record(
-                transaction, work.scope, work.key, response_id, model, searched.found
+                transaction, work.scope, work.key, response_id, model, searched.released
             )
             # Last, and locked until this commits: a takeover comes before it, and this comes to nothing, or after.
             await self._log.hold(transaction, work.lease)
@@ -339,8 +340,11 @@ def _with_broken_off(work: Work, usage: Usage) -> Usage:
 
 
 def _sealed(work: Work, reasoning: Reasoning) -> str | None:
-    """A thought as it is given back: under the response's key, and so for none that is not kept."""
-    if work.lease is None:
-        return None
+    """A thought as it is given back: under the response's key, or its principal's where nothing is kept."""
     thought = asdict(reasoning)
-    return seal_carried(work.key, work.scope.tenant_id, work.events.response_id, thought)
+    if work.lease is not None:
+        return seal_carried(work.key, work.scope.tenant_id, work.events.response_id, thought)
+    if work.thoughts_key is None or work.rests_on:
+        # Of what rests on documents no copy is given away that would outlast them.
+        return None
+    return seal_own(work.thoughts_key, work.scope, thought)

@@ -93,6 +93,7 @@ class ResponseService:
         self._turns = ConversationTurns(database, keys, ledger, answers, ids, summaries)
         self._chain = ResponseChain(database, keys, ledger, answers)
         self._tools = ResponseTools(database, ledger, process.log, policies, watched, tools)
+        self._carried = CarriedContent(database, keys, ledger, answers)
         self._maker = ResponseMaker(
             database,
             answers,
@@ -101,7 +102,7 @@ class ResponseService:
             self._chain,
             process.log,
             self._tools,
-            CarriedContent(keys, ledger, answers),
+            self._carried,
             clock,
         )
         self.runs = ResponseRuns(
@@ -121,7 +122,9 @@ class ResponseService:
         self.takeover = ResponseTakeover(database, keys, ids, clock, process, self.runs)
         self._cancelling = ResponseCancel(database, ledger, process, self.runs)
         self.open_turns = OpenTurns(database, process)
-        self._unkept = UnkeptResponses(self._maker, keys, metering, watched, self.runs.room)
+        self._unkept = UnkeptResponses(
+            database, self._maker, keys, metering, watched, self.runs.room
+        )
         self._kept = KeptResponses(database, keys, ledger)
         self.compaction = Compaction(database, keys, ids, self)
 
@@ -320,6 +323,7 @@ class ResponseService:
         """The request with an id for each item, and what makes events of its answer."""
         await self._answers.check(scope, request.question)
         self._tools.check(request.question.servers)
+        await self._carried.check(scope, request.question)
         if request.conversation_id is not None:
             await self._turns.check(scope, request.conversation_id)
         if request.previous_id is not None:

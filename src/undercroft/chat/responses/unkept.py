@@ -9,10 +9,11 @@ from undercroft.chat.consumption import bounded, tokens_wanted
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.making import ResponseMaker
 from undercroft.chat.responses.models import ResponseRequest, WireObject
+from undercroft.chat.responses.own_thoughts import OwnThoughts
 from undercroft.chat.responses.reading import redact
 from undercroft.chat.responses.work import Work
 from undercroft.chat.room import FairRoom
-from undercroft.kit.database import Scope
+from undercroft.kit.database import Database, Scope
 from undercroft.metering.service import Charge, Metering
 from undercroft.sharing.errors import AccessRevokedError
 from undercroft.sharing.watching import WatchedGrants
@@ -24,12 +25,14 @@ class UnkeptResponses:
 
     def __init__(
         self,
+        database: Database,
         maker: ResponseMaker,
         keys: KeyRing,
         metering: Metering,
         watched: WatchedGrants,
         room: FairRoom,
     ) -> None:
+        self._database = database
         self._maker = maker
         self._keys = keys
         self._metering = metering
@@ -53,7 +56,8 @@ class UnkeptResponses:
         with self._room.place(scope.tenant_id):
             async with taking as metered:
                 request = replace(request, question=bounded(question, charge))
-                work = Work(scope, request, self._keys.generate(), events, lease=None)
+                thoughts_key = await self._derive(scope) if request.include_sealed else None
+                work = Work(scope, request, self._keys.generate(), events, None, thoughts_key)
                 cut: asyncio.Future[AccessRevokedError] = asyncio.get_running_loop().create_future()
                 last = -1
                 try:
@@ -76,6 +80,10 @@ class UnkeptResponses:
                     yield {**failed, "sequence_number": last + 2, "response": response}
                 finally:
                     metered.spent = work.spent
+
+    async def _derive(self, scope: Scope) -> bytes:
+        async with self._database.transaction(scope) as transaction:
+            return await OwnThoughts(self._keys).derive(transaction, scope)
 
     async def _until(
         self, cut: asyncio.Future[AccessRevokedError], work: Work

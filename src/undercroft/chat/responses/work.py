@@ -21,6 +21,7 @@ class Work:
         lease: Under which; None for what is not kept.
         rests_on: What it is made from, as far as that is found by now: for whoever shows it.
         consumption: What it takes.
+        thoughts_key: What the thoughts of what is not kept are sealed under, where they are asked for.
         due: What of its conversation is to be summed up once it has ended.
     """
 
@@ -29,6 +30,7 @@ class Work:
     key: DataKey
     events: ResponseEvents
     lease: Lease | None
+    thoughts_key: bytes | None = field(default=None, repr=False)
     rests_on: list[Release] = field(default_factory=list[Release])
     consumption: Consumption = field(default_factory=Consumption)
     due: list[SumUp] = field(default_factory=list[SumUp])

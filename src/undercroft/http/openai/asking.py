@@ -9,6 +9,7 @@ from undercroft.chat.providers.options import Ability
 from undercroft.chat.responses.carried_content import is_carrying
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.deps import Services, require_permission
+from undercroft.http.openai.given_files import with_texts
 from undercroft.http.openai.response_requests import CreateResponse
 from undercroft.http.wire import JsonObject, require_id
 from undercroft.idempotency.errors import KeyNotTakenError
@@ -42,6 +43,9 @@ async def as_wanted(
     may_keep = caller.kind is not Kind.LINK
     if has_key and (body.store is False or not may_keep):
         raise KeyNotTakenError
+    if not isinstance(body.input, str):
+        items = await with_texts(services.file_texts, caller.tenant_id, body.input, "input")
+        body = body.model_copy(update={"input": items})
     wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
     is_after = wanted.previous_id is not None or wanted.conversation_id is not None
     if is_after or is_carrying(wanted.question):

@@ -1,7 +1,7 @@
 """The Chat Completions API. With a ``file_search`` tool it cites, as the Responses API does."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -15,6 +15,7 @@ from undercroft.chat.consumption import Consumption, bounded, tokens_wanted, tot
 from undercroft.chat.providers.options import (
     MAX_TOOLS,
     MAX_TOP_LOGPROBS,
+    Ability,
     Effort,
     Options,
     Verbosity,
@@ -35,8 +36,14 @@ from undercroft.http.openai.chat_messages import (
 )
 from undercroft.http.openai.chat_rendering import Completion
 from undercroft.http.openai.contract import EVENT_STREAM, errors
-from undercroft.http.openai.inputs import require_answered_calls, require_question
+from undercroft.http.openai.given_files import documents_in, with_texts
+from undercroft.http.openai.inputs import (
+    require_answered_calls,
+    require_question,
+    require_shown,
+)
 from undercroft.http.openai.keyed_completions import KeyedCompletion, begin_once
+from undercroft.http.openai.response_inputs import InputItem, MessageItem, as_messages
 from undercroft.http.openai.tools import FileSearchTool, RequestedTools
 from undercroft.http.rate_limits import counting
 from undercroft.http.sse import EventStreamResponse, encode_event
@@ -96,20 +103,34 @@ class CreateChatCompletion(RequestBody):
     modalities: list[Literal["text"]] | None = None
     reasoning_effort: Effort | None = None
 
-    def as_questions(self, default_model: str) -> list[Question]:
+    def shown(self) -> list[MessageItem]:
+        """What users say and show, in order."""
+        items = (message.as_item() for message in self.messages)
+        return [item for item in items if item is not None]
+
+    def as_questions(self, default_model: str, shown: Sequence[InputItem]) -> list[Question]:
         """The request for the answerer: as many questions as choices are asked for.
+
+        Args:
+            default_model: Answers where the request names no model.
+            shown: :meth:`shown`, with the files among it read.
 
         Raises:
             InvalidRequestError: When nobody asks anything, a search is required that no tool describes, a call and its
                 result do not belong together, or two fields contradict each other.
             NotFoundError: When an id cannot be a vector store's.
         """
-        messages = tuple(message.as_message() for message in self.messages)
+        users = iter(as_messages(shown))
+        messages = tuple(
+            next(users) if message.role == "user" else message.as_message()
+            for message in self.messages
+        )
         require_question(messages, "messages")
         require_answered_calls(messages, "messages")
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         tools = self._tools()
         search = tools.as_search()
+        require_shown(messages, "messages", searches=search is not None)
         question = Question(
             messages=messages,
             model=self.model or default_model,
@@ -119,6 +140,7 @@ class CreateChatCompletion(RequestBody):
             top_p=self.top_p,
             stop=stop,
             options=self._options(tools, searches=search is not None),
+            files=documents_in(shown, "messages"),
         )
         return self._several(question)
 
@@ -154,9 +176,9 @@ class CreateChatCompletion(RequestBody):
     def _several(self, question: Question) -> list[Question]:
         """One question for each choice. With a seed each has its own, else they would be the same."""
         number = self.n or 1
-        if number > 1 and question.search is not None:
+        if number > 1 and (question.search is not None or question.files):
             raise InvalidRequestError(
-                "An answer from documents is given once. Leave this out, or the file_search.",
+                "An answer from documents is given once. Leave this out, or the file_search and files by their ids.",
                 param="n",
             )
         options = question.options
@@ -177,16 +199,19 @@ async def create_chat_completion(
     request: Request,
 ) -> Response | EventStreamResponse:
     """Answer the last message of a conversation."""
-    questions = body.as_questions(services.answers.default_model)
+    shown = await with_texts(services.file_texts, caller.tenant_id, body.shown(), "messages")
+    questions = body.as_questions(services.answers.default_model, shown)
     include_usage = body.stream_options is not None and body.stream_options.include_usage
     key = await asked_key(request, caller)
     if key is not None:
         charge = counting(request, caller)
-        keyed = await begin_once(
-            request, services, caller, charge, questions, key, include_usage=include_usage
-        )
+        with own_names():
+            keyed = await begin_once(
+                request, services, caller, charge, questions, key, include_usage=include_usage
+            )
         return await _answer_once(request, keyed, is_stream=bool(body.stream))
-    await services.answers.check(caller, questions[0])
+    with own_names():
+        await services.answers.check(caller, questions[0])
     completion = Completion(
         render_id("chatcmpl-", services.ids.new()),
         render_time(services.clock.now()),
@@ -281,3 +306,14 @@ async def _stream(begun: JsonObject, making: AsyncGenerator[JsonObject]) -> Asyn
 
 def _failure(error: UndercroftError) -> bytes:
     return encode_event({"error": openai_error(error)})
+
+
+@contextmanager
+def own_names() -> Generator[None]:
+    """What a message shows is refused as the field that holds it."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        if error.param not in {Ability.IMAGES.value, Ability.FILES.value}:
+            raise
+        raise InvalidRequestError(error.message, param="messages", code=error.code) from error

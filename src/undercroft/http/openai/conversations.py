@@ -20,8 +20,9 @@ from undercroft.chat.conversations.models import (
 )
 from undercroft.chat.conversations.reading import is_followed
 from undercroft.http.callers import KnownResponseWriter, ResponseReader, ResponseWriter
-from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.openai.contract import errors
+from undercroft.http.openai.given_files import with_texts
 from undercroft.http.openai.kept_items import IncludeQuery, new_item, shown_items
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.openai.response_inputs import InputItem
@@ -34,6 +35,7 @@ from undercroft.http.wire import (
     render_time,
     require_id,
 )
+from undercroft.identity.models import Principal
 from undercroft.kit.ids import render_id
 
 router = APIRouter(tags=["conversations"], route_class=AuthenticatedRoute)
@@ -73,7 +75,10 @@ async def create_conversation(
 ) -> dict[str, Any]:
     """Begin a conversation, with these items in it."""
     made = await services.conversations.create(
-        caller, body.metadata or {}, _new_items(body.items or ()), body.if_busy
+        caller,
+        body.metadata or {},
+        await _new_items(services, caller, body.items or ()),
+        body.if_busy,
     )
     return render_conversation(made)
 
@@ -142,7 +147,7 @@ async def add_items(
     added = await services.conversations.add(
         caller,
         require_conversation_id(conversation_id),
-        _new_items(body.items),
+        await _new_items(services, caller, body.items),
         require_parent(body.parent),
     )
     return page_of(shown_items(added, include), len(added))
@@ -254,8 +259,11 @@ def require_parent(text: str | None) -> Parent | None:
     return Parent(None if text == "root" else _require_item_id(text, "parent"))
 
 
-def _new_items(items: Sequence[InputItem]) -> list[NewItem]:
-    return [new_item(item) for item in items]
+async def _new_items(
+    services: Services, caller: Principal, items: Sequence[InputItem]
+) -> list[NewItem]:
+    read = await with_texts(services.file_texts, caller.tenant_id, items, "items")
+    return [new_item(item) for item in read]
 
 
 def _require_item_id(text: str, param: str | None = None) -> UUID:

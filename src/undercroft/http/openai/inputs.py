@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from undercroft.chat.providers.images import MOST_IMAGES
 from undercroft.chat.providers.protocol import Message, Role
 from undercroft.http.wire import JsonObject, RequestBody
 from undercroft.kit.errors import InvalidRequestError
@@ -66,6 +67,24 @@ def require_question(messages: Sequence[Message], param: str) -> None:
     asks = (message for message in messages if message.role is Role.USER)
     if not any(message.content.strip() or message.images for message in asks):
         raise InvalidRequestError("There is no user message to answer.", param=param)
+
+
+def require_shown(messages: Sequence[Message], param: str, *, searches: bool) -> None:
+    """Refuse more pictures than are taken, and a search for nothing.
+
+    Args:
+        messages: The conversation.
+        param: The request field that holds it.
+        searches: Whether the last question is searched for.
+
+    Raises:
+        InvalidRequestError: When there are too many, or nothing is asked in words.
+    """
+    if sum(len(message.images) for message in messages) > MOST_IMAGES:
+        raise InvalidRequestError(f"Give at most {MOST_IMAGES} pictures.", param=param)
+    asked = [message.said for message in messages if message.role is Role.USER]
+    if searches and asked and not asked[-1].strip():
+        raise InvalidRequestError("There is nothing to search for.", param=param)
 
 
 def require_answered_calls(messages: Sequence[Message], param: str) -> None:

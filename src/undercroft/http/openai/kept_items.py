@@ -74,7 +74,7 @@ def _part(given: JsonObject) -> JsonObject:
         case "input_image":
             return {name: given[name] for name in ("type", "image_url", "detail")}
         case "input_file":
-            names = ("type", "file_id", "filename")
+            names = ("type", "file_id", "filename", "text")
             return {name: given[name] for name in names if name in given}
         case _:
             return {"type": "input_text", "text": given["text"]}

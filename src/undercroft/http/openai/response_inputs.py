@@ -1,17 +1,16 @@
 """The items, tools and formats of responses, as requests have them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Final, Literal, Self, TypeAlias, cast
-from uuid import UUID
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from undercroft.chat.providers.images import Image, images_in
+from undercroft.chat.given_files import as_told
 from undercroft.chat.providers.options import JsonOutput, ToolMode, Verbosity
 from undercroft.chat.providers.protocol import Message, Role, ToolCall
-from undercroft.http.openai.attachments import FilePart, MessageContent
+from undercroft.http.openai.attachments import ONLY_A_USERS, FilePart, MessageContent
 from undercroft.http.openai.inputs import (
     CallId,
     Content,
@@ -57,37 +56,31 @@ class MessageItem(RequestBody):
 
     @model_validator(mode="after")
     def _shows_only_what_a_user_has(self) -> Self:
-        if self.role != "user" and (self.images() or self.files()):
-            raise PydanticCustomError(
-                "not_a_users", "Pictures and files are parts of a user's messages alone."
-            )
+        if self.role == "user" or isinstance(self.content, str):
+            return self
+        if not all(isinstance(part, TextPart) for part in self.content):
+            raise PydanticCustomError("not_a_users", ONLY_A_USERS)
         return self
 
     def as_message(self) -> Message:
         """The message as models take it."""
-        return Message(as_role(self.role), self.text(), images=self.images())
-
-    def text(self) -> str:
-        """What it says."""
         if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+            return Message(as_role(self.role), self.content)
+        return as_told(as_role(self.role), [part.model_dump() for part in self.content])
 
-    def images(self) -> tuple[Image, ...]:
-        """Its pictures, each where it stands in the text."""
-        return images_in(
-            () if isinstance(self.content, str) else [part.model_dump() for part in self.content]
-        )
-
-    def files(self) -> tuple[UUID, ...]:
-        """The documents that it shows.
-
-        Raises:
-            NotFoundError: When an id can be none's.
-        """
+    def files(self) -> tuple[FilePart, ...]:
+        """The files that it shows."""
         if isinstance(self.content, str):
             return ()
-        return tuple(part.document_id() for part in self.content if isinstance(part, FilePart))
+        return tuple(part for part in self.content if isinstance(part, FilePart))
+
+    def with_files(self, files: Iterable[FilePart]) -> "MessageItem":
+        """It, with others in the places of its files."""
+        if isinstance(self.content, str):
+            return self
+        others = iter(files)
+        content = [next(others) if isinstance(part, FilePart) else part for part in self.content]
+        return self.model_copy(update={"content": content})
 
 
 class FileSearchCallItem(RequestBody):

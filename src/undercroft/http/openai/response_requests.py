@@ -10,7 +10,6 @@ from pydantic import Field
 from undercroft.chat.answering import Question
 from undercroft.chat.conversations.models import CONVERSATION_PREFIX
 from undercroft.chat.history import require_servers
-from undercroft.chat.providers.images import MOST_IMAGES
 from undercroft.chat.providers.options import (
     MAX_TOOLS,
     MAX_TOP_LOGPROBS,
@@ -18,8 +17,6 @@ from undercroft.chat.providers.options import (
     Options,
     SummaryDetail,
 )
-from undercroft.chat.providers.protocol import Message, Role
-from undercroft.chat.questions import MOST_FILES
 from undercroft.chat.responses.errors import PreviousNotFoundError
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.chat.tools.models import RemoteCall
@@ -34,10 +31,12 @@ from undercroft.http.openai.conversations import (
     require_conversation_id,
     require_parent,
 )
+from undercroft.http.openai.given_files import documents_in
 from undercroft.http.openai.inputs import (
     LongText,
     require_answered_calls,
     require_question,
+    require_shown,
     require_something_new,
 )
 from undercroft.http.openai.kept_items import new_item
@@ -152,8 +151,8 @@ class CreateResponse(AnswerOptions):
             require_something_new(messages, "input")
         tools = self._tools()
         search = tools.as_search()
-        files = _files(items)
-        _check_shown(messages, files, searches=search is not None)
+        files = documents_in(items, "input")
+        require_shown(messages, "input", searches=search is not None)
         question = Question(
             messages=messages,
             model=self.model or default_model,
@@ -203,10 +202,11 @@ class CreateResponse(AnswerOptions):
                 "What is made in the background is kept: leave 'store' out, or leave 'background' out.",
                 param="background",
             )
-        if INCLUDE_SEALED in (self.include or ()):
+        from_documents = question.search is not None or bool(question.files)
+        if from_documents and INCLUDE_SEALED in (self.include or ()):
             raise InvalidRequestError(
-                "Thoughts are sealed under the key of a response that is kept: leave 'store' out, or leave "
-                f"'{INCLUDE_SEALED}' out.",
+                "Thoughts about documents are sealed under the key of a response that is kept, so that they go with "
+                f"the documents: leave 'store' out, or leave '{INCLUDE_SEALED}' out.",
                 param="include",
             )
 
@@ -339,30 +339,6 @@ class CreateResponse(AnswerOptions):
             "safety_identifier": self.safety_identifier,
             "prompt_cache_key": self.prompt_cache_key,
         }
-
-
-def _files(items: Sequence[InputItem]) -> tuple[UUID, ...]:
-    """The documents that the messages show, each once."""
-    messages = (item for item in items if isinstance(item, MessageItem))
-    return tuple(dict.fromkeys(file for message in messages for file in message.files()))
-
-
-def _check_shown(messages: Sequence[Message], files: Sequence[UUID], *, searches: bool) -> None:
-    """Refuse more pictures or files than are taken, and a search for nothing or beside files."""
-    if sum(len(message.images) for message in messages) > MOST_IMAGES:
-        raise InvalidRequestError(f"Give at most {MOST_IMAGES} pictures.", param="input")
-    if len(files) > MOST_FILES:
-        raise InvalidRequestError(f"Give at most {MOST_FILES} files.", param="input")
-    if not searches:
-        return
-    if files:
-        raise InvalidRequestError(
-            "A response is made from what a file_search finds or from whole files. Leave one of the two out.",
-            param="tools",
-        )
-    asked = [message.content for message in messages if message.role is Role.USER]
-    if asked and not asked[-1].strip():
-        raise InvalidRequestError("There is nothing to search for.", param="input")
 
 
 def _approved(items: Sequence[InputItem]) -> tuple[RemoteCall, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from undercroft.chat.conversations.reading import ReadItem
+from undercroft.chat.given_files import UNNAMED
 from undercroft.chat.responses.models import RESPONSE_PREFIX
 from undercroft.http.ui.chunks import SEARCH_TOOL, call_input, failure_of, source_of
 from undercroft.http.wire import JsonObject
@@ -46,7 +47,10 @@ def _given(part: JsonObject) -> JsonObject:
             media_type = url.removeprefix("data:").partition(";")[0]
             return {"type": "file", "mediaType": media_type, "url": url}
         case "input_file":
-            return {"type": "text", "text": f"[{part.get('filename') or part['file_id']}]"}
+            return {
+                "type": "text",
+                "text": f"[{part.get('filename') or part.get('file_id') or UNNAMED}]",
+            }
         case _:
             return {"type": "text", "text": part["text"]}
 

@@ -139,6 +139,21 @@ class KeyRing:
         name = purpose.encode()
         return hmac.digest(key.material, len(name).to_bytes(2) + name + value, hashlib.sha256)
 
+    async def derive_key(
+        self, transaction: Transaction, scope: Scope, purpose: str, value: bytes
+    ) -> bytes:
+        """A key for what is stored nowhere, 32 bytes: the same for the same purpose and value of one tenant.
+
+        It goes with the tenant's lookup key, from which it is derived.
+
+        Args:
+            transaction: Where that key is read, or made the first time.
+            scope: Whose it is.
+            purpose: What it encrypts; keys for two purposes have nothing to do with each other, nor with digests.
+            value: Which of them.
+        """
+        return await self.lookup_digest(transaction, scope, f"derived key: {purpose}", value)
+
     async def _lookup_key(self, transaction: Transaction, scope: Scope) -> DataKey:
         found = await self._repository.find_lookup_key(transaction)
         if found is not None:

@@ -1,0 +1,112 @@
+"""Reads the texts of files that come with requests: in the sandbox that reads uploads, and without keeping them."""
+
+import asyncio
+import base64
+import binascii
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from undercroft.chat.room import FairRoom
+from undercroft.kit.errors import InvalidRequestError, UnavailableError
+from undercroft.retrieval.parsing.detection import detect_media_type
+from undercroft.retrieval.parsing.errors import ParseError, ParseErrorCode, UnsupportedTypeError
+from undercroft.retrieval.parsing.sandbox import ParserSandbox
+
+MOST_CHARACTERS: Final = 1_000_000
+"""Of text that the files of one request may have together."""
+_MOST_AT_ONCE: Final = 16
+"""How many requests have files read, or wait for that; one more is told to come back."""
+_SECONDS: Final = 60.0
+"""How long all files of a request may take, their waiting included."""
+_PREFIX: Final = "data:"
+_MARK: Final = ";base64,"
+_LONGEST_HEAD: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFile:
+    """A file in a request.
+
+    Attributes:
+        data: Its content in base64, alone or as a data URL.
+        name: What it is called; it tells kinds of text apart.
+    """
+
+    data: str = field(repr=False)
+    name: str | None
+
+
+class FileTexts:
+    """Makes texts of files.
+
+    Args:
+        sandbox: Reads them. It is started by the first file that comes.
+    """
+
+    def __init__(self, sandbox: ParserSandbox) -> None:
+        self._sandbox = sandbox
+        self._room = FairRoom(_MOST_AT_ONCE, _busy)
+
+    async def read(self, tenant_id: UUID, files: Sequence[GivenFile], param: str) -> list[str]:
+        """The text of each.
+
+        Args:
+            tenant_id: Whose requests wait for each other.
+            files: The files.
+            param: The request field that holds them.
+
+        Raises:
+            InvalidRequestError: When one is no base64, of a type that is not read, or has no text, or all have more
+                than is taken; ``code`` says which.
+            UnavailableError: When too many others are being read, or it takes too long.
+        """
+        texts: list[str] = []
+        with self._room.place(tenant_id):
+            try:
+                async with asyncio.timeout(_SECONDS):
+                    for file in files:
+                        texts.append(await self._read(file, param))
+                        if sum(map(len, texts)) > MOST_CHARACTERS:
+                            raise InvalidRequestError(
+                                f"The files have more than {MOST_CHARACTERS:,} characters together.",
+                                param=param,
+                                code=ParseErrorCode.TOO_MUCH_TEXT,
+                            )
+            except TimeoutError as error:
+                raise _busy() from error
+        return texts
+
+    async def _read(self, file: GivenFile, param: str) -> str:
+        try:
+            content, media_type = await asyncio.to_thread(_looked_at, file)
+            return (await self._sandbox.extract(content, media_type)).text
+        except (ParseError, UnsupportedTypeError, _NoFileError) as error:
+            named = "" if file.name is None else f" '{file.name[:100]}'"
+            raise InvalidRequestError(
+                f"The file{named} cannot be read. {error.message}", param=param, code=error.code
+            ) from error
+
+
+class _NoFileError(InvalidRequestError):
+    """What was given is not what a file is given as."""
+
+
+def _looked_at(file: GivenFile) -> tuple[bytes, str]:
+    """What a file holds, and what that is by its content, whatever a data URL says of it."""
+    data = file.data
+    if data[: len(_PREFIX)].lower() == _PREFIX:
+        head, mark, data = data.partition(_MARK)
+        if not mark or len(head) > _LONGEST_HEAD:
+            raise _NoFileError("A file's data URL is 'data:', its type, ';base64,' and base64.")
+    try:
+        content = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _NoFileError("It is no base64.") from error
+    return content, detect_media_type(io.BytesIO(content), file.name)
+
+
+def _busy() -> UnavailableError:
+    return UnavailableError("Too many files are being read at this moment. Try again.")
