@@ -95,6 +95,26 @@ async def test_whoever_was_refused_does_not_learn_from_the_audit_what_is_there(
 
 
 @pytest.mark.parametrize("sees_all", [True, False])
+async def test_what_was_refused_can_be_left_out(
+    parts: Parts, database: Database, make_scope: MakeScope, *, sees_all: bool
+) -> None:
+    member = await make_scope()
+    viewer = None if sees_all else member.principal_id
+    await do(parts, database, member, 1, owner_id=member.principal_id)
+    await do(parts, database, member, 2, owner_id=member.principal_id, outcome=Outcome.DENIED)
+
+    async def found(outcome: Outcome | None) -> list[int]:
+        wanted = AuditFilter(outcome=outcome)
+        return numbers(await parts.audit.list_entries(member, viewer, wanted, limit=10))
+
+    assert [await found(outcome) for outcome in (None, Outcome.ALLOWED, Outcome.DENIED)] == [
+        [2, 1],
+        [1],
+        [2],
+    ]
+
+
+@pytest.mark.parametrize("sees_all", [True, False])
 async def test_filters_and_pages(
     parts: Parts, database: Database, make_scope: MakeScope, *, sees_all: bool
 ) -> None:
@@ -202,12 +222,12 @@ async def test_the_database_never_reads_all_entries(
     tenant, viewer = f"'{member.tenant_id}'", f"'{member.principal_id}'"
     calls = {
         "list_entries": [
-            f"{tenant}, {nothing}, 21",
-            f"{tenant}, 'file-5', {nothing[6:]}, 21",
-            f"{tenant}, NULL, {viewer}, {nothing[12:]}, 21",
-            f"{tenant}, NULL, NULL, NULL, NULL, NULL, now(), 5, 21",
+            f"{tenant}, {nothing}, 21, NULL",
+            f"{tenant}, 'file-5', {nothing[6:]}, 21, NULL",
+            f"{tenant}, NULL, {viewer}, {nothing[12:]}, 21, NULL",
+            f"{tenant}, NULL, NULL, NULL, NULL, NULL, now(), 5, 21, NULL",
         ],
-        "list_visible_entries": [f"{tenant}, {nothing}, 21, {viewer}"],
+        "list_visible_entries": [f"{tenant}, {nothing}, 21, NULL, {viewer}"],
         "find_entry": [f"{tenant}, gen_random_uuid(), NULL"],
         "list_leaves": [f"{tenant}, 0, 256"],
     }

@@ -314,6 +314,7 @@ class AuditFilter:
     actions: frozenset[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ FROM ledger_entries
 WHERE tenant_id = $1
   AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
   AND ($4::text[] IS NULL OR action = ANY($4))
+  AND ($10::text IS NULL OR outcome = $10)
   AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
   AND ($7::timestamptz IS NULL OR (occurred_at, position) < ($7, $8::bigint))
 ORDER BY occurred_at DESC, position DESC
@@ -126,13 +127,28 @@ LIMIT $9;
 
 -- name: list_visible_entries :many
 -- Refusals are for the owner and for admins: to whoever was refused, what is not theirs is not there, here either.
--- For $10: what was done with what they own, then what they did with what they do not, then what was done for them with it.
+-- For $11: what was done with what they own, then what they did with what they do not, then what was done for them with it.
 (
     SELECT
         id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id,
         purpose, trace, refusals
     FROM ledger_entries
-    WHERE tenant_id = $1 AND owner_id = $10
+    WHERE tenant_id = $1 AND owner_id = $11
+      AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
+      AND ($4::text[] IS NULL OR action = ANY($4))
+      AND ($10::text IS NULL OR outcome = $10)
+      AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
+      AND ($7::timestamptz IS NULL OR (occurred_at, position) < ($7, $8::bigint))
+    ORDER BY occurred_at DESC, position DESC
+    LIMIT $9
+)
+UNION ALL
+(
+    SELECT
+        id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id,
+        purpose, trace, refusals
+    FROM ledger_entries
+    WHERE tenant_id = $1 AND actor_id = $11 AND owner_id IS DISTINCT FROM $11 AND outcome = 'allowed'
       AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
       AND ($4::text[] IS NULL OR action = ANY($4))
       AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
@@ -146,22 +162,8 @@ UNION ALL
         id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id,
         purpose, trace, refusals
     FROM ledger_entries
-    WHERE tenant_id = $1 AND actor_id = $10 AND owner_id IS DISTINCT FROM $10 AND outcome = 'allowed'
-      AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
-      AND ($4::text[] IS NULL OR action = ANY($4))
-      AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
-      AND ($7::timestamptz IS NULL OR (occurred_at, position) < ($7, $8::bigint))
-    ORDER BY occurred_at DESC, position DESC
-    LIMIT $9
-)
-UNION ALL
-(
-    SELECT
-        id, position, occurred_at, actor_id, owner_id, on_behalf_of, action, resource, version, outcome, grant_id,
-        purpose, trace, refusals
-    FROM ledger_entries
-    WHERE tenant_id = $1 AND on_behalf_of = $10 AND actor_id <> $10
-      AND owner_id IS DISTINCT FROM $10 AND outcome = 'allowed'
+    WHERE tenant_id = $1 AND on_behalf_of = $11 AND actor_id <> $11
+      AND owner_id IS DISTINCT FROM $11 AND outcome = 'allowed'
       AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
       AND ($4::text[] IS NULL OR action = ANY($4))
       AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)

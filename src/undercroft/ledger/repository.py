@@ -277,6 +277,7 @@ class LedgerRepository:
             None if after is None else after.occurred_at,
             None if after is None else after.position,
             limit,
+            wanted.outcome,
         )
         if viewer_id is None:
             rows = await _QUERIES.many(connection, "list_entries", *arguments)

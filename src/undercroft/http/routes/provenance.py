@@ -15,10 +15,10 @@ from undercroft.http.provenance_views import ProvenanceObject
 from undercroft.http.routes.audit import render_entry
 from undercroft.http.wire import page_of, require_id
 from undercroft.kit.ids import render_id
-from undercroft.ledger.models import ENTRY_PREFIX, AuditFilter
+from undercroft.ledger.models import ENTRY_PREFIX, AuditFilter, Outcome
 from undercroft.vault.models import DOCUMENT_PREFIX
 
-_USES: Final = frozenset({"document.answer", "document.read", "document.search"})
+_USES: Final = frozenset({"document.answer", "document.rank", "document.read", "document.search"})
 
 router = APIRouter(tags=["provenance"], route_class=NativeRoute)
 
@@ -56,13 +56,16 @@ async def list_uses(
 ) -> dict[str, Any]:
     """Each answer, search and download of it, the newest first: by whom, under which grant, what for.
 
-    For its owner alone.
+    What a search had ranked by another company's model is there as `document.rank`. For its owner alone.
     """
     document = await services.documents.get_own(caller, require_document_id(document_id))
     entries = await services.audit.list_entries(
         caller,
         caller.user_id,
-        AuditFilter(render_id(DOCUMENT_PREFIX, document.id), actions=_USES),
+        # Refused attempts are in the audit, and used nothing.
+        AuditFilter(
+            render_id(DOCUMENT_PREFIX, document.id), actions=_USES, outcome=Outcome.ALLOWED
+        ),
         after=None if after is None else require_id(ENTRY_PREFIX, "entry", after, "after"),
         limit=limit + 1,
     )
