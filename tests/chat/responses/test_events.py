@@ -243,4 +243,5 @@ def test_nothing_is_said_anew_once_a_tool_elsewhere_was_asked_for() -> None:
     list(events.add_text("So it "))
     assert events.can_begin_again
     list(events.tell_tools(ApprovalAsked(RemoteCall("port", "weather", "{}"))))
+    list(events.add_text("and so on"))
     assert not events.can_begin_again
