@@ -205,7 +205,11 @@ async def test_what_is_brought_back_while_its_vectors_are_deleted_keeps_them(
             register_model(database_urls.migration, PROJECTED.name, PROJECTED.dimensions)
         )
         # A batch that is being deleted: it comes back after that, and no other is deleted.
-        await until_blocked(move.shelf.database)
+        async with asyncio.timeout(60):
+            while not await transaction.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+            ):
+                pass
     await coming
     with pytest.raises(ModelInUseError, match="brought it back"):
         await move.spaces.delete_vectors(ann.tenant_id, model, 0)

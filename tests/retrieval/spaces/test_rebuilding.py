@@ -126,6 +126,7 @@ async def test_while_another_worker_has_it_nobody_else_builds(
     # Its worker was killed, and its lease ends.
     await owner.execute("UPDATE index_rebuilds SET leased_until = now() - interval '1 second'")
     second = await repository.claim_rebuild(owner, wide.id, LEASE)
+    assert second is not None
     assert second == first + 1
     assert not await repository.report_rebuild(owner, wide.id, first, "building", 1, 2, LEASE)
     assert await repository.report_rebuild(owner, wide.id, second, "building", 1, 2, LEASE)
