@@ -10,8 +10,7 @@ no nearer to its own than `share_of_processor_time`: the embedder's over all tha
 import argparse
 import asyncio
 import time
-from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import psutil
@@ -22,6 +21,8 @@ from undercroft.commands.client import ServiceClient
 from undercroft.kit.clock import SystemClock
 from undercroft.retrieval.embedding.configured import open_embedder
 from undercroft.retrieval.embedding.protocol import Embedder
+
+_PARTS: Final = ("api", "parsers", "postgresql", "worker")
 
 
 async def ingest(service: LiveService, tenant: str) -> tuple[float, list[str]]:
@@ -46,10 +47,10 @@ async def embed(embedder: Embedder, texts: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def processor_seconds(service: psutil.Process) -> Counter[str]:
+def processor_seconds(service: psutil.Process) -> dict[str, float]:
     """So far, of each part of the service and of this process; what has ended and was waited for is with its parent."""
     own = psutil.Process().cpu_times()
-    spent = Counter({"client": own.user + own.system})
+    spent = {"client": own.user + own.system, **dict.fromkeys(_PARTS, 0.0)}
     for process in (service, *service.children(recursive=True)):
         try:
             times, command = process.cpu_times(), process.cmdline()
@@ -73,7 +74,7 @@ async def measure(rounds: int) -> dict[str, Any]:
     texts: list[str] = []
     through: list[float] = []
     bare: list[float] = []
-    spent, alone = Counter[str](), 0.0
+    spent, alone = dict.fromkeys(("client", *_PARTS), 0.0), 0.0
     async with running_service() as service, aiohttp.ClientSession() as http:
         process = psutil.Process(service.process_id)
         embedder = await open_embedder(service.settings, http, SystemClock())
@@ -84,7 +85,8 @@ async def measure(rounds: int) -> dict[str, Any]:
             after = processor_seconds(process)
             through.append(seconds)
             bare.append(await embed(embedder, texts))
-            spent += after - before
+            for part in spent:
+                spent[part] += after[part] - before[part]
             alone += processor_seconds(process)["client"] - after["client"]
         await embedder.close()
     document |= {
@@ -103,7 +105,7 @@ async def measure(rounds: int) -> dict[str, Any]:
             part: round(1000 * seconds / chunks, 2) for part, seconds in sorted(spent.items())
         },
         "processor_milliseconds_of_a_chunk_of_the_bare_embedder": round(1000 * alone / chunks, 2),
-        "share_of_processor_time": round(alone / spent.total(), 2),
+        "share_of_processor_time": round(alone / sum(spent.values()), 2),
     }
     return document
 
