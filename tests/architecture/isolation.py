@@ -25,6 +25,7 @@ SHARED_TABLES: Final = {
         "whether the installation's vectors are wanted outside, and are there",
         frozenset({"SELECT", "UPDATE"}),
     ),
+    "index_rebuilds": SharedTable("how rebuilds of the installation's indexes went; their owner's"),
     "pgqueuer": SharedTable(
         "which job a worker of any tenant takes next; holds job ids and no content",
         frozenset({"SELECT", "UPDATE", "DELETE"}),
@@ -128,6 +129,7 @@ SECURITY_DEFINERS: Final = {
     "adopt_embedding_model": "`migrate` makes a model the default one where no tenant has passages yet",
     "set_default_embedding_model": "models are the installation's: the service may read them and not change them",
     "lock_embedding_model": "the same, to keep a model from being retired while it is written by; it answers a number",
+    "lock_retired_model": "the same, to keep one retired while its vectors are deleted; it answers whether it is",
     "list_embedding_models": "whether a model is used is asked of every tenant; it answers models",
     "retire_embedding_model": "the same, for a model that nobody uses",
     "list_open_backfills": "workers look over all tenants for passages to embed; it answers ids and names of models",

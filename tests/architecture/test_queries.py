@@ -21,13 +21,18 @@ Calls: TypeAlias = set[tuple[str, str, Cardinality]]
 SOURCE: Final = Path(str(resources.files("undercroft")))
 # Run by the embedded server's superuser before there is a schema.
 BOOTSTRAP: Final = "kit/postgres"
-# Run by the owner, for `migrate`, `restore` and `fsck --repair`.
+# Run by the owner, for `migrate`, `restore`, `fsck --repair` and the workers that rebuild indexes.
 OWNERS: Final = {
     ("kit", "grant_service_role"),
     ("kit", "insert_applied_migration"),
     ("kit", "register_embedding_model"),
     ("kit", "adopt_embedding_model"),
     ("kit", "want_outside_index"),
+    ("retrieval/spaces", "find_rebuild"),
+    ("retrieval/spaces", "claim_rebuild"),
+    ("retrieval/spaces", "report_rebuild"),
+    ("retrieval/spaces", "end_rebuild"),
+    ("retrieval/spaces", "release_rebuild"),
     ("operations/backups", "renumber_pending_entries"),
     ("operations/repairs", "lock_corpus"),
     ("operations/repairs", "delete_terms"),

@@ -170,3 +170,28 @@ async def test_a_model_gets_its_index_once(
     assert len(indexes) == 1
     with pytest.raises(MigrationError, match="has 3 dimensions, not 4"):
         await register_model(database_urls.migration, "model", 4)
+
+
+async def test_a_request_that_locks_in_another_order_goes_on_and_so_does_the_migration(
+    database_urls: DatabaseUrls, owner: AnyConnection
+) -> None:
+    """As a delete does, of passages and then of their vectors, while triggers are put on both."""
+    added = _with(
+        "LOCK TABLE chunk_embeddings IN SHARE ROW EXCLUSIVE MODE;"
+        " LOCK TABLE chunks IN SHARE ROW EXCLUSIVE MODE; CREATE TABLE made (n int)"
+    )
+    request = await asyncpg.connect(database_urls.migration)
+    try:
+        await request.execute("BEGIN; LOCK TABLE chunks IN ROW EXCLUSIVE MODE")
+        migrating = asyncio.create_task(migrate(database_urls.migration, added))
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'chunks'::regclass AND NOT granted)"
+        async with asyncio.timeout(30):
+            while not await owner.fetchval(waits):
+                pass
+        # Each has now what the other one wants.
+        await request.execute("LOCK TABLE chunk_embeddings IN ROW EXCLUSIVE MODE")
+        await request.execute("COMMIT")
+    finally:
+        await request.close()
+    assert [migration.name for migration in await migrating] == ["added_1"]
+    assert "made" in await _tables(owner)

@@ -23,7 +23,7 @@ def embeddings_status(tenant: OneTenant = None, data_dir: DataDir = None) -> Non
     from undercroft.commands.spaces import describe_models
 
     async def show(settings: Settings) -> None:
-        for model, health, progress in await describe_models(settings, tenant):
+        for model, health, rebuilt, progress in await describe_models(settings, tenant):
             uses = ("default", model.is_default), ("chosen", model.is_chosen)
             words = [word for word, holds in uses if holds] or ["not searched with"]
             if model.retired_at is not None:
@@ -33,6 +33,12 @@ def embeddings_status(tenant: OneTenant = None, data_dir: DataDir = None) -> Non
                 advice = "; a rebuild is worthwhile" if health.is_worn else ""
                 typer.echo(
                     f"  index  {health.index_bytes:,} bytes, {health.fresh_bytes:,} if built anew{advice}"
+                )
+            if rebuilt is not None and rebuilt.ended_at is not None:
+                typer.echo(f"  built anew by a worker on {rebuilt.ended_at:%Y-%m-%d %H:%M} UTC")
+            elif rebuilt is not None:
+                typer.echo(
+                    f"  being built anew: {rebuilt.phase}, {rebuilt.done} of {rebuilt.total}"
                 )
             for it in progress:
                 share = f"{it.embedded} of {it.passages} passages"

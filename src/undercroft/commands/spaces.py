@@ -22,7 +22,8 @@ from undercroft.kit.settings import Settings, SettingsError
 from undercroft.operations.errors import OperationError
 from undercroft.retrieval.embedding.models import configured_models
 from undercroft.retrieval.spaces.errors import ModelInUseError
-from undercroft.retrieval.spaces.models import SpaceModel, SpaceProgress
+from undercroft.retrieval.spaces.models import Rebuild, SpaceModel, SpaceProgress
+from undercroft.retrieval.spaces.rebuilding import find_rebuild
 from undercroft.retrieval.spaces.service import SpaceAdministration
 from undercroft.retrieval.spaces.upkeep import IndexHealth, index_name
 
@@ -47,17 +48,18 @@ async def require_models(settings: Settings, database: Database) -> None:
 
 async def describe_models(
     settings: Settings, tenant: str | None
-) -> list[tuple[SpaceModel, IndexHealth | None, list[SpaceProgress]]]:
-    """Each model with its index, where the owner may look at it, and how far it is with each tenant."""
+) -> list[tuple[SpaceModel, IndexHealth | None, Rebuild | None, list[SpaceProgress]]]:
+    """Each model with its index and that's rebuilds, for the owner to look at, and how far it is with each tenant."""
     async with _open(settings) as (database, spaces):
         tenants = await _tenants(database, tenant)
         owner = await find_owner_url(settings)
-        found: list[tuple[SpaceModel, IndexHealth | None, list[SpaceProgress]]] = []
+        found: list[tuple[SpaceModel, IndexHealth | None, Rebuild | None, list[SpaceProgress]]] = []
         for model in await spaces.list_models():
             progress = [await spaces.measure(tenant_id, model) for tenant_id in tenants]
             size = None if owner is None else await measure_index(owner, index_name(model.id))
             health = None if tenant is not None else _health(model, size, progress)
-            found.append((model, health, progress))
+            rebuilt = None if owner is None else await find_rebuild(owner, model)
+            found.append((model, health, rebuilt, progress))
         return found
 
 
@@ -127,8 +129,12 @@ async def rebuild(settings: Settings, name: str, progress: Progress, *, only_if_
             health = _health(model, size, counts)
             if health is not None and not health.is_worn:
                 return False
+
+        async def watch(phase: str, done: int, total: int) -> None:
+            progress(phase, done, total)
+
         try:
-            await rebuild_index(owner, index_name(model.id), progress)
+            await rebuild_index(owner, index_name(model.id), watch)
         except IndexBusyError:
             raise _busy(name) from None
         return True

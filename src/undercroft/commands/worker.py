@@ -14,7 +14,7 @@ import structlog
 
 from undercroft.chat.responses.short_lived import ShortLivedResponses
 from undercroft.chat.streams.forgetting import OldStreams
-from undercroft.commands.databases import database_pool, open_any_database
+from undercroft.commands.databases import database_pool, find_owner_url, open_any_database
 from undercroft.commands.parent import stop_with_parent
 from undercroft.commands.spaces import require_models
 from undercroft.idempotency.service import IdempotencyKeys
@@ -50,6 +50,7 @@ from undercroft.retrieval.index.tasks import IndexTasks
 from undercroft.retrieval.minilm.files import load_tokenizer
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
 from undercroft.retrieval.spaces.backfill import Backfill
+from undercroft.retrieval.spaces.rebuilding import IndexRebuilds
 from undercroft.retrieval.vectors.configured import open_points
 from undercroft.retrieval.vectors.synchronising import VectorSync
 from undercroft.sharing.consents.notices import NoticeService
@@ -80,6 +81,7 @@ _BRINGING_SECONDS: Final = 30.0
 _ADD_UP_SECONDS: Final = 10.0
 _BACKFILL_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
+_REBUILD_SECONDS: Final = 3600.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -159,6 +161,7 @@ async def open_worker(stack: AsyncExitStack, settings: Settings, url: str) -> Wo
     _run_sharing_rounds(stack, background_database, blobs, keys, background_ledger, ids, clock)
     _run_telling_rounds(stack, background_database, keys, ids)
     _run_vector_rounds(stack, settings, background_database, clock)
+    await _run_index_rounds(stack, settings, background_database)
     usage = UsageRounds(background_database)
     run_until_closed(stack, Rounds("add_up_usage", usage.add_up, _ADD_UP_SECONDS).run())
     run_until_closed(stack, Rounds("tidy_usage", usage.tidy, _FORGET_SECONDS).run())
@@ -264,6 +267,17 @@ def _run_vector_rounds(
     sync = VectorSync(database, points)
     run_until_closed(stack, Rounds("bring_vectors", sync.bring_pending, _TELL_SECONDS).run())
     run_until_closed(stack, Rounds("compare_vectors", sync.compare_again, _SWEEP_SECONDS).run())
+
+
+async def _run_index_rounds(stack: AsyncExitStack, settings: Settings, database: Database) -> None:
+    """Build worn indexes anew, until ``stack`` closes; nothing where this worker has no login of their owner."""
+    owner_url = await find_owner_url(settings)
+    if owner_url is None:
+        return
+    rebuilds = IndexRebuilds(database, owner_url)
+    run_until_closed(
+        stack, Rounds("rebuild_indexes", rebuilds.rebuild_worn, _REBUILD_SECONDS).run()
+    )
 
 
 def _run_telling_rounds(

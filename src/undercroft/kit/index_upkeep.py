@@ -1,7 +1,7 @@
 """Drops and rebuilds indexes under a running service. Only their owner may; and not inside a transaction."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +13,9 @@ _QUERIES: Final = load_queries("undercroft.kit")
 _POLL_SECONDS: Final = 1.0
 
 Progress = Callable[[str, int, int], None]
-"""Told what PostgreSQL is doing, and how much of how much is done."""
+"""Told what is done, and how much of how much."""
+Watch = Callable[[str, int, int], Awaitable[None]]
+"""Told every second what PostgreSQL is doing, and how much of how much is done. What it raises ends the rebuild."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class IndexBusyError(Exception):
 
 async def measure_index(url: str, name: str) -> IndexSize | None:
     """The size of an index; None when there is none."""
-    async with _connected(url) as connection:
+    async with connected_owner(url) as connection:
         row = await _QUERIES.maybe(connection, "measure_index", name)
     return None if row is None else IndexSize(row["index_bytes"], row["is_valid"])
 
@@ -45,11 +47,11 @@ async def drop_index(url: str, name: str) -> None:
     Raises:
         IndexBusyError: When another command is at it.
     """
-    async with _connected(url) as connection, _alone(connection, name):
+    async with connected_owner(url) as connection, _alone(connection, name):
         await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_quoted(name)}")
 
 
-async def rebuild_index(url: str, name: str, progress: Progress) -> None:
+async def rebuild_index(url: str, name: str, watch: Watch) -> None:
     """Build an index anew while the one that there is goes on being used, and put it in its place.
 
     What an interrupted rebuild has left is dropped first.
@@ -57,7 +59,11 @@ async def rebuild_index(url: str, name: str, progress: Progress) -> None:
     Raises:
         IndexBusyError: When another command is at it.
     """
-    async with _connected(url) as connection, _connected(url) as watcher, _alone(connection, name):
+    async with (
+        connected_owner(url) as connection,
+        connected_owner(url) as watcher,
+        _alone(connection, name),
+    ):
         for row in await _QUERIES.many(connection, "list_leftovers", f"{name}_cc"):
             await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_quoted(row['name'])}")
         building = asyncio.create_task(
@@ -68,7 +74,7 @@ async def rebuild_index(url: str, name: str, progress: Progress) -> None:
                 row = await _QUERIES.maybe(watcher, "watch_index", connection.get_server_pid())
                 if row is not None:
                     # How much there is it takes from statistics, which may be old.
-                    progress(row["phase"], row["done"], max(row["done"], row["total"]))
+                    await watch(row["phase"], row["done"], max(row["done"], row["total"]))
             building.result()
         finally:
             building.cancel()
@@ -76,7 +82,8 @@ async def rebuild_index(url: str, name: str, progress: Progress) -> None:
 
 
 @asynccontextmanager
-async def _connected(url: str) -> AsyncGenerator[AnyConnection]:
+async def connected_owner(url: str) -> AsyncGenerator[AnyConnection]:
+    """A connection of the owner's."""
     connection = await connect_owner(url)
     try:
         yield connection

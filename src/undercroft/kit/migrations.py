@@ -1,5 +1,6 @@
 """Forward-only migrations: plain SQL files, checksummed, applied one transaction each under an advisory lock."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from undercroft.kit.sql import AnyConnection, load_queries
 
 _QUERIES: Final = load_queries("undercroft.kit")
 _CONNECT_SECONDS: Final = 10.0
+_LOCK_ATTEMPTS: Final = 20
+_LOCK_PAUSE_SECONDS: Final = 0.5
 _FILE_NAME: Final = re.compile(r"^(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql$")
 
 
@@ -78,7 +81,9 @@ async def migrate(url: str, migrations: Sequence[Migration]) -> list[Migration]:
     try:
         await connection.execute(_BOOTSTRAP)
         return [
-            migration for migration in migrations if await _apply(connection, migration, migrations)
+            migration
+            for migration in migrations
+            if await _apply_patiently(connection, migration, migrations)
         ]
     finally:
         await connection.close()
@@ -99,6 +104,22 @@ async def connect_owner(url: str) -> "asyncpg.Connection[asyncpg.Record]":
         ) from error
     except (OSError, asyncpg.PostgresError) as error:
         raise MigrationError(f"The database does not let its owner in: {error}.") from error
+
+
+async def _apply_patiently(
+    connection: AnyConnection, migration: Migration, known: Sequence[Migration]
+) -> bool:
+    """Begin anew where a lock is not to be had at once.
+
+    A migration may lock tables in another order than a request that is under way. PostgreSQL looks for a deadlock after
+    a second, and would end either of the two; the migration gives up before, and the request goes on.
+    """
+    for _ in range(_LOCK_ATTEMPTS - 1):
+        try:
+            return await _apply(connection, migration, known)
+        except asyncpg.LockNotAvailableError:
+            await asyncio.sleep(_LOCK_PAUSE_SECONDS)
+    return await _apply(connection, migration, known)
 
 
 async def _apply(
@@ -219,4 +240,4 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 """
-_TIMEOUTS: Final = "SET LOCAL lock_timeout = '4s'; SET LOCAL statement_timeout = '5s';"
+_TIMEOUTS: Final = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '5s';"

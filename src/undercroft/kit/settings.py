@@ -150,7 +150,7 @@ class Settings(
     )
     migration_url: PostgresUrl | None = Field(
         default=None,
-        description="Owner login of that database, used by `undercroft migrate` alone.",
+        description="Owner login of that database, for `undercroft migrate` and whatever else only an owner may do.",
     )
     database_pool_size: int = Field(
         default=16, ge=2, le=500, description="Connections per process."

@@ -90,7 +90,7 @@ async def test_from_one_model_to_another(
     assert await spaces.rebuild(after, PROJECTED.name, unheard, only_if_worn=False) is True
     for _ in range(2):  # as when the first time was interrupted
         await spaces.retire(after, MINILM.name, unheard)
-    (old, no_index, _), (new, health, (progress,)) = await spaces.describe_models(after, None)
+    (old, no_index, _, _), (new, health, _, (progress,)) = await spaces.describe_models(after, None)
     assert (old.name, old.retired_at is None, no_index) == (MINILM.name, False, None)
     assert (new.name, new.is_default, progress.embedded) == (PROJECTED.name, True, 2)
     assert health is not None

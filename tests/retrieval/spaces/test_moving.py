@@ -9,6 +9,8 @@ from tests.conftest import MakeScope, Member
 from tests.retrieval.spaces.conftest import PROJECTED, Move
 from tests.stepping import until_blocked
 from undercroft.kit.errors import NotFoundError
+from undercroft.kit.migrations import register_model
+from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.retrieval.embedding.models import MINILM
 from undercroft.retrieval.search.models import SearchQuery
 from undercroft.retrieval.spaces.errors import BackfillIncompleteError, ModelInUseError
@@ -189,3 +191,30 @@ async def test_a_choice_and_a_retirement_at_once_do_not_both_happen(
         )
     with pytest.raises(ModelInUseError):
         await retiring
+
+
+async def test_what_is_brought_back_while_its_vectors_are_deleted_keeps_them(
+    move: Move, ann: Member, database_urls: DatabaseUrls
+) -> None:
+    await move.shelf.fill(ann, TEXTS)
+    await move.spaces.retire(PROJECTED.name)
+    (model,) = [it for it in await move.spaces.list_models() if it.name == PROJECTED.name]
+    async with move.shelf.database.transaction(ann) as transaction:
+        assert await transaction.fetchval("SELECT lock_retired_model($1)", model.id)
+        coming = asyncio.create_task(
+            register_model(database_urls.migration, PROJECTED.name, PROJECTED.dimensions)
+        )
+        # A batch that is being deleted: it comes back after that, and no other is deleted.
+        async with asyncio.timeout(60):
+            while not await transaction.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+            ):
+                pass
+    await coming
+    with pytest.raises(ModelInUseError, match="brought it back"):
+        await move.spaces.delete_vectors(ann.tenant_id, model, 0)
+    embedded, passages = await move.embedded(ann, PROJECTED)
+    assert embedded == passages > 0
+    await move.spaces.retire(PROJECTED.name)
+    assert await move.spaces.delete_vectors(ann.tenant_id, model, 0) is not None
+    assert (await move.embedded(ann, PROJECTED))[0] == 0

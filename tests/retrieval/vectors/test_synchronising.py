@@ -16,6 +16,7 @@ from tests.stepping import PATIENCE, Gate, rolled_back
 from undercroft.kit.database import Database
 from undercroft.kit.migrations import register_model, want_outside_index
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.retrieval.spaces.service import SpaceAdministration
 from undercroft.retrieval.vectors.errors import VectorIndexError
 from undercroft.retrieval.vectors.models import Point, Space
 from undercroft.retrieval.vectors.points import Points
@@ -197,6 +198,28 @@ async def test_a_model_that_is_no_more_has_no_place_left(
     assert f"undercroft-{index_id.hex}-99" not in names
     assert "somebody-elses" in names
     assert len(names) == 2
+
+
+async def test_of_a_retired_model_nothing_stays(
+    qdrant: Qdrant, database: Database, database_urls: DatabaseUrls, ann: Member
+) -> None:
+    await register_model(database_urls.migration, "incoming", 8)
+    await qdrant.sync.bring_pending()
+    before = {each.name for each in (await qdrant.client.get_collections()).collections}
+    assert len(before) == 2
+    spaces = SpaceAdministration(database)
+    (model,) = [it for it in await spaces.list_models() if it.name == "incoming"]
+    await spaces.retire("incoming")
+    await qdrant.sync.bring_pending()
+    (left,) = (await qdrant.client.get_collections()).collections
+    assert not left.name.endswith(f"-{model.id}")
+    assert await outside(qdrant) == await here(database, ann)
+    await VectorSync(database, qdrant.points).bring_pending()
+    assert len((await qdrant.client.get_collections()).collections) == 1, "nor is it made again"
+    # Brought back, it has a place again.
+    await register_model(database_urls.migration, "incoming", 8)
+    await qdrant.sync.bring_pending()
+    assert {each.name for each in (await qdrant.client.get_collections()).collections} == before
 
 
 class Paused(Points):

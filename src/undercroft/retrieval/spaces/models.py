@@ -63,3 +63,19 @@ class Space:
     model: str
     collection_ids: Sequence[UUID]
     is_of_tenant: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """How the last rebuild of a model's index by a worker went, or goes.
+
+    Attributes:
+        ended_at: None while it is under way, or was interrupted.
+        phase: What PostgreSQL is doing, with how much of how much done.
+    """
+
+    begun_at: datetime
+    ended_at: datetime | None
+    phase: str
+    done: int
+    total: int

@@ -180,6 +180,38 @@ RETURNING finished_at IS NOT NULL AS is_finished;
 UPDATE embedding_backfills SET leased_until = '-infinity'
 WHERE tenant_id = current_tenant() AND model_id = $1 AND fence = $2;
 
+-- name: lock_retired_model :value
+SELECT lock_retired_model($1);
+
+-- name: find_rebuild :maybe
+-- Of an index's owner, as all of these.
+SELECT r.begun_at, r.ended_at, r.phase, r.done, r.total, r.index_bytes, r.vectors
+FROM index_rebuilds AS r
+WHERE r.model_id = $1;
+
+-- name: claim_rebuild :value
+-- Its fence; nothing while another worker's lease lasts.
+INSERT INTO index_rebuilds AS r (model_id, leased_until) VALUES ($1, now() + $2::interval)
+ON CONFLICT (model_id) DO UPDATE SET
+    fence = r.fence + 1, leased_until = excluded.leased_until, begun_at = now(), ended_at = NULL,
+    phase = '', done = 0, total = 0
+WHERE r.leased_until < now()
+RETURNING r.fence;
+
+-- name: report_rebuild :value
+-- Nothing when it is another's by now.
+UPDATE index_rebuilds SET phase = $3, done = $4, total = $5, leased_until = now() + $6::interval
+WHERE model_id = $1 AND fence = $2
+RETURNING true;
+
+-- name: end_rebuild :exec
+UPDATE index_rebuilds
+SET phase = '', index_bytes = $3, vectors = $4, ended_at = now(), leased_until = '-infinity'
+WHERE model_id = $1 AND fence = $2;
+
+-- name: release_rebuild :exec
+UPDATE index_rebuilds SET leased_until = '-infinity' WHERE model_id = $1 AND fence = $2;
+
 -- name: delete_vectors :value
 -- Of the tenant's next passages; answers the last of them, nothing after the last one.
 WITH batch AS MATERIALIZED (

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from asyncpg import Record
 
 from undercroft.kit.database import Transaction
-from undercroft.kit.sql import load_queries
+from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.retrieval.halfvec import render_vector
 
 _QUERIES: Final = load_queries("undercroft.retrieval.spaces")
@@ -142,3 +142,44 @@ class SpaceRepository:
         """Delete a model's vectors of the next passages; the last one's id, None when none was left."""
         last = await _QUERIES.value(transaction, "delete_vectors", model_id, after, limit)
         return cast("int | None", last)
+
+    async def lock_retired_model(self, transaction: Transaction, model_id: int) -> bool:
+        """Whether a model is retired, and so stays until the transaction ends."""
+        return bool(await _QUERIES.value(transaction, "lock_retired_model", model_id))
+
+    async def find_rebuild(self, owner: AnyConnection, model_id: int) -> Record | None:
+        """How the last rebuild of a model's index went, or goes; None where there was none."""
+        return await _QUERIES.maybe(owner, "find_rebuild", model_id)
+
+    async def claim_rebuild(
+        self, owner: AnyConnection, model_id: int, lease: timedelta
+    ) -> int | None:
+        """Take the rebuild of a model's index in hand; its fence, None while it is another's."""
+        fence = await _QUERIES.value(owner, "claim_rebuild", model_id, lease)
+        return cast("int | None", fence)
+
+    async def report_rebuild(
+        self,
+        owner: AnyConnection,
+        model_id: int,
+        fence: int,
+        phase: str,
+        done: int,
+        total: int,
+        lease: timedelta,
+    ) -> bool:
+        """Tell how far it is, and hold it for so long again; False when it is another's by now."""
+        held = await _QUERIES.value(
+            owner, "report_rebuild", model_id, fence, phase, done, total, lease
+        )
+        return held is not None
+
+    async def end_rebuild(
+        self, owner: AnyConnection, model_id: int, fence: int, index_bytes: int, vectors: int
+    ) -> None:
+        """It is done: the index has so many bytes for so many vectors."""
+        await _QUERIES.execute(owner, "end_rebuild", model_id, fence, index_bytes, vectors)
+
+    async def release_rebuild(self, owner: AnyConnection, model_id: int, fence: int) -> None:
+        """Let any worker take it in hand at once."""
+        await _QUERIES.execute(owner, "release_rebuild", model_id, fence)

@@ -146,8 +146,17 @@ class SpaceAdministration:
                 )
 
     async def delete_vectors(self, tenant_id: UUID, model: SpaceModel, after: int) -> int | None:
-        """Delete a retired model's vectors of the tenant's next passages; the last one's id, None after all of them."""
+        """Delete a retired model's vectors of the next passages; where to go on, None when none was left.
+
+        Raises:
+            ModelInUseError: When `undercroft migrate` has brought it back: then it embeds again.
+        """
         async with self._database.transaction(LogScope(tenant_id)) as transaction:
+            if not await self._repository.lock_retired_model(transaction, model.id):
+                raise ModelInUseError(
+                    model.name,
+                    "`undercroft migrate` has brought it back; run that once more, for its index, or retire it again",
+                )
             return await self._repository.delete_vectors(transaction, model.id, after, _DELETED)
 
     async def _lock(self, transaction: Transaction, model: str) -> int:

@@ -10,7 +10,7 @@ _ELEMENT: Final = 72 + 8
 """Of an element beside its numbers: what pgvector keeps with it, and the head of a halfvec."""
 _NEIGHBOURS: Final = 200 + 2 * 4
 """Where an element of the lowest level has its neighbours (m = 16), and the pointers to both."""
-_SMALL: Final = 1024 * 1024
+SMALL: Final = 1024 * 1024
 """Bytes of an index that is quick to read, whatever is in it."""
 _SLACK: Final = 1.5
 """From so many times the size of a fresh index on it is worthwhile: a third of it is dead, and read on the way."""
@@ -45,4 +45,8 @@ class IndexHealth:
     @property
     def is_worn(self) -> bool:
         """Whether so much of it is left of deleted passages that it is worthwhile to build it anew."""
-        return self.index_bytes > max(_SLACK * self.fresh_bytes, _SMALL)
+        return self.index_bytes > max(_SLACK * self.fresh_bytes, SMALL)
+
+    def has_worn_since(self, built_bytes: int, built_vectors: int) -> bool:
+        """Whether it is so much larger than what was built when there were so many vectors, by what each takes."""
+        return self.index_bytes * built_vectors > _SLACK * built_bytes * self.vectors

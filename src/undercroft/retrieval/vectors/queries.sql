@@ -14,11 +14,11 @@ SELECT chunk_id, score
 FROM admit_vectors($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6::text::halfvec, $7::bigint[], $8);
 
 -- name: list_spaces :many
--- Where every model's vectors are to be outside; none where no index outside is wanted.
+-- Where the vectors of every model that is not retired are to be outside; none where no index outside is wanted.
 SELECT o.id AS index_id, m.id AS model_id, m.dimensions, o.is_complete
 FROM outside_index AS o
 CROSS JOIN embedding_models AS m
-WHERE o.is_wanted
+WHERE o.is_wanted AND m.retired_at IS NULL
 ORDER BY m.id;
 
 -- name: set_complete :exec

@@ -52,8 +52,13 @@ class VectorSync:
         spaces = await self._list_spaces()
         if not spaces:
             return 0
+        models = {each["model_id"] for each in spaces}
         try:
-            if not self._prepared.issuperset(each["model_id"] for each in spaces):
+            if not self._prepared <= models:
+                # Of a model that was retired nothing stays.
+                await self._drop_places(spaces[0]["index_id"])
+                self._prepared &= models
+            if not models <= self._prepared:
                 await self.compare()
             return await self._bring_notes()
         except RestingIndexError:
@@ -93,21 +98,24 @@ class VectorSync:
             return 0
 
     async def _end_comparison(self, compared: Sequence[Record]) -> None:
-        """Drop the places of models that are no more; say that all is there, unless a model has come meanwhile.
+        """Drop the places of models that are no more; say that all is there, unless a model has come meanwhile."""
+        index_id = compared[0]["index_id"]
+        spaces = await self._drop_places(index_id)
+        if spaces and spaces <= {_space(row) for row in compared}:
+            await self._set_complete(index_id, is_complete=True)
+
+    async def _drop_places(self, index_id: UUID) -> set[Space]:
+        """Drop the places of models that are no more; those of the others, none where none is wanted any more.
 
         The models are looked at again, and after the places: a comparison takes long, and another worker makes a place
         for a model only when the model is there. By what was there at its beginning that place would be dropped.
         """
-        index_id = compared[0]["index_id"]
         names = await self._points.list_names(index_id)
         spaces = {_space(row) for row in await self._list_spaces()}
-        if not spaces:
-            # None is wanted any more.
-            return
-        for name in set(names) - {space.name for space in spaces}:
-            await self._points.drop(name)
-        if spaces <= {_space(row) for row in compared}:
-            await self._set_complete(index_id, is_complete=True)
+        if spaces:
+            for name in set(names) - {space.name for space in spaces}:
+                await self._points.drop(name)
+        return spaces
 
     async def _list_spaces(self) -> list[Record]:
         async with self._database.transaction_without_scope() as transaction:
