@@ -31,6 +31,22 @@ def hidden_beginning(way: Way, text: str, headings: Sequence[str], starts: Seque
     return len(text) - len(text[hidden:].lstrip()) if hidden else 0
 
 
+def words_in_parts(way: Way, text: str, headings: Sequence[str]) -> str | None:
+    """What a text that shows under grants of parts has of words: its own, and those of the titles that show.
+
+    Args:
+        way: What it is shown under.
+        text: What of it shows.
+        headings: The titles above it.
+
+    Returns:
+        None where it shows with all titles, and so with all words that the index has of it.
+    """
+    if all(grant.parts is None for grant in way.grants):
+        return None
+    return "\n".join((*shown_titles(way, headings), text))
+
+
 def _depths(way: Way, headings: Sequence[str]) -> list[int]:
     return [_depth(grant.parts, headings) for grant in way.grants if grant.parts is not None]
 

@@ -112,18 +112,41 @@ async def test_no_more_is_looked_through_than_one_request_may(
     assert (len(found.conversations), found.last) == (1, begun[2])
 
 
-async def test_what_is_told_is_on_record_and_what_is_looked_through_is_not(
+async def reads_of(parlour: Parlour, scope: Member) -> int:
+    async with parlour.database.transaction(scope) as transaction:
+        count = await transaction.fetchval(
+            "SELECT count(*) FROM ledger_pending WHERE action = 'conversation.read' AND actor_id = $1",
+            scope.principal_id,
+        )
+    assert isinstance(count, int)
+    return count
+
+
+async def test_of_ones_own_what_is_told_is_on_record_and_what_is_looked_through_is_not(
     parlour: Parlour,
 ) -> None:
-    begun = await parlour.begin("boiler")
+    await parlour.begin("boiler")
     await parlour.begin("kettle")
+    await find(parlour, parlour.ann, "zeppelin")
+    assert await reads_of(parlour, parlour.ann) == 0
+    await find(parlour, parlour.ann, "boiler")
+    assert await reads_of(parlour, parlour.ann) == 1
+
+
+async def test_that_words_are_not_in_anothers_is_on_record_as_that_they_are(
+    parlour: Parlour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "_PAGE", 2)
+    begun = await parlour.begin("boiler", "kettle", "boiler", "kettle", "boiler")
+    await parlour.begin("boiler")
+    await find(parlour, parlour.bob, "zeppelin")
+    assert await reads_of(parlour, parlour.bob) == 0
     await parlour.share(begun.id, GrantAction.READ)
+    # Once, however many pages it has.
+    await find(parlour, parlour.bob, "zeppelin")
+    assert await reads_of(parlour, parlour.bob) == 1
     await find(parlour, parlour.bob, "boiler")
-    async with parlour.database.transaction(parlour.bob) as transaction:
-        read = await transaction.fetchval(
-            "SELECT count(*) FROM ledger_pending WHERE action = 'conversation.read'"
-        )
-    assert read == 1
+    assert await reads_of(parlour, parlour.bob) == 2
 
 
 @pytest.mark.parametrize("text", [" ", "\n", " ".join(map(str, range(17)))])

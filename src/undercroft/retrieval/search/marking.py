@@ -28,7 +28,7 @@ class Marks:
 
     Attributes:
         asked: The places of the query's words that mean something in the passage's language.
-        found: The places of those which it has, in its text or its titles.
+        found: The places of those which it has, in its text or its titles, as far as the caller is shown these.
         spans: Where in its text they stand, each by itself.
     """
 
@@ -68,7 +68,7 @@ class PassageMarker:
         """What of a query stands in passages, in their order; and where, which takes some milliseconds."""
         rows = await self._repository.mark_passages(
             transaction,
-            [passage.chunk_id for passage in passages],
+            passages,
             [markable(passage.text) if with_spans else None for passage in passages],
             words_of(text),
         )

@@ -13,6 +13,7 @@ from undercroft.retrieval.search.describing import Facet, Sort
 from undercroft.retrieval.search.highlights import Span
 from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Diagnostics
 from undercroft.retrieval.search.syntax import NO_DEMANDS, Demands
+from undercroft.retrieval.titles import words_in_parts
 from undercroft.sharing.models import OWN, ModelUse, Way
 
 
@@ -128,6 +129,11 @@ class FoundPassage:
     entry_ids: tuple[UUID, ...] = ()
     highlights: tuple[Span, ...] = ()
 
+    @property
+    def words_in_parts(self) -> str | None:
+        """What it has of words for whoever is shown a part of its document; None for who may see all of that."""
+        return words_in_parts(self.way, self.text, self.headings)
+
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
@@ -152,16 +158,22 @@ class Proposals:
         """Whether a leg proposes as many, and so perhaps not all that it could."""
         return count in (len(self.lexical), len(self.similarities or ()))
 
-    def rank(self, hidden: Set[int], preferred: Set[int] = frozenset()) -> dict[int, float]:
+    def rank(
+        self,
+        hidden: Set[int],
+        preferred: Set[int] = frozenset(),
+        wordless: Set[int] = frozenset(),
+    ) -> dict[int, float]:
         """Those that are not hidden with their fused scores, best first, as if the hidden were not there.
 
         Args:
             hidden: What is not shown, or not what is demanded.
             preferred: What comes before all others.
+            wordless: What has no word of the question in what is shown of it: not there for the lexical leg.
         """
         rankings = [
-            [chunk_id for chunk_id in leg if chunk_id not in hidden]
-            for leg in (self.lexical, self.similarities or ())
+            [chunk_id for chunk_id in self.lexical if chunk_id not in hidden | wordless],
+            [chunk_id for chunk_id in self.similarities or () if chunk_id not in hidden],
         ]
         fused = dict(reciprocal_rank_fusion([ranking for ranking in rankings if ranking]))
         ranked = reorder(fused, self.reranked)

@@ -93,38 +93,54 @@ INNER JOIN partly AS p ON ch.blob_id = p.blob_id
 INNER JOIN blobs AS b ON ch.blob_id = b.id
 INNER JOIN data_keys AS bk ON b.data_key_id = bk.id
 INNER JOIN tenant_keys AS bt ON bk.tenant_key_id = bt.id
-WHERE ch.id = ANY($1::bigint[]) AND p.ways IS NOT NULL;
+WHERE ch.id = ANY($1::bigint[]) AND p.ways IS NOT NULL
+ORDER BY p.id, ch.id;
 
 -- name: judge_proposals :many
--- Of the proposed passages, which have what is demanded and nothing of what is excluded, and which have an identifier whole.
--- It decides no access.
-WITH spoken AS MATERIALIZED (
+-- Of the proposed passages, which have what is demanded and nothing of what is excluded, which have an identifier whole, and
+-- which have any word of the question. Of those that the caller is shown in parts ($3, $4) what is shown is looked at, and
+-- not what the index has of titles above. It decides no access.
+WITH passage AS MATERIALIZED (
+    SELECT
+        ch.id,
+        ch.dictionary::text AS dictionary,
+        s.words IS NOT NULL AS is_in_parts,
+        coalesce(to_tsvector(ch.dictionary::text::regconfig, s.words), ch.lexemes) AS lexemes
+    FROM chunks AS ch
+    LEFT JOIN unnest($3::bigint[], $4::text[]) AS s (chunk_id, words) ON ch.id = s.chunk_id
+    WHERE ch.id = ANY($1::bigint[])
+), spoken AS MATERIALIZED (
     SELECT
         l.dictionary,
         words_demanded(l.dictionary::regconfig, $2::jsonb) AS demanded,
         words_excluded(l.dictionary::regconfig, $2::jsonb) AS excluded,
-        words_of_identifiers(l.dictionary::regconfig, $2::jsonb) AS identifiers
-    FROM (SELECT DISTINCT c.dictionary::text AS dictionary FROM chunks AS c WHERE c.id = ANY($1::bigint[])) AS l
+        words_of_identifiers(l.dictionary::regconfig, $2::jsonb) AS identifiers,
+        (
+            SELECT string_agg('''' || replace(replace(w.lexeme, '\', '\\'), '''', '''''') || '''', '|')::tsquery
+            FROM unnest(to_tsvector(l.dictionary::regconfig, $5)) AS w
+        ) AS words
+    FROM (SELECT DISTINCT p.dictionary FROM passage AS p) AS l
 )
 
 SELECT
-    ch.id AS chunk_id,
-    coalesce(ch.lexemes @@ s.demanded, true) AND coalesce(NOT ch.lexemes @@ s.excluded, true) AS is_demanded,
-    coalesce(ch.lexemes @@ s.identifiers, false) AS has_identifier
-FROM chunks AS ch
-INNER JOIN spoken AS s ON ch.dictionary::text = s.dictionary
-WHERE ch.id = ANY($1::bigint[]);
+    p.id AS chunk_id,
+    coalesce(p.lexemes @@ s.demanded, true) AND coalesce(NOT p.lexemes @@ s.excluded, true) AS is_demanded,
+    coalesce(p.lexemes @@ s.identifiers, false) AS has_identifier,
+    NOT p.is_in_parts OR coalesce(p.lexemes @@ s.words, false) OR coalesce(p.lexemes @@ s.demanded, false) AS has_word
+FROM passage AS p
+INNER JOIN spoken AS s ON p.dictionary = s.dictionary;
 
 -- name: mark_passages :many
 -- The texts of passages with the words that were asked for between \x01 and \x02, and which of these each has, by its place:
--- in the language of each. What a word is the dictionary says that the passage was indexed by.
+-- in the language of each. What a word is the dictionary says that the passage was indexed by. Of those that the caller is
+-- shown in parts what is shown ($4) is looked at, and not what the index has of titles above.
 WITH passage AS MATERIALIZED (
     SELECT
         p.chunk_id,
         p.text,
-        c.lexemes,
+        coalesce(to_tsvector(c.dictionary::text::regconfig, p.words), c.lexemes) AS lexemes,
         c.dictionary::text AS dictionary
-    FROM unnest($1::bigint[], $2::text[]) AS p (chunk_id, text)
+    FROM unnest($1::bigint[], $2::text[], $4::text[]) AS p (chunk_id, text, words)
     INNER JOIN chunks AS c ON p.chunk_id = c.id
 ), spoken AS MATERIALIZED (
     SELECT

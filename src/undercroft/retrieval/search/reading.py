@@ -23,7 +23,7 @@ from undercroft.retrieval.search.describing import Facet, count_values, put_in_o
 from undercroft.retrieval.search.highlights import find_beginnings
 from undercroft.retrieval.search.models import FoundPassage, Proposals, SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
-from undercroft.retrieval.titles import hidden_beginning, shown_titles
+from undercroft.retrieval.titles import hidden_beginning, shown_titles, words_in_parts
 from undercroft.sharing.models import ModelUse, Way
 from undercroft.sharing.policy import choose_way, read_ways, ways_for_models, ways_to_place
 from undercroft.sharing.uses import GrantUses
@@ -131,28 +131,38 @@ class PassageReader:
         self, transaction: Transaction, query: SearchQuery, proposals: Proposals
     ) -> dict[int, float]:
         """The proposals that are as demanded, without those in parts that are not shared: best first."""
-        hidden: set[int] = set()
+        hidden, shown = await self._look_at_parts(transaction, query, proposals.chunk_ids)
         preferred: set[int] = set()
-        chunk_ids = proposals.chunk_ids
-        if query.demands:
-            rows = await self._repository.judge_proposals(transaction, chunk_ids, query.demands)
+        wordless: set[int] = set()
+        if query.demands or shown:
+            chunk_ids = [chunk_id for chunk_id in proposals.chunk_ids if chunk_id not in hidden]
+            rows = await self._repository.judge_proposals(transaction, chunk_ids, query, shown)
             hidden.update(row["chunk_id"] for row in rows if not row["is_demanded"])
             preferred.update(row["chunk_id"] for row in rows if row["has_identifier"])
-            chunk_ids = [chunk_id for chunk_id in chunk_ids if chunk_id not in hidden]
-        hidden |= await self._find_hidden(transaction, chunk_ids)
-        return proposals.rank(hidden, preferred)
+            wordless.update(row["chunk_id"] for row in rows if not row["has_word"])
+        return proposals.rank(hidden, preferred, wordless)
 
-    async def _find_hidden(self, transaction: Transaction, chunk_ids: Sequence[int]) -> set[int]:
-        """Which of the proposals stand in parts that are not shared, in documents of which other parts are."""
+    async def _look_at_parts(
+        self, transaction: Transaction, query: SearchQuery, chunk_ids: Sequence[int]
+    ) -> tuple[set[int], dict[int, str]]:
+        """Of proposals in documents that are shared in parts: which do not show, and the words of those that do.
+
+        Those words are without the titles above what is shared, which the index has of each passage: what is demanded
+        of one, and what a reply tells of its words, would else tell of the titles.
+        """
         rows = await self._repository.list_partly_shared(transaction, chunk_ids)
-        shown: set[int] = set()
+        hidden = {row["chunk_id"] for row in rows}
+        shown: dict[int, str] = {}
         for row in rows:
             passage = await self._open(row)
-            if passage is not None and ways_to_place(
-                read_ways(row["ways"]), place_of(passage, row["page_start"], row["page_end"])
-            ):
-                shown.add(row["chunk_id"])
-        return {row["chunk_id"] for row in rows} - shown
+            way = None if passage is None else _find_way(row, passage, query.model_use)
+            if passage is None or way is None or row["chunk_id"] not in hidden:
+                continue
+            hidden.discard(row["chunk_id"])
+            words = words_in_parts(way, passage.text[_hidden(way, passage) :], passage.headings)
+            if words is not None:
+                shown[row["chunk_id"]] = words
+        return hidden, shown
 
     async def _fill(
         self, transaction: Transaction, query: SearchQuery, scores: Mapping[int, float]
@@ -179,10 +189,7 @@ class PassageReader:
         passage = await self._open(row)
         if passage is None:
             return None
-        ways = ways_to_place(
-            read_ways(row["ways"]), place_of(passage, row["page_start"], row["page_end"])
-        )
-        way = _choose_way(ways, query.model_use)
+        way = _find_way(row, passage, query.model_use)
         if way is None:
             return None
         try:
@@ -228,21 +235,27 @@ def _has_beginnings(passage: FoundPassage, prefixes: Sequence[str]) -> bool:
     return all(find_beginnings(text, prefix) for prefix in prefixes)
 
 
-def _choose_way(ways: Sequence[Way], model_use: frozenset[ModelUse]) -> Way | None:
+def _find_way(row: Record, passage: PassageText, model_use: frozenset[ModelUse]) -> Way | None:
     """The way that is taken: one that lets a model do what it is going to, and quote as well if there is such a one."""
+    place = place_of(passage, row["page_start"], row["page_end"])
+    ways = ways_to_place(read_ways(row["ways"]), place)
     possible = ways_for_models(ways, model_use)
     if model_use:
         possible = ways_for_models(possible, frozenset({ModelUse.QUOTE})) or possible
     return choose_way(possible) if possible else None
 
 
+def _hidden(way: Way, passage: PassageText) -> int:
+    """How many characters of its beginning do not show."""
+    starts = next(iter(passage.heading_starts), ())
+    return hidden_beginning(way, passage.text, passage.headings, starts)
+
+
 def _passage(
     row: Record, passage: PassageText, filename: str, score: float, way: Way
 ) -> FoundPassage:
     """What of a passage shows: neither in it nor above it a title outside of what is shared."""
-    hidden = hidden_beginning(
-        way, passage.text, passage.headings, next(iter(passage.heading_starts), ())
-    )
+    hidden = _hidden(way, passage)
     return FoundPassage(
         chunk_id=row["chunk_id"],
         document_id=row["document_id"],

@@ -1,6 +1,6 @@
 """The search's statements, one method each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 from uuid import UUID
@@ -14,7 +14,7 @@ from undercroft.kit.sql import load_queries
 from undercroft.retrieval.filters import RESERVED, Value
 from undercroft.retrieval.halfvec import render_vector
 from undercroft.retrieval.search.describing import Described
-from undercroft.retrieval.search.models import SearchQuery
+from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.retrieval.search.syntax import NO_DEMANDS, Demands
 from undercroft.retrieval.segmentation import segment
 
@@ -120,20 +120,47 @@ class SearchRepository:
         return await _QUERIES.many(transaction, "list_documents", document_ids)
 
     async def judge_proposals(
-        self, transaction: Transaction, chunk_ids: Sequence[int], demands: Demands
+        self,
+        transaction: Transaction,
+        chunk_ids: Sequence[int],
+        query: SearchQuery,
+        shown: Mapping[int, str],
     ) -> list[Record]:
-        """Which of the chunks are as demanded, and which have an identifier whole."""
-        return await _QUERIES.many(transaction, "judge_proposals", chunk_ids, _render(demands))
+        """Which of the chunks are as demanded, which have an identifier whole, and which a word of the question.
+
+        Args:
+            transaction: In which they are read.
+            chunk_ids: What is proposed.
+            query: What is asked.
+            shown: What is looked at of a chunk that is shown in parts. Of others all counts that the index has.
+        """
+        return await _QUERIES.many(
+            transaction,
+            "judge_proposals",
+            chunk_ids,
+            _render(query.demands),
+            list(shown),
+            list(map(segment, shown.values())),
+            segment(_shortened(query.text)),
+        )
 
     async def mark_passages(
         self,
         transaction: Transaction,
-        chunk_ids: Sequence[int],
+        passages: Sequence[FoundPassage],
         texts: Sequence[str | None],
         words: Sequence[str],
     ) -> list[Record]:
-        """The texts of chunks, if given, with words marked in them, and the places of words that they have, from 1."""
-        return await _QUERIES.many(transaction, "mark_passages", chunk_ids, texts, words)
+        """The texts of passages, if given, with words marked in them, and the places of words they have, from 1."""
+        shown = (passage.words_in_parts for passage in passages)
+        return await _QUERIES.many(
+            transaction,
+            "mark_passages",
+            [passage.chunk_id for passage in passages],
+            texts,
+            words,
+            [None if text is None else segment(text) for text in shown],
+        )
 
     async def list_similar_terms(
         self, transaction: Transaction, query: SearchQuery, words: Sequence[str], most: int

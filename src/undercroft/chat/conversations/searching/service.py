@@ -108,10 +108,13 @@ class ConversationSearch:
     async def _look_through(
         self, scope: Scope, conversation_id: UUID, words: Sequence[re.Pattern[str]]
     ) -> tuple[list[FoundItem], int]:
-        """Those of its newest items that have the words, and how many pages were read; authorised, and on record."""
+        """Those of its newest items that have the words, and how many pages were read; authorised, and on record.
+
+        Somebody else's is on record once it is looked into: that the words are not in it tells something as well.
+        """
         found: list[FoundItem] = []
         after: UUID | None = None
-        pages = 0
+        pages, is_on_record = 0, False
         while pages < _PAGES_EACH:
             pages += 1
             async with self._database.transaction(scope) as transaction:
@@ -120,10 +123,12 @@ class ConversationSearch:
                 )
                 items = await self._reader.read(transaction, rows)
                 matching = await asyncio.to_thread(_matching, items[:_PAGE], words)
-                if matching:
+                is_told = bool(rows) and (matching or rows[0]["owner_id"] != scope.principal_id)
+                if is_told and not is_on_record:
                     await self._access.record(
                         transaction, scope, "conversation.read", conversation_id, rows[0]
                     )
+                    is_on_record = True
             found += matching
             if len(found) >= _MOST_EACH or not is_followed(items, _PAGE):
                 break
