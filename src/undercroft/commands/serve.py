@@ -37,6 +37,8 @@ _DRAIN_SECONDS: Final = 10
 _CUT_OFF_SECONDS: Final = 5.0
 _WORKER_STOP_SECONDS: Final = 30.0
 _RESTART_SECONDS: Final = 1.0
+_YOUNG_OBJECTS: Final = 10_000
+"""So many new objects are looked through at once. Python's own 700 are those of a few words of a stream."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -108,6 +110,7 @@ def _settle_heap() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)
 
 
 def _announce(listener: socket.socket) -> None:

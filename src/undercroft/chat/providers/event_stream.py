@@ -63,13 +63,12 @@ class EventStreamReader:
             or b"\r" in received
         ):
             return None
-        lines = received[:-2].split(b"\n\n")
-        if any(
-            not line.startswith(b"data: ") or b"\n" in line or len(line) > self._max_event_bytes
-            for line in lines
-        ):
-            return None
-        return [line[6:] for line in lines]
+        payloads: list[bytes] = []
+        for line in received[:-2].split(b"\n\n"):
+            if not line.startswith(b"data: ") or b"\n" in line or len(line) > self._max_event_bytes:
+                return None
+            payloads.append(line[6:])
+        return payloads
 
     def finish(self) -> list[bytes]:
         """What a server left without its blank line when it closed the stream."""

@@ -240,17 +240,11 @@ class AnswerReader:
 
     def _take_delta(self, delta: Delta) -> list[GenerationEvent]:
         events: list[GenerationEvent] = []
-        for name in ("reasoning_content", "reasoning"):
-            thought = getattr(delta, name)
-            # Some servers give both, which say the same, and some have something else than text there.
-            if isinstance(thought, str) and thought and self._thoughts_name in {"", name}:
-                self._characters += len(thought)
-                self._thoughts.append(thought)
-                self._thoughts_name = name
-                events.append(ReasoningDelta(thought))
+        if delta.reasoning_content or delta.reasoning:
+            events += self._think(delta)
         # A refusal is text that the person should read.
         text = (delta.content or "") + (delta.refusal or "")
-        if text or delta.tool_calls:
+        if self._thoughts and (text or delta.tool_calls):
             events += self._end_thoughts()
         if text:
             self._characters += len(text)
@@ -259,6 +253,18 @@ class AnswerReader:
             self._logprobs = []
         for part in delta.tool_calls or ():
             events += self._call(part)
+        return events
+
+    def _think(self, delta: Delta) -> list[ReasoningDelta]:
+        events: list[ReasoningDelta] = []
+        for name in ("reasoning_content", "reasoning"):
+            thought = getattr(delta, name)
+            # Some servers give both, which say the same, and some have something else than text there.
+            if isinstance(thought, str) and thought and self._thoughts_name in {"", name}:
+                self._characters += len(thought)
+                self._thoughts.append(thought)
+                self._thoughts_name = name
+                events.append(ReasoningDelta(thought))
         return events
 
     def _end_thoughts(self) -> list[GenerationEvent]:

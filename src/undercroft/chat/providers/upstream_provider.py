@@ -89,7 +89,7 @@ class UpstreamProvider(ABC):
         """
         return await self._server.list_models(self._parse_models, self._listing_query)
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         """Streams an answer; see :class:`~undercroft.chat.providers.protocol.ModelProvider`.
 
         A request that fails before its first text is sent again, a few times, when that may help.
@@ -100,9 +100,11 @@ class UpstreamProvider(ABC):
         """
         if not request.messages:
             raise InvalidRequestError("Give the model at least one message.", param="messages")
-        async with contextlib.aclosing(self._generate(request)) as events:
-            async for event in events:
-                yield event
+
+        def attempt(patience: Patience) -> AsyncGenerator[GenerationEvent, None]:
+            return self._attempt(request, patience)
+
+        return self._server.generate(attempt, request.seconds)
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         """Not known: the tokenizer is the server's."""
@@ -111,12 +113,6 @@ class UpstreamProvider(ABC):
 
     async def close(self) -> None:  # noqa: B027 -- it is whole, and does nothing
         """Nothing is held: connections belong to the session, which its owner closes."""
-
-    def _generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
-        def attempt(patience: Patience) -> AsyncGenerator[GenerationEvent, None]:
-            return self._attempt(request, patience)
-
-        return self._server.generate(attempt, request.seconds)
 
     async def _attempt(
         self, request: GenerationRequest, patience: Patience

@@ -5,7 +5,6 @@ only we know (spans, page, headings, the verified quote) under the key ``undercr
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -26,6 +25,7 @@ from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.chat.responses.reasoning_events import ReasoningEvents
 from undercroft.chat.responses.rendering import render_citation, render_result, render_usage
 from undercroft.chat.responses.tool_events import ToolEvents
+from undercroft.chat.responses.wire_copies import copied
 from undercroft.chat.shown import Shown
 from undercroft.chat.tools.models import ApprovalAsked, CallBegun, ToolEvent
 from undercroft.kit.errors import ErrorKind, UndercroftError
@@ -201,7 +201,7 @@ class ResponseEvents:
 
     def add_text(self, delta: str, logprobs: Sequence[WireObject] = ()) -> Iterator[WireObject]:
         """The next piece of the answer."""
-        yield from self._message.add_text(delta, logprobs)
+        return self._message.add_text(delta, logprobs)
 
     def cite(self, citation: Citation) -> Iterator[WireObject]:
         """A verified citation of a sentence that was sent."""
@@ -297,14 +297,14 @@ class ResponseEvents:
     def _retrace(self, event: WireObject) -> None:
         match event["type"]:
             case "response.created":
-                self.resource = deepcopy(event["response"])
+                self.resource = copied(event["response"])
             case "response.in_progress" if event["type"] in self._made:
                 self._leave_attempt()
             case "response.output_item.added":
-                self._retrace_added(deepcopy(event["item"]))
+                self._retrace_added(copied(event["item"]))
             case "response.output_item.done":
                 item = self.resource["output"][event["output_index"]]
-                item.update(deepcopy(event["item"]))
+                item.update(copied(event["item"]))
                 self._retrace_done(item)
             case "response.content_part.added" if event["part"]["type"] == "output_text":
                 self._message.retrace(event)
@@ -354,7 +354,7 @@ class ResponseEvents:
     def _item_event(self, name: str, item: WireObject) -> WireObject:
         shown = item if self._include_sealed else without_sealed(item)
         return self._event(
-            f"response.output_item.{name}", output_index=self._index(item), item=deepcopy(shown)
+            f"response.output_item.{name}", output_index=self._index(item), item=copied(shown)
         )
 
     def tell(self, name: str, item: WireObject, **fields: object) -> WireObject:
@@ -363,7 +363,11 @@ class ResponseEvents:
         return self._event(f"response.{name}", item_id=item["id"], output_index=index, **fields)
 
     def _index(self, item: WireObject) -> int:
-        return next(index for index, other in enumerate(self.resource["output"]) if other is item)
+        output = self.resource["output"]
+        # What is told of is nearly always the newest.
+        if output[-1] is item:
+            return len(output) - 1
+        return next(index for index, other in enumerate(output) if other is item)
 
     def _event(self, name: str, **fields: object) -> WireObject:
         event: WireObject = {"type": name, "sequence_number": self._sequence, **fields}
@@ -372,4 +376,4 @@ class ResponseEvents:
 
     def _snapshot(self) -> WireObject:
         shown = self.resource if self._include_sealed else all_without_sealed(self.resource)
-        return deepcopy(shown)
+        return copied(shown)

@@ -274,6 +274,8 @@ class ResponseMaker:
     def _tell(self, work: Work, step: AnswerEvent) -> Iterator[WireObject]:
         events = work.events
         match step:
+            case TextDelta(text, logprobs):
+                yield from events.add_text(text, list(map(render_logprob, logprobs)))
             case FilesRead():
                 pass
             case ReasoningDelta():
@@ -282,8 +284,6 @@ class ResponseMaker:
                 yield from events.end_thought(_sealed(work, reasoning))
             case Searched():
                 yield from events.finish_search(step)
-            case TextDelta(text, logprobs):
-                yield from events.add_text(text, list(map(render_logprob, logprobs)))
             case Citation():
                 yield from events.cite(step)
             case ToolCallDelta():

@@ -1,10 +1,10 @@
 """What a response tells of its text: messages, their one part, and the citations in it."""
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 
 from undercroft.chat.responses.item_events import ItemEvents
 from undercroft.chat.responses.models import WireObject
+from undercroft.chat.responses.wire_copies import copied
 from undercroft.chat.shown import NOTHING, Shown
 from undercroft.kit.ids import IdSource, render_id
 
@@ -37,10 +37,11 @@ class MessageEvents:
 
     def add_text(self, delta: str, logprobs: Sequence[WireObject]) -> Iterator[WireObject]:
         """The next piece of its text."""
-        yield from self._begin()
+        if self._message is None or not self._message["content"]:
+            yield from self._begin()
         self._text.append(delta)
         self._part()["logprobs"] += logprobs
-        yield self._text_event("delta", delta=delta, logprobs=list(logprobs))
+        yield self._tell("output_text.delta", delta=delta, logprobs=list(logprobs))
 
     def annotate(self, annotation: WireObject) -> Iterator[WireObject]:
         """A citation of a sentence that was told."""
@@ -74,7 +75,7 @@ class MessageEvents:
         """Another process has told more of it."""
         match event["type"]:
             case "response.content_part.added":
-                self._open()["content"].append(deepcopy(event["part"]))
+                self._open()["content"].append(copied(event["part"]))
             case "response.output_text.delta":
                 self._text.append(event["delta"])
                 self._part()["logprobs"] += event["logprobs"]
@@ -110,7 +111,7 @@ class MessageEvents:
         return part
 
     def _part_event(self, name: str) -> WireObject:
-        return self._tell(f"content_part.{name}", part=deepcopy(self._part()))
+        return self._tell(f"content_part.{name}", part=copied(self._part()))
 
     def _text_event(self, name: str, **fields: object) -> WireObject:
         return self._tell(f"output_text.{name}", **fields)

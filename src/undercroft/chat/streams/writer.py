@@ -94,6 +94,11 @@ class OpenStream:
         self._has_room.set()
         self._is_settled.set()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another event may queue now."""
+        return self._failure is None and self._has_room.is_set()
+
     async def wait_for_room(self) -> None:
         """Return once another event may queue."""
         await self._has_room.wait()
@@ -133,7 +138,8 @@ class EventWriter:
         Raises:
             LeaseLostError: When the stream is another process's, or gone.
         """
-        await stream.wait_for_room()
+        if not stream.has_room:
+            await stream.wait_for_room()
         for event in events:
             stream.add(event)
         self._queued[stream] = None

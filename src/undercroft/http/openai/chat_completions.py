@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from undercroft.chat.answering import Question
+from undercroft.chat.answering import Answered, Question
 from undercroft.chat.choices import several
 from undercroft.chat.consumption import Consumption, bounded, tokens_wanted, total
 from undercroft.chat.providers.options import (
@@ -274,7 +274,7 @@ async def _make(
                 async with aclosing(answers) as events:
                     async for index, event in events:
                         chunk = completion.take(index, event)
-                        if completion.is_whole:
+                        if isinstance(event, Answered) and completion.is_whole:
                             # Counted before its end is seen.
                             metered.spent = total(each.spent for each in taken)
                             await metered.settle()

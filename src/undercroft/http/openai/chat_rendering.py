@@ -47,14 +47,14 @@ class _Choice:
     def take(self, event: AnswerEvent) -> JsonObject | None:
         """Add an event; what a chunk says of it, if it shows."""
         match event:
+            case TextDelta(text, logprobs):
+                tokens = [render_logprob(token) for token in logprobs]
+                return self.say(text, tokens)
             case ReasoningDelta(text):
                 self._thoughts.append(text)
                 return self._delta({"reasoning_content": text})
             case Searched():
                 self._passages = {passage.number: passage for passage in event.passages}
-            case TextDelta(text, logprobs):
-                tokens = [render_logprob(token) for token in logprobs]
-                return self.say(text, tokens)
             case Citation():
                 return self.annotate(render_citation(event, self._passages[event.number]))
             case ToolCallDelta():
