@@ -1,5 +1,10 @@
 -- Similar terms of what the caller may search, and of nothing else. Those of 0066 were the likest of the tenant's whole
 -- vocabulary: words of documents that the caller may not read took the places of others, and so told that they are there.
+
+-- Loads pg_trgm's library: its parameters are unknown, and so may not be set by an ordinary role, before that. A database
+-- whose migrations up to here ran in an earlier session has not loaded it.
+SELECT similarity('a', 'a');
+
 DROP FUNCTION similar_terms(text[], int);
 
 -- The terms that are like the stems of these words, the likest first, each of a passage in a document that the caller may
