@@ -138,8 +138,8 @@ WITH passage AS MATERIALIZED (
     SELECT
         p.chunk_id,
         p.text,
-        coalesce(to_tsvector(c.dictionary::text::regconfig, p.words), c.lexemes) AS lexemes,
-        c.dictionary::text AS dictionary
+        c.dictionary::text AS dictionary,
+        coalesce(to_tsvector(c.dictionary::text::regconfig, p.words), c.lexemes) AS lexemes
     FROM unnest($1::bigint[], $2::text[], $4::text[]) AS p (chunk_id, text, words)
     INNER JOIN chunks AS c ON p.chunk_id = c.id
 ), spoken AS MATERIALIZED (
