@@ -63,7 +63,7 @@ def test_the_sdk_searches_with_filters(service: Service, key: str, store: str) -
         again = client.vector_stores.search(
             store,
             query=QUESTION,
-            filters=LATER,
+            filters=LATER,  # type: ignore[arg-type]
             ranking_options={"ranker": "default-2024-11-15"},
         )
         assert [each.filename for each in again.data] == ["brass.txt"]

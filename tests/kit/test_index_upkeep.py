@@ -19,7 +19,7 @@ FROM generate_series(1, 3000) AS n
 """
 
 
-def nothing(phase: str, done: int, total: int) -> None:
+async def nothing(phase: str, done: int, total: int) -> None:
     del phase, done, total
 
 
@@ -51,7 +51,7 @@ async def test_what_was_deleted_leaves_the_index_with_a_rebuild(
     before = await measure_index(database_urls.migration, "things_hnsw")
     heard: list[tuple[str, int, int]] = []
 
-    def hear(phase: str, done: int, total: int) -> None:
+    async def hear(phase: str, done: int, total: int) -> None:
         heard.append((phase, done, total))
 
     await rebuild_index(database_urls.migration, "things_hnsw", hear)
@@ -71,7 +71,7 @@ async def test_the_table_is_written_and_read_meanwhile(
     monkeypatch.setattr(index_upkeep, "_POLL_SECONDS", 0.01)
     waits = asyncio.Event()
 
-    def hear(phase: str, done: int, total: int) -> None:
+    async def hear(phase: str, done: int, total: int) -> None:
         del done, total
         if phase.startswith("waiting for writers"):
             waits.set()

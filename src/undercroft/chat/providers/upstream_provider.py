@@ -100,11 +100,7 @@ class UpstreamProvider(ABC):
         """
         if not request.messages:
             raise InvalidRequestError("Give the model at least one message.", param="messages")
-
-        def attempt(patience: Patience) -> AsyncGenerator[GenerationEvent, None]:
-            return self._attempt(request, patience)
-
-        return self._server.generate(attempt, request.seconds)
+        return self._generate(request)
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:
         """Not known: the tokenizer is the server's."""
@@ -113,6 +109,12 @@ class UpstreamProvider(ABC):
 
     async def close(self) -> None:  # noqa: B027 -- it is whole, and does nothing
         """Nothing is held: connections belong to the session, which its owner closes."""
+
+    def _generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        def attempt(patience: Patience) -> AsyncGenerator[GenerationEvent, None]:
+            return self._attempt(request, patience)
+
+        return self._server.generate(attempt, request.seconds)
 
     async def _attempt(
         self, request: GenerationRequest, patience: Patience

@@ -16,7 +16,7 @@ def copied(value: _Json) -> _Json:
         return cast(
             "_Json",
             {
-                name: copied(member) if isinstance(member, _NESTED) else member
+                name: copied(cast("object", member)) if isinstance(member, _NESTED) else member
                 for name, member in members.items()
             },
         )
