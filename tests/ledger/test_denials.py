@@ -35,7 +35,9 @@ class OverheardDatabase(Database):
                 yield transaction
 
     def _hear(self, query: LoggedQuery) -> None:
-        self.heard.append(query.query)
+        # What the driver asks of types, once for each connection, is asked by whichever search comes to it first.
+        if not any(own in query.query for own in ("typeinfo_tree", "current_setting('jit')")):
+            self.heard.append(query.query)
 
 
 @pytest.fixture
