@@ -1,7 +1,9 @@
 import contextlib
 import io
 import json
+import struct
 import zipfile
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -138,6 +140,44 @@ def test_a_zip_inside_a_zip_is_not_looked_into() -> None:
     inner = files.make_docx()
     with pytest.raises(UnsupportedTypeError):
         detect(files.make_zip({"inner.docx": inner}))
+
+
+def break_data(archive: bytearray) -> None:
+    """The first entry's own content."""
+    archive[38:42] = b"\xff" * 4
+
+
+def break_name(archive: bytearray) -> None:
+    """Its name is said to be UTF-8, and is not."""
+    struct.pack_into("<H", archive, 6, 0x800)
+    archive[30] = 0xFF
+
+
+def break_place(archive: bytearray) -> None:
+    """The directory begins before the file."""
+    struct.pack_into("<L", archive, archive.rindex(b"PK\x05\x06") + 16, 0xFFFF)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("damage", [break_data, break_name, break_place])
+def test_a_damaged_archive_is_refused_however_it_is_damaged(
+    damage: Callable[[bytearray], None], method: int
+) -> None:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        archive.writestr("mimetype", "application/epub+zip" * 3)
+    content = bytearray(target.getvalue())
+    damage(content)
+    with pytest.raises(UnsupportedTypeError):
+        detect(bytes(content))
+
+
+def test_no_byte_of_an_archive_makes_it_a_defect_of_ours() -> None:
+    whole = files.make_zip({"mimetype": "application/epub+zip", "word/a": "b"})
+    for place in range(4, len(whole)):
+        for byte in (0, 0x7F, 0xFF):
+            with contextlib.suppress(UnsupportedTypeError):
+                detect(whole[:place] + bytes([byte]) + whole[place + 1 :])
 
 
 @pytest.mark.parametrize(("entries", "comment"), [(10_001, b""), (80, b"x" * 60_000)])

@@ -5,8 +5,10 @@ A name only breaks ties among Markdown, CSV and plain text, which any text can b
 
 import csv
 import json
+import lzma
 import re
 import zipfile
+import zlib
 from pathlib import PurePath
 from typing import BinaryIO, Final
 
@@ -51,6 +53,17 @@ _KNOWN_BINARIES: Final = (
     (b"SQLite format 3\0", "a database"),
 )
 _PDF_HEADER: Final = re.compile(rb"^[\s\xef\xbb\xbf]*%PDF-", re.MULTILINE)
+_DAMAGED: Final = (
+    ParseError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    # What zipfile lets through of a name that is no text, a place outside of the file, and of what unpacks it.
+    ValueError,
+    zlib.error,
+    lzma.LZMAError,
+)
 _HTML_DOCUMENT: Final = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?>.*?-->)\s*+)*+<(?:!doctype\s+html|html|head|body|title|meta|script|style)\b",
     re.IGNORECASE | re.DOTALL,
@@ -122,7 +135,7 @@ def _detect_in_archive(file: BinaryIO) -> str:
                 return EPUB
             if "[Content_Types].xml" in names and any(name.startswith("word/") for name in names):
                 return DOCX
-    except (ParseError, zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+    except _DAMAGED as error:
         raise UnsupportedTypeError("a damaged, locked or overgrown archive") from error
     raise UnsupportedTypeError("a zip archive")
 
