@@ -262,6 +262,23 @@ async def test_what_rests_on_a_file_that_came_with_the_request_needs_no_note(
     assert await sources_of(shelf, ann, id_of(made)) == [documents["lease.txt"]]
 
 
+async def test_where_a_search_finds_nothing_an_answer_is_compared_with_the_file_that_came(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, {})
+    parts = [
+        {"type": "input_file", "filename": "ferry.txt", "text": ANNUAL},
+        {"type": "input_text", "text": "What does the ferry cost?"},
+    ]
+    asked = searching(collection, message=as_told(Role.USER, parts))
+    for says, is_noted in ((ANNUAL, False), ("The annual insurance is £999.00 [1].", True)):
+        made = await service(shelf, Reader([TextDelta(says)])).create(ann, asked)
+        assert (UNSUPPORTED_NOTE in str(made)) is is_noted
+        # A number that a model makes up points to nothing, and would be taken for a verified citation.
+        assert "[1]" not in str(made)
+
+
 async def test_a_file_that_came_with_a_request_has_to_fit(
     shelf: Shelf, make_scope: MakeScope
 ) -> None:
