@@ -144,6 +144,28 @@ async def test_whoever_has_to_state_a_purpose_is_listed_with_it(
     }
 
 
+async def test_nobody_is_hidden_behind_purposes_that_lead_nowhere(
+    office: Office, access: AccessService
+) -> None:
+    """Whoever passes something on cannot keep it from its owner by grants of a collection that never count with it."""
+    document = await office.put_document(office.ann)
+    care = replace(SHARE, purpose="care")
+    lent = await office.share(office.ann, document, office.bob, care)
+    for_care = replace(office.bob, purpose="care")
+    await office.share(for_care, document, office.cem, replace(READ, purpose="care"))
+    collection = await office.put_collection(office.bob)
+    await office.add(office.bob, collection, document, lent)
+    for number in range(20):
+        terms = replace(READ, purpose=f"a{number}")
+        await office.share(office.bob, collection, office.cem, terms)
+    assert await everybody(access, office, document) == sorted(
+        one.principal_id for one in (office.ann, office.bob, office.cem)
+    )
+    assert document in {
+        one.resource for one in await access.list_resources(office.cem, after=None, limit=9)
+    }
+
+
 async def test_what_one_sees_for_a_purpose_is_listed_with_it(
     office: Office, access: AccessService
 ) -> None:

@@ -195,34 +195,43 @@ FROM unnest($3::text[]) WITH ORDINALITY AS a (action, place)
 ORDER BY a.place;
 
 -- name: list_purposes :many
--- The purposes of grants that make a thing, or a collection that holds it, the caller's to use, and of those by which it
--- stands in collections. Whether they hold together is looked at afterwards, purpose by purpose.
-WITH placed AS MATERIALIZED (
+-- The purposes for which the caller may have a way to a thing: of grants of it; or of one of a collection that holds it and
+-- the one by which it stands there, where one purpose does for both. What never counts is none of them: so many are looked
+-- at, and whoever shares a collection chooses its grants' purposes. Whether they hold is looked at afterwards, one by one.
+WITH live AS NOT MATERIALIZED (
     SELECT
-        m.collection_id,
-        m.grant_id
-    FROM collection_documents AS m
-    WHERE m.tenant_id = current_tenant() AND m.document_id = $1
-),
-
-counted AS (
-    SELECT g.purpose
+        g.id,
+        g.resource_id,
+        g.grantee_id,
+        g.purpose
     FROM grants AS g
     WHERE
         g.tenant_id = current_tenant()
-        AND (g.resource_id = $1 OR g.resource_id IN (SELECT p.collection_id FROM placed AS p))
-        AND g.grantee_id = ANY(current_grantees())
         AND g.ended_at IS NULL
         AND g.not_before <= statement_timestamp()
         AND (g.expires_at IS NULL OR g.expires_at > statement_timestamp())
+),
+
+counted AS (
+    SELECT l.purpose
+    FROM live AS l
+    WHERE l.resource_id = $1 AND l.grantee_id = ANY(current_grantees())
     UNION
-    SELECT g.purpose
-    FROM placed AS p
-    INNER JOIN grants AS g ON p.grant_id = g.id
+    SELECT coalesce(given.purpose, membership.purpose)
+    FROM collection_documents AS m
+    INNER JOIN collections AS c ON m.collection_id = c.id
+    LEFT JOIN live AS given
+        ON
+            c.owner_id <> current_principal()
+            AND c.id = given.resource_id
+            AND given.grantee_id = ANY(current_grantees())
+    LEFT JOIN live AS membership ON m.grant_id = membership.id
     WHERE
-        g.ended_at IS NULL
-        AND g.not_before <= statement_timestamp()
-        AND (g.expires_at IS NULL OR g.expires_at > statement_timestamp())
+        m.tenant_id = current_tenant()
+        AND m.document_id = $1
+        AND (c.owner_id = current_principal() OR given.id IS NOT NULL)
+        AND (m.grant_id IS NULL OR membership.id IS NOT NULL)
+        AND (given.purpose IS NULL OR membership.purpose IS NULL OR given.purpose = membership.purpose)
 )
 
 SELECT c.purpose
