@@ -41,3 +41,10 @@ def test_an_index_is_worn_when_a_third_of_it_is_dead() -> None:
     assert not IndexHealth(fresh, 100_000, 384).is_worn
     assert IndexHealth(fresh, 60_000, 384).is_worn
     assert not IndexHealth(100_000, 0, 384).is_worn, "it is small"
+
+
+def test_an_index_wears_since_it_was_built_whatever_there_was_then() -> None:
+    now = IndexHealth(50_000_000, 1_000, 384)
+    assert now.has_worn_since(2_000_000, 1_000)
+    assert not now.has_worn_since(50_000_000, 1_000)
+    assert now.has_worn_since(8_192, 0), "it was empty"

@@ -48,5 +48,11 @@ class IndexHealth:
         return self.index_bytes > max(_SLACK * self.fresh_bytes, SMALL)
 
     def has_worn_since(self, built_bytes: int, built_vectors: int) -> bool:
-        """Whether it is so much larger than what was built when there were so many vectors, by what each takes."""
-        return self.index_bytes * built_vectors > _SLACK * built_bytes * self.vectors
+        """Whether it is so much larger than what was built when there were so many vectors, by what each takes.
+
+        What was built of none tells of nothing.
+        """
+        return (
+            built_vectors == 0
+            or self.index_bytes * built_vectors > _SLACK * built_bytes * self.vectors
+        )
