@@ -3,13 +3,16 @@
 import asyncio
 import base64
 from collections.abc import AsyncGenerator
-from uuid import uuid4
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
 from tests.retrieval.parsing import files
+from tests.stepping import PATIENCE
 from undercroft.chat.file_texts import MOST_CHARACTERS, FileTexts, GivenFile
 from undercroft.kit.errors import InvalidRequestError, UnavailableError
+from undercroft.retrieval.parsing.models import ExtractedDocument
 from undercroft.retrieval.parsing.sandbox import ParserSandbox, SandboxLimits
 
 TENANT = uuid4()
@@ -79,3 +82,47 @@ async def test_more_than_may_wait_are_told_to_come_back(texts: FileTexts) -> Non
     assert all(each.retry_after for each in refused)
     # And those places are free again.
     assert await texts.read(TENANT, [file], "input") == ["hello"]
+
+
+class HeldSandbox(ParserSandbox):
+    """Reads nothing until the test lets it, and notes the order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Semaphore(0)
+        self.reached = asyncio.Event()
+        self.read: list[bytes] = []
+
+    async def extract(self, source: Path | bytes, media_type: str) -> ExtractedDocument:
+        assert isinstance(source, bytes)
+        self.read.append(source)
+        if len(self.read) == 2:
+            self.reached.set()
+        await self.gate.acquire()
+        return ExtractedDocument(media_type, source.decode(), None, (), ())
+
+
+async def test_who_floods_waits_behind_their_own_flood() -> None:
+    sandbox = HeldSandbox()
+    texts = FileTexts(sandbox)
+
+    def ask(tenant_id: UUID, text: str) -> asyncio.Task[list[str]]:
+        files = [GivenFile(encoded(text.encode()), None)] * 3
+        return asyncio.create_task(texts.read(tenant_id, files, "input"))
+
+    flood = [ask(TENANT, "flood") for _ in range(16)]
+    async with asyncio.timeout(PATIENCE):
+        await sandbox.reached.wait()
+        others = [ask(uuid4(), f"other {number}") for number in range(3)]
+        for _ in range(3 * 19):
+            sandbox.gate.release()
+        answers = await asyncio.gather(*others)
+        assert answers == [[f"other {number}"] * 3 for number in range(3)]
+        # Of 48 of the flood those that ran, and one more at most for each of the others'.
+        last = max(place for place, each in enumerate(sandbox.read) if each != b"flood")
+        assert sandbox.read[:last].count(b"flood") <= 2 + 9
+        ended = await asyncio.gather(*flood, return_exceptions=True)
+    # They made room for the others.
+    refused = [each for each in ended if isinstance(each, UnavailableError)]
+    assert ended.count(["flood"] * 3) == 16 - len(refused)
+    assert len(refused) == 3

@@ -4,12 +4,13 @@ import asyncio
 import base64
 import binascii
 import io
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from undercroft.chat.room import FairRoom
+from undercroft.chat.providers.turns import FairTurns, TurnsFullError
 from undercroft.kit.errors import InvalidRequestError, UnavailableError
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.retrieval.parsing.errors import ParseError, ParseErrorCode, UnsupportedTypeError
@@ -17,8 +18,10 @@ from undercroft.retrieval.parsing.sandbox import ParserSandbox
 
 MOST_CHARACTERS: Final = 1_000_000
 """Of text that the files of one request may have together."""
-_MOST_AT_ONCE: Final = 16
-"""How many requests have files read, or wait for that; one more is told to come back."""
+_AT_ONCE: Final = 2
+"""How many files are read at once: as many as the sandbox takes."""
+_WAITING: Final = 14
+"""How many requests wait with one; one more is told to come back, or the last one of a tenant that has more there."""
 _SECONDS: Final = 60.0
 """How long all files of a request may take, their waiting included."""
 _PREFIX: Final = "data:"
@@ -48,13 +51,13 @@ class FileTexts:
 
     def __init__(self, sandbox: ParserSandbox) -> None:
         self._sandbox = sandbox
-        self._room = FairRoom(_MOST_AT_ONCE, _busy)
+        self._turns = FairTurns(_AT_ONCE, _WAITING)
 
     async def read(self, tenant_id: UUID, files: Sequence[GivenFile], param: str) -> list[str]:
         """The text of each.
 
         Args:
-            tenant_id: Whose requests wait for each other.
+            tenant_id: Who takes turns with others where files have to wait.
             files: The files.
             param: The request field that holds them.
 
@@ -64,20 +67,29 @@ class FileTexts:
             UnavailableError: When too many others are being read, or it takes too long.
         """
         texts: list[str] = []
-        with self._room.place(tenant_id):
-            try:
-                async with asyncio.timeout(_SECONDS):
-                    for file in files:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                for file in files:
+                    # For each file anew: else all others would wait for a tenant's slow ones, until they are sent away.
+                    async with self._turn(tenant_id):
                         texts.append(await self._read(file, param))
-                        if sum(map(len, texts)) > MOST_CHARACTERS:
-                            raise InvalidRequestError(
-                                f"The files have more than {MOST_CHARACTERS:,} characters together.",
-                                param=param,
-                                code=ParseErrorCode.TOO_MUCH_TEXT,
-                            )
-            except TimeoutError as error:
-                raise _busy() from error
+                    if sum(map(len, texts)) > MOST_CHARACTERS:
+                        raise InvalidRequestError(
+                            f"The files have more than {MOST_CHARACTERS:,} characters together.",
+                            param=param,
+                            code=ParseErrorCode.TOO_MUCH_TEXT,
+                        )
+        except (TimeoutError, TurnsFullError) as error:
+            raise _busy() from error
         return texts
+
+    @asynccontextmanager
+    async def _turn(self, tenant_id: UUID) -> AsyncGenerator[None]:
+        await self._turns.acquire(tenant_id, _SECONDS)
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def _read(self, file: GivenFile, param: str) -> str:
         try:
