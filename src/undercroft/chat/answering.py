@@ -277,8 +277,8 @@ class Answerer:
                         finished = event
                     case ToolCallDelta() | ReasoningDelta() | ReasoningEnded():
                         yield event
-                    case TextDelta() if not prompt.passages:
-                        # Nothing can be cited: it passes as it is.
+                    case TextDelta() if not shown:
+                        # It can rest on nothing: it passes as it is.
                         yield event
                     case TextDelta(text, logprobs):
                         for said in _spoken(annotator.feed(text), logprobs):
