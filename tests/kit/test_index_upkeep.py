@@ -94,9 +94,14 @@ async def test_the_table_is_written_and_read_meanwhile(
 async def test_what_an_interrupted_rebuild_left_is_dropped(
     owner: AnyConnection, database_urls: DatabaseUrls
 ) -> None:
-    await owner.execute("SET statement_timeout = 30")
-    with pytest.raises(asyncpg.QueryCanceledError):
-        await owner.execute("REINDEX INDEX CONCURRENTLY things_hnsw")
+    builder = await asyncpg.connect(database_urls.migration)
+    await builder.execute("SET statement_timeout = '2s'")
+    async with owner.transaction():
+        # Keeps it from its end, however fast it is.
+        await owner.execute("LOCK TABLE things IN ROW EXCLUSIVE MODE")
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await builder.execute("REINDEX INDEX CONCURRENTLY things_hnsw")
+    await builder.close()
     assert len(await indexes(owner)) == 2
     await rebuild_index(database_urls.migration, "things_hnsw", nothing)
     assert await indexes(owner) == ["things_hnsw"]

@@ -8,6 +8,8 @@ import asyncpg
 import pytest
 
 from tests.database_server import fresh_database
+from tests.stepping import PATIENCE
+from undercroft.kit import migrations
 from undercroft.kit.database import Database
 from undercroft.kit.migrations import (
     Migration,
@@ -170,6 +172,31 @@ async def test_a_model_gets_its_index_once(
     assert len(indexes) == 1
     with pytest.raises(MigrationError, match="has 3 dimensions, not 4"):
         await register_model(database_urls.migration, "model", 4)
+
+
+async def test_a_model_that_has_its_index_waits_for_nobody_who_builds_one_anew(
+    database_urls: DatabaseUrls, owner: AnyConnection
+) -> None:
+    """A worker does that by itself, for hours: a service that starts must not wait for it, nor stop who writes."""
+    await register_model(database_urls.migration, "model", 3)
+    async with owner.transaction():
+        # What REINDEX CONCURRENTLY holds.
+        await owner.execute("LOCK TABLE chunk_embeddings IN SHARE UPDATE EXCLUSIVE MODE")
+        async with asyncio.timeout(PATIENCE):
+            await register_model(database_urls.migration, "model", 3)
+
+
+async def test_a_new_model_stands_in_nobodys_way_while_another_ones_index_is_built_anew(
+    database_urls: DatabaseUrls, owner: AnyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "_LOCK_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(migrations, "_LOCK_ATTEMPTS", 2)
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE chunk_embeddings IN SHARE UPDATE EXCLUSIVE MODE")
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(MigrationError, match="no index for 'model' yet"):
+                await register_model(database_urls.migration, "model", 3)
+    await register_model(database_urls.migration, "model", 3)
 
 
 async def test_a_request_that_locks_in_another_order_goes_on_and_so_does_the_migration(

@@ -180,15 +180,38 @@ async def register_model(url: str, name: str, dimensions: int) -> None:
     """Make room for an embedding model's vectors: its number and its index. Run as the owner.
 
     Raises:
-        MigrationError: When the model is known with another number of dimensions.
+        MigrationError: When the model is known with another number of dimensions, or an index of another model is being
+            built.
     """
     connection = await connect_owner(url)
     try:
-        await _QUERIES.value(connection, "register_embedding_model", name, dimensions)
+        if await _QUERIES.value(connection, "is_model_registered", name, dimensions):
+            return
+        # Whoever writes vectors queues behind who waits for this lock; and who builds an index anew, which may take
+        # hours, waits for every transaction: for this one, too.
+        await connection.execute(_LOCK_TIMEOUT)
+        await _register_patiently(connection, name, dimensions)
     except asyncpg.RaiseError as error:
         raise MigrationError(f"The embedding model cannot be used: {error}.") from error
+    except asyncpg.LockNotAvailableError as error:
+        raise MigrationError(
+            f"There is no index for '{name}' yet, and none can be made while vectors are being written for long or "
+            "another model's index is being built anew (`undercroft embeddings status`). "
+            "Run `undercroft migrate` again."
+        ) from error
     finally:
         await connection.close()
+
+
+async def _register_patiently(connection: AnyConnection, name: str, dimensions: int) -> None:
+    for _ in range(_LOCK_ATTEMPTS - 1):
+        try:
+            await _QUERIES.value(connection, "register_embedding_model", name, dimensions)
+        except asyncpg.LockNotAvailableError:
+            await asyncio.sleep(_LOCK_PAUSE_SECONDS)
+        else:
+            return
+    await _QUERIES.value(connection, "register_embedding_model", name, dimensions)
 
 
 async def adopt_model(url: str, name: str) -> None:
@@ -240,4 +263,5 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 """
+_LOCK_TIMEOUT: Final = "SET lock_timeout = '500ms'"
 _TIMEOUTS: Final = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '5s';"

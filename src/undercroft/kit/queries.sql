@@ -27,6 +27,18 @@ SELECT grant_service_role($1);
 -- name: register_embedding_model :value
 SELECT register_embedding_model($1, $2);
 
+-- name: is_model_registered :value
+-- Whether nothing is left to do: to make an index that is there would wait for whoever builds it anew all the same.
+SELECT EXISTS (
+    SELECT
+    FROM embedding_models AS m
+    WHERE
+        m.name = $1
+        AND m.dimensions = $2
+        AND m.retired_at IS NULL
+        AND to_regclass('chunk_embeddings_hnsw_' || m.id) IS NOT NULL
+);
+
 -- name: adopt_embedding_model :exec
 SELECT adopt_embedding_model($1);
 

@@ -303,3 +303,30 @@ async def test_a_process_that_stops_leaves_it_to_its_successor(
     assert await second.takeover.take_over() == 1
     events = await read(second.watch(ann, begun, -1))
     assert texts(events) == [("incomplete", PIECES[0]), ("completed", SECOND)]
+
+
+async def test_a_process_that_stops_before_the_next_attempt_says_anything_leaves_that_too(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    """One that dies there is taken over; one that stops in order is not to lose more than that."""
+    ann, gate = await make_scope(), Gate()
+
+    class SilentModel(UnsteadyModel):
+        async def generate(
+            self, request: GenerationRequest
+        ) -> AsyncGenerator[GenerationEvent, None]:
+            if self.requests:
+                await gate.pass_through()
+            async for event in super().generate(request):
+                yield event
+
+    first = service(shelf, SilentModel([TextDelta(FIRST), BROKEN], [TextDelta(SECOND)]))
+    second = service(shelf, ScriptedModel(SECOND))
+    begun = id_of(await first.begin(ann, again(in_background())))
+    await gate.wait_until_reached()
+    await first._process.writer.settle(first.runs.running[begun].stream)
+    await first.runs.close()
+    assert await second.takeover.take_over() == 1
+    events = await read(second.watch(ann, begun, -1))
+    assert_in_order(events)
+    assert texts(events) == [("incomplete", FIRST), ("completed", SECOND)]

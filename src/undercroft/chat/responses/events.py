@@ -129,6 +129,11 @@ class ResponseEvents:
         )
 
     @property
+    def is_silent(self) -> bool:
+        """Whether the attempt that is under way has said nothing yet, and no tool elsewhere was called."""
+        return self.can_go_on and not self._message.has_begun
+
+    @property
     def can_begin_again(self) -> bool:
         """Whether what was said may be said anew, by items of its own.
 

@@ -185,7 +185,7 @@ class ResponseRuns:
         tasks = {running.task for running in self._running.values() if running.task is not None}
         for running in list(self._running.values()):
             has_output = running.is_begun and running.work.events.has_output
-            if has_output and not running.work.may_begin_again:
+            if has_output and not running.work.may_be_left:
                 running.cancel()
             elif not running.is_ending:
                 running.stop()

@@ -41,6 +41,11 @@ class Work:
         return self.request.begins_again and self.events.can_begin_again
 
     @property
+    def may_be_left(self) -> bool:
+        """Whether whoever takes it over makes an answer all the same, where that was asked for."""
+        return self.may_begin_again or (self.request.begins_again and self.events.is_silent)
+
+    @property
     def spent(self) -> Spent:
         """What it has taken so far."""
         return self.consumption.spent
