@@ -312,7 +312,7 @@ async def test_pictures_and_files_are_shown_to_the_model(
             "content.1.image_url.url",
         ),
         ("user", {"type": "file", "file": {"filename": "a.txt"}}, "content.1.file"),
-        ("user", {"type": "file", "file": {"file_data": "?"}}, "messages"),
+        ("user", {"type": "file", "file": {"file_data": "?"}}, "messages.0.content.1"),
         ("user", {"type": "file", "file": {"file_id": "file-1"}}, "messages"),
         ("system", {"type": "file", "file": {"file_data": "aGVsbG8="}}, "messages.0"),
         ("user", {"type": "input_audio", "input_audio": {}}, "messages.0"),

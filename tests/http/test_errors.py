@@ -9,12 +9,21 @@ import asyncpg
 import httpx2 as httpx
 import pytest
 from fastapi import APIRouter, FastAPI
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from undercroft.http.errors import as_undercroft_error, install_error_handlers, render_error
-from undercroft.http.wire import OnlyFalse, RequestBody
-from undercroft.kit.errors import STATUS, ErrorKind, NotFoundError, UndercroftError
+from undercroft.http.fields import with_dots
+from undercroft.http.wire import Attributes, OnlyFalse, RequestBody, SentValue
+from undercroft.kit.errors import (
+    STATUS,
+    ErrorKind,
+    InvalidRequestError,
+    NotFoundError,
+    UndercroftError,
+)
 from undercroft.kit.sql import NoRowError
+from undercroft.vault.schemas.json_text import parse_json
 
 
 class Inner(RequestBody):
@@ -43,6 +52,18 @@ class FunctionTool(RequestBody):
     function: NamedFunction
 
 
+class Comparison(RequestBody):
+    value: SentValue
+    attributes: Attributes = Field(default_factory=dict)
+
+    @field_validator("value")
+    @classmethod
+    def _is_not_refused(cls, value: object) -> object:
+        if value == "refused":
+            raise PydanticCustomError("refused", "Another one is meant.")
+        return value
+
+
 class Tools(RequestBody):
     tools: list[Annotated[SearchTool | FunctionTool, Field(discriminator="kind")]]
 
@@ -53,6 +74,10 @@ def make_application() -> FastAPI:
     @router.post("/v1/tools")
     async def take(body: Tools) -> int:
         return len(body.tools)
+
+    @router.post("/v1/comparisons")
+    async def compare(body: Comparison) -> str:
+        return str(body.value)
 
     @router.post("/v1/things")
     async def create(body: Body) -> str:
@@ -247,3 +272,53 @@ async def test_a_field_is_named_as_it_was_sent_whatever_kind_it_is_of(
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, param)
     assert f"'{param}'" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("comparisons", {"value": {}}, "'value' should be a text, a number, true or false."),
+        ("comparisons", {"value": None}, "'value' should be a text, a number, true or false."),
+        ("comparisons", {"value": "x" * 513}, "'value' should have at most 512 characters."),
+        ("comparisons", {"value": "refused"}, "'value' is wrong: Another one is meant."),
+        (
+            "comparisons",
+            {"value": 1, "attributes": {"undercroft.a": 1}},
+            "'attributes' has a key that begins with 'undercroft.', which names what every document has.",
+        ),
+        ("tools", {"tools": [{}]}, "'tools.0' has no 'kind'."),
+        (
+            "tools",
+            {"tools": [{"kind": "x"}]},
+            "'tools.0' has a 'kind' that is not known here; there are 'search', 'function'.",
+        ),
+    ],
+)
+async def test_a_bad_body_is_told_in_one_sentence(path: str, body: object, message: str) -> None:
+    answer = await ask("POST", f"/v1/{path}", body)
+    assert answer.json()["error"]["message"] == f"Invalid request: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "param", "message"),
+    [
+        (
+            '{"filters": [{"value": 9007199254740993}]}',
+            "filters.0.value",
+            "'filters.0.value' is an integer",
+        ),
+        ('{"query": "\\u0000"}', "query", "'query' contains a NUL character."),
+        ('{"what was sent": "\\u0000"}', None, "contains a NUL character."),
+        ('{"/a": 1, "/a": 2}', "/a", "'/a' twice"),
+        ("{", None, "malformed"),
+    ],
+)
+def test_what_is_wrong_with_the_json_itself_names_the_field_alike(
+    text: str, param: str | None, message: str
+) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        parse_json(text)
+    told = with_dots(refused.value)
+    assert told.param == param
+    assert message in told.message
+    assert told.code == refused.value.code

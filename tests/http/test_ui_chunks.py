@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 
 from undercroft.chat.conversations.reading import ReadItem
 from undercroft.http.sse import encode_event
-from undercroft.http.ui.chunks import ChunkWriter
+from undercroft.http.ui.chunks import ChunkWriter, fail
 from undercroft.http.ui.messages import messages_of
 
 RESPONSE: dict[str, Any] = {
@@ -192,3 +192,18 @@ def test_what_a_client_calls_a_citation_is_none() -> None:
     said = {"type": "message", "id": "msg_1", "role": "assistant", "content": [part]}
     (message,) = messages_of([ReadItem(0, said, is_readable=True)])
     assert [each["type"] for each in message["parts"]] == ["step-start", "text"]
+
+
+def test_an_error_names_the_field_that_a_chat_has() -> None:
+    error = {"type": "invalid_request", "code": "context_length_exceeded", "message": "Too long."}
+    told, shown = fail({**error, "param": "input"})
+    assert told["data"] == {
+        "type": "invalid_request",
+        "code": "context_length_exceeded",
+        "param": "messages",
+    }
+    assert shown == {"type": "error", "errorText": "Too long."}
+    told, _ = fail({**error, "param": "truncation"})
+    assert told["data"]["param"] == "truncation"
+    told, _ = fail(error)
+    assert told["data"]["param"] is None

@@ -1,5 +1,6 @@
 """What request bodies share: nothing unknown, nothing guessed, nothing that PostgreSQL cannot hold."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,14 +10,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from undercroft.http.wire import (
     Attributes,
+    AttributeValue,
     Metadata,
     RequestBody,
     StorableText,
     page_of,
+    render_value,
     require_id,
 )
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.vault.schemas.json_text import parse_json
 
 
 class Body(RequestBody):
@@ -157,3 +161,22 @@ def test_a_page_knows_whether_there_is_more(count: int, shown: int, more: bool) 
     assert page["has_more"] is more
     assert page["first_id"] == ("0" if shown else None)
     assert page["last_id"] == (str(shown - 1) if shown else None)
+
+
+@pytest.mark.parametrize(
+    ("kept", "shown"),
+    [
+        (2024.0, "2024"),
+        (2.5, "2.5"),
+        (True, "true"),
+        ("a", '"a"'),
+        (int(1e300), "1e+300"),
+        (2**53, "9007199254740992.0"),
+    ],
+)
+def test_an_attribute_is_shown_so_that_it_can_be_sent_again(
+    kept: AttributeValue, shown: str
+) -> None:
+    text = json.dumps(render_value(kept))
+    assert text == shown
+    assert parse_json(text) == kept

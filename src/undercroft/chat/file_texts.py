@@ -36,10 +36,12 @@ class GivenFile:
     Attributes:
         data: Its content in base64, alone or as a data URL.
         name: What it is called; it tells kinds of text apart.
+        param: The part of the request that holds it, where that is known.
     """
 
     data: str = field(repr=False)
     name: str | None
+    param: str | None = None
 
 
 class FileTexts:
@@ -59,7 +61,7 @@ class FileTexts:
         Args:
             tenant_id: Who takes turns with others where files have to wait.
             files: The files.
-            param: The request field that holds them.
+            param: The request field that holds them all.
 
         Raises:
             InvalidRequestError: When one is no base64, of a type that is not read, or has no text, or all have more
@@ -98,7 +100,9 @@ class FileTexts:
         except (ParseError, UnsupportedTypeError, _NoFileError) as error:
             named = "" if file.name is None else f" '{file.name[:100]}'"
             raise InvalidRequestError(
-                f"The file{named} cannot be read. {error.message}", param=param, code=error.code
+                f"The file{named} cannot be read. {error.message}",
+                param=file.param or param,
+                code=error.code,
             ) from error
 
 
@@ -116,7 +120,7 @@ def _looked_at(file: GivenFile) -> tuple[bytes, str]:
     try:
         content = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _NoFileError("It is no base64.") from error
+        raise _NoFileError("It is no base64: give its content so.") from error
     return content, detect_media_type(io.BytesIO(content), file.name)
 
 

@@ -37,6 +37,16 @@ _REASONS: Final = {
     "model_attributes_type": "should be a JSON object",
     "dict_type": "should be a JSON object",
 }
+_OF_TAGS: Final = (
+    (re.compile(r"Unable to extract tag using discriminator ('\w+')"), r"has no \1"),
+    (
+        re.compile(
+            r".* found using ('\w+') does not match any of the expected tags: (.*)", re.DOTALL
+        ),
+        r"has a \1 that is not known here; there are \2",
+    ),
+)
+"""pydantic's words for what is wrong with an object's type, and ours."""
 _NO_OBJECT: Final = {"model_attributes_type", "dict_type"}
 _WRONG_TYPE: Final = {"string_type", "list_type"}
 _MOST_PROBLEMS: Final = 100
@@ -234,7 +244,14 @@ def _reason(problem: Mapping[str, Any]) -> str:
     known = _REASONS.get(problem["type"])
     if known is not None:
         return known
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    # What stands by itself elsewhere ends with its own full stop; here the sentence goes on.
+    message = str(problem["msg"]).removeprefix("Value error, ").removesuffix(".")
+    if message[:1].islower() and not str(problem["msg"]).startswith("Value error, "):
+        # In our own words, which go on from the field's name.
+        return message[:500]
+    for pattern, words in _OF_TAGS:
+        if (found_tag := pattern.fullmatch(message)) is not None:
+            return found_tag.expand(words)[:500]
     if message.startswith("Expected UploadFile"):
         return "should be a file, sent with a file name"
     _, found, expected = message.partition(" should ")

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
+from undercroft.kit.errors import InvalidRequestError
+
 _SOURCES: Final = {"body", "query", "path", "header"}
 _NAME: Final = re.compile(r"[a-z_][a-zA-Z0-9_]*|\d+")
 _LONGEST: Final = 200
@@ -29,6 +31,21 @@ def field_of(problem: Mapping[str, Any], sent: object) -> str:
         location = _sent(location, cast("object", sent), is_missing=problem["type"] == "missing")
     # What else a caller has given a name to is not repeated.
     return ".".join(part for part in map(str, location) if _NAME.fullmatch(part))[:_LONGEST]
+
+
+def with_dots(error: InvalidRequestError) -> InvalidRequestError:
+    """A problem with a place in JSON, which ``parse_json`` points to, as one with a field: by names with dots between.
+
+    Args:
+        error: As ``parse_json`` raises it.
+    """
+    pointer = error.param or ""
+    # The name of a key that stands there twice may begin so, too.
+    if not pointer.startswith("/") or error.code == "duplicate_key":
+        return error
+    field = ".".join(filter(_NAME.fullmatch, pointer[1:].split("/")))[:_LONGEST]
+    message = error.message.replace(f"'{pointer}'", f"'{field}'") if field else error.message
+    return InvalidRequestError(message, param=field or None, code=error.code)
 
 
 def _sent(location: Sequence[str | int], sent: object, *, is_missing: bool) -> list[str | int]:

@@ -11,7 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from undercroft.kit.errors import ErrorKind, UndercroftError
+from undercroft.http.fields import with_dots
+from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
 from undercroft.vault.schemas.json_text import JsonValue, parse_json
 
 JSON: Final = "application/json"
@@ -29,9 +30,12 @@ class StrictRequest(Request):
         """The JSON of the body.
 
         Raises:
-            InvalidRequestError: As :func:`read_json`.
+            InvalidRequestError: As :func:`read_json`; it names the field as all errors of a body's fields do.
         """
-        return await _parse_body(self)
+        try:
+            return await _parse_body(self)
+        except InvalidRequestError as error:
+            raise with_dots(error) from error
 
 
 async def read_json(request: Request, *media_types: str) -> JsonValue:

@@ -5,7 +5,16 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, cast, overload
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from undercroft.kit.errors import NotFoundError
@@ -89,10 +98,38 @@ Metadata = Annotated[
 """Up to 16 pairs of text, as OpenAI has them."""
 
 
+_KINDS: Final[Mapping[type, str]] = {
+    str: "(text)",
+    bool: "(flag)",
+    int: "(number)",
+    float: "(number)",
+}
+"""What stands in an error's place beside the names of fields, and is recognised as none."""
+
+
+def _kind(value: object) -> str | None:
+    return _KINDS.get(type(value))
+
+
+SentValue: TypeAlias = Annotated[
+    Annotated[str, Field(max_length=512), Tag("(text)")]
+    | Annotated[bool, Tag("(flag)")]
+    | Annotated[float, Field(allow_inf_nan=False), Tag("(number)")],
+    # Without it an error has one line for each of the three, whichever was meant.
+    Discriminator(
+        _kind,
+        custom_error_type="value_type",
+        custom_error_message="should be a text, a number, true or false",
+    ),
+]
+"""An attribute's value, as a request has it."""
+
+
 def _not_reserved(key: str) -> str:
     if key.startswith(RESERVED):
         raise PydanticCustomError(
-            "reserved_key", f"begins with '{RESERVED}', which names what every document has"
+            "reserved_key",
+            f"has a key that begins with '{RESERVED}', which names what every document has",
         )
     return key
 
@@ -100,7 +137,7 @@ def _not_reserved(key: str) -> str:
 Attributes = Annotated[
     dict[
         Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_not_reserved)],
-        Annotated[str, Field(max_length=512)] | bool | Annotated[float, Field(allow_inf_nan=False)],
+        SentValue,
     ],
     Field(max_length=16),
 ]
@@ -108,16 +145,19 @@ Attributes = Annotated[
 AttributeValue: TypeAlias = str | bool | int | float
 """One of them as it is shown."""
 _MOST_EXACT: Final = 2**53
-"""Up to it a number with a fraction can hold each whole one."""
+"""Below it a number with a fraction can hold each whole one."""
 
 JsonObject: TypeAlias = dict[str, Any]
 
 
 def render_value(value: AttributeValue) -> AttributeValue:
-    """An attribute's value: a whole number without a fraction, as it is kept with one whatever was sent."""
-    if isinstance(value, float) and value.is_integer() and abs(value) <= _MOST_EXACT:
-        return int(value)
-    return value
+    """An attribute's value: a whole number without a fraction, as it is kept with one whatever was sent.
+
+    But for those that no reader of JSON takes as whole ones: with digits alone they could not be sent again.
+    """
+    if isinstance(value, str | bool):
+        return value
+    return int(value) if value == int(value) and abs(value) < _MOST_EXACT else float(value)
 
 
 def render_attributes(attributes: Mapping[str, AttributeValue]) -> JsonObject:

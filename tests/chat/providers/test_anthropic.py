@@ -213,7 +213,7 @@ async def test_refuses_by_name_what_the_api_does_not_take(provider: ModelProvide
     call = Message(Role.ASSISTANT, "", (ToolCall("toolu_1", "look", '["no object"]'),))
     with pytest.raises(InvalidRequestError) as refused:
         await answer(provider, GenerationRequest("echo", (Message(Role.USER, "Hi."), call)))
-    assert refused.value.param == "messages"
+    assert refused.value.param == "input"
 
 
 async def test_lists_models_with_the_context_they_all_have(provider: ModelProvider) -> None:

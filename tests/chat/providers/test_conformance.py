@@ -193,4 +193,4 @@ async def test_refuses_a_prompt_without_messages(subject: Subject) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         await answer(subject.provider, GenerationRequest(subject.model, ()))
 
-    assert refused.value.param == "messages"
+    assert refused.value.param == "input"

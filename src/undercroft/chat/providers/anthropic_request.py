@@ -111,7 +111,7 @@ def _input(arguments: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequestError(
             "The arguments of a tool call are no JSON object, which this model's server does not take.",
-            param="messages",
+            param="input",
         )
     return cast("dict[str, Any]", value)
 

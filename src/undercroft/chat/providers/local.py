@@ -329,12 +329,12 @@ class LocalModelProvider:
         limits = self._limits
         seed = request.options.seed
         if not request.messages:
-            raise InvalidRequestError("Give the model at least one message.", param="messages")
+            raise InvalidRequestError("Give the model at least one message.", param="input")
         messages = [(message.role.value, message.content) for message in request.messages]
         if sum(len(text) for _, text in messages) > limits.context_tokens * _CHARACTERS_PER_TOKEN:
             raise self._too_long(None)
         if any("\ud800" <= character <= "\udfff" for _, text in messages for character in text):
-            raise InvalidRequestError("A message holds half of a surrogate pair.", param="messages")
+            raise InvalidRequestError("A message holds half of a surrogate pair.", param="input")
         return {
             "command": "generate",
             "messages": messages,
@@ -375,7 +375,7 @@ class LocalModelProvider:
         return InvalidRequestError(
             f"The prompt has {size}; {self._model} reads at most {self._limits.context_tokens} tokens, its answer "
             "included. Shorten it, or ask with fewer passages.",
-            param="messages",
+            param="input",
             code="context_length_exceeded",
         )
 

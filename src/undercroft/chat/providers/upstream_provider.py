@@ -99,7 +99,7 @@ class UpstreamProvider(ABC):
             UpstreamError: The server refused, failed, fell silent or broke off.
         """
         if not request.messages:
-            raise InvalidRequestError("Give the model at least one message.", param="messages")
+            raise InvalidRequestError("Give the model at least one message.", param="input")
         return self._generate(request)
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int] | None:

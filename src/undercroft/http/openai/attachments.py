@@ -93,9 +93,13 @@ class FilePart(RequestBody):
             return None
         return require_id(DOCUMENT_PREFIX, "file", self.file_id, param)
 
-    def given(self) -> GivenFile | None:
-        """What has to be read; None where nothing has."""
-        return None if self.file_data is None else GivenFile(self.file_data, self.filename)
+    def given(self, param: str) -> GivenFile | None:
+        """What has to be read; None where nothing has.
+
+        Args:
+            param: The part of the request that it is.
+        """
+        return None if self.file_data is None else GivenFile(self.file_data, self.filename, param)
 
     def with_text(self, text: str) -> "FilePart":
         """It, with its text in the place of its content."""

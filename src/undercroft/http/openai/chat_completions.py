@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -53,6 +53,8 @@ from undercroft.kit.ids import render_id
 from undercroft.metering.service import Charge
 
 router = APIRouter(tags=["chat completions"], route_class=AuthenticatedRoute)
+
+_OF_MESSAGES: Final = frozenset({Ability.IMAGES.value, Ability.FILES.value, "input"})
 
 _Stop = Annotated[str, Field(min_length=1, max_length=256)]
 _Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -199,7 +201,10 @@ async def create_chat_completion(
     request: Request,
 ) -> Response | EventStreamResponse:
     """Answer the last message of a conversation."""
-    shown = await with_texts(services.file_texts, caller.tenant_id, body.shown(), "messages")
+    places = [place for place, each in enumerate(body.messages) if each.role == "user"]
+    shown = await with_texts(
+        services.file_texts, caller.tenant_id, body.shown(), "messages", places
+    )
     questions = body.as_questions(services.answers.default_model, shown)
     include_usage = body.stream_options is not None and body.stream_options.include_usage
     key = await asked_key(request, caller)
@@ -291,17 +296,19 @@ async def _first(making: AsyncGenerator[JsonObject]) -> JsonObject:
 
 
 async def _collect(making: AsyncGenerator[JsonObject], completion: Completion) -> JsonObject:
-    async with aclosing(making) as chunks:
-        async for _ in chunks:
-            pass
+    with own_names():
+        async with aclosing(making) as chunks:
+            async for _ in chunks:
+                pass
     return completion.whole()
 
 
 async def _stream(begun: JsonObject, making: AsyncGenerator[JsonObject]) -> AsyncGenerator[bytes]:
-    async with aclosing(making) as chunks:
-        yield encode_event(begun)
-        async for chunk in chunks:
-            yield encode_event(chunk)
+    with own_names():
+        async with aclosing(making) as chunks:
+            yield encode_event(begun)
+            async for chunk in chunks:
+                yield encode_event(chunk)
 
 
 def _failure(error: UndercroftError) -> bytes:
@@ -310,10 +317,11 @@ def _failure(error: UndercroftError) -> bytes:
 
 @contextmanager
 def own_names() -> Generator[None]:
-    """What a message shows is refused as the field that holds it."""
+    """What a message says or shows is refused as the field that holds it here; responses have it in ``input``."""
     try:
         yield
-    except InvalidRequestError as error:
-        if error.param not in {Ability.IMAGES.value, Ability.FILES.value}:
+    except UndercroftError as error:
+        if error.param not in _OF_MESSAGES:
             raise
-        raise InvalidRequestError(error.message, param="messages", code=error.code) from error
+        error.param = "messages"
+        raise

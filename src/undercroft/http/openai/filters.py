@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias, cast
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from undercroft.http.wire import RequestBody
+from undercroft.http.wire import RequestBody, SentValue
 from undercroft.kit.ids import parse_id
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.filters import RESERVED, Comparison, Compound, Filter, Membership, Value
@@ -27,8 +27,6 @@ _TYPES: Final[dict[str, type]] = {
 """What every document has where it is found, by the rest of its key."""
 
 Key = Annotated[str, Field(min_length=1, max_length=64)]
-_Text = Annotated[str, Field(max_length=512)]
-_Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ComparisonFilter(RequestBody):
@@ -36,7 +34,7 @@ class ComparisonFilter(RequestBody):
 
     type: Literal["eq", "ne", "gt", "gte", "lt", "lte"]
     key: Key
-    value: _Text | bool | _Number
+    value: SentValue
 
     @model_validator(mode="after")
     def _is_comparable(self) -> Self:
@@ -57,7 +55,7 @@ class MembershipFilter(RequestBody):
 
     type: Literal["in", "nin"]
     key: Key
-    value: Annotated[list[_Text | bool | _Number], Field(min_length=1, max_length=_MOST_VALUES)]
+    value: Annotated[list[SentValue], Field(min_length=1, max_length=_MOST_VALUES)]
 
     @model_validator(mode="after")
     def _is_comparable(self) -> Self:

@@ -5,12 +5,17 @@ from uuid import UUID
 
 from undercroft.chat.file_texts import FileTexts
 from undercroft.chat.questions import MOST_FILES
+from undercroft.http.openai.attachments import FilePart
 from undercroft.http.openai.response_inputs import InputItem, MessageItem
 from undercroft.kit.errors import InvalidRequestError
 
 
 async def with_texts(
-    file_texts: FileTexts, tenant_id: UUID, items: Sequence[InputItem], param: str
+    file_texts: FileTexts,
+    tenant_id: UUID,
+    items: Sequence[InputItem],
+    param: str,
+    places: Sequence[int] | None = None,
 ) -> list[InputItem]:
     """Items of a request with their files read.
 
@@ -19,17 +24,19 @@ async def with_texts(
         tenant_id: Whose request it is.
         items: The items.
         param: The request field that holds them.
+        places: Where each stands in that, if there is more in it.
 
     Raises:
         InvalidRequestError: When a file cannot be read, or there are too many.
         UnavailableError: When too many others are being read.
     """
-    messages = [item for item in items if isinstance(item, MessageItem)]
     given = [
         file
-        for message in messages
-        for part in message.files()
-        if (file := part.given()) is not None
+        for place, item in zip(places or range(len(items)), items, strict=True)
+        if isinstance(item, MessageItem) and not isinstance(item.content, str)
+        for number, part in enumerate(item.content)
+        if isinstance(part, FilePart)
+        and (file := part.given(f"{param}.{place}.content.{number}")) is not None
     ]
     if not given:
         return list(items)
@@ -38,7 +45,7 @@ async def with_texts(
     texts = iter(await file_texts.read(tenant_id, given, param))
     return [
         item.with_files(
-            part if part.given() is None else part.with_text(next(texts)) for part in item.files()
+            part if part.file_data is None else part.with_text(next(texts)) for part in item.files()
         )
         if isinstance(item, MessageItem)
         else item

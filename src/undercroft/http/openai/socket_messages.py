@@ -14,6 +14,7 @@ from starlette.status import (
 )
 
 from undercroft.http.errors import openai_error
+from undercroft.http.fields import with_dots
 from undercroft.http.json_bodies import validate_model
 from undercroft.http.openai.response_requests import CreateResponse
 from undercroft.identity.errors import UnauthenticatedError
@@ -136,7 +137,10 @@ async def read_message(text: str | None) -> Mapping[str, Any]:
         raise InvalidRequestError("Send JSON as a text message, not as a binary one.")
     # The parsing of a long one would hold up every other stream.
     quickly = len(text) <= _QUICK
-    value = parse_json(text) if quickly else await asyncio.to_thread(parse_json, text)
+    try:
+        value = parse_json(text) if quickly else await asyncio.to_thread(parse_json, text)
+    except InvalidRequestError as error:
+        raise with_dots(error) from error
     if not isinstance(value, dict):
         raise InvalidRequestError("Send a JSON object with the type 'response.create'.")
     return cast("Mapping[str, Any]", value)

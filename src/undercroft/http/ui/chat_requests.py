@@ -20,6 +20,7 @@ from undercroft.chat.responses.models import ResponseRequest
 from undercroft.http.openai.asking import own_names as names_of_responses
 from undercroft.http.openai.inputs import CallId, LongText
 from undercroft.http.openai.response_requests import AnswerOptions, CreateResponse
+from undercroft.http.ui.chunks import OWN_NAMES
 from undercroft.http.wire import JsonObject, RequestBody
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
@@ -163,11 +164,10 @@ def own_names() -> Generator[None]:
         with names_of_responses():
             yield
     except InvalidRequestError as error:
-        names = {"input": "messages", "conversation": "id", "parent": "messageId"}
-        if error.param not in names:
+        if error.param not in OWN_NAMES:
             raise
         raise InvalidRequestError(
-            error.message, param=names[error.param], code=error.code
+            error.message, param=OWN_NAMES[error.param], code=error.code
         ) from error
 
 

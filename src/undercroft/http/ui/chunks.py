@@ -14,6 +14,8 @@ from undercroft.vault.schemas.json_text import parse_json
 SEARCH_TOOL: Final = "file_search"
 _REMOTE: Final = {"providerExecuted": True, "dynamic": True}
 """Of a call of a remote tool, which no client knows by its type."""
+OWN_NAMES: Final = {"input": "messages", "conversation": "id", "parent": "messageId"}
+"""What a response's fields are called in what is sent to a chat."""
 _ENDS: Final = {"max_output_tokens": "length", "content_filter": "content-filter"}
 
 
@@ -116,6 +118,8 @@ class ChunkWriter:
 def fail(error: JsonObject) -> Iterator[JsonObject]:
     """An error, for programs and for people: the SDK gives the text alone to whoever shows it."""
     known = {name: error.get(name) for name in ("type", "code", "param")}
+    if known["param"] in OWN_NAMES:
+        known["param"] = OWN_NAMES[known["param"]]
     yield {"type": "data-error", "data": known, "transient": True}
     yield {"type": "error", "errorText": error["message"]}
 
