@@ -126,3 +126,23 @@ async def test_an_index_that_is_gone_is_dropped_again(
         await drop_index(database_urls.migration, "things_hnsw")
     assert await indexes(owner) == []
     assert await measure_index(database_urls.migration, "things_hnsw") is None
+
+
+async def test_whoever_watches_a_rebuild_hears_of_it_while_it_waits_to_begin(
+    owner: AnyConnection, database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease is prolonged by that."""
+    monkeypatch.setattr(index_upkeep, "_POLL_SECONDS", 0.01)
+    heard = asyncio.Event()
+
+    async def hear(phase: str, done: int, total: int) -> None:
+        del done, total
+        if phase.startswith("waiting for another command"):
+            heard.set()
+
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE things IN SHARE UPDATE EXCLUSIVE MODE")
+        building = asyncio.create_task(rebuild_index(database_urls.migration, "things_hnsw", hear))
+        async with asyncio.timeout(PATIENCE):
+            await heard.wait()
+    await building

@@ -36,6 +36,8 @@ def embeddings_status(tenant: OneTenant = None, data_dir: DataDir = None) -> Non
                 )
             if rebuilt is not None and rebuilt.ended_at is not None:
                 typer.echo(f"  built anew by a worker on {rebuilt.ended_at:%Y-%m-%d %H:%M} UTC")
+            elif rebuilt is not None and not rebuilt.is_under_way:
+                typer.echo(f"  a rebuild begun on {rebuilt.begun_at:%Y-%m-%d %H:%M} UTC broke off")
             elif rebuilt is not None:
                 typer.echo(
                     f"  being built anew: {rebuilt.phase}, {rebuilt.done} of {rebuilt.total}"

@@ -16,6 +16,7 @@ Progress = Callable[[str, int, int], None]
 """Told what is done, and how much of how much."""
 Watch = Callable[[str, int, int], Awaitable[None]]
 """Told every second what PostgreSQL is doing, and how much of how much is done. What it raises ends the rebuild."""
+_WAITING: Final = "waiting for another command at the table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,21 @@ async def drop_index(url: str, name: str) -> None:
         await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_quoted(name)}")
 
 
+async def drop_leftovers(url: str, name: str) -> int:
+    """Drop what interrupted rebuilds of an index have left; how many indexes.
+
+    No search uses them, and whoever writes their table may write them as well.
+
+    Raises:
+        IndexBusyError: When another command is at it.
+    """
+    async with connected_owner(url) as connection:
+        if not await _list_leftovers(connection, name):
+            return 0
+        async with _alone(connection, name):
+            return await _drop_leftovers(connection, name)
+
+
 async def rebuild_index(url: str, name: str, watch: Watch) -> None:
     """Build an index anew while the one that there is goes on being used, and put it in its place.
 
@@ -64,21 +80,36 @@ async def rebuild_index(url: str, name: str, watch: Watch) -> None:
         connected_owner(url) as watcher,
         _alone(connection, name),
     ):
-        for row in await _QUERIES.many(connection, "list_leftovers", f"{name}_cc"):
-            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_quoted(row['name'])}")
-        building = asyncio.create_task(
-            connection.execute(f"REINDEX INDEX CONCURRENTLY {_quoted(name)}")
-        )
+        building = asyncio.create_task(_build(connection, name))
         try:
             while not (await asyncio.wait({building}, timeout=_POLL_SECONDS))[0]:
                 row = await _QUERIES.maybe(watcher, "watch_index", connection.get_server_pid())
-                if row is not None:
+                if row is None:
+                    await watch(_WAITING, 0, 0)
+                else:
                     # How much there is it takes from statistics, which may be old.
                     await watch(row["phase"], row["done"], max(row["done"], row["total"]))
             building.result()
         finally:
             building.cancel()
             await asyncio.gather(building, return_exceptions=True)
+
+
+async def _build(connection: AnyConnection, name: str) -> None:
+    await _drop_leftovers(connection, name)
+    await connection.execute(f"REINDEX INDEX CONCURRENTLY {_quoted(name)}")
+
+
+async def _list_leftovers(connection: AnyConnection, name: str) -> list[str]:
+    rows = await _QUERIES.many(connection, "list_leftovers", f"{name}_cc")
+    return [row["name"] for row in rows]
+
+
+async def _drop_leftovers(connection: AnyConnection, name: str) -> int:
+    leftovers = await _list_leftovers(connection, name)
+    for leftover in leftovers:
+        await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_quoted(leftover)}")
+    return len(leftovers)
 
 
 @asynccontextmanager

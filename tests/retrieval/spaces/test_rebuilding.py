@@ -106,7 +106,7 @@ async def test_one_that_is_large_though_it_was_built_anew_is_left_alone(
 ) -> None:
     rebuilds, repository = IndexRebuilds(shelf.database, database_urls.migration), SpaceRepository()
     await wear(owner)
-    fence = await repository.claim_rebuild(owner, wide.id, LEASE)
+    fence = await repository.claim_rebuild(owner, wide.id, LEASE, 0)
     assert fence is not None
     as_it_is = await size_of(database_urls, wide)
     await repository.end_rebuild(owner, wide.id, fence, as_it_is, FILLED // 10)
@@ -120,12 +120,15 @@ async def test_while_another_worker_has_it_nobody_else_builds(
 ) -> None:
     rebuilds, repository = IndexRebuilds(shelf.database, database_urls.migration), SpaceRepository()
     await wear(owner)
-    first = await repository.claim_rebuild(owner, wide.id, LEASE)
+    first = await repository.claim_rebuild(owner, wide.id, LEASE, 0)
     assert first is not None
     assert await rebuilds.rebuild_worn() == 0
     # Its worker was killed, and its lease ends.
     await owner.execute("UPDATE index_rebuilds SET leased_until = now() - interval '1 second'")
-    second = await repository.claim_rebuild(owner, wide.id, LEASE)
+    shown = await find_rebuild(database_urls.migration, wide)
+    assert shown is not None
+    assert not shown.is_under_way, "nobody is at it"
+    second = await repository.claim_rebuild(owner, wide.id, LEASE, first)
     assert second is not None
     assert second == first + 1
     assert not await repository.report_rebuild(owner, wide.id, first, "building", 1, 2, LEASE)
@@ -136,14 +139,29 @@ async def test_while_another_worker_has_it_nobody_else_builds(
     assert await rebuilds.rebuild_worn() == 1
 
 
-async def test_what_an_interrupted_rebuild_has_left_is_dropped_by_the_next(
-    shelf: Shelf, database_urls: DatabaseUrls, owner: AnyConnection, wide: SpaceModel
+@pytest.mark.usefixtures("wide")
+async def test_who_measured_before_another_one_built_does_not_build_once_more(
+    shelf: Shelf, database_urls: DatabaseUrls, owner: AnyConnection
 ) -> None:
     await wear(owner)
-    name = index_name(wide.id)
-    leftover = f"SELECT to_regclass('{name}_ccnew') IS NOT NULL"
-    builder = await asyncpg.connect(database_urls.migration)
-    writer = await asyncpg.connect(database_urls.migration)
+    another = IndexRebuilds(shelf.database, database_urls.migration)
+    built: list[int] = []
+
+    class Overtaken(IndexRebuilds):
+        async def _count(self, model: SpaceModel) -> int:
+            if not built:
+                built.append(0)
+                built.append(await another.rebuild_worn())
+            return await super()._count(model)
+
+    assert await Overtaken(shelf.database, database_urls.migration).rebuild_worn() == 0
+    assert built == [0, 1]
+
+
+async def interrupt(urls: DatabaseUrls, name: str) -> None:
+    """Begin to build an index anew, and break off."""
+    builder = await asyncpg.connect(urls.migration)
+    writer = await asyncpg.connect(urls.migration)
     try:
         # The writer keeps it from its end.
         await writer.execute("BEGIN; LOCK TABLE chunk_embeddings IN ROW EXCLUSIVE MODE")
@@ -153,6 +171,19 @@ async def test_what_an_interrupted_rebuild_has_left_is_dropped_by_the_next(
     finally:
         await writer.close()
         await builder.close()
+
+
+@pytest.mark.parametrize("is_worn", [True, False])
+async def test_what_an_interrupted_rebuild_has_left_is_dropped_by_the_next_round(
+    shelf: Shelf, database_urls: DatabaseUrls, owner: AnyConnection, wide: SpaceModel, is_worn: bool
+) -> None:
+    """Whether or not the index is worn still: one that broke off after the exchange has left the old one."""
+    if is_worn:
+        await wear(owner)
+    name = index_name(wide.id)
+    leftover = f"SELECT to_regclass('{name}_ccnew') IS NOT NULL"
+    await interrupt(database_urls, name)
     assert await owner.fetchval(leftover)
-    assert await IndexRebuilds(shelf.database, database_urls.migration).rebuild_worn() == 1
+    rebuilds = IndexRebuilds(shelf.database, database_urls.migration)
+    assert await rebuilds.rebuild_worn() == is_worn
     assert not await owner.fetchval(leftover)

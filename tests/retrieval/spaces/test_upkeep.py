@@ -43,8 +43,11 @@ def test_an_index_is_worn_when_a_third_of_it_is_dead() -> None:
     assert not IndexHealth(100_000, 0, 384).is_worn, "it is small"
 
 
-def test_an_index_wears_since_it_was_built_whatever_there_was_then() -> None:
-    now = IndexHealth(50_000_000, 1_000, 384)
-    assert now.has_worn_since(2_000_000, 1_000)
-    assert not now.has_worn_since(50_000_000, 1_000)
-    assert now.has_worn_since(8_192, 0), "it was empty"
+@pytest.mark.parametrize("vectors", [0, 5, 100_000])
+def test_what_was_built_of_few_vectors_wears_as_what_was_built_of_many(vectors: int) -> None:
+    """Built when everything was erased, it would be built anew by no worker ever again."""
+    built = IndexHealth(IndexHealth(0, vectors, 384).fresh_bytes, vectors, 384)
+    fresh = IndexHealth(0, 100_000, 384).fresh_bytes
+    assert IndexHealth(2 * fresh, 100_000, 384).has_worn_since(built)
+    assert not IndexHealth(fresh, 100_000, 384).has_worn_since(built)
+    assert IndexHealth(3 * built.fresh_bytes, vectors, 384).has_worn_since(built)

@@ -71,11 +71,13 @@ class Rebuild:
 
     Attributes:
         ended_at: None while it is under way, or was interrupted.
+        is_under_way: Whether a worker is at it.
         phase: What PostgreSQL is doing, with how much of how much done.
     """
 
     begun_at: datetime
     ended_at: datetime | None
+    is_under_way: bool
     phase: str
     done: int
     total: int

@@ -185,17 +185,26 @@ SELECT lock_retired_model($1);
 
 -- name: find_rebuild :maybe
 -- Of an index's owner, as all of these.
-SELECT r.begun_at, r.ended_at, r.phase, r.done, r.total, r.index_bytes, r.vectors
+SELECT
+    r.fence,
+    r.begun_at,
+    r.ended_at,
+    r.phase,
+    r.done,
+    r.total,
+    r.index_bytes,
+    r.vectors,
+    r.ended_at IS NULL AND r.leased_until > now() AS is_under_way
 FROM index_rebuilds AS r
 WHERE r.model_id = $1;
 
 -- name: claim_rebuild :value
--- Its fence; nothing while another worker's lease lasts.
+-- Its fence; nothing while another worker's lease lasts, nor once one has had it since the caller looked ($3: the fence then).
 INSERT INTO index_rebuilds AS r (model_id, leased_until) VALUES ($1, now() + $2::interval)
 ON CONFLICT (model_id) DO UPDATE SET
     fence = r.fence + 1, leased_until = excluded.leased_until, begun_at = now(), ended_at = NULL,
     phase = '', done = 0, total = 0
-WHERE r.leased_until < now()
+WHERE r.leased_until < now() AND r.fence = $3
 RETURNING r.fence;
 
 -- name: report_rebuild :value

@@ -4,16 +4,19 @@ A rebuild is done only where the index is measured to be worn. Of two workers on
 renews and a fence. What ends a worker leaves the index as it was; what was built of the new one the next rebuild drops.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 import structlog
+from asyncpg import Record
 
 from undercroft.identity.tenants import list_tenants
 from undercroft.kit.database import Database
 from undercroft.kit.index_upkeep import (
     IndexBusyError,
     connected_owner,
+    drop_leftovers,
     measure_index,
     rebuild_index,
 )
@@ -33,7 +36,14 @@ async def find_rebuild(owner_url: str, model: SpaceModel) -> Rebuild | None:
         row = await SpaceRepository().find_rebuild(owner, model.id)
     if row is None:
         return None
-    return Rebuild(row["begun_at"], row["ended_at"], row["phase"], row["done"], row["total"])
+    return Rebuild(
+        row["begun_at"],
+        row["ended_at"],
+        row["is_under_way"],
+        row["phase"],
+        row["done"],
+        row["total"],
+    )
 
 
 class RebuildTakenOverError(Exception):
@@ -58,11 +68,23 @@ class IndexRebuilds:
         """Rebuild the indexes that are worn, one after the other; how many that were."""
         rebuilt = 0
         for model in await self._spaces.list_models():
-            if model.retired_at is None and await self._is_needed(model):
-                rebuilt += await self._rebuild(model)
+            if model.retired_at is not None:
+                continue
+            async with connected_owner(self._owner_url) as owner:
+                last = await self._repository.find_rebuild(owner, model.id)
+            if await self._is_needed(model, last):
+                rebuilt += await self._rebuild(model, 0 if last is None else last["fence"])
+            else:
+                await self._tidy(model)
         return rebuilt
 
-    async def _is_needed(self, model: SpaceModel) -> bool:
+    async def _tidy(self, model: SpaceModel) -> None:
+        """A rebuild that broke off at its very end has left the index that was worn beside the new one."""
+        with suppress(IndexBusyError):
+            if await drop_leftovers(self._owner_url, index_name(model.id)):
+                _log.info("index_leftovers_dropped", model=model.name)
+
+    async def _is_needed(self, model: SpaceModel, last: Record | None) -> bool:
         size = await measure_index(self._owner_url, index_name(model.id))
         # To count takes a look at every vector, so it is done only where something may come of it.
         if size is None or not size.is_valid or size.index_bytes <= SMALL:
@@ -70,22 +92,23 @@ class IndexRebuilds:
         health = IndexHealth(size.index_bytes, await self._count(model), model.dimensions)
         if not health.is_worn:
             return False
-        async with connected_owner(self._owner_url) as owner:
-            last = await self._repository.find_rebuild(owner, model.id)
         # One that was built anew and is still larger than was expected would be built for ever.
         return (
             last is None
             or last["index_bytes"] is None
-            or health.has_worn_since(last["index_bytes"], last["vectors"])
+            or health.has_worn_since(
+                IndexHealth(last["index_bytes"], last["vectors"], model.dimensions)
+            )
         )
 
     async def _count(self, model: SpaceModel) -> int:
         tenants = await list_tenants(self._database)
         return sum([(await self._spaces.measure(each, model)).embedded for each in tenants])
 
-    async def _rebuild(self, model: SpaceModel) -> int:
+    async def _rebuild(self, model: SpaceModel, seen: int) -> int:
         async with connected_owner(self._owner_url) as owner:
-            fence = await self._repository.claim_rebuild(owner, model.id, _LEASE)
+            # What was measured may be from before another worker's rebuild, which then need not be done once more.
+            fence = await self._repository.claim_rebuild(owner, model.id, _LEASE, seen)
             if fence is None:
                 return 0
 

@@ -152,10 +152,17 @@ class SpaceRepository:
         return await _QUERIES.maybe(owner, "find_rebuild", model_id)
 
     async def claim_rebuild(
-        self, owner: AnyConnection, model_id: int, lease: timedelta
+        self, owner: AnyConnection, model_id: int, lease: timedelta, seen: int
     ) -> int | None:
-        """Take the rebuild of a model's index in hand; its fence, None while it is another's."""
-        fence = await _QUERIES.value(owner, "claim_rebuild", model_id, lease)
+        """Take the rebuild of a model's index in hand; its fence, None where another worker has or had it.
+
+        Args:
+            owner: The index's owner.
+            model_id: Whose index.
+            lease: For how long, unless it is prolonged.
+            seen: The last fence before the index was measured; 0 where there was none.
+        """
+        fence = await _QUERIES.value(owner, "claim_rebuild", model_id, lease, seen)
         return cast("int | None", fence)
 
     async def report_rebuild(

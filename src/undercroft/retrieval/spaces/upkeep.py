@@ -47,12 +47,9 @@ class IndexHealth:
         """Whether so much of it is left of deleted passages that it is worthwhile to build it anew."""
         return self.index_bytes > max(_SLACK * self.fresh_bytes, SMALL)
 
-    def has_worn_since(self, built_bytes: int, built_vectors: int) -> bool:
-        """Whether it is so much larger than what was built when there were so many vectors, by what each takes.
+    def has_worn_since(self, built: "IndexHealth") -> bool:
+        """Whether it is so much larger than it was when it was built, each compared with what was expected of it.
 
-        What was built of none tells of nothing.
+        Not by what each vector takes: an index has pages of its own, and may have been built when there was no vector.
         """
-        return (
-            built_vectors == 0
-            or self.index_bytes * built_vectors > _SLACK * built_bytes * self.vectors
-        )
+        return self.index_bytes * built.fresh_bytes > _SLACK * built.index_bytes * self.fresh_bytes
