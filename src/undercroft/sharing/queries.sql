@@ -199,20 +199,14 @@ ORDER BY a.place;
 -- the one by which it stands there, where one purpose does for both. What never counts is none of them: so many are looked
 -- at, and whoever shares a collection chooses its grants' purposes. Whether they hold is looked at afterwards, one by one.
 WITH live AS NOT MATERIALIZED (
-    SELECT
-        g.id,
-        g.resource_id,
-        g.grantee_id,
-        g.purpose
+    SELECT g.id, g.resource_id, g.grantee_id, g.purpose
     FROM grants AS g
     WHERE
         g.tenant_id = current_tenant()
         AND g.ended_at IS NULL
         AND g.not_before <= statement_timestamp()
         AND (g.expires_at IS NULL OR g.expires_at > statement_timestamp())
-),
-
-counted AS (
+), counted AS (
     SELECT l.purpose
     FROM live AS l
     WHERE l.resource_id = $1 AND l.grantee_id = ANY(current_grantees())
@@ -221,10 +215,7 @@ counted AS (
     FROM collection_documents AS m
     INNER JOIN collections AS c ON m.collection_id = c.id
     LEFT JOIN live AS given
-        ON
-            c.owner_id <> current_principal()
-            AND c.id = given.resource_id
-            AND given.grantee_id = ANY(current_grantees())
+        ON c.owner_id <> current_principal() AND c.id = given.resource_id AND given.grantee_id = ANY(current_grantees())
     LEFT JOIN live AS membership ON m.grant_id = membership.id
     WHERE
         m.tenant_id = current_tenant()
