@@ -209,7 +209,7 @@ async def test_of_a_file_its_text_is_kept_and_goes_with_the_response(
         assert (await model_server.seen()).last_body["messages"][0] == told[0]
         wrong = {**item, "content": [{**file, "file_data": "?"}]}
         refused = http.post("/v1/conversations", json={"items": [wrong]})
-        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "items")
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "items.0.content.0")
 
 
 async def test_a_model_that_sees_nothing_refuses_a_picture(ask: Ask) -> None:
