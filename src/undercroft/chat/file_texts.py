@@ -4,8 +4,7 @@ import asyncio
 import base64
 import binascii
 import io
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -73,7 +72,7 @@ class FileTexts:
             async with asyncio.timeout(_SECONDS):
                 for file in files:
                     # For each file anew: else all others would wait for a tenant's slow ones, until they are sent away.
-                    async with self._turn(tenant_id):
+                    async with self._turns.turn(tenant_id, _SECONDS):
                         texts.append(await self._read(file, param))
                     if sum(map(len, texts)) > MOST_CHARACTERS:
                         raise InvalidRequestError(
@@ -84,14 +83,6 @@ class FileTexts:
         except (TimeoutError, TurnsFullError) as error:
             raise _busy() from error
         return texts
-
-    @asynccontextmanager
-    async def _turn(self, tenant_id: UUID) -> AsyncGenerator[None]:
-        await self._turns.acquire(tenant_id, _SECONDS)
-        try:
-            yield
-        finally:
-            self._turns.release()
 
     async def _read(self, file: GivenFile, param: str) -> str:
         try:

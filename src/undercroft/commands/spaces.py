@@ -49,7 +49,7 @@ async def require_models(settings: Settings, database: Database) -> None:
 async def describe_models(
     settings: Settings, tenant: str | None
 ) -> list[tuple[SpaceModel, IndexHealth | None, Rebuild | None, list[SpaceProgress]]]:
-    """Each model with its index and that's rebuilds, for the owner to look at, and how far it is with each tenant."""
+    """Each model, its index with the last rebuild of that, as its owner may look, and how far each tenant is."""
     async with _open(settings) as (database, spaces):
         tenants = await _tenants(database, tenant)
         owner = await find_owner_url(settings)

@@ -3,16 +3,19 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import asyncpg
 
 from undercroft.kit.database import Database
 from undercroft.kit.sql import AnyConnection, load_queries
+
+Done = TypeVar("Done")
 
 _QUERIES: Final = load_queries("undercroft.kit")
 _CONNECT_SECONDS: Final = 10.0
@@ -83,7 +86,7 @@ async def migrate(url: str, migrations: Sequence[Migration]) -> list[Migration]:
         return [
             migration
             for migration in migrations
-            if await _apply_patiently(connection, migration, migrations)
+            if await _patiently(partial(_apply, connection, migration, migrations))
         ]
     finally:
         await connection.close()
@@ -106,20 +109,18 @@ async def connect_owner(url: str) -> "asyncpg.Connection[asyncpg.Record]":
         raise MigrationError(f"The database does not let its owner in: {error}.") from error
 
 
-async def _apply_patiently(
-    connection: AnyConnection, migration: Migration, known: Sequence[Migration]
-) -> bool:
-    """Begin anew where a lock is not to be had at once.
+async def _patiently(work: Callable[[], Awaitable[Done]]) -> Done:
+    """Begin anew where a lock is not to be had at once; raises as the work does once that was tried often enough.
 
     A migration may lock tables in another order than a request that is under way. PostgreSQL looks for a deadlock after
     a second, and would end either of the two; the migration gives up before, and the request goes on.
     """
     for _ in range(_LOCK_ATTEMPTS - 1):
         try:
-            return await _apply(connection, migration, known)
+            return await work()
         except asyncpg.LockNotAvailableError:
             await asyncio.sleep(_LOCK_PAUSE_SECONDS)
-    return await _apply(connection, migration, known)
+    return await work()
 
 
 async def _apply(
@@ -190,7 +191,9 @@ async def register_model(url: str, name: str, dimensions: int) -> None:
         # Whoever writes vectors queues behind who waits for this lock; and who builds an index anew, which may take
         # hours, waits for every transaction: for this one, too.
         await connection.execute(_LOCK_TIMEOUT)
-        await _register_patiently(connection, name, dimensions)
+        await _patiently(
+            partial(_QUERIES.value, connection, "register_embedding_model", name, dimensions)
+        )
     except asyncpg.RaiseError as error:
         raise MigrationError(f"The embedding model cannot be used: {error}.") from error
     except asyncpg.LockNotAvailableError as error:
@@ -201,17 +204,6 @@ async def register_model(url: str, name: str, dimensions: int) -> None:
         ) from error
     finally:
         await connection.close()
-
-
-async def _register_patiently(connection: AnyConnection, name: str, dimensions: int) -> None:
-    for _ in range(_LOCK_ATTEMPTS - 1):
-        try:
-            await _QUERIES.value(connection, "register_embedding_model", name, dimensions)
-        except asyncpg.LockNotAvailableError:
-            await asyncio.sleep(_LOCK_PAUSE_SECONDS)
-        else:
-            return
-    await _QUERIES.value(connection, "register_embedding_model", name, dimensions)
 
 
 async def adopt_model(url: str, name: str) -> None:

@@ -269,29 +269,6 @@ async def test_thoughts_of_what_broke_off_go_back_to_nobody(
     assert kept["encrypted_content"]
 
 
-async def test_from_other_passages_nothing_begins_again(
-    shelf: Shelf, database_urls: DatabaseUrls, make_scope: MakeScope
-) -> None:
-    """What stands there rests on those that were found; it is not to rest on others than are on record."""
-    ann = await make_scope()
-    collection, documents = await shelf.fill(ann, {"lease.txt": RENT})
-    gate, other = Gate(), ScriptedModel(SECOND)
-    first, second = service(shelf, ScriptedModel(*PIECES, gate=gate)), service(shelf, other)
-    begun, seen = await begin(first, gate, ann, again(in_background(collection)))
-    await shelf.put_version(ann, documents["lease.txt"], f"{RENT} And more.")
-    await shelf.run_jobs(ann)
-    await lapse(database_urls)
-    assert await second.takeover.take_over() == 1
-    events = await read(second.watch(ann, begun, -1))
-    assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
-    assert events[-2]["code"] == "response_interrupted"
-    assert said(events) == said(seen)
-    assert other.requests == []
-    gate.open()
-    await first.takeover.renew()
-    await first.runs.close()
-
-
 async def test_a_process_that_stops_leaves_it_to_its_successor(
     shelf: Shelf, make_scope: MakeScope
 ) -> None:

@@ -101,14 +101,17 @@ async def test_citations_go_on_as_well(
     await first.runs.close()
 
 
-async def test_from_other_passages_nothing_goes_on(
-    shelf: Shelf, database_urls: DatabaseUrls, make_scope: MakeScope
+@pytest.mark.parametrize("begins_again", [False, True])
+async def test_from_other_passages_nothing_goes_on_or_begins_again(
+    shelf: Shelf, database_urls: DatabaseUrls, make_scope: MakeScope, begins_again: bool
 ) -> None:
+    """What stands there rests on those that were found; it is not to rest on others than are on record."""
     ann = await make_scope()
     collection, documents = await shelf.fill(ann, {"lease.txt": RENT})
-    gate, able = Gate(), ScriptedModel(*PIECES, continues=True)
+    gate, able = Gate(), ScriptedModel(*PIECES, continues=not begins_again)
     first, second = service(shelf, ScriptedModel(*PIECES, gate=gate)), service(shelf, able)
-    begun, seen = await begin(first, gate, ann, in_background(collection))
+    asked = replace(in_background(collection), begins_again=begins_again)
+    begun, seen = await begin(first, gate, ann, asked)
     await shelf.put_version(ann, documents["lease.txt"], f"{RENT} And more.")
     await shelf.run_jobs(ann)
     await lapse(database_urls)

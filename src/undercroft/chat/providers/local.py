@@ -260,14 +260,12 @@ class LocalModelProvider:
         Raises:
             UnavailableError: The queue is full, or the wait took too long.
         """
-        try:
-            await self._turns.acquire(party, seconds)
-        except (TimeoutError, TurnsFullError) as error:
-            raise self._busy() from error
-        try:
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(self._turns.turn(party, seconds))
+            except (TimeoutError, TurnsFullError) as error:
+                raise self._busy() from error
             yield
-        finally:
-            self._turns.release()
 
     def _busy(self) -> UnavailableError:
         """The refusal, with the time in which the queue should have moved on."""

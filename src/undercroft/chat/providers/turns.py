@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import AsyncGenerator, Hashable
+from contextlib import asynccontextmanager
 
 
 class TurnsFullError(Exception):
@@ -33,6 +34,20 @@ class FairTurns:
     def waiting(self) -> int:
         """How many wait for one."""
         return sum(map(len, self._queues.values()))
+
+    @asynccontextmanager
+    async def turn(self, party: Hashable, seconds: float) -> AsyncGenerator[None]:
+        """A place, for as long as the context lasts.
+
+        Raises:
+            TimeoutError: When none became free in time.
+            TurnsFullError: When too many wait already, or this one made room for another party.
+        """
+        await self.acquire(party, seconds)
+        try:
+            yield
+        finally:
+            self.release()
 
     async def acquire(self, party: Hashable, seconds: float) -> None:
         """Wait for a place, which has to be released.

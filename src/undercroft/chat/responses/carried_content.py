@@ -18,7 +18,7 @@ from undercroft.chat.responses.compacting import SUMMARY
 from undercroft.chat.responses.earlier import Earlier, EarlierResponses
 from undercroft.chat.responses.errors import CompactionNotFoundError
 from undercroft.chat.responses.models import WireObject
-from undercroft.chat.responses.own_thoughts import OwnThoughts, carried_in, is_own
+from undercroft.chat.responses.own_thoughts import OwnThoughts, own_in
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.uses.errors import MOST_INHERITED
 from undercroft.chat.uses.service import InheritedUses
@@ -62,7 +62,7 @@ class CarriedContent:
         Raises:
             ThoughtNotOpenedError: When one is not.
         """
-        own = list(filter(is_own, carried_in(question.messages)))
+        own = own_in(question.messages)
         if own:
             async with self._database.transaction(scope) as transaction:
                 await self._own.require(transaction, scope, own)
@@ -99,7 +99,7 @@ class CarriedContent:
         if question.model == EXTRACTIVE:
             # It repeats passages and is shown no turns.
             return _with_opened(question, {}), ()
-        own = await self._own.open(transaction, scope, carried_in(question.messages))
+        own = await self._own.open(transaction, scope, own_in(question.messages))
         if not wanted:
             _require_opened(brought, {})
             return _with_opened(question, own), ()

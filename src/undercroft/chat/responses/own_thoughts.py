@@ -7,7 +7,7 @@ sealed so: no erasure would reach them.
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Final
 
 from undercroft.chat.providers.protocol import Message
@@ -37,21 +37,19 @@ class OwnThoughts:
         """The key of a principal's thoughts, 32 bytes."""
         return await self._keys.derive_key(transaction, scope, _PURPOSE, scope.principal_id.bytes)
 
-    async def require(self, transaction: Transaction, scope: Scope, carried: Iterable[str]) -> None:
-        """Refuse thoughts that were sealed so and do not open for a principal.
+    async def require(self, transaction: Transaction, scope: Scope, own: Set[str]) -> None:
+        """Refuse what does not open for a principal of :func:`own_in`.
 
         Raises:
             ThoughtNotOpenedError: When one was altered, or is somebody else's.
         """
-        own = set(filter(is_own, carried))
         if len(await self.open(transaction, scope, own)) < len(own):
             raise ThoughtNotOpenedError
 
     async def open(
-        self, transaction: Transaction, scope: Scope, carried: Iterable[str]
+        self, transaction: Transaction, scope: Scope, own: Set[str]
     ) -> dict[str, WireObject]:
-        """Those of what is carried that were sealed so and open, each under what it was carried as."""
-        own = set(filter(is_own, carried))
+        """Those of :func:`own_in` that open, each under what it was carried as."""
         if not own:
             return {}
         key = await self.derive(transaction, scope)
@@ -65,14 +63,10 @@ def seal_own(key: bytes, scope: Scope, thought: Mapping[str, object]) -> str:
     return _PREFIX + base64.urlsafe_b64encode(sealed).decode()
 
 
-def is_own(carried: str) -> bool:
-    """Whether it is a thought of a response that was not kept, or pretends to be."""
-    return carried.startswith(_PREFIX)
-
-
-def carried_in(messages: Iterable[Message]) -> list[str]:
-    """All that messages carry."""
-    return [sealed for message in messages for sealed in message.sealed]
+def own_in(messages: Iterable[Message]) -> set[str]:
+    """What messages carry of responses that were not kept, or what pretends to be that."""
+    carried = (sealed for message in messages for sealed in message.sealed)
+    return {sealed for sealed in carried if sealed.startswith(_PREFIX)}
 
 
 def _open(key: bytes, scope: Scope, carried: str) -> WireObject | None:

@@ -14,6 +14,9 @@ MAX_TOTAL_BYTES: Final = 512 * 1024 * 1024
 MAX_RATIO: Final = 200
 RATIO_CHECKED_FROM_BYTES: Final = 8 * 1024 * 1024
 
+DAMAGED: Final = (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError)
+"""What zipfile raises of an archive that is no whole one: the second for ways to pack that it does not know."""
+
 _END_RECORD: Final = struct.Struct("<4s4H2LH")
 _END_SIGNATURE: Final = b"PK\x05\x06"
 _LONGEST_COMMENT: Final = 65_535
@@ -32,7 +35,7 @@ def open_archive(file: BinaryIO) -> zipfile.ZipFile:
     _check_directory_size(file)
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise _broken(str(error)) from error
     _check_entries(archive.infolist())
     return archive

@@ -12,7 +12,7 @@ import zlib
 from pathlib import PurePath
 from typing import BinaryIO, Final
 
-from undercroft.retrieval.parsing.archive import open_archive, read_entry
+from undercroft.retrieval.parsing.archive import DAMAGED, open_archive, read_entry
 from undercroft.retrieval.parsing.errors import ParseError, UnsupportedTypeError
 from undercroft.retrieval.parsing.text import find_encoding
 
@@ -53,17 +53,8 @@ _KNOWN_BINARIES: Final = (
     (b"SQLite format 3\0", "a database"),
 )
 _PDF_HEADER: Final = re.compile(rb"^[\s\xef\xbb\xbf]*%PDF-", re.MULTILINE)
-_DAMAGED: Final = (
-    ParseError,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    EOFError,
-    OSError,
-    # What zipfile lets through of a name that is no text, a place outside of the file, and of what unpacks it.
-    ValueError,
-    zlib.error,
-    lzma.LZMAError,
-)
+_DAMAGED: Final = (*DAMAGED, ParseError, zlib.error, lzma.LZMAError)
+"""The last two by what unpacks an entry, whose errors zipfile lets through."""
 _HTML_DOCUMENT: Final = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?>.*?-->)\s*+)*+<(?:!doctype\s+html|html|head|body|title|meta|script|style)\b",
     re.IGNORECASE | re.DOTALL,
