@@ -37,16 +37,6 @@ _REASONS: Final = {
     "model_attributes_type": "should be a JSON object",
     "dict_type": "should be a JSON object",
 }
-_OF_TAGS: Final = (
-    (re.compile(r"Unable to extract tag using discriminator ('\w+')"), r"has no \1"),
-    (
-        re.compile(
-            r".* found using ('\w+') does not match any of the expected tags: (.*)", re.DOTALL
-        ),
-        r"has a \1 that is not known here; there are \2",
-    ),
-)
-"""pydantic's words for what is wrong with an object's type, and ours."""
 _NO_OBJECT: Final = {"model_attributes_type", "dict_type"}
 _WRONG_TYPE: Final = {"string_type", "list_type"}
 _MOST_PROBLEMS: Final = 100
@@ -240,6 +230,18 @@ def _describe(field: str, problem: Mapping[str, Any]) -> str:
     return f"the body {reason}{hint}"
 
 
+def _reason_of_type(problem: Mapping[str, Any]) -> str | None:
+    """What is wrong with the field that tells which object one is; None where it is something else."""
+    context = problem.get("ctx", {})
+    # In quotation marks where it is a field; else a function of ours.
+    name = context.get("discriminator", "")
+    if not name.startswith("'"):
+        return None
+    if problem["type"] == "union_tag_not_found":
+        return f"has no {name}"
+    return f"has a {name} that is not known here; there are {context['expected_tags']}"
+
+
 def _reason(problem: Mapping[str, Any]) -> str:
     known = _REASONS.get(problem["type"])
     if known is not None:
@@ -249,9 +251,8 @@ def _reason(problem: Mapping[str, Any]) -> str:
     if message[:1].islower() and not str(problem["msg"]).startswith("Value error, "):
         # In our own words, which go on from the field's name.
         return message[:500]
-    for pattern, words in _OF_TAGS:
-        if (found_tag := pattern.fullmatch(message)) is not None:
-            return found_tag.expand(words)[:500]
+    if (of_its_type := _reason_of_type(problem)) is not None:
+        return of_its_type[:500]
     if message.startswith("Expected UploadFile"):
         return "should be a file, sent with a file name"
     _, found, expected = message.partition(" should ")

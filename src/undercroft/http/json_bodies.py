@@ -74,7 +74,7 @@ def validate_model(value: JsonValue, model: type[Body]) -> Body:
     except ValidationError as error:
         problems = [
             {**problem, "loc": ("body", *problem["loc"])}
-            for problem in error.errors(include_url=False, include_context=False)
+            for problem in error.errors(include_url=False)
         ]
         raise RequestValidationError(problems, body=value) from error
 
