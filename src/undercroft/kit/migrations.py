@@ -192,7 +192,7 @@ async def register_model(url: str, name: str, dimensions: int) -> None:
         # hours, waits for every transaction: for this one, too.
         await connection.execute(_LOCK_TIMEOUT)
         await _patiently(
-            partial(_QUERIES.value, connection, "register_embedding_model", name, dimensions)
+            lambda: _QUERIES.value(connection, "register_embedding_model", name, dimensions)
         )
     except asyncpg.RaiseError as error:
         raise MigrationError(f"The embedding model cannot be used: {error}.") from error

@@ -60,7 +60,7 @@ def usable_memory(limits: Sequence[Path] = _MEMORY_LIMITS) -> int:
     total = psutil.virtual_memory().total
     for path in limits:
         with suppress(OSError):
-            limit = path.read_text(encoding="ascii").strip()
+            limit = path.read_text(encoding="utf-8").strip()
             return min(total, int(limit)) if limit.isdecimal() else total
     return total
 

@@ -30,6 +30,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "embedding_models": "registered by `undercroft migrate`",
     "embedding_choices": "of models of that installation: all is indexed again by this one's",
     "embedding_backfills": "derived",
+    "index_rebuilds": "work in progress: a restored database has new indexes",
 }
 """Tables that are not in a backup, each with its reason. Every other table is."""
 

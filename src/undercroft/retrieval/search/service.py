@@ -21,6 +21,7 @@ from undercroft.kit.errors import (
     UndercroftError,
 )
 from undercroft.kit.ids import render_id
+from undercroft.kit.tasks import both
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.journal import CollectionJournal
@@ -323,15 +324,11 @@ class SearchService:
     async def _ask_legs(
         self, scope: Scope, query: SearchQuery, candidates: int
     ) -> tuple[Proposals, set[str]]:
-        """Both at once, with what could not be asked; when one fails, the other ends before the failure is told."""
-        lexical = asyncio.ensure_future(self._search_lexical(scope, query, candidates))
-        vector = asyncio.ensure_future(self._search_vector(scope, query, candidates))
-        try:
-            (words, is_given_up), near = await asyncio.gather(lexical, vector)
-        finally:
-            for leg in (lexical, vector):
-                leg.cancel()
-            await asyncio.gather(lexical, vector, return_exceptions=True)
+        """Both at once, with what could not be asked."""
+        (words, is_given_up), near = await both(
+            self._search_lexical(scope, query, candidates),
+            self._search_vector(scope, query, candidates),
+        )
         return Proposals(words, near.similarities), {
             *near.degraded,
             *([EXACT] if is_given_up else []),

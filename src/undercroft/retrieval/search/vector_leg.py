@@ -15,6 +15,7 @@ import structlog
 
 from undercroft.kit.database import Database, Scope
 from undercroft.kit.errors import UndercroftError
+from undercroft.kit.tasks import both
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.ranking import reciprocal_rank_fusion
 from undercroft.retrieval.search.effort import Effort, with_effort
@@ -80,7 +81,7 @@ class VectorLeg:
         """Near chunks, at most ``limit``."""
         wanted = list(self._embedders)
         if len(wanted) == 1:
-            spaces, vectors = await asyncio.gather(
+            spaces, vectors = await both(
                 self._find_spaces(scope, query), self._embed(wanted, query.text)
             )
         else:
@@ -133,12 +134,13 @@ class VectorLeg:
 
     async def _embed(self, models: Sequence[str], text: str) -> dict[str, npt.NDArray[np.float32]]:
         """The question by each of the models, at once; but for those that do not answer."""
-        made = await asyncio.gather(
-            *(self._embed_by(self._embedders[name], text) for name in models)
-        )
-        return {
-            name: vector for name, vector in zip(models, made, strict=True) if vector is not None
-        }
+        async with asyncio.TaskGroup() as tasks:
+            made = {
+                name: tasks.create_task(self._embed_by(self._embedders[name], text))
+                for name in models
+            }
+        vectors = {name: task.result() for name, task in made.items()}
+        return {name: vector for name, vector in vectors.items() if vector is not None}
 
     async def _embed_by(self, embedder: Embedder, text: str) -> npt.NDArray[np.float32] | None:
         try:
