@@ -117,7 +117,7 @@ async def test_a_migration_gives_up_on_a_lock_rather_than_queue_the_service_behi
 ) -> None:
     async with owner.transaction():
         await owner.execute("LOCK TABLE users IN ACCESS SHARE MODE")
-        with pytest.raises(asyncpg.LockNotAvailableError):
+        with pytest.raises(MigrationError, match="a long transaction holds"):
             await migrate(database_urls.migration, _with("ALTER TABLE users ADD COLUMN age int"))
 
 
@@ -149,6 +149,15 @@ async def test_a_database_that_lacks_migrations_says_what_to_do(
 async def test_an_empty_database_says_what_to_do(database: Database, owner: AnyConnection) -> None:
     await owner.execute("DROP TABLE schema_migrations")
     assert await describe_pending(database) == ("the database is empty; run `undercroft migrate`")
+
+
+async def test_a_login_that_was_not_let_in_yet_says_what_to_do(
+    database: Database, owner: AnyConnection
+) -> None:
+    await owner.execute("REVOKE SELECT ON schema_migrations FROM undercroft_app")
+    assert await describe_pending(database) == (
+        "the service's login has no rights yet; run `undercroft migrate`"
+    )
 
 
 async def test_granting_the_service_role_twice_is_harmless(database_urls: DatabaseUrls) -> None:

@@ -77,8 +77,8 @@ async def migrate(url: str, migrations: Sequence[Migration]) -> list[Migration]:
         The migrations that were applied now.
 
     Raises:
-        MigrationError: When the owner cannot connect, an applied migration was edited, or the database is newer than
-            this program.
+        MigrationError: When the owner cannot connect, an applied migration was edited, the database is newer than this
+            program, or others hold for long what a migration locks.
     """
     connection = await connect_owner(url)
     try:
@@ -88,6 +88,11 @@ async def migrate(url: str, migrations: Sequence[Migration]) -> list[Migration]:
             for migration in migrations
             if await _patiently(partial(_apply, connection, migration, migrations))
         ]
+    except asyncpg.LockNotAvailableError as error:
+        raise MigrationError(
+            "A migration needs a table that a long transaction holds; pg_stat_activity names it. What came before is "
+            "applied. Run `undercroft migrate` again."
+        ) from error
     finally:
         await connection.close()
 
@@ -235,10 +240,14 @@ async def want_outside_index(url: str, *, is_wanted: bool) -> None:
 async def describe_pending(database: Database) -> str | None:
     """None when the database has this program's schema, else what to do about it."""
     known = len(load_migrations(migrations_folder()))
-    async with database.transaction_without_scope() as transaction:
-        if not await _QUERIES.value(transaction, "is_migrated"):
-            return "the database is empty; run `undercroft migrate`"
-        version = int(await _QUERIES.value(transaction, "get_schema_version"))
+    try:
+        async with database.transaction_without_scope() as transaction:
+            if not await _QUERIES.value(transaction, "is_migrated"):
+                return "the database is empty; run `undercroft migrate`"
+            version = int(await _QUERIES.value(transaction, "get_schema_version"))
+    except asyncpg.InsufficientPrivilegeError:
+        # So while a first start has its tables and has not let its login in yet.
+        return "the service's login has no rights yet; run `undercroft migrate`"
     if version == known:
         return None
     if version > known:

@@ -1,9 +1,8 @@
 """The server's two configuration files, written afresh at each start."""
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import psutil
@@ -15,11 +14,8 @@ PORT: Final = 5432
 """Only names the socket file: the server listens on no network."""
 
 _MEBIBYTE: Final = 1024 * 1024
-_MEMORY_LIMITS: Final = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-"""Where Linux says how much memory a container has, by the second and the first version of control groups."""
+_CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
+_OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _ACCESS: Final = "local all all scram-sha-256\n"
 
 
@@ -51,18 +47,38 @@ def write_configuration(cluster: Cluster, socket_folder: Path, *, durable: bool)
     return changed
 
 
-def usable_memory(limits: Sequence[Path] = _MEMORY_LIMITS) -> int:
-    """Bytes of memory that this machine has, or this container where it has less.
+def usable_memory(groups: Path = _CONTROL_GROUPS, own: Path = _OWN_GROUPS) -> int:
+    """Bytes of memory that this machine has, or this container or unit of systemd where it has less.
 
     Args:
-        limits: Files of which the first that is there holds a number of bytes, or a word where there is no limit.
+        groups: Where Linux has its control groups, of the first version or the second.
+        own: Which of them this process is in. Elsewhere than on Linux there is neither.
     """
-    total = psutil.virtual_memory().total
-    for path in limits:
+    usable = psutil.virtual_memory().total
+    for path in _limit_files(groups, own):
         with suppress(OSError):
             limit = path.read_text(encoding="utf-8").strip()
-            return min(total, int(limit)) if limit.isdecimal() else total
-    return total
+            usable = min(usable, int(limit)) if limit.isdecimal() else usable
+    return usable
+
+
+def _limit_files(groups: Path, own: Path) -> list[Path]:
+    """Where a limit of this process's group may stand, or of one that it lies in: the least of them holds."""
+    lines: list[str] = []
+    with suppress(OSError):
+        lines = own.read_text(encoding="utf-8").splitlines()
+    files: list[Path] = []
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            root, file = groups, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, file = groups / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = PurePosixPath(name).relative_to("/")
+        files += [root / folder / file for folder in (group, *group.parents)]
+    return files
 
 
 def _settings(
