@@ -63,7 +63,8 @@ async def test_it_is_made_once_for_its_owner_alone(path: Path) -> None:
 async def test_what_is_no_wrapped_key_is_no_missing_key(path: Path) -> None:
     keys = await KeyFile.open(path)
     wrapped = await keys.wrap(SECRET, CONTEXT)
-    for damaged in (wrapped[:-1], wrapped[:8], b"", wrapped[:20] + b"\0" + wrapped[21:]):
+    altered = wrapped[:20] + bytes([wrapped[20] ^ 1]) + wrapped[21:]
+    for damaged in (wrapped[:-1], wrapped[:8], b"", altered):
         with pytest.raises(DecryptionError):
             await keys.unwrap(damaged, CONTEXT)
 
