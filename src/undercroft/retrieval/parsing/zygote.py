@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO, Final, TypeAlias, TypedDict
 
 from undercroft.retrieval.parsing.confinement import confine_parser, confine_server
@@ -168,7 +169,8 @@ def _load_extractor(reference: str) -> Extractor:
 
 def main(descriptor: int, reference: str) -> None:
     """Load everything, give up what a parser does not need, say so, and serve."""
-    with socket.socket(fileno=descriptor) as control:
+    # A service that has ended meanwhile is told nothing more.
+    with socket.socket(fileno=descriptor) as control, suppress(ConnectionError):
         extractor = _load_extractor(reference)
         _load_codecs()
         missing = confine_server()
