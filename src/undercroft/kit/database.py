@@ -159,6 +159,18 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def scoped_statement(self) -> AsyncGenerator[PooledConnection]:
+        """One statement that brings its scope along and sets it with ``enter_scope``, in its own transaction.
+
+        It takes part in no joined transaction: it is on disk whatever becomes of that.
+
+        Raises:
+            UnavailableError: When no connection becomes free in time.
+        """
+        async with self._connection() as connection:
+            yield connection
+
+    @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Transaction]:
         """A read-only transaction whose statements all see one state. It has no tenant: see :func:`set_scope`.
 
