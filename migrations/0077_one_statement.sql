@@ -4,6 +4,7 @@
 -- statement has this in its FROM and the rest in what it answers, which is computed of rows that are there.
 CREATE FUNCTION enter_scope(tenant uuid, principal uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
     PERFORM
