@@ -27,6 +27,7 @@ from benchmarks.token_servers import MODEL, WORDS
 
 SECONDS = 120.0
 STAGGER_SECONDS = 5.0
+IDLE_SECONDS = 20.0
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
 FIRST_WORD = b"word0 "
@@ -85,7 +86,7 @@ async def watch(session: aiohttp.ClientSession, server: Server, delay: float) ->
 
 
 async def measure_server(server: Server, streams: int, stagger: float) -> dict[str, Any]:
-    before = processor_seconds(server.process)
+    before, began = processor_seconds(server.process), time.perf_counter()
     async with aiohttp.ClientSession(
         server.url,
         headers={"Authorization": f"Bearer {server.key}"},
@@ -97,7 +98,7 @@ async def measure_server(server: Server, streams: int, stagger: float) -> dict[s
         results = await asyncio.gather(
             *(watch(session, server, delay) for delay in delays), return_exceptions=True
         )
-    after = processor_seconds(server.process)
+    after, ended = processor_seconds(server.process), time.perf_counter()
     seen = [result for result in results if isinstance(result, Seen) and result.is_whole()]
     firsts = [1000 * one.first_word for one in seen]
     return {
@@ -105,6 +106,7 @@ async def measure_server(server: Server, streams: int, stagger: float) -> dict[s
         "streams": streams,
         "arrival": "staggered" if stagger else "burst",
         "failed": streams - len(seen),
+        "seconds": round(ended - began, 1),
         "cpu_ms_per_stream": {
             name: round(1000 * (after[name] - before[name]) / streams, 2) for name in after
         },
@@ -113,6 +115,20 @@ async def measure_server(server: Server, streams: int, stagger: float) -> dict[s
             "p99": round(percentile(firsts, 99), 2) if firsts else None,
         },
         "resident_mib": round(resident_bytes(server.process) / 2**20, 1),
+    }
+
+
+async def measure_idle(servers: Sequence[Server]) -> dict[str, dict[str, float]]:
+    """What each takes a second while nobody asks for anything: it is in what their streams take, too."""
+    before = {each.name: processor_seconds(each.process) for each in servers}
+    await asyncio.sleep(IDLE_SECONDS)
+    after = {each.name: processor_seconds(each.process) for each in servers}
+    return {
+        server: {
+            name: round(1000 * (spent - before[server][name]) / IDLE_SECONDS, 1)
+            for name, spent in spent_after.items()
+        }
+        for server, spent_after in after.items()
     }
 
 
@@ -203,6 +219,7 @@ async def measure(sizes: Sequence[int], litellm: str | None) -> dict[str, Any]:
             await measure_server(server, 8, 0.0)
         return {
             "words": WORDS,
+            "idle_cpu_ms_per_second": await measure_idle(servers),
             "runs": [
                 await measure_server(server, size, stagger)
                 for size in sizes

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.sql import PooledConnection
 from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.embedding.protocol import Embedder, Embeddings, Vectors
 
@@ -84,7 +85,7 @@ class Gate:
 
 
 class SteppedDatabase(Database):
-    """A database that stops before its nth scoped transaction, counted from 1."""
+    """A database that stops before its nth scoped transaction, of one statement or several, counted from 1."""
 
     gate: Gate | None = None
     stop_before = 0
@@ -97,11 +98,20 @@ class SteppedDatabase(Database):
 
     @asynccontextmanager
     async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
+        await self._take_step()
+        async with super().transaction(scope) as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def scoped_statement(self) -> AsyncGenerator[PooledConnection]:
+        await self._take_step()
+        async with super().scoped_statement() as connection:
+            yield connection
+
+    async def _take_step(self) -> None:
         self._count += 1
         if self.gate is not None and self._count == self.stop_before:
             await self.gate.pass_through()
-        async with super().transaction(scope) as transaction:
-            yield transaction
 
 
 class PausingEmbedder:

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, Literal
 from uuid import UUID, uuid4
@@ -15,6 +17,7 @@ from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 from tests.conftest import MakeScope
 from tests.jobs.conftest import PATIENCE, Enqueue, RunWorker, handler_of
+from tests.round_trips import counted_wire
 from undercroft.jobs.dispatch import CHANNEL, DispatchQueries
 from undercroft.jobs.handler import JobContext
 from undercroft.jobs.models import JobState
@@ -29,10 +32,13 @@ NEVER: Final = timedelta(hours=1)
 
 
 async def dequeue(
-    queries: DispatchQueries, worker: UUID, lapses_after: timedelta
+    queries: DispatchQueries,
+    worker: UUID,
+    lapses_after: timedelta,
+    kinds: Sequence[QueueEntrypoint] = (QueueEntrypoint("index"),),
 ) -> list[Dispatch]:
-    kinds = {QueueEntrypoint("index"): EntrypointExecutionParameter(concurrency_limit=0)}
-    return await queries.dequeue(10, kinds, QueueManagerId(worker), None, lapses_after)
+    wanted = dict.fromkeys(kinds, EntrypointExecutionParameter(concurrency_limit=0))
+    return await queries.dequeue(10, wanted, QueueManagerId(worker), None, lapses_after)
 
 
 async def test_the_tables_are_what_the_library_declares_but_for_its_trigger(
@@ -107,6 +113,37 @@ async def test_a_worker_finishes_only_what_it_still_holds(
     assert await other.queue_job_by_id(taken[0].id) == before
     assert before is not None
     assert before.queue_manager_id == other_id
+
+
+async def test_where_there_is_nothing_to_do_one_look_at_all_kinds_is_enough(
+    database_urls: DatabaseUrls,
+) -> None:
+    kinds = [QueueEntrypoint(kind) for kind in ("index", "erase", "mail")]
+    async with (
+        counted_wire(database_urls.service) as (url, wire),
+        Database(url, clock=SystemClock(), size=1) as database,
+    ):
+        queries = DispatchQueries(database, dict.fromkeys(kinds, 2))
+        # Statements are prepared once for each connection.
+        assert await dequeue(queries, uuid4(), NEVER, kinds) == []
+        before = wire.round_trips
+        assert await dequeue(queries, uuid4(), NEVER, kinds) == []
+        assert wire.round_trips - before == 1
+
+
+async def test_of_each_kind_as_many_are_picked_as_there_is_room_for(
+    database: Database, enqueue: Enqueue, make_scope: MakeScope
+) -> None:
+    scope, limits = await make_scope(), {"index": 3, "erase": 1, "mail": 2}
+    for kind in limits:
+        for _ in range(4):
+            await enqueue(scope, kind)
+    queries = DispatchQueries(database, limits)
+    kinds = [QueueEntrypoint(kind) for kind in limits]
+    picked = await dequeue(queries, uuid4(), NEVER, kinds)
+    assert Counter(job.entrypoint for job in picked) == limits
+    assert len({job.id for job in picked}) == len(picked)
+    assert await dequeue(queries, uuid4(), NEVER, kinds) == []
 
 
 @pytest.mark.parametrize("status", ["exception", "canceled"])

@@ -139,11 +139,12 @@ PUBLIC_ROUTERS: Final[Sequence[APIRouter]] = (
 )
 LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     responses.router,
+    chat_completions.router,
     compaction.router,
     response_socket.router,
+    # Before the conversations, of which a search is none.
     conversation_search.router,
     conversations.router,
-    chat_completions.router,
     chat.router,
     embeddings.router,
 )

@@ -307,9 +307,10 @@ def authorised(
 
     async def check(
         request: Request,
-        services: ServicesDependency,
         _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     ) -> Principal:
+        # Looked up here: to the framework each dependency of a dependency is work for every request.
+        services = await get_services(request)
         principal = cast("Principal", request.state.principal)
         await require_permission(
             services, principal, permission, for_links=for_links, while_enrolling=while_enrolling

@@ -59,7 +59,7 @@ def pgqueuer_settings() -> DBSettings:
 
 
 class PollingDriver(Driver):
-    """Runs the library's statements each in a transaction of its own, and its notifications within this process.
+    """Runs the library's statements, each a transaction of its own, and its notifications within this process.
 
     Nothing is LISTENed for: no session state, so PgBouncer in transaction mode may stand in between.
     """
@@ -72,13 +72,13 @@ class PollingDriver(Driver):
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         """Run a statement that answers rows."""
-        async with self._database.transaction_without_scope() as transaction:
-            return [dict(row) for row in await transaction.fetch(query, *args)]
+        async with self._database.statement_without_scope() as connection:
+            return [dict(row) for row in await connection.fetch(query, *args)]
 
     async def execute(self, query: str, *args: object) -> str:
         """Run a statement that answers none."""
-        async with self._database.transaction_without_scope() as transaction:
-            return await transaction.execute(query, *args)
+        async with self._database.statement_without_scope() as connection:
+            return await connection.execute(query, *args)
 
     async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
         """Remember whom to tell."""
@@ -160,26 +160,37 @@ class DispatchQueries(Queries):
         """Pick jobs, of each kind as many as it has room for."""
         del batch_size
         self._holder = queue_manager_id
-        held = Counter(self._held.values())
         picked: list[Job] = []
+        ask = super().dequeue
+
+        async def pick(
+            most: int, kinds: dict[QueueEntrypoint, EntrypointExecutionParameter]
+        ) -> bool:
+            found = await ask(
+                most, kinds, queue_manager_id, global_concurrency_limit, heartbeat_timeout
+            )
+            picked.extend(found)
+            self._held.update((job.id, job.entrypoint) for job in found)
+            return bool(found)
+
         try:
-            for kind, parameters in entrypoints.items():
-                room = self._limits[kind] - held[kind]
-                if room > 0:
-                    picked += await super().dequeue(
-                        room,
-                        {kind: parameters},
-                        queue_manager_id,
-                        global_concurrency_limit,
-                        heartbeat_timeout,
-                    )
+            with_room = {kind: each for kind, each in entrypoints.items() if self._room(kind) > 0}
+            # One of any kind first: mostly there is none, and a statement for each kind would find out nothing else.
+            if with_room and await pick(1, with_room):
+                for kind, parameters in with_room.items():
+                    room = self._room(kind)
+                    if room > 0:
+                        await pick(room, {kind: parameters})
         except DATABASE_GONE as error:
-            # What was picked of other kinds before is returned: it is this worker's to run.
+            # What was picked before is returned: it is this worker's to run.
             self._note_reachable(reachable=False, error=error)
         else:
             self._note_reachable(reachable=True)
-        self._held.update((job.id, job.entrypoint) for job in picked)
         return picked
+
+    def _room(self, kind: str) -> int:
+        """How many more jobs of a kind may be held."""
+        return self._limits[kind] - Counter(self._held.values())[kind]
 
     async def eligible_queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
         """Zero: this and the next two only shorten the library's wait, which is a short poll here."""

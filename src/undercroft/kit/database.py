@@ -7,7 +7,8 @@ own scope (``SET LOCAL``), so a connection that returns to the pool, ours or PgB
 import json
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeAlias
 
 import asyncpg
@@ -88,8 +89,7 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self._pool.close()
 
-    @asynccontextmanager
-    async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
+    def transaction(self, scope: Scope) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that sees and writes what ``scope`` may; commits on exit, rolls back on an exception.
 
         While the task has a joined one of that scope, it is a part of that, and commits with it.
@@ -99,11 +99,8 @@ class Database:
         """
         joined = JOINED.get()
         if joined is None or not joined.takes(scope):
-            async with self._own_transaction(scope) as transaction:
-                yield transaction
-            return
-        async with joined.join() as transaction:
-            yield transaction
+            return self._own_transaction(scope)
+        return joined.join()
 
     @asynccontextmanager
     async def joined(
@@ -148,15 +145,23 @@ class Database:
         async with self._connection() as connection, connection.transaction():
             yield connection
 
-    @asynccontextmanager
-    async def statement_without_scope(self) -> AsyncGenerator[PooledConnection]:
+    def statement_without_scope(self) -> AbstractAsyncContextManager[PooledConnection]:
         """As :meth:`transaction_without_scope`, for one statement: it is a transaction of its own, in one round trip.
 
         Raises:
             UnavailableError: When no connection becomes free in time.
         """
-        async with self._connection() as connection:
-            yield connection
+        return self._connection()
+
+    def scoped_statement(self) -> AbstractAsyncContextManager[PooledConnection]:
+        """One statement that brings its scope along and sets it with ``enter_scope``, in its own transaction.
+
+        It takes part in no joined transaction: it is on disk whatever becomes of that.
+
+        Raises:
+            UnavailableError: When no connection becomes free in time.
+        """
+        return self._connection()
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Transaction]:
@@ -171,11 +176,24 @@ class Database:
         ):
             yield connection
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Transaction]:
+    def _connection(self) -> AbstractAsyncContextManager[PooledConnection]:
+        return _Borrowed(self._pool, self._clock, self._observer)
+
+
+class _Borrowed(AbstractAsyncContextManager[PooledConnection]):
+    """A connection of a pool's, which goes back to it. No generator: it is made for every statement."""
+
+    def __init__(
+        self, pool: "asyncpg.Pool[Any]", clock: Clock, observer: PoolObserver | None
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._observer = observer
+
+    async def __aenter__(self) -> PooledConnection:
         started = self._clock.monotonic()
         try:
-            connection = await self._pool.acquire(timeout=_ACQUIRE_SECONDS)
+            self._connection = await self._pool.acquire(timeout=_ACQUIRE_SECONDS)
         except (
             TimeoutError,
             OSError,
@@ -186,13 +204,18 @@ class Database:
             raise UnavailableError("The database is busy or starting; try again.") from error
         if self._observer is not None:
             self._observer.connection_acquired(self._clock.monotonic() - started)
-        try:
-            yield connection
-        except asyncpg.InternalClientError as error:
+        return self._connection
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self._pool.release(self._connection)
+        if isinstance(error, asyncpg.InternalClientError):
             # What asyncpg raises at the next statement when the server has ended the session since the last one.
             raise UnavailableError("The database ended the connection; try again.") from error
-        finally:
-            await self._pool.release(connection)
 
 
 async def set_scope(transaction: Transaction, scope: Scope) -> None:

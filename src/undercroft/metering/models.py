@@ -125,6 +125,10 @@ class Spent:
     cached_tokens: int = 0
     is_estimated: bool = False
 
+    def columns(self) -> tuple[int, int, int, bool]:
+        """As statements take them, in the order in which they stand here."""
+        return self.input_tokens, self.output_tokens, self.cached_tokens, self.is_estimated
+
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:

@@ -1,31 +1,16 @@
 -- name: reserve_usage :many
--- An exchanged token is none of a key's own: the keys that it was exchanged by and for are counted with it.
 SELECT kind, period, most_requests, most_tokens, requests, tokens, ends_at, seconds_left
-FROM reserve_usage(
-    $1,
-    $2::uuid[] || ARRAY(
-        SELECT k.id
-        FROM access_tokens AS t
-        CROSS JOIN LATERAL unnest(ARRAY[t.actor_key_id, t.subject_key_id]) AS k (id)
-        WHERE t.tenant_id = current_tenant() AND t.id = ANY($2::uuid[]) AND k.id IS NOT NULL
-    ),
-    $3,
-    $4,
-    $5
-);
+FROM reserve_usage($1, with_exchanged_keys($2), $3, $4, $5);
 
--- name: end_usage :maybe
--- Of two who end it the second waits for the first one's transaction, and finds that. Windows are not touched: who stops in
--- one must not keep what is locked with a request's end.
-UPDATE metered_requests SET
-    ended_at = now(),
-    settled_at = CASE WHEN cardinality(held_subjects) = 0 THEN now() END,
-    input_tokens = $2,
-    output_tokens = $3,
-    cached_tokens = $4,
-    is_estimated = $5
-WHERE tenant_id = current_tenant() AND id = $1 AND ended_at IS NULL
-RETURNING settled_at IS NULL AS is_owed;
+-- name: reserve_usage_alone :many
+SELECT kind, period, most_requests, most_tokens, requests, tokens, ends_at, seconds_left
+FROM reserve_usage_alone($1, $2, $3, $4, $5, $6);
+
+-- name: end_usage :value
+SELECT end_usage($1, $2, $3, $4, $5);
+
+-- name: end_usage_alone :value
+SELECT end_usage($3, $4, $5, $6, $7) FROM enter_scope($1, $2);
 
 -- name: settle_request :value
 SELECT settle_request($1);

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.database import Transaction
+from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.metering.models import (
     NOBODY,
@@ -45,20 +45,47 @@ class MeteringRepository:
         )
         return [standing for row in rows for standing in _read_standings(row)]
 
+    async def reserve_alone(
+        self,
+        connection: AnyConnection,
+        scope: Scope,
+        request_id: UUID,
+        subject_ids: Sequence[UUID],
+        model: str,
+        tokens: int,
+    ) -> list[Standing]:
+        """As :meth:`reserve`, in a transaction of its own; where it does not fit nothing is counted."""
+        rows = await _QUERIES.many(
+            connection,
+            "reserve_usage_alone",
+            scope.tenant_id,
+            scope.principal_id,
+            request_id,
+            subject_ids,
+            model,
+            tokens,
+        )
+        return [standing for row in rows for standing in _read_standings(row)]
+
     async def end(self, transaction: Transaction, request_id: UUID, spent: Spent) -> Ending:
         """Keep what a request took, which has come to its end."""
-        row = await _QUERIES.maybe(
-            transaction,
-            "end_usage",
-            request_id,
-            spent.input_tokens,
-            spent.output_tokens,
-            spent.cached_tokens,
-            spent.is_estimated,
+        taken = spent.columns()
+        return Ending(await _QUERIES.value(transaction, "end_usage", request_id, *taken))
+
+    async def end_alone(
+        self, connection: AnyConnection, scope: Scope, request_id: UUID, spent: Spent
+    ) -> Ending:
+        """As :meth:`end`, in a transaction of its own."""
+        return Ending(
+            await _QUERIES.value(
+                connection,
+                "end_usage_alone",
+                scope.tenant_id,
+                scope.principal_id,
+                request_id,
+                *spent.columns(),
+            )
         )
-        if row is None:
-            return Ending.BEFORE
-        return Ending.OWED if row["is_owed"] else Ending.SETTLED
 
     async def settle(self, connection: AnyConnection, request_id: UUID) -> None:
         """Count what a request took in the windows that it is held to, unless that is done, or is being done."""

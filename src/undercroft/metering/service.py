@@ -6,6 +6,7 @@ in a quota's window keeps nobody waiting who ends something. So neither a crash 
 or counts twice.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
@@ -73,11 +74,28 @@ class Charge:
             self.standings = await self._repository.reserve(
                 transaction, part_id, subjects, model, part, requests=0 if number else 1
             )
-        whole = tokens + sum(part for _, part in others)
+        self._judge(tokens + sum(part for _, part in others))
+
+    async def reserve_alone(
+        self, database: Database, request_id: UUID, model: str, tokens: int
+    ) -> None:
+        """As :meth:`reserve`, by one statement that is a transaction of its own: nothing else begins with it.
+
+        Raises:
+            QuotaSpentError: When it does not fit into a quota now. Nothing was counted.
+            LargerThanQuotaError: When it never will.
+        """
+        async with database.scoped_statement() as connection:
+            self.standings = await self._repository.reserve_alone(
+                connection, self.scope, request_id, _subjects(self.scope), model, tokens
+            )
+        self._judge(tokens)
+
+    def _judge(self, tokens: int) -> None:
         spent = [standing for standing in self.standings if standing.is_spent]
         for standing in spent:
-            if standing.measure == "tokens" and whole > standing.most > 0:
-                raise LargerThanQuotaError(standing, whole)
+            if standing.measure == "tokens" and tokens > standing.most > 0:
+                raise LargerThanQuotaError(standing, tokens)
         if spent:
             raise QuotaSpentError(spent)
 
@@ -131,9 +149,13 @@ class Metering:
             LargerThanQuotaError: When it never will.
         """
         request_id = self._ids.new()
-        async with self._database.transaction(charge.scope) as transaction:
-            await charge.reserve(transaction, request_id, model, tokens)
         metered = Metered(self, charge.scope, request_id)
+        try:
+            await charge.reserve_alone(self._database, request_id, model, tokens)
+        except asyncio.CancelledError:
+            # It may have been counted by then, and nobody else would end it.
+            await metered.settle()
+            raise
         try:
             yield metered
         finally:
@@ -155,9 +177,9 @@ class Metering:
             _log.warning("usage_not_settled", request_id=str(request_id), error=repr(error))
 
     async def end_alone(self, scope: Scope, request_id: UUID, spent: Spent) -> None:
-        """End a request in a transaction of its own, and settle it."""
-        async with self._database.transaction(scope) as transaction:
-            ending = await self._repository.end(transaction, request_id, spent)
+        """End a request by one statement, which is a transaction of its own, and settle it."""
+        async with self._database.scoped_statement() as connection:
+            ending = await self._repository.end_alone(connection, scope, request_id, spent)
         # Also where it had ended before: whoever ended it may have been cancelled since.
         if ending is not Ending.SETTLED:
             await self.settle(request_id)

@@ -1,13 +1,15 @@
 """Keeps the ends of responses."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from undercroft.chat.conversations.turns import ConversationTurns
 from undercroft.chat.responses.errors import SourceErasedError
-from undercroft.chat.responses.models import WireObject
+from undercroft.chat.responses.models import ResponseEnd, WireObject
 from undercroft.chat.responses.reading import no_response, seal_resource
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.work import Work
+from undercroft.chat.streams.errors import LeaseLostError
 from undercroft.chat.streams.service import StreamLog
 from undercroft.chat.streams.writer import OpenStream
 from undercroft.kit.database import Database
@@ -39,26 +41,33 @@ class ResponseEnds:
             LeaseLostError: When it is another process's to end, or gone.
         """
         response_id, resource = work.events.response_id, work.events.resource
+        tenant_id, input_ = work.scope.tenant_id, work.request.input()
+        sealed = seal_resource(work.key, tenant_id, response_id, resource, input_)
+        run, notice = self._log.close(stream, closing)
+        end = ResponseEnd(resource["status"], sealed, run, notice, work.spent)
         conversation_id = work.request.conversation_id
-        async with self._database.transaction(work.scope) as transaction:
-            if conversation_id is not None:
-                await self._turns.end(
-                    transaction, work.scope, conversation_id, response_id, resource["output"]
+        if conversation_id is None:
+            async with self._database.scoped_statement() as connection:
+                ending = _kept(
+                    await self._repository.end_response_alone(connection, work.scope, end)
                 )
-            # The response before its stream: in this order whoever erases it locks them.
-            await self._repository.finish_response(
-                transaction,
-                response_id,
-                resource["status"],
-                seal_resource(
-                    work.key, work.scope.tenant_id, response_id, resource, work.request.input()
-                ),
-            )
-            await self._log.end(transaction, stream, closing, conversation_id)
-            # After its lease was looked at: who took it over has not ended it by then.
-            ending = await self._metering.end(transaction, response_id, work.spent)
+        else:
+            ending = await self._end_turn(work, conversation_id, end)
         if ending is Ending.OWED:
             await self._metering.settle(response_id)
+
+    async def _end_turn(self, work: Work, conversation_id: UUID, end: ResponseEnd) -> Ending:
+        """End a response and its turn of a conversation: both, or neither.
+
+        Raises:
+            LeaseLostError: When it is another process's to end, or gone.
+        """
+        response_id, output = work.events.response_id, work.events.resource["output"]
+        async with self._database.transaction(work.scope) as transaction:
+            await self._turns.end(transaction, work.scope, conversation_id, response_id, output)
+            ending = _kept(await self._repository.end_response(transaction, end))
+            await self._log.tell_turn(transaction, conversation_id)
+            return ending
 
     async def find_loss(self, work: Work) -> UndercroftError | None:
         """Why nobody makes a response any more, which then has ended; None where another process does."""
@@ -74,3 +83,14 @@ class ResponseEnds:
         if is_made:
             return None
         return no_response(response_id) if row is None else SourceErasedError()
+
+
+def _kept(ending: Ending | None) -> Ending:
+    """How a response has ended.
+
+    Raises:
+        LeaseLostError: When it was another process's to end, or gone.
+    """
+    if ending is None:
+        raise LeaseLostError
+    return ending

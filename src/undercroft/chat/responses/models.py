@@ -7,6 +7,8 @@ from uuid import UUID
 
 from undercroft.chat.answering import Question
 from undercroft.chat.conversations.models import IfBusy, NewItem, Parent, SumUp, wire_item
+from undercroft.chat.streams.models import Run
+from undercroft.metering.models import Spent
 
 RESPONSE_PREFIX: Final = "resp_"
 
@@ -53,3 +55,27 @@ class ResponseRequest:
     def input(self) -> list[WireObject]:
         """What is asked, as it is kept and shown."""
         return [wire_item(item, item.id) for item in self.input_items if item.id is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseEnd:
+    """What is kept when a response ends.
+
+    Attributes:
+        sealed: Its final state, under its key.
+        run: Its last events, under the lease that it was made under.
+        notice: What other processes are told.
+        spent: What it took.
+    """
+
+    status: str
+    sealed: bytes
+    run: Run
+    notice: str
+    spent: Spent
+
+    def columns(self) -> tuple[object, ...]:
+        """As ``end_response`` takes them."""
+        run, lease = self.run, self.run.lease
+        stream = (lease.fence, run.previous, run.last, run.sealed, self.notice)
+        return lease.response_id, self.status, self.sealed, *stream, *self.spent.columns()

@@ -225,12 +225,11 @@ LEFT JOIN data_keys AS k ON d.data_key_id = k.id
 WHERE p.response_id = $1 AND p.sealed_statement IS NOT NULL
 ORDER BY p.number;
 
--- name: finish_response :exec
--- Only of one that has not ended: a response that was deleted or finished meanwhile stays as it is. One whose source was erased
--- meanwhile keeps nothing of it.
-UPDATE responses
-SET status = $2, sealed_resource = CASE WHEN data_key_id IS NULL THEN ''::bytea ELSE $3 END
-WHERE id = $1 AND owner_id = current_principal() AND status IN ('queued', 'in_progress');
+-- name: end_response :value
+SELECT end_response($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+
+-- name: end_response_alone :value
+SELECT end_response($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) FROM enter_scope($1, $2);
 
 -- name: find_response :maybe
 -- With every way in which the caller may read it, and for each document version that it was made from those in which they

@@ -6,8 +6,10 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.database import Transaction
+from undercroft.chat.responses.models import ResponseEnd
+from undercroft.kit.database import Scope, Transaction
 from undercroft.kit.sql import AnyConnection, load_queries
+from undercroft.metering.models import Ending
 from undercroft.retrieval.search.models import FoundPassage
 
 _QUERIES: Final = load_queries("undercroft.chat.responses")
@@ -155,11 +157,23 @@ class ResponseRepository:
         """What a response was made from, in order, with the principal's ways to it."""
         return await _QUERIES.many(transaction, "list_provenance", response_id)
 
-    async def finish_response(
-        self, transaction: Transaction, response_id: UUID, status: str, sealed: bytes
-    ) -> None:
-        """Keep the final state of a response that has not ended, and lock it."""
-        await _QUERIES.execute(transaction, "finish_response", response_id, status, sealed)
+    async def end_response(self, transaction: Transaction, end: ResponseEnd) -> Ending | None:
+        """Keep the end of a response that has not ended; None where its stream is another's to end, or gone."""
+        return _ending(await _QUERIES.value(transaction, "end_response", *end.columns()))
+
+    async def end_response_alone(
+        self, connection: AnyConnection, scope: Scope, end: ResponseEnd
+    ) -> Ending | None:
+        """As :meth:`end_response`, in a transaction of its own."""
+        return _ending(
+            await _QUERIES.value(
+                connection,
+                "end_response_alone",
+                scope.tenant_id,
+                scope.principal_id,
+                *end.columns(),
+            )
+        )
 
     async def find_response(self, transaction: Transaction, response_id: UUID) -> Record | None:
         """A response that the principal may read, with its key and the ways to what it was made from."""
@@ -225,6 +239,10 @@ class ResponseRepository:
     async def delete_response(self, transaction: Transaction, response_id: UUID) -> bool:
         """Delete a response; False when there is none."""
         return await _QUERIES.value(transaction, "delete_response", response_id) is not None
+
+
+def _ending(answer: str | None) -> Ending | None:
+    return None if answer is None else Ending(answer)
 
 
 def _array(ids: Iterable[UUID]) -> str:

@@ -40,9 +40,6 @@ SELECT response_id FROM list_due_turns($1) AS response_id;
 -- name: append_events :many
 SELECT response_id FROM append_events($1, $2, $3, $4, $5, $6) AS response_id;
 
--- name: end_stream :value
-SELECT end_stream($1, $2, $3, $4, $5, $6);
-
 -- name: tell_turn :exec
 -- To those who wait for their turn in a conversation, if there are any.
 SELECT pg_notify('response_streams', $2)

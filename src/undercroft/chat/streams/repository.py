@@ -73,20 +73,6 @@ class StreamRepository:
         )
         return frozenset(row["response_id"] for row in rows)
 
-    async def end_stream(self, transaction: Transaction, run: Run, notice: str) -> bool:
-        """Keep a stream's last run; False when it is another's to end."""
-        ended = await _QUERIES.value(
-            transaction,
-            "end_stream",
-            run.lease.response_id,
-            run.lease.fence,
-            run.previous,
-            run.last,
-            run.sealed,
-            notice,
-        )
-        return bool(ended)
-
     async def tell_turn(self, transaction: Transaction, conversation_id: UUID, notice: str) -> None:
         """Tell those who wait for their turn in a conversation."""
         await _QUERIES.execute(transaction, "tell_turn", conversation_id, notice)

@@ -8,7 +8,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.chat.streams.errors import LeaseLostError
-from undercroft.chat.streams.models import Event, Lease, OpenTurn, StreamState, Turn
+from undercroft.chat.streams.models import Event, Lease, OpenTurn, Run, StreamState, Turn
 from undercroft.chat.streams.notices import tell_cancel, tell_moved, tell_turn
 from undercroft.chat.streams.repository import StreamRepository
 from undercroft.chat.streams.writer import OpenStream
@@ -90,24 +90,14 @@ class StreamLog:
         await self.hold(transaction, lease)
         return False
 
-    async def end(
-        self,
-        transaction: Transaction,
-        stream: OpenStream,
-        closing: Sequence[Event],
-        conversation_id: UUID | None = None,
-    ) -> None:
-        """Keep the last events of a stream all of whose others are on disk; who waits in its conversation is told.
+    def close(self, stream: OpenStream, closing: Sequence[Event]) -> tuple[Run, str]:
+        """The last events of a stream all of whose others are on disk, ready to be kept; and the notice of them."""
+        return stream.seal(closing), tell_moved(self._process_id, [stream.lease.response_id])
 
-        Raises:
-            LeaseLostError: When it is another process's, or gone.
-        """
-        notice = tell_moved(self._process_id, [stream.lease.response_id])
-        if not await self._repository.end_stream(transaction, stream.seal(closing), notice):
-            raise LeaseLostError
-        if conversation_id is not None:
-            turn = tell_turn(self._process_id, conversation_id)
-            await self._repository.tell_turn(transaction, conversation_id, turn)
+    async def tell_turn(self, transaction: Transaction, conversation_id: UUID) -> None:
+        """Tell who waits in a conversation that a stream of it ends with the transaction."""
+        turn = tell_turn(self._process_id, conversation_id)
+        await self._repository.tell_turn(transaction, conversation_id, turn)
 
     async def forget(self, transaction: Transaction, lease: Lease) -> None:
         """Delete a stream that the lease still holds: nothing of it can be read any more."""
