@@ -132,6 +132,44 @@ async def test_a_search_that_is_answered_at_once_asks_the_vocabulary_nothing(
         await ask(shelf, ann, collection, "zeppelin")
 
 
+async def test_words_are_looked_for_one_by_one_only_where_parts_are_shared(
+    shelf: Shelf, make_scope: MakeScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement tells which words are known, and of the others which terms are like them."""
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, PAPERS)
+    monkeypatch.delattr(SpellingCorrector, "_find")
+    query = "anual recieve canal zeppelin dirigible"
+    result = await ask(shelf, ann, collection, query, WORDS)
+    assert result.diagnostics.corrections == {"anual": "annual", "recieve": "received"}
+
+
+async def test_a_word_of_a_part_that_is_shared_is_not_corrected(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    bob = await make_scope(ann.tenant_id)
+    pets, debts = "Dogs sleep by the harbour. " * 200, "The harbinger is unpaid. " * 200
+    _, documents = await shelf.fill(
+        ann, {"home.md": f"# Home\n\n## Pets\n\n{pets}\n\n## Debts\n\n{debts}\n"}
+    )
+    terms = replace(SEARCH, parts=Parts(sections=("Pets",)))
+    await share(shelf, ann, ResourceKind.DOCUMENT, documents["home.md"], bob, terms)
+    await shelf.fill(
+        bob, {"tower.txt": "The clockmaker's tower clock. The harbor, the harbingers."}
+    )
+    asked = "clockmaker tower clock zeppelin dirigible"
+    query = SearchQuery((), f"{asked} harbour", 1, WORDS, is_everywhere=True, is_typed=True)
+    result = await shelf.search.search(bob, query)
+    assert [passage.filename for passage in result.passages] == ["tower.txt"]
+    assert Step.CORRECTED_WORDS not in result.diagnostics.steps
+    # In the part that is not shared is a word that they have not, though it is there.
+    unshared = replace(query, text=f"{asked} unpaid")
+    await shelf.fill(bob, {"paid.txt": "The clockmaker's tower clock is unpayd."})
+    result = await shelf.search.search(bob, unshared)
+    assert result.diagnostics.corrections == {"unpaid": "unpayd"}
+
+
 async def test_a_question_in_natural_language_is_not_explained(
     shelf: Shelf, make_scope: MakeScope
 ) -> None:

@@ -73,7 +73,8 @@ async def check(searched: Searched) -> None:
             for statement, planned in (await ask(plans, searched, member, collections)).items():
                 case = (name, statement, sorted(planned.indexes))
                 assert not planned.read_through(grown), (case, planned.read_through(grown))
-                assert planned.answer, case
+                # Whoever may search little has neither the word nor one like it.
+                assert planned.answer or statement == "spelling", case
                 check_legs(case, planned, is_few=name in searched.few)
 
 
@@ -84,6 +85,9 @@ def check_legs(case: tuple[str, str, list[str]], planned: Planned, *, is_few: bo
     if statement == "words":
         # What is little is read whole, which is quicker than to ask who else has the words.
         assert is_few or "chunks_by_lexeme" in planned.indexes, case
+    elif statement == "spelling":
+        assert {"chunks_by_lexeme", "term_statistics_alike"} <= planned.indexes, case
+        assert "chunks_tenant_id_id_key" not in planned.indexes, case
     elif statement == "nearest":
         assert bool(nearest) is not is_few, case
     elif statement == "nearest of all":
@@ -129,6 +133,13 @@ async def ask(
         )
     chunks = list(planned["nearest"].answer)
     query = SearchQuery(collections, "", _SHOWN, is_everywhere=is_everywhere)
+    first, *_ = searched.words.split()
+    planned["spelling"] = await plans.of(
+        member,
+        lambda transaction: _SEARCH.list_similar_terms(
+            transaction, query, [first, f"{first}x"], 50
+        ),
+    )
     planned["passages"] = await plans.of(
         member, lambda transaction: _SEARCH.list_passages(transaction, query, chunks[:_SHOWN])
     )

@@ -180,7 +180,7 @@ SELECT
 FROM passage AS p;
 
 -- name: list_similar_terms :many
-SELECT place, lexeme, term
+SELECT place, lexeme, term, is_known, chunk_id
 FROM similar_terms($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5::text[], $6, $7);
 
 -- name: list_document_chunks :many

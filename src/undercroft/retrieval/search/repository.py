@@ -165,7 +165,10 @@ class SearchRepository:
     async def list_similar_terms(
         self, transaction: Transaction, query: SearchQuery, words: Sequence[str], most: int
     ) -> list[Record]:
-        """Terms of what the principal may search where the query says that are like the stems of words.
+        """Which of some words are known where the query says; of the others, terms that are like their stems there.
+
+        Known is what stands in a document that the principal may search as a whole. Each term comes with a passage that
+        has it, of a document that they may search, perhaps of a part that they may not.
 
         Args:
             transaction: Whose principal searches.

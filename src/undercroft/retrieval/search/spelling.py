@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from asyncpg import Record
+
 from undercroft.kit.database import Transaction
 from undercroft.retrieval.search.marking import PassageMarker
 from undercroft.retrieval.search.models import FoundPassage, Proposals, SearchQuery
@@ -26,6 +28,8 @@ _LONG: Final = 6
 _TERMS: Final = 50
 """How many similar terms are proposed for a word. Those that are near are looked for until one is found, mostly the
 first: all are of documents that the caller may search, though some perhaps of parts that are not shared."""
+_READ_AT_ONCE: Final = 8
+"""Passages with similar terms: there are seldom more that are near."""
 _PROPOSALS: Final = 300
 """How many passages of parts that are not shared may be held back until a word counts as one that is not there: as many
 as a search's own legs propose."""
@@ -52,25 +56,63 @@ class SpellingCorrector:
             words: Those of it that are in no passage of its answer.
         """
         tried = [word for word in words if _may_be_mistyped(word)][:_MOST_WORDS]
-        unknown = [word for word in tried if await self._find(transaction, query, word) is None]
-        if not unknown:
+        if not tried:
             return {}
-        rows = await self._repository.list_similar_terms(transaction, query, unknown, _TERMS)
+        rows = await self._repository.list_similar_terms(transaction, query, tried, _TERMS)
         corrections: dict[str, str] = {}
-        for place, word in enumerate(unknown, start=1):
-            similar = {row["term"]: row["lexeme"] for row in rows if row["place"] == place}
-            for term in _nearest(word, similar):
-                written = await self._find_as_written(transaction, query, term, word)
+        for place, word in enumerate(tried, start=1):
+            similar = [row for row in rows if row["place"] == place]
+            if not await self._is_there(transaction, query, word, similar):
+                written = await self._find_written(transaction, query, word, similar)
                 if written is not None:
                     corrections[word] = written
-                    break
         return corrections
+
+    async def _is_there(
+        self, transaction: Transaction, query: SearchQuery, word: str, similar: Sequence[Record]
+    ) -> bool:
+        """Whether a word stands in something that the caller may search."""
+        if any(row["is_known"] for row in similar):
+            return True
+        # Where only documents have it that are shared in parts, it may stand in a part that is not.
+        is_in_parts = any(row["term"] == row["lexeme"] for row in similar)
+        return is_in_parts and await self._find(transaction, query, word) is not None
+
+    async def _find_written(
+        self, transaction: Transaction, query: SearchQuery, word: str, similar: Sequence[Record]
+    ) -> str | None:
+        """A word, as it is written, whose stem is like a word's: of the passage with the stem that is most like it."""
+        near = _nearest(word, similar)
+        for start in range(0, len(near), _READ_AT_ONCE):
+            chunks = dict(list(near.items())[start : start + _READ_AT_ONCE])
+            terms = " ".join(chunks)
+            read = await self._read(transaction, query, terms, list(dict.fromkeys(chunks.values())))
+            # The passage of a term may be held back where another that has it is not.
+            tried = [
+                read.get(chunk_id) or await self._find(transaction, query, term)
+                for term, chunk_id in chunks.items()
+            ]
+            passages = [passage for passage in tried if passage is not None]
+            marks = await self._marker.mark(transaction, terms, (), passages)
+            for passage, mark in zip(passages, marks, strict=True):
+                written = {passage.text[first:last] for first, last in mark.spans}
+                meant = [it for it in written if _is_near(word, it)]
+                if meant:
+                    return min(meant, key=lambda it: (distance(it.lower(), word.lower()), it))
+        return None
+
+    async def _read(
+        self, transaction: Transaction, query: SearchQuery, text: str, chunk_ids: Sequence[int]
+    ) -> dict[int, FoundPassage]:
+        """Those of the passages that the caller may search: authorised as what a search releases."""
+        asked = replace(query, text=text, limit=len(chunk_ids), demands=NO_DEMANDS)
+        found = await self._reader.read(transaction, asked, Proposals(chunk_ids, {}))
+        return {passage.chunk_id: passage for passage, _ in found}
 
     async def _find(
         self, transaction: Transaction, query: SearchQuery, word: str
     ) -> FoundPassage | None:
-        """A passage with a word that the caller may search: authorised as what a search releases."""
-        asked = replace(query, text=word, limit=1, demands=NO_DEMANDS)
+        """A passage with a word that the caller may search, however many are held back before it."""
         chunk_ids = await self._repository.search_lexical(
             transaction,
             query.collection_ids,
@@ -81,20 +123,9 @@ class SpellingCorrector:
             is_everywhere=query.is_everywhere,
             path=query.path,
         )
+        asked = replace(query, text=word, limit=1, demands=NO_DEMANDS)
         found = await self._reader.read(transaction, asked, Proposals(chunk_ids, {}))
         return found[0][0] if found else None
-
-    async def _find_as_written(
-        self, transaction: Transaction, query: SearchQuery, term: str, word: str
-    ) -> str | None:
-        """A word of a passage whose stem a term is, the nearest to what was typed."""
-        passage = await self._find(transaction, query, term)
-        if passage is None:
-            return None
-        (marks,) = await self._marker.mark(transaction, term, (), [passage])
-        written = {passage.text[start:end] for start, end in marks.spans}
-        near = [it for it in written if distance(it.lower(), word.lower()) <= _most_mistakes(word)]
-        return min(near, key=lambda it: (distance(it.lower(), word.lower()), it), default=None)
 
 
 def _may_be_mistyped(word: str) -> bool:
@@ -107,14 +138,19 @@ def _most_mistakes(word: str) -> int:
     return 2 if len(word) >= _LONG else 1
 
 
-def _nearest(word: str, similar: dict[str, str]) -> list[str]:
-    """The terms with few mistakes in them, fewest first; a term is compared with the stem of the word."""
-    mistakes = {
-        term: min(distance(lexeme, term), distance(word.lower(), term))
-        for term, lexeme in similar.items()
-    }
+def _is_near(word: str, written: str) -> bool:
+    return distance(written.lower(), word.lower()) <= _most_mistakes(word)
+
+
+def _nearest(word: str, similar: Sequence[Record]) -> dict[str, int]:
+    """The terms with few mistakes in them, fewest first, each with a passage; compared with the stem of the word."""
+    mistakes: dict[str, int] = {}
+    for row in similar:
+        term = row["term"]
+        mistakes[term] = min(distance(row["lexeme"], term), distance(word.lower(), term))
+    chunks = {row["term"]: row["chunk_id"] for row in similar}
     near = [term for term, count in mistakes.items() if 0 < count <= _most_mistakes(word)]
-    return sorted(near, key=lambda term: mistakes[term])
+    return {term: chunks[term] for term in sorted(near, key=lambda term: mistakes[term])}
 
 
 def distance(one: str, other: str) -> int:
