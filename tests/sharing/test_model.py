@@ -91,7 +91,7 @@ async def test_a_broken_policy_is_caught(
 
 
 @pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.name)
-async def test_broken_consents_and_requests_are_caught(
+async def test_a_broken_service_is_caught(
     database: Database,
     database_urls: DatabaseUrls,
     tmp_path: Path,
