@@ -170,6 +170,13 @@ BREACHES: Final = (
         patches=((f"{_REQUESTS}.repository.RequestRepository.deny_request", _nothing),),
     ),
     Breach(
+        "asking again leaves the first question",
+        patches=((f"{_REQUESTS}.repository.RequestRepository.delete_pending", _nothing),),
+    ),
+)
+
+READING_BREACHES: Final = (
+    Breach(
         "whoever shares fields on shares all of them",
         patches=(
             ("undercroft.sharing.service.inherit_terms", _inherit_but_fields),
@@ -200,8 +207,5 @@ BREACHES: Final = (
         "an answer is shown without what it was made from",
         patches=(("undercroft.chat.conversations.reading.redact_item", _as_said),),
     ),
-    Breach(
-        "asking again leaves the first question",
-        patches=((f"{_REQUESTS}.repository.RequestRepository.delete_pending", _nothing),),
-    ),
 )
+"""What only readings of records and conversations show."""

@@ -76,6 +76,10 @@ MUTANTS: Final = (
     Mutant("end_grants_of_former_member", "AND c.grantor_id = old.user_id", ""),
     Mutant("end_grants_of_former_member", "AND c.grantor_id = old.user_id", "AND false"),
     Mutant("end_grants_of_former_member", "AND m.added_by = old.user_id", "AND false"),
+)
+"""The locks are not among them: what only a race shows is tested by stepping connections, in ``test_races.py``."""
+
+READING_MUTANTS: Final = (
     Mutant(
         "is_live", "g.expires_at IS NULL OR", "g.record_id IS NOT NULL OR g.expires_at IS NULL OR"
     ),
@@ -109,4 +113,4 @@ MUTANTS: Final = (
     ),
     Mutant("ways_to_source", "AND d.deleted_at IS NULL", ""),
 )
-"""The locks are not among them: what only a race shows is tested by stepping connections, in ``test_races.py``."""
+"""What only readings of records and conversations show."""

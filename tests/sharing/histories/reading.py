@@ -1,10 +1,17 @@
-"""Stations of the tour at which people read records, field by field, and a conversation."""
+"""A history that touches each clause by which records, field by field, and conversations are read."""
 
 from dataclasses import replace
 
 from tests.sharing.model.grants import EVERYONE
 from tests.sharing.model.parts import Offer
 from tests.sharing.twin.tenant import Twin
+
+
+async def read(twin: Twin) -> None:
+    """Select, share on, agree, expire, revoke; both worlds are compared at every station."""
+    await _select_fields(twin)
+    await _share_what_is_personal(twin)
+    await _read_what_was_said(twin)
 
 
 def _read(*fields: str) -> Offer:
@@ -17,7 +24,7 @@ def _share(*fields: str) -> Offer:
     return replace(_read(*fields), actions=frozenset({"read", "share"}))
 
 
-async def select_fields(twin: Twin) -> None:
+async def _select_fields(twin: Twin) -> None:
     """Each grant of a record adds the fields that it selects, and none shows more than what it derives from."""
     hour = twin.model.hour
     assert not await twin.share("ann", "plan", "bob", _read("/name"))
@@ -51,7 +58,7 @@ async def select_fields(twin: Twin) -> None:
     await twin.check()
 
 
-async def share_what_is_personal(twin: Twin) -> None:
+async def _share_what_is_personal(twin: Twin) -> None:
     """Fields of a record that are personal are shared as whom it is about agreed to, and the others without."""
     assert await twin.share("ann", "chart", "bob", _share("/name", "/healthy"))
     for personal in (_read(), _read("/name", "/health"), _read("/health/blood")):
@@ -69,7 +76,7 @@ async def share_what_is_personal(twin: Twin) -> None:
     await twin.check()
 
 
-async def read_what_was_said(twin: Twin) -> None:
+async def _read_what_was_said(twin: Twin) -> None:
     """Who reads a conversation is told of the plan only what the plan's own grants, and its place, let them see."""
     assert not await twin.mark("talk", "cem")
     for impossible in (replace(_read(), max_uses=1), _read("/name"), Offer(frozenset({"search"}))):

@@ -2,11 +2,6 @@
 
 from dataclasses import replace
 
-from tests.sharing.histories.reading import (
-    read_what_was_said,
-    select_fields,
-    share_what_is_personal,
-)
 from tests.sharing.model.grants import EVERYONE
 from tests.sharing.model.parts import Offer
 from tests.sharing.twin.cast import ANSWER_HOURS
@@ -23,9 +18,6 @@ async def tour(twin: Twin) -> None:
     await _agree(twin)
     await _mark(twin)
     await _ask(twin)
-    await select_fields(twin)
-    await share_what_is_personal(twin)
-    await read_what_was_said(twin)
 
 
 async def _share_on(twin: Twin) -> None:
