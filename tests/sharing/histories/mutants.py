@@ -103,7 +103,11 @@ READING_MUTANTS: Final = (
     Mutant("data_subject_of", "OR pointers_overlap(shared_fields, v.personal_fields)", "OR false"),
     Mutant("end_unconsented_grants", "OR g.record_id = new.id", ""),
     Mutant("access_to_conversation", "WHERE c.owner_id = current_principal()", "WHERE true"),
-    Mutant("access_to_conversation", "AND a.ways IS NOT NULL", ""),
+    Mutant(
+        "access_to_conversation",
+        "ways_to(c.id, w.action)",
+        "coalesce(ways_to(c.id, w.action), '[[]]'::jsonb)",
+    ),
     Mutant("ways_to_source", "WHEN d.owner_id = current_principal() THEN", "WHEN true THEN"),
     Mutant(
         "ways_to_source", "coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)", "'[]'::jsonb"
