@@ -72,6 +72,33 @@ async def test_a_vector_store_that_is_not_there_is_of_the_tools(sdk: AsyncOpenAI
     assert refused.value.param == "tools"
 
 
+@pytest.mark.parametrize("unknown", [NOWHERE, "1"])
+async def test_what_is_not_there_to_search_is_the_field_that_names_it(
+    sdk: AsyncOpenAI, unknown: str
+) -> None:
+    for field, prefix in (("collections", "vs_"), ("documents", "file-")):
+        asked = {"query": "What is it?", field: [f"{prefix}{unknown}"]}
+        with pytest.raises(openai.NotFoundError) as refused:
+            await sdk.post("/search", cast_to=object, body=asked)
+        assert refused.value.param == field
+    with pytest.raises(openai.NotFoundError) as refused:
+        await sdk.vector_stores.search(f"vs_{unknown}", query="What is it?")
+    assert refused.value.param is None  # it is of the path
+
+
+async def test_a_file_that_is_not_there_is_no_item_of_a_conversation(sdk: AsyncOpenAI) -> None:
+    conversation = await sdk.conversations.create()
+    for unknown in (NOWHERE, "1"):
+        items = response_with({"file_id": f"file-{unknown}"})
+        with pytest.raises(openai.NotFoundError) as refused:
+            await sdk.conversations.create(items=items)
+        assert refused.value.param == "items"
+        with pytest.raises(openai.NotFoundError) as refused:
+            await sdk.conversations.items.create(conversation.id, items=items)
+        assert refused.value.param == "items"
+    assert (await sdk.conversations.items.list(conversation.id)).data == []
+
+
 async def test_of_several_files_the_one_that_cannot_be_read_is_named(sdk: AsyncOpenAI) -> None:
     well, wrong = {"file_data": "aGVsbG8="}, {"file_data": "no base64!"}
     told: Any = [

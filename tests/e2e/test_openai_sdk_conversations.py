@@ -92,6 +92,23 @@ def test_a_conversation_is_shared_and_taken_back(client: OpenAI, bob: OpenAI) ->
         bob.conversations.items.list(begun.id)
 
 
+def test_an_item_names_only_files_that_its_writer_may_search(client: OpenAI, bob: OpenAI) -> None:
+    file = client.files.create(file=("bell.txt", b"The bell rings at noon."), purpose="user_data")
+    items: Any = [{"role": "user", "content": [{"type": "input_file", "file_id": file.id}]}]
+    begun = client.conversations.create(items=items)
+    (kept,) = client.conversations.items.list(begun.id).data
+    assert kept.content[0].file_id == file.id  # type: ignore[union-attr]
+    theirs = bob.conversations.create()
+    with pytest.raises(NotFoundError) as refused:
+        bob.conversations.items.create(theirs.id, items=items)
+    assert (refused.value.param, bob.conversations.items.list(theirs.id).data) == ("items", [])
+    grant: Any = {"resource": file.id, "grantee": {"user": "bob@example.org"}, "actions": ["read"]}
+    client.post("/grants", cast_to=object, body=grant)
+    with pytest.raises(PermissionDeniedError) as denied:
+        bob.conversations.create(items=items)
+    assert denied.value.param == "items"
+
+
 def test_more_than_can_be_added_at_once_is_refused_by_name(client: OpenAI) -> None:
     begun = client.conversations.create()
     with pytest.raises(BadRequestError) as refused:

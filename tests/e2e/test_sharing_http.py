@@ -7,7 +7,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.e2e.api import await_entries, connect, one_with, share, upload
+from tests.e2e.api import await_entries, connect, one_with, share, upload, upload_to_search
 from tests.e2e.conftest import Service
 
 TEXT = b"The orchard gate is locked with the iron key from the pantry."
@@ -65,6 +65,46 @@ def test_a_purpose_has_to_be_stated(service: Service, ann: httpx.Client) -> None
         wrong = bob.get(path, headers={"Undercroft-Purpose": "To have a look"})
         assert wrong.status_code == 400
     await_entries(ann, one_with(purpose="audit"), resource=document)
+
+
+def test_an_owner_sees_each_use_of_a_document_and_under_which_grant(
+    service: Service, ann: httpx.Client
+) -> None:
+    document = upload_to_search(ann, "gate.txt", TEXT.decode())
+    bob_address = "bea@orchard.example"
+    actions = ("search", "read", "download", "share")
+    grant = share(ann, document, bob_address, *actions, purpose="audit")
+    path, question = f"/v1/documents/{document}", "What locks the orchard gate?"
+    with connect(service.url, service.make_key(TENANT, bob_address)) as bob:
+        # For no purpose it is not theirs: on record as refused, and no use of it.
+        assert bob.get(f"{path}/content").status_code == 404
+        bob.headers["Undercroft-Purpose"] = "audit"
+        assert bob.get(f"{path}/content").content == TEXT
+        assert bob.get(f"{path}/text").json()["data"][0]["text"] == TEXT.decode()
+        found = bob.post("/v1/search", json={"query": question}).json()["data"]
+        assert len(found) == 1
+        store = bob.post("/v1/vector_stores", json={}).json()["id"]
+        assert bob.post(f"/v1/vector_stores/{store}/files", json={"file_id": document}).is_success
+        tool = {"type": "file_search", "vector_store_ids": [store]}
+        answered = bob.post("/v1/responses", json={"input": question, "tools": [tool]})
+        assert answered.json()["status"] == "completed", answered.text
+        assert bob.get(f"{path}/uses").status_code == 403
+    await_entries(ann, one_with(action="document.answer"), resource=document)
+    uses: list[dict[str, Any]] = []
+    page: dict[str, Any] = {"has_more": True}
+    while page["has_more"]:
+        after = {"after": uses[-1]["id"]} if uses else {}
+        page = ann.get(f"{path}/uses", params={"limit": "1", **after}).json()
+        uses += page["data"]
+    assert [each["action"] for each in uses] == [
+        "document.answer",
+        "document.search",
+        "document.read",
+        "document.read",
+    ]
+    assert {(each["grant"], each["purpose"], each["outcome"]) for each in uses} == {
+        (grant, "audit", "allowed")
+    }
 
 
 def test_a_link_opens_what_it_was_made_for_until_it_is_revoked(

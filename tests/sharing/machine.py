@@ -17,8 +17,10 @@ from tests.sharing.twin.cast import (
     DOCUMENTS,
     GROUPS,
     PEOPLE,
+    POINTERS,
     PURPOSES,
     STORES,
+    THINGS,
     VALIDITY,
 )
 from tests.sharing.twin.tenant import Twin, open_twin
@@ -29,7 +31,7 @@ MOST_GRANTS: Final = 18
 """Somebody's grants to share one thing are looked through up to twenty."""
 
 people = st.sampled_from(PEOPLE)
-things = st.sampled_from((*DOCUMENTS, *STORES))
+things = st.sampled_from(THINGS)
 documents = st.sampled_from(DOCUMENTS)
 purposes = st.sampled_from(PURPOSES)
 offers = st.builds(
@@ -38,6 +40,7 @@ offers = st.builds(
     purpose=purposes,
     ends=st.none() | st.integers(7, 9),
     max_uses=st.none() | st.integers(1, 2),
+    fields=st.none() | st.frozensets(st.sampled_from(POINTERS), min_size=1),
 )
 receivers = st.sampled_from((*PEOPLE, *GROUPS, EVERYONE))
 mostly = st.sampled_from((True, True, True, False))
@@ -49,6 +52,7 @@ def narrowed(asked: Offer, offer: Offer) -> Offer:
         asked.actions & offer.actions,
         asked.purpose or offer.purpose,
         max_uses=min(filter(None, (asked.max_uses, offer.max_uses)), default=None),
+        fields=asked.fields or offer.fields,
     )
 
 
@@ -68,12 +72,13 @@ class SharingMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.twin.model.grants) < MOST_GRANTS)
     @rule(
         giver=people,
-        thing=st.sampled_from((*DOCUMENTS, *STORES)),
+        thing=things,
         receiver=receivers,
         offer=offers,
         purpose=purposes,
         begins=st.none() | st.integers(0, 2),
         ends=st.none() | st.integers(1, 3),
+        is_fitting=mostly,
     )
     def share(
         self,
@@ -84,15 +89,14 @@ class SharingMachine(RuleBasedStateMachine):
         purpose: str | None,
         begins: int | None,
         ends: int | None,
+        is_fitting: bool,
     ) -> None:
         """Grant something, by its owner or on, rightly or not."""
         hour = self.twin.model.hour
-        timed = Offer(
-            offer.actions,
-            offer.purpose,
-            None if begins is None else hour + begins,
-            None if ends is None else hour + (begins or 0) + ends,
-            offer.max_uses,
+        timed = replace(
+            self.twin.model.fit(thing, offer) if is_fitting else offer,
+            begins=None if begins is None else hour + begins,
+            ends=None if ends is None else hour + (begins or 0) + ends,
         )
         self._runner.run(self.twin.share(giver, thing, receiver, timed, purpose))
 
@@ -164,11 +168,13 @@ class SharingMachine(RuleBasedStateMachine):
         person = subject if is_subject else PEOPLE[PEOPLE.index(subject) - 1]
         self._runner.run(self.twin.answer(person, consent, event))
 
-    @rule(person=people, thing=things, offer=offers)
-    def ask_access(self, person: str, thing: str, offer: Offer) -> None:
+    @rule(person=people, thing=things, offer=offers, is_fitting=mostly)
+    def ask_access(self, person: str, thing: str, offer: Offer, is_fitting: bool) -> None:
         """Ask for a grant of what is another's."""
-        if self.twin.model.owners[thing] != person:
-            self._runner.run(self.twin.ask_access(person, thing, offer))
+        model = self.twin.model
+        if model.owners[thing] != person:
+            asked = model.fit(thing, offer) if is_fitting else offer
+            self._runner.run(self.twin.ask_access(person, thing, asked))
 
     @precondition(
         lambda self: self.twin.model.requests and len(self.twin.model.grants) < MOST_GRANTS
@@ -202,7 +208,7 @@ class SharingMachine(RuleBasedStateMachine):
             self._runner.run(self.twin.deny(person, request))
             return
         wanted = replace(
-            narrowed(asked.offer, offer) if is_less else offer,
+            model.fit(asked.thing, narrowed(asked.offer, offer)) if is_less else offer,
             begins=None,
             ends=None if ends is None else model.hour + ends,
         )
@@ -219,10 +225,10 @@ class SharingMachine(RuleBasedStateMachine):
         model = self.twin.model
         if model.owners[thing] == person:
             return
-        request = self._runner.run(self.twin.ask_access(person, thing, asked))
+        request = self._runner.run(self.twin.ask_access(person, thing, model.fit(thing, asked)))
         if request is not None:
             wanted = replace(
-                narrowed(model.requests[request].offer, offer),
+                model.fit(thing, narrowed(model.requests[request].offer, offer)),
                 ends=None if ends is None else model.hour + ends,
             )
             self._runner.run(self.twin.approve(model.owners[thing], request, wanted))

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,25 @@ from asyncpg import DeadlockDetectedError
 
 from tests.sharing.model.grants import EVERYONE
 from tests.sharing.model.parts import Given, Offer
-from tests.sharing.twin.cast import ACTIONS, DOCUMENTS, GROUPS, PEOPLE, PURPOSES
+from tests.sharing.twin.cast import (
+    ACTIONS,
+    CONVERSATION,
+    DOCUMENTS,
+    GROUPS,
+    PEOPLE,
+    POINTERS,
+    PURPOSES,
+    RECORDS,
+    SOURCE,
+)
+from tests.sharing.twin.reads import Seen
 from tests.sharing.twin.services import Ways
+from tests.sharing.twin.sharing import REFUSALS
 from tests.sharing.twin.tenant import Twin, open_twin
 from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.sharing.consents.errors import ConsentStateError, MixedSubjectsError
-from undercroft.sharing.errors import ConsentRequiredError, GrantEndedError, WideningError
+from undercroft.sharing.errors import ConsentRequiredError
 from undercroft.sharing.models import GrantAction, Terms
 from undercroft.sharing.requests.errors import RequestClosedError
 from undercroft.sharing.requests.models import Wish
@@ -40,6 +53,10 @@ class Reading:
     purpose: str | None
     gone: frozenset[UUID]
     ways: Ways
+    records: Mapping[str, Seen]
+    conversation: Seen
+    sources: Collection[UUID]
+    """The grants under which they saw what the conversation was made from."""
 
 
 class Crowd:
@@ -78,10 +95,13 @@ class Crowd:
         for thing in twin.things:
             owner = twin.model.owners[thing]
             purpose, max_uses = random.choice(PURPOSES), random.choice((None, 2))
+            fields = random.choice((None, frozenset(random.sample(POINTERS, 2))))
             receiver = random.choice((*PEOPLE, *GROUPS))
-            await twin.share(owner, thing, receiver, Offer(every, purpose, max_uses=max_uses))
-            await twin.share("bob", thing, random.choice(PEOPLE), Offer(every), purpose)
-            await twin.share("cem", thing, random.choice(PEOPLE), Offer(every), purpose)
+            offer = Offer(every, purpose, max_uses=max_uses, fields=fields)
+            shared_on = twin.model.fit(thing, Offer(every))
+            await twin.share(owner, thing, receiver, twin.model.fit(thing, offer))
+            await twin.share("bob", thing, random.choice(PEOPLE), shared_on, purpose)
+            await twin.share("cem", thing, random.choice(PEOPLE), shared_on, purpose)
         for store, owner in (("shelf", "ann"), ("drawer", "bob")):
             for document in DOCUMENTS:
                 if (store, document) not in twin.model.placed:
@@ -94,13 +114,13 @@ class Crowd:
         twin, random = self._twin, self._random
         thing = random.choice(list(twin.things))
         await twin.agree(thing, random.choice(PEOPLE), "audit")
-        for thing in twin.things:
-            asker = random.choice(PEOPLE)
-            if twin.model.owners[thing] != asker:
-                await twin.ask_access(asker, thing, Offer(every, "audit"))
-            for giver, receiver in ((twin.model.owners[thing], "bob"), ("bob", "cem")):
-                if receiver != twin.model.owners[thing]:
-                    await twin.share(giver, thing, receiver, Offer(every, "audit"), "audit")
+        for thing, owner in twin.model.owners.items():
+            asker, offer = random.choice(PEOPLE), twin.model.fit(thing, Offer(every, "audit"))
+            if owner != asker:
+                await twin.ask_access(asker, thing, offer)
+            for giver, receiver in ((owner, "bob"), ("bob", "cem")):
+                if receiver != owner:
+                    await twin.share(giver, thing, receiver, offer, "audit")
 
     async def _act(self, random: Random) -> None:
         for _ in range(CALLS):
@@ -130,9 +150,14 @@ class Crowd:
             case 6:
                 await self._answer_request(random, person)
             case _:
-                gone = frozenset(self._gone)
-                ways = await twin.ways(person, purpose)
-                self._readings.append(Reading(person, purpose, gone, ways))
+                self._readings.append(await self._read(person, purpose))
+
+    async def _read(self, person: str, purpose: str | None) -> Reading:
+        twin, gone = self._twin, frozenset(self._gone)
+        records = {one: await twin.read_record(person, one, purpose) for one in RECORDS}
+        conversation, sources = await twin.read_conversation(person, purpose)
+        ways = await twin.ways(person, purpose)
+        return Reading(person, purpose, gone, ways, records, conversation, sources)
 
     async def _share(self, random: Random, giver: str, purpose: str | None) -> None:
         thing, receiver = random.choice(list(self._twin.things)), random.choice((*PEOPLE, EVERYONE))
@@ -140,7 +165,7 @@ class Crowd:
         offer = self._twin.complete(giver, thing, Offer(actions))
         try:
             await self._twin.grant(giver, thing, receiver, offer, purpose)
-        except (NotFoundError, WideningError, GrantEndedError, ConsentRequiredError):
+        except REFUSALS:
             return
 
     async def _answer_consent(self, random: Random) -> None:
@@ -160,7 +185,7 @@ class Crowd:
         twin = self._twin
         thing, subject = random.choice(list(twin.things)), random.choice((None, *PEOPLE))
         owner, resource = twin.people[twin.model.owners[thing]], twin.things[thing]
-        with suppress(MixedSubjectsError):
+        with suppress(MixedSubjectsError, NotFoundError):
             if subject is None:
                 await twin.subjects.unmark(owner, resource)
             else:
@@ -214,9 +239,10 @@ class Crowd:
         model = self._twin.model
         consent = None if given.consent is None else model.consents[given.consent]
         assert consent is None or consent.is_given, "it outlives its consent"
-        if given.thing in model.subjects:
+        subject = model.whom(given.thing, given.offer.fields)
+        if subject is not None:
             assert consent is not None, "personal, and shared without consent"
-            assert consent.subject == model.subjects[given.thing], "by another's consent"
+            assert consent.subject == subject, "by another's consent"
 
     def _rests_on(self, grant: UUID) -> set[UUID]:
         """The grants that one derives from, and their consents."""
@@ -226,13 +252,36 @@ class Crowd:
 
     def _check_reading(self, reading: Reading, before: Ways) -> None:
         """Nothing taken back before it began was seen, and what counted before and after was."""
-        model = self._twin.model
-        for (thing, action), ways in reading.ways.items():
-            for way in ways:
-                for grant in way:
-                    assert not reading.gone & self._rests_on(grant), "gone before the read began"
-            after = model.ways(reading.person, thing, action, reading.purpose)
-            assert ways >= before[thing, action] & after, "refused, and allowed all along"
+        person, purpose = reading.person, reading.purpose
+        throughout = {
+            asked: ways & self._twin.model.ways(person, *asked, purpose)
+            for asked, ways in before.items()
+        }
+        for asked, ways in reading.ways.items():
+            self._check_ways(reading, ways, throughout[asked])
+        for record, seen in reading.records.items():
+            self._check_ways(reading, seen.ways, throughout.get((record, "read"), {()}))
+            assert seen == self._twin.expect_of_record(seen.ways), "other fields than were granted"
+        said = reading.conversation
+        self._check_ways(reading, said.ways, throughout.get((CONVERSATION, "read"), {()}))
+        self._check_ways(reading, {tuple(reading.sources)}, set())
+        owns_source = self._twin.model.owners[SOURCE] == person
+        all_along = owns_source or any(throughout[SOURCE, action] for action in ("search", "read"))
+        sees_source = bool(all_along or reading.sources)
+        expected = self._twin.expect_of_conversation(said.ways, sees_source=sees_source)
+        assert said == expected, "not what they may see of what it was made from"
+
+    def _check_ways(
+        self,
+        reading: Reading,
+        ways: Collection[tuple[UUID, ...]],
+        throughout: set[tuple[UUID, ...]],
+    ) -> None:
+        """None of what they came by was gone, and all that there was throughout was there."""
+        for way in ways:
+            for grant in way:
+                assert not reading.gone & self._rests_on(grant), "gone before the read began"
+        assert throughout <= set(ways), "refused, and allowed all along"
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

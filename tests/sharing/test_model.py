@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 import asyncpg
 import pytest
@@ -12,17 +13,26 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.database_server import fresh_database
-from tests.sharing.histories.breaches import BREACHES, Breach
-from tests.sharing.histories.mutants import MUTANTS, Mutant
+from tests.sharing.histories.breaches import BREACHES, READING_BREACHES, Breach
+from tests.sharing.histories.mutants import MUTANTS, READING_MUTANTS, Mutant
+from tests.sharing.histories.reading import read
 from tests.sharing.histories.tour import tour
 from tests.sharing.machine import SharingMachine
-from tests.sharing.twin.tenant import open_twin
+from tests.sharing.twin.tenant import Twin, open_twin
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.postgres.server import DatabaseUrls
 
 EXAMPLES: Final = int(os.environ.get("UNDERCROFT_TEST_SHARING_HISTORIES", "5"))
 STEPS: Final = 40
+
+History: TypeAlias = Callable[[Twin], Awaitable[None]]
+
+
+def _name(tested: Mutant | Breach | History) -> str:
+    if isinstance(tested, Mutant):
+        return f"{tested.function}: {tested.clause}"
+    return tested.name if isinstance(tested, Breach) else tested.__name__
 
 
 async def _open(urls: DatabaseUrls, *statements: str) -> None:
@@ -71,36 +81,54 @@ def test_random_histories_agree_with_the_model(
             runner.run(copies.__aexit__(None, None, None))
 
 
-async def test_the_tour_agrees_with_the_model(
-    database: Database, database_urls: DatabaseUrls, tmp_path: Path
+@pytest.mark.parametrize("history", [tour, read], ids=_name)
+async def test_a_history_agrees_with_the_model(
+    database: Database, database_urls: DatabaseUrls, tmp_path: Path, history: History
 ) -> None:
     await _open(database_urls)
-    await tour(await open_twin(database, tmp_path))
+    await history(await open_twin(database, tmp_path))
 
 
 @pytest.mark.parametrize(
-    "mutant", MUTANTS, ids=lambda mutant: f"{mutant.function}: {mutant.clause}"
+    ("mutant", "history"),
+    [
+        *((mutant, tour) for mutant in MUTANTS),
+        *((mutant, read) for mutant in READING_MUTANTS),
+    ],
+    ids=_name,
 )
 async def test_a_broken_policy_is_caught(
-    database: Database, database_urls: DatabaseUrls, tmp_path: Path, mutant: Mutant
+    database: Database,
+    database_urls: DatabaseUrls,
+    tmp_path: Path,
+    mutant: Mutant,
+    history: History,
 ) -> None:
     await _open(database_urls, mutant.statement)
     twin = await open_twin(database, tmp_path)
     with pytest.raises(AssertionError):
-        await tour(twin)
+        await history(twin)
 
 
-@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.name)
-async def test_broken_consents_and_requests_are_caught(
+@pytest.mark.parametrize(
+    ("breach", "history"),
+    [
+        *((breach, tour) for breach in BREACHES),
+        *((breach, read) for breach in READING_BREACHES),
+    ],
+    ids=_name,
+)
+async def test_a_broken_service_is_caught(
     database: Database,
     database_urls: DatabaseUrls,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     breach: Breach,
+    history: History,
 ) -> None:
     await _open(database_urls, *(mutant.statement for mutant in breach.mutants))
     twin = await open_twin(database, tmp_path)
     for target, replacement in breach.patches:
         monkeypatch.setattr(target, replacement)
     with pytest.raises(AssertionError):
-        await tour(twin)
+        await history(twin)

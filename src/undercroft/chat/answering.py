@@ -4,8 +4,8 @@ The service decides whether the documents hold an answer, and which citations st
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -38,7 +38,7 @@ from undercroft.chat.questions import FileSearch, Question
 from undercroft.chat.shown import NOTHING, InterruptedAnswerError, Shown, leave_out
 from undercroft.chat.tools.models import ToolCaller, ToolEvent, ToolsListed, ToolsWanted
 from undercroft.kit.database import Scope
-from undercroft.kit.errors import InvalidRequestError, UndercroftError
+from undercroft.kit.errors import InvalidRequestError, at_fault
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.models import ModelUse, Release
@@ -87,10 +87,10 @@ class Answerer:
                     "An answer from documents is text with citations. Leave this out, or the file_search.",
                     param=min(uncited).value,
                 )
-            with _at_fault("tools"):
+            with at_fault("tools"):
                 await self._search.require_collections(scope, question.search.collection_ids)
         if question.files:
-            with _at_fault("input"):
+            with at_fault("input"):
                 await self._search.require_documents(scope, question.files)
 
     def answer(
@@ -290,16 +290,6 @@ class Answerer:
         if question.search is not None and _wants_note(finished, annotator, is_shown=bool(shown)):
             yield TextDelta(f"\n\n{UNSUPPORTED_NOTE}")
         yield Answered(finished.reason, finished.usage)
-
-
-@contextmanager
-def _at_fault(param: str) -> Generator[None]:
-    """What is not there, or may not be searched, is told with the field that names it: a search has none of its own."""
-    try:
-        yield
-    except UndercroftError as error:
-        error.param = error.param or param
-        raise
 
 
 def _spoken(

@@ -5,6 +5,8 @@ Each kind has one HTTP status. Only ``http/errors.py`` makes a response of it, s
 on native routes and as OpenAI's error object on OpenAI faces.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Final
 
@@ -100,12 +102,19 @@ class InvalidRequestError(UndercroftError):
 
 
 class NotFoundError(UndercroftError):
-    """No such object, or none this caller may see: the two are never told apart."""
+    """No such object, or none this caller may see: the two are never told apart.
+
+    Args:
+        what: The kind of object, as the message calls it.
+        identifier: By which it was asked for.
+        param: The request field that names it.
+    """
 
     def __init__(self, what: str, identifier: str, *, param: str | None = None) -> None:
         super().__init__(
             f"No {what} with id '{identifier}'.", kind=ErrorKind.NOT_FOUND, param=param
         )
+        self.what = what
 
 
 class UnavailableError(UndercroftError):
@@ -113,3 +122,13 @@ class UnavailableError(UndercroftError):
 
     def __init__(self, message: str, *, retry_after: int = 1, code: str | None = None) -> None:
         super().__init__(message, kind=ErrorKind.UNAVAILABLE, retry_after=retry_after, code=code)
+
+
+@contextmanager
+def at_fault(param: str) -> Generator[None]:
+    """What is refused below, where it has no field of its own, is told with the request's field that names it."""
+    try:
+        yield
+    except UndercroftError as error:
+        error.param = error.param or param
+        raise

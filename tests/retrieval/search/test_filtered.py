@@ -12,9 +12,9 @@ from tests.retrieval.search.test_instant import FINAL_STATEMENT
 from tests.retrieval.search.test_shared import FIRST, SEARCH, SECOND, TEXTS, share
 from tests.shelf import Shelf
 from undercroft.retrieval.filters import Comparison, Filter, Value
-from undercroft.retrieval.search.describing import Sort
+from undercroft.retrieval.search.describing import Facet, Sort
 from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery, SearchResult
-from undercroft.sharing.models import Parts, ResourceKind
+from undercroft.sharing.models import Parts, ResourceKind, Terms
 
 ASKED = "the town clock, the watermill and the ferry"
 RED = Comparison("eq", "shelf", "red")
@@ -166,3 +166,24 @@ async def test_what_stands_in_parts_that_are_not_shared_is_not_counted(
     await share(shelf, ann, ResourceKind.DOCUMENT, documents["clock.md"], bob, terms)
     result = await describe(shelf, bob)
     assert (list(result.passages), [facet.counts for facet in result.facets]) == ([], [[], []])
+
+
+async def test_how_far_is_counted_tells_nothing_of_parts_that_are_not_shared(
+    shelf: Shelf, make_scope: MakeScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("undercroft.retrieval.search.service._MOST_CANDIDATES", 4)
+    in_costs = replace(SEARCH, parts=Parts(sections=("Costs",)))
+
+    async def count(repairs: str, terms: Terms) -> list[Facet]:
+        ann = await make_scope()
+        bob = await make_scope(ann.tenant_id)
+        text = f"# Clock\n\n## Costs\n\nWhat {ASKED} cost.\n\n## Repairs\n\n{repairs}"
+        _, documents = await shelf.fill(ann, {"clock.md": text})
+        await share(shelf, ann, ResourceKind.DOCUMENT, documents["clock.md"], bob, terms)
+        return list((await describe(shelf, bob)).facets)
+
+    many = "The town clock was repaired. " * 600
+    assert [facet.is_capped for facet in await count(many, SEARCH)] == [True, True]
+    counted = await count(many, in_costs)
+    assert [facet.is_capped for facet in counted] == [False, False]
+    assert counted == await count("None were needed.", in_costs)

@@ -1,22 +1,25 @@
-"""What consents and requests hold to, broken."""
+"""What consents, requests, fields and answers hold to, broken."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, Final
 from uuid import UUID
 
 from tests.sharing.histories.mutants import Mutant
+from undercroft.chat.conversations.models import WireItem
 from undercroft.kit.database import Scope, Transaction
 from undercroft.sharing.consents.models import ConsentEventKind, ConsentState
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.errors import ConsentRequiredError
-from undercroft.sharing.models import Resource, Terms
-from undercroft.sharing.service import GrantService
+from undercroft.sharing.models import Resource, Terms, Way
+from undercroft.sharing.policy import allowed_fields, common_fields, find_widening
+from undercroft.sharing.service import GrantService, inherit_terms
 
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """What consents and requests hold to, broken: in functions of the database, and in what a service calls."""
+    """What the services hold to, broken: in functions of the database, and in what a service calls."""
 
     name: str
     mutants: tuple[Mutant, ...] = ()
@@ -61,9 +64,37 @@ def _both(name: str, clause: str) -> Breach:
     return Breach(name, tuple(Mutant(one, clause, "") for one in functions))
 
 
+def _inherit_but_fields(terms: Terms, parent: Terms) -> Terms:
+    return replace(inherit_terms(terms, parent), fields=terms.fields)
+
+
+def _find_widening_but_of_fields(child: Terms, parent: Terms) -> str | None:
+    return find_widening(replace(child, fields=None), replace(parent, fields=None))
+
+
+def _begins_with(allowed: frozenset[str] | None, pointer: str) -> bool:
+    return allowed is None or any(map(pointer.startswith, allowed))
+
+
+def _every_field(_: Sequence[Way]) -> None:
+    return None
+
+
+def _unselected(data: Mapping[str, Any], _: frozenset[str]) -> Mapping[str, Any]:
+    return data
+
+
+def _as_said(item: WireItem) -> WireItem:
+    return item
+
+
+def _common_fields(ways: Sequence[Way]) -> frozenset[str] | None:
+    """What each of the ways lets through, in place of what any does."""
+    return reduce(common_fields, (allowed_fields([way]) for way in ways))
+
+
 _CONSENTS: Final = "undercroft.sharing.consents"
-
-
+_RECORDS: Final = "undercroft.vault.records"
 _REQUESTS: Final = "undercroft.sharing.requests"
 
 
@@ -143,3 +174,38 @@ BREACHES: Final = (
         patches=((f"{_REQUESTS}.repository.RequestRepository.delete_pending", _nothing),),
     ),
 )
+
+READING_BREACHES: Final = (
+    Breach(
+        "whoever shares fields on shares all of them",
+        patches=(
+            ("undercroft.sharing.service.inherit_terms", _inherit_but_fields),
+            ("undercroft.sharing.service.find_widening", _find_widening_but_of_fields),
+        ),
+    ),
+    Breach(
+        "other fields are shared on than were granted",
+        patches=(("undercroft.sharing.service.find_widening", _find_widening_but_of_fields),),
+    ),
+    Breach(
+        "a field covers what only begins with its name",
+        patches=(("undercroft.sharing.policy.covers_pointer", _begins_with),),
+    ),
+    Breach(
+        "a grant of some fields shows all of them",
+        patches=((f"{_RECORDS}.access.allowed_fields", _every_field),),
+    ),
+    Breach(
+        "what shares a key with a selected field is shown",
+        patches=((f"{_RECORDS}.storage.select_fields", _unselected),),
+    ),
+    Breach(
+        "fields of several grants are narrowed by each other",
+        patches=((f"{_RECORDS}.access.allowed_fields", _common_fields),),
+    ),
+    Breach(
+        "an answer is shown without what it was made from",
+        patches=(("undercroft.chat.conversations.reading.redact_item", _as_said),),
+    ),
+)
+"""What only readings of records and conversations show."""

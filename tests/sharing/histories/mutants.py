@@ -78,3 +78,43 @@ MUTANTS: Final = (
     Mutant("end_grants_of_former_member", "AND m.added_by = old.user_id", "AND false"),
 )
 """The locks are not among them: what only a race shows is tested by stepping connections, in ``test_races.py``."""
+
+READING_MUTANTS: Final = (
+    Mutant(
+        "is_live", "g.expires_at IS NULL OR", "g.record_id IS NOT NULL OR g.expires_at IS NULL OR"
+    ),
+    Mutant(
+        "is_live",
+        "g.expires_at IS NULL OR",
+        "g.conversation_id IS NOT NULL OR g.expires_at IS NULL OR",
+    ),
+    Mutant(
+        "list_derived_grants", "c.parent_id = p.id", "c.parent_id = p.id AND c.record_id IS NULL"
+    ),
+    Mutant(
+        "list_derived_grants",
+        "c.parent_id = p.id",
+        "c.parent_id = p.id AND c.conversation_id IS NULL",
+    ),
+    Mutant("ways_to_record", "AND g.grantee_id = ANY(current_grantees())", ""),
+    Mutant("ways_to_record", "AND is_live(g)", ""),
+    Mutant("data_subject_of", "coalesce(r.data_subject_id, r.owner_id)", "r.data_subject_id"),
+    Mutant("data_subject_of", "shared_fields IS NULL OR", "true OR"),
+    Mutant("data_subject_of", "OR pointers_overlap(shared_fields, v.personal_fields)", "OR false"),
+    Mutant("end_unconsented_grants", "OR g.record_id = new.id", ""),
+    Mutant("access_to_conversation", "WHERE c.owner_id = current_principal()", "WHERE true"),
+    Mutant(
+        "access_to_conversation",
+        "ways_to(c.id, w.action)",
+        "coalesce(ways_to(c.id, w.action), '[[]]'::jsonb)",
+    ),
+    Mutant("ways_to_source", "WHEN d.owner_id = current_principal() THEN", "WHEN true THEN"),
+    Mutant(
+        "ways_to_source", "coalesce(ways_to_document(d.id, 'search'), '[]'::jsonb)", "'[]'::jsonb"
+    ),
+    Mutant(
+        "ways_to_source", "coalesce(ways_to_document(d.id, 'read'), '[]'::jsonb)", "'[]'::jsonb"
+    ),
+    Mutant("ways_to_source", "AND d.deleted_at IS NULL", ""),
+)
+"""What only readings of records and conversations show."""

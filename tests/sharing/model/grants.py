@@ -3,8 +3,8 @@
 Things, people and groups are names; a grant is known by its id. Time is an hour that :meth:`Grants.pass_hours` moves.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
@@ -14,6 +14,8 @@ EVERYONE: Final = "everyone"
 """The grantee that stands for the tenant."""
 WITH_THE_STORE: Final = frozenset({"search", "read", "read_parts", "download", "comment"})
 """What may be done with another's document in a vector store; the rest is for its owner's own documents alone."""
+WITH_CONVERSATIONS: Final = frozenset({"read", "write", "share"})
+"""All that may be done with a conversation."""
 
 
 @dataclass(slots=True)
@@ -22,8 +24,10 @@ class Grants:
 
     Attributes:
         owners: Whose each thing is.
-        documents: Which of the things are documents; the others are vector stores.
+        documents: Which of the things are documents; those of no other kind are vector stores.
         outsiders: Who is not part of everyone: guests, and people of other tenants.
+        records: Which of the things are records, and which of their fields are personal.
+        conversations: Which of the things are conversations, and which document each was made from.
         members: Groups and who is in them.
         placed: Vector stores and the documents in them.
         subjects: Whom what is personal is about.
@@ -34,6 +38,8 @@ class Grants:
     owners: dict[str, str]
     documents: frozenset[str]
     outsiders: frozenset[str]
+    records: Mapping[str, frozenset[str]]
+    conversations: Mapping[str, str]
     members: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     grants: dict[UUID, Given] = field(default_factory=dict[UUID, Given])
     placed: dict[tuple[str, str], Placement] = field(
@@ -71,6 +77,31 @@ class Grants:
                     (grant, *under) for grant in self._counting(person, store, action, purpose)
                 }
         return found
+
+    def ways_to_read(self, person: str, thing: str, purpose: str | None) -> set[tuple[UUID, ...]]:
+        """As :meth:`ways`, and of what is theirs one that rests on no grant."""
+        return {()} if self.owners[thing] == person else self.ways(person, thing, "read", purpose)
+
+    def shows(self, ways: Iterable[tuple[UUID, ...]], field: str) -> bool:
+        """Whether one of these ways to a record lets a field through: all that it rests on has to."""
+        return any(all(self.grants[one].offer.shows(field) for one in way) for way in ways)
+
+    def may_see_source(self, person: str, conversation: str, purpose: str | None) -> bool:
+        """Whether somebody may see what a conversation was made from, and so what was made from it."""
+        document = self.conversations[conversation]
+        return document not in self.trashed and (
+            self.owners[document] == person
+            or any(self.ways(person, document, action, purpose) for action in ("search", "read"))
+        )
+
+    def fit(self, thing: str, offer: Offer) -> Offer:
+        """What of an offer makes sense for such a thing."""
+        if thing in self.conversations:
+            actions = offer.actions & WITH_CONVERSATIONS
+            return replace(offer, actions=actions, max_uses=None, fields=None)
+        if thing in self.records:
+            return replace(offer, actions=offer.actions - {"download"})
+        return replace(offer, fields=None)
 
     def choose_parent(
         self, giver: str, thing: str, offer: Offer, purpose: str | None

@@ -7,6 +7,11 @@ from uuid import UUID
 FOREVER: Final = 10**6
 
 
+def is_in(field: str, other: str) -> bool:
+    """Whether a field of a record is another one, or lies in it."""
+    return field == other or field.startswith(f"{other}/")
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What somebody wants to grant. None is not said.
@@ -14,6 +19,7 @@ class Offer:
     Attributes:
         begins: The first hour in which it counts.
         ends: The first hour in which it counts no more.
+        fields: JSON Pointers to what of a record it shows.
     """
 
     actions: frozenset[str]
@@ -21,6 +27,7 @@ class Offer:
     begins: int | None = None
     ends: int | None = None
     max_uses: int | None = None
+    fields: frozenset[str] | None = None
 
     def under(self, parent: "Offer") -> "Offer":
         """The same, completed from what it is shared on under."""
@@ -30,6 +37,7 @@ class Offer:
             parent.begins if self.begins is None else self.begins,
             parent.ends if self.ends is None else self.ends,
             parent.max_uses if self.max_uses is None else self.max_uses,
+            parent.fields if self.fields is None else self.fields,
         )
 
     def is_within(self, parent: "Offer") -> bool:
@@ -40,7 +48,12 @@ class Offer:
             and (self.begins or 0) >= (parent.begins or 0)
             and (self.ends or FOREVER) <= (parent.ends or FOREVER)
             and (self.max_uses or FOREVER) <= (parent.max_uses or FOREVER)
+            and all(map(parent.shows, self.fields or {""}))
         )
+
+    def shows(self, field: str) -> bool:
+        """Whether all of a field is part of it; of the whole record, which is the field "", where it selects none."""
+        return self.fields is None or any(is_in(field, one) for one in self.fields)
 
 
 @dataclass(slots=True)

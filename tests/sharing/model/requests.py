@@ -9,6 +9,10 @@ from tests.sharing.model.parts import Offer, Request
 class Model(Consents):
     """A tenant in which people ask for access."""
 
+    def emptied(self) -> "Model":
+        """The same things and people, and nothing that was done."""
+        return Model(self.owners, self.documents, self.outsiders, self.records, self.conversations)
+
     def expire(self) -> None:
         """What a worker does about consents and requests whose time is over."""
         for agreed in self.consents.values():

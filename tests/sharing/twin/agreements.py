@@ -7,7 +7,7 @@ from tests.sharing.model.parts import Consent, Offer, Request
 from tests.sharing.twin.cast import ANSWER_HOURS, VALIDITY
 from tests.sharing.twin.services import Served
 from tests.sharing.twin.sharing import REFUSALS
-from undercroft.kit.errors import NotFoundError
+from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.sharing.consents.errors import (
     ConsentStateError,
     MixedSubjectsError,
@@ -38,7 +38,8 @@ class Agreed(Served):
 
     async def ask_consent(self, thing: str, purpose: str) -> UUID | None:
         """Its owner asks whom a thing is about."""
-        may = thing in self.model.subjects and thing not in self.model.trashed
+        subject = self.model.whom(thing, None)
+        may = subject is not None and thing not in self.model.trashed
         owner = self.model.owners[thing]
         try:
             asked = await self.consents.ask(
@@ -48,7 +49,8 @@ class Agreed(Served):
             assert not may, f"{owner} may ask for consent to {thing}"
             return None
         assert may, f"{owner} must not ask for consent to {thing}"
-        consent = Consent(thing, self.model.subjects[thing], purpose, ["asked"])
+        assert subject is not None
+        consent = Consent(thing, subject, purpose, ["asked"])
         self.model.consents[asked.consent.id] = consent
         return asked.consent.id
 
@@ -64,7 +66,7 @@ class Agreed(Served):
         self.model.answer(consent, event, VALIDITY)
 
     async def agree(self, thing: str, subject: str, purpose: str) -> UUID | None:
-        """Mark a thing, ask whom it is about, and have them agree."""
+        """Mark a thing, ask whom it is about, and have them agree; None for what cannot be about anybody."""
         if self.model.subjects.get(thing) != subject and not await self.mark(thing, subject):
             return None
         consent = await self.ask_consent(thing, purpose)
@@ -80,11 +82,16 @@ class Agreed(Served):
 
     async def ask_access(self, person: str, thing: str, offer: Offer) -> UUID | None:
         """Ask for a grant of another's thing, which says nothing of time: what is sealed, time does not move."""
-        wish = Wish(self._terms(replace(offer, begins=None, ends=None)), None)
-        asked = Request(
-            person, thing, replace(offer, begins=None, ends=None), self.model.hour + ANSWER_HOURS
-        )
-        request = await self.requests.ask(self.people[person], self.things[thing], wish)
+        offer = replace(offer, begins=None, ends=None)
+        may = self.model.fit(thing, offer) == offer
+        wish = Wish(self._terms(offer), None)
+        try:
+            request = await self.requests.ask(self.people[person], self.things[thing], wish)
+        except InvalidRequestError:
+            assert not may, f"{person} may ask for {thing}: {offer}"
+            return None
+        assert may, f"{person} must not ask for {thing}: {offer}"
+        asked = Request(person, thing, offer, self.model.hour + ANSWER_HOURS)
         self.model.ask_for_access(request, asked)
         return request if request in self.model.requests else None
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection
 
-from tests.sharing.twin.cast import PEOPLE, PURPOSES, STRANGER
+from tests.sharing.twin.cast import CONVERSATION, PEOPLE, PURPOSES, RECORDS, STRANGER
+from tests.sharing.twin.reads import Reads
 from tests.sharing.twin.rows import Rows
 
 
-class Checked(Rows):
+class Checked(Rows, Reads):
     """A tenant that is compared with its model."""
 
     async def check(self, people: Collection[str] = (*PEOPLE, STRANGER)) -> None:
@@ -18,6 +19,7 @@ class Checked(Rows):
                     assert ways == expected, (
                         f"{person} {action} {thing} for {purpose}: {ways} is not {expected}"
                     )
+                await self._check_reads(person, purpose)
         kept = {one: (given.is_ended, given.uses) for one, given in self.model.grants.items()}
         assert await self.read_grants() == kept
         assert await self.read_placed() == {
@@ -26,6 +28,21 @@ class Checked(Rows):
 
         await self._check_consents()
         await self._check_requests()
+
+    async def _check_reads(self, person: str, purpose: str | None) -> None:
+        """What somebody is shown of records, field by field, and of the conversation, once there are grants of them."""
+        shared = {given.thing for given in self.model.grants.values()}
+        for record in shared.intersection(RECORDS):
+            ways = self.model.ways_to_read(person, record, purpose)
+            seen = await self.read_record(person, record, purpose)
+            assert seen == self.expect_of_record(ways), f"{person} reads {record} for {purpose}"
+        if CONVERSATION not in shared:
+            return
+        ways = self.model.ways_to_read(person, CONVERSATION, purpose)
+        sees_source = self.model.may_see_source(person, CONVERSATION, purpose)
+        said, _ = await self.read_conversation(person, purpose)
+        expected = self.expect_of_conversation(ways, sees_source=sees_source)
+        assert said == expected, f"{person} reads {CONVERSATION} for {purpose}"
 
     async def _check_consents(self) -> None:
         async with self.office.database.transaction(self.office.ann) as transaction:

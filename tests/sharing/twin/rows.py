@@ -35,11 +35,11 @@ class Rows(Served):
         names |= {group: name for name, group in self.groups.items()}
         names |= {member.principal_id: name for name, member in self.people.items()}
         names[self.office.ann.tenant_id] = EVERYONE
-        model = Model(self.model.owners, self.model.documents, self.model.outsiders)
+        model = self.model.emptied()
         async with self.office.database.transaction(self.office.ann) as transaction:
             grants = await transaction.fetch(
                 "SELECT id, resource_id, grantor_id, grantee_id, actions, purpose, not_before, expires_at, max_uses,"
-                " parent_id, consent_id, uses, ended_at FROM grants ORDER BY id"
+                " fields, parent_id, consent_id, uses, ended_at FROM grants ORDER BY id"
             )
             members = await transaction.fetch("SELECT group_id, user_id FROM group_members")
             placed = await transaction.fetch(
@@ -56,6 +56,7 @@ class Rows(Served):
                     self._hour(row["not_before"]),
                     self._hour(row["expires_at"]),
                     row["max_uses"],
+                    None if row["fields"] is None else frozenset(row["fields"]),
                 ),
                 row["parent_id"],
                 row["consent_id"],
@@ -79,6 +80,7 @@ class Rows(Served):
             about = await transaction.fetch(
                 "SELECT id, data_subject_id FROM documents WHERE data_subject_id IS NOT NULL"
                 " UNION ALL SELECT id, data_subject_id FROM collections WHERE data_subject_id IS NOT NULL"
+                " UNION ALL SELECT id, data_subject_id FROM records WHERE data_subject_id IS NOT NULL"
             )
             consents = await transaction.fetch(
                 "SELECT c.id, c.resource_id, c.subject_id, c.purpose, c.valid_until,"

@@ -13,6 +13,7 @@ from tests.sharing.model.grants import EVERYONE
 from tests.sharing.model.parts import Offer
 from tests.sharing.model.requests import Model
 from tests.sharing.twin.cast import ACTIONS, HOUR
+from undercroft.chat.conversations.service import ConversationService
 from undercroft.kit.database import Scope, Transaction
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.consents.subjects import DataSubjects
@@ -22,6 +23,7 @@ from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.sharing.repository import GrantRepository
 from undercroft.sharing.requests.service import AccessRequests
 from undercroft.sharing.uses import GrantUses
+from undercroft.vault.records.service import RecordService
 
 _WAYS: Final = (
     "SELECT CASE WHEN q.is_document THEN ways_to_document(q.id, q.action) ELSE ways_to(q.id, q.action) END AS ways"
@@ -46,6 +48,8 @@ class Served:
     consents: ConsentService
     subjects: DataSubjects
     requests: AccessRequests
+    records: RecordService
+    conversations: ConversationService
     notices: dict[tuple[str, str], UUID]
     """By whose and for which purpose."""
 
@@ -85,7 +89,7 @@ class Served:
                 await GrantUses().count(transaction, way)
         except GrantEndedError:
             return None
-        return _ids(way)
+        return grants_of(way)
 
     async def put(self, person: str, store: str, document: str, purpose: str | None) -> bool:
         """Put a document into a store, as the vault does: under a grant to share it when it is another's."""
@@ -144,7 +148,7 @@ class Served:
                 [thing in self.model.documents for thing, _ in asked],
             )
         return {
-            question: {_ids(way) for way in read_ways(row["ways"])}
+            question: {grants_of(way) for way in read_ways(row["ways"])}
             for question, row in zip(asked, rows, strict=True)
         }
 
@@ -161,6 +165,7 @@ class Served:
             not_before=self._instant(offer.begins),
             expires_at=self._instant(offer.ends),
             max_uses=offer.max_uses,
+            fields=offer.fields,
         )
 
     def _instant(self, hour: int | None) -> datetime | None:
@@ -177,5 +182,6 @@ class Served:
         return Grantee(GranteeKind.USER, self.people[receiver].principal_id)
 
 
-def _ids(way: Way) -> tuple[UUID, ...]:
+def grants_of(way: Way) -> tuple[UUID, ...]:
+    """What a way rests on."""
     return tuple(grant.id for grant in way.grants)

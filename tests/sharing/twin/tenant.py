@@ -9,9 +9,21 @@ from tests.sharing.conftest import open_office
 from tests.sharing.consents.conftest import CONTENT
 from tests.sharing.model.requests import Model
 from tests.sharing.twin.agreements import Agreed
-from tests.sharing.twin.cast import CONSENT_PURPOSES, DOCUMENTS, GROUPS, PEOPLE, STRANGER
+from tests.sharing.twin.cast import (
+    CONSENT_PURPOSES,
+    CONVERSATION,
+    DOCUMENTS,
+    GROUPS,
+    OWNERS,
+    PEOPLE,
+    PERSONAL,
+    SOURCE,
+    STRANGER,
+)
 from tests.sharing.twin.checks import Checked
 from tests.sharing.twin.sharing import Shared
+from tests.sharing.twin.things import begin_conversation, put_records, put_rows
+from undercroft.chat.conversations.service import ConversationService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
@@ -20,6 +32,9 @@ from undercroft.sharing.consents.notices import NoticeService
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.consents.subjects import DataSubjects
 from undercroft.sharing.requests.service import AccessRequests
+from undercroft.vault.records.service import RecordService
+from undercroft.vault.records.storage import RecordStorage
+from undercroft.vault.schemas.service import SchemaService
 
 _TERMS: Final = NoticeTerms(validity_days=1, retention_days=None, erases=False)
 
@@ -29,7 +44,7 @@ class Twin(Shared, Agreed, Checked):
 
 
 async def open_twin(database: Database, folder: Path) -> Twin:
-    """A new tenant: two documents and a store of Ann's, a store of Bob's, two empty groups, and nothing shared."""
+    """A new tenant: things of Ann's and of Bob's, two empty groups, and nothing shared."""
     epoch = datetime.now(UTC)
     make_scope = scope_maker(database)
     office = await open_office(database, folder, make_scope)
@@ -38,17 +53,24 @@ async def open_twin(database: Database, folder: Path) -> Twin:
     people: dict[str, Member] = dict(zip(names, everybody, strict=True))
     guest = office.dee
     await office.execute(guest, "UPDATE users SET kind = 'guest' WHERE id = $1", guest.principal_id)
-    things = {name: await office.put_document(office.ann) for name in DOCUMENTS}
-    things["shelf"] = await office.put_collection(office.ann)
-    things["drawer"] = await office.put_collection(office.bob)
-    groups = {name: await office.make_group() for name in GROUPS}
-    owners = {"plan": "ann", "bill": "ann", "shelf": "ann", "drawer": "bob"}
-    model = Model(owners, frozenset(DOCUMENTS), frozenset({"dee", STRANGER}))
     ledger, keys, ids = office.ledger, office.keys, IdSource()
+    schemas = SchemaService(database, keys, ledger, ids)
+    records = RecordService(database, RecordStorage(keys, ids), schemas, ledger)
+    conversations = ConversationService(database, keys, ledger, ids)
+    things = await put_rows(office) | await put_records(office, records)
+    things |= await begin_conversation(office, conversations, things[SOURCE])
+    groups = {name: await office.make_group() for name in GROUPS}
+    model = Model(
+        OWNERS,
+        frozenset(DOCUMENTS),
+        frozenset({"dee", STRANGER}),
+        PERSONAL,
+        {CONVERSATION: SOURCE},
+    )
     notices = NoticeService(database, keys, ledger, ids)
     published = {
         (owner, purpose): (await notices.create(people[owner], purpose, CONTENT, _TERMS)).id
-        for owner in sorted(set(owners.values()))
+        for owner in sorted(set(OWNERS.values()))
         for purpose in CONSENT_PURPOSES
     }
     return Twin(
@@ -61,5 +83,7 @@ async def open_twin(database: Database, folder: Path) -> Twin:
         ConsentService(database, notices, office.grants, ledger, ids),
         DataSubjects(database, office.grants, ledger),
         AccessRequests(database, office.grants, keys, ledger, ids, SystemClock()),
+        records,
+        conversations,
         published,
     )

@@ -22,7 +22,7 @@ from undercroft.chat.conversations.reading import is_followed
 from undercroft.http.callers import KnownResponseWriter, ResponseReader, ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.openai.contract import errors
-from undercroft.http.openai.given_files import with_texts
+from undercroft.http.openai.given_files import documents_in, with_texts
 from undercroft.http.openai.kept_items import IncludeQuery, new_item, shown_items
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.openai.response_inputs import InputItem
@@ -36,6 +36,7 @@ from undercroft.http.wire import (
     require_id,
 )
 from undercroft.identity.models import Principal
+from undercroft.kit.errors import at_fault
 from undercroft.kit.ids import render_id
 
 router = APIRouter(tags=["conversations"], route_class=AuthenticatedRoute)
@@ -262,6 +263,18 @@ def require_parent(text: str | None) -> Parent | None:
 async def _new_items(
     services: Services, caller: Principal, items: Sequence[InputItem]
 ) -> list[NewItem]:
+    """What is to be kept, once it is known that the files which it names are there for the caller to search.
+
+    Nothing reads them from here; but a reference that shows nobody anything is refused here as it is in a response.
+
+    Raises:
+        NotFoundError: When the principal may see no such file.
+        NotGrantedError: When they may see it and not search it.
+    """
+    files = documents_in(items, "items")
+    if files:
+        with at_fault("items"):
+            await services.search.require_documents(caller, files)
     read = await with_texts(services.file_texts, caller.tenant_id, items, "items")
     return [new_item(item) for item in read]
 

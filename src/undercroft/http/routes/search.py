@@ -1,6 +1,8 @@
 """Search over all that the caller may search, or over some of it."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter
 from pydantic import AfterValidator, Field
@@ -19,11 +21,14 @@ from undercroft.http.provenance_views import (
     render_understanding,
 )
 from undercroft.http.wire import RequestBody
-from undercroft.kit.errors import InvalidRequestError
+from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.retrieval.search.describing import Sort
 from undercroft.retrieval.search.models import Quality, SearchQuery
 
 _KnownKey = Annotated[Key, AfterValidator(require_known_key)]
+
+_FIELDS: Final = {"vector store": "collections", "file": "documents"}
+"""Which field has the ids of what kind of object."""
 
 router = APIRouter(tags=["search"], route_class=NativeRoute)
 
@@ -62,9 +67,21 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
     """
     if not body.query.strip():
         raise InvalidRequestError("The query is empty.", param="query")
+    with _at_fault():
+        result = await services.search.search(caller, _query(body))
+    return {
+        "object": "search.results",
+        "data": [render_marked(passage) for passage in result.passages],
+        "understanding": render_understanding(result.diagnostics),
+        "degraded": sorted(result.degraded),
+        "facets": [render_facet(facet) for facet in result.facets],
+    }
+
+
+def _query(body: Search) -> SearchQuery:
     collections = [require_collection_id(text) for text in body.collections or ()]
     documents = [require_document_id(text) for text in body.documents or ()]
-    query = SearchQuery(
+    return SearchQuery(
         tuple(dict.fromkeys(collections)),
         body.query,
         body.limit,
@@ -77,11 +94,13 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
         sort=Sort(body.sort.key, body.sort.order == "desc") if body.sort else None,
         quality=Quality(body.quality),
     )
-    result = await services.search.search(caller, query)
-    return {
-        "object": "search.results",
-        "data": [render_marked(passage) for passage in result.passages],
-        "understanding": render_understanding(result.diagnostics),
-        "degraded": sorted(result.degraded),
-        "facets": [render_facet(facet) for facet in result.facets],
-    }
+
+
+@contextmanager
+def _at_fault() -> Generator[None]:
+    """What is not there is told with the field that names it: a search has no fields of its own."""
+    try:
+        yield
+    except NotFoundError as error:
+        error.param = error.param or _FIELDS.get(error.what)
+        raise

@@ -1,7 +1,7 @@
 """Questions to collections and documents, and the passages that answer them."""
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -158,23 +158,22 @@ class Proposals:
         """Whether a leg proposes as many, and so perhaps not all that it could."""
         return count in (len(self.lexical), len(self.similarities or ()))
 
-    def rank(
-        self,
-        hidden: Set[int],
-        preferred: Set[int] = frozenset(),
-        wordless: Set[int] = frozenset(),
-    ) -> dict[int, float]:
-        """Those that are not hidden with their fused scores, best first, as if the hidden were not there.
+    def without(self, hidden: Set[int], wordless: Set[int] = frozenset()) -> "Proposals":
+        """What the legs would propose if the hidden were not there.
 
         Args:
             hidden: What is not shown, or not what is demanded.
-            preferred: What comes before all others.
             wordless: What has no word of the question in what is shown of it: not there for the lexical leg.
         """
-        rankings = [
-            [chunk_id for chunk_id in self.lexical if chunk_id not in hidden | wordless],
-            [chunk_id for chunk_id in self.similarities or () if chunk_id not in hidden],
-        ]
+        near = None
+        if self.similarities is not None:
+            near = {one: found for one, found in self.similarities.items() if one not in hidden}
+        lexical = [one for one in self.lexical if one not in hidden and one not in wordless]
+        return replace(self, lexical=lexical, similarities=near)
+
+    def rank(self, preferred: Set[int] = frozenset()) -> dict[int, float]:
+        """All with their fused scores, best first; what is preferred comes before all others."""
+        rankings = [self.lexical, list(self.similarities or ())]
         fused = dict(reciprocal_rank_fusion([ranking for ranking in rankings if ranking]))
         ranked = reorder(fused, self.reranked)
         order = sorted(ranked, key=lambda chunk_id: chunk_id not in preferred)

@@ -56,22 +56,23 @@ class PassageReader:
         self, transaction: Transaction, query: SearchQuery, proposals: Proposals
     ) -> list[tuple[FoundPassage, Record]]:
         """The best of the proposals that the caller may see: they may be told once they are released."""
-        scores = await self._rank(transaction, query, proposals)
+        scores, _ = await self._rank(transaction, query, proposals)
         return await self._fill(transaction, query, scores)
 
     async def read_described(
-        self, transaction: Transaction, query: SearchQuery, proposals: Proposals, *, is_capped: bool
+        self, transaction: Transaction, query: SearchQuery, proposals: Proposals, candidates: int
     ) -> tuple[list[tuple[FoundPassage, Record]], list[Facet]]:
         """The same in the order that was asked for, and how many documents of all that is proposed have which value.
 
-        What stands in parts that are not shared is not counted: it would tell that the question's words are there.
+        What stands in parts that are not shared is not counted, and makes no count one that may fall short of the
+        ``candidates`` of a leg: it would tell that the question's words are there.
         """
-        scores = await self._rank(transaction, query, proposals)
+        scores, shared = await self._rank(transaction, query, proposals)
         documents = await self._repository.list_described(transaction, query, list(scores))
         if query.sort is not None:
             scores = put_in_order(scores, documents, query.sort)
         known = [document.known for document in documents]
-        facets = count_values(known, query.facets, is_capped=is_capped)
+        facets = count_values(known, query.facets, is_capped=shared.reach(candidates))
         return await self._fill(transaction, query, scores), facets
 
     async def release(
@@ -129,18 +130,16 @@ class PassageReader:
 
     async def _rank(
         self, transaction: Transaction, query: SearchQuery, proposals: Proposals
-    ) -> dict[int, float]:
-        """The proposals that are as demanded, without those in parts that are not shared: best first."""
+    ) -> tuple[dict[int, float], Proposals]:
+        """The proposals that are as demanded, best first, and all: without those in parts that are not shared."""
         hidden, shown = await self._look_at_parts(transaction, query, proposals.chunk_ids)
-        preferred: set[int] = set()
-        wordless: set[int] = set()
-        if query.demands or shown:
-            chunk_ids = [chunk_id for chunk_id in proposals.chunk_ids if chunk_id not in hidden]
-            rows = await self._repository.judge_proposals(transaction, chunk_ids, query, shown)
-            hidden.update(row["chunk_id"] for row in rows if not row["is_demanded"])
-            preferred.update(row["chunk_id"] for row in rows if row["has_identifier"])
-            wordless.update(row["chunk_id"] for row in rows if not row["has_word"])
-        return proposals.rank(hidden, preferred, wordless)
+        shared = proposals.without(hidden)
+        if not query.demands and not shown:
+            return shared.rank(), shared
+        rows = await self._repository.judge_proposals(transaction, shared.chunk_ids, query, shown)
+        shared = shared.without(set(), {row["chunk_id"] for row in rows if not row["has_word"]})
+        demanded = shared.without({row["chunk_id"] for row in rows if not row["is_demanded"]})
+        return demanded.rank({row["chunk_id"] for row in rows if row["has_identifier"]}), shared
 
     async def _look_at_parts(
         self, transaction: Transaction, query: SearchQuery, chunk_ids: Sequence[int]

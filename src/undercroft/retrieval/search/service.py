@@ -226,15 +226,14 @@ class SearchService:
         async with refusing as transaction:
             searched = await self._require_collections(transaction, scope, query.collection_ids)
             await self._require_documents(transaction, query.document_ids)
-            is_capped = proposals.reach(candidates)
             facets: list[Facet] = []
             if query.is_described:
                 found, facets = await self._reader.read_described(
-                    transaction, query, proposals, is_capped=is_capped
+                    transaction, query, proposals, candidates
                 )
             else:
                 found = await self._reader.read(transaction, query, proposals)
-            is_short = len(found) < query.limit and is_capped
+            is_short = len(found) < query.limit and proposals.reach(candidates)
             most = _MOST_WITH_EXCLUSIONS if query.demands.excluded else _MOST_CANDIDATES
             if candidates == most or not is_short:
                 diagnostics = NO_DIAGNOSTICS
