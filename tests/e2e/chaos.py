@@ -15,7 +15,6 @@ Event = dict[str, Any]
 LOST = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 """What a client meets while processes die: no connection, half of an answer, half of a line."""
 _LAST = ("response.completed", "response.failed", "response.incomplete")
-_PATIENCE = 120.0
 _PAUSE = 0.1
 
 
@@ -48,6 +47,7 @@ class Crowd:
         addresses: Of the processes, as they are now.
         draw: What is left to chance.
         model: Who answers.
+        patience: Seconds in which each request is answered to its end.
     """
 
     def __init__(
@@ -56,11 +56,13 @@ class Crowd:
         addresses: Callable[[], list[str]],
         draw: random.Random,
         model: str,
+        patience: float,
     ) -> None:
         self._session = session
         self._addresses = addresses
         self._draw = draw
         self._model = model
+        self._patience = patience
 
     async def send(self, told: Told, conversation: str | None) -> None:
         """Send a request until its stream has begun, and watch it to its end, leaving and coming back."""
@@ -70,7 +72,7 @@ class Crowd:
         seen: list[Event] = []
         told.seen.append(seen)
         headers = {"Idempotency-Key": told.key}
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(self._patience):
             while not seen:
                 with suppress(*LOST, StillGoingOnError):
                     await self._read("POST", "/v1/responses", seen, json=body, headers=headers)

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import time
 from collections.abc import Generator
 from pathlib import Path
 from uuid import UUID
@@ -24,6 +25,7 @@ STREAMS = int(os.environ.get("UNDERCROFT_TEST_CHAOS_STREAMS", "12"))
 SECONDS = int(os.environ.get("UNDERCROFT_TEST_CHAOS_SECONDS", "12"))
 SEED = int(os.environ.get("UNDERCROFT_TEST_CHAOS_SEED", "1"))
 WORDS = 60
+_FEWEST_KILLS = 2
 _PATIENCE = 180.0
 
 
@@ -90,7 +92,7 @@ async def test_killed_processes_lose_nothing_and_say_nothing_twice(
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
             timeout=aiohttp.ClientTimeout(total=60, sock_read=30),
         ) as session:
-            crowd = Crowd(session, lambda: processes.addresses, draw, "paced")
+            crowd = Crowd(session, lambda: processes.addresses, draw, "paced", SECONDS + _PATIENCE)
             conversations = [await make_conversation(session, processes) for _ in range(3)]
             told = [
                 Told(
@@ -115,8 +117,10 @@ async def test_killed_processes_lose_nothing_and_say_nothing_twice(
 
 def wreck(processes: Processes, draw: random.Random) -> None:
     """Kill one process after the other; each is started again, which takes the seconds between."""
-    for _ in range(max(2, SECONDS // 4)):
+    until, kills = time.monotonic() + SECONDS, 0
+    while kills < _FEWEST_KILLS or time.monotonic() < until:
         processes.kill(draw.choice(("first", "second", "postgres")))
+        kills += 1
 
 
 async def make_conversation(session: aiohttp.ClientSession, processes: Processes) -> str:
