@@ -15,7 +15,7 @@ import asyncpg
 from undercroft.kit.database import Database
 from undercroft.kit.sql import AnyConnection, load_queries
 
-Done = TypeVar("Done")
+_Done = TypeVar("_Done")
 
 _QUERIES: Final = load_queries("undercroft.kit")
 _CONNECT_SECONDS: Final = 10.0
@@ -114,7 +114,7 @@ async def connect_owner(url: str) -> "asyncpg.Connection[asyncpg.Record]":
         raise MigrationError(f"The database does not let its owner in: {error}.") from error
 
 
-async def _patiently(work: Callable[[], Awaitable[Done]]) -> Done:
+async def _patiently(work: Callable[[], Awaitable[_Done]]) -> _Done:
     """Begin anew where a lock is not to be had at once; raises as the work does once that was tried often enough.
 
     A migration may lock tables in another order than a request that is under way. PostgreSQL looks for a deadlock after

@@ -67,7 +67,7 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
     """
     if not body.query.strip():
         raise InvalidRequestError("The query is empty.", param="query")
-    with _at_fault():
+    with _naming_fields():
         result = await services.search.search(caller, _query(body))
     return {
         "object": "search.results",
@@ -97,8 +97,8 @@ def _query(body: Search) -> SearchQuery:
 
 
 @contextmanager
-def _at_fault() -> Generator[None]:
-    """What is not there is told with the field that names it: a search has no fields of its own."""
+def _naming_fields() -> Generator[None]:
+    """What is not there is told with the field that has ids of its kind: a search has no fields of its own."""
     try:
         yield
     except NotFoundError as error:

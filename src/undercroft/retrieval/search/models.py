@@ -158,7 +158,9 @@ class Proposals:
         """Whether a leg proposes as many, and so perhaps not all that it could."""
         return count in (len(self.lexical), len(self.similarities or ()))
 
-    def without(self, hidden: Set[int], wordless: Set[int] = frozenset()) -> "Proposals":
+    def without(
+        self, hidden: Set[int] = frozenset(), *, wordless: Set[int] = frozenset()
+    ) -> "Proposals":
         """What the legs would propose if the hidden were not there.
 
         Args:

@@ -131,13 +131,13 @@ class PassageReader:
     async def _rank(
         self, transaction: Transaction, query: SearchQuery, proposals: Proposals
     ) -> tuple[dict[int, float], Proposals]:
-        """The proposals that are as demanded, best first, and all: without those in parts that are not shared."""
+        """Those of the proposals that are as demanded, best first; and all of them that are shared."""
         hidden, shown = await self._look_at_parts(transaction, query, proposals.chunk_ids)
         shared = proposals.without(hidden)
         if not query.demands and not shown:
             return shared.rank(), shared
         rows = await self._repository.judge_proposals(transaction, shared.chunk_ids, query, shown)
-        shared = shared.without(set(), {row["chunk_id"] for row in rows if not row["has_word"]})
+        shared = shared.without(wordless={row["chunk_id"] for row in rows if not row["has_word"]})
         demanded = shared.without({row["chunk_id"] for row in rows if not row["is_demanded"]})
         return demanded.rank({row["chunk_id"] for row in rows if row["has_identifier"]}), shared
 
