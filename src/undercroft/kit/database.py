@@ -231,17 +231,16 @@ def _begin(scope: Scope) -> str:
     Raises:
         ValueError: When the purpose is none.
     """
-    tenant, principal = f"{scope.tenant_id.int:032x}", f"{scope.principal_id.int:032x}"
     begin = (
-        "BEGIN; SELECT"
-        f" set_config('undercroft.tenant_id', '{tenant}', true),"
-        f" set_config('undercroft.principal_id', '{principal}', true)"
+        "BEGIN;"
+        f" SET LOCAL undercroft.tenant_id = '{scope.tenant_id.int:032x}';"
+        f" SET LOCAL undercroft.principal_id = '{scope.principal_id.int:032x}'"
     )
     if scope.purpose is None:
         return begin
     if PURPOSE.fullmatch(scope.purpose) is None:
         raise ValueError("a purpose is a code, never a free text")
-    return f"{begin}, set_config('undercroft.purpose', '{scope.purpose}', true)"
+    return f"{begin}; SET LOCAL undercroft.purpose = '{scope.purpose}'"
 
 
 async def _set_codecs(connection: AnyConnection) -> None:
