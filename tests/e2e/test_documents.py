@@ -88,7 +88,19 @@ def test_a_change_needs_the_tag_of_what_was_read(ann: httpx.Client) -> None:
     assert ann.get(path, headers={"If-None-Match": first}).status_code == 200
 
 
-@pytest.mark.parametrize("metadata", ["[]", '{"a": 1}', "{", '{"": "x"}', '{"a": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "[]",
+        '{"a": 1}',
+        "{",
+        '{"": "x"}',
+        '{"a": "\\ud800"}',
+        '{"a": "\\u0000"}',
+        '{"a": "lost", "a": "kept"}',
+        "[" * 10_000,
+    ],
+)
 def test_metadata_that_is_none_is_refused(ann: httpx.Client, metadata: str) -> None:
     answer = ann.post(
         "/v1/documents",

@@ -17,6 +17,7 @@ from undercroft.http.routes.documents import answer_made
 from undercroft.http.upload_form import UploadRoute, incoming_of
 from undercroft.http.wire import Metadata, StorableText
 from undercroft.kit.errors import InvalidRequestError
+from undercroft.vault.schemas.json_text import parse_json
 
 router = APIRouter(tags=["documents"], route_class=UploadRoute)
 
@@ -96,7 +97,10 @@ def _parse_metadata(text: str | None) -> dict[str, str]:
     if text is None:
         return {}
     try:
-        return _METADATA.validate_json(text)
+        return _METADATA.validate_python(parse_json(text))
+    except InvalidRequestError as error:
+        message = f"Invalid request: 'metadata' cannot be read. {error.message}"
+        raise InvalidRequestError(message, param="metadata", code=error.code) from error
     except ValidationError:
         raise InvalidRequestError(
             "Invalid request: 'metadata' should be a JSON object of at most 16 pairs of text, keys of up to 64 "
