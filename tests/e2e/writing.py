@@ -17,6 +17,19 @@ from tests.e2e.test_accounts_http import await_code
 
 _TENANT: Final = "canaries"
 _PATIENCE: Final = 60.0
+_ERASED: Final = {
+    "resp_": "responses",
+    "conv_": "conversations",
+    "vs_": "vector_stores",
+    "file-": "files",
+    "rec_": "records",
+    "schema_": "schemas",
+    "group_": "groups",
+    "user_": "users",
+    "webhook_": "webhooks",
+}
+"""What is erased by its id, in that order: the beginning of the id, and where it is."""
+_ADMINS: Final = {"groups", "users", "webhooks"}
 
 
 def write_everywhere(service: Service, canaries: Canaries) -> None:
@@ -44,6 +57,22 @@ def write_everywhere(service: Service, canaries: Canaries) -> None:
         del nobody.headers["Authorization"]
         write_account(service, nobody, canaries)
     asyncio.run(write_elsewhere(service.url, keys["ann"], canaries, store))
+
+
+def erase_everything(service: Service, canaries: Canaries) -> None:
+    """Erase all of it that can be erased."""
+    ann = service.make_key(_TENANT, "ann@canaries.example")
+    ada = service.make_key(_TENANT, "ada@canaries.example", "admin")
+    with connect(service.url, ann) as owner, connect(service.url, ada) as admin:
+        chats = owner.post("/v1/conversations/search", json={"query": "canary"}).json()["data"]
+        made = [*canaries.made, *(chat["conversation"] for chat in chats)]
+        for prefix, kind in _ERASED.items():
+            client = admin if kind in _ADMINS else owner
+            for each in dict.fromkeys(made):
+                if each.startswith(prefix):
+                    path = f"/v1/{kind}/{each}"
+                    gone = client.delete(path, headers={"If-Match": "*"})
+                    assert gone.is_success, (path, gone.status_code, gone.text)
 
 
 def write_documents(ann: httpx.Client, canaries: Canaries) -> str:
@@ -350,4 +379,5 @@ async def write_elsewhere(url: str, key: str, canaries: Canaries, store: str) ->
         await client.call_tool("search_collection", asked)
     async with open_socket(url, key) as socket:
         await socket.ask(model="echo", input=canaries.say(), instructions=canaries.say())
-        await socket.until_end()
+        events = await socket.until_end()
+        canaries.made.append(events[-1]["response"]["id"])
