@@ -5,6 +5,7 @@ import base64
 import time
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import uuid4
 
 import httpx2 as httpx
 
@@ -83,6 +84,7 @@ def write_documents(ann: httpx.Client, canaries: Canaries) -> str:
         "POST /v1/documents",
         files={"file": (f"{say()}.txt", f"# Part\n\nHere {say()}.".encode(), "text/markdown")},
         data={"name": say(), "metadata": as_json({"kind": say()})},
+        headers=keyed(),
     )
     at = {"document_id": str(made.json()["id"])}
     path = "/v1/documents/{document_id}"
@@ -122,6 +124,11 @@ def write_collections(ann: httpx.Client, canaries: Canaries, document: str) -> s
     return store
 
 
+def keyed() -> dict[str, str]:
+    """Has the answer kept for a day, for whoever repeats the request."""
+    return {"Idempotency-Key": uuid4().hex}
+
+
 def await_index(client: httpx.Client, path: str) -> None:
     """Until a vector store's files are indexed."""
     deadline = time.monotonic() + _PATIENCE
@@ -158,7 +165,8 @@ def write_records(ann: httpx.Client, canaries: Canaries) -> None:
         return {member: say() for member in members} | {say(): say()}
 
     schema = send(ann, "POST /v1/schemas", json={"name": say(), **define()}).json()["id"]
-    record = send(ann, "POST /v1/records", json={"schema": schema, "data": data()}).json()["id"]
+    body = {"schema": schema, "data": data()}
+    record = send(ann, "POST /v1/records", json=body, headers=keyed()).json()["id"]
     at = {"schema_id": str(schema), "record_id": str(record)}
     send(
         ann,
@@ -248,6 +256,7 @@ def write_answers(ann: httpx.Client, canaries: Canaries, store: str) -> None:
         }
 
     send(ann, "POST /v1/responses", json=body())
+    send(ann, "POST /v1/responses", json=body(), headers=keyed())
     background = send(ann, "POST /v1/responses", json={**body(), "background": True}).json()
     await_end(ann, str(background["id"]))
     search = {"type": "file_search", "vector_store_ids": [store]}
