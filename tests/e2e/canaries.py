@@ -18,11 +18,14 @@ class Canaries:
     """Makes canaries, remembers where each was sent, and finds them.
 
     Attributes:
+        tag: In each of them, and in nothing else.
         kept: Places whose text was taken: ``POST /v1/search query``.
+        made: Ids of what was made.
     """
 
     def __init__(self) -> None:
-        self._tag = uuid4().hex[:12]
+        self.tag = uuid4().hex[:12]
+        self.made: list[str] = []
         self._count = 0
         self._places: dict[int, str] = {}
         self.kept: set[str] = set()
@@ -30,7 +33,7 @@ class Canaries:
     def say(self) -> str:
         """The next one."""
         self._count += 1
-        return f"the canary {self._tag} {self._count} sang"
+        return f"the canary {self.tag} {self._count} sang"
 
     def word(self) -> str:
         """The next one, where a blank may not stand."""
@@ -48,6 +51,10 @@ class Canaries:
         answer = client.request(method, path.format_map(at or {}), **asked)
         assert answer.is_success, (operation, answer.status_code, answer.text)
         self.kept |= self.note(operation, asked)
+        if answer.headers.get("Content-Type") == "application/json":
+            shown = answer.json()
+            ids = (shown.get("id"), (shown.get("file") or {}).get("id"))
+            self.made += [str(made) for made in ids if made is not None]
         return answer
 
     def note(self, operation: str, asked: Mapping[str, Any]) -> set[str]:
@@ -87,9 +94,9 @@ class Canaries:
 
     def _numbers(self, data: bytes | mmap.mmap) -> set[int]:
         """In UTF-8 and in UTF-16; a blank may be written as anything of up to three characters."""
-        narrow = re.finditer(rb"canary[^0-9a-z]{1,3}" + self._tag.encode() + rb".{1,3}?(\d+)", data)
+        narrow = re.finditer(rb"canary[^0-9a-z]{1,3}" + self.tag.encode() + rb".{1,3}?(\d+)", data)
         wide = re.finditer(
-            re.escape(f"canary {self._tag} ".encode("utf-16-le")) + rb"((?:\d\0)+)", data
+            re.escape(f"canary {self.tag} ".encode("utf-16-le")) + rb"((?:\d\0)+)", data
         )
         return {int(match[1].replace(b"\0", b"")) for match in (*narrow, *wide)}
 

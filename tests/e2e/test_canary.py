@@ -6,7 +6,8 @@ The canary is a sentence. Its single words may be found, where docs/erasure.md s
 import asyncio
 import io
 import mmap
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -16,6 +17,7 @@ import asyncpg
 from tests.e2e.conftest import Service
 from undercroft.kit.postgres.bootstrap import DATABASE, SUPERUSER, Credentials, database_url
 from undercroft.kit.postgres.server import running_urls
+from undercroft.kit.sql import AnyConnection
 
 
 def holders(folder: Path, canary: str) -> list[str]:
@@ -34,13 +36,20 @@ def write_out(data_dir: Path) -> None:
 
 
 async def _checkpoint(data_dir: Path) -> None:
+    async with superuser(data_dir) as connection:
+        await connection.execute("CHECKPOINT")
+
+
+@asynccontextmanager
+async def superuser(data_dir: Path) -> AsyncGenerator[AnyConnection]:
+    """Who sees every row of a running service."""
     urls = running_urls(data_dir)
     assert urls is not None
     socket_folder = Path(parse_qs(urlsplit(urls.service).query)["host"][0])
     password = Credentials.load(data_dir / "postgres" / "credentials.json").superuser
     connection = await asyncpg.connect(database_url(SUPERUSER, password, socket_folder, DATABASE))
     try:
-        await connection.execute("CHECKPOINT")
+        yield connection
     finally:
         await connection.close()
 

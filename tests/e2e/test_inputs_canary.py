@@ -1,5 +1,6 @@
 """What is written through any input of the API is in no file: as the OpenAPI document lists the inputs, all of them."""
 
+import asyncio
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
@@ -10,9 +11,9 @@ import pytest
 from tests.e2e.api import connect
 from tests.e2e.canaries import Canaries
 from tests.e2e.conftest import Service, running_service
-from tests.e2e.test_canary import write_out
+from tests.e2e.test_canary import superuser, write_out
 from tests.e2e.texts import Texts
-from tests.e2e.writing import write_everywhere
+from tests.e2e.writing import erase_everything, write_everywhere
 from tests.servers.model_server import KEY, ModelServer
 
 ERASURE: Final = Path(__file__).parents[2] / "docs" / "erasure.md"
@@ -92,14 +93,38 @@ def test_what_is_written_through_any_input_is_in_no_file(watched: Service) -> No
         place for place in texts.places() - REFUSED if place.split(" ")[2] not in REFERENCES
     }
     assert expected <= canaries.kept, sorted(expected - canaries.kept)
-    refuse_everywhere(watched, canaries, texts)
-    write_out(watched.data_dir)
     readable = set[str]().union(*READABLE.values())
-    found = canaries.found_below(watched.data_dir.parent)
-    assert found.keys() <= readable, {
-        place: files for place, files in found.items() if place not in readable
-    }
-    assert found.keys() >= readable, f"no longer readable: {readable - found.keys()}"
+    assert places_in_files(watched, canaries).keys() == readable
+    assert asyncio.run(tables_with(watched.data_dir, canaries.tag))
+    erase_everything(watched, canaries)
+    assert asyncio.run(tables_with(watched.data_dir, canaries.tag)) == []
+    refuse_everywhere(watched, canaries, texts)
+    found = places_in_files(watched, canaries)
+    assert [(place, found[place]) for place in found.keys() - readable] == []
+
+
+def places_in_files(service: Service, canaries: Canaries) -> dict[str, set[str]]:
+    """Where what is readable in the service's files was written, and those files."""
+    write_out(service.data_dir)
+    return canaries.found_below(service.data_dir.parent)
+
+
+async def tables_with(data_dir: Path, text: str) -> list[str]:
+    """The tables with a row in which a text is, as text or as bytes."""
+    async with superuser(data_dir) as connection:
+        tables = await connection.fetch(
+            "SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = 'public'"
+        )
+        return [
+            table["name"]
+            for table in tables
+            if await connection.fetchval(
+                f"SELECT EXISTS (SELECT FROM {table['name']} AS row"
+                " WHERE strpos(row::text, $1) > 0 OR strpos(row::text, $2) > 0)",
+                text,
+                text.encode().hex(),
+            )
+        ]
 
 
 def test_the_docs_list_what_stays_readable() -> None:

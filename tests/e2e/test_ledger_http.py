@@ -19,10 +19,10 @@ from undercroft.identity.models import Principal
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
-from undercroft.kit.ids import IdSource
+from undercroft.kit.ids import IdSource, render_id
 from undercroft.kit.postgres.server import running_urls
 from undercroft.ledger.merkle import hash_leaf
-from undercroft.ledger.models import LogScope
+from undercroft.ledger.models import ENTRY_PREFIX, LogScope
 from undercroft.ledger.service import Ledger
 from undercroft.ledger.verification.entries import split_bundle
 from undercroft.ledger.verification.notes import check_signature, parse_checkpoint, parse_key
@@ -212,7 +212,11 @@ def test_a_log_that_stands_still_shows_in_readiness_and_metrics(
             async with database.transaction(LogScope(actor.tenant_id)) as holding:
                 await holding.fetch("SELECT lock_ledger()")
                 async with database.transaction(actor) as transaction:
-                    await late.append(transaction, actor, act(1))
+                    (entry,) = await late.append(transaction, actor, act(1))
+                path = f"/v1/audit/{render_id(ENTRY_PREFIX, entry)}/proof"
+                early = await asyncio.to_thread(get, service, member, path)
+                assert (early.status_code, early.headers["Retry-After"]) == (503, "1")
+                assert early.json()["error"]["code"] == "not_yet_sequenced"
                 status, told = await asyncio.to_thread(checks)
                 assert status == 503
                 assert re.fullmatch(r"an entry has waited \d+ seconds for its number", told)

@@ -5,6 +5,7 @@ import base64
 import time
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import uuid4
 
 import httpx2 as httpx
 
@@ -17,6 +18,19 @@ from tests.e2e.test_accounts_http import await_code
 
 _TENANT: Final = "canaries"
 _PATIENCE: Final = 60.0
+_ERASED: Final = {
+    "resp_": "responses",
+    "conv_": "conversations",
+    "vs_": "vector_stores",
+    "file-": "files",
+    "rec_": "records",
+    "schema_": "schemas",
+    "group_": "groups",
+    "user_": "users",
+    "webhook_": "webhooks",
+}
+"""What is erased by its id, in that order: the beginning of the id, and where it is."""
+_ADMINS: Final = {"groups", "users", "webhooks"}
 
 
 def write_everywhere(service: Service, canaries: Canaries) -> None:
@@ -46,6 +60,22 @@ def write_everywhere(service: Service, canaries: Canaries) -> None:
     asyncio.run(write_elsewhere(service.url, keys["ann"], canaries, store))
 
 
+def erase_everything(service: Service, canaries: Canaries) -> None:
+    """Erase all of it that can be erased."""
+    ann = service.make_key(_TENANT, "ann@canaries.example")
+    ada = service.make_key(_TENANT, "ada@canaries.example", "admin")
+    with connect(service.url, ann) as owner, connect(service.url, ada) as admin:
+        chats = owner.post("/v1/conversations/search", json={"query": "canary"}).json()["data"]
+        made = [*canaries.made, *(chat["conversation"] for chat in chats)]
+        for prefix, kind in _ERASED.items():
+            client = admin if kind in _ADMINS else owner
+            for each in dict.fromkeys(made):
+                if each.startswith(prefix):
+                    path = f"/v1/{kind}/{each}"
+                    gone = client.delete(path, headers={"If-Match": "*"})
+                    assert gone.is_success, (path, gone.status_code, gone.text)
+
+
 def write_documents(ann: httpx.Client, canaries: Canaries) -> str:
     """A document of two versions, with a comment; its id."""
     say, send = canaries.say, canaries.send
@@ -54,6 +84,7 @@ def write_documents(ann: httpx.Client, canaries: Canaries) -> str:
         "POST /v1/documents",
         files={"file": (f"{say()}.txt", f"# Part\n\nHere {say()}.".encode(), "text/markdown")},
         data={"name": say(), "metadata": as_json({"kind": say()})},
+        headers=keyed(),
     )
     at = {"document_id": str(made.json()["id"])}
     path = "/v1/documents/{document_id}"
@@ -93,6 +124,11 @@ def write_collections(ann: httpx.Client, canaries: Canaries, document: str) -> s
     return store
 
 
+def keyed() -> dict[str, str]:
+    """Has the answer kept for a day, for whoever repeats the request."""
+    return {"Idempotency-Key": uuid4().hex}
+
+
 def await_index(client: httpx.Client, path: str) -> None:
     """Until a vector store's files are indexed."""
     deadline = time.monotonic() + _PATIENCE
@@ -129,7 +165,8 @@ def write_records(ann: httpx.Client, canaries: Canaries) -> None:
         return {member: say() for member in members} | {say(): say()}
 
     schema = send(ann, "POST /v1/schemas", json={"name": say(), **define()}).json()["id"]
-    record = send(ann, "POST /v1/records", json={"schema": schema, "data": data()}).json()["id"]
+    body = {"schema": schema, "data": data()}
+    record = send(ann, "POST /v1/records", json=body, headers=keyed()).json()["id"]
     at = {"schema_id": str(schema), "record_id": str(record)}
     send(
         ann,
@@ -219,6 +256,7 @@ def write_answers(ann: httpx.Client, canaries: Canaries, store: str) -> None:
         }
 
     send(ann, "POST /v1/responses", json=body())
+    send(ann, "POST /v1/responses", json=body(), headers=keyed())
     background = send(ann, "POST /v1/responses", json={**body(), "background": True}).json()
     await_end(ann, str(background["id"]))
     search = {"type": "file_search", "vector_store_ids": [store]}
@@ -350,4 +388,5 @@ async def write_elsewhere(url: str, key: str, canaries: Canaries, store: str) ->
         await client.call_tool("search_collection", asked)
     async with open_socket(url, key) as socket:
         await socket.ask(model="echo", input=canaries.say(), instructions=canaries.say())
-        await socket.until_end()
+        events = await socket.until_end()
+        canaries.made.append(events[-1]["response"]["id"])

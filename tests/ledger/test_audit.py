@@ -102,14 +102,15 @@ async def test_what_was_refused_can_be_left_out(
     viewer = None if sees_all else member.principal_id
     await do(parts, database, member, 1, owner_id=member.principal_id)
     await do(parts, database, member, 2, owner_id=member.principal_id, outcome=Outcome.DENIED)
+    await do(parts, database, member, 3)
 
     async def found(outcome: Outcome | None) -> list[int]:
         wanted = AuditFilter(outcome=outcome)
         return numbers(await parts.audit.list_entries(member, viewer, wanted, limit=10))
 
     assert [await found(outcome) for outcome in (None, Outcome.ALLOWED, Outcome.DENIED)] == [
-        [2, 1],
-        [1],
+        [3, 2, 1],
+        [3, 1],
         [2],
     ]
 
@@ -226,6 +227,7 @@ async def test_the_database_never_reads_all_entries(
             f"{tenant}, 'file-5', {nothing[6:]}, 21, NULL",
             f"{tenant}, NULL, {viewer}, {nothing[12:]}, 21, NULL",
             f"{tenant}, NULL, NULL, NULL, NULL, NULL, now(), 5, 21, NULL",
+            f"{tenant}, NULL, NULL, NULL, now() - interval '9 hours', now(), NULL, NULL, 21, NULL",
         ],
         "list_visible_entries": [f"{tenant}, {nothing}, 21, NULL, {viewer}"],
         "find_entry": [f"{tenant}, gen_random_uuid(), NULL"],

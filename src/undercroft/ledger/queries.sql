@@ -149,6 +149,7 @@ UNION ALL
         purpose, trace, refusals
     FROM ledger_entries
     WHERE tenant_id = $1 AND actor_id = $11 AND owner_id IS DISTINCT FROM $11 AND outcome = 'allowed'
+      AND $10::text IS DISTINCT FROM 'denied'
       AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
       AND ($4::text[] IS NULL OR action = ANY($4))
       AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
@@ -164,6 +165,7 @@ UNION ALL
     FROM ledger_entries
     WHERE tenant_id = $1 AND on_behalf_of = $11 AND actor_id <> $11
       AND owner_id IS DISTINCT FROM $11 AND outcome = 'allowed'
+      AND $10::text IS DISTINCT FROM 'denied'
       AND ($2::text IS NULL OR resource = $2) AND ($3::uuid IS NULL OR actor_id = $3)
       AND ($4::text[] IS NULL OR action = ANY($4))
       AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
