@@ -160,7 +160,9 @@ class CreateChatCompletion(RequestBody):
 
     def _options(self, tools: RequestedTools, *, searches: bool) -> Options:
         if self.top_logprobs is not None and not self.logprobs:
-            raise InvalidRequestError("It goes with 'logprobs'.", param="top_logprobs")
+            raise InvalidRequestError(
+                "It goes with 'logprobs': set that to true, or leave it out.", param="top_logprobs"
+            )
         return Options(
             tools=tools.functions,
             tool_choice=tools.as_choice(searches=searches),

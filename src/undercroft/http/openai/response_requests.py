@@ -279,7 +279,9 @@ class CreateResponse(AnswerOptions):
         if given is None:
             for name in ("if_busy", "parent"):
                 if getattr(self, name) is not None:
-                    raise InvalidRequestError("It goes with 'conversation'.", param=name)
+                    raise InvalidRequestError(
+                        "It goes with 'conversation': name one, or leave it out.", param=name
+                    )
             return None
         text = given if isinstance(given, str) else given.id
         conversation_id = require_conversation_id(text, "conversation")

@@ -168,7 +168,7 @@ async def search_vector_store(
 ) -> dict[str, Any]:
     """The best passages for a question. Scores are made of ranks alone."""
     if not body.text().strip():
-        raise InvalidRequestError("The query is empty.", param="query")
+        raise InvalidRequestError("The query is empty: say what to look for.", param="query")
     query = SearchQuery(
         (require_collection_id(vector_store_id),),
         body.text(),
