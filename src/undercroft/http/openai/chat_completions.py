@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from undercroft.chat.answering import Answered, Question
+from undercroft.chat.calling import Answered
 from undercroft.chat.choices import several
 from undercroft.chat.consumption import Consumption, bounded, tokens_wanted, total
 from undercroft.chat.providers.options import (
@@ -20,6 +20,7 @@ from undercroft.chat.providers.options import (
     Options,
     Verbosity,
 )
+from undercroft.chat.questions import Question
 from undercroft.http.callers import ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected

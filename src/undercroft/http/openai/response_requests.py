@@ -7,7 +7,6 @@ from uuid import UUID
 
 from pydantic import Field
 
-from undercroft.chat.answering import Question
 from undercroft.chat.conversations.models import CONVERSATION_PREFIX
 from undercroft.chat.history import require_servers
 from undercroft.chat.providers.options import (
@@ -17,6 +16,7 @@ from undercroft.chat.providers.options import (
     Options,
     SummaryDetail,
 )
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.errors import PreviousNotFoundError
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.chat.tools.models import RemoteCall
