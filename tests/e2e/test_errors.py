@@ -204,6 +204,33 @@ def test_what_is_too_large_is_413_with_and_without_a_declared_length(http: httpx
     assert "max_body_bytes" in streamed.json()["error"]["message"]
 
 
+def test_a_place_that_is_not_in_a_list_is_the_fault_of_after(service: Service) -> None:
+    with connect(service.url, service.make_key("main", "lists@example.org", "admin")) as admin:
+        paths = admin.get("/openapi.json").json()["paths"]
+        lists = [path for path, taken in paths.items() if is_list(taken.get("get", {}))]
+        assert {"/v1/files", "/v1/grants", "/v1/webhooks"} < set(lists)
+        for path in lists:
+            refused = admin.get(path, params={"after": "nothing"})
+            assert refused.status_code in {400, 404}, path
+            assert refused.json()["error"]["param"] == "after", path
+
+
+def is_list(operation: dict[str, Any]) -> bool:
+    """Whether it takes the place from which a page goes on, and demands nothing."""
+    parameters = operation.get("parameters", [])
+    demanded = [each for each in parameters if each["required"]]
+    return "after" in {each["name"] for each in parameters} and not demanded
+
+
+def test_a_quota_s_number_and_period_are_named_as_they_were_sent(service: Service) -> None:
+    with connect(service.url, service.make_key("main", "lists@example.org", "admin")) as admin:
+        refused = admin.put("/v1/quotas/tenant/day", json={"requests": 10**18}).json()["error"]
+        assert (refused["param"], refused["code"]) == ("requests", "number_out_of_range")
+        unknown = admin.put("/v1/quotas/tenant/year", json={"requests": 1})
+        assert unknown.status_code == 404
+        assert "minute" in unknown.json()["error"]["message"]
+
+
 def test_an_unsupported_type_is_415_by_its_content(http: httpx.Client) -> None:
     answer = upload(http, PNG)
     assert answer.status_code == 415

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import asyncpg
 import httpx2 as httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Query
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
@@ -68,6 +68,9 @@ class Tools(RequestBody):
     tools: list[Annotated[SearchTool | FunctionTool, Field(discriminator="kind")]]
 
 
+Included = Annotated[list[Literal["a", "b"]] | None, Query(alias="include[]")]
+
+
 def make_application() -> FastAPI:
     router = APIRouter()
 
@@ -92,8 +95,8 @@ def make_application() -> FastAPI:
         return "merged"
 
     @router.get("/v1/things")
-    async def list_things(limit: int = 1) -> str:
-        return str(limit)
+    async def list_things(limit: int = 1, include: Included = None) -> str:
+        return f"{limit} {include}"
 
     @router.get("/v1/broken")
     async def fail() -> None:
@@ -181,6 +184,13 @@ async def test_a_bad_body_names_the_field(body: object, param: str | None, words
 async def test_a_list_is_not_told_that_it_should_be_a_text(either: list[object]) -> None:
     answer = await ask("POST", "/v1/things", {"name": "a", "either": either})
     assert "valid string" not in answer.json()["error"]["message"]
+
+
+async def test_a_list_in_a_query_is_named_as_one_in_a_body() -> None:
+    answer = await ask("GET", "/v1/things?include[]=a&include[]=c")
+    error = answer.json()["error"]
+    assert error["param"] == "include.1"
+    assert error["message"] == "Invalid request: 'include.1' should be 'a' or 'b'."
 
 
 async def test_a_path_that_takes_other_methods_lists_them_all() -> None:
@@ -285,6 +295,11 @@ async def test_a_field_is_named_as_it_was_sent_whatever_kind_it_is_of(
             "comparisons",
             {"value": 1, "attributes": {"undercroft.a": 1}},
             "'attributes' has a key that begins with 'undercroft.', which names what every document has.",
+        ),
+        (
+            "things",
+            {"name": "a", "either": 5},
+            "'either' should be a valid string or should be a valid list.",
         ),
         ("tools", {"tools": [{}]}, "'tools.0' has no 'kind'."),
         (

@@ -7,6 +7,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.responses import Response
 
 from undercroft.http.app import create_application
 from undercroft.kit.settings import Settings
@@ -116,6 +118,13 @@ def test_what_is_made_has_a_place_and_what_can_be_changed_a_tag(document: dict[s
             assert "Location" in headers, name
         if {"412", "428"} <= operation["responses"].keys() and not name.startswith("DELETE"):
             assert "ETag" in headers, name
+
+
+def test_what_answers_with_nothing_says_no_type_of_it(application: FastAPI) -> None:
+    routes = iter_route_contexts(application.routes)
+    nothing = [route for route in routes if getattr(route, "status_code", None) == 204]
+    assert "/v1/grants/{grant_id}" in {route.path for route in nothing}
+    assert [route.path for route in nothing if route.response_class is not Response] == []
 
 
 def test_who_has_to_wait_is_told_for_how_long(document: dict[str, Any]) -> None:

@@ -77,6 +77,7 @@ async def test_who_and_what_can_be_opened(identity: IdentityService, database: D
     entries = await audit(database, ann.tenant_id, ann.user_id)
     parts = make_parts(database)
     service = AuditService(database, parts.reader, parts.ledger, [identity])
+    assert entries
     for entry in entries:
         opened = await service.open_entry(ann, ann.user_id, entry.id)
         assert {opening.field: opening.value for opening in opened.openings} == {

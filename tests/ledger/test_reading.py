@@ -94,12 +94,19 @@ async def test_proofs_for_trees_of_the_past(
     )
     size, path = await parts.reader.prove_inclusion(member, 1, 2)
     assert (size, len(path)) == (2, 1)
-    for index, wanted in ((5, None), (2, 2), (0, 6), (0, 0)):
-        with pytest.raises(InvalidRequestError):
+    for index, wanted, param in (
+        (5, None, "index"),
+        (2, 2, "index"),
+        (0, 6, "size"),
+        (0, 0, "index"),
+    ):
+        with pytest.raises(InvalidRequestError) as refused:
             await parts.reader.prove_inclusion(member, index, wanted)
-    for old, wanted in ((6, None), (3, 2), (0, 6)):
-        with pytest.raises(InvalidRequestError):
+        assert refused.value.param == param
+    for old, wanted, param in ((6, None, "from"), (3, 2, "from"), (0, 6, "to")):
+        with pytest.raises(InvalidRequestError) as refused:
             await parts.reader.prove_consistency(member, old, wanted)
+        assert refused.value.param == param
 
 
 async def test_a_new_log_is_signed_when_it_is_asked_for(

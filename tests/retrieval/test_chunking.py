@@ -51,6 +51,13 @@ def texts(document: ExtractedDocument, chunks: list[Chunk]) -> list[str]:
     return [document.text[chunk.start : chunk.end] for chunk in chunks]
 
 
+def pieces(document: ExtractedDocument, tokenizer: Tokenizer) -> list[str]:
+    """The texts of a document that has to be cut."""
+    chunks = chunk_document(document, tokenizer)
+    assert len(chunks) > 1
+    return texts(document, chunks)
+
+
 def check(
     document: ExtractedDocument, chunks: list[Chunk], tokenizer: Tokenizer, max_tokens: int
 ) -> None:
@@ -126,20 +133,20 @@ def test_the_tokenizer_s_own_truncation_neither_counts_nor_changes(models_dir: P
 
 def test_cuts_fall_on_paragraphs_before_sentences_before_words(tokenizer: Tokenizer) -> None:
     document = plain("\n\n".join([SENTENCE * 8] * 10))
-    for text in texts(document, chunk_document(document, tokenizer)):
+    for text in pieces(document, tokenizer):
         assert text.count("\n\n") == 1
     document = plain(SENTENCE * 100)
-    for text in texts(document, chunk_document(document, tokenizer)):
+    for text in pieces(document, tokenizer):
         assert text.startswith("The tenant")
         assert text.endswith("month.")
     document = plain("rent " * 1000)
-    for text in texts(document, chunk_document(document, tokenizer)):
+    for text in pieces(document, tokenizer):
         assert set(text.split()) == {"rent"}
 
 
 def test_sentences_end_in_east_asian_punctuation(tokenizer: Tokenizer) -> None:
     document = plain("\u5bb6\u8cc3\u306f\u6bce\u6708\u652f\u6255\u3046\u3002" * 100)
-    for text in texts(document, chunk_document(document, tokenizer)):
+    for text in pieces(document, tokenizer):
         assert text.endswith("\u3002")
 
 
@@ -260,7 +267,7 @@ def test_empty_pages_are_passed_over(tokenizer: Tokenizer) -> None:
 )
 def test_letters_and_their_marks_stay_together(tokenizer: Tokenizer, cluster: str) -> None:
     document = plain(cluster * 3000)
-    for text in texts(document, chunk_document(document, tokenizer)):
+    for text in pieces(document, tokenizer):
         assert len(text) % len(cluster) == 0
         assert text.startswith(cluster)
 

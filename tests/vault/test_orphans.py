@@ -57,5 +57,6 @@ async def test_every_table_that_names_files_is_asked(database: Database) -> None
         )
     query = Path(vault.__file__).with_name("queries.sql").read_text(encoding="utf-8")
     statement = query.partition("-- name: list_stored_names")[2].partition("-- name:")[0]
+    assert rows
     for row in rows:
         assert f"FROM {row['relname']} " in statement

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.answering import Answerer
 from undercroft.chat.consumption import most_tokens
 from undercroft.chat.prompt import TurnsDoNotFitError, neutralised
 from undercroft.chat.providers.images import IMAGE_TOKENS
 from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.questions import Question
 from undercroft.chat.tools.models import RemoteCall, RemoteServer
 from undercroft.chat.transcript import (
     Item,

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from undercroft.chat.answering import Answerer, FileSearch, Question, Searched
+from undercroft.chat.answering import Answerer
 from undercroft.chat.citations import Citation
+from undercroft.chat.found import Searched
 from undercroft.chat.grounding import REFUSAL
 from undercroft.chat.providers.protocol import Message, Role, TextDelta
+from undercroft.chat.questions import FileSearch, Question
 from undercroft.evaluation.progress import ProgressReport
 from undercroft.evaluation.questions import ExpectedAnswer
 from undercroft.kit.database import Scope

@@ -110,13 +110,13 @@ def client_of(request: Request) -> Client:
     return Client(address, request.headers.get("user-agent"))
 
 
-def require_session_id(text: str) -> UUID:
+def require_session_id(text: str, param: str | None = None) -> UUID:
     """A session's id.
 
     Raises:
         NotFoundError: When it cannot be one.
     """
-    return require_id(SESSION_PREFIX, "session", text)
+    return require_id(SESSION_PREFIX, "session", text, param)
 
 
 def render_session(session: Session) -> JsonObject:

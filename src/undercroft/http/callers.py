@@ -33,7 +33,6 @@ KnownResponseWriter: TypeAlias = Annotated[
 ]
 ModelUser: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MODELS))]
 MemberReader: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_READ))]
-MemberManager: TypeAlias = Annotated[Principal, Depends(authorised(Permission.MEMBERS_WRITE))]
 KeyHolder: TypeAlias = Annotated[Principal, Depends(authorised(Permission.KEYS))]
 EnrollingMember: TypeAlias = Annotated[
     Principal, Depends(authorised(Permission.MEMBERS_READ, while_enrolling=True))

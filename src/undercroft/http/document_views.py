@@ -53,10 +53,10 @@ def render_version(version: DocumentVersion) -> JsonObject:
     }
 
 
-def require_document_id(text: str) -> UUID:
-    """A document's id from a path.
+def require_document_id(text: str, param: str | None = None) -> UUID:
+    """The id behind its wire form.
 
     Raises:
         NotFoundError: When it cannot be one.
     """
-    return require_id(DOCUMENT_PREFIX, "file", text)
+    return require_id(DOCUMENT_PREFIX, "file", text, param)

@@ -199,7 +199,7 @@ def _invalid_body(problems: Sequence[Mapping[str, Any]], sent: object) -> Underc
     """One sentence for each of the first problems, naming its field."""
     placed = [(field_of(problem, sent), problem) for problem in problems[:_MOST_PROBLEMS]]
     told = _without_missed_branches(placed)[:5]
-    text = "; ".join(_describe(field, problem) for field, problem in told)
+    text = "; ".join(_described(told))
     param = next((field for field, _ in told if field), None)
     return UndercroftError(f"Invalid request: {text}.", kind=ErrorKind.INVALID_REQUEST, param=param)
 
@@ -221,13 +221,17 @@ def _without_missed_branches(
     ]
 
 
-def _describe(field: str, problem: Mapping[str, Any]) -> str:
-    reason = _reason(problem)
-    if field:
-        return f"'{field}' {reason}"
-    # Often what was sent is an object, under another type.
-    hint = ", sent as application/json" if problem["type"] in _NO_OBJECT else ""
-    return f"the body {reason}{hint}"
+def _described(told: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """A clause for each field; what may be of several kinds has a problem with each of them."""
+    reasons: dict[str, list[str]] = {}
+    for field, problem in told:
+        # Often what was sent is an object, under another type.
+        hint = ", sent as application/json" if not field and problem["type"] in _NO_OBJECT else ""
+        reasons.setdefault(field, []).append(_reason(problem) + hint)
+    return [
+        f"'{field}' {' or '.join(each)}" if field else f"the body {' or '.join(each)}"
+        for field, each in reasons.items()
+    ]
 
 
 def _reason_of_type(problem: Mapping[str, Any]) -> str | None:

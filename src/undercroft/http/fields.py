@@ -29,8 +29,9 @@ def field_of(problem: Mapping[str, Any], sent: object) -> str:
         return ""  # where in the text the JSON is broken, not a field
     if is_in_body and isinstance(sent, Mapping):
         location = _sent(location, cast("object", sent), is_missing=problem["type"] == "missing")
-    # What else a caller has given a name to is not repeated.
-    return ".".join(part for part in map(str, location) if _NAME.fullmatch(part))[:_LONGEST]
+    # A list in a query is sent as `include[]`. What else a caller has given a name to is not repeated.
+    parts = (str(part).removesuffix("[]") for part in location)
+    return ".".join(part for part in parts if _NAME.fullmatch(part))[:_LONGEST]
 
 
 def with_dots(error: InvalidRequestError) -> InvalidRequestError:

@@ -9,7 +9,7 @@ from undercroft.http.identity_views import require_user_id
 from undercroft.http.objects import Shown
 from undercroft.http.wire import JsonObject, require_id
 from undercroft.identity.models import KEY_PREFIX
-from undercroft.kit.errors import InvalidRequestError, NotFoundError
+from undercroft.kit.errors import ErrorKind, InvalidRequestError, UndercroftError
 from undercroft.kit.ids import parse_id
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import USER_PREFIX
@@ -69,12 +69,15 @@ def read_period(text: str) -> Period:
     """The period of a path.
 
     Raises:
-        NotFoundError: When there is no such.
+        UndercroftError: Of kind NOT_FOUND, when there is no such.
     """
     try:
         return Period(text)
     except ValueError:
-        raise NotFoundError("period", text[:100]) from None
+        raise UndercroftError(
+            f"There is no such period; a quota is of a {' or a '.join(Period)}.",
+            kind=ErrorKind.NOT_FOUND,
+        ) from None
 
 
 def render_quota(kept: KeptQuota) -> JsonObject:

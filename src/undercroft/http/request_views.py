@@ -60,13 +60,13 @@ class AccessRequestObject(Shown):
     answered_at: Time | None
 
 
-def require_request_id(text: str) -> UUID:
+def require_request_id(text: str, param: str | None = None) -> UUID:
     """The id behind its wire form.
 
     Raises:
         NotFoundError: When it cannot be one.
     """
-    return require_id(REQUEST_PREFIX, "access request", text)
+    return require_id(REQUEST_PREFIX, "access request", text, param)
 
 
 def render_request(request: AccessRequest) -> dict[str, Any]:

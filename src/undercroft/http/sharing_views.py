@@ -160,13 +160,13 @@ def render_resource(resource: Resource) -> str:
     return render_id(resource.kind, resource.id)
 
 
-def require_grant_id(text: str) -> UUID:
+def require_grant_id(text: str, param: str | None = None) -> UUID:
     """The id behind its wire form.
 
     Raises:
         NotFoundError: When it cannot be one.
     """
-    return require_id(GRANT_PREFIX, "grant", text)
+    return require_id(GRANT_PREFIX, "grant", text, param)
 
 
 def read_grantee(body: GranteeBody, tenant_id: UUID) -> Grantee | Invitee:

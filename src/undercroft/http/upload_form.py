@@ -183,7 +183,9 @@ class _UploadRequest(StrictRequest):
                     admission = Admission(begin, admitted.require_room)
                     self._form = await _FormParser(self.headers, stream, admission).parse()
             except MultiPartException as error:
-                raise HTTPException(400, error.message) from error
+                # The framework's words do not say what to do.
+                told = f"{error.message} Send one file, in a form as multipart/form-data."
+                raise HTTPException(400, told) from error
         return self._form
 
 

@@ -85,19 +85,19 @@ def describe_delivery(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def require_webhook_id(text: str) -> UUID:
+def require_webhook_id(text: str, param: str | None = None) -> UUID:
     """The id behind its wire form.
 
     Raises:
         NotFoundError: When it cannot be one.
     """
-    return require_id(ENDPOINT_PREFIX, "webhook", text)
+    return require_id(ENDPOINT_PREFIX, "webhook", text, param)
 
 
-def require_delivery_id(text: str) -> UUID:
+def require_delivery_id(text: str, param: str | None = None) -> UUID:
     """The id behind its wire form.
 
     Raises:
         NotFoundError: When it cannot be one.
     """
-    return require_id(DELIVERY_PREFIX, "delivery", text)
+    return require_id(DELIVERY_PREFIX, "delivery", text, param)

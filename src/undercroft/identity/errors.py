@@ -8,7 +8,9 @@ from undercroft.kit.errors import ErrorKind, UndercroftError
 class UnauthenticatedError(UndercroftError):
     """No key, or one that is unknown, expired or revoked: which of them is not said."""
 
-    def __init__(self, message: str = "The API key is not valid.") -> None:
+    def __init__(
+        self, message: str = "The API key is not valid, or not any more. Send another one."
+    ) -> None:
         super().__init__(message, kind=ErrorKind.UNAUTHENTICATED, code="invalid_api_key")
 
 

@@ -112,9 +112,11 @@ class LedgerReader:
             InvalidRequestError: Unless ``0 <= index < size <=`` the current size.
         """
         async with self._database.transaction(scope) as transaction:
-            size = await self._known_size(transaction, scope, size)
+            size = await self._known_size(transaction, scope, size, "size")
             if not 0 <= index < size:
-                raise InvalidRequestError(f"The tree has {size} entries.", param="index")
+                raise InvalidRequestError(
+                    f"The tree has {size} entries, of which the first is 0.", param="index"
+                )
             return size, await self._prove(transaction, scope, inclusion_subtrees(index, size))
 
     async def prove_consistency(
@@ -126,9 +128,12 @@ class LedgerReader:
             InvalidRequestError: Unless ``0 <= old_size <= size <=`` the current size.
         """
         async with self._database.transaction(scope) as transaction:
-            size = await self._known_size(transaction, scope, size)
+            size = await self._known_size(transaction, scope, size, "to")
             if not 0 <= old_size <= size:
-                raise InvalidRequestError(f"The tree has {size} entries.", param="from")
+                raise InvalidRequestError(
+                    f"The later tree has {size} entries, and the earlier one no more than that.",
+                    param="from",
+                )
             subtrees = consistency_subtrees(old_size, size)
             return size, await self._prove(transaction, scope, subtrees)
 
@@ -198,12 +203,14 @@ class LedgerReader:
             raise NotFoundError("log", log_id.hex)
         return state
 
-    async def _known_size(self, transaction: Transaction, scope: Scope, size: int | None) -> int:
+    async def _known_size(
+        self, transaction: Transaction, scope: Scope, size: int | None, param: str
+    ) -> int:
         state = await self._repository.get_log_state(transaction, scope.tenant_id)
         if size is None:
             return state.size
         if not 0 <= size <= state.size:
-            raise InvalidRequestError(f"The tree has {state.size} entries so far.", param="size")
+            raise InvalidRequestError(f"The tree has {state.size} entries so far.", param=param)
         return size
 
     async def _prove(

@@ -115,11 +115,12 @@ def test_the_events_add_up_to_the_response() -> None:
 def test_a_citation_points_to_what_was_sent_and_to_what_was_read() -> None:
     events = new()
     made = whole(events)
-    sent = ""
+    sent, cited = "", 0
     for event in made:
         if event["type"] == "response.output_text.delta":
             sent += event["delta"]
         if event["type"] == "response.output_text.annotation.added":
+            cited += 1
             annotation, span = event["annotation"], event["annotation"]["undercroft"]
             assert annotation["index"] == span["answer_end"] <= len(sent)
             assert sent[span["answer_start"] : span["answer_end"]].strip() in ANSWER
@@ -128,6 +129,7 @@ def test_a_citation_points_to_what_was_sent_and_to_what_was_read() -> None:
             assert LEASE.text[start:end] == span["quote"]
             assert (span["page"], span["headings"]) == (2, ["Tenancy agreement"])
             assert parse_id("file-", annotation["file_id"]) == LEASE.document_id
+    assert cited
 
 
 def test_a_citation_names_the_heading_above_its_quote_not_that_of_the_passage() -> None:

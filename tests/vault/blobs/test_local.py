@@ -185,9 +185,9 @@ async def test_only_its_owner_can_enter_the_folders(
     staging: Staging, store: LocalBlobStore, tmp_path: Path
 ) -> None:
     await keep(staging, store, b"content")
-    for folder in tmp_path.rglob("*"):
-        if folder.is_dir():
-            assert folder.stat().st_mode & 0o077 == 0
+    folders = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert folders
+    assert {folder.stat().st_mode & 0o077 for folder in folders} == {0}
 
 
 async def test_what_a_crash_left_is_swept_and_the_rest_is_not(

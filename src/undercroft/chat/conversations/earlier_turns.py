@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.access import ConversationAccess, no_conversation
 from undercroft.chat.conversations.errors import NotForModelsError, TurnsChangedError
 from undercroft.chat.conversations.models import (
@@ -23,6 +23,7 @@ from undercroft.chat.conversations.reading import ItemReader, ReadItem
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.history import Continued, Standing, accepted, go_on
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
+from undercroft.chat.questions import Question
 from undercroft.chat.transcript import is_replayed
 from undercroft.chat.uses.errors import MOST_INHERITED
 from undercroft.chat.uses.service import InheritedUses

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from undercroft.kit.ids import render_id
+from undercroft.kit.ids import parse_id, render_id
 from undercroft.sharing.models import Release
 from undercroft.sharing.ways import Access
 from undercroft.vault.keys.models import DataKey
@@ -25,7 +25,6 @@ MOST_ADDED: Final = 20
 LARGEST_ITEM: Final = 1_048_576
 """The most bytes of an item, as JSON."""
 
-_HEX_DIGITS: Final = frozenset("0123456789abcdef")
 _PREFIXES: Final[Mapping[str, str]] = {
     "message": "msg_",
     "file_search_call": "fs_",
@@ -47,11 +46,8 @@ def item_prefix(kind: str) -> str:
 
 def parse_item_id(text: str) -> UUID | None:
     """The id of an item of whatever type; None when it cannot be one."""
-    prefix, _, digits = text.rpartition("_")
-    known = (*_PREFIXES.values(), item_prefix(""))
-    if f"{prefix}_" not in known or len(digits) != 32 or not set(digits) <= _HEX_DIGITS:
-        return None
-    return UUID(hex=digits)
+    prefix = f"{text.rpartition('_')[0]}_"
+    return parse_id(prefix, text) if prefix in {*_PREFIXES.values(), item_prefix("")} else None
 
 
 class IfBusy(StrEnum):

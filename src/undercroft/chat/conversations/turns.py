@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.access import ConversationAccess
 from undercroft.chat.conversations.appending import ItemAppender
 from undercroft.chat.conversations.branches.service import Branches
@@ -27,6 +27,7 @@ from undercroft.chat.conversations.models import (
     parse_item_id,
 )
 from undercroft.chat.conversations.repository import ConversationRepository
+from undercroft.chat.questions import Question
 from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource

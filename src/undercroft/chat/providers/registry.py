@@ -77,7 +77,7 @@ class ModelNotFoundError(UndercroftError):
 
     def __init__(self, model: str) -> None:
         super().__init__(
-            f"The model '{model[:256]}' does not exist. GET /v1/models lists those there are.",
+            f"No model '{model[:256]}' answers here. GET /v1/models lists those that do, and the one for embeddings.",
             kind=ErrorKind.NOT_FOUND,
             param="model",
             code="model_not_found",

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from undercroft.chat.answering import Answered, Question
+from undercroft.chat.calling import Answered
 from undercroft.chat.choices import several
 from undercroft.chat.consumption import Consumption, bounded, tokens_wanted, total
 from undercroft.chat.providers.options import (
@@ -20,6 +20,7 @@ from undercroft.chat.providers.options import (
     Options,
     Verbosity,
 )
+from undercroft.chat.questions import Question
 from undercroft.http.callers import ResponseWriter
 from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
@@ -160,7 +161,9 @@ class CreateChatCompletion(RequestBody):
 
     def _options(self, tools: RequestedTools, *, searches: bool) -> Options:
         if self.top_logprobs is not None and not self.logprobs:
-            raise InvalidRequestError("It goes with 'logprobs'.", param="top_logprobs")
+            raise InvalidRequestError(
+                "It goes with 'logprobs': set that to true, or leave it out.", param="top_logprobs"
+            )
         return Options(
             tools=tools.functions,
             tool_choice=tools.as_choice(searches=searches),

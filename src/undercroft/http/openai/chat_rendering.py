@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from undercroft.chat.answering import Answered, AnswerEvent, FilesRead, Searched
+from undercroft.chat.answering import AnswerEvent
+from undercroft.chat.calling import Answered
 from undercroft.chat.citations import Citation
+from undercroft.chat.found import FilesRead, Searched
 from undercroft.chat.providers.protocol import (
     Passage,
     ReasoningDelta,

@@ -43,7 +43,7 @@ _REASONS: Final = {
     504: "It took too long.",
 }
 _SCHEMAS: Final = "#/components/schemas/"
-_PROBLEM: Final[dict[str, Any]] = {"application/problem+json": {"schema": {"type": "object"}}}
+PROBLEM: Final[dict[str, Any]] = {"application/problem+json": {"schema": {"type": "object"}}}
 _HEADERS: Final = {
     "ETag": "Names what was read: send it as If-Match with a change, as If-None-Match to read again.",
     "Location": "Path of what was made.",
@@ -81,7 +81,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The same outside of ``/v1/``, where errors are problem+json."""
     return {
-        status: {"description": "An error, as docs/errors.md has it.", "content": _PROBLEM}
+        status: {"description": "An error, as docs/errors.md has it.", "content": PROBLEM}
         for status in (400, 413, 422, 503, 504, *statuses)
     }
 

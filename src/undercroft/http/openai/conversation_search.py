@@ -37,7 +37,7 @@ async def search_conversations(
     found = await services.conversation_search.search(
         caller,
         body.query,
-        None if body.after is None else require_conversation_id(body.after),
+        None if body.after is None else require_conversation_id(body.after, "after"),
         body.limit,
     )
     return {

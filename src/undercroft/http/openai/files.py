@@ -63,7 +63,7 @@ async def list_files(
     """The caller's documents."""
     documents = await services.documents.list_documents(
         caller,
-        after=None if after is None else _require_id(after),
+        after=None if after is None else _require_id(after, "after"),
         ascending=order == "asc",
         purpose=purpose,
         limit=limit + 1,
@@ -128,8 +128,8 @@ def render_file(document: Document) -> JsonObject:
     }
 
 
-def _require_id(text: str) -> UUID:
-    return require_id(DOCUMENT_PREFIX, "file", text)
+def _require_id(text: str, param: str | None = None) -> UUID:
+    return require_id(DOCUMENT_PREFIX, "file", text, param)
 
 
 def clean_filename(name: str | None) -> str:

@@ -66,7 +66,10 @@ def require_question(messages: Sequence[Message], param: str) -> None:
     """
     asks = (message for message in messages if message.role is Role.USER)
     if not any(message.content.strip() or message.images for message in asks):
-        raise InvalidRequestError("There is no user message to answer.", param=param)
+        raise InvalidRequestError(
+            "There is no user message to answer: none says or shows anything.",
+            param=param,
+        )
 
 
 def require_shown(messages: Sequence[Message], param: str, *, searches: bool) -> None:
@@ -84,7 +87,7 @@ def require_shown(messages: Sequence[Message], param: str, *, searches: bool) ->
         raise InvalidRequestError(f"Give at most {MOST_IMAGES} pictures.", param=param)
     asked = [message.said for message in messages if message.role is Role.USER]
     if searches and asked and not asked[-1].strip():
-        raise InvalidRequestError("There is nothing to search for.", param=param)
+        raise InvalidRequestError("There is nothing to search for: ask in words.", param=param)
 
 
 def require_answered_calls(messages: Sequence[Message], param: str) -> None:

@@ -11,9 +11,11 @@ from typing import Final
 
 from fastapi import Request
 
-from undercroft.chat.answering import Answered, AnswerEvent, Question
+from undercroft.chat.answering import AnswerEvent
+from undercroft.chat.calling import Answered
 from undercroft.chat.choices import several
 from undercroft.chat.providers.protocol import FinishReason, ReasoningDelta, ToolCallDelta
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.events import INCOMPLETE_REASONS
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.rendering import read_usage

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from pydantic import Field
 
-from undercroft.chat.answering import Question
 from undercroft.chat.conversations.models import CONVERSATION_PREFIX
 from undercroft.chat.history import require_servers
 from undercroft.chat.providers.options import (
@@ -17,6 +16,7 @@ from undercroft.chat.providers.options import (
     Options,
     SummaryDetail,
 )
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.errors import PreviousNotFoundError
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.chat.tools.models import RemoteCall
@@ -279,7 +279,9 @@ class CreateResponse(AnswerOptions):
         if given is None:
             for name in ("if_busy", "parent"):
                 if getattr(self, name) is not None:
-                    raise InvalidRequestError("It goes with 'conversation'.", param=name)
+                    raise InvalidRequestError(
+                        "It goes with 'conversation': name one, or leave it out.", param=name
+                    )
             return None
         text = given if isinstance(given, str) else given.id
         conversation_id = require_conversation_id(text, "conversation")

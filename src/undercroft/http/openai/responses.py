@@ -131,7 +131,9 @@ async def get_response(
         watched = services.responses.watch(caller, kept_id, after, tells_waiting=True)
         return await _stream(request, watched)
     if starting_after is not None:
-        raise InvalidRequestError("It goes with 'stream'.", param="starting_after")
+        raise InvalidRequestError(
+            "It goes with 'stream': set that to true, or leave it out.", param="starting_after"
+        )
     sealed = INCLUDE_SEALED in (include or ())
     return JSONResponse(await services.responses.get(caller, kept_id, include_sealed=sealed))
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from undercroft.chat.answering import FileSearch
 from undercroft.chat.providers.options import FunctionTool, ToolChoice, ToolMode
+from undercroft.chat.questions import FileSearch
 from undercroft.chat.tools.models import FUNCTION_PREFIX, MOST_SERVERS, RemoteServer
 from undercroft.http.openai.filters import Filters
 from undercroft.http.openai.inputs import Description, FunctionName

@@ -79,7 +79,7 @@ async def list_vector_store_files(
     if status == "cancelled":
         await services.collections.get(caller, collection_id)
         return page_of([], limit)
-    page = Page(limit + 1, None if after is None else _require_id(after), order == "asc")
+    page = Page(limit + 1, None if after is None else _require_id(after, "after"), order == "asc")
     members = await services.collections.list_members(caller, collection_id, page, status)
     return page_of([_render(member) for member in members], limit)
 
@@ -171,5 +171,5 @@ def _render(member: Member) -> JsonObject:
     }
 
 
-def _require_id(text: str) -> UUID:
-    return require_id(DOCUMENT_PREFIX, "file", text)
+def _require_id(text: str, param: str | None = None) -> UUID:
+    return require_id(DOCUMENT_PREFIX, "file", text, param)

@@ -108,7 +108,9 @@ async def list_vector_stores(
 ) -> dict[str, Any]:
     """The caller's vector stores."""
     del before
-    page = Page(limit + 1, None if after is None else require_collection_id(after), order == "asc")
+    page = Page(
+        limit + 1, None if after is None else require_collection_id(after, "after"), order == "asc"
+    )
     collections = await services.collections.list_collections(caller, page)
     return page_of([render_collection(collection) for collection in collections], limit)
 
@@ -166,7 +168,7 @@ async def search_vector_store(
 ) -> dict[str, Any]:
     """The best passages for a question. Scores are made of ranks alone."""
     if not body.text().strip():
-        raise InvalidRequestError("The query is empty.", param="query")
+        raise InvalidRequestError("The query is empty: say what to look for.", param="query")
     query = SearchQuery(
         (require_collection_id(vector_store_id),),
         body.text(),
@@ -216,9 +218,9 @@ def render_collection(collection: Collection) -> JsonObject:
     }
 
 
-def require_collection_id(text: str) -> UUID:
+def require_collection_id(text: str, param: str | None = None) -> UUID:
     """The collection behind a vector store's id."""
-    return require_id(COLLECTION_PREFIX, "vector store", text)
+    return require_id(COLLECTION_PREFIX, "vector store", text, param)
 
 
 def _render_passage(passage: FoundPassage) -> JsonObject:

@@ -79,7 +79,7 @@ async def list_access_requests(
     ] = "owner",
 ) -> dict[str, Any]:
     """The newest first."""
-    last = None if after is None else require_request_id(after)
+    last = None if after is None else require_request_id(after, "after")
     found = await services.access_requests.list_requests(
         caller, asked=role == "asker", after=last, limit=limit + 1
     )

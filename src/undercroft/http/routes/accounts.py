@@ -13,7 +13,7 @@ from undercroft.http.account_views import (
     client_of,
     render_account,
 )
-from undercroft.http.callers import EnrollingMember, KeyHolder, MemberManager
+from undercroft.http.callers import EnrollingMember, KeyHolder, MemberWriter
 from undercroft.http.deps import NativeRoute, PublicRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.routes.sessions import Email, Password, Tenant
@@ -166,9 +166,7 @@ async def request_verification(caller: KeyHolder, services: ServicesDependency) 
     response_class=Response,
     responses=errors(404, 409),
 )
-async def invite_user(
-    user_id: str, caller: MemberManager, services: ServicesDependency
-) -> Response:
+async def invite_user(user_id: str, caller: MemberWriter, services: ServicesDependency) -> Response:
     """Have a code sent to a user who has no password yet. Codes of earlier invitations are void. Admins only."""
     await services.accounts.invite(caller, require_id(USER_PREFIX, "user", user_id))
     return Response(status_code=204)
@@ -180,7 +178,7 @@ async def invite_user(
     response_model=OutsideToolsObject,
     responses=errors(),
 )
-async def get_outside_tools(caller: MemberManager, services: ServicesDependency) -> dict[str, Any]:
+async def get_outside_tools(caller: MemberWriter, services: ServicesDependency) -> dict[str, Any]:
     """Whether remote tools are called once documents of the tenant are in a prompt. Admins only."""
     return {"object": "outside_tools", "allowed": await services.policies.get(caller)}
 
@@ -192,7 +190,7 @@ async def get_outside_tools(caller: MemberManager, services: ServicesDependency)
     responses=errors(),
 )
 async def put_outside_tools(
-    body: OutsideToolsBody, caller: MemberManager, services: ServicesDependency
+    body: OutsideToolsBody, caller: MemberWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Let remote tools be called once documents are in a prompt, where their grants allow it, or not. Admins only."""
     await services.policies.allow_outside_tools(caller, allows=body.allowed)
@@ -205,7 +203,7 @@ async def put_outside_tools(
     response_model=SignUpObject,
     responses=errors(),
 )
-async def get_sign_up(caller: MemberManager, services: ServicesDependency) -> dict[str, Any]:
+async def get_sign_up(caller: MemberWriter, services: ServicesDependency) -> dict[str, Any]:
     """Whether people may make accounts in the tenant by themselves. Admins only."""
     return {"object": "sign_up", "open": await services.accounts.is_sign_up_open(caller)}
 
@@ -217,7 +215,7 @@ async def get_sign_up(caller: MemberManager, services: ServicesDependency) -> di
     responses=errors(),
 )
 async def put_sign_up(
-    body: SignUpBody, caller: MemberManager, services: ServicesDependency
+    body: SignUpBody, caller: MemberWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Let people make accounts in the tenant by themselves, or have them invited. Admins only."""
     if body.open:

@@ -85,7 +85,7 @@ async def list_documents(
     """The caller's documents."""
     documents = await services.documents.list_documents(
         caller,
-        after=None if after is None else require_document_id(after),
+        after=None if after is None else require_document_id(after, "after"),
         ascending=order == "asc",
         is_trashed=deleted,
         limit=limit + 1,

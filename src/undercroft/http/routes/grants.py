@@ -72,7 +72,7 @@ async def list_grants(
     after: After = None,
 ) -> dict[str, Any]:
     """The oldest first, those that have ended too. Of what is another's, those that you gave or hold."""
-    last = None if after is None else require_grant_id(after)
+    last = None if after is None else require_grant_id(after, "after")
     if resource is None:
         grants = await services.grants.list_given(caller, after=last, limit=limit + 1)
     else:

@@ -2,14 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from undercroft.http.callers import Administrator
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.identity_objects import IssuerObject
-from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.openai.paging import After, Limit
@@ -27,7 +26,7 @@ router = APIRouter(tags=["identity"], route_class=NativeRoute)
 _Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
-
+"""Those that can be pinned: signatures by private keys alone."""
 
 _Value = Annotated[str, Field(pattern="^[!-~]{1,200}$")]
 
@@ -66,14 +65,12 @@ class RegisterIssuer(RequestBody):
     summary="Register an issuer",
     status_code=201,
     response_model=IssuerObject,
-    responses={**answers(201, "The issuer.", "Location"), **errors(409, 415)},
-    openapi_extra=documented_model(RegisterIssuer),
+    responses={**answers(201, "The issuer.", "Location"), **errors(409)},
 )
 async def register_issuer(
-    request: Request, caller: Administrator, services: ServicesDependency
+    body: RegisterIssuer, caller: Administrator, services: ServicesDependency
 ) -> Response:
     """Whoever brings a token that it signed for this tenant is a user of the tenant. Admins only."""
-    body = await read_model(request, RegisterIssuer)
     registration = Registration(
         body.issuer,
         body.audience,

@@ -30,7 +30,7 @@ async def list_jobs(
     jobs = await services.jobs.list_jobs(
         caller,
         state=state,
-        after=None if after is None else _require_id(after),
+        after=None if after is None else _require_id(after, "after"),
         limit=limit + 1,
     )
     return page_of([_render(job) for job in jobs], limit)
@@ -64,5 +64,5 @@ def _render(job: Job) -> JsonObject:
     }
 
 
-def _require_id(text: str) -> UUID:
-    return require_id(JOB_PREFIX, "job", text)
+def _require_id(text: str, param: str | None = None) -> UUID:
+    return require_id(JOB_PREFIX, "job", text, param)

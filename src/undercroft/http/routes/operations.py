@@ -1,20 +1,19 @@
 """Health, readiness and metrics: for the machinery around the service, so they need no key."""
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from undercroft.http.deps import ServicesDependency
-
-_PROBLEM: Final[dict[str, Any]] = {"application/problem+json": {"schema": {"type": "object"}}}
+from undercroft.http.openai.contract import PROBLEM
 
 router = APIRouter(
     tags=["operations"],
     responses={
-        400: {"description": "The host is not one that is served.", "content": _PROBLEM},
-        413: {"description": "The body is larger than the limit.", "content": _PROBLEM},
+        400: {"description": "The host is not one that is served.", "content": PROBLEM},
+        413: {"description": "The body is larger than the limit.", "content": PROBLEM},
     },
 )
 

@@ -2,13 +2,12 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
 from undercroft.http.callers import Administrator
 from undercroft.http.deps import NativeRoute, ServicesDependency
-from undercroft.http.json_bodies import documented_model, read_model
 from undercroft.http.metering_views import QuotaObject, read_period, read_subject, render_quota
 from undercroft.http.objects import VersionPage
 from undercroft.http.openai.contract import errors
@@ -44,15 +43,13 @@ async def list_quotas(caller: Administrator, services: ServicesDependency) -> di
     "/v1/quotas/{subject}/{period}",
     summary="Set a quota",
     response_model=QuotaObject,
-    responses=errors(404, 409, 415),
-    openapi_extra=documented_model(SetQuota),
+    responses=errors(404, 409),
 )
 async def set_quota(
-    subject: str, period: str, request: Request, caller: Administrator, services: ServicesDependency
+    subject: str, period: str, body: SetQuota, caller: Administrator, services: ServicesDependency
 ) -> dict[str, Any]:
     """How much `tenant`, `each_user`, a user or an API key may use in a `minute` or a `day`. Admins only."""
     whose, of = read_subject(subject), read_period(period)
-    body = await read_model(request, SetQuota)
     if body.requests is None and body.tokens is None:
         raise InvalidRequestError(
             "Give a number of requests or of tokens; to have no quota, delete it.", param="requests"

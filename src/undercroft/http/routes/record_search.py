@@ -40,7 +40,7 @@ async def find_records(
     Words in quotes are a phrase, and one after a minus may not be there. Large records make a page short.
     """
     if not body.query.strip():
-        raise InvalidRequestError("The query is empty.", param="query")
+        raise InvalidRequestError("The query is empty: say what to look for.", param="query")
     page = await services.record_finding.find(
         caller,
         body.query,

@@ -145,7 +145,7 @@ async def list_records(
     page = await services.records.list_records(
         caller,
         None if schema is None else require_schema_id(schema, "schema"),
-        None if after is None else require_record_id(after),
+        None if after is None else require_record_id(after, "after"),
         limit,
     )
     return answer_records(page)

@@ -97,7 +97,7 @@ async def list_schemas(
     caller: KnownRecordReader, services: ServicesDependency, limit: Limit = 20, after: After = None
 ) -> Response:
     """The latest versions of the tenant's schemas, oldest first; large ones make a page shorter than the limit."""
-    place = None if after is None else require_schema_id(after)
+    place = None if after is None else require_schema_id(after, "after")
     page = await services.schemas.list_schemas(caller, place, limit)
     return JSONResponse(render_schemas(page))
 

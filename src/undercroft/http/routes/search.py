@@ -66,7 +66,7 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
     order before the best are taken.
     """
     if not body.query.strip():
-        raise InvalidRequestError("The query is empty.", param="query")
+        raise InvalidRequestError("The query is empty: say what to look for.", param="query")
     with _naming_fields():
         result = await services.search.search(caller, _query(body))
     return {

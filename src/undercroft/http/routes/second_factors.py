@@ -1,9 +1,8 @@
 """Second factors: one's own, other people's for admins, and whether the tenant asks for them."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from undercroft.http.account_views import (
@@ -14,9 +13,10 @@ from undercroft.http.account_views import (
     client_of,
     render_standing,
 )
-from undercroft.http.callers import EnrollingKeyHolder, KeyHolder, MemberManager
+from undercroft.http.callers import EnrollingKeyHolder, KeyHolder, MemberWriter
 from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.openai.contract import answers, errors
+from undercroft.http.routes.accounts import Code
 from undercroft.http.routes.sessions import Password
 from undercroft.http.wire import JsonObject, RequestBody, require_id
 from undercroft.ledger.models import USER_PREFIX
@@ -24,7 +24,6 @@ from undercroft.ledger.models import USER_PREFIX
 router = APIRouter(tags=["accounts"], route_class=NativeRoute)
 
 _PATH = "/v1/account/second-factor"
-Code = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class EnrolBody(RequestBody):
@@ -139,7 +138,7 @@ async def remove_second_factor(
     responses=errors(404, 409),
 )
 async def remove_users_second_factor(
-    user_id: str, caller: MemberManager, services: ServicesDependency
+    user_id: str, caller: MemberWriter, services: ServicesDependency
 ) -> Response:
     """For somebody who has lost theirs and every recovery code; they get a mail. Admins only, and not their own."""
     await services.second_factors.remove_of(caller, require_id(USER_PREFIX, "user", user_id))
@@ -153,7 +152,7 @@ async def remove_users_second_factor(
     responses=errors(),
 )
 async def get_second_factor_policy(
-    caller: MemberManager, services: ServicesDependency
+    caller: MemberWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Whether the tenant asks its people for a second factor. Admins only."""
     return _show_policy(is_demanded=await services.second_factors.is_demanded(caller))
@@ -166,7 +165,7 @@ async def get_second_factor_policy(
     responses=errors(),
 )
 async def put_second_factor_policy(
-    body: SecondFactorPolicyBody, caller: MemberManager, services: ServicesDependency
+    body: SecondFactorPolicyBody, caller: MemberWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Let people without a second factor in only as far as to enrol one, from their next request on; or further again.
 

@@ -125,7 +125,7 @@ async def list_sessions(
 ) -> dict[str, Any]:
     """Where the caller is signed in, oldest first."""
     found = await services.sessions.list_sessions(
-        caller, after=None if after is None else require_session_id(after), limit=limit + 1
+        caller, after=None if after is None else require_session_id(after, "after"), limit=limit + 1
     )
     return page_of([render_session(session) for session in found], limit)
 

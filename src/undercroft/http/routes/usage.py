@@ -69,7 +69,9 @@ async def list_daily_usage(
     if of == "tenant":
         await require_permission(services, caller, Permission.ADMINISTER)
     elif user is not None:
-        raise InvalidRequestError("It goes with of=tenant.", param="user")
+        raise InvalidRequestError(
+            "It goes with of=tenant: say that, or leave it out.", param="user"
+        )
     else:
         user_id = caller.user_id
     rows = await services.metering.list_usage(caller, begins, ends, user_id, place, limit + 1)

@@ -89,7 +89,7 @@ async def list_webhooks(
     caller: Administrator, services: ServicesDependency, limit: Limit = 20, after: After = None
 ) -> dict[str, Any]:
     """The tenant's webhooks, oldest first."""
-    place = None if after is None else require_webhook_id(after)
+    place = None if after is None else require_webhook_id(after, "after")
     found = await services.webhooks.list_endpoints(caller, after=place, limit=limit + 1)
     return page_of([describe_webhook(endpoint) for endpoint in found], limit)
 
@@ -178,7 +178,7 @@ async def list_deliveries(
         caller,
         require_webhook_id(webhook_id),
         state=state,
-        after=None if after is None else require_delivery_id(after),
+        after=None if after is None else require_delivery_id(after, "after"),
         limit=limit + 1,
     )
     return page_of([describe_delivery(delivery) for delivery in found], limit)

@@ -101,9 +101,12 @@ async def resume_chat(
     "/v1/ui/chat/{chat_id}/stop",
     summary="Stop a chat's answers",
     status_code=204,
+    response_class=Response,
     responses=errors(404, 410, 503),
 )
-async def stop_chat(chat_id: _ChatId, caller: ResponseWriter, services: ServicesDependency) -> None:
+async def stop_chat(
+    chat_id: _ChatId, caller: ResponseWriter, services: ServicesDependency
+) -> Response:
     """End what is being answered to the caller, or waits to be; what was made of it is kept."""
     # Those that wait first, so that none of them begins.
     late: UnavailableError | None = None
@@ -115,6 +118,7 @@ async def stop_chat(chat_id: _ChatId, caller: ResponseWriter, services: Services
             late = error
     if late is not None:
         raise late
+    return Response(status_code=204)
 
 
 @router.get(

@@ -9,11 +9,6 @@ ISSUER_PREFIX: Final = "issuer_"
 
 DEFAULT_CLAIM: Final = "sub"
 """What names a user unless an admin says otherwise."""
-ALGORITHMS: Final = (
-    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
-    *("ES256", "ES384", "ES512", "EdDSA"),
-)
-"""Those that can be pinned: signatures by private keys alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,9 @@ async def _spawn(control: socket.socket, extractor: str) -> asyncio.subprocess.P
 
 
 def _died() -> UnavailableError:
-    return UnavailableError("The document reader stopped and is being restarted.", retry_after=1)
+    return UnavailableError(
+        "The document reader stopped and is being restarted; try again.", retry_after=1
+    )
 
 
 def _environment() -> dict[str, str]:

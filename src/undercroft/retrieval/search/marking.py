@@ -15,11 +15,11 @@ from undercroft.retrieval.search.highlights import (
 )
 from undercroft.retrieval.search.models import FoundPassage
 from undercroft.retrieval.search.repository import SearchRepository
+from undercroft.retrieval.search.syntax import EDGES
 from undercroft.retrieval.segmentation import segment
 
 _MOST_WORDS: Final = 64
 """Of a query that are counted, and marked."""
-_EDGES: Final = ".,;:!?()[]{}<>\"'“”„«»「」『』`…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Marks:
 
 def words_of(text: str) -> list[str]:
     """The words of a query, each once; pairs of characters where no spaces are written."""
-    words = (word.strip(_EDGES) for word in segment(text).split())
+    words = (word.strip(EDGES) for word in segment(text).split())
     return list(dict.fromkeys(word for word in words if word))[:_MOST_WORDS]
 
 

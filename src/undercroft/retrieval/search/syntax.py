@@ -31,7 +31,8 @@ _MOST_READ: Final = 10_000
 """Characters of a question in which syntax is looked for; what comes behind is words."""
 
 _PREFIX: Final = re.compile(r"(\w[\w./-]*\w)\*")
-_EDGES: Final = ".,;:!?()[]{}<>\"'“”„«»「」『』`…"
+EDGES: Final = ".,;:!?()[]{}<>\"'“”„«»「」『』`…"
+"""What is no part of a word where it stands at its beginning or end."""
 _EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+\.\w+")
 _WITH_DIGIT: Final = re.compile(r"(?=.*\d)\w+(?:[-/.:#]+\w+)+")
 _PLAIN_NUMBER: Final = re.compile(r"\d+([-.,:/]\d+)?|\d+([.,:]\d+)+")
@@ -176,7 +177,7 @@ def _take_phrase(phrase: str, *, is_excluded: bool, pieces: _Pieces) -> None:
 
 
 def _take_token(token: str, *, may_exclude: bool, pieces: _Pieces) -> None:
-    excluded = token[1:].rstrip(_EDGES) if may_exclude else ""
+    excluded = token[1:].rstrip(EDGES) if may_exclude else ""
     if (
         excluded
         and excluded[0].isalpha()
@@ -199,7 +200,7 @@ def _take_token(token: str, *, may_exclude: bool, pieces: _Pieces) -> None:
 
 
 def _strip(token: str) -> str:
-    return token.strip(_EDGES)
+    return token.strip(EDGES)
 
 
 def _is_identifier(token: str) -> bool:

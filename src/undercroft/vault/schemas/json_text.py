@@ -177,7 +177,7 @@ def _check_number(value: float, pointer: str) -> None:
         if abs(value) > LARGEST_INTEGER:
             raise _bad(
                 pointer,
-                "is an integer beyond ±(2^53 - 1), which readers of JSON round; send it as a text",
+                "is an integer beyond ±(2^53 - 1), which readers of JSON round; send a smaller one, or a text",
                 code="number_out_of_range",
             )
     elif value in {float("inf"), float("-inf")}:

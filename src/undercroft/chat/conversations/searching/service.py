@@ -139,7 +139,7 @@ class ConversationSearch:
 def _patterns(text: str) -> list[re.Pattern[str]]:
     words = list(dict.fromkeys(text.casefold().split()))
     if not words:
-        raise InvalidRequestError("The query is empty.", param="query")
+        raise InvalidRequestError("The query is empty: say what to look for.", param="query")
     if len(words) > _MOST_WORDS:
         raise InvalidRequestError(
             f"The query has more than {_MOST_WORDS} words; give those that matter.", param="query"
