@@ -313,16 +313,16 @@ class DocumentService:
         return document_id
 
 
-async def open_content(store: BlobStore, keys: KeyRing, row: Record) -> BlobContent:
-    """The content of a blob whose row was read with its key, as ``find_content`` does.
+async def open_content(store: BlobStore, keys: KeyRing, row: Record, start: int = 0) -> BlobContent:
+    """The content of a blob whose row was read with its key, as ``find_content`` does; it is read from ``start`` on.
 
     Raises:
         BlobMissingError: When the store does not have it.
-        DecryptionError: When it is not what was kept.
+        DecryptionError: When there it is not what was kept.
     """
     key = await keys.open(row)
     blob = StoredBlob(row["tenant_id"], row["id"], row["stored_name"], row["byte_size"])
-    return await BlobContent.open(store, blob, key.material)
+    return await BlobContent.open(store, blob, key.material, start)
 
 
 def _action_of_change(before: Document, after: Document) -> Action:

@@ -174,6 +174,7 @@ class VersionService:
             NotGrantedError: When they may, and not download it.
             GrantEndedError: When another had the last download that a grant allows.
             BlobMissingError: When its bytes are missing.
+            DecryptionError: When the first of these bytes are damaged.
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
             document = await self._access.find(transaction, document_id, DOWNLOAD)
@@ -183,7 +184,7 @@ class VersionService:
             if span is None:
                 return VersionContent(document, version, None, None)
             async with self._access.explaining_missing(transaction, document_id):
-                content = await open_content(self._blobs, self._keys, row)
+                content = await open_content(self._blobs, self._keys, row, span[0])
             await self._access.count_use(transaction, document)
             act = Act("document.read", subject_of(document), document.owner_id, version.number)
             await self._ledger.append(

@@ -171,6 +171,17 @@ async def test_damage_is_noticed(
         await opened.read()
 
 
+async def test_damage_where_a_range_begins_is_noticed_before_anything_is_promised(
+    staging: Staging, store: LocalBlobStore, tmp_path: Path
+) -> None:
+    blob = await keep(staging, store, os.urandom(20 * SEGMENT_BYTES))
+    (file,) = files(tmp_path)
+    os.truncate(file, 12 * SEGMENT_BYTES)
+    await BlobContent.open(store, blob, KEY, 11 * SEGMENT_BYTES)
+    with pytest.raises(DecryptionError):
+        await BlobContent.open(store, blob, KEY, 12 * SEGMENT_BYTES)
+
+
 async def test_a_missing_blob_is_noticed_before_anything_is_promised(
     staging: Staging, store: LocalBlobStore
 ) -> None:

@@ -26,17 +26,23 @@ class BlobContent:
         self._decryptor = decryptor
 
     @classmethod
-    async def open(cls, store: BlobStore, blob: StoredBlob, key: bytes) -> "BlobContent":
-        """Find out before anything is promised that the blob is there, whole, and opens with its key.
+    async def open(
+        cls, store: BlobStore, blob: StoredBlob, key: bytes, start: int = 0
+    ) -> "BlobContent":
+        """Find out before anything is promised that the blob is there, and opens with its key where it is read from.
 
         Raises:
             BlobMissingError: When the store does not have it.
             DecryptionError: When it is not what was kept.
         """
         length = ciphertext_length(blob.byte_size)
-        start = await store.read(blob.tenant_id, blob.name, 0, min(length, SEGMENT_BYTES))
-        decryptor = SegmentDecryptor(start[:HEADER_BYTES], length, key, blob.context)
-        await asyncio.to_thread(decryptor.decrypt, 0, 1, start[HEADER_BYTES:])
+        head = await store.read(blob.tenant_id, blob.name, 0, min(length, SEGMENT_BYTES))
+        decryptor = SegmentDecryptor(head[:HEADER_BYTES], length, key, blob.context)
+        number, _ = decryptor.locate(start)
+        segment = head[HEADER_BYTES:]
+        if number > 0:
+            segment = await store.read(blob.tenant_id, blob.name, *decryptor.span(number, 1))
+        await asyncio.to_thread(decryptor.decrypt, number, 1, segment)
         return cls(store, blob, decryptor)
 
     async def read(self) -> bytes:
