@@ -1,7 +1,7 @@
 """Transactions under a scope: what row-level security reads, and what a pooled connection must not keep."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -102,6 +102,8 @@ async def test_a_statement_of_its_own_has_no_scope_and_leaves_no_transaction(
 ) -> None:
     member = await make_scope()
     async with Database(database_urls.service, clock=SystemClock(), size=1) as narrow:
+        async with narrow.transaction(member):
+            pass
         async with narrow.scoped_statement() as connection:
             brought = await connection.fetchval(
                 "SELECT current_tenant() FROM enter_scope($1, $2)",
@@ -136,7 +138,7 @@ async def test_nobody_inherits_the_scope_of_what_is_broken_off(
     database: Database,
     database_urls: DatabaseUrls,
     make_scope: MakeScope,
-    sleep: Callable[[Database, Member, float | None], Awaitable[None]],
+    sleep: Callable[[Database, Member, float | None], Coroutine[object, object, None]],
     *,
     is_late: bool,
 ) -> None:
