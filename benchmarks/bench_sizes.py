@@ -1,8 +1,9 @@
 """Search in libraries of up to a million passages: how long it takes, what it finds, how fast and large they grow.
 
-``PYTHONPATH=. python benchmarks/bench_sizes.py [--passages N] [--questions N] [--data-dir DIR] [--only-write]``. A
-folder that is named is kept, and measured as it is the next time: writing a million passages takes the most of an hour
-(``--only-write`` ends after that), measuring them minutes. Each size has a result of its own, ``results/sizes_N.json``.
+``PYTHONPATH=. python benchmarks/bench_sizes.py [--passages N] [--questions N] [--data-dir DIR] [--only-write]
+[--only-recall]``. A folder that is named is kept, and measured as it is the next time: writing a million passages takes
+the most of an hour (``--only-write`` ends after that), measuring them minutes. Each size has a result of its own,
+``results/sizes_N.json``; what is found of the nearest, by itself, ``results/recall_N.json``.
 
 One person owns all the documents; of readers each may search one collection with a share of them, drawn by chance.
 Legs are measured as their statements, with a vector that is there. A whole search is measured over HTTP, with the
@@ -53,7 +54,7 @@ _SHOWN: Final = 10
 _CANDIDATES: Final = count_candidates(SearchQuery((), "", _SHOWN))
 """As the service searches: passages a leg proposes."""
 _RECALL_QUESTIONS: Final = 40
-_REACHES: Final = (1, 2, 3, 5, 10, 20)
+_REACHES: Final = (1, 2, 3, 5)
 _INGEST_ROUNDS: Final = 3
 
 Work = Callable[[int], Awaitable[object]]
@@ -301,15 +302,23 @@ async def opened(
             await embedder.close()
 
 
-async def measure(bench: Bench, urls: DatabaseUrls) -> dict[str, Any]:
+async def measure_recall(bench: Bench, urls: DatabaseUrls) -> dict[str, Any]:
+    """What is found of the nearest, by how much may be searched and by how much is looked at."""
     nearest = await Nearest.read(urls.migration, bench.owner, bench.vectors[:_RECALL_QUESTIONS])
     return {
         "passages": nearest.passages,
-        "bytes_per_passage": await read_sizes(urls.migration, nearest.passages),
-        "beyond_the_embedding_milliseconds": await measure_beyond(bench),
-        "searches": await measure_searches(bench),
         "by_share_that_may_be_searched": await measure_shares(bench, nearest),
         "by_quality": await measure_qualities(bench, nearest),
+    }
+
+
+async def measure(bench: Bench, urls: DatabaseUrls) -> dict[str, Any]:
+    """All of it."""
+    found = await measure_recall(bench, urls)
+    return found | {
+        "bytes_per_passage": await read_sizes(urls.migration, found["passages"]),
+        "beyond_the_embedding_milliseconds": await measure_beyond(bench),
+        "searches": await measure_searches(bench),
         "indexing": await measure_indexing(bench),
     }
 
@@ -320,6 +329,7 @@ async def main() -> None:
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--data-dir", type=Path, help="what an earlier run has written, or is to")
     parser.add_argument("--only-write", action="store_true", help="write the library, and end")
+    parser.add_argument("--only-recall", action="store_true", help="measure what is found alone")
     wanted = parser.parse_args()
     document = header("sizes")
     async with (
@@ -328,8 +338,9 @@ async def main() -> None:
     ):
         if wanted.only_write:
             return
-        document.update(await measure(bench, urls))
-    document["benchmark"] = f"sizes_{document['passages']}"
+        document.update(await (measure_recall if wanted.only_recall else measure)(bench, urls))
+    name = "recall" if wanted.only_recall else "sizes"
+    document["benchmark"] = f"{name}_{document['passages']}"
     publish(document)
 
 

@@ -1,6 +1,7 @@
 """Transactions under a scope: what row-level security reads, and what a pooled connection must not keep."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -103,9 +104,65 @@ async def test_a_statement_of_its_own_has_no_scope_and_leaves_no_transaction(
     async with Database(database_urls.service, clock=SystemClock(), size=1) as narrow:
         async with narrow.transaction(member):
             pass
+        async with narrow.scoped_statement() as connection:
+            brought = await connection.fetchval(
+                "SELECT current_tenant() FROM enter_scope($1, $2)",
+                member.tenant_id,
+                member.principal_id,
+            )
+            assert brought == member.tenant_id
         async with narrow.statement_without_scope() as connection:
             assert await connection.fetch(_USER_IDS) == []
             assert not connection.is_in_transaction()
+
+
+async def _sleep_in_scope(narrow: Database, member: Member, seconds: float | None) -> None:
+    async with narrow.scoped_statement() as connection:
+        await connection.execute(
+            "SELECT pg_sleep(600) FROM enter_scope($1, $2)",
+            member.tenant_id,
+            member.principal_id,
+            timeout=seconds,
+        )
+
+
+async def _sleep_in_a_transaction(narrow: Database, member: Member, seconds: float | None) -> None:
+    async with narrow.transaction(member) as connection:
+        await connection.execute("DELETE FROM users")
+        await connection.execute("SELECT pg_sleep(600)", timeout=seconds)
+
+
+@pytest.mark.parametrize("sleep", [_sleep_in_scope, _sleep_in_a_transaction])
+@pytest.mark.parametrize("is_late", [False, True], ids=["cancelled", "late"])
+async def test_nobody_inherits_the_scope_of_what_is_broken_off(
+    database: Database,
+    database_urls: DatabaseUrls,
+    make_scope: MakeScope,
+    sleep: Callable[[Database, Member, float | None], Coroutine[object, object, None]],
+    *,
+    is_late: bool,
+) -> None:
+    member = await make_scope()
+    async with Database(database_urls.service, clock=SystemClock(), size=1) as narrow:
+        async with narrow.statement_without_scope() as connection:
+            backend = await connection.fetchval("SELECT pg_backend_pid()")
+        task = asyncio.create_task(sleep(narrow, member, 0.1 if is_late else None))
+        if not is_late:
+            async with database.statement_without_scope() as connection:
+                while await connection.fetchval(_WAITS_FOR, backend) != "PgSleep":
+                    pass
+            task.cancel()
+        with pytest.raises(TimeoutError if is_late else asyncio.CancelledError):
+            await task
+        async with narrow.statement_without_scope() as connection:
+            assert await connection.fetchval("SELECT pg_backend_pid()") == backend
+            assert await connection.fetchval("SELECT current_tenant()") is None
+            assert not connection.is_in_transaction()
+        async with narrow.transaction(member) as connection:
+            assert await connection.fetch(_USER_IDS) == [(member.principal_id,)]
+
+
+_WAITS_FOR = "SELECT wait_event FROM pg_stat_activity WHERE pid = $1"
 
 
 @pytest.mark.parametrize("name", ["tenant", "principal"])

@@ -185,17 +185,6 @@ async def test_what_is_rare_among_the_nearest_is_compared_one_by_one(
     assert set(found) <= {library.chunk_ids[place] for place in places}
 
 
-async def test_what_is_too_much_to_compare_is_looked_for_four_times_as_far(
-    library: Library, database: Database, owner: AnyConnection
-) -> None:
-    for setting in ("hnsw.ef_search = 10", "hnsw.max_scan_tuples = 400"):
-        await owner.execute(f"ALTER FUNCTION {_VECTOR} SET {setting}")
-    async with database.transaction(library.readers[0.1][0]) as transaction:
-        found = await near(transaction, library.vectors[0], Limits(), limit=300)
-    # One in ten of what is looked at.
-    assert 90 < len(found) < 250
-
-
 async def test_the_index_is_asked_for_as_many_as_the_caller_says(
     library: Library, database: Database, owner: AnyConnection
 ) -> None:
@@ -262,7 +251,7 @@ async def test_what_is_listed_stands_in_indexes(
     # Nor is a candidate's document read to find out whether it may be searched.
     async with reading(database, library.readers[1.0][0]) as (transaction, read):
         assert len(await near(transaction, library.vectors[0], Limits())) == SHOWN
-    assert read["chunk_embeddings"][1] < 100, read
+    assert read["chunk_embeddings"][1] < 200, read
     assert read["documents"] == (0, 0), read
 
 

@@ -187,3 +187,34 @@ async def test_how_far_is_counted_tells_nothing_of_parts_that_are_not_shared(
     counted = await count(many, in_costs)
     assert [facet.is_capped for facet in counted] == [False, False]
     assert counted == await count("None were needed.", in_costs)
+
+
+async def test_parts_that_are_not_shared_take_no_places_of_what_is(
+    shelf: Shelf, make_scope: MakeScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("undercroft.retrieval.search.service._MOST_CANDIDATES", 4)
+    in_costs = replace(SEARCH, parts=Parts(sections=("Costs",)))
+    lent = {"mill.txt": "A mill has a clock that somebody ought to have repaired, or sold."}
+    lent["boat.txt"] = "In a boat nobody needs a clock: there is the sun, and there is the moon."
+
+    async def find(repairs: str) -> tuple[set[str], list[Facet], list[str]]:
+        ann = await make_scope()
+        bob = await make_scope(ann.tenant_id)
+        text = f"# Clock\n\n## Costs\n\nNothing yet.\n\n## Repairs\n\n{repairs}"
+        _, documents = await shelf.fill(ann, {"clock.md": text, **lent})
+        await share(shelf, ann, ResourceKind.DOCUMENT, documents["clock.md"], bob, in_costs)
+        for name in lent:
+            await share(shelf, ann, ResourceKind.DOCUMENT, documents[name], bob)
+        described = await describe(shelf, bob)
+        query = SearchQuery((), ASKED, 3, is_everywhere=True)
+        plain = await shelf.search.search(bob, query)
+        return (
+            {passage.filename for passage in described.passages},
+            list(described.facets),
+            [passage.filename for passage in plain.passages],
+        )
+
+    many = f"{ASKED} was asked: who repaired the town clock? " * 600
+    found, facets, plain = await find(many)
+    assert found == set(plain) >= set(lent)
+    assert (found, facets, plain) == await find("None were needed.")

@@ -19,9 +19,9 @@ class Effort:
 
     Attributes:
         ranked: How many chunks are scored by BM25 at most, about.
-        compared: Up to how many authorised chunks the vector leg compares one by one.
-        reach: How many near neighbours the index of vectors is asked for, for each that is proposed; None where nothing
-            but comparing them one by one will do.
+        compared: Up to how many authorised chunks the vector leg compares one by one before its index is asked.
+        reach: How many near neighbours the index of vectors is asked for, for each that is proposed; for each beyond
+            one, the root of how many there are in it. None where nothing but comparing one by one will do.
         seconds: When a leg is given up, to be asked again with the usual effort; None where it is not.
     """
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Final
 from uuid import UUID
 
@@ -154,9 +155,26 @@ class Proposals:
         """Each once."""
         return list(dict.fromkeys((*self.lexical, *(self.similarities or ()))))
 
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """How many each leg proposes."""
+        return len(self.lexical), len(self.similarities or ())
+
     def reach(self, count: int) -> bool:
         """Whether a leg proposes as many, and so perhaps not all that it could."""
-        return count in (len(self.lexical), len(self.similarities or ()))
+        return count in self.lengths
+
+    def gives_way(self, shared: "Proposals", asked: int, wanted: int) -> bool:
+        """Whether a leg that proposes all that was asked for is left with fewer than are wanted, of what is shared."""
+        pairs = zip(self.lengths, shared.lengths, strict=True)
+        return any(count == asked and left < min(count, wanted) for count, left in pairs)
+
+    def first(self, count: int) -> "Proposals":
+        """The best of each leg."""
+        near = self.similarities
+        if near is not None:
+            near = dict(islice(near.items(), count))
+        return replace(self, lexical=self.lexical[:count], similarities=near)
 
     def without(
         self, hidden: Set[int] = frozenset(), *, wordless: Set[int] = frozenset()

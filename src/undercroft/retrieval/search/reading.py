@@ -4,8 +4,9 @@ All of it in one transaction. Each statement authorises what it reads (invariant
 stands in is known once it is open, so the parts of a grant are decided here.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -38,6 +39,21 @@ _REFILL: Final = 100
 _log = structlog.stdlib.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What of some proposals may be told, once it is released.
+
+    Attributes:
+        found: The best passages.
+        facets: Of the documents of all that is shared.
+        shared: Of the proposals, as many of each leg as count.
+    """
+
+    found: Sequence[tuple[FoundPassage, Record]]
+    facets: Sequence[Facet]
+    shared: Proposals
+
+
 class PassageReader:
     """Releases passages.
 
@@ -59,21 +75,29 @@ class PassageReader:
         scores, _ = await self._rank(transaction, query, proposals)
         return await self._fill(transaction, query, scores)
 
-    async def read_described(
+    async def read_counted(
         self, transaction: Transaction, query: SearchQuery, proposals: Proposals, candidates: int
-    ) -> tuple[list[tuple[FoundPassage, Record]], list[Facet]]:
-        """The same in the order that was asked for, and how many documents of all that is proposed have which value.
+    ) -> Reading:
+        """The same in the order that was asked for, and how many documents of all that counts have which value.
 
-        What stands in parts that are not shared is not counted, and makes no count one that may fall short of the
-        ``candidates`` of a leg: it would tell that the question's words are there.
+        What stands in parts that are not shared is not counted, and makes no count one that may fall short: it would
+        tell that the question's words are there.
+
+        Args:
+            transaction: In which they are read.
+            query: What was asked.
+            proposals: What the legs found.
+            candidates: How many of each leg count, of those that are shared.
         """
-        scores, shared = await self._rank(transaction, query, proposals)
-        documents = await self._repository.list_described(transaction, query, list(scores))
-        if query.sort is not None:
-            scores = put_in_order(scores, documents, query.sort)
-        known = [document.known for document in documents]
-        facets = count_values(known, query.facets, is_capped=shared.reach(candidates))
-        return await self._fill(transaction, query, scores), facets
+        scores, shared = await self._rank(transaction, query, proposals, candidates)
+        facets: list[Facet] = []
+        if query.is_described:
+            documents = await self._repository.list_described(transaction, query, list(scores))
+            if query.sort is not None:
+                scores = put_in_order(scores, documents, query.sort)
+            known = [document.known for document in documents]
+            facets = count_values(known, query.facets, is_capped=shared.reach(candidates))
+        return Reading(await self._fill(transaction, query, scores), facets, shared)
 
     async def release(
         self,
@@ -129,15 +153,21 @@ class PassageReader:
         )
 
     async def _rank(
-        self, transaction: Transaction, query: SearchQuery, proposals: Proposals
+        self,
+        transaction: Transaction,
+        query: SearchQuery,
+        proposals: Proposals,
+        candidates: int = sys.maxsize,
     ) -> tuple[dict[int, float], Proposals]:
-        """Those of the proposals that are as demanded, best first; and all of them that are shared."""
+        """Those of the proposals that are as demanded, best first; and of what is shared, as many of a leg as count."""
         hidden, shown = await self._look_at_parts(transaction, query, proposals.chunk_ids)
         shared = proposals.without(hidden)
         if not query.demands and not shown:
+            shared = shared.first(candidates)
             return shared.rank(), shared
         rows = await self._repository.judge_proposals(transaction, shared.chunk_ids, query, shown)
         shared = shared.without(wordless={row["chunk_id"] for row in rows if not row["has_word"]})
+        shared = shared.first(candidates)
         demanded = shared.without({row["chunk_id"] for row in rows if not row["is_demanded"]})
         return demanded.rank({row["chunk_id"] for row in rows if row["has_identifier"]}), shared
 

@@ -79,9 +79,9 @@ class SearchRepository:
             collection_ids: What is searched, with ``document_ids`` and ``is_everywhere``.
             model_name: Of whose vectors ``vector`` is one.
             vector: Of unit length.
-            exact_limit: Up to how many authorised ones are compared one by one.
+            exact_limit: Up to how many authorised ones are compared one by one before the index is asked.
             limit: How many are wanted.
-            reach: How many the index is asked for, for each that is wanted; None compares one by one or fails.
+            reach: How far the index is looked through, as an effort says; None compares one by one or fails.
             document_ids: See ``collection_ids``.
             is_everywhere: See ``collection_ids``.
             path: What a document has to be, where it is found.

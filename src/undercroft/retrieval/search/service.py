@@ -28,7 +28,6 @@ from undercroft.retrieval.collections.journal import CollectionJournal
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.reranking.protocol import Reranker
-from undercroft.retrieval.search.describing import Facet
 from undercroft.retrieval.search.effort import Effort, with_effort
 from undercroft.retrieval.search.fallback import Attempt, Fallback
 from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Diagnostics, Step
@@ -66,6 +65,9 @@ look at who may search it, so where few are wanted fewer are proposed: on Cranfi
 .778 with 100, .785 with 200 and .795 with 300."""
 _MOST_WITH_EXCLUSIONS: Final = 1_000
 """The vector leg proposes what has an excluded word as well, which is then left out."""
+_MOST_SHARED_IN_PARTS: Final = 2_000
+"""The legs propose what stands in parts that are not shared as well: where it takes the places of what is shared they
+are asked once more, for so many."""
 DEFAULT_SECONDS: Final = 10.0
 _VECTOR_SHARE: Final = 0.5
 """Of a search's time, what the vector leg has: then the words alone answer in the rest."""
@@ -206,11 +208,14 @@ class SearchService:
         return following
 
     async def _search(
-        self, scope: Scope, attempt: Attempt, candidates: int
+        self, scope: Scope, attempt: Attempt, candidates: int, asked: int | None = None
     ) -> SearchResult | Attempt:
-        """Search once; what to try next where that helps, of which nothing is released or on record."""
-        query = attempt.query
-        proposals, degraded = await self._ask_legs(scope, query, candidates)
+        """Search once; what to try next where that helps, of which nothing is released or on record.
+
+        Of each leg so many candidates count, of as many as are asked for, unless more are.
+        """
+        query, asked = attempt.query, asked or candidates
+        proposals, degraded = await self._ask_legs(scope, query, asked)
         if proposals.similarities is None and Leg.LEXICAL not in query.legs:
             raise UnavailableError(
                 "The embedding model or the vector index does not answer; try again."
@@ -226,16 +231,21 @@ class SearchService:
         async with refusing as transaction:
             searched = await self._require_collections(transaction, scope, query.collection_ids)
             await self._require_documents(transaction, query.document_ids)
-            facets: list[Facet] = []
-            if query.is_described:
-                found, facets = await self._reader.read_described(
-                    transaction, query, proposals, candidates
-                )
-            else:
-                found = await self._reader.read(transaction, query, proposals)
-            is_short = len(found) < query.limit and proposals.reach(candidates)
+            reading = await self._reader.read_counted(transaction, query, proposals, candidates)
+            found = list(reading.found)
+            is_short = len(found) < query.limit and proposals.reach(asked)
             most = _MOST_WITH_EXCLUSIONS if query.demands.excluded else _MOST_CANDIDATES
-            if candidates == most or not is_short:
+            # What was held back has taken the places of others: then nothing is released or on record yet.
+            further: tuple[int, int] | None = None
+            if is_short and candidates < most:
+                further = most, most
+            elif (
+                (is_short or query.is_described)
+                and asked < _MOST_SHARED_IN_PARTS
+                and proposals.gives_way(reading.shared, asked, candidates)
+            ):
+                further = candidates, _MOST_SHARED_IN_PARTS
+            if further is None:
                 diagnostics = NO_DIAGNOSTICS
                 if query.is_typed:
                     following, diagnostics, found = await self._fallback.explain(
@@ -246,9 +256,8 @@ class SearchService:
                 passages = await self._reader.release(
                     transaction, scope, query, proposals, found, searched
                 )
-                return SearchResult(passages, frozenset(degraded), diagnostics, facets)
-        # What was held back has taken the places of others: nothing is released or on record yet.
-        return await self._search(scope, attempt, most)
+                return SearchResult(passages, frozenset(degraded), diagnostics, reading.facets)
+        return await self._search(scope, attempt, *further)
 
     async def _rerank(
         self, scope: Scope, query: SearchQuery, proposals: Proposals, reranker: Reranker
