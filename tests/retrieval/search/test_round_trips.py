@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -74,7 +75,7 @@ async def test_no_scope_of_a_leg_stays_with_its_connection(
     query = SearchQuery((), "town clock", 10, is_everywhere=True)
     async with Database(database_urls.service, clock=SystemClock(), size=1) as database:
         search = SearchService(database, shelf.keys, shelf.ledger, shelf.embedder)
-        assert (await search.search(ann, query)).passages
+        assert (await search.search(replace(ann, purpose="audit"), query)).passages
         # The connection that was used is the only one.
         async with database.statement_without_scope() as connection:
             assert await connection.fetchval("SELECT current_tenant()") is None
