@@ -68,8 +68,8 @@ class Understanding(Shown):
     steps: Annotated[
         list[str],
         Field(
-            description="`phrases`, `phrases_as_words`, `all_words`, `most_words`, `any_word`, `corrected_words`, "
-            "`meaning_alone`, `nothing`: those that were taken. The last one answered."
+            description="`no_words`, `phrases`, `phrases_as_words`, `all_words`, `most_words`, `any_word`, "
+            "`corrected_words`, `meaning_alone`, `nothing`: those that were taken. The last one answered."
         ),
     ]
     corrections: list[Correction]

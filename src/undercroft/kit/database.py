@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeAlias
+from uuid import UUID
 
 import asyncpg
 
@@ -216,6 +217,11 @@ class _Borrowed(AbstractAsyncContextManager[PooledConnection]):
         if isinstance(error, asyncpg.InternalClientError):
             # What asyncpg raises at the next statement when the server has ended the session since the last one.
             raise UnavailableError("The database ended the connection; try again.") from error
+
+
+def scope_arguments(scope: Scope) -> tuple[UUID, UUID, str | None]:
+    """What a statement that brings its scope along enters it with."""
+    return scope.tenant_id, scope.principal_id, scope.purpose
 
 
 async def set_scope(transaction: Transaction, scope: Scope) -> None:

@@ -243,7 +243,7 @@ async def test_what_is_listed_stands_in_indexes(
 ) -> None:
     # So that the database knows that what stands there is still so.
     await owner.execute("VACUUM documents, grants")
-    limits = Limits(exact=DOCUMENTS, blobs=DOCUMENTS)
+    limits = Limits(exact=DOCUMENTS, blobs=DOCUMENTS, reach=None)
     async with reading(database, library.readers[1.0][0]) as (transaction, read):
         assert len(await near(transaction, library.vectors[0], limits)) == SHOWN
     assert read["chunk_embeddings"][1] == DOCUMENTS, "all of them are compared"

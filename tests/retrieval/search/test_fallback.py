@@ -34,6 +34,8 @@ async def ask(
 
 
 STEPS = [
+    ("*", frozenset(Leg), ["no_words", "meaning_alone"], None),
+    ("*", WORDS, ["no_words", "nothing"], ""),
     ("solar panel roof", WORDS, ["all_words"], "solar.txt"),
     ("solar panel roof zeppelin", WORDS, ["all_words", "most_words"], "solar.txt"),
     ("solar zeppelin", WORDS, ["all_words", "most_words", "any_word"], "solar.txt"),

@@ -19,8 +19,8 @@ TEXTS = {
     "clock.txt": "The town clock was repaired by Marta Quill in 1987.",
     "boat.txt": "A ferry crosses the estuary twice a day, weather permitting.",
 }
-FINAL_STATEMENT = 3
-"""The search's third transaction, after one for each leg."""
+FINAL_STATEMENT = 4
+"""The search's last transaction, after the words, the spaces and what is near."""
 
 Change = Callable[[Shelf, Member, UUID, UUID], Awaitable[None]]
 

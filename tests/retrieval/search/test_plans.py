@@ -147,7 +147,8 @@ async def ask(
         ),
     )
     planned["passages"] = await plans.of(
-        member, lambda transaction: _SEARCH.list_passages(transaction, query, chunks[:_SHOWN])
+        member,
+        lambda transaction: _SEARCH.list_passages(transaction, query, chunks[:_SHOWN], chunks),
     )
     documents = [row["document_id"] for row in planned["passages"].answer]
     planned["documents"] = await plans.of(

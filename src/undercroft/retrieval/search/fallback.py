@@ -61,7 +61,9 @@ class Fallback:
             if corrections:
                 return _corrected(attempt, step, corrections), diagnostics, found
         steps = diagnostics.steps
-        if Step.CORRECTED_WORDS not in steps or step in (Step.MEANING_ALONE, Step.NOTHING):
+        if Step.NO_WORDS in steps:
+            steps += (step,)
+        elif Step.CORRECTED_WORDS not in steps or step in (Step.MEANING_ALONE, Step.NOTHING):
             steps += down_to(step)
         answered = replace(
             diagnostics, steps=steps, corrections=_shown(diagnostics.corrections, query, marks)

@@ -11,6 +11,8 @@ from undercroft.retrieval.search.syntax import NO_DEMANDS, Demands
 class Step(StrEnum):
     """How far a search had to go down. The last step of a search is the one that answered."""
 
+    NO_WORDS = "no_words"
+    """Neither a letter nor a digit is asked for, so what is found answers nothing."""
     PHRASES = "phrases"
     """Passages with each phrase and prefix."""
     PHRASES_AS_WORDS = "phrases_as_words"

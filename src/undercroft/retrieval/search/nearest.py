@@ -15,9 +15,9 @@ class PostgresIndex:
     async def find_nearest(self, scope: Scope, question: Question, limit: int) -> dict[int, float]:
         """As the protocol says."""
         query = question.query
-        async with self._database.transaction(scope) as transaction:
+        async with self._database.scoped_statement() as connection:
             return await self._repository.search_vector(
-                transaction,
+                connection,
                 query.collection_ids,
                 question.model_name,
                 question.vector,
@@ -27,4 +27,5 @@ class PostgresIndex:
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
                 path=query.path,
+                scope=scope,
             )

@@ -2,9 +2,34 @@
 SELECT chunk_id, score
 FROM search_lexical($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6, $7, $8, $9::jsonb);
 
+-- name: search_lexical_alone :many
+-- The same, and brings its scope along: a leg asks nothing else.
+SELECT
+    (s.found).chunk_id,
+    (s.found).score
+FROM (
+    SELECT
+        search_lexical(
+            $1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6, $7, $8, $9::jsonb
+        ) AS found
+    FROM enter_scope($10, $11, $12)
+) AS s;
+
 -- name: search_vector :many
 SELECT chunk_id, score
 FROM search_vector($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6::text::halfvec, $7, $8, $9, $10);
+
+-- name: search_vector_alone :many
+SELECT
+    (s.found).chunk_id,
+    (s.found).score
+FROM (
+    SELECT
+        search_vector(
+            $1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6::text::halfvec, $7, $8, $9, $10
+        ) AS found
+    FROM enter_scope($11, $12, $13)
+) AS s;
 
 -- name: list_collections :many
 -- Those of the collections that the caller may see, and by which ways search; NULL where they only may read what is in it.
@@ -205,7 +230,8 @@ LIMIT $2;
 -- Authorises and reads in one snapshot: what the legs proposed is only a list of ids, and a document that was deleted,
 -- moved, taken away or is no more shared since is not in the answer. Each document with every way in which the caller may
 -- search it. Two documents of the same content answer the same passage twice. With a filter ($5) a document is there by what
--- passes it now, whatever it had when it was proposed.
+-- passes it now, whatever it had when it was proposed. Each row tells whether any of all proposals ($6) is in a document of
+-- which parts are shared: then list_partly_shared has to be asked before there are ranks.
 WITH filtered AS MATERIALIZED (
     SELECT
         f.document_id,
@@ -245,6 +271,31 @@ WITH filtered AS MATERIALIZED (
         AND (m.collection_id IS NOT NULL OR d.id = ANY($3::uuid[]) OR $4)
         AND ($5 IS NULL OR f.document_id IS NOT NULL)
     ORDER BY d.id
+), among AS (
+    SELECT DISTINCT
+        pc.tenant_id,
+        pc.blob_id
+    FROM chunks AS pc
+    WHERE pc.id = ANY($6::bigint[])
+), partly AS MATERIALIZED (
+    SELECT
+        EXISTS (
+            SELECT
+            FROM among AS a
+            INNER JOIN documents AS pd ON a.tenant_id = pd.tenant_id AND a.blob_id = pd.current_blob_id
+            WHERE
+                pd.deleted_at IS NULL
+                AND NOT pd.is_sealed
+                AND pd.owner_id <> current_principal()
+                AND EXISTS (
+                    SELECT FROM grants AS g
+                    WHERE
+                        g.tenant_id = pd.tenant_id
+                        AND g.resource_id = pd.id
+                        AND num_nonnulls(g.pages, g.sections) > 0
+                        AND g.ended_at IS NULL
+                )
+        ) AS is_shared
 ), reached AS MATERIALIZED (
     SELECT
         h.id,
@@ -280,7 +331,8 @@ SELECT
     dt.id AS name_tenant_key_id,
     dt.tenant_id AS name_key_tenant_id,
     dt.wrapped_key AS name_wrapped_tenant_key,
-    d.owner_id = current_principal() AS is_own
+    d.owner_id = current_principal() AS is_own,
+    (SELECT p.is_shared FROM partly AS p) AS is_among_parts
 FROM unnest($2::bigint[]) WITH ORDINALITY AS proposed (chunk_id, place)
 INNER JOIN chunks AS ch ON proposed.chunk_id = ch.id
 INNER JOIN blobs AS b ON ch.blob_id = b.id

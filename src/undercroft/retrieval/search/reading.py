@@ -72,6 +72,15 @@ class PassageReader:
         self, transaction: Transaction, query: SearchQuery, proposals: Proposals
     ) -> list[tuple[FoundPassage, Record]]:
         """The best of the proposals that the caller may see: they may be told once they are released."""
+        if not query.demands:
+            scores = proposals.rank()
+            best = list(scores)[: query.limit]
+            rows = await self._repository.list_passages(
+                transaction, query, best, proposals.chunk_ids
+            )
+            # Where nothing is shared in parts these ranks tell of nothing that is not shown.
+            if rows and not rows[0]["is_among_parts"]:
+                return await self._fill(transaction, query, scores, rows)
         scores, _ = await self._rank(transaction, query, proposals)
         return await self._fill(transaction, query, scores)
 
@@ -194,23 +203,35 @@ class PassageReader:
         return hidden, shown
 
     async def _fill(
-        self, transaction: Transaction, query: SearchQuery, scores: Mapping[int, float]
+        self,
+        transaction: Transaction,
+        query: SearchQuery,
+        scores: Mapping[int, float],
+        rows: Sequence[Record] | None = None,
     ) -> list[tuple[FoundPassage, Record]]:
-        """As many as are wanted, while there are proposals: what is held back leaves its place to the next."""
+        """As many as are wanted, while there are proposals: what is held back leaves its place to the next.
+
+        Args:
+            transaction: In which they are read.
+            query: What is asked.
+            scores: Of the proposals, best first.
+            rows: What was read of the first of them, as many as are wanted, if it was.
+        """
         candidates = list(scores)
         found: dict[int, tuple[FoundPassage, Record]] = {}
         start, size = 0, query.limit
         while start < len(candidates) and len(found) < query.limit:
-            rows = await self._repository.list_passages(
-                transaction, query, candidates[start : start + size]
-            )
+            if rows is None:
+                rows = await self._repository.list_passages(
+                    transaction, query, candidates[start : start + size]
+                )
             for row in rows:
                 chunk_id = row["chunk_id"]
                 if chunk_id not in found:
                     passage = await self._release(row, query, scores[chunk_id])
                     if passage is not None:
                         found[chunk_id] = (passage, row)
-            start, size = start + size, _REFILL
+            rows, start, size = None, start + size, _REFILL
         return list(found.values())[: query.limit]
 
     async def _release(self, row: Record, query: SearchQuery, score: float) -> FoundPassage | None:

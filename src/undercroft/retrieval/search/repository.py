@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from asyncpg import Record
 
-from undercroft.kit.database import Transaction
-from undercroft.kit.sql import load_queries
+from undercroft.kit.database import Scope, Transaction, scope_arguments
+from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.retrieval.filters import RESERVED, Value
 from undercroft.retrieval.halfvec import render_vector
 from undercroft.retrieval.search.describing import Described
@@ -31,7 +31,7 @@ class SearchRepository:
 
     async def search_lexical(
         self,
-        transaction: Transaction,
+        connection: AnyConnection,
         collection_ids: Sequence[UUID],
         text: str,
         *,
@@ -41,11 +41,13 @@ class SearchRepository:
         is_everywhere: bool = False,
         demands: Demands = NO_DEMANDS,
         path: str | None = None,
+        scope: Scope | None = None,
     ) -> list[int]:
-        """Chunks with any word of ``text`` that are as demanded: with an identifier first, then best BM25 first."""
-        rows = await _QUERIES.many(
-            transaction,
-            "search_lexical",
+        """Chunks with any word of ``text`` that are as demanded: with an identifier first, then best BM25 first.
+
+        With a ``scope`` in a transaction of its own, else in one that is open.
+        """
+        arguments = (
             collection_ids,
             document_ids,
             is_everywhere,
@@ -56,11 +58,17 @@ class SearchRepository:
             limit,
             _render(demands),
         )
+        if scope is None:
+            rows = await _QUERIES.many(connection, "search_lexical", *arguments)
+        else:
+            rows = await _QUERIES.many(
+                connection, "search_lexical_alone", *arguments, *scope_arguments(scope)
+            )
         return [row["chunk_id"] for row in rows]
 
     async def search_vector(
         self,
-        transaction: Transaction,
+        connection: AnyConnection,
         collection_ids: Sequence[UUID],
         model_name: str,
         vector: npt.NDArray[np.float32],
@@ -71,11 +79,12 @@ class SearchRepository:
         document_ids: Sequence[UUID] = (),
         is_everywhere: bool = False,
         path: str | None = None,
+        scope: Scope | None = None,
     ) -> dict[int, float]:
         """Chunks near ``vector``, nearest first, with their cosine similarity; none for an unregistered model.
 
         Args:
-            transaction: Whose principal searches.
+            connection: With a transaction of who searches, or with none where a scope is given.
             collection_ids: What is searched, with ``document_ids`` and ``is_everywhere``.
             model_name: Of whose vectors ``vector`` is one.
             vector: Of unit length.
@@ -85,13 +94,12 @@ class SearchRepository:
             document_ids: See ``collection_ids``.
             is_everywhere: See ``collection_ids``.
             path: What a document has to be, where it is found.
+            scope: On whose behalf, for a transaction of its own.
 
         Raises:
             ProgramLimitExceededError: When the index may not be asked, and more than ``exact_limit`` may be searched.
         """
-        rows = await _QUERIES.many(
-            transaction,
-            "search_vector",
+        arguments = (
             collection_ids,
             document_ids,
             is_everywhere,
@@ -103,6 +111,12 @@ class SearchRepository:
             reach,
             limit,
         )
+        if scope is None:
+            rows = await _QUERIES.many(connection, "search_vector", *arguments)
+        else:
+            rows = await _QUERIES.many(
+                connection, "search_vector_alone", *arguments, *scope_arguments(scope)
+            )
         # With HNSW's relaxed order rows may come slightly out of order.
         nearest = sorted(rows, key=lambda row: (-row["score"], row["chunk_id"]))
         return {row["chunk_id"]: row["score"] for row in nearest}
@@ -201,9 +215,16 @@ class SearchRepository:
         return await _QUERIES.many(transaction, "list_partly_shared", chunk_ids)
 
     async def list_passages(
-        self, transaction: Transaction, query: SearchQuery, chunk_ids: Sequence[int]
+        self,
+        transaction: Transaction,
+        query: SearchQuery,
+        chunk_ids: Sequence[int],
+        among: Sequence[int] = (),
     ) -> list[Record]:
-        """The chunks that the principal may search where the query says, in the order of ``chunk_ids``."""
+        """The chunks that the principal may search where the query says, in the order of ``chunk_ids``.
+
+        Each says whether any chunk that it was chosen ``among`` may be in a document that is shared in parts.
+        """
         return await _QUERIES.many(
             transaction,
             "list_passages",
@@ -212,6 +233,7 @@ class SearchRepository:
             query.document_ids,
             query.is_everywhere,
             query.path,
+            among,
         )
 
     async def list_described(

@@ -1,6 +1,6 @@
 """Search over collections: lexical and vector legs at once, fused by reciprocal rank.
 
-The legs only propose ids, each in its own transaction. One last statement authorises and reads (invariant 2).
+The legs only propose ids, each as a statement of its own. One last statement authorises and reads (invariant 2).
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from undercroft.retrieval.search.models import (
 from undercroft.retrieval.search.nearest import PostgresIndex
 from undercroft.retrieval.search.reading import PassageReader
 from undercroft.retrieval.search.repository import SearchRepository
-from undercroft.retrieval.search.syntax import parse_said, parse_typed
+from undercroft.retrieval.search.syntax import is_word, parse_said, parse_typed
 from undercroft.retrieval.search.vector_leg import INDEX_UNAVAILABLE, NearPassages, VectorLeg
 from undercroft.retrieval.texts.errors import NotIndexedError, TextSealedError
 from undercroft.retrieval.vectors.protocol import VectorIndex
@@ -193,6 +193,7 @@ class SearchService:
         parsed = parse_typed(query.text) if query.is_typed else parse_said(query.text)
         query = replace(query, text=parsed.text, demands=parsed.demands)
         taken = (Step.PHRASES,) if query.demands.is_strict else ()
+        taken = taken if is_word(query.text) else (Step.NO_WORDS,)
         following: Attempt | SearchResult
         following = Attempt(query, Diagnostics(query.demands, taken))
         try:
@@ -350,9 +351,9 @@ class SearchService:
             return [], False
 
         async def search(effort: Effort) -> list[int]:
-            async with self._database.transaction(scope) as transaction:
+            async with self._database.scoped_statement() as connection:
                 return await self._repository.search_lexical(
-                    transaction,
+                    connection,
                     query.collection_ids,
                     query.text,
                     candidate_limit=effort.ranked,
@@ -361,6 +362,7 @@ class SearchService:
                     is_everywhere=query.is_everywhere,
                     demands=query.demands,
                     path=query.path,
+                    scope=scope,
                 )
 
         return await with_effort(query.quality, search, self._seconds)

@@ -98,7 +98,7 @@ def parse_typed(text: str) -> ParsedQuery:
     at = 0
     while at < len(read):
         at = _read_piece(read, at, pieces)
-    if not any(map(_is_word, pieces.words)):
+    if not any(map(is_word, pieces.words)):
         pieces.words += pieces.excluded_as_written
         pieces.excluded.clear()
     words = " ".join([*pieces.words, rest]).strip()
@@ -165,7 +165,7 @@ def _end_of_quotation(text: str, opening: int) -> int | None:
 
 def _take_phrase(phrase: str, *, is_excluded: bool, pieces: _Pieces) -> None:
     phrase = " ".join(phrase.split())
-    if not _is_word(phrase):
+    if not is_word(phrase):
         return
     if is_excluded and len(pieces.excluded) < _MOST_PIECES:
         pieces.excluded.append(phrase)
@@ -220,7 +220,8 @@ def _is_numbered(token: str) -> bool:
     return len(parts) > 2 and len(mixed) > 1
 
 
-def _is_word(text: str) -> bool:
+def is_word(text: str) -> bool:
+    """Whether there is a letter or a digit in it."""
     return any(unicodedata.category(character)[0] in "LN" for character in text)
 
 

@@ -129,8 +129,10 @@ class VectorLeg:
     async def _find_spaces(self, scope: Scope, query: SearchQuery) -> list[Space]:
         collection_ids = () if query.is_everywhere else query.collection_ids
         with_tenant = query.is_everywhere or bool(query.document_ids)
-        async with self._database.transaction(scope) as transaction:
-            return await self._spaces.find(transaction, collection_ids, with_tenant=with_tenant)
+        async with self._database.scoped_statement() as connection:
+            return await self._spaces.find(
+                connection, scope, collection_ids, with_tenant=with_tenant
+            )
 
     async def _embed(self, models: Sequence[str], text: str) -> dict[str, npt.NDArray[np.float32]]:
         """The question by each of the models, at once; but for those that do not answer."""

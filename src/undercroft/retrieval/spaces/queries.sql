@@ -2,29 +2,12 @@
 SELECT id, name, dimensions, is_default, is_chosen, retired_at FROM list_embedding_models();
 
 -- name: list_spaces :many
--- In which model's space each of these collections is searched, and single documents and everything ($2): by the tenant's
--- choice, whatever collections a document is in.
-WITH asked AS (
-    SELECT a.collection_id FROM unnest($1::uuid[]) AS a (collection_id)
-    UNION ALL
-    SELECT NULL WHERE $2::boolean
-)
-
+-- Brings its scope along.
 SELECT
-    m.name,
-    array_remove(array_agg(a.collection_id), NULL) AS collection_ids,
-    bool_or(a.collection_id IS NULL) AS is_of_tenant
-FROM asked AS a
-LEFT JOIN embedding_choices AS own ON own.tenant_id = current_tenant() AND a.collection_id = own.collection_id
-LEFT JOIN embedding_choices AS general ON general.tenant_id = current_tenant() AND general.collection_id IS NULL
-INNER JOIN embedding_models AS m
-    ON m.id = coalesce(
-        own.model_id,
-        general.model_id,
-        (SELECT d.id FROM embedding_models AS d WHERE d.is_default)
-    )
-GROUP BY m.id
-ORDER BY m.id;
+    (s.space).model_name AS name,
+    (s.space).searched AS collection_ids,
+    (s.space).is_of_tenant
+FROM (SELECT search_spaces($1::uuid[], $2) AS space FROM enter_scope($3, $4, $5)) AS s;
 
 -- name: lock_model :value
 SELECT lock_embedding_model($1, $2);

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from asyncpg import Record
 
-from undercroft.kit.database import Transaction
-from undercroft.kit.sql import AnyConnection, load_queries
+from undercroft.kit.database import Scope, Transaction, scope_arguments
+from undercroft.kit.sql import AnyConnection, PooledConnection, load_queries
 from undercroft.retrieval.halfvec import render_vector
 
 _QUERIES: Final = load_queries("undercroft.retrieval.spaces")
@@ -24,10 +24,17 @@ class SpaceRepository:
         return await _QUERIES.many(transaction, "list_models")
 
     async def list_spaces(
-        self, transaction: Transaction, collection_ids: Sequence[UUID], *, with_tenant: bool
+        self,
+        connection: PooledConnection,
+        scope: Scope,
+        collection_ids: Sequence[UUID],
+        *,
+        with_tenant: bool,
     ) -> list[Record]:
         """In which model's space each of the collections, and all else, is searched."""
-        return await _QUERIES.many(transaction, "list_spaces", collection_ids, with_tenant)
+        return await _QUERIES.many(
+            connection, "list_spaces", collection_ids, with_tenant, *scope_arguments(scope)
+        )
 
     async def lock_model(
         self, transaction: Transaction, name: str, dimensions: int | None

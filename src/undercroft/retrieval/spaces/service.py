@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from undercroft.kit.database import Database, Transaction
+from undercroft.kit.database import Database, Scope, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
+from undercroft.kit.sql import PooledConnection
 from undercroft.ledger.models import LogScope
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.models import EmbeddingModel
@@ -19,17 +20,22 @@ _DELETED: Final = 2_000
 
 
 class EmbeddingSpaces:
-    """For whoever searches and indexes, in their own transactions."""
+    """For whoever searches and indexes."""
 
     def __init__(self) -> None:
         self._repository = SpaceRepository()
 
     async def find(
-        self, transaction: Transaction, collection_ids: Sequence[UUID], *, with_tenant: bool
+        self,
+        connection: PooledConnection,
+        scope: Scope,
+        collection_ids: Sequence[UUID],
+        *,
+        with_tenant: bool,
     ) -> list[Space]:
         """In which space each of the collections, and all else of the tenant, is searched: each space once."""
         rows = await self._repository.list_spaces(
-            transaction, collection_ids, with_tenant=with_tenant
+            connection, scope, collection_ids, with_tenant=with_tenant
         )
         return [Space(row["name"], row["collection_ids"], row["is_of_tenant"]) for row in rows]
 

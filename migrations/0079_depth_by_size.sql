@@ -1,11 +1,14 @@
 -- How far the index of vectors is scanned goes by how much is in it: of the ten nearest a scan of 150 finds .93 in 100,000
 -- passages, and .62 in 1,000,000. And where few of the nearest may be searched, as many are compared one by one as take no
 -- longer than the scan that would find them. docs/search.md has the measurements.
+--
+-- Where more than a few documents may be searched, the index is asked before what may be is listed and compared, unless most
+-- that is near will be other tenants'.
 
 -- Loads pgvector's library: its hnsw.* parameters are unknown, and so may not be set by an ordinary role, before that.
 SELECT vector_dims('[1]'::vector);
 
--- As in 0068, but for how far it looks. The arguments are the same: processes that run meanwhile go on with it.
+-- As in 0068, but for how far it looks, and in what order. The arguments are the same: processes that run meanwhile go on with it.
 CREATE OR REPLACE FUNCTION search_vector(
     collection_ids uuid[],
     document_ids uuid[],
@@ -43,9 +46,13 @@ DECLARE
     asked int := least(greatest(current_setting('hnsw.ef_search')::int, reach * row_limit), 1000);
     depth int := row_limit + (reach - 1) * greatest(row_limit, sqrt(greatest(indexed, 0))::int);
     opened uuid[];
+    few CONSTANT int := 200;
+    few_passages CONSTANT int := 2500;
     listed_limit CONSTANT int := exact_limit;
+    is_promising boolean;
     is_rare boolean;
     blobs uuid[];
+    most int;
     total int;
     near bigint[];
     compared bigint[];
@@ -56,13 +63,23 @@ BEGIN
         RETURN;
     END IF;
     opened := few_opened_collections(tenant, searcher, grantees, collection_ids, document_ids, everywhere);
+    -- The index has all tenants' passages. Where it is asked for as many as are wanted of this one's, at the least, it is
+    -- worth a look before much is listed and compared.
+    is_promising := reach IS NOT NULL AND row_limit * indexed <= asked * (
+        SELECT s.chunk_count FROM corpus_statistics AS s WHERE s.tenant_id = tenant
+    );
     PERFORM set_config('hnsw.ef_search', asked::text, true);
     FOR round IN 1..3 LOOP
         IF round = 1 OR round = 2 AND is_rare THEN
             blobs := searchable_blobs(
                 tenant, searcher, grantees, collection_ids, document_ids, everywhere, filter, opened,
-                CASE WHEN round = 1 AND reach IS NOT NULL THEN least(blob_limit, listed_limit) ELSE listed_limit END
+                CASE
+                    WHEN round > 1 OR reach IS NULL THEN listed_limit
+                    WHEN is_promising THEN least(blob_limit, few)
+                    ELSE least(blob_limit, listed_limit)
+                END
             );
+            most := CASE WHEN round = 1 AND is_promising THEN least(exact_limit, few_passages) ELSE exact_limit END;
         END IF;
         IF blobs IS NOT NULL THEN
             WITH passage AS MATERIALIZED (
@@ -73,14 +90,14 @@ BEGIN
                     WHERE e.tenant_id = tenant AND e.blob_id = b AND e.model_id = model
                     OFFSET 0
                 ) AS e
-                LIMIT exact_limit + 1
+                LIMIT most + 1
             ), nearest AS (
                 SELECT p.chunk_id, p.similarity FROM passage AS p
                 ORDER BY p.similarity DESC, p.chunk_id LIMIT row_limit
             )
             SELECT (SELECT count(*) FROM passage), array_agg(n.chunk_id), array_agg(n.similarity)
             INTO total, compared, similarities FROM nearest AS n;
-            IF total <= exact_limit THEN
+            IF total <= most THEN
                 RETURN QUERY SELECT * FROM unnest(compared, similarities);
                 RETURN;
             END IF;
