@@ -253,6 +253,10 @@ class TextDelta:
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
 
+    def followed_by(self, following: "TextDelta") -> "TextDelta":
+        """Both as one piece."""
+        return TextDelta(self.text + following.text, self.logprobs + following.logprobs)
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
