@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from undercroft.http.errors import BODY_TOO_LARGE, render_error
+from undercroft.http.sse import BELOW_ALL
 from undercroft.kit.clock import Clock
 from undercroft.kit.errors import (
     STATUS,
@@ -77,6 +78,7 @@ class RequestLog:
                     self._telemetry.open_streams.inc()
             await send(message)
 
+        scope[BELOW_ALL] = send
         structlog.contextvars.bind_contextvars(request_id=request_id)
         self._telemetry.open_requests.inc()
         try:
