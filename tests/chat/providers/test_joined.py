@@ -21,10 +21,6 @@ CALL = ToolCallDelta(0, "{}", "call_1", "look")
 END = Finished(FinishReason.STOP, Usage(1, 2))
 
 
-def likely(token: str) -> TokenLogprob:
-    return TokenLogprob(token, -0.5)
-
-
 def test_text_that_follows_text_is_one_piece() -> None:
     said = [TextDelta("a "), TextDelta("b "), TextDelta("c")]
     assert list(joined(said)) == [TextDelta("a b c")]
@@ -43,9 +39,9 @@ def test_what_is_no_text_stays_where_it_is() -> None:
     assert list(joined(said)) == [thought, TextDelta("ab"), CALL, TextDelta("c"), END]
 
 
-def test_how_likely_its_tokens_were_is_kept_in_their_order() -> None:
-    said = [TextDelta("a", (likely("a"),)), TextDelta("b"), TextDelta("c", (likely("c"),))]
-    assert list(joined(said)) == [TextDelta("abc", (likely("a"), likely("c")))]
+def test_text_stays_with_how_likely_its_tokens_were() -> None:
+    said = [TextDelta("a"), TextDelta("b"), TextDelta("c", (TokenLogprob("c", -0.5),))]
+    assert list(joined([*said, *said])) == [TextDelta("ab"), said[2], TextDelta("ab"), said[2]]
 
 
 def test_what_came_before_an_error_is_told_before_it() -> None:

@@ -253,10 +253,6 @@ class TextDelta:
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
 
-    def followed_by(self, following: "TextDelta") -> "TextDelta":
-        """Both as one piece."""
-        return TextDelta(self.text + following.text, self.logprobs + following.logprobs)
-
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:

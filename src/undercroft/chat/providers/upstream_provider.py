@@ -157,24 +157,26 @@ class UpstreamProvider(ABC):
 def joined(events: Iterable[GenerationEvent]) -> Iterator[GenerationEvent]:
     """The same, pieces of text that follow each other as one: whoever is behind has less to do until they are not.
 
-    What came before an error comes before it here, too.
+    A piece that says how likely its tokens were stays with them. What came before an error comes before it here, too.
     """
-    text: TextDelta | None = None
+    texts: list[str] = []
     try:
         for event in events:
-            if isinstance(event, TextDelta):
-                text = event if text is None else text.followed_by(event)
+            if isinstance(event, TextDelta) and not event.logprobs:
+                texts.append(event.text)
                 continue
-            if text is not None:
-                yield text
-                text = None
+            yield from _as_one(texts)
+            texts = []
             yield event
     except UpstreamError:
-        if text is not None:
-            yield text
+        yield from _as_one(texts)
         raise
-    if text is not None:
-        yield text
+    yield from _as_one(texts)
+
+
+def _as_one(texts: Sequence[str]) -> Iterator[TextDelta]:
+    if texts:
+        yield TextDelta("".join(texts))
 
 
 def _taken(answer: Answer, payloads: Iterable[bytes]) -> Iterator[GenerationEvent]:
