@@ -27,9 +27,9 @@ class Subscription:
         self._waiting: list[Event] = []
         self._is_behind = is_behind
         self._last_words: Sequence[Event] | None = None
-        # No event, for the same reason: it has a deque.
-        self._has_news = is_behind
-        self._waiting_for_news: asyncio.Future[None] | None = None
+        self._news = asyncio.Event()
+        if is_behind:
+            self._news.set()
 
     def offer(self, events: Sequence[Event]) -> None:
         """These are on disk now."""
@@ -38,46 +38,31 @@ class Subscription:
                 self.fall_behind()
             else:
                 self._waiting.extend(events)
-        self._tell()
+        self._news.set()
 
     def fall_behind(self) -> None:
         """Have it read the log: it has missed something, or may have."""
         self._waiting.clear()
         self._is_behind = True
-        self._tell()
+        self._news.set()
 
     def break_off(self, last_words: Sequence[Event]) -> None:
         """Nothing more comes, and that this is so could not be kept."""
         self._last_words = last_words
-        self._tell()
+        self._news.set()
 
     async def take(self) -> list[Event] | None:
         """The next events once there are some; None: read the log, and then ask again."""
-        await self._wait()
+        await self._news.wait()
         if self._is_behind and self._last_words is None:
             # Before the log is read: what comes while it is being read is not missed.
             self._is_behind = False
-            self._has_news = False
+            self._news.clear()
             return None
         taken, self._waiting = self._waiting, []
         if self._last_words is None:
-            self._has_news = False
+            self._news.clear()
         return taken
-
-    def _tell(self) -> None:
-        self._has_news = True
-        if self._waiting_for_news is not None and not self._waiting_for_news.done():
-            self._waiting_for_news.set_result(None)
-
-    async def _wait(self) -> None:
-        """Return once there is something to take; one watcher alone waits."""
-        if self._has_news:
-            return
-        self._waiting_for_news = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiting_for_news
-        finally:
-            self._waiting_for_news = None
 
     @property
     def last_words(self) -> Sequence[Event] | None:
