@@ -12,7 +12,7 @@ from openai._streaming import SSEDecoder
 from starlette.types import Message
 
 from tests.http.asgi import Connection, scope
-from undercroft.http.sse import DONE, EventStreamResponse, _Outlet, encode_event
+from undercroft.http.sse import BELOW_ALL, DONE, EventStreamResponse, _Outlet, encode_event
 from undercroft.kit.errors import UnavailableError, UndercroftError
 
 HEARTBEAT = b": heartbeat\n\n"
@@ -68,6 +68,16 @@ async def test_a_stream_ends_with_done() -> None:
     assert connection.body == b'event: first\ndata: {"a":1}\n\n' + DONE
     assert connection.sent[-1]["more_body"] is False
     assert source.closed
+
+
+async def test_middleware_sees_the_head_and_nothing_that_follows_it() -> None:
+    source, seen, below = Source(b"data: 1\n\n"), Connection(), Connection()
+    source.go_on.set()
+    response = EventStreamResponse(source.events(), render_failure)
+    await response({**scope(), BELOW_ALL: below.send}, seen.receive, seen.send)
+    assert [message["type"] for message in seen.sent] == ["http.response.start"]
+    assert below.body == b"data: 1\n\n" + DONE
+    assert below.sent[-1]["more_body"] is False
 
 
 async def test_a_failure_is_told_before_the_end() -> None:
@@ -172,7 +182,7 @@ async def test_no_heartbeat_is_sent_after_the_end() -> None:
             await may_send.wait()
         await connection.send(message)
 
-    outlet = _Outlet(send)
+    outlet = _Outlet(send, send)
     response = EventStreamResponse(source.events(), render_failure)
     async with asyncio.TaskGroup() as group:
         group.create_task(response._send(outlet))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from undercroft.http.errors import BODY_TOO_LARGE, render_error
+from undercroft.http.sse import BELOW_ALL
 from undercroft.kit.clock import Clock
 from undercroft.kit.errors import (
     STATUS,
@@ -77,6 +78,7 @@ class RequestLog:
                     self._telemetry.open_streams.inc()
             await send(message)
 
+        scope[BELOW_ALL] = send
         structlog.contextvars.bind_contextvars(request_id=request_id)
         self._telemetry.open_requests.inc()
         try:
@@ -175,6 +177,12 @@ class Places:
         self._of = of
         self._taken = 0
 
+    def refusal(self) -> UnavailableError | None:
+        """What is answered while all are taken; None where there is one."""
+        if self._taken < self._most:
+            return None
+        return UnavailableError(f"The service has as many {self._of} as it takes; try again.")
+
     @contextmanager
     def take(self) -> Generator[None]:
         """Take one while this is open.
@@ -182,8 +190,9 @@ class Places:
         Raises:
             UnavailableError: When all are taken.
         """
-        if self._taken >= self._most:
-            raise UnavailableError(f"The service has as many {self._of} as it takes; try again.")
+        busy = self.refusal()
+        if busy is not None:
+            raise busy
         self._taken += 1
         try:
             yield
@@ -209,13 +218,13 @@ class Admission:
         if scope["type"] not in _SERVED or scope["path"] in _ALWAYS_ADMITTED:
             await self._app(scope, receive, send)
             return
-        with ExitStack() as place:
-            try:
-                place.enter_context(self._places[scope["type"]].take())
-            except UnavailableError as busy:
-                await render_error(scope["path"], busy)(scope, receive, send)
-            else:
-                await self._app(scope, receive, send)
+        places = self._places[scope["type"]]
+        busy = places.refusal()
+        if busy is not None:
+            await render_error(scope["path"], busy)(scope, receive, send)
+            return
+        with places.take():
+            await self._app(scope, receive, send)
 
 
 class BodyPace:

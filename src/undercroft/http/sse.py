@@ -16,6 +16,8 @@ from undercroft.kit.errors import ErrorKind, UndercroftError
 
 HEARTBEAT_SECONDS: Final = 15.0
 STALLED_SECONDS: Final = 60.0
+BELOW_ALL: Final = "undercroft.send_below_all"
+"""In a request's scope: sends what no middleware looks at, once the answer has begun. Each is a call for each word."""
 DONE: Final = b"data: [DONE]\n\n"
 _HEARTBEAT: Final = b": heartbeat\n\n"
 _HEADERS: Final = {
@@ -66,8 +68,7 @@ class EventStreamResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; returns when it ended or the client left."""
-        del scope
-        outlet = _Outlet(send)
+        outlet = _Outlet(send, scope.get(BELOW_ALL, send))
         sender = asyncio.ensure_future(self._send(outlet))
         watcher = asyncio.ensure_future(wait_for_disconnect(receive))
         beating: list[asyncio.Task[None]] = []
@@ -101,7 +102,7 @@ class EventStreamResponse(StreamingResponse):
 
     async def _send(self, outlet: "_Outlet") -> None:
         async with aclosing(self._guarded()) as blocks:
-            await outlet.put(
+            await outlet.begin(
                 {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             )
             async for block in blocks:
@@ -128,11 +129,13 @@ class _Outlet:
     """Where a stream goes, a message at a time.
 
     Args:
-        send: The server's; waits while the client does not read.
+        send: Sends its head by way of all middleware; waits while the client does not read.
+        send_below: Sends what follows it, by way of none.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, send_below: Send) -> None:
         self._send = send
+        self._send_below = send_below
         self._time = asyncio.get_running_loop().time
         # A heartbeat must not get between a message and the end of the stream.
         self._turn = asyncio.Lock()
@@ -148,6 +151,11 @@ class _Outlet:
     def quiet_seconds(self) -> float:
         """How long ago something began to be sent, or was sent."""
         return self._time() - self._moved_at
+
+    async def begin(self, head: Message) -> None:
+        """Send the head."""
+        await self.put(head)
+        self._send = self._send_below
 
     async def put(self, message: Message) -> None:
         """Send a message."""

@@ -75,10 +75,10 @@ async def subject(
     )
 
 
-async def test_streams_deltas_and_then_one_end(subject: Subject) -> None:
+async def test_streams_text_and_then_one_end(subject: Subject) -> None:
     texts, end = await answer(subject.provider, ask(subject.model, COLOURS, max_output_tokens=8))
 
-    assert len(texts) > 1
+    assert "".join(texts)
     assert end.reason in {FinishReason.STOP, FinishReason.LENGTH}
 
 
@@ -135,7 +135,17 @@ async def test_ends_before_a_stop_string(subject: Subject) -> None:
 async def test_answers_the_same_at_temperature_zero(subject: Subject) -> None:
     request = ask(subject.model, COLOURS, max_output_tokens=6, temperature=0.0)
 
-    assert await answer(subject.provider, request) == await answer(subject.provider, request)
+    (first, end), (again, same_end) = [await answer(subject.provider, request) for _ in range(2)]
+
+    # What a server's words come in is the network's affair.
+    assert "".join(first) == "".join(again)
+    assert end == same_end
+
+
+async def test_streams_what_is_said_while_more_is_to_come(subject: Subject) -> None:
+    request = ask(subject.endless, "Tell a long story of a king.", max_output_tokens=500)
+    async with aclosing(subject.provider.generate(request)) as events:
+        assert [type(await anext(events)) for _ in range(3)] == [TextDelta] * 3
 
 
 async def test_closing_the_generator_cancels_the_work(subject: Subject) -> None:

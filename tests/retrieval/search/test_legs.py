@@ -253,7 +253,13 @@ async def test_the_indexes_are_used_on_a_large_table(
                 assert chunks
             else:
                 nearest = await SEARCH.search_vector(
-                    transaction, [collection_id], TINY[0], vector, exact_limit=exact_limit, limit=20
+                    transaction,
+                    [collection_id],
+                    TINY[0],
+                    vector,
+                    exact_limit=exact_limit,
+                    limit=20,
+                    reach=None if exact_limit else 3,
                 )
                 found.append(nearest)
             await transaction.execute("SELECT pg_stat_force_next_flush()")

@@ -66,7 +66,8 @@ async def test_more_than_a_few_documents_are_not_listed_where_the_best_may_be_se
     ):
         async with reading(database, searcher) as (transaction, read):
             assert len(await near(transaction, library.vectors[0], WHOLE)) == SHOWN
-        assert read["chunk_embeddings"][1] < 100, read
+        # As many as the index is asked for at first, and those that are told; not every one that may be searched.
+        assert read["chunk_embeddings"][1] <= 150 + SHOWN, read
         async with reading(database, searcher) as (transaction, read):
             assert len(await find_words(transaction, 2_000, SHOWN, collections)) == SHOWN
         # Of those that have the word all are read; of what may be searched as much as is listed in vain.

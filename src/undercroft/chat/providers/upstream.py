@@ -170,8 +170,10 @@ class UpstreamServer:
 
     async def payloads(
         self, response: aiohttp.ClientResponse, patience: Patience
-    ) -> AsyncGenerator[bytes, None]:
-        """The payloads of the response's events, each within its time; ends where the server ends.
+    ) -> AsyncGenerator[list[bytes], None]:
+        """The payloads of the response's events, those of one read together; ends where the server ends.
+
+        Each read is waited for within its time.
 
         Raises:
             UpstreamError: It fell silent, cut the connection or says too much.
@@ -189,8 +191,8 @@ class UpstreamServer:
                     raise too_long(self._name) from error
                 if received_bytes > self._budgets.response_bytes:
                     raise too_long(self._name)
-                for payload in payloads:
-                    yield payload
+                if payloads:
+                    yield payloads
                 if not received:
                     return
         finally:

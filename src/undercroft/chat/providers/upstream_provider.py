@@ -2,7 +2,7 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Protocol
 
@@ -16,9 +16,10 @@ from undercroft.chat.providers.protocol import (
     GenerationRequest,
     Location,
     ModelInfo,
+    TextDelta,
 )
 from undercroft.chat.providers.upstream import Upstream, UpstreamServer
-from undercroft.chat.providers.upstream_errors import broken_off
+from undercroft.chat.providers.upstream_errors import UpstreamError, broken_off
 from undercroft.kit.errors import InvalidRequestError
 
 
@@ -122,10 +123,10 @@ class UpstreamProvider(ABC):
         """Sends the request once and reads the answer."""
         async with self._opened(request, patience) as response:
             answer = self._new_answer(request)
-            payloads = self._server.payloads(response, patience)
-            async with contextlib.aclosing(payloads):
-                async for payload in payloads:
-                    for event in answer.take(payload):
+            reads = self._server.payloads(response, patience)
+            async with contextlib.aclosing(reads):
+                async for payloads in reads:
+                    for event in joined(_taken(answer, payloads)):
                         yield event
                     if answer.is_complete:
                         break
@@ -151,3 +152,36 @@ class UpstreamProvider(ABC):
     @abstractmethod
     def _parse_models(self, body: bytes) -> tuple[ModelInfo, ...]:
         """The models of a list; raises ValidationError when it is none."""
+
+
+def joined(events: Iterable[GenerationEvent]) -> Iterator[GenerationEvent]:
+    """The same, pieces of text that follow each other as one: whoever is behind has less to do until they are not.
+
+    A piece that says how likely its tokens were stays with them. What came before an error comes before it here, too.
+    """
+    texts: list[str] = []
+    try:
+        for event in events:
+            if isinstance(event, TextDelta) and not event.logprobs:
+                texts.append(event.text)
+                continue
+            yield from _as_one(texts)
+            texts = []
+            yield event
+    except UpstreamError:
+        yield from _as_one(texts)
+        raise
+    yield from _as_one(texts)
+
+
+def _as_one(texts: Sequence[str]) -> Iterator[TextDelta]:
+    if texts:
+        yield TextDelta("".join(texts))
+
+
+def _taken(answer: Answer, payloads: Iterable[bytes]) -> Iterator[GenerationEvent]:
+    """What payloads bring, to the end of the answer."""
+    for payload in payloads:
+        yield from answer.take(payload)
+        if answer.is_complete:
+            return

@@ -72,17 +72,8 @@ class PassageReader:
         self, transaction: Transaction, query: SearchQuery, proposals: Proposals
     ) -> list[tuple[FoundPassage, Record]]:
         """The best of the proposals that the caller may see: they may be told once they are released."""
-        if not query.demands:
-            scores = proposals.rank()
-            best = list(scores)[: query.limit]
-            rows = await self._repository.list_passages(
-                transaction, query, best, proposals.chunk_ids
-            )
-            # Where nothing is shared in parts these ranks tell of nothing that is not shown.
-            if rows and not rows[0]["is_among_parts"]:
-                return await self._fill(transaction, query, scores, rows)
-        scores, _ = await self._rank(transaction, query, proposals)
-        return await self._fill(transaction, query, scores)
+        asked = replace(query, facets=(), sort=None)
+        return list((await self.read_counted(transaction, asked, proposals, sys.maxsize)).found)
 
     async def read_counted(
         self, transaction: Transaction, query: SearchQuery, proposals: Proposals, candidates: int
@@ -98,6 +89,12 @@ class PassageReader:
             proposals: What the legs found.
             candidates: How many of each leg count, of those that are shared.
         """
+        if not query.demands and not query.is_described:
+            whole = await self._read_whole(
+                transaction, query, proposals.first(candidates), proposals
+            )
+            if whole is not None:
+                return whole
         scores, shared = await self._rank(transaction, query, proposals, candidates)
         facets: list[Facet] = []
         if query.is_described:
@@ -160,6 +157,20 @@ class PassageReader:
         await self._ledger.append(
             transaction, scope, *(act for each in acts.values() for act in each)
         )
+
+    async def _read_whole(
+        self, transaction: Transaction, query: SearchQuery, first: Proposals, proposals: Proposals
+    ) -> Reading | None:
+        """The best of the first ones by one statement; None where some proposal may be in a document shared in parts.
+
+        Where none is, these ranks tell of nothing that is not shown.
+        """
+        scores = first.rank()
+        best = list(scores)[: query.limit]
+        rows = await self._repository.list_passages(transaction, query, best, proposals.chunk_ids)
+        if not rows or rows[0]["is_among_parts"]:
+            return None
+        return Reading(await self._fill(transaction, query, scores, rows), [], first)
 
     async def _rank(
         self,
