@@ -11,10 +11,10 @@ import pytest
 from tests.conftest import MakeScope, Member
 from tests.stepping import PATIENCE, until_blocked
 from undercroft.chat.streams.errors import LeaseLostError
-from undercroft.chat.streams.live import LiveStreams, Subscription
+from undercroft.chat.streams.live import Subscription
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess
-from undercroft.chat.streams.writer import PACE_SECONDS, EventWriter, OpenStream
+from undercroft.chat.streams.writer import OpenStream
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
@@ -122,49 +122,6 @@ async def test_what_queues_behind_one_commit_is_the_next_one_of_all_streams(
     ]
     commits = await owner.fetch("SELECT DISTINCT xmin::text FROM response_events")
     assert len(commits) == 2
-
-
-async def test_what_comes_right_after_a_commit_waits_for_the_next_one_with_all_that_comes_meanwhile(
-    database: Database, owner: AnyConnection, make_scope: MakeScope
-) -> None:
-    pauses, may_go_on, is_waiting = list[float](), asyncio.Event(), asyncio.Event()
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        is_waiting.set()
-        await may_go_on.wait()
-
-    writer = EventWriter(database, LiveStreams(), IdSource().new(), sleep)
-    scope = await make_scope()
-    leases = [await begin(owner, scope) for _ in range(2)]
-    first, second = (OpenStream(lease, KEY) for lease in leases)
-    async with asyncio.timeout(PATIENCE):
-        await writer.put(first, event(0))
-        await writer.settle(first)
-        assert pauses == []
-        writer._next_at += PATIENCE
-        await writer.put(first, event(1))
-        await is_waiting.wait()
-        await writer.put(second, event(0))
-        assert await numbers(owner, leases[0]) == [(None, 0)]
-        may_go_on.set()
-        await writer.settle(first)
-        await writer.settle(second)
-    assert len(pauses) == 1
-    assert await numbers(owner, leases[0]) == [(None, 0), (0, 1)]
-    commits = await owner.fetch("SELECT DISTINCT xmin::text FROM response_events")
-    assert len(commits) == 2
-
-
-async def test_a_commit_is_followed_by_the_next_no_sooner_than_its_pace(
-    process: StreamProcess, owner: AnyConnection, make_scope: MakeScope
-) -> None:
-    stream = OpenStream(await begin(owner, await make_scope()), KEY)
-    began = asyncio.get_running_loop().time()
-    await process.writer.put(stream, event(0))
-    async with asyncio.timeout(PATIENCE):
-        await process.writer.settle(stream)
-    assert process.writer._next_at >= began + PACE_SECONDS
 
 
 async def test_whoever_holds_an_older_fence_is_refused_and_nobody_else(

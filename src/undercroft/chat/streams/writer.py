@@ -1,14 +1,11 @@
 """Writes the streams of one process: whatever has queued from all of them is one commit, and seen only after it.
 
-While one commit is under way the next one's events queue, so that commits grow only as far as the load does, and
-whoever is alone is written at once. It is how PostgreSQL gathers commits, one storey higher. A commit costs some 0.4 ms
-of processor time beside its events, PostgreSQL's included: so the next one begins ``PACE_SECONDS`` after it or later.
-A stream that is alone, and whose words come more slowly than that, never waits.
+There is no timer. While one commit is under way the next one's events queue, so that commits grow only as far as the
+load does, and whoever is alone is written at once. It is how PostgreSQL gathers commits, one storey higher.
 """
 
 import asyncio
-import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextvars import Context
 from typing import Final
 from uuid import UUID
@@ -26,8 +23,6 @@ _LARGEST_QUEUE: Final = 128
 """Events of one stream that wait to be written; who makes them waits then."""
 _LARGEST_BATCH: Final = 500
 """Streams that are written by one commit."""
-PACE_SECONDS: Final = 0.005
-"""From the beginning of a commit to that of the next one, at least."""
 
 
 class OpenStream:
@@ -126,19 +121,10 @@ class EventWriter:
         database: Its connections should be of its own: events must not wait behind requests for one.
         live: Shows what is written.
         process_id: This process, in the notices to others.
-        sleep: Waits until the next commit may begin.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        live: LiveStreams,
-        process_id: UUID,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, database: Database, live: LiveStreams, process_id: UUID) -> None:
         self._database = database
-        self._sleep = sleep
-        self._next_at = -math.inf
         self._live = live
         self._process_id = process_id
         self._repository = StreamRepository()
@@ -172,7 +158,6 @@ class EventWriter:
     async def _work(self) -> None:
         try:
             while self._queued:
-                await self._wait_for_turn()
                 batch = list(self._queued)[:_LARGEST_BATCH]
                 for stream in batch:
                     del self._queued[stream]
@@ -183,14 +168,6 @@ class EventWriter:
             for stream in self._queued:
                 stream.fail(LeaseLostError())
             self._queued.clear()
-
-    async def _wait_for_turn(self) -> None:
-        """Return once the next commit may begin. What queues until then is in it."""
-        time = asyncio.get_running_loop().time
-        left = self._next_at - time()
-        if left > 0:
-            await self._sleep(left)
-        self._next_at = time() + PACE_SECONDS
 
     async def _write(self, streams: Sequence[OpenStream]) -> None:
         taken = [(stream, *stream.take()) for stream in streams]
