@@ -30,10 +30,11 @@ from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.service import JobQueue
 from undercroft.jobs.worker import Worker
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import load_migrations, migrate, migrations_folder
 from undercroft.kit.postgres.server import DatabaseUrls, EmbeddedPostgres
+from undercroft.kit.scope import Scope
 
 WRITERS: Final = 16
 SAMPLES: Final = 5

@@ -17,9 +17,10 @@ from benchmarks.live_service import LiveService, running_service, sample_questio
 from benchmarks.report import header, percentile, publish, summary
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource, parse_id
 from undercroft.kit.postgres.server import running_urls
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.embedding.configured import open_embedder

@@ -15,8 +15,9 @@ from undercroft.commands import serve
 from undercroft.http.app import create_application
 from undercroft.http.health import ReadinessCheck
 from undercroft.kit.batches import Batches
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError, UndercroftError
+from undercroft.kit.scope import Scope
 from undercroft.kit.settings import Settings
 from undercroft.sharing.models import ModelUse
 from undercroft.vault.records.access import read_record_access
@@ -102,8 +103,8 @@ def create_plain_application(
     async def lifespan(started: FastAPI) -> AsyncGenerator[Any]:
         async with opened(started) as state:
             services = started.state.services
-            database = services.records._database  # noqa: SLF001
-            services.records._reading = PlainReading(database)  # noqa: SLF001
+            database = services.vault.records._database  # noqa: SLF001
+            services.vault.records._reading = PlainReading(database)  # noqa: SLF001
             yield state
 
     application.router.lifespan_context = lifespan

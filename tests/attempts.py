@@ -7,7 +7,8 @@ from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.models import Claim
 from undercroft.jobs.repository import JobRepository
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
+from undercroft.kit.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)

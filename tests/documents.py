@@ -5,8 +5,9 @@ from pathlib import Path
 from uuid import UUID
 
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.parsing.detection import detect_media_type
 from undercroft.vault.blobs.local import LocalBlobStore

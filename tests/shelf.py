@@ -17,10 +17,11 @@ from undercroft.jobs.repository import JobRepository
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.local import OnnxEmbedder

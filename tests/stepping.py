@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import PooledConnection
 from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.embedding.protocol import Embedder, Embeddings, Vectors

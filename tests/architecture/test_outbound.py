@@ -42,7 +42,7 @@ PATHS: Final = {
     # Rerankers: of the operator's settings alone. An external one is sent no passage that may not leave.
     "retrieval/reranking/configured.py",
     "retrieval/reranking/remote.py",
-    "http/search_wiring.py",
+    "http/wiring/foundation.py",
     # Qdrant: of the operator's settings alone. What is sent is vectors, and ids of passages and tenants.
     "retrieval/vectors/configured.py",
     "retrieval/vectors/points.py",

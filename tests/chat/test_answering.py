@@ -8,20 +8,16 @@ import pytest
 from tests.chat.scripted import SCRIPTED, ScriptedModel
 from tests.conftest import MakeScope, Member
 from tests.shelf import Shelf
-from undercroft.chat.answering import (
-    Answered,
-    Answerer,
-    AnswerEvent,
-    FileSearch,
-    Question,
-    Searched,
-)
+from undercroft.chat.answering import Answerer, AnswerEvent
+from undercroft.chat.calling import Answered
 from undercroft.chat.citations import UNSUPPORTED_NOTE, Citation
+from undercroft.chat.found import Searched
 from undercroft.chat.grounding import REFUSAL
 from undercroft.chat.prompt import INSTRUCTIONS
 from undercroft.chat.providers.extractive import LEAD, ExtractiveProvider
 from undercroft.chat.providers.protocol import FinishReason, Message, Role, TextDelta, Usage
 from undercroft.chat.providers.registry import ModelNotFoundError, ModelRegistry
+from undercroft.chat.questions import FileSearch, Question
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.sharing.watching import WatchedGrants

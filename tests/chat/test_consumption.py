@@ -10,7 +10,7 @@ import pytest
 from tests.chat.scripted import SCRIPTED, CallingModel
 from tests.conftest import MakeScope
 from tests.shelf import Shelf
-from undercroft.chat.answering import Answerer, AnswerEvent, Question
+from undercroft.chat.answering import Answerer, AnswerEvent
 from undercroft.chat.consumption import Consumption, most_tokens, prompt_tokens, tokens_wanted
 from undercroft.chat.providers.options import FunctionTool, JsonOutput, Options
 from undercroft.chat.providers.protocol import (
@@ -26,6 +26,7 @@ from undercroft.chat.providers.protocol import (
 )
 from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.providers.upstream_errors import broken_off, too_slow, unreachable
+from undercroft.chat.questions import Question
 from undercroft.chat.tools.models import Outcome, RemoteCall, RemoteServer, RemoteTool, ToolsWanted
 from undercroft.kit.errors import UndercroftError
 from undercroft.metering.models import Spent

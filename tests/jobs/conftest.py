@@ -15,9 +15,10 @@ from undercroft.jobs.models import Backoff
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.jobs.worker import Worker, WorkerSettings
 from undercroft.kit.clock import Clock, SystemClock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 
 PATIENCE: Final = 30.0
 """Seconds after which a test gives up waiting for what must happen."""

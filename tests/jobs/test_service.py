@@ -10,9 +10,10 @@ from tests.jobs.conftest import PATIENCE, Enqueue
 from undercroft.jobs.errors import DuplicateJobError
 from undercroft.jobs.models import JobState
 from undercroft.jobs.service import JobQueue, JobService
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import AnyConnection
 
 

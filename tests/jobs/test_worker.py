@@ -17,8 +17,9 @@ from undercroft.jobs.models import Backoff, JobFailure, JobState, Payload
 from undercroft.jobs.repository import JobRepository
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.jobs.worker import Worker, WorkerSettings
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 
 
 class Gate:

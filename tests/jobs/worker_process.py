@@ -9,8 +9,9 @@ from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.models import JobFailure, Payload
 from undercroft.jobs.worker import Worker, WorkerSettings
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.logs import configure_logging
+from undercroft.kit.scope import Scope
 
 
 def say(line: str) -> None:

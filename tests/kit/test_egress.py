@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from undercroft.http.wiring import most_calls
+from undercroft.http.wiring.foundation import most_calls
 from undercroft.kit.egress import open_client
 from undercroft.kit.settings import load_settings
 

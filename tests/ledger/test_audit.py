@@ -10,8 +10,9 @@ import pytest
 from tests.conftest import MakeScope, Member
 from tests.ledger.conftest import Parts, act
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.ledger.audit import AuditService
 from undercroft.ledger.models import AuditEntry, AuditFilter, Outcome

@@ -9,10 +9,11 @@ from asyncpg.connection import LoggedQuery
 
 from tests.conftest import Member, scope_maker
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.ledger.denials import Target, refusals_recorded
 from undercroft.ledger.models import Subject
 from undercroft.ledger.service import Ledger

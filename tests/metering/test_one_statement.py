@@ -12,9 +12,10 @@ from tests.metering.test_service import TENANT, Bench, bench, count
 from tests.round_trips import counted_wire
 from tests.stepping import Gate
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import PooledConnection
 from undercroft.metering.models import QuotaKind, Spent, Whose
 from undercroft.metering.service import Charge, Metering

@@ -13,9 +13,10 @@ from tests.identity.credentials import Desk
 from tests.owner import past_policies
 from tests.stepping import PATIENCE, rolled_back, until_blocked, until_blocked_or_done
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.metering.errors import LargerThanQuotaError, QuotaSpentError
 from undercroft.metering.models import Ending, Period, Quota, QuotaKind, Spent, Whose

@@ -17,11 +17,12 @@ from tests.stepping import SteppedDatabase
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.egress import open_guarded_client
 from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.notifications.endpoints import EndpointService, IssuedSecret
 from undercroft.notifications.events import EventType, Payload

@@ -23,11 +23,12 @@ from undercroft.kit.settings import load_settings
 from undercroft.kit.sql import AnyConnection
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
-from undercroft.operations.backups.backup import Backup, BackupSummary, Progress
+from undercroft.operations.backups.backup import Backup, BackupSummary
 from undercroft.operations.backups.restore import Restore, RestoreSummary
 from undercroft.operations.examination.examiner import Examiner
 from undercroft.operations.examination.findings import Finding, Findings
 from undercroft.operations.examination.fsck import Examination, Fsck
+from undercroft.operations.progress import Progress
 from undercroft.operations.repairs.repair import Repair
 from undercroft.retrieval.embedding.models import MINILM
 from undercroft.retrieval.index.service import IndexService

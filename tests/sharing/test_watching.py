@@ -18,8 +18,9 @@ from tests.second_factors import demand_factors, enrol
 from tests.sharing.conftest import READ, SHARE, Office
 from tests.stepping import PATIENCE
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import PooledConnection
 from undercroft.ledger.models import LogScope
 from undercroft.sharing.errors import AccessRevokedError

@@ -14,10 +14,11 @@ from tests.conftest import MakeScope
 from tests.documents import make_documents, make_versions
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import UnavailableError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.vault.blobs.local import LocalBlobStore
 from undercroft.vault.blobs.models import StagedBlob
 from undercroft.vault.errors import StaleDocumentError

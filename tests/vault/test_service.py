@@ -11,9 +11,10 @@ import pytest
 from tests.conftest import MakeScope
 from tests.documents import make_documents
 from undercroft.kit.crypto.providers.key_file import KeyFile
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.parsing.errors import UnsupportedTypeError
 from undercroft.vault.errors import EmptyFileError, TooLargeError
 from undercroft.vault.keys.service import KeyRing

@@ -37,8 +37,8 @@ from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.chat.questions import FileSearch, Question
 from undercroft.chat.shown import NOTHING, InterruptedAnswerError, Shown, leave_out
 from undercroft.chat.tools.models import ToolCaller, ToolEvent, ToolsListed, ToolsWanted
-from undercroft.kit.database import Scope
 from undercroft.kit.errors import InvalidRequestError, at_fault
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.search.models import FoundPassage, SearchQuery
 from undercroft.retrieval.search.service import SearchService
 from undercroft.sharing.models import ModelUse, Release

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.sharing.watching import WatchedGrants
 
 _Event = TypeVar("_Event")

@@ -25,10 +25,11 @@ from undercroft.evaluation.progress import ProgressReport, show_progress
 from undercroft.evaluation.questions import ExpectedAnswer, read_question_set
 from undercroft.evaluation.report import Evaluation, Header
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.egress import open_client
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.kit.settings import Settings
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.embedding.configured import open_embedder

@@ -20,9 +20,10 @@ from undercroft.evaluation.progress import ProgressReport
 from undercroft.identity.service import IdentityService
 from undercroft.jobs.service import JobQueue, JobService
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import EmbeddedPostgres
+from undercroft.kit.scope import Scope
 from undercroft.kit.settings import Settings
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.service import CollectionService

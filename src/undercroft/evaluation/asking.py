@@ -15,7 +15,7 @@ from undercroft.chat.providers.protocol import Message, Role, TextDelta
 from undercroft.chat.questions import FileSearch, Question
 from undercroft.evaluation.progress import ProgressReport
 from undercroft.evaluation.questions import ExpectedAnswer
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.search.models import FoundPassage
 
 _PASSAGES: Final = 10

@@ -13,8 +13,8 @@ from undercroft.evaluation.progress import ProgressReport
 from undercroft.jobs.models import JobState
 from undercroft.jobs.service import JobService
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Scope
 from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.collections.models import Collection, MemberStatus, Page, StatusCounts
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.vault.service import DocumentService

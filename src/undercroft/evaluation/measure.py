@@ -10,8 +10,8 @@ from undercroft.evaluation.metrics import percentile
 from undercroft.evaluation.progress import ProgressReport
 from undercroft.evaluation.scores import MeasuredLeg, QueryScores
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Scope
 from undercroft.kit.errors import UnavailableError
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery
 from undercroft.retrieval.search.service import SearchService

@@ -80,7 +80,7 @@ from undercroft.http.routes import (
 )
 from undercroft.http.ui import chat
 from undercroft.http.upload_form import FORM_OVERHEAD
-from undercroft.http.wiring import open_services
+from undercroft.http.wiring.services import open_services
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings

@@ -1,7 +1,7 @@
 """What routes depend on: the wired services, and the one access check."""
 
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Final, cast
 
 from fastapi import Depends, Request, Response
@@ -10,159 +10,15 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from undercroft.chat.answering import Answerer
-from undercroft.chat.conversations.chats.service import ChatService
-from undercroft.chat.conversations.searching.service import ConversationSearch
-from undercroft.chat.conversations.service import ConversationService
-from undercroft.chat.file_texts import FileTexts
-from undercroft.chat.providers.registry import ModelRegistry
-from undercroft.chat.responses.provenance import ProvenanceService
-from undercroft.chat.responses.service import ResponseService
-from undercroft.http.client_rates import ClientRates
-from undercroft.http.health import Readiness
 from undercroft.http.idempotency import OneEffect, keeps_answers, refuse_key, sent_key, with_key
 from undercroft.http.json_bodies import StrictRequest
 from undercroft.http.rate_limits import with_limits
-from undercroft.idempotency.service import IdempotencyKeys
-from undercroft.identity.accounts.mailing import Mailing
-from undercroft.identity.accounts.second_factor import AccountSecondFactors
-from undercroft.identity.accounts.service import AccountService
-from undercroft.identity.accounts.sign_in import SignIn
-from undercroft.identity.api_keys import ApiKeyService
+from undercroft.http.services import Services
 from undercroft.identity.errors import MissingKeyError
-from undercroft.identity.exchange.service import ExchangeService
-from undercroft.identity.groups.service import GroupService
-from undercroft.identity.issuers.service import IssuerService
-from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Kind, Permission, Principal
-from undercroft.identity.policies import TenantPolicies
-from undercroft.identity.service import IdentityService
-from undercroft.identity.sessions.service import SessionService
-from undercroft.identity.tokens.service import TokenService
-from undercroft.identity.watching import WatchedCredentials
-from undercroft.jobs.service import JobService
-from undercroft.kit.clock import Clock
 from undercroft.kit.database import PURPOSE
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
-from undercroft.kit.ids import IdSource
-from undercroft.kit.settings import Settings
-from undercroft.kit.telemetry import Telemetry
-from undercroft.ledger.audit import AuditService
-from undercroft.ledger.reading import LedgerReader
-from undercroft.ledger.sequencer import Sequencer
-from undercroft.ledger.service import Ledger
-from undercroft.metering.quotas import QuotaService
-from undercroft.metering.service import Metering
-from undercroft.notifications.endpoints import EndpointService
-from undercroft.notifications.service import Notifications
-from undercroft.retrieval.collections.service import CollectionService
-from undercroft.retrieval.embedding.protocol import Embedder
-from undercroft.retrieval.search.service import SearchService
-from undercroft.retrieval.texts.service import TextService
-from undercroft.sharing.access import AccessService
-from undercroft.sharing.consents.notices import NoticeService
-from undercroft.sharing.consents.receipts import ConsentReceipts
-from undercroft.sharing.consents.service import ConsentService
-from undercroft.sharing.consents.subjects import DataSubjects
 from undercroft.sharing.errors import LinkHolderError
-from undercroft.sharing.links.service import ShareLinks
-from undercroft.sharing.links.tokens import LinkTokens
-from undercroft.sharing.requests.service import AccessRequests
-from undercroft.sharing.service import GrantService
-from undercroft.sharing.watching import WatchedGrants
-from undercroft.vault.comments.service import CommentService
-from undercroft.vault.holds import LegalHolds
-from undercroft.vault.intake import Intake
-from undercroft.vault.receipts import Receipts
-from undercroft.vault.records.finding import RecordFinding
-from undercroft.vault.records.locks import RecordLocks
-from undercroft.vault.records.migrations import RecordMigrations
-from undercroft.vault.records.receipts import RecordReceipts
-from undercroft.vault.records.service import RecordService
-from undercroft.vault.schemas.service import SchemaService
-from undercroft.vault.service import DocumentService
-from undercroft.vault.trash import Trash
-from undercroft.vault.uploads.service import UploadService
-from undercroft.vault.usage.service import UsageService
-from undercroft.vault.versions import VersionService
-from undercroft.verification.links.service import VerificationLinks
-from undercroft.verification.service import VerificationService
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """Everything a route may call, wired once by ``http/wiring.py``."""
-
-    settings: Settings
-    telemetry: Telemetry
-    readiness: Readiness
-    ids: IdSource
-    clock: Clock
-    identity: IdentityService
-    watched_credentials: WatchedCredentials
-    tokens: TokenService
-    exchange: ExchangeService
-    sessions: SessionService
-    accounts: AccountService
-    second_factors: AccountSecondFactors
-    mailing: Mailing
-    sign_in: SignIn
-    watched_grants: WatchedGrants
-    issuers: IssuerService
-    grants: GrantService
-    access: AccessService
-    share_links: ShareLinks
-    link_tokens: LinkTokens
-    members: MemberService
-    groups: GroupService
-    api_keys: ApiKeyService
-    intake: Intake
-    uploads: UploadService
-    usage: UsageService
-    documents: DocumentService
-    schemas: SchemaService
-    records: RecordService
-    conversation_search: ConversationSearch
-    record_locks: RecordLocks
-    record_migrations: RecordMigrations
-    record_finding: RecordFinding
-    record_receipts: RecordReceipts
-    versions: VersionService
-    trash: Trash
-    holds: LegalHolds
-    comments: CommentService
-    receipts: Receipts
-    access_requests: AccessRequests
-    notices: NoticeService
-    consents: ConsentService
-    consent_receipts: ConsentReceipts
-    data_subjects: DataSubjects
-    collections: CollectionService
-    search: SearchService
-    texts: TextService
-    file_texts: FileTexts
-    embedder: Embedder
-    models: ModelRegistry
-    answers: Answerer
-    metering: Metering
-    quotas: QuotaService
-    policies: TenantPolicies
-    responses: ResponseService
-    conversations: ConversationService
-    chats: ChatService
-    provenance: ProvenanceService
-    jobs: JobService
-    webhooks: EndpointService
-    notifications: Notifications
-    ledger: Ledger
-    ledger_reader: LedgerReader
-    sequencer: Sequencer
-    audit: AuditService
-    verification: VerificationService
-    verification_links: VerificationLinks
-    idempotency: IdempotencyKeys
-    client_rates: ClientRates
-
 
 PURPOSE_HEADER: Final = "Undercroft-Purpose"
 
@@ -199,14 +55,18 @@ class AuthenticatedRoute(APIRoute):
             if credentials is None:
                 raise MissingKeyError
             services = await get_services(request)
-            principal = await services.identity.authenticate(credentials.credentials)
+            principal = await services.people.identity.authenticate(credentials.credentials)
             request.state.principal = replace(principal, purpose=read_purpose(request))
             self.check_query(request)
             key = sent_key(request)
             if key is None or not keeps_answers(self):
                 return with_limits(request, await _read_and_handle(handle, request))
             once = OneEffect(
-                services.idempotency, services.access.explain, request.state.principal, self, key
+                services.idempotency,
+                services.sharing.access.explain,
+                request.state.principal,
+                self,
+                key,
             )
             request.state.one_effect = once
             return await once.answer(lambda: _read_and_handle(handle, request), request)
@@ -338,6 +198,6 @@ async def require_permission(
         SecondFactorRequiredError: When they have to enrol a second factor first.
         LinkHolderError: When it is not enough for them.
     """
-    await services.identity.require(principal, permission, while_enrolling=while_enrolling)
+    await services.people.identity.require(principal, permission, while_enrolling=while_enrolling)
     if principal.kind is Kind.LINK and not for_links:
         raise LinkHolderError

@@ -6,7 +6,7 @@ import structlog
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.sharing.errors import AccessRevokedError
 from undercroft.sharing.models import Release
 from undercroft.sharing.watching import WatchedGrants

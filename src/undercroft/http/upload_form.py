@@ -19,8 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive, Scope
 
-from undercroft.http.deps import AuthenticatedRoute, Services, get_services
+from undercroft.http.deps import AuthenticatedRoute, get_services
 from undercroft.http.json_bodies import StrictRequest
+from undercroft.http.services import Services
 from undercroft.identity.models import Permission, Principal
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.vault.intake import Incoming
@@ -65,7 +66,7 @@ class UploadRoute(AuthenticatedRoute):
         async def admit(request: Request, services: Services, principal: Principal) -> Admission:
             # Once more than the route's own check, which comes after the body: before that nothing is looked up for
             # somebody, or written, who may not upload.
-            await services.identity.require(principal, Permission.DOCUMENTS_WRITE)
+            await services.people.identity.require(principal, Permission.DOCUMENTS_WRITE)
             return await self.admit(request, services, principal)
 
         async def receive_file(request: Request) -> Response:
@@ -84,7 +85,7 @@ class UploadRoute(AuthenticatedRoute):
             UndercroftError: When it is not.
         """
         room = await require_room(request, services, principal)
-        return Admission(partial(services.intake.begin, principal), room)
+        return Admission(partial(services.vault.intake.begin, principal), room)
 
 
 async def require_room(request: Request, services: Services, principal: Principal) -> RequireRoom:
@@ -93,7 +94,7 @@ async def require_room(request: Request, services: Services, principal: Principa
     Raises:
         QuotaExceededError: When it cannot.
     """
-    require = await services.usage.measure(principal)
+    require = await services.vault.usage.measure(principal)
     announced = request.headers.get("Content-Length", "")
     require(max(int(announced) - FORM_OVERHEAD, 1) if announced.isdecimal() else 1)
     return require

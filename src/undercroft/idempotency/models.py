@@ -11,7 +11,7 @@ from uuid import UUID
 
 from undercroft.idempotency.errors import MalformedKeyError
 from undercroft.kit.crypto.aead import bind, seal, unseal
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 
 _KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _NOBODY: Final = UUID(int=0)

@@ -19,10 +19,11 @@ from undercroft.idempotency.errors import (
 from undercroft.idempotency.models import Answer, RequestKey, open_answer, seal_answer
 from undercroft.idempotency.repository import IdempotencyRepository
 from undercroft.kit.crypto.row_keys import RowKeys
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.expiry import delete_expired
 from undercroft.kit.ids import IdSource
 from undercroft.kit.joined import JoinedTransaction
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import LogScope
 
 MOST_KEYS: Final = 10_000

@@ -29,9 +29,10 @@ from undercroft.identity.models import (
 from undercroft.identity.permissions import is_allowed, permissions_of
 from undercroft.identity.repository import IdentityRepository
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import recording_refusal
 from undercroft.ledger.models import Act, Subject

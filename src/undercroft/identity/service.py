@@ -31,9 +31,10 @@ from undercroft.identity.models import (
 from undercroft.identity.permissions import is_allowed
 from undercroft.identity.repository import IdentityRepository
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, parse_id
+from undercroft.kit.scope import Scope
 from undercroft.kit.tokens import hash_token
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import Target, recording_refusal

@@ -9,7 +9,8 @@ from undercroft.jobs.errors import FencedError
 from undercroft.jobs.models import Claim, JobFailure, Payload
 from undercroft.jobs.repository import JobRepository
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
+from undercroft.kit.scope import Scope
 
 _PROGRESS_SECONDS: Final = 1.0
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.jobs.models import Claim, Job, JobCount, JobFailure, JobState, Payload
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import AnyConnection, load_queries
 
 _QUERIES: Final = load_queries("undercroft.jobs")

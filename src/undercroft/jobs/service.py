@@ -10,9 +10,10 @@ from asyncpg import UniqueViolationError
 from undercroft.jobs.errors import DuplicateJobError
 from undercroft.jobs.models import Job, JobCount, JobState, Payload
 from undercroft.jobs.repository import JobRepository
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError, UnavailableError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.scope import Scope
 
 JOB_PREFIX: Final = "job_"
 

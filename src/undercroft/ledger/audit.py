@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol, cast
 from uuid import UUID
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import parse_id, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.leaves import derive_salt, grant_reference, user_reference
 from undercroft.ledger.models import (

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from undercroft.kit.database import PURPOSE, Scope
+from undercroft.kit.database import PURPOSE
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import ACTIONS, Action
 
 ENTRY_PREFIX: Final = "entry_"

@@ -6,9 +6,10 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.errors import NotYetSequencedError
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.merkle import (

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.ledger.merkle import HASH_BYTES, Coordinate, Growth
 from undercroft.ledger.models import (

@@ -8,9 +8,10 @@ from uuid import UUID
 import structlog
 
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import IdSource, render_id
 from undercroft.kit.lru import LruCache
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import NoRowError
 from undercroft.ledger.leaves import encode_leaf
 from undercroft.ledger.models import (

@@ -5,9 +5,10 @@ from uuid import UUID
 
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.crypto.row_keys import RowKeys
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
 from undercroft.kit.ids import IdSource
 from undercroft.kit.mail.message import Message
+from undercroft.kit.scope import Scope
 from undercroft.mail.models import SEND_JOB, seal_message
 from undercroft.mail.repository import MailRepository
 

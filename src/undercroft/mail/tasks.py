@@ -8,8 +8,9 @@ from undercroft.jobs.errors import JobFailedError
 from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.models import JobFailure, Payload
 from undercroft.kit.crypto.row_keys import RowKeys
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.mail.protocol import Mailer, MailNotSentError
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import LogScope
 from undercroft.mail.models import SEND_JOB, open_message
 from undercroft.mail.repository import MailRepository

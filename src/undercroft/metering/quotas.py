@@ -3,9 +3,10 @@
 from typing import Final
 
 from undercroft.identity.models import KEY_PREFIX
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.metering.models import (
     NOBODY,

@@ -17,8 +17,9 @@ import structlog
 from asyncpg import LockNotAvailableError
 
 from undercroft.identity.models import Principal
-from undercroft.kit.database import DATABASE_GONE, Database, Scope, Transaction
+from undercroft.kit.database import DATABASE_GONE, Database, Transaction
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.metering.errors import LargerThanQuotaError, QuotaSpentError
 from undercroft.metering.models import Ending, Spent, Standing, UsageKey, UsageRow
 from undercroft.metering.repository import MeteringRepository

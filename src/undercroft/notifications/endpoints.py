@@ -10,10 +10,11 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.kit.crypto.row_keys import RowKey, RowKeys
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.egress_policy import EgressPolicy
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Outcome, Subject
 from undercroft.ledger.service import Ledger

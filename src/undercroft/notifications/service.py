@@ -7,9 +7,10 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.jobs.service import JobQueue
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import ActorScope
 from undercroft.notifications.errors import DeliveryPendingError, EndpointDisabledError
 from undercroft.notifications.events import EVENT_TYPES, EventType, Payload

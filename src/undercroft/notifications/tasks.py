@@ -11,8 +11,9 @@ from undercroft.jobs.models import JobFailure, Payload
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.row_keys import RowKeys
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.notifications.models import (

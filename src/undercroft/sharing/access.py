@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from undercroft.kit.database import Database, Scope, Transaction, set_scope
+from undercroft.kit.database import Database, Transaction, set_scope
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act, ActorScope
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import OWNED, Grant, GrantAction, Resource, Way

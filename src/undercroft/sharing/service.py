@@ -9,9 +9,10 @@ from uuid import UUID
 from asyncpg import CheckViolationError
 
 from undercroft.identity.service import IdentityService
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import Target, recording_refusal
 from undercroft.ledger.models import GRANT_PREFIX, USER_PREFIX, Act, Subject

@@ -14,7 +14,8 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
+from undercroft.kit.scope import Scope
 from undercroft.sharing.errors import AccessRevokedError, SecondFactorOwedError
 from undercroft.sharing.models import Dependency, Release
 from undercroft.sharing.repository import GrantRepository

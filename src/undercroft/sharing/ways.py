@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act
 from undercroft.sharing.models import OWNED, GrantAction, Way
 from undercroft.sharing.policy import choose_way, read_ways

@@ -10,9 +10,10 @@ from asyncpg import Record
 
 from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
 from undercroft.kit.crypto.sealed_json import seal_json, unseal_json
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject

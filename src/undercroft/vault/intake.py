@@ -10,9 +10,10 @@ from uuid import UUID
 import structlog
 
 from undercroft.kit.crypto.aead import bind, seal
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
 from undercroft.kit.errors import UnavailableError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.vault.blobs.models import StagedBlob, blob_context
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.blobs.staging import StagedWriter, Staging

@@ -3,8 +3,8 @@
 from typing import Final
 from uuid import UUID
 
-from undercroft.kit.database import Scope
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.leaves import render_time
 from undercroft.ledger.models import ENTRY_PREFIX

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.kit.joined import once_committed
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger

@@ -7,8 +7,9 @@ from uuid import UUID
 
 import structlog
 
-from undercroft.kit.database import DATABASE_GONE, Database, Scope
+from undercroft.kit.database import DATABASE_GONE, Database
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.vault.access import DocumentAccess

@@ -8,9 +8,10 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import bind, unseal
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import GrantAction

@@ -18,7 +18,6 @@ from tests.chat.responses.test_sources import ASKED, service
 from tests.chat.scripted import SCRIPTED
 from tests.conftest import MakeScope
 from tests.shelf import Shelf
-from undercroft.chat.answering import Question
 from undercroft.chat.conversations.models import NewItem, parse_item_id
 from undercroft.chat.providers.protocol import (
     Finished,
@@ -30,6 +29,7 @@ from undercroft.chat.providers.protocol import (
     ToolCallDelta,
     Usage,
 )
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.sources import REDACTED
 from undercroft.kit.errors import InvalidRequestError

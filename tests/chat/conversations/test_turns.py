@@ -13,12 +13,12 @@ from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_shared import SEARCH, add_under, grants_of, share
 from tests.shelf import Shelf
 from tests.stepping import PATIENCE
-from undercroft.chat.answering import FileSearch, Question
 from undercroft.chat.conversations.errors import NotForModelsError
 from undercroft.chat.conversations.models import Conversation, ItemPage
 from undercroft.chat.conversations.reading import ReadItem
 from undercroft.chat.conversations.service import ConversationService
 from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.questions import FileSearch, Question
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.sources import REDACTED
 from undercroft.kit.errors import NotFoundError

@@ -16,7 +16,6 @@ from tests.conftest import MakeScope, Member
 from tests.documents import make_trash
 from tests.shelf import Shelf
 from tests.stepping import PATIENCE, until_blocked
-from undercroft.chat.answering import FileSearch, Question
 from undercroft.chat.conversations.models import NewItem
 from undercroft.chat.providers.protocol import (
     GenerationEvent,
@@ -27,6 +26,7 @@ from undercroft.chat.providers.protocol import (
     Role,
     TextDelta,
 )
+from undercroft.chat.questions import FileSearch, Question
 from undercroft.chat.responses.carried import find_response_id
 from undercroft.chat.responses.errors import ThoughtNotOpenedError
 from undercroft.chat.responses.models import ResponseRequest

@@ -16,11 +16,11 @@ from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_shared import grants_of, share
 from tests.shelf import Shelf
 from tests.stepping import PATIENCE, Gate, until_blocked
-from undercroft.chat.answering import FileSearch, Question
 from undercroft.chat.conversations.models import NewItem
 from undercroft.chat.prompt import TurnsDoNotFitError
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.questions import FileSearch, Question
 from undercroft.chat.responses.errors import (
     PreviousGoesOnError,
     PreviousNotForModelsError,

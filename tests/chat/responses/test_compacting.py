@@ -16,9 +16,9 @@ from tests.conftest import MakeScope, Member
 from tests.documents import make_trash
 from tests.retrieval.search.test_shared import grants_of, share
 from tests.shelf import Shelf
-from undercroft.chat.answering import Question
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
 from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.compacting import INSTRUCTION
 from undercroft.chat.responses.errors import CompactionNotFoundError
 from undercroft.chat.responses.models import ResponseRequest

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.chat.passages import LEASE, PASSAGES, passage
-from undercroft.chat.answering import Searched
 from undercroft.chat.citations import CitationAnnotator
+from undercroft.chat.found import Searched
 from undercroft.chat.providers.protocol import FinishReason, Usage
 from undercroft.chat.responses.events import TERMINAL_EVENTS, ResponseEvents
 from undercroft.chat.responses.rendering import render_citation

@@ -17,11 +17,11 @@ from tests.documents import make_trash
 from tests.retrieval.search.test_shared import SEARCH, grants_of, share
 from tests.shelf import Shelf
 from tests.stepping import PATIENCE
-from undercroft.chat.answering import FileSearch, Question
 from undercroft.chat.citations import UNSUPPORTED_NOTE
 from undercroft.chat.given_files import as_told
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import Message, Role, TextDelta
+from undercroft.chat.questions import FileSearch, Question
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import render_id

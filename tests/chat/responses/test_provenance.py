@@ -16,8 +16,8 @@ from tests.conftest import MakeScope, Member
 from tests.ledger.conftest import Parts, make_parts
 from tests.retrieval.search.test_shared import grants_of, share
 from tests.shelf import Shelf
-from undercroft.chat.answering import Question
 from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.provenance import ProvenanceService
 from undercroft.kit.errors import NotFoundError

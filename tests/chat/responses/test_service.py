@@ -13,7 +13,7 @@ from tests.chat.streams_process import AT_ONCE, open_process
 from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_service import SilentEmbedder
 from tests.stepping import Gate
-from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     Finished,
@@ -28,6 +28,7 @@ from undercroft.chat.providers.protocol import (
     Usage,
 )
 from undercroft.chat.providers.registry import ModelRegistry
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.service import ResponseService
 from undercroft.identity.policies import TenantPolicies

@@ -23,9 +23,9 @@ from tests.retrieval.search.test_shared import (
     share,
 )
 from tests.shelf import Shelf
-from undercroft.chat.answering import FileSearch, Question
 from undercroft.chat.providers.extractive import MODEL_ID, ExtractiveProvider
 from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.questions import FileSearch, Question
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.sources import REDACTED
 from undercroft.sharing.errors import AccessRevokedError

@@ -14,9 +14,10 @@ from tests.conftest import MakeScope, Member
 from tests.documents import make_trash
 from tests.shelf import Shelf
 from tests.stepping import Gate
-from undercroft.chat.answering import Answerer, FileSearch, Question
+from undercroft.chat.answering import Answerer
 from undercroft.chat.providers.protocol import Message, ModelProvider, Role
 from undercroft.chat.providers.registry import ModelRegistry
+from undercroft.chat.questions import FileSearch, Question
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.service import ResponseService

@@ -21,8 +21,8 @@ from tests.documents import make_trash
 from tests.retrieval.search.test_shared import SEARCH, grants_of
 from tests.shelf import Shelf
 from tests.stepping import PATIENCE, Gate
-from undercroft.chat.answering import FileSearch, Question
 from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.questions import FileSearch, Question
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.service import ResponseService

@@ -26,9 +26,10 @@ from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile
 from undercroft.kit.crypto.row_keys import RowKeys
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import IdSource
 from undercroft.kit.mail.message import Message
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.mail.service import MailQueue
 from undercroft.vault.keys.service import KeyRing

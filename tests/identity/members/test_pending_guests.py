@@ -11,8 +11,9 @@ from undercroft.identity.members.service import MemberService
 from undercroft.identity.models import Kind, Role
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 
 OF_INVITER = 100

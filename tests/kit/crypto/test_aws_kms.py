@@ -13,7 +13,8 @@ from tests.servers.aws import SECRET_KEY, needs_moto
 from tests.servers.kms import ANSWERS, CHANGES, Kms
 from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.crypto.providers.aws_kms import AwsKms
-from undercroft.kit.crypto.providers.kms_client import KmsError, KmsLimits
+from undercroft.kit.crypto.providers.kms_client import KmsLimits
+from undercroft.kit.crypto.providers.kms_errors import KmsError
 from undercroft.kit.crypto.providers.kms_key import KmsKey, check_endpoint
 from undercroft.kit.crypto.providers.protocol import KeyMissingError, KeyUnavailableError
 

@@ -9,7 +9,7 @@ from undercroft.jobs.handler import JobContext
 from undercroft.jobs.models import JobFailure
 from undercroft.jobs.repository import JobRepository
 from undercroft.jobs.service import JobService
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.collections.models import MemberStatus
 
 BROKEN_PDF = b"%PDF-1.7\nnothing of what a PDF has"

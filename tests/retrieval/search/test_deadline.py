@@ -9,9 +9,9 @@ from tests.conftest import MakeScope
 from tests.retrieval.search.test_shared import TEXTS
 from tests.shelf import Shelf
 from tests.stepping import Gate
-from undercroft.kit.database import Scope
 from undercroft.kit.errors import UnavailableError
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.search.models import Leg, Quality, SearchQuery
 from undercroft.retrieval.search.nearest import PostgresIndex
 from undercroft.retrieval.search.service import SearchService

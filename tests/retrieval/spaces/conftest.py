@@ -15,10 +15,10 @@ from tests.shelf import Shelf
 from tests.stepping import PausingEmbedder
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
-from undercroft.kit.database import Scope
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.embedding.models import MINILM, EmbeddingModel
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.embedding.remote import RemoteEmbedder, RemoteLimits

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from tests import rows
 from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_at_size import MODEL, draw_vectors, fill
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.filters import Filter
 from undercroft.retrieval.search.models import SearchQuery
 from undercroft.retrieval.vectors.protocol import Question, VectorIndex

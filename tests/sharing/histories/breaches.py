@@ -8,7 +8,8 @@ from uuid import UUID
 
 from tests.sharing.histories.mutants import Mutant
 from undercroft.chat.conversations.models import WireItem
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
+from undercroft.kit.scope import Scope
 from undercroft.sharing.consents.models import ConsentEventKind, ConsentState
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.errors import ConsentRequiredError

@@ -11,8 +11,7 @@ from undercroft.chat.conversations.models import ItemPage
 from undercroft.chat.sources import REDACTED
 from undercroft.kit.errors import NotFoundError
 from undercroft.sharing.errors import NotGrantedError
-from undercroft.sharing.models import GrantAction, Way
-from undercroft.sharing.ways import OWNED
+from undercroft.sharing.models import OWNED, GrantAction, Way
 
 _EVERY_ITEM: Final = ItemPage(10, is_ascending=True)
 

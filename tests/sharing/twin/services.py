@@ -14,7 +14,8 @@ from tests.sharing.model.parts import Offer
 from tests.sharing.model.requests import Model
 from tests.sharing.twin.cast import ACTIONS, HOUR
 from undercroft.chat.conversations.service import ConversationService
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
+from undercroft.kit.scope import Scope
 from undercroft.sharing.consents.service import ConsentService
 from undercroft.sharing.consents.subjects import DataSubjects
 from undercroft.sharing.errors import GrantEndedError

@@ -12,7 +12,7 @@ from tests.servers.aws import ACCESS_KEY, SECRET_KEY, needs_moto
 from tests.servers.kms import Kms
 from undercroft.kit.crypto.providers.aws_signature import AwsCredentialsError
 from undercroft.kit.crypto.providers.key_file import KeyFileError
-from undercroft.kit.crypto.providers.kms_client import KmsError
+from undercroft.kit.crypto.providers.kms_errors import KmsError
 from undercroft.kit.crypto.providers.protocol import KeyMissingError
 from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource

@@ -17,10 +17,11 @@ from tests.records import ANN, ANY, Cabinet, changed, open_cabinet
 from tests.stepping import PATIENCE, Gate
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.scope import Scope
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing

@@ -9,9 +9,10 @@ from asyncpg import Record
 from undercroft.chat.conversations.models import CONVERSATION_PREFIX, Conversation, IfBusy
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.conversations.sealing import open_metadata
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject

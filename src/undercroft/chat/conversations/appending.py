@@ -18,8 +18,9 @@ from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.conversations.sealing import item_place
 from undercroft.kit.crypto.aead import seal
 from undercroft.kit.crypto.sealed_json import encode_json
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.vault.keys.service import KeyRing
 
 

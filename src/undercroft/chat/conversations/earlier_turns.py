@@ -27,8 +27,9 @@ from undercroft.chat.questions import Question
 from undercroft.chat.transcript import is_replayed
 from undercroft.chat.uses.errors import MOST_INHERITED
 from undercroft.chat.uses.service import InheritedUses
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import GrantAction, ModelUse, Release, Way

@@ -22,8 +22,9 @@ from undercroft.chat.conversations.models import (
 from undercroft.chat.conversations.reading import ItemReader, ReadItem
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.conversations.sealing import seal_metadata
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import NotGrantedError

@@ -28,9 +28,10 @@ from undercroft.chat.conversations.models import (
 )
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.questions import Question
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import GrantAction
 from undercroft.vault.keys.service import KeyRing

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.kit.crypto.aead import bind, seal, unseal
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.vault.keys.models import DataKey
 
 

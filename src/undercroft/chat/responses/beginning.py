@@ -19,8 +19,9 @@ from undercroft.chat.responses.work import Work
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.service import StreamLog
 from undercroft.idempotency.service import Once
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.metering.service import Charge

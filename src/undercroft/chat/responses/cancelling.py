@@ -10,9 +10,10 @@ from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.running import ResponseRuns
 from undercroft.chat.streams.live import Subscription
 from undercroft.chat.streams.process import StreamProcess
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import UnavailableError
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import structlog
 
-from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.answering import Answerer
 from undercroft.chat.history import summed_up
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
 from undercroft.chat.providers.protocol import Message, Reasoning, Role
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.carried import find_response_id, open_carried
 from undercroft.chat.responses.compacting import SUMMARY
 from undercroft.chat.responses.earlier import Earlier, EarlierResponses
@@ -23,8 +24,9 @@ from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.uses.errors import MOST_INHERITED
 from undercroft.chat.uses.service import InheritedUses
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import InvalidRequestError
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import Release
 from undercroft.vault.keys.service import KeyRing

@@ -10,10 +10,11 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.models import NewItem
 from undercroft.chat.history import accepted, go_on
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.earlier import Earlier, EarlierResponses
 from undercroft.chat.responses.errors import (
     PreviousGoesOnError,
@@ -27,8 +28,9 @@ from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.transcript import is_replayed
 from undercroft.chat.uses.errors import MOST_INHERITED
 from undercroft.chat.uses.service import InheritedUses
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger

@@ -12,9 +12,10 @@ from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest, WireObject
 from undercroft.chat.responses.reading import no_response
 from undercroft.chat.responses.repository import ResponseRepository
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.scope import Scope
 from undercroft.metering.service import Charge
 from undercroft.vault.keys.service import KeyRing
 

@@ -10,8 +10,9 @@ from undercroft.chat.history import accepted
 from undercroft.chat.responses.models import RESPONSE_PREFIX
 from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.sources import is_whole, may_see, releases_through
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act, Subject
 from undercroft.sharing.models import ModelUse, Release, Way
 from undercroft.sharing.policy import allowed_model_use, choose_way, read_ways

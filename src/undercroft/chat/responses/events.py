@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from undercroft.chat.answering import Searched
 from undercroft.chat.citations import Citation
+from undercroft.chat.found import Searched
 from undercroft.chat.providers.protocol import (
     FinishReason,
     Passage,

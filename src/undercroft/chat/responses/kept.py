@@ -17,8 +17,9 @@ from undercroft.chat.responses.reading import (
     redact_asked,
 )
 from undercroft.chat.responses.repository import ResponseRepository
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import parse_id, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject

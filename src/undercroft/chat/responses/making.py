@@ -9,16 +9,11 @@ from uuid import UUID
 
 import structlog
 
-from undercroft.chat.answering import (
-    Answered,
-    Answerer,
-    AnswerEvent,
-    FilesRead,
-    Question,
-    Searched,
-)
+from undercroft.chat.answering import Answerer, AnswerEvent
+from undercroft.chat.calling import Answered
 from undercroft.chat.citations import Citation
 from undercroft.chat.conversations.turns import ConversationTurns
+from undercroft.chat.found import FilesRead, Searched
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.providers.protocol import (
     Reasoning,
@@ -29,6 +24,7 @@ from undercroft.chat.providers.protocol import (
     Usage,
 )
 from undercroft.chat.providers.registry import FAULTS, UnableError
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.carried import seal_carried
 from undercroft.chat.responses.carried_content import (
     CarriedContent,

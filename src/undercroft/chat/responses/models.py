@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from undercroft.chat.answering import Question
 from undercroft.chat.conversations.models import IfBusy, NewItem, Parent, SumUp, wire_item
+from undercroft.chat.questions import Question
 from undercroft.chat.streams.models import Run
 from undercroft.metering.models import Spent
 

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from undercroft.chat.streams.models import OpenTurn
 from undercroft.chat.streams.process import StreamProcess
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
+from undercroft.kit.scope import Scope
 
 
 class OpenTurns:

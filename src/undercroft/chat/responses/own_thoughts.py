@@ -15,7 +15,8 @@ from undercroft.chat.responses.errors import ThoughtNotOpenedError
 from undercroft.chat.responses.models import WireObject
 from undercroft.kit.crypto.aead import DecryptionError, bind
 from undercroft.kit.crypto.sealed_json import seal_json, unseal_json
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
+from undercroft.kit.scope import Scope
 from undercroft.vault.keys.service import KeyRing
 
 _PREFIX: Final = "own."

@@ -20,8 +20,9 @@ from undercroft.chat.responses.statements import (
     state_passage,
 )
 from undercroft.chat.sources import is_whole
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.leaves import derive_salt, grant_reference
 from undercroft.ledger.models import ENTRY_PREFIX, Act, Subject

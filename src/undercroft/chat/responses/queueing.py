@@ -23,8 +23,9 @@ from undercroft.chat.responses.repository import ResponseRepository
 from undercroft.chat.responses.work import Work
 from undercroft.chat.streams.models import Lease, OpenTurn, Turn
 from undercroft.chat.streams.process import StreamProcess
-from undercroft.kit.database import DATABASE_GONE, Database, Scope, Transaction
+from undercroft.kit.database import DATABASE_GONE, Database, Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.errors import AccessRevokedError

@@ -31,8 +31,9 @@ from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.writer import OpenStream
 from undercroft.idempotency.service import Once
-from undercroft.kit.database import DATABASE_GONE, Database, Scope
+from undercroft.kit.database import DATABASE_GONE, Database
 from undercroft.kit.errors import UndercroftError
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.metering.service import Charge, Metering
 from undercroft.vault.keys.service import KeyRing

@@ -33,9 +33,10 @@ from undercroft.chat.tools.client import ToolClient
 from undercroft.idempotency.service import Once
 from undercroft.identity.policies import TenantPolicies
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import ErrorKind, UndercroftError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.metering.service import Charge, Metering
 from undercroft.sharing.watching import WatchedGrants

@@ -9,10 +9,11 @@ from typing import Final, Protocol
 
 import structlog
 
-from undercroft.chat.answering import Answerer, Question
+from undercroft.chat.answering import Answerer
 from undercroft.chat.conversations.models import NewItem, SumUp
 from undercroft.chat.providers.extractive import MODEL_ID as EXTRACTIVE
 from undercroft.chat.providers.protocol import Message, Role
+from undercroft.chat.questions import Question
 from undercroft.chat.responses.compacting import INSTRUCTION
 from undercroft.chat.responses.errors import AlreadySummedUpError
 from undercroft.chat.responses.events import ResponseEvents
@@ -20,9 +21,10 @@ from undercroft.chat.responses.models import ResponseRequest, WireObject
 from undercroft.chat.responses.work import Work
 from undercroft.chat.room import FairRoom
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import DATABASE_GONE, Scope
+from undercroft.kit.database import DATABASE_GONE
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.metering.service import Charge
 
 SAME: Final = "same"

@@ -13,7 +13,8 @@ from undercroft.chat.responses.own_thoughts import OwnThoughts
 from undercroft.chat.responses.reading import redact
 from undercroft.chat.responses.work import Work
 from undercroft.chat.room import FairRoom
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
+from undercroft.kit.scope import Scope
 from undercroft.metering.service import Charge, Metering
 from undercroft.sharing.errors import AccessRevokedError
 from undercroft.sharing.watching import WatchedGrants

@@ -37,8 +37,9 @@ from undercroft.chat.streams.models import StreamState
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.service import PAGE
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger

@@ -7,7 +7,7 @@ from undercroft.chat.conversations.models import SumUp
 from undercroft.chat.responses.events import ResponseEvents
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.streams.models import Lease
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.metering.models import Spent
 from undercroft.sharing.models import Release
 from undercroft.vault.keys.models import DataKey

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from undercroft.chat.uses.errors import MOST_INHERITED, TooManySourcesError
 from undercroft.chat.uses.repository import PassageOf, UseRepository
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import Release

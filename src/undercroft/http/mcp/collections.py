@@ -66,11 +66,11 @@ class CollectionDocument(Shown):
 
 async def _list(call: Call, arguments: PageArguments) -> JsonObject:
     after = None if arguments.after is None else require_collection_id(arguments.after)
-    collections = await call.services.collections.list_collections(
+    collections = await call.services.retrieval.collections.list_collections(
         call.caller, Part(arguments.limit + 1, after)
     )
     page = page_of([_render(collection) for collection in collections], arguments.limit)
-    for_models = await call.services.collections.list_for_models(
+    for_models = await call.services.retrieval.collections.list_for_models(
         call.caller, [collection.id for collection in collections], MODEL_USE
     )
     shown = {render_id(COLLECTION_PREFIX, collection_id) for collection_id in for_models}
@@ -80,7 +80,7 @@ async def _list(call: Call, arguments: PageArguments) -> JsonObject:
 async def _list_documents(call: Call, arguments: ListCollectionDocumentsArguments) -> JsonObject:
     after = None if arguments.after is None else require_document_id(arguments.after)
     collection_id = require_collection_id(arguments.collection)
-    collections = call.services.collections
+    collections = call.services.retrieval.collections
     members = await collections.list_members(
         call.caller, collection_id, Part(arguments.limit + 1, after), None
     )
@@ -98,7 +98,7 @@ async def _search(call: Call, arguments: SearchCollectionArguments) -> JsonObjec
         model_use=MODEL_USE,
         filter=arguments.filters.as_filter() if arguments.filters else None,
     )
-    return render_found(call, await call.services.search.search(call.caller, query))
+    return render_found(call, await call.services.retrieval.search.search(call.caller, query))
 
 
 def _render(collection: Collection) -> JsonObject:

@@ -100,7 +100,7 @@ async def _search(call: Call, arguments: SearchArguments) -> JsonObject:
     query = SearchQuery(
         (), require_words(arguments.query), _PASSAGES, model_use=MODEL_USE, is_everywhere=True
     )
-    return render_found(call, await call.services.search.search(call.caller, query))
+    return render_found(call, await call.services.retrieval.search.search(call.caller, query))
 
 
 def require_words(query: str) -> str:
@@ -145,8 +145,10 @@ async def _fetch(call: Call, arguments: FetchArguments) -> JsonObject:
     document_id = require_document_id(match["document"])
     after = read_position(match["after"])
     # First, as the text may be the last use of what lets the caller see it; and nothing is told before that is read.
-    document = await call.services.documents.get(call.caller, document_id)
-    page = await call.services.texts.read(call.caller, document_id, after, _PIECES, MODEL_USE)
+    document = await call.services.vault.documents.get(call.caller, document_id)
+    page = await call.services.retrieval.texts.read(
+        call.caller, document_id, after, _PIECES, MODEL_USE
+    )
     identifier = render_id(DOCUMENT_PREFIX, document_id)
     return {
         "id": arguments.id,

@@ -48,7 +48,7 @@ class DescribedDocument(Shown):
 
 
 async def _list(call: Call, arguments: PageArguments) -> JsonObject:
-    documents = await call.services.documents.list_documents(
+    documents = await call.services.vault.documents.list_documents(
         call.caller,
         after=None if arguments.after is None else require_document_id(arguments.after),
         limit=arguments.limit + 1,
@@ -58,13 +58,13 @@ async def _list(call: Call, arguments: PageArguments) -> JsonObject:
 
 async def _get(call: Call, arguments: GetDocumentArguments) -> JsonObject:
     document_id = require_document_id(arguments.document)
-    document = await call.services.documents.get(call.caller, document_id, MODEL_USE)
+    document = await call.services.vault.documents.get(call.caller, document_id, MODEL_USE)
     return {"document": render_document(document)}
 
 
 async def _read(call: Call, arguments: ReadDocumentArguments) -> JsonObject:
     return render_page(
-        await call.services.texts.read(
+        await call.services.retrieval.texts.read(
             call.caller,
             require_document_id(arguments.document),
             read_position(arguments.after),

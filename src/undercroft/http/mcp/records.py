@@ -54,21 +54,21 @@ class GetRecordArguments(RequestBody):
 async def _list_schemas(call: Call, arguments: PageArguments) -> JsonObject:
     after = None if arguments.after is None else require_schema_id(arguments.after)
     return render_schemas(
-        await call.services.schemas.list_schemas(call.caller, after, arguments.limit)
+        await call.services.vault.schemas.list_schemas(call.caller, after, arguments.limit)
     )
 
 
 async def _list_records(call: Call, arguments: ListRecordsArguments) -> JsonObject:
     schema_id = None if arguments.schema_id is None else require_schema_id(arguments.schema_id)
     after = None if arguments.after is None else require_record_id(arguments.after, "after")
-    page = await call.services.records.list_records(
+    page = await call.services.vault.records.list_records(
         call.caller, schema_id, after, arguments.limit, MODEL_USE
     )
     return render_records(page)
 
 
 async def _find_records(call: Call, arguments: FindRecordsArguments) -> JsonObject:
-    page = await call.services.records.search(
+    page = await call.services.vault.records.search(
         call.caller,
         require_schema_id(arguments.schema_id),
         [Condition(field, value) for field, value in arguments.fields.items()],
@@ -81,7 +81,7 @@ async def _find_records(call: Call, arguments: FindRecordsArguments) -> JsonObje
 
 async def _get_record(call: Call, arguments: GetRecordArguments) -> JsonObject:
     record_id = require_record_id(arguments.record)
-    record = await call.services.records.get(call.caller, record_id, model_use=MODEL_USE)
+    record = await call.services.vault.records.get(call.caller, record_id, model_use=MODEL_USE)
     return render_record(record)
 
 

@@ -28,10 +28,10 @@ from starlette.responses import Response
 from starlette.types import Message, Scope
 
 from undercroft import __version__
-from undercroft.http.deps import Services
 from undercroft.http.errors import explain
 from undercroft.http.mcp.catalogue import TOOLS
 from undercroft.http.mcp.tools import Call, Tool
+from undercroft.http.services import Services
 from undercroft.identity.models import Principal
 from undercroft.kit.errors import UndercroftError
 

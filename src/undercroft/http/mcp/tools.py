@@ -6,9 +6,10 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import Field
 
-from undercroft.http.deps import Services, require_permission
+from undercroft.http.deps import require_permission
 from undercroft.http.json_bodies import validate_model
 from undercroft.http.objects import Shown
+from undercroft.http.services import Services
 from undercroft.http.wire import JsonObject, RequestBody
 from undercroft.identity.models import Permission, Principal
 from undercroft.sharing.models import EVERY_MODEL_USE, ModelUse

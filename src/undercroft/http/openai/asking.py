@@ -8,9 +8,10 @@ from uuid import UUID
 from undercroft.chat.providers.options import Ability
 from undercroft.chat.responses.carried_content import is_carrying
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
-from undercroft.http.deps import Services, require_permission
+from undercroft.http.deps import require_permission
 from undercroft.http.openai.given_files import with_texts
 from undercroft.http.openai.response_requests import CreateResponse
+from undercroft.http.services import Services
 from undercroft.http.wire import JsonObject, require_id
 from undercroft.idempotency.errors import KeyNotTakenError
 from undercroft.idempotency.models import RequestKey
@@ -44,9 +45,9 @@ async def as_wanted(
     if has_key and (body.store is False or not may_keep):
         raise KeyNotTakenError
     if not isinstance(body.input, str):
-        items = await with_texts(services.file_texts, caller.tenant_id, body.input, "input")
+        items = await with_texts(services.chat.file_texts, caller.tenant_id, body.input, "input")
         body = body.model_copy(update={"input": items})
-    wanted = body.as_request(services.answers.default_model, may_keep=may_keep)
+    wanted = body.as_request(services.chat.answers.default_model, may_keep=may_keep)
     is_after = wanted.previous_id is not None or wanted.conversation_id is not None
     if is_after or is_carrying(wanted.question):
         # Its model is told what was said before, and can be asked to repeat it.
@@ -67,14 +68,14 @@ async def events_of(
         once = None if key is None else Once(services.idempotency, caller, key)
         try:
             with own_names():
-                async with aclosing(services.responses.stream(caller, wanted, once)) as events:
+                async with aclosing(services.chat.responses.stream(caller, wanted, once)) as events:
                     async for event in events:
                         yield event
         except MadeBeforeError as known:
             made_id = known.made_id
         else:
             return
-    watched = services.responses.watch(caller, require_response_id(made_id), -1)
+    watched = services.chat.responses.watch(caller, require_response_id(made_id), -1)
     async with aclosing(watched) as events:
         async for event in events:
             yield event

@@ -22,7 +22,7 @@ from undercroft.chat.providers.options import (
 )
 from undercroft.chat.questions import Question
 from undercroft.http.callers import ResponseWriter
-from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.idempotency import REPLAYED_HEADER, asked_key
@@ -47,6 +47,7 @@ from undercroft.http.openai.keyed_completions import KeyedCompletion, begin_once
 from undercroft.http.openai.response_inputs import InputItem, MessageItem, as_messages
 from undercroft.http.openai.tools import FileSearchTool, RequestedTools
 from undercroft.http.rate_limits import counting
+from undercroft.http.services import Services
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, Metadata, OnlyFalse, RequestBody, render_time
 from undercroft.kit.errors import InvalidRequestError, UndercroftError
@@ -206,9 +207,9 @@ async def create_chat_completion(
     """Answer the last message of a conversation."""
     places = [place for place, each in enumerate(body.messages) if each.role == "user"]
     shown = await with_texts(
-        services.file_texts, caller.tenant_id, body.shown(), "messages", places
+        services.chat.file_texts, caller.tenant_id, body.shown(), "messages", places
     )
-    questions = body.as_questions(services.answers.default_model, shown)
+    questions = body.as_questions(services.chat.answers.default_model, shown)
     include_usage = body.stream_options is not None and body.stream_options.include_usage
     key = await asked_key(request, caller)
     if key is not None:
@@ -219,7 +220,7 @@ async def create_chat_completion(
             )
         return await _answer_once(request, keyed, is_stream=bool(body.stream))
     with own_names():
-        await services.answers.check(caller, questions[0])
+        await services.chat.answers.check(caller, questions[0])
     completion = Completion(
         render_id("chatcmpl-", services.ids.new()),
         render_time(services.clock.now()),
@@ -264,17 +265,17 @@ async def _make(
 ) -> AsyncGenerator[JsonObject]:
     """The chunks as they come, after those with which it begins; it counts, however it ends."""
     wanted = sum(map(tokens_wanted, questions))
-    with services.responses.runs.room.place(charge.scope.tenant_id):
+    with services.chat.responses.runs.room.place(charge.scope.tenant_id):
         async with services.metering.metered(charge, questions[0].model, wanted) as metered:
             asked = [bounded(question, charge) for question in questions]
             for chunk in completion.begin():
                 yield chunk
             taken = [Consumption() for _ in asked]
             answers = several(
-                services.watched_grants,
+                services.sharing.watched_grants,
                 charge.scope,
                 [
-                    services.answers.answer(charge.scope, question, consumption=each)
+                    services.chat.answers.answer(charge.scope, question, consumption=each)
                     for question, each in zip(asked, taken, strict=True)
                 ],
             )

@@ -67,5 +67,5 @@ async def compact_response(
     wanted = await as_wanted(services, caller, body.as_creation(), has_key=False)
     charge = counting(request, caller)
     with own_names():
-        compacted = services.responses.compaction.compact(caller, wanted, charge)
+        compacted = services.chat.responses.compaction.compact(caller, wanted, charge)
         return await unless_disconnected(request, compacted)

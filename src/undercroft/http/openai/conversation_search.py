@@ -34,7 +34,7 @@ async def search_conversations(
     They are looked through, 1,000 items of each and 50 conversations at most. Where there are more `has_more` is true,
     and `last_id` is the `after` of the next request.
     """
-    found = await services.conversation_search.search(
+    found = await services.chat.conversation_search.search(
         caller,
         body.query,
         None if body.after is None else require_conversation_id(body.after, "after"),

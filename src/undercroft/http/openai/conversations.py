@@ -20,12 +20,13 @@ from undercroft.chat.conversations.models import (
 )
 from undercroft.chat.conversations.reading import is_followed
 from undercroft.http.callers import KnownResponseWriter, ResponseReader, ResponseWriter
-from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.given_files import documents_in, with_texts
 from undercroft.http.openai.kept_items import IncludeQuery, new_item, shown_items
 from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.openai.response_inputs import InputItem
+from undercroft.http.services import Services
 from undercroft.http.wire import (
     JsonObject,
     Metadata,
@@ -75,7 +76,7 @@ async def create_conversation(
     body: CreateConversation, caller: KnownResponseWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Begin a conversation, with these items in it."""
-    made = await services.conversations.create(
+    made = await services.chat.conversations.create(
         caller,
         body.metadata or {},
         await _new_items(services, caller, body.items or ()),
@@ -93,7 +94,7 @@ async def get_conversation(
     conversation_id: str, caller: ResponseReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """One conversation, without its items."""
-    found = await services.conversations.get(caller, require_conversation_id(conversation_id))
+    found = await services.chat.conversations.get(caller, require_conversation_id(conversation_id))
     return render_conversation(found)
 
 
@@ -109,7 +110,7 @@ async def update_conversation(
     services: ServicesDependency,
 ) -> dict[str, Any]:
     """Replace its metadata: for its owner and for whoever was granted `write`."""
-    changed = await services.conversations.update(
+    changed = await services.chat.conversations.update(
         caller,
         require_conversation_id(conversation_id),
         body.metadata or {},
@@ -128,7 +129,7 @@ async def delete_conversation(
     conversation_id: str, caller: ResponseWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Delete a conversation and its items; responses that were made in it stay."""
-    await services.conversations.delete(caller, require_conversation_id(conversation_id))
+    await services.chat.conversations.delete(caller, require_conversation_id(conversation_id))
     return {"id": conversation_id, "object": "conversation.deleted", "deleted": True}
 
 
@@ -145,7 +146,7 @@ async def add_items(
     include: IncludeQuery = None,
 ) -> dict[str, Any]:
     """Up to 20 at its end, all or none: for its owner and for whoever was granted `write`."""
-    added = await services.conversations.add(
+    added = await services.chat.conversations.add(
         caller,
         require_conversation_id(conversation_id),
         await _new_items(services, caller, body.items),
@@ -184,10 +185,10 @@ async def list_items(
         None if branch is None else _require_item_id(branch, "branch"),
     )
     if siblings_of is None:
-        items = await services.conversations.list_items(caller, wanted_id, page)
+        items = await services.chat.conversations.list_items(caller, wanted_id, page)
     else:
         sibling_id = _require_item_id(siblings_of, "siblings_of")
-        items = await services.conversations.list_siblings(caller, wanted_id, sibling_id, page)
+        items = await services.chat.conversations.list_siblings(caller, wanted_id, sibling_id, page)
     shown = shown_items([item.wire for item in items[:limit]], include)
     return list_of(shown, has_more=is_followed(items, limit))
 
@@ -205,7 +206,7 @@ async def get_item(
     include: IncludeQuery = None,
 ) -> dict[str, Any]:
     """One item, as the list shows it."""
-    item = await services.conversations.get_item(
+    item = await services.chat.conversations.get_item(
         caller, require_conversation_id(conversation_id), _require_item_id(item_id)
     )
     # One item has one id: with another prefix it is that of none.
@@ -223,7 +224,7 @@ async def delete_item(
     conversation_id: str, item_id: str, caller: ResponseWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Forget an item: its owner's alone. The conversation is answered."""
-    left = await services.conversations.delete_item(
+    left = await services.chat.conversations.delete_item(
         caller, require_conversation_id(conversation_id), _require_item_id(item_id)
     )
     return render_conversation(left)
@@ -274,8 +275,8 @@ async def _new_items(
     files = documents_in(items, "items")
     if files:
         with at_fault("items"):
-            await services.search.require_documents(caller, files)
-    read = await with_texts(services.file_texts, caller.tenant_id, items, "items")
+            await services.retrieval.search.require_documents(caller, files)
+    read = await with_texts(services.chat.file_texts, caller.tenant_id, items, "items")
     return [new_item(item) for item in read]
 
 

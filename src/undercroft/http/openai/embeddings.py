@@ -36,7 +36,7 @@ async def create_embeddings(
     body: CreateEmbeddings, caller: ModelUser, services: ServicesDependency, request: Request
 ) -> dict[str, Any]:
     """Unit vectors of texts, by the model that documents are indexed with. Longer texts are cut to its limit."""
-    model = services.embedder.model
+    model = services.retrieval.embedder.model
     if body.model not in {None, model.name}:
         raise UndercroftError(
             f"The embedding model '{body.model}' does not exist; this service has '{model.name}'.",
@@ -53,7 +53,7 @@ async def create_embeddings(
     charge = counting(request, caller)
     wanted = sum(map(most_tokens, texts))
     async with services.metering.metered(charge, model.name, wanted) as metered:
-        embeddings = await services.embedder.embed_counted(texts)
+        embeddings = await services.retrieval.embedder.embed_counted(texts)
         metered.spent = Spent(embeddings.tokens)
     return {
         "object": "list",

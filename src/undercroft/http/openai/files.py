@@ -47,7 +47,7 @@ async def create_file(
             param="expires_after",
         )
     filename = clean_filename(file.filename)
-    document = await services.documents.create(caller, incoming_of(file), filename, purpose)
+    document = await services.vault.documents.create(caller, incoming_of(file), filename, purpose)
     return render_file(document)
 
 
@@ -61,7 +61,7 @@ async def list_files(
     purpose: Annotated[StorableText | None, Query(max_length=64)] = None,
 ) -> dict[str, Any]:
     """The caller's documents."""
-    documents = await services.documents.list_documents(
+    documents = await services.vault.documents.list_documents(
         caller,
         after=None if after is None else _require_id(after, "after"),
         ascending=order == "asc",
@@ -76,7 +76,7 @@ async def get_file(
     file_id: str, caller: DocumentReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """One document."""
-    return render_file(await services.documents.get(caller, _require_id(file_id)))
+    return render_file(await services.vault.documents.get(caller, _require_id(file_id)))
 
 
 @router.delete("/v1/files/{file_id}", summary="Delete a file", responses=errors(404, 409, 410))
@@ -84,7 +84,7 @@ async def delete_file(
     file_id: str, caller: DocumentWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Delete a document, take it out of every vector store and forget what was derived from it."""
-    await services.documents.delete(caller, _require_id(file_id))
+    await services.vault.documents.delete(caller, _require_id(file_id))
     return {"id": file_id, "object": "file", "deleted": True}
 
 
@@ -101,7 +101,7 @@ async def get_file_content(
     file_id: str, caller: DocumentReader, services: ServicesDependency
 ) -> StreamingResponse:
     """The document's bytes, as they were uploaded. Under a grant they stop when that ends."""
-    document, blocks = await services.documents.read(caller, _require_id(file_id))
+    document, blocks = await services.vault.documents.read(caller, _require_id(file_id))
     headers = {
         "Content-Length": str(document.byte_size),
         # A stranger's HTML must not run in the origin of this service.
@@ -109,7 +109,9 @@ async def get_file_content(
         "X-Content-Type-Options": "nosniff",
     }
     releases = document.releases
-    return RevocableResponse(services.watched_grants, caller, releases, blocks, headers=headers)
+    return RevocableResponse(
+        services.sharing.watched_grants, caller, releases, blocks, headers=headers
+    )
 
 
 def render_file(document: Document) -> JsonObject:

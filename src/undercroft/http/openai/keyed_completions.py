@@ -20,11 +20,11 @@ from undercroft.chat.responses.events import INCOMPLETE_REASONS
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.chat.responses.rendering import read_usage
 from undercroft.http.begun import once_begun
-from undercroft.http.deps import Services
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.openai.asking import require_response_id
 from undercroft.http.openai.chat_rendering import Completion
 from undercroft.http.openai.response_requests import CreateResponse
+from undercroft.http.services import Services
 from undercroft.http.wire import JsonObject
 from undercroft.idempotency.errors import KeyNotTakenError, StillGoingOnError
 from undercroft.idempotency.models import RequestKey
@@ -82,7 +82,7 @@ class KeyedCompletion:
             for chunk in self.completion.begin():
                 yield chunk
             said = [_Said() for _ in self._choices]
-            made = several(self._services.watched_grants, self._caller, self._choices)
+            made = several(self._services.sharing.watched_grants, self._caller, self._choices)
             async with aclosing(made) as events:
                 async for index, event in events:
                     chunk = self._take(index, said[index], event)
@@ -191,7 +191,7 @@ async def _begin(
             (_wanted(question), Once(services.idempotency, caller, key))
             for question, key in zip(questions, keys, strict=True)
         ]
-        begun = services.responses.stream_several(caller, wanted, charge)
+        begun = services.chat.responses.stream_several(caller, wanted, charge)
         try:
             return await unless_disconnected(request, begun), False
         except MadeBeforeError:
@@ -202,7 +202,7 @@ async def _begin(
     choices: list[AsyncGenerator[JsonObject]] = []
     try:
         for made_id in made:
-            watched = services.responses.watch(caller, require_response_id(made_id), -1)
+            watched = services.chat.responses.watch(caller, require_response_id(made_id), -1)
             choices.append(await once_begun(request, watched))
     except BaseException:
         for events in choices:

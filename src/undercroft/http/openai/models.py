@@ -7,8 +7,9 @@ from fastapi import APIRouter
 from undercroft.chat.providers.protocol import ModelInfo
 from undercroft.chat.providers.registry import ModelNotFoundError
 from undercroft.http.callers import ModelUser
-from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
+from undercroft.http.services import Services
 from undercroft.http.wire import JsonObject
 
 router = APIRouter(tags=["models"], route_class=AuthenticatedRoute)
@@ -37,8 +38,8 @@ async def get_model(model: str, caller: ModelUser, services: ServicesDependency)
 
 
 async def _models(services: Services) -> tuple[list[JsonObject], list[str]]:
-    listing = await services.models.list_models()
-    embedding = ModelInfo(services.embedder.model.name, "undercroft")
+    listing = await services.chat.models.list_models()
+    embedding = ModelInfo(services.retrieval.embedder.model.name, "undercroft")
     models = [*listing.models, embedding]
     return [_render(model) for model in models], sorted(listing.failures)
 

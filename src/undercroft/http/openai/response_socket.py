@@ -16,7 +16,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from undercroft.http.deps import Services, read_purpose, require_permission
+from undercroft.http.deps import read_purpose, require_permission
 from undercroft.http.errors import explain, render_error
 from undercroft.http.idempotency import message_key
 from undercroft.http.middleware import Places
@@ -43,6 +43,7 @@ from undercroft.http.openai.socket_messages import (
     tell,
 )
 from undercroft.http.origins import require_known_origin
+from undercroft.http.services import Services
 from undercroft.http.socket_protocol import DRAINING
 from undercroft.identity.errors import MissingKeyError, UnauthenticatedError
 from undercroft.identity.models import Permission, Principal
@@ -94,7 +95,7 @@ class _Opener:
             UnauthenticatedError: When the credential is good no more.
             ForbiddenError: When they may not, which is put on record.
         """
-        known = await self._services.identity.authenticate(self.secret)
+        known = await self._services.people.identity.authenticate(self.secret)
         caller = replace(known, purpose=self._purpose)
         await require_permission(self._services, caller, Permission.RESPONSES_WRITE)
         return caller
@@ -144,7 +145,7 @@ class ResponseSocket:
         self._rest()
         end = partial(_settle, self._cut, TOKEN_ENDED)
         try:
-            with self._services.watched_credentials.register(self._opener.secret, end):
+            with self._services.people.watched_credentials.register(self._opener.secret, end):
                 ending = await self._until_end(reading)
                 await _cancel(*self._answering)
                 if ending is not None and not reading.done():

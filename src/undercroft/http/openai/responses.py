@@ -10,12 +10,7 @@ from starlette.responses import JSONResponse, Response
 from undercroft.chat.responses.models import ResponseRequest
 from undercroft.http.begun import once_begun
 from undercroft.http.callers import ResponseReader, ResponseWriter
-from undercroft.http.deps import (
-    AuthenticatedRoute,
-    Services,
-    ServicesDependency,
-    require_permission,
-)
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency, require_permission
 from undercroft.http.disconnect import unless_disconnected
 from undercroft.http.errors import openai_error
 from undercroft.http.idempotency import REPLAYED_HEADER, asked_key
@@ -26,6 +21,7 @@ from undercroft.http.openai.paging import After, Limit, Order
 from undercroft.http.openai.response_inputs import INCLUDE_SEALED
 from undercroft.http.openai.response_requests import CreateResponse
 from undercroft.http.rate_limits import counting
+from undercroft.http.services import Services
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.wire import JsonObject, page_of
 from undercroft.idempotency.service import MadeBeforeError, Once
@@ -74,10 +70,12 @@ async def _make(
     charge = counting(request, caller)
     with own_names():
         if is_stream:
-            return await _stream(request, services.responses.stream(caller, wanted, once, charge))
+            return await _stream(
+                request, services.chat.responses.stream(caller, wanted, once, charge)
+            )
         if wanted.is_background:
-            return JSONResponse(await services.responses.begin(caller, wanted, once, charge))
-        created = services.responses.create(caller, wanted, once, charge)
+            return JSONResponse(await services.chat.responses.begin(caller, wanted, once, charge))
+        created = services.chat.responses.create(caller, wanted, once, charge)
         return JSONResponse(await unless_disconnected(request, created))
 
 
@@ -93,12 +91,12 @@ async def _attach(
     """What was made when this was asked before, from its first event on; or as it is by now."""
     response_id = require_response_id(made_id)
     if is_stream:
-        watched = services.responses.watch(caller, response_id, -1, tells_waiting=True)
+        watched = services.chat.responses.watch(caller, response_id, -1, tells_waiting=True)
         answer = await _stream(request, watched)
     elif wanted.is_background:
-        answer = JSONResponse(await services.responses.get(caller, response_id))
+        answer = JSONResponse(await services.chat.responses.get(caller, response_id))
     else:
-        waited = services.responses.wait(caller, response_id)
+        waited = services.chat.responses.wait(caller, response_id)
         answer = JSONResponse(await unless_disconnected(request, waited))
     answer.headers[REPLAYED_HEADER] = "true"
     return answer
@@ -128,14 +126,14 @@ async def get_response(
     kept_id = require_response_id(response_id)
     if stream:
         after = -1 if starting_after is None else starting_after
-        watched = services.responses.watch(caller, kept_id, after, tells_waiting=True)
+        watched = services.chat.responses.watch(caller, kept_id, after, tells_waiting=True)
         return await _stream(request, watched)
     if starting_after is not None:
         raise InvalidRequestError(
             "It goes with 'stream': set that to true, or leave it out.", param="starting_after"
         )
     sealed = INCLUDE_SEALED in (include or ())
-    return JSONResponse(await services.responses.get(caller, kept_id, include_sealed=sealed))
+    return JSONResponse(await services.chat.responses.get(caller, kept_id, include_sealed=sealed))
 
 
 @router.get(
@@ -153,7 +151,7 @@ async def list_input_items(
     include: IncludeQuery = None,
 ) -> dict[str, Any]:
     """The items of its own request; what came before it is listed by the response that it goes on from."""
-    items = await services.responses.list_input(caller, require_response_id(response_id))
+    items = await services.chat.responses.list_input(caller, require_response_id(response_id))
     if order == "desc":
         items.reverse()
     if after is not None:
@@ -175,7 +173,7 @@ async def cancel_response(
     """End a response that is being made; what was made of it is kept. One that has ended stays as it is."""
     # It answers with the response, as a reading would.
     await require_permission(services, caller, Permission.RESPONSES_READ)
-    return await services.responses.cancel(caller, require_response_id(response_id))
+    return await services.chat.responses.cancel(caller, require_response_id(response_id))
 
 
 @router.delete(
@@ -185,7 +183,7 @@ async def delete_response(
     response_id: str, caller: ResponseWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Delete a kept response."""
-    await services.responses.delete(caller, require_response_id(response_id))
+    await services.chat.responses.delete(caller, require_response_id(response_id))
     return {"id": response_id, "object": "response", "deleted": True}
 
 

@@ -7,9 +7,10 @@ from fastapi import APIRouter, File, Request, UploadFile
 from pydantic import Field
 
 from undercroft.http.callers import DocumentWriter
-from undercroft.http.deps import AuthenticatedRoute, Services, ServicesDependency
+from undercroft.http.deps import AuthenticatedRoute, ServicesDependency
 from undercroft.http.openai.contract import errors
 from undercroft.http.openai.files import Purpose, clean_filename, render_file
+from undercroft.http.services import Services
 from undercroft.http.upload_form import Admission, UploadRoute, incoming_of, require_room
 from undercroft.http.wire import JsonObject, RequestBody, render_time, require_id
 from undercroft.identity.models import Principal
@@ -25,7 +26,7 @@ class PartRoute(UploadRoute):
         """A part of an upload that takes parts."""
         upload_id = _require_id(str(request.path_params["upload_id"]))
         room = await require_room(request, services, principal)
-        incoming = await services.uploads.begin_part(principal, upload_id)
+        incoming = await services.vault.uploads.begin_part(principal, upload_id)
         return Admission(lambda: incoming, room)
 
 
@@ -58,7 +59,7 @@ async def create_upload(
 ) -> dict[str, Any]:
     """Begin to upload a file in parts. It expires in an hour. The file's type is told by its bytes, not by this."""
     filename = clean_filename(body.filename)
-    upload = await services.uploads.create(caller, filename, body.purpose, body.bytes)
+    upload = await services.vault.uploads.create(caller, filename, body.purpose, body.bytes)
     return _render(upload)
 
 
@@ -72,7 +73,7 @@ async def add_part(
     services: ServicesDependency,
 ) -> dict[str, Any]:
     """Keep a part. Parts may come in any order, at once, and over restarts of the service."""
-    part = await services.uploads.add_part(caller, _require_id(upload_id), incoming_of(data))
+    part = await services.vault.uploads.add_part(caller, _require_id(upload_id), incoming_of(data))
     return {
         "id": render_id(PART_PREFIX, part.id),
         "object": "upload.part",
@@ -92,7 +93,7 @@ async def complete_upload(
     """Make a file of the parts, in the given order. Doing so again within the hour answers the same file."""
     part_ids = [_require_part_id(text) for text in body.part_ids]
     md5 = None if body.md5 is None else bytes.fromhex(body.md5)
-    upload = await services.uploads.complete(caller, _require_id(upload_id), part_ids, md5)
+    upload = await services.vault.uploads.complete(caller, _require_id(upload_id), part_ids, md5)
     return _render(upload)
 
 
@@ -103,7 +104,7 @@ async def cancel_upload(
     upload_id: str, caller: DocumentWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Give an upload up and delete its parts."""
-    return _render(await services.uploads.cancel(caller, _require_id(upload_id)))
+    return _render(await services.vault.uploads.cancel(caller, _require_id(upload_id)))
 
 
 def _render(upload: Upload) -> JsonObject:

@@ -53,7 +53,7 @@ async def add_vector_store_file(
     vector_store_id: str, body: AddFile, caller: CollectionWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Add a document and have it indexed. Chunks are cut to the embedding model's own limits."""
-    member = await services.collections.add(
+    member = await services.retrieval.collections.add(
         caller,
         require_collection_id(vector_store_id),
         require_id(DOCUMENT_PREFIX, "file", body.file_id, "file_id"),
@@ -77,10 +77,10 @@ async def list_vector_store_files(
     del before
     collection_id = require_collection_id(vector_store_id)
     if status == "cancelled":
-        await services.collections.get(caller, collection_id)
+        await services.retrieval.collections.get(caller, collection_id)
         return page_of([], limit)
     page = Page(limit + 1, None if after is None else _require_id(after, "after"), order == "asc")
-    members = await services.collections.list_members(caller, collection_id, page, status)
+    members = await services.retrieval.collections.list_members(caller, collection_id, page, status)
     return page_of([_render(member) for member in members], limit)
 
 
@@ -91,7 +91,7 @@ async def get_vector_store_file(
     vector_store_id: str, file_id: str, caller: CollectionReader, services: ServicesDependency
 ) -> JSONResponse:
     """One document's state in a vector store."""
-    member = await services.collections.get_member(
+    member = await services.retrieval.collections.get_member(
         caller, require_collection_id(vector_store_id), _require_id(file_id)
     )
     return JSONResponse(_render(member), headers={"openai-poll-after-ms": _POLL_MILLISECONDS})
@@ -108,7 +108,7 @@ async def update_vector_store_file(
     services: ServicesDependency,
 ) -> dict[str, Any]:
     """Replace a document's attributes in a vector store."""
-    member = await services.collections.update_member(
+    member = await services.retrieval.collections.update_member(
         caller, require_collection_id(vector_store_id), _require_id(file_id), body.attributes
     )
     return _render(member)
@@ -123,7 +123,7 @@ async def remove_vector_store_file(
     vector_store_id: str, file_id: str, caller: CollectionWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Take a document out of a vector store. The document stays."""
-    await services.collections.remove(
+    await services.retrieval.collections.remove(
         caller, require_collection_id(vector_store_id), _require_id(file_id)
     )
     return {"id": file_id, "object": "vector_store.file.deleted", "deleted": True}
@@ -138,7 +138,7 @@ async def get_vector_store_file_content(
     vector_store_id: str, file_id: str, caller: DocumentReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """The text that was extracted from a document, chunk by chunk."""
-    texts = await services.collections.read_member(
+    texts = await services.retrieval.collections.read_member(
         caller, require_collection_id(vector_store_id), _require_id(file_id)
     )
     return {

@@ -91,7 +91,7 @@ async def create_vector_store(
     file_ids = [
         require_id(DOCUMENT_PREFIX, "file", text, "file_ids") for text in body.file_ids or []
     ]
-    collection = await services.collections.create(
+    collection = await services.retrieval.collections.create(
         caller, body.name or "", body.metadata or {}, file_ids
     )
     return render_collection(collection)
@@ -111,7 +111,7 @@ async def list_vector_stores(
     page = Page(
         limit + 1, None if after is None else require_collection_id(after, "after"), order == "asc"
     )
-    collections = await services.collections.list_collections(caller, page)
+    collections = await services.retrieval.collections.list_collections(caller, page)
     return page_of([render_collection(collection) for collection in collections], limit)
 
 
@@ -123,7 +123,7 @@ async def get_vector_store(
 ) -> dict[str, Any]:
     """One vector store."""
     return render_collection(
-        await services.collections.get(caller, require_collection_id(vector_store_id))
+        await services.retrieval.collections.get(caller, require_collection_id(vector_store_id))
     )
 
 
@@ -139,7 +139,7 @@ async def update_vector_store(
     services: ServicesDependency,
 ) -> dict[str, Any]:
     """Change its name or metadata."""
-    collection = await services.collections.update(
+    collection = await services.retrieval.collections.update(
         caller, require_collection_id(vector_store_id), body.name, body.metadata
     )
     return render_collection(collection)
@@ -154,7 +154,7 @@ async def delete_vector_store(
     vector_store_id: str, caller: CollectionWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Delete a vector store. Its files stay."""
-    await services.collections.delete(caller, require_collection_id(vector_store_id))
+    await services.retrieval.collections.delete(caller, require_collection_id(vector_store_id))
     return {"id": vector_store_id, "object": "vector_store.deleted", "deleted": True}
 
 
@@ -178,7 +178,7 @@ async def search_vector_store(
         filter=body.filters.as_filter() if body.filters else None,
         quality=Quality(body.quality),
     )
-    result = await services.search.search(caller, query)
+    result = await services.retrieval.search.search(caller, query)
     threshold = body.ranking_options.score_threshold if body.ranking_options else 0.0
     found = [passage for passage in result.passages if passage.score >= threshold]
     return {

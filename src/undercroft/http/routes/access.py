@@ -82,7 +82,7 @@ async def check_access(
     """Decided by what every read and change is decided by. A purpose counts as stated in Undercroft-Purpose."""
     resource = require_resource(body.resource)
     principal = body.principal and require_id(USER_PREFIX, "user", body.principal, "principal")
-    explained = await services.access.explain(caller, resource, principal or None)
+    explained = await services.sharing.access.explain(caller, resource, principal or None)
     ways = explained.ways.get(GrantAction(body.action), ())
     return {
         "object": "access.decision",
@@ -112,7 +112,7 @@ async def list_principals(
     For whichever purpose they would have to state; with Undercroft-Purpose, for that one.
     """
     last = None if after is None else require_id(USER_PREFIX, "user", after, "after")
-    found = await services.access.list_principals(
+    found = await services.sharing.access.list_principals(
         caller, require_resource(resource), after=last, limit=limit + 1
     )
     return page_of([_render(one, user_reference(one.principal_id)) for one in found], limit)
@@ -135,7 +135,7 @@ async def list_resources(
     For whichever purpose you would have to state; with Undercroft-Purpose, for that one.
     """
     last = None if after is None else require_resource(after, "after").id
-    found = await services.access.list_resources(caller, after=last, limit=limit + 1)
+    found = await services.sharing.access.list_resources(caller, after=last, limit=limit + 1)
     return page_of([_render(one, render_resource(one.resource)) for one in found], limit)
 
 

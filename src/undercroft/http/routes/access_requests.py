@@ -53,7 +53,7 @@ async def ask_for_access(
     """The same is answered whether there is such a thing or not. Who asked sees the request once it was answered."""
     resource = require_resource(body.resource)
     wish = Wish(read_terms(body), body.message)
-    request_id = await services.access_requests.ask(caller, resource, wish)
+    request_id = await services.sharing.access_requests.ask(caller, resource, wish)
     return {
         "id": render_id(REQUEST_PREFIX, request_id),
         "object": "access_request",
@@ -80,7 +80,7 @@ async def list_access_requests(
 ) -> dict[str, Any]:
     """The newest first."""
     last = None if after is None else require_request_id(after, "after")
-    found = await services.access_requests.list_requests(
+    found = await services.sharing.access_requests.list_requests(
         caller, asked=role == "asker", after=last, limit=limit + 1
     )
     return page_of(list(map(render_request, found)), limit)
@@ -97,7 +97,7 @@ async def retrieve_access_request(
 ) -> dict[str, Any]:
     """For the thing's owner; for who asked once it was answered."""
     return render_request(
-        await services.access_requests.get(caller, require_request_id(request_id))
+        await services.sharing.access_requests.get(caller, require_request_id(request_id))
     )
 
 
@@ -116,7 +116,9 @@ async def approve_access_request(
     """Grant what was asked for, or, with a body, less. ``grant`` names what was granted."""
     terms = None if body is None else read_terms(body)
     return render_request(
-        await services.access_requests.approve(caller, require_request_id(request_id), terms)
+        await services.sharing.access_requests.approve(
+            caller, require_request_id(request_id), terms
+        )
     )
 
 
@@ -131,5 +133,5 @@ async def deny_access_request(
 ) -> dict[str, Any]:
     """Whoever asked is told no more than that."""
     return render_request(
-        await services.access_requests.deny(caller, require_request_id(request_id))
+        await services.sharing.access_requests.deny(caller, require_request_id(request_id))
     )

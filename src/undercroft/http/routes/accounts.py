@@ -74,7 +74,7 @@ class SignUpBody(RequestBody):
 )
 async def sign_up(body: AddressBody, request: Request, services: ServicesDependency) -> Response:
     """Have a code sent that makes an account, or, to whoever has one, a code for a new password."""
-    await services.mailing.sign_up(body.tenant, body.email, client_of(request))
+    await services.people.mailing.sign_up(body.tenant, body.email, client_of(request))
     return Response(status_code=204)
 
 
@@ -89,7 +89,7 @@ async def request_password(
     body: AddressBody, request: Request, services: ServicesDependency
 ) -> Response:
     """Have a code for a new password sent. The answer is the same whether the address has an account or not."""
-    await services.mailing.ask_for_password(body.tenant, body.email, client_of(request))
+    await services.people.mailing.ask_for_password(body.tenant, body.email, client_of(request))
     return Response(status_code=204)
 
 
@@ -104,7 +104,7 @@ async def use_password_code(
     body: PasswordCodeBody, request: Request, services: ServicesDependency
 ) -> Response:
     """Accept an invitation, sign up or set a new password. The address is verified by it, and every session ends."""
-    await services.accounts.use_password_code(body.code, body.password, client_of(request))
+    await services.people.accounts.use_password_code(body.code, body.password, client_of(request))
     return Response(status_code=204)
 
 
@@ -117,7 +117,7 @@ async def use_password_code(
 )
 async def use_verification_code(body: CodeBody, services: ServicesDependency) -> Response:
     """Show that mail to an address is read by whoever has its account."""
-    await services.accounts.use_verification_code(body.code)
+    await services.people.accounts.use_verification_code(body.code)
     return Response(status_code=204)
 
 
@@ -126,7 +126,7 @@ async def use_verification_code(body: CodeBody, services: ServicesDependency) ->
 )
 async def get_account(caller: EnrollingMember, services: ServicesDependency) -> dict[str, Any]:
     """Who the caller is. Services and links have no account."""
-    return render_account(await services.accounts.get_account(caller))
+    return render_account(await services.people.accounts.get_account(caller))
 
 
 @router.put(
@@ -140,7 +140,7 @@ async def change_password(
     body: ChangePasswordBody, request: Request, caller: KeyHolder, services: ServicesDependency
 ) -> Response:
     """Set another password. Every other session of the caller's ends."""
-    await services.accounts.change_password(
+    await services.people.accounts.change_password(
         caller, body.current_password, body.password, client_of(request)
     )
     return Response(status_code=204)
@@ -155,7 +155,7 @@ async def change_password(
 )
 async def request_verification(caller: KeyHolder, services: ServicesDependency) -> Response:
     """Have a code sent to the caller's address; none when it is verified, or three are still good."""
-    await services.accounts.ask_for_verification(caller)
+    await services.people.accounts.ask_for_verification(caller)
     return Response(status_code=204)
 
 
@@ -168,7 +168,7 @@ async def request_verification(caller: KeyHolder, services: ServicesDependency) 
 )
 async def invite_user(user_id: str, caller: MemberWriter, services: ServicesDependency) -> Response:
     """Have a code sent to a user who has no password yet. Codes of earlier invitations are void. Admins only."""
-    await services.accounts.invite(caller, require_id(USER_PREFIX, "user", user_id))
+    await services.people.accounts.invite(caller, require_id(USER_PREFIX, "user", user_id))
     return Response(status_code=204)
 
 
@@ -180,7 +180,7 @@ async def invite_user(user_id: str, caller: MemberWriter, services: ServicesDepe
 )
 async def get_outside_tools(caller: MemberWriter, services: ServicesDependency) -> dict[str, Any]:
     """Whether remote tools are called once documents of the tenant are in a prompt. Admins only."""
-    return {"object": "outside_tools", "allowed": await services.policies.get(caller)}
+    return {"object": "outside_tools", "allowed": await services.people.policies.get(caller)}
 
 
 @router.put(
@@ -193,7 +193,7 @@ async def put_outside_tools(
     body: OutsideToolsBody, caller: MemberWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Let remote tools be called once documents are in a prompt, where their grants allow it, or not. Admins only."""
-    await services.policies.allow_outside_tools(caller, allows=body.allowed)
+    await services.people.policies.allow_outside_tools(caller, allows=body.allowed)
     return {"object": "outside_tools", "allowed": body.allowed}
 
 
@@ -205,7 +205,7 @@ async def put_outside_tools(
 )
 async def get_sign_up(caller: MemberWriter, services: ServicesDependency) -> dict[str, Any]:
     """Whether people may make accounts in the tenant by themselves. Admins only."""
-    return {"object": "sign_up", "open": await services.accounts.is_sign_up_open(caller)}
+    return {"object": "sign_up", "open": await services.people.accounts.is_sign_up_open(caller)}
 
 
 @router.put(
@@ -219,7 +219,7 @@ async def put_sign_up(
 ) -> dict[str, Any]:
     """Let people make accounts in the tenant by themselves, or have them invited. Admins only."""
     if body.open:
-        await services.accounts.open_sign_up(caller)
+        await services.people.accounts.open_sign_up(caller)
     else:
-        await services.accounts.close_sign_up(caller)
+        await services.people.accounts.close_sign_up(caller)
     return {"object": "sign_up", "open": body.open}

@@ -52,7 +52,7 @@ async def create_key(
     """A key of one's own, or for an admin of a service. It carries no more than the credential that makes it."""
     scopes = None if body.scopes is None else frozenset(body.scopes)
     lifetime = None if body.expires_in is None else timedelta(seconds=body.expires_in)
-    made = await services.api_keys.create(caller, require_user_id(user_id), scopes, lifetime)
+    made = await services.people.api_keys.create(caller, require_user_id(user_id), scopes, lifetime)
     shown = render_key(made.key)
     return JSONResponse(
         {**shown, "secret": made.secret},
@@ -76,7 +76,9 @@ async def list_keys(
 ) -> dict[str, Any]:
     """One's own keys, or for an admin anybody's, the oldest first, also those that have ended. Never a secret."""
     place = None if after is None else require_key_id(after, "after")
-    found = await services.api_keys.list_keys(caller, require_user_id(user_id), place, limit + 1)
+    found = await services.people.api_keys.list_keys(
+        caller, require_user_id(user_id), place, limit + 1
+    )
     return page_of([render_key(key) for key in found], limit)
 
 
@@ -91,7 +93,7 @@ async def get_key(
 ) -> dict[str, Any]:
     """One key, without its secret."""
     return render_key(
-        await services.api_keys.get(caller, require_user_id(user_id), require_key_id(key_id))
+        await services.people.api_keys.get(caller, require_user_id(user_id), require_key_id(key_id))
     )
 
 
@@ -106,5 +108,7 @@ async def revoke_key(
 ) -> dict[str, Any]:
     """From the next request on. A key that leaked can be revoked by its user and by any admin."""
     return render_key(
-        await services.api_keys.revoke(caller, require_user_id(user_id), require_key_id(key_id))
+        await services.people.api_keys.revoke(
+            caller, require_user_id(user_id), require_key_id(key_id)
+        )
     )

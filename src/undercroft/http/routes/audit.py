@@ -101,7 +101,7 @@ async def list_audit(
     wanted = _filter(resource, actor, action, since, until)
     if wanted is None:
         return page_of([], limit)
-    entries = await services.audit.list_entries(
+    entries = await services.proof.audit.list_entries(
         caller,
         _viewer(caller),
         wanted,
@@ -138,7 +138,7 @@ async def export_audit(
     pages = (
         _no_pages()
         if wanted is None
-        else await services.audit.export(caller, _viewer(caller), wanted)
+        else await services.proof.audit.export(caller, _viewer(caller), wanted)
     )
     write, media_type = (
         (_write_csv, "text/csv") if file_format == "csv" else (_write_lines, "application/jsonl")
@@ -157,7 +157,7 @@ async def get_audit_entry(
     entry_id: str, caller: AuditReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """An entry with its bytes as they are in the log, and what opens its commitments while that is not erased."""
-    opened = await services.audit.open_entry(caller, _viewer(caller), _require_id(entry_id))
+    opened = await services.proof.audit.open_entry(caller, _viewer(caller), _require_id(entry_id))
     openings = {
         opening.field: {"value": opening.value, "salt": opening.salt.hex()}
         for opening in opened.openings
@@ -182,7 +182,9 @@ async def get_audit_proof(
     entry_id: str, caller: AuditReader, services: ServicesDependency
 ) -> Response:
     """Proves that the entry is in the log, to be checked offline. Waits two seconds for one that has no number yet."""
-    proof = await services.ledger_reader.prove_entry(caller, _require_id(entry_id), _viewer(caller))
+    proof = await services.proof.ledger_reader.prove_entry(
+        caller, _require_id(entry_id), _viewer(caller)
+    )
     return Response(proof, media_type="text/plain; charset=utf-8")
 
 

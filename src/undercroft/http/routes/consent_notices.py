@@ -93,7 +93,9 @@ async def create_consent_notice(
     body: CreateNotice, caller: KnownSharingWriter, services: ServicesDependency
 ) -> Response:
     """Everybody in the tenant may read it; who made it alone may add versions and ask for consent with it."""
-    notice = await services.notices.create(caller, body.purpose, body.content(), body.terms())
+    notice = await services.sharing.notices.create(
+        caller, body.purpose, body.content(), body.terms()
+    )
     location = f"/v1/consent-notices/{render_id(NOTICE_PREFIX, notice.id)}"
     return JSONResponse(render_notice(notice), 201, {"Location": location})
 
@@ -109,7 +111,7 @@ async def list_consent_notices(
 ) -> dict[str, Any]:
     """The latest versions of the tenant's notices, the oldest notice first."""
     place = None if after is None else require_notice_id(after, "after")
-    notices = await services.notices.list_notices(caller, place, limit + 1)
+    notices = await services.sharing.notices.list_notices(caller, place, limit + 1)
     return page_of([render_notice(notice) for notice in notices], limit)
 
 
@@ -126,7 +128,9 @@ async def get_consent_notice(
     version: Annotated[int | None, Query(ge=1, le=2_147_483_647)] = None,
 ) -> dict[str, Any]:
     """Its latest version, or another."""
-    return render_notice(await services.notices.get(caller, require_notice_id(notice_id), version))
+    return render_notice(
+        await services.sharing.notices.get(caller, require_notice_id(notice_id), version)
+    )
 
 
 @router.put(
@@ -139,7 +143,7 @@ async def add_consent_notice_version(
     notice_id: str, body: NoticeVersion, caller: KnownSharingWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Consents stay with the version that was agreed to, until they are renewed."""
-    notice = await services.notices.add_version(
+    notice = await services.sharing.notices.add_version(
         caller, require_notice_id(notice_id), body.content(), body.terms()
     )
     return render_notice(notice)

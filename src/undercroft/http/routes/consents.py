@@ -56,7 +56,7 @@ async def ask_for_consent(
     """Ask the data subject of something of the caller's, which may be themselves, to agree to a notice of theirs."""
     notice_id = require_notice_id(body.notice, "notice")
     resource = require_resource(body.resource, "resource")
-    shown = render_consent(await services.consents.ask(caller, notice_id, resource))
+    shown = render_consent(await services.sharing.consents.ask(caller, notice_id, resource))
     return JSONResponse(shown, 201, {"Location": f"/v1/consents/{shown['id']}"})
 
 
@@ -78,7 +78,7 @@ async def list_consents(
 ) -> dict[str, Any]:
     """The newest first, each with what was agreed to, what happened to it and the newest uses made of it."""
     place = None if after is None else require_consent_id(after, "after")
-    found = await services.consents.list_consents(
+    found = await services.sharing.consents.list_consents(
         caller, asked=role == "controller", after=place, limit=limit + 1
     )
     return page_of([render_consent(record) for record in found], limit)
@@ -94,7 +94,7 @@ async def withdraw_all_consents(
     caller: SharingWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Take back all that the caller has agreed to."""
-    withdrawn = await services.consents.withdraw_all(caller)
+    withdrawn = await services.sharing.consents.withdraw_all(caller)
     return {"object": "list", "data": [render_consent(record) for record in withdrawn]}
 
 
@@ -108,7 +108,9 @@ async def get_consent(
     consent_id: str, caller: SharingReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """For whose it is and for who asked."""
-    return render_consent(await services.consents.get(caller, require_consent_id(consent_id)))
+    return render_consent(
+        await services.sharing.consents.get(caller, require_consent_id(consent_id))
+    )
 
 
 @router.get(
@@ -126,7 +128,7 @@ async def list_consent_uses(
 ) -> dict[str, Any]:
     """What was done under it, by whom and when, the newest first."""
     place = None if after is None else require_id(ENTRY_PREFIX, "entry", after, "after")
-    uses = await services.consents.list_uses(
+    uses = await services.sharing.consents.list_uses(
         caller, require_consent_id(consent_id), after=place, limit=limit + 1
     )
     return page_of([render_use(use) for use in uses], limit)
@@ -145,7 +147,7 @@ async def get_consent_receipt(
     consent_id: str, caller: SharingReader, services: ServicesDependency
 ) -> Response:
     """What was agreed to, as it is now, in terms of DPV; `undercroft verify` verifies it offline."""
-    receipt = await services.consent_receipts.get(caller, require_consent_id(consent_id))
+    receipt = await services.sharing.consent_receipts.get(caller, require_consent_id(consent_id))
     return Response(receipt, media_type=MEDIA_TYPE)
 
 
@@ -159,7 +161,7 @@ async def give_consent(
     consent_id: str, body: AgreeToNotice, caller: SharingWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """As whom the thing is about, to the version of the notice that was asked about."""
-    record = await services.consents.give(
+    record = await services.sharing.consents.give(
         caller, require_consent_id(consent_id), body.notice_version
     )
     return render_consent(record)
@@ -175,7 +177,9 @@ async def refuse_consent(
     consent_id: str, caller: SharingWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """As whom the thing is about."""
-    return render_consent(await services.consents.refuse(caller, require_consent_id(consent_id)))
+    return render_consent(
+        await services.sharing.consents.refuse(caller, require_consent_id(consent_id))
+    )
 
 
 @router.post(
@@ -188,7 +192,7 @@ async def renew_consent(
     consent_id: str, body: AgreeToNotice, caller: SharingWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """To the notice's latest version: what was given goes on, what has expired counts again."""
-    record = await services.consents.renew(
+    record = await services.sharing.consents.renew(
         caller, require_consent_id(consent_id), body.notice_version
     )
     return render_consent(record)
@@ -204,4 +208,6 @@ async def withdraw_consent(
     consent_id: str, caller: SharingWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """From the next statement on nothing is shared under it. ``erasure`` says what becomes of the thing."""
-    return render_consent(await services.consents.withdraw(caller, require_consent_id(consent_id)))
+    return render_consent(
+        await services.sharing.consents.withdraw(caller, require_consent_id(consent_id))
+    )

@@ -36,7 +36,7 @@ async def get_data_subject(
     resource: str, caller: SharingReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """For its owner."""
-    subject_id = await services.data_subjects.get(caller, require_resource(resource))
+    subject_id = await services.sharing.data_subjects.get(caller, require_resource(resource))
     return _render(resource, subject_id)
 
 
@@ -51,7 +51,7 @@ async def set_data_subject(
 ) -> dict[str, Any]:
     """Grants of it that its data subject has not agreed to end at once. For its owner."""
     found = require_resource(resource)
-    return _render(resource, await services.data_subjects.mark(caller, found, body.subject))
+    return _render(resource, await services.sharing.data_subjects.mark(caller, found, body.subject))
 
 
 @router.delete(
@@ -64,7 +64,7 @@ async def delete_data_subject(
     resource: str, caller: SharingWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """A record is about its owner then, as far as its schema calls its fields personal. For its owner."""
-    subject_id = await services.data_subjects.unmark(caller, require_resource(resource))
+    subject_id = await services.sharing.data_subjects.unmark(caller, require_resource(resource))
     return _render(resource, subject_id)
 
 

@@ -50,7 +50,7 @@ async def write_comment(
 ) -> dict[str, Any]:
     """For its owner and for whoever was granted `comment`. A document has 1,000 comments at most."""
     comment = render_comment(
-        await services.comments.create(
+        await services.vault.comments.create(
             caller, require_document_id(document_id), body.text, body.version
         )
     )
@@ -73,7 +73,7 @@ async def list_comments(
 ) -> dict[str, Any]:
     """All of them, the oldest first, for its owner and for whoever was granted `read` or `comment`."""
     last = None if after is None else require_comment_id(after, "after")
-    comments = await services.comments.list_comments(
+    comments = await services.vault.comments.list_comments(
         caller, require_document_id(document_id), after=last, limit=limit + 1
     )
     return page_of(list(map(render_comment, comments)), limit)
@@ -90,7 +90,7 @@ async def delete_comment(
     document_id: str, comment_id: str, caller: DocumentWriter, services: ServicesDependency
 ) -> Response:
     """One's own, while one may see the document; on a document of one's own any."""
-    await services.comments.delete(
+    await services.vault.comments.delete(
         caller, require_document_id(document_id), require_comment_id(comment_id)
     )
     return Response(status_code=204)

@@ -16,12 +16,13 @@ from undercroft.http.conditional import (
     is_known,
     select_range,
 )
-from undercroft.http.deps import NativeRoute, Services, ServicesDependency
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.errors import render_error
 from undercroft.http.openai.contract import answers, errors
 from undercroft.http.revocable import RevocableResponse
 from undercroft.http.routes.documents import VersionNumber
+from undercroft.http.services import Services
 from undercroft.identity.models import Principal
 from undercroft.vault.models import DocumentVersion
 from undercroft.vault.versions import Span, VersionContent
@@ -123,7 +124,7 @@ class _Wanted:
     ) -> Response:
         """The bytes, or that there are none to send."""
         try:
-            found = await services.versions.read(caller, document_id, number, self._select)
+            found = await services.vault.versions.read(caller, document_id, number, self._select)
         except RangeNotSatisfiableError as error:
             refused = render_error(self._request.url.path, error)
             refused.headers["Content-Range"] = f"bytes */{error.size}"
@@ -142,7 +143,7 @@ class _Wanted:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         releases = found.document.releases
         return RevocableResponse(
-            services.watched_grants, caller, releases, found.blocks, status, headers
+            services.sharing.watched_grants, caller, releases, found.blocks, status, headers
         )
 
     def _select(self, version: DocumentVersion) -> Span | None:

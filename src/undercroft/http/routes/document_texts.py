@@ -36,7 +36,7 @@ async def get_text(
 
     Whoever was granted `read_parts` reads the pages and sections of the grant. An answer with text is one use of it.
     """
-    page = await services.texts.read(
+    page = await services.retrieval.texts.read(
         caller, require_document_id(document_id), read_position(after), limit
     )
     return render_page(page)

@@ -48,7 +48,7 @@ async def create_document(
     ] = None,
 ) -> Response:
     """Keep a document. It is indexed when it is first added to a vector store, unless it is sealed."""
-    document = await services.documents.create(
+    document = await services.vault.documents.create(
         caller,
         incoming_of(file),
         clean_filename(name or file.filename),
@@ -78,7 +78,7 @@ async def create_version(
 ) -> Response:
     """Make this content the document's current version. Where the document is in a vector store, it is indexed."""
     expected = require_revisions(if_match)
-    document = await services.versions.add(
+    document = await services.vault.versions.add(
         caller,
         require_document_id(document_id),
         incoming_of(file),

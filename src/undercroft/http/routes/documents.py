@@ -83,7 +83,7 @@ async def list_documents(
     deleted: Annotated[bool, Query(description="Those that can be restored instead.")] = False,
 ) -> dict[str, Any]:
     """The caller's documents."""
-    documents = await services.documents.list_documents(
+    documents = await services.vault.documents.list_documents(
         caller,
         after=None if after is None else require_document_id(after, "after"),
         ascending=order == "asc",
@@ -110,7 +110,7 @@ async def get_document(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One document, with an ETag that changes with every change of it."""
-    document = await services.documents.get(caller, require_document_id(document_id))
+    document = await services.vault.documents.get(caller, require_document_id(document_id))
     tag = revision_tag(document.revision)
     if is_known(tag, if_none_match):
         return Response(status_code=304, headers=_headers(document))
@@ -135,7 +135,9 @@ async def update_document(
     changes = DocumentChanges(name, body.metadata, body.sealed)
     expected = require_revisions(if_match)
     return answer(
-        await services.documents.update(caller, require_document_id(document_id), changes, expected)
+        await services.vault.documents.update(
+            caller, require_document_id(document_id), changes, expected
+        )
     )
 
 
@@ -150,7 +152,9 @@ async def delete_document(
 ) -> Response:
     """Take it out of every list, search and answer at once. It can be restored until ``erased_after``."""
     expected = expected_revisions(if_match)
-    return answer(await services.trash.put(caller, require_document_id(document_id), expected))
+    return answer(
+        await services.vault.trash.put(caller, require_document_id(document_id), expected)
+    )
 
 
 @router.post(
@@ -164,7 +168,9 @@ async def restore_document(
 ) -> Response:
     """Undo its deletion: it is back with its versions, in its vector stores. One that is not deleted stays as it is."""
     expected = expected_revisions(if_match)
-    return answer(await services.trash.restore(caller, require_document_id(document_id), expected))
+    return answer(
+        await services.vault.trash.restore(caller, require_document_id(document_id), expected)
+    )
 
 
 @router.post(
@@ -178,7 +184,7 @@ async def erase_document(
 ) -> dict[str, Any]:
     """Destroy it for ever, deleted before or not: its versions, its index, and the answers that were made from it."""
     expected = expected_revisions(if_match)
-    await services.documents.delete(caller, require_document_id(document_id), expected)
+    await services.vault.documents.delete(caller, require_document_id(document_id), expected)
     return {"id": document_id, "object": "document", "erased": True}
 
 
@@ -201,7 +207,7 @@ async def list_versions(
     ] = None,
 ) -> dict[str, Any]:
     """A document's versions, the newest first."""
-    versions = await services.versions.list_versions(
+    versions = await services.vault.versions.list_versions(
         caller, require_document_id(document_id), before=after, limit=limit + 1
     )
     return page_of([render_version(version) for version in versions], limit)
@@ -218,7 +224,7 @@ async def get_version(
 ) -> dict[str, Any]:
     """One version, with the SHA-256 of its content."""
     return render_version(
-        await services.versions.get(caller, require_document_id(document_id), number)
+        await services.vault.versions.get(caller, require_document_id(document_id), number)
     )
 
 
@@ -241,7 +247,7 @@ async def restore_version(
 ) -> Response:
     """Make a new version with the content of an earlier one."""
     expected = require_revisions(if_match)
-    document = await services.versions.restore(
+    document = await services.vault.versions.restore(
         caller, require_document_id(document_id), number, expected
     )
     return answer_made(document, version=document.version)
@@ -260,5 +266,5 @@ async def get_receipt(
     document_id: str, number: VersionNumber, caller: DocumentReader, services: ServicesDependency
 ) -> Response:
     """What the tenant's log signs about the version, to be kept and verified offline with its content."""
-    receipt = await services.receipts.get(caller, require_document_id(document_id), number)
+    receipt = await services.vault.receipts.get(caller, require_document_id(document_id), number)
     return Response(receipt, media_type="text/plain; charset=utf-8")

@@ -51,7 +51,9 @@ async def create_grant(
     """Share what is yours, or, under a grant to share, another's: as it was shared with you, or more narrowly."""
     resource = require_resource(body.resource)
     grantee = read_grantee(body.grantee, caller.tenant_id)
-    grant = render_grant(await services.grants.create(caller, resource, grantee, read_terms(body)))
+    grant = render_grant(
+        await services.sharing.grants.create(caller, resource, grantee, read_terms(body))
+    )
     response.headers["Location"] = f"/v1/grants/{grant['id']}"
     return grant
 
@@ -74,10 +76,10 @@ async def list_grants(
     """The oldest first, those that have ended too. Of what is another's, those that you gave or hold."""
     last = None if after is None else require_grant_id(after, "after")
     if resource is None:
-        grants = await services.grants.list_given(caller, after=last, limit=limit + 1)
+        grants = await services.sharing.grants.list_given(caller, after=last, limit=limit + 1)
     else:
         found = require_resource(resource)
-        grants = await services.grants.list_of(caller, found, after=last, limit=limit + 1)
+        grants = await services.sharing.grants.list_of(caller, found, after=last, limit=limit + 1)
     return page_of(list(map(render_grant, grants)), limit)
 
 
@@ -91,7 +93,7 @@ async def retrieve_grant(
     grant_id: str, caller: SharingReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """One that you gave or hold, or of what is yours."""
-    return render_grant(await services.grants.get(caller, require_grant_id(grant_id)))
+    return render_grant(await services.sharing.grants.get(caller, require_grant_id(grant_id)))
 
 
 @router.delete(
@@ -105,5 +107,5 @@ async def revoke_grant(
     grant_id: str, caller: SharingWriter, services: ServicesDependency
 ) -> Response:
     """End it with whatever was shared on under it, from the next statement on."""
-    await services.grants.revoke(caller, require_grant_id(grant_id))
+    await services.sharing.grants.revoke(caller, require_grant_id(grant_id))
     return Response(status_code=204)

@@ -55,7 +55,7 @@ async def create_group(
     body: NamedGroup, caller: MemberWriter, services: ServicesDependency
 ) -> Response:
     """An empty group. Admins only."""
-    return created_group(await services.groups.create(caller, body.name))
+    return created_group(await services.people.groups.create(caller, body.name))
 
 
 @router.get(
@@ -66,7 +66,7 @@ async def list_groups(
 ) -> dict[str, Any]:
     """The tenant's groups, the oldest first, for an admin; those that the caller is in for anybody else."""
     place = None if after is None else require_group_id(after, "after")
-    found = await services.groups.list_groups(caller, viewer_of(caller), place, limit + 1)
+    found = await services.people.groups.list_groups(caller, viewer_of(caller), place, limit + 1)
     return page_of([render_group(group) for group in found], limit)
 
 
@@ -87,7 +87,7 @@ async def get_group(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Any group, for an admin; one that the caller is in for anybody else."""
-    group = await services.groups.get(caller, viewer_of(caller), require_group_id(group_id))
+    group = await services.people.groups.get(caller, viewer_of(caller), require_group_id(group_id))
     return answer_group(group, if_none_match)
 
 
@@ -109,7 +109,9 @@ async def update_group(
 ) -> Response:
     """What was granted to the group stays granted. Admins only."""
     revisions = require_revisions(if_match)
-    group = await services.groups.rename(caller, require_group_id(group_id), body.name, revisions)
+    group = await services.people.groups.rename(
+        caller, require_group_id(group_id), body.name, revisions
+    )
     return answer_group(group)
 
 
@@ -123,7 +125,9 @@ async def delete_group(
     group_id: str, caller: MemberWriter, services: ServicesDependency, if_match: IfMatch = None
 ) -> dict[str, Any]:
     """What was granted to the group ends. Its members stay users of the tenant. Admins only."""
-    await services.groups.delete(caller, require_group_id(group_id), expected_revisions(if_match))
+    await services.people.groups.delete(
+        caller, require_group_id(group_id), expected_revisions(if_match)
+    )
     return {"id": group_id, "object": "group.deleted", "deleted": True}
 
 
@@ -142,7 +146,7 @@ async def list_group_members(
 ) -> dict[str, Any]:
     """Who is in it, for admins and the tenant's people who are; guests and services see themselves alone."""
     place = None if after is None else require_user_id(after, "after")
-    found = await services.groups.list_members(
+    found = await services.people.groups.list_members(
         caller, viewer_of(caller), require_group_id(group_id), place, limit + 1
     )
     return page_of([render_group_member(group_id, member) for member in found], limit)
@@ -164,7 +168,9 @@ async def add_group_member(
 ) -> Response:
     """What is granted to the group is granted to them from now on. Admins only."""
     user_id = require_user_id(body.user, "user")
-    member, is_new = await services.groups.add_member(caller, require_group_id(group_id), user_id)
+    member, is_new = await services.people.groups.add_member(
+        caller, require_group_id(group_id), user_id
+    )
     shown = render_group_member(group_id, member)
     if not is_new:
         return JSONResponse(shown)
@@ -181,7 +187,7 @@ async def get_group_member(
     group_id: str, user_id: str, caller: MemberReader, services: ServicesDependency
 ) -> dict[str, Any]:
     """Whether somebody is in a group, and since when."""
-    member = await services.groups.get_member(
+    member = await services.people.groups.get_member(
         caller, viewer_of(caller), require_group_id(group_id), require_user_id(user_id)
     )
     return render_group_member(group_id, member)
@@ -197,7 +203,7 @@ async def remove_group_member(
     group_id: str, user_id: str, caller: MemberWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """What was granted to the group ends for them. Admins only."""
-    await services.groups.remove_member(
+    await services.people.groups.remove_member(
         caller, require_group_id(group_id), require_user_id(user_id)
     )
     return {"id": user_id, "object": "group.member.deleted", "deleted": True}

@@ -84,7 +84,7 @@ async def register_issuer(
             body.max_auth_age,
         ),
     )
-    made = _render(await services.issuers.register(caller, registration))
+    made = _render(await services.people.issuers.register(caller, registration))
     return JSONResponse(made, 201, {"Location": f"/v1/issuers/{made['id']}"})
 
 
@@ -99,7 +99,7 @@ async def list_issuers(
 ) -> dict[str, Any]:
     """The tenant's issuers, oldest first. Admins only."""
     place = None if after is None else require_id(ISSUER_PREFIX, "issuer", after, "after")
-    issuers = await services.issuers.list_issuers(caller, place, limit + 1)
+    issuers = await services.people.issuers.list_issuers(caller, place, limit + 1)
     return page_of([_render(issuer) for issuer in issuers], limit)
 
 
@@ -114,7 +114,7 @@ async def delete_issuer(
     issuer_id: str, caller: Administrator, services: ServicesDependency
 ) -> Response:
     """No token of it is taken any more; its users stay. Admins only."""
-    await services.issuers.delete(caller, require_id(ISSUER_PREFIX, "issuer", issuer_id))
+    await services.people.issuers.delete(caller, require_id(ISSUER_PREFIX, "issuer", issuer_id))
     return Response(status_code=204)
 
 

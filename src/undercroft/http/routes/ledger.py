@@ -51,7 +51,7 @@ router = APIRouter(tags=["ledger"], route_class=NativeRoute)
 )
 async def get_checkpoint(log: LogId, services: ServicesDependency) -> Response:
     """How many entries a log has, and the root of its tree, signed: for anybody to keep."""
-    text = await services.ledger_reader.find_checkpoint(_require_log(log))
+    text = await services.proof.ledger_reader.find_checkpoint(_require_log(log))
     return Response(text, media_type="text/plain; charset=utf-8", headers=_NOW)
 
 
@@ -65,7 +65,9 @@ async def get_entries(
     log: LogId, path: TilePath, caller: LogReader, services: ServicesDependency
 ) -> Response:
     """Up to 256 entries, each behind its length in two bytes."""
-    data = await services.ledger_reader.read_entries(caller, _require_log(log), _require_tile(path))
+    data = await services.proof.ledger_reader.read_entries(
+        caller, _require_log(log), _require_tile(path)
+    )
     return Response(data, media_type=_OCTETS, headers=_FOR_EVER)
 
 
@@ -86,7 +88,7 @@ async def get_tile(
     number = parse_level(level)
     if number is None:
         raise NotFoundError("tile level", _plain(level))
-    data = await services.ledger_reader.read_tile(
+    data = await services.proof.ledger_reader.read_tile(
         caller, _require_log(log), number, _require_tile(path)
     )
     return Response(data, media_type=_OCTETS, headers=_FOR_EVER)
@@ -97,7 +99,7 @@ async def get_tile(
 )
 async def get_ledger(caller: LogReader, services: ServicesDependency) -> dict[str, Any]:
     """What it takes to mirror and to verify it. Keep the verifier key, and a checkpoint now and then."""
-    log = await services.ledger_reader.describe(caller)
+    log = await services.proof.ledger_reader.describe(caller)
     return {
         "object": "ledger",
         "id": log.id.hex,
@@ -121,7 +123,7 @@ async def get_inclusion(
     size: Annotated[int | None, Query(ge=0, le=_LARGEST, description=_SIZE)] = None,
 ) -> dict[str, Any]:
     """The inclusion proof of RFC 6962, section 2.1.1."""
-    size, path = await services.ledger_reader.prove_inclusion(caller, index, size)
+    size, path = await services.proof.ledger_reader.prove_inclusion(caller, index, size)
     return {"object": "ledger.inclusion", "index": index, "size": size, "hashes": _encode(path)}
 
 
@@ -138,7 +140,7 @@ async def get_consistency(
     later: Annotated[int | None, Query(alias="to", ge=0, le=_LARGEST, description=_SIZE)] = None,
 ) -> dict[str, Any]:
     """The consistency proof of RFC 6962, section 2.1.2."""
-    later, path = await services.ledger_reader.prove_consistency(caller, earlier, later)
+    later, path = await services.proof.ledger_reader.prove_consistency(caller, earlier, later)
     return {
         "object": "ledger.consistency",
         "from": earlier,

@@ -40,7 +40,7 @@ async def place_legal_hold(
     document_id: str, body: PlaceLegalHold, caller: Administrator, services: ServicesDependency
 ) -> dict[str, Any]:
     """Have a document kept, whoever's of the tenant it is. Nothing of what it holds is shown. Admins only."""
-    hold = await services.holds.place(caller, require_document_id(document_id), body.reason)
+    hold = await services.vault.holds.place(caller, require_document_id(document_id), body.reason)
     return {
         "object": "legal_hold",
         "document": render_id(DOCUMENT_PREFIX, hold.document_id),
@@ -60,5 +60,5 @@ async def lift_legal_hold(
     document_id: str, caller: Administrator, services: ServicesDependency
 ) -> Response:
     """Let its owner delete the document again. Admins only."""
-    await services.holds.lift(caller, require_document_id(document_id))
+    await services.vault.holds.lift(caller, require_document_id(document_id))
     return Response(status_code=204)

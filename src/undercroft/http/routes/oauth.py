@@ -8,11 +8,12 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from undercroft.http.callers import ActingService, TokenReader, TokenRevoker
-from undercroft.http.deps import NativeRoute, Services, ServicesDependency
+from undercroft.http.deps import NativeRoute, ServicesDependency
 from undercroft.http.json_bodies import documented_body
 from undercroft.http.oauth_forms import FORM, OAuthForm, read_form
 from undercroft.http.objects import IntrospectionObject, IssuedTokenObject
 from undercroft.http.openai.contract import oauth_errors
+from undercroft.http.services import Services
 from undercroft.http.wire import JsonObject, render_time
 from undercroft.identity.keys import is_access_token, is_well_formed
 from undercroft.identity.models import Permission
@@ -85,7 +86,7 @@ async def exchange_token(
     if form.actor_token is not None:
         _require_bearer(request, form)
     requested = None if form.scope is None else form.scope.split(" ")
-    issued = await services.exchange.exchange(caller, form.subject_token, requested)
+    issued = await services.people.exchange.exchange(caller, form.subject_token, requested)
     remaining = issued.expires_at - services.clock.now()
     return JSONResponse(
         {
@@ -136,7 +137,7 @@ async def revoke_token(
 
 def _tokens_of(form: PresentedToken, services: Services) -> TokenService | LinkTokens:
     is_of_link = form.token.startswith(LINK_TOKEN_PREFIX)
-    return services.link_tokens if is_of_link else services.tokens
+    return services.sharing.link_tokens if is_of_link else services.people.tokens
 
 
 def _require_exchange(form: TokenExchange) -> None:

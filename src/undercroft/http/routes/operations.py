@@ -48,7 +48,7 @@ async def get_metrics(services: ServicesDependency) -> Response:
     services.telemetry.queue_depth.clear()
     for jobs in await services.jobs.count():
         services.telemetry.queue_depth.labels(jobs.kind, jobs.state).set(jobs.count)
-    pending = await services.sequencer.measure_pending()
+    pending = await services.proof.sequencer.measure_pending()
     age = (
         timedelta()
         if pending.oldest is None

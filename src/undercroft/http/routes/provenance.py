@@ -36,7 +36,7 @@ async def get_provenance(
 
     Passages that the caller may not read now are there without what opens them.
     """
-    return await services.provenance.get(
+    return await services.chat.provenance.get(
         caller, require_id(RESPONSE_PREFIX, "response", response_id)
     )
 
@@ -58,8 +58,8 @@ async def list_uses(
 
     What a search had ranked by another company's model is there as `document.rank`. For its owner alone.
     """
-    document = await services.documents.get_own(caller, require_document_id(document_id))
-    entries = await services.audit.list_entries(
+    document = await services.vault.documents.get_own(caller, require_document_id(document_id))
+    entries = await services.proof.audit.list_entries(
         caller,
         caller.user_id,
         # Refused attempts are in the audit, and used nothing.

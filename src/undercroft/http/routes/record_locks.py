@@ -44,8 +44,8 @@ async def lock_record(
     body = await read_model(request, LockRecord) if await request.body() else LockRecord()
     key = require_record_id(record_id)
     if lock_token is None:
-        return _render(await services.record_locks.acquire(caller, key, body.seconds))
-    return _render(await services.record_locks.renew(caller, key, lock_token, body.seconds))
+        return _render(await services.vault.record_locks.acquire(caller, key, body.seconds))
+    return _render(await services.vault.record_locks.renew(caller, key, lock_token, body.seconds))
 
 
 @router.delete(
@@ -64,7 +64,7 @@ async def release_lock(
             kind=ErrorKind.PRECONDITION_REQUIRED,
             param="Lock-Token",
         )
-    await services.record_locks.release(caller, require_record_id(record_id), lock_token)
+    await services.vault.record_locks.release(caller, require_record_id(record_id), lock_token)
     return {"id": record_id, "object": "record.lock", "released": True}
 
 

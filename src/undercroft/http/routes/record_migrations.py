@@ -54,8 +54,8 @@ async def migrate_records(
     body = await read_model(request, MigrateRecords)
     place = (require_schema_id(schema_id), body.to_version, check_patch(body.patch))
     if body.dry_run:
-        return _render_dry_run(await services.record_migrations.try_out(caller, *place))
-    begun = _render(await services.record_migrations.start(caller, *place))
+        return _render_dry_run(await services.vault.record_migrations.try_out(caller, *place))
+    begun = _render(await services.vault.record_migrations.start(caller, *place))
     location = f"/v1/schemas/{schema_id}/migrations/{begun['id']}"
     return JSONResponse(begun, 202, {"Location": location})
 
@@ -71,7 +71,9 @@ async def get_migration(
 ) -> dict[str, Any]:
     """How far a migration of the caller's is. Records that could not follow stay at their version."""
     key = require_id(MIGRATION_PREFIX, "migration", migration_id)
-    return _render(await services.record_migrations.get(caller, require_schema_id(schema_id), key))
+    return _render(
+        await services.vault.record_migrations.get(caller, require_schema_id(schema_id), key)
+    )
 
 
 def _render_dry_run(run: DryRun) -> JsonObject:

@@ -60,7 +60,7 @@ async def get_record_receipt(
 ) -> Response:
     """What the tenant's log signs about these fields of a version, to be kept, shown in part and verified offline."""
     body = await read_model(request, AskRecordReceipt)
-    receipt = await services.record_receipts.get(
+    receipt = await services.vault.record_receipts.get(
         caller, require_record_id(record_id), body.version, body.fields
     )
     return Response(receipt, media_type="application/json")

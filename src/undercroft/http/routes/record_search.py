@@ -41,7 +41,7 @@ async def find_records(
     """
     if not body.query.strip():
         raise InvalidRequestError("The query is empty: say what to look for.", param="query")
-    page = await services.record_finding.find(
+    page = await services.vault.record_finding.find(
         caller,
         body.query,
         None if body.schema_id is None else require_schema_id(body.schema_id, "schema"),

@@ -121,7 +121,7 @@ async def create_record(
     """Make a record under the latest version of a schema."""
     body = await read_model(request, CreateRecord)
     schema_id = require_schema_id(body.schema_id, "schema")
-    record = await services.records.create(caller, schema_id, body.data)
+    record = await services.vault.records.create(caller, schema_id, body.data)
     made = answer_record(record)
     made.status_code = 201
     made.headers["Location"] = f"/v1/records/{render_id(RECORD_PREFIX, record.id)}"
@@ -142,7 +142,7 @@ async def list_records(
     after: After = None,
 ) -> Response:
     """The caller's records and those that they may search, oldest first; large ones make a page short."""
-    page = await services.records.list_records(
+    page = await services.vault.records.list_records(
         caller,
         None if schema is None else require_schema_id(schema, "schema"),
         None if after is None else require_record_id(after, "after"),
@@ -166,7 +166,7 @@ async def search_records(
     Large ones make a page shorter than the limit. By POST, as logs keep paths.
     """
     body = await read_model(request, SearchRecords)
-    page = await services.records.search(
+    page = await services.vault.records.search(
         caller,
         require_schema_id(schema_id),
         [Condition(field, value) for field, value in body.fields.items()],
@@ -194,7 +194,7 @@ async def get_record(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The latest version of a record, or another."""
-    record = await services.records.get(caller, require_record_id(record_id), version)
+    record = await services.vault.records.get(caller, require_record_id(record_id), version)
     # What a kept copy shows of another's record may be less than its reader sees by now, at the same version.
     if record.fields is None and is_known(revision_tag(record.version), if_none_match):
         return Response(status_code=304, headers=record_headers(record))
@@ -215,7 +215,7 @@ async def list_record_versions(
     after: AfterVersion = 0,
 ) -> dict[str, Any]:
     """Which versions a record has, oldest first. ``after`` is a version's number."""
-    versions = await services.records.list_versions(
+    versions = await services.vault.records.list_versions(
         caller, require_record_id(record_id), after, limit + 1
     )
     return page_of_versions(
@@ -241,7 +241,7 @@ async def replace_record(
     """Put other data in a record's place, as its next version."""
     precondition = Precondition(require_revisions(if_match), lock_token)
     body = await read_model(request, ReplaceRecord)
-    record = await services.records.replace(
+    record = await services.vault.records.replace(
         caller, require_record_id(record_id), precondition, body.data
     )
     return answer_record(record)
@@ -265,7 +265,7 @@ async def patch_record(
     """Change some of a record's data, as its next version. Its paths begin in ``data``: ``/name``."""
     precondition = Precondition(require_revisions(if_match), lock_token)
     change = await _read_change(request)
-    record = await services.records.update(
+    record = await services.vault.records.update(
         caller, require_record_id(record_id), precondition, change
     )
     return answer_record(record)
@@ -286,7 +286,7 @@ async def delete_record(
 ) -> dict[str, Any]:
     """Delete a record with all its versions, and destroy its keys."""
     precondition = Precondition(require_revisions(if_match), lock_token)
-    await services.records.delete(caller, require_record_id(record_id), precondition)
+    await services.vault.records.delete(caller, require_record_id(record_id), precondition)
     return {"id": record_id, "object": "record.deleted", "deleted": True}
 
 

@@ -80,7 +80,7 @@ async def create_schema(
 ) -> Response:
     """Everybody in the tenant may use a schema; who made it alone may change it."""
     body = await read_model(request, CreateSchema)
-    schema = await services.schemas.create(caller, body.name, body.parsed())
+    schema = await services.vault.schemas.create(caller, body.name, body.parsed())
     made = answer_schema(schema)
     made.status_code = 201
     made.headers["Location"] = f"/v1/schemas/{render_id(SCHEMA_PREFIX, schema.id)}"
@@ -98,7 +98,7 @@ async def list_schemas(
 ) -> Response:
     """The latest versions of the tenant's schemas, oldest first; large ones make a page shorter than the limit."""
     place = None if after is None else require_schema_id(after, "after")
-    page = await services.schemas.list_schemas(caller, place, limit)
+    page = await services.vault.schemas.list_schemas(caller, place, limit)
     return JSONResponse(render_schemas(page))
 
 
@@ -120,7 +120,7 @@ async def get_schema(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The latest version of a schema, or another. Its ETag is its version."""
-    found = await services.schemas.get(caller, require_schema_id(schema_id), version)
+    found = await services.vault.schemas.get(caller, require_schema_id(schema_id), version)
     if is_known(revision_tag(found.version), if_none_match):
         return Response(status_code=304, headers=schema_headers(found))
     return answer_schema(found)
@@ -140,7 +140,9 @@ async def list_schema_versions(
     after: AfterVersion = 0,
 ) -> Response:
     """All versions of a schema, oldest first, as long as they fit a page. ``after`` is a version's number."""
-    page = await services.schemas.list_versions(caller, require_schema_id(schema_id), after, limit)
+    page = await services.vault.schemas.list_versions(
+        caller, require_schema_id(schema_id), after, limit
+    )
     shown = page_of_versions(
         [describe_schema(schema) for schema in page.schemas], len(page.schemas)
     )
@@ -167,7 +169,7 @@ async def add_schema_version(
     """Records stay with the version that they were checked against until they are migrated."""
     versions = require_revisions(if_match)
     body = await read_model(request, SchemaVersion)
-    schema = await services.schemas.add_version(
+    schema = await services.vault.schemas.add_version(
         caller, require_schema_id(schema_id), body.parsed(), versions
     )
     return answer_schema(schema)
@@ -184,5 +186,5 @@ async def delete_schema(
 ) -> dict[str, Any]:
     """Only while there is no record of it."""
     versions = expected_revisions(if_match)
-    await services.schemas.delete(caller, require_schema_id(schema_id), versions)
+    await services.vault.schemas.delete(caller, require_schema_id(schema_id), versions)
     return {"id": schema_id, "object": "schema.deleted", "deleted": True}

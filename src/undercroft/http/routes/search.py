@@ -68,7 +68,7 @@ async def search(body: Search, caller: Searcher, services: ServicesDependency) -
     if not body.query.strip():
         raise InvalidRequestError("The query is empty: say what to look for.", param="query")
     with _naming_fields():
-        result = await services.search.search(caller, _query(body))
+        result = await services.retrieval.search.search(caller, _query(body))
     return {
         "object": "search.results",
         "data": [render_marked(passage) for passage in result.passages],

@@ -58,7 +58,7 @@ async def get_second_factor(
     caller: EnrollingKeyHolder, services: ServicesDependency
 ) -> dict[str, Any]:
     """Whether signing in takes a second factor, and how many recovery codes are left."""
-    return render_standing(await services.second_factors.get_standing(caller))
+    return render_standing(await services.people.second_factors.get_standing(caller))
 
 
 @router.post(
@@ -72,7 +72,7 @@ async def enrol_second_factor(
     body: EnrolBody, request: Request, caller: EnrollingKeyHolder, services: ServicesDependency
 ) -> JSONResponse:
     """Get a secret for an authenticator app. It counts once a code of it is confirmed, within 15 minutes."""
-    enrolment = await services.second_factors.begin(
+    enrolment = await services.people.second_factors.begin(
         caller, body.current_password, client_of(request)
     )
     shown = {
@@ -93,7 +93,7 @@ async def confirm_second_factor(
     body: ConfirmBody, request: Request, caller: EnrollingKeyHolder, services: ServicesDependency
 ) -> dict[str, Any]:
     """Have signing in take the second factor from now on. Every other session of the caller's ends."""
-    codes = await services.second_factors.confirm(caller, body.code, client_of(request))
+    codes = await services.people.second_factors.confirm(caller, body.code, client_of(request))
     return _show_codes(codes)
 
 
@@ -107,7 +107,7 @@ async def renew_recovery_codes(
     body: BothFactorsBody, request: Request, caller: KeyHolder, services: ServicesDependency
 ) -> dict[str, Any]:
     """Get other recovery codes. Those before are void."""
-    codes = await services.second_factors.renew_recovery_codes(
+    codes = await services.people.second_factors.renew_recovery_codes(
         caller, body.current_password, body.code, client_of(request)
     )
     return _show_codes(codes)
@@ -124,7 +124,7 @@ async def remove_second_factor(
     body: BothFactorsBody, request: Request, caller: KeyHolder, services: ServicesDependency
 ) -> Response:
     """Have signing in take the password alone again. Every other session of the caller's ends."""
-    await services.second_factors.remove(
+    await services.people.second_factors.remove(
         caller, body.current_password, body.code, client_of(request)
     )
     return Response(status_code=204)
@@ -141,7 +141,7 @@ async def remove_users_second_factor(
     user_id: str, caller: MemberWriter, services: ServicesDependency
 ) -> Response:
     """For somebody who has lost theirs and every recovery code; they get a mail. Admins only, and not their own."""
-    await services.second_factors.remove_of(caller, require_id(USER_PREFIX, "user", user_id))
+    await services.people.second_factors.remove_of(caller, require_id(USER_PREFIX, "user", user_id))
     return Response(status_code=204)
 
 
@@ -155,7 +155,7 @@ async def get_second_factor_policy(
     caller: MemberWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Whether the tenant asks its people for a second factor. Admins only."""
-    return _show_policy(is_demanded=await services.second_factors.is_demanded(caller))
+    return _show_policy(is_demanded=await services.people.second_factors.is_demanded(caller))
 
 
 @router.put(
@@ -171,7 +171,7 @@ async def put_second_factor_policy(
 
     Admins only.
     """
-    await services.second_factors.demand(caller, is_demanded=body.demanded)
+    await services.people.second_factors.demand(caller, is_demanded=body.demanded)
     return _show_policy(is_demanded=body.demanded)
 
 

@@ -79,7 +79,7 @@ async def create_session(
 
     Whatever is wrong, the answer is the same, and it takes as long.
     """
-    opened = await services.sign_in.sign_in(
+    opened = await services.people.sign_in.sign_in(
         body.tenant, body.email, body.password, client_of(request)
     )
     if isinstance(opened, Challenge):
@@ -98,7 +98,7 @@ async def answer_challenge(
     body: ChallengeBody, request: Request, services: ServicesDependency
 ) -> JSONResponse:
     """Answer a sign-in's challenge with a code of one's app, or a recovery code. Each is good once."""
-    tokens = await services.sign_in.answer(body.challenge, body.code, client_of(request))
+    tokens = await services.people.sign_in.answer(body.challenge, body.code, client_of(request))
     return _show_session(tokens)
 
 
@@ -110,7 +110,7 @@ async def answer_challenge(
 )
 async def refresh_session(body: RefreshBody, services: ServicesDependency) -> JSONResponse:
     """Get another access token and the next refresh token. One that was replaced ends the session."""
-    tokens = await services.sessions.refresh(body.refresh_token)
+    tokens = await services.people.sessions.refresh(body.refresh_token)
     return JSONResponse(render_tokens(tokens))
 
 
@@ -124,7 +124,7 @@ async def list_sessions(
     caller: KeyHolder, services: ServicesDependency, limit: Limit = 20, after: After = None
 ) -> dict[str, Any]:
     """Where the caller is signed in, oldest first."""
-    found = await services.sessions.list_sessions(
+    found = await services.people.sessions.list_sessions(
         caller, after=None if after is None else require_session_id(after, "after"), limit=limit + 1
     )
     return page_of([render_session(session) for session in found], limit)
@@ -141,7 +141,7 @@ async def get_session(
 ) -> dict[str, Any]:
     """One session that has not ended."""
     return render_session(
-        await services.sessions.get_session(caller, require_session_id(session_id))
+        await services.people.sessions.get_session(caller, require_session_id(session_id))
     )
 
 
@@ -156,7 +156,7 @@ async def delete_session(
     session_id: str, caller: EnrollingKeyHolder, services: ServicesDependency
 ) -> Response:
     """End a session, this one or another: from now on none of its tokens is good."""
-    await services.sessions.end_session(caller, require_session_id(session_id))
+    await services.people.sessions.end_session(caller, require_session_id(session_id))
     return Response(status_code=204)
 
 
@@ -169,7 +169,7 @@ async def delete_session(
 )
 async def delete_other_sessions(caller: KeyHolder, services: ServicesDependency) -> Response:
     """End every session of the caller's but the one they ask by."""
-    await services.sessions.end_other_sessions(caller)
+    await services.people.sessions.end_other_sessions(caller)
     return Response(status_code=204)
 
 

@@ -106,7 +106,9 @@ async def create_share_link(
 ) -> dict[str, Any]:
     """Share something with whoever holds the token. Hand it on in the body of a message, not in an address."""
     wanted = LinkTerms(read_terms(body), body.passcode, body.email, body.one_time)
-    link = await services.share_links.create(caller, require_resource(body.resource), wanted)
+    link = await services.sharing.share_links.create(
+        caller, require_resource(body.resource), wanted
+    )
     response.headers["Location"] = f"/v1/grants/{render_id(GRANT_PREFIX, link.grant.id)}"
     return {
         "id": render_id(LINK_PREFIX, link.id),
@@ -127,7 +129,7 @@ async def list_share_links(
 ) -> dict[str, Any]:
     """Those that you made, the oldest first. To end one, revoke its grant."""
     last = None if after is None else require_id(LINK_PREFIX, "share link", after, "after")
-    links = await services.share_links.list_links(caller, after=last, limit=limit + 1)
+    links = await services.sharing.share_links.list_links(caller, after=last, limit=limit + 1)
     return page_of(list(map(_render, links)), limit)
 
 
@@ -139,7 +141,7 @@ async def list_share_links(
 )
 async def redeem_share_link(body: RedeemShareLink, services: ServicesDependency) -> dict[str, Any]:
     """Anybody may who holds it. Its access token is good for an hour at most, and opens what the link is to."""
-    redeemed = await services.share_links.redeem(body.token, body.passcode, body.code)
+    redeemed = await services.sharing.share_links.redeem(body.token, body.passcode, body.code)
     link_id = render_id(LINK_PREFIX, redeemed.link_id)
     if isinstance(redeemed, CodeSent):
         return {"id": link_id, "object": "share_link.challenge", "needs": "code"}

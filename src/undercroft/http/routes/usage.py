@@ -28,7 +28,7 @@ async def get_usage(caller: KnownDocumentReader, services: ServicesDependency) -
 
     Guests are told their own alone.
     """
-    usage, quotas = await services.usage.read(caller), services.usage.quotas
+    usage, quotas = await services.vault.usage.read(caller), services.vault.usage.quotas
     tenant = {"bytes": usage.tenant_bytes, "quota_bytes": quotas.tenant_bytes}
     return {
         "object": "usage",

@@ -66,7 +66,7 @@ async def create_user(
 ) -> Response:
     """Make a person, or a guest: somebody from outside who is not "everyone in the tenant". Admins only."""
     return created_user(
-        await services.members.invite(caller, body.email, Kind(body.kind), Role(body.role))
+        await services.people.members.invite(caller, body.email, Kind(body.kind), Role(body.role))
     )
 
 
@@ -81,7 +81,9 @@ async def create_service(
     body: CreateService, caller: MemberWriter, services: ServicesDependency
 ) -> Response:
     """Make a user that is a program: it owns what it makes and acts by its own keys. Admins only."""
-    return created_user(await services.members.create_service(caller, body.name, Role(body.role)))
+    return created_user(
+        await services.people.members.create_service(caller, body.name, Role(body.role))
+    )
 
 
 @router.get(
@@ -92,7 +94,7 @@ async def list_users(
 ) -> dict[str, Any]:
     """The tenant's users, the oldest first, for an admin; the caller alone for anybody else."""
     place = None if after is None else require_user_id(after, "after")
-    found = await services.members.list_members(caller, viewer_id(caller), place, limit + 1)
+    found = await services.people.members.list_members(caller, viewer_id(caller), place, limit + 1)
     return page_of([render_user(member) for member in found], limit)
 
 
@@ -113,7 +115,7 @@ async def get_user(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Anybody, for an admin; the caller for anybody else."""
-    member = await services.members.get(caller, viewer_id(caller), require_user_id(user_id))
+    member = await services.people.members.get(caller, viewer_id(caller), require_user_id(user_id))
     return answer_user(member, if_none_match)
 
 
@@ -135,7 +137,7 @@ async def update_user(
 ) -> Response:
     """From the next request on. The last admin who can act stays one. Admins only."""
     revisions = require_revisions(if_match)
-    member = await services.members.change_role(
+    member = await services.people.members.change_role(
         caller, require_user_id(user_id), Role(body.role), revisions
     )
     return answer_user(member)
@@ -154,7 +156,7 @@ async def suspend_user(
     user_id: str, caller: MemberWriter, services: ServicesDependency, if_match: IfMatch = None
 ) -> Response:
     """They can do nothing from now on. Their access tokens end for good, their keys until they are reinstated."""
-    member = await services.members.suspend(
+    member = await services.people.members.suspend(
         caller, require_user_id(user_id), expected_revisions(if_match)
     )
     return answer_user(member)
@@ -170,7 +172,7 @@ async def reinstate_user(
     user_id: str, caller: MemberWriter, services: ServicesDependency, if_match: IfMatch = None
 ) -> Response:
     """Let a suspended user act again. Admins only."""
-    member = await services.members.reinstate(
+    member = await services.people.members.reinstate(
         caller, require_user_id(user_id), expected_revisions(if_match)
     )
     return answer_user(member)
@@ -186,5 +188,7 @@ async def delete_user(
     user_id: str, caller: MemberWriter, services: ServicesDependency, if_match: IfMatch = None
 ) -> dict[str, Any]:
     """Only one who owns nothing: nothing of what anybody keeps goes with them. Admins only."""
-    await services.members.remove(caller, require_user_id(user_id), expected_revisions(if_match))
+    await services.people.members.remove(
+        caller, require_user_id(user_id), expected_revisions(if_match)
+    )
     return {"id": user_id, "object": "user.deleted", "deleted": True}

@@ -27,4 +27,4 @@ _JSON: Final = {"type": "object", "description": "A consent's receipt, or a prov
 async def verify_proof(request: Request, services: ServicesDependency) -> dict[str, Any]:
     """A receipt, a consent's receipt, a provenance bundle or a proof, byte for byte as the service answered it."""
     services.client_rates.count(request)
-    return render_verdict(await services.verification.verify(await request.body()))
+    return render_verdict(await services.proof.verification.verify(await request.body()))

@@ -12,12 +12,13 @@ from starlette.datastructures import UploadFile
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from undercroft.http.callers import SharingReader, SharingWriter
-from undercroft.http.deps import NativeRoute, PublicRoute, Services, ServicesDependency
+from undercroft.http.deps import NativeRoute, PublicRoute, ServicesDependency
 from undercroft.http.document_views import require_document_id
 from undercroft.http.objects import Page
 from undercroft.http.openai.contract import answers, errors, problems
 from undercroft.http.openai.paging import After, Limit
 from undercroft.http.record_views import require_record_id
+from undercroft.http.services import Services
 from undercroft.http.sharing_views import Pointer
 from undercroft.http.verification_page import (
     HEADERS,
@@ -125,7 +126,7 @@ async def list_verification_links(
 ) -> dict[str, Any]:
     """Those that you made, the oldest first."""
     last = None if after is None else _require_link_id(after, "after")
-    links = await services.verification_links.list_links(caller, after=last, limit=limit + 1)
+    links = await services.proof.verification_links.list_links(caller, after=last, limit=limit + 1)
     return page_of(list(map(render_link, links)), limit)
 
 
@@ -140,7 +141,7 @@ async def revoke_verification_link(
     link_id: str, caller: SharingWriter, services: ServicesDependency
 ) -> Response:
     """From the next statement on it says nothing but that it was revoked."""
-    await services.verification_links.revoke(caller, _require_link_id(link_id))
+    await services.proof.verification_links.revoke(caller, _require_link_id(link_id))
     return Response(status_code=204)
 
 
@@ -166,7 +167,7 @@ async def verify_by_form(request: Request, services: ServicesDependency) -> HTML
         data = await file.read() if isinstance(file, UploadFile) else b""
         data = data or _as_handed_out(text if isinstance(text, str) else "")
     try:
-        return show_verdict(await services.verification.verify(data))
+        return show_verdict(await services.proof.verification.verify(data))
     except NoProofError as error:
         return show_message(error.message, error.status)
 
@@ -187,10 +188,10 @@ async def follow_verification_link(
     services.client_rates.count(request)
     accepted = request.headers.get("accept", "")
     if "application/json" in accepted and "text/html" not in accepted:
-        said = await services.verification_links.follow(token)
+        said = await services.proof.verification_links.follow(token)
         return JSONResponse(render_link_verdict(said), headers=HEADERS)
     try:
-        return show_link(await services.verification_links.follow(token))
+        return show_link(await services.proof.verification_links.follow(token))
     except NotFoundError as error:
         return show_message("There is no such link.", error.status)
 
@@ -198,7 +199,7 @@ async def follow_verification_link(
 async def _make(
     body: CreateVerificationLink, caller: SharingWriter, services: Services
 ) -> CreatedVerificationLink:
-    links, lifetime = services.verification_links, timedelta(seconds=body.expires_in)
+    links, lifetime = services.proof.verification_links, timedelta(seconds=body.expires_in)
     match body.document, body.record, body.fields:
         case str() as document, None, None:
             document_id = require_document_id(document)

@@ -14,16 +14,12 @@ from undercroft.chat.conversations.reading import is_followed
 from undercroft.chat.responses.models import RESPONSE_PREFIX, ResponseRequest
 from undercroft.http.begun import once_begun
 from undercroft.http.callers import KnownResponseWriter, ResponseReader, ResponseWriter
-from undercroft.http.deps import (
-    NativeRoute,
-    Services,
-    ServicesDependency,
-    require_permission,
-)
+from undercroft.http.deps import NativeRoute, ServicesDependency, require_permission
 from undercroft.http.errors import openai_error
 from undercroft.http.idempotency import REPLAYED_HEADER, asked_key, named_key
 from undercroft.http.openai.contract import errors
 from undercroft.http.rate_limits import counting
+from undercroft.http.services import Services
 from undercroft.http.sse import EventStreamResponse, encode_event
 from undercroft.http.ui.chat_requests import SendChat, own_names
 from undercroft.http.ui.chunks import ChunkWriter, fail
@@ -67,13 +63,15 @@ async def send_to_chat(
     made_id = None if key is None else await services.idempotency.find_made(caller, key)
     if made_id is None:
         once = None if key is None else Once(services.idempotency, caller, key)
-        events = services.responses.stream(caller, wanted, once, counting(request, caller))
+        events = services.chat.responses.stream(caller, wanted, once, counting(request, caller))
         try:
             with own_names():
                 return await _stream(request, events, names_message=not body.answers_calls)
         except MadeBeforeError as known:
             made_id = known.made_id
-    again = services.responses.watch(caller, _require_response(made_id), -1, tells_waiting=True)
+    again = services.chat.responses.watch(
+        caller, _require_response(made_id), -1, tells_waiting=True
+    )
     answer = await _stream(request, again, names_message=not body.answers_calls)
     answer.headers[REPLAYED_HEADER] = "true"
     return answer
@@ -93,7 +91,7 @@ async def resume_chat(
     open_ids = await _open_ids(services, caller, chat_id)
     if not open_ids:
         return Response(status_code=204)
-    events = services.responses.watch(caller, open_ids[0], -1, tells_waiting=True)
+    events = services.chat.responses.watch(caller, open_ids[0], -1, tells_waiting=True)
     return await _stream(request, events, names_message=True)
 
 
@@ -112,7 +110,7 @@ async def stop_chat(
     late: UnavailableError | None = None
     for response_id in reversed(await _open_ids(services, caller, chat_id)):
         try:
-            await services.responses.cancel(caller, response_id)
+            await services.chat.responses.cancel(caller, response_id)
         except UnavailableError as error:
             # The others are to end all the same.
             late = error
@@ -135,10 +133,12 @@ async def list_chat_messages(
     ] = 100,
 ) -> dict[str, Any]:
     """The current branch as UI messages, oldest first; what the caller may not or no more read is removed from them."""
-    conversation_id = await services.chats.find(caller, chat_id)
+    conversation_id = await services.chat.chats.find(caller, chat_id)
     if conversation_id is None:
         return {"object": "list", "data": [], "has_more": False}
-    items = await services.conversations.list_items(caller, conversation_id, ItemPage(limit + 1))
+    items = await services.chat.conversations.list_items(
+        caller, conversation_id, ItemPage(limit + 1)
+    )
     messages = messages_of(items[:limit][::-1])
     is_part = is_followed(items, limit)
     if is_part and len(messages) > 1 and messages[0]["role"] == "assistant":
@@ -149,13 +149,13 @@ async def list_chat_messages(
 
 async def _wanted(services: Services, caller: Principal, body: SendChat) -> ResponseRequest:
     """The request, with the conversation that it is for and the place in it."""
-    default_model = services.answers.default_model
-    found_id = await services.chats.find(caller, body.id)
+    default_model = services.chat.answers.default_model
+    found_id = await services.chat.chats.find(caller, body.id)
     if found_id is None:
         # What cannot be answered begins nothing.
         wanted = body.as_request(default_model, services.ids.new())
-        await services.answers.check(caller, wanted.question)
-        found_id = await services.chats.begin(caller, body.id)
+        await services.chat.answers.check(caller, wanted.question)
+        found_id = await services.chat.chats.begin(caller, body.id)
     wanted = body.as_request(default_model, found_id)
     return replace(wanted, parent=await _parent(services, caller, body, found_id))
 
@@ -166,7 +166,7 @@ async def _parent(
     """What the message goes on from that is said or answered anew; an unknown one is new."""
     for name in body.sibling_of:
         named_id = parse_item_id(name) or parse_id(RESPONSE_PREFIX, name)
-        parent = await services.chats.find_parent(caller, conversation_id, named_id, name)
+        parent = await services.chat.chats.find_parent(caller, conversation_id, named_id, name)
         if parent is not None:
             return parent
     return None
@@ -183,11 +183,11 @@ def _own_key(
 
 async def _open_ids(services: Services, caller: Principal, chat_id: str) -> list[UUID]:
     """What is being answered to the caller in a chat, and then what waits."""
-    conversation_id = await services.chats.find(caller, chat_id)
+    conversation_id = await services.chat.chats.find(caller, chat_id)
     if conversation_id is None:
         return []
-    await services.conversations.get(caller, conversation_id)
-    turns = await services.responses.open_turns.list_own(caller, conversation_id)
+    await services.chat.conversations.get(caller, conversation_id)
+    turns = await services.chat.responses.open_turns.list_own(caller, conversation_id)
     return [turn.response_id for turn in turns]
 
 

@@ -20,7 +20,8 @@ from typing import Final
 from undercroft.identity.accounts.errors import TooManyAttemptsError
 from undercroft.identity.accounts.models import AttemptCount, Client
 from undercroft.identity.accounts.repository import AccountRepository
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
+from undercroft.kit.scope import Scope
 
 _KNOWN_FOR: Final = timedelta(days=90)
 _IPV6_NETWORK: Final = 64

@@ -15,8 +15,9 @@ from undercroft.identity.accounts.models import (
 from undercroft.identity.accounts.pace import Pace
 from undercroft.identity.accounts.repository import AccountRepository
 from undercroft.identity.service import IdentityService
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.mail.message import check_address
+from undercroft.kit.scope import Scope
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import Act, ActorScope, Subject
 from undercroft.ledger.service import Ledger

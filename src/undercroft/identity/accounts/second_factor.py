@@ -20,10 +20,11 @@ from undercroft.identity.second_factors.models import Enrolment, Proof, Standing
 from undercroft.identity.second_factors.service import SecondFactors
 from undercroft.identity.sessions.models import EndReason
 from undercroft.identity.sessions.service import SessionService
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
 from undercroft.kit.mail.message import Message
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import USER_PREFIX, Act, Subject

@@ -26,9 +26,10 @@ from undercroft.identity.people import require_person
 from undercroft.identity.second_factors.service import SecondFactors
 from undercroft.identity.sessions.models import EndReason
 from undercroft.identity.sessions.service import SessionService
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import USER_PREFIX, Act, Subject

@@ -13,9 +13,10 @@ from undercroft.identity.groups.models import GROUP_PREFIX, Group, GroupMember
 from undercroft.identity.groups.repository import GroupRepository
 from undercroft.identity.members.service import MemberService, Revisions, no_user
 from undercroft.identity.models import Kind, Principal, Role
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import Target, recording_refusal
 from undercroft.ledger.leaves import user_reference

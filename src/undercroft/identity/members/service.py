@@ -20,9 +20,10 @@ from undercroft.identity.members.errors import (
 from undercroft.identity.members.models import Member
 from undercroft.identity.members.repository import MemberRepository
 from undercroft.identity.models import Kind, Role
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import FindTarget, Target, recording_refusal
 from undercroft.ledger.leaves import user_reference

@@ -13,7 +13,8 @@ from undercroft.identity.second_factors.models import (
     Challenged,
     Standing,
 )
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import AnyConnection, load_queries
 
 _QUERIES: Final = load_queries("undercroft.identity.second_factors")

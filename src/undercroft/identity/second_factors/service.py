@@ -35,7 +35,8 @@ from undercroft.identity.second_factors.repository import SecondFactorRepository
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.aead import seal, unseal
 from undercroft.kit.crypto.row_keys import RowKeys
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
+from undercroft.kit.scope import Scope
 
 
 class SecondFactors:

@@ -15,7 +15,8 @@ from undercroft.identity.sessions.models import (
     SessionOwner,
 )
 from undercroft.identity.sessions.tokens import RefreshToken
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import AnyConnection, load_queries
 
 _QUERIES: Final = load_queries("undercroft.identity.sessions")

@@ -27,9 +27,10 @@ from undercroft.identity.sessions.tokens import (
     make_refresh_token,
     parse_refresh_token,
 )
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.scope import Scope
 from undercroft.kit.tokens import hash_token
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject

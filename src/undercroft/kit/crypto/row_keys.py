@@ -5,7 +5,8 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
+from undercroft.kit.scope import Scope
 
 
 class RowKey(Protocol):

@@ -15,12 +15,8 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from undercroft.kit.clock import Clock
 from undercroft.kit.egress import ResponseTooLargeError, read_bounded
 from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
-from undercroft.retrieval.embedding.protocol import (
-    EmbeddingModel,
-    Embeddings,
-    Vectors,
-    readable_text,
-)
+from undercroft.retrieval.embedding.models import EmbeddingModel
+from undercroft.retrieval.embedding.protocol import Embeddings, Vectors, readable_text
 
 _BYTES_PER_NUMBER: Final = 32
 _BYTES_BESIDE_NUMBERS: Final = 64 * 1024

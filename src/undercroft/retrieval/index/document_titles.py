@@ -5,8 +5,9 @@ from uuid import UUID
 import structlog
 
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import UndercroftError
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.index.repository import IndexRepository
 from undercroft.retrieval.parsing.sandbox import ParserSandbox
 from undercroft.vault.blobs.protocol import BlobStore

@@ -9,7 +9,8 @@ import structlog
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.embedding.protocol import Vectors
 from undercroft.retrieval.halfvec import read_vector

@@ -3,7 +3,8 @@
 from uuid import UUID
 
 from undercroft.jobs.service import JobQueue
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.index.models import FORGET_JOB, INDEX_JOB
 from undercroft.retrieval.index.repository import IndexRepository
 

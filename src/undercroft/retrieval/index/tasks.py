@@ -12,8 +12,9 @@ from undercroft.jobs.errors import JobFailedError
 from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.models import JobFailure, Payload
 from undercroft.jobs.service import JobQueue
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import UndercroftError
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.chunking import chunk_document
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.index.former import FormerVectors

@@ -1,6 +1,7 @@
 """Near passages by PostgreSQL itself: one by one, or by pgvector's HNSW index."""
 
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.search.repository import SearchRepository
 from undercroft.retrieval.vectors.protocol import Question
 

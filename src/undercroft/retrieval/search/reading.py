@@ -14,8 +14,9 @@ import structlog
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import DecryptionError, unseal
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from asyncpg import Record
 
-from undercroft.kit.database import Scope, Transaction, scope_arguments
+from undercroft.kit.database import Transaction, scope_arguments
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.retrieval.filters import RESERVED, Value
 from undercroft.retrieval.halfvec import render_vector

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from asyncpg import Record
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -21,6 +21,7 @@ from undercroft.kit.errors import (
     UndercroftError,
 )
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.kit.tasks import both
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import UndercroftError
+from undercroft.kit.scope import Scope
 from undercroft.kit.tasks import both
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.ranking import reciprocal_rank_fusion

@@ -14,8 +14,9 @@ import structlog
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import UndercroftError
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import LogScope
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.index.document_titles import DocumentTitles

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import PooledConnection
 from undercroft.ledger.models import LogScope
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX

@@ -7,7 +7,8 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.vectors.models import Space
 from undercroft.retrieval.vectors.protocol import Question, VectorIndex
 from undercroft.retrieval.vectors.repository import VectorRepository

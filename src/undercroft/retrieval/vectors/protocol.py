@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.search.effort import EFFORTS, Effort
 from undercroft.retrieval.search.models import Quality, SearchQuery
 

@@ -10,9 +10,10 @@ from asyncpg import Record
 
 from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.crypto.row_keys import RowKey, RowKeys
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.leaves import canonical_object
 from undercroft.ledger.models import Act, Subject

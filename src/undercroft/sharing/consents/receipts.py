@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from undercroft.kit.database import Scope
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.leaves import canonical_object, render_time, user_reference
 from undercroft.ledger.models import ENTRY_PREFIX

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import structlog
 
-from undercroft.kit.database import DATABASE_GONE, Database, Scope, Transaction
+from undercroft.kit.database import DATABASE_GONE, Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from asyncpg import RestrictViolationError
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import InvalidRequestError
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger

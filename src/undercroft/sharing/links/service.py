@@ -14,10 +14,11 @@ from undercroft.identity.accounts.passwords import prepare_password
 from undercroft.identity.keys import make_access_token
 from undercroft.kit.crypto.aead import bind, seal, unseal
 from undercroft.kit.crypto.row_keys import RowKeys
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import IdSource
 from undercroft.kit.mail.message import Message
+from undercroft.kit.scope import Scope
 from undercroft.kit.tokens import hash_token, is_token, make_token
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Outcome

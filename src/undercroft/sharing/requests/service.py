@@ -11,9 +11,10 @@ from asyncpg import Record
 from undercroft.kit.clock import Clock
 from undercroft.kit.crypto.aead import KEY_BYTES, bind, seal, unseal
 from undercroft.kit.crypto.row_keys import RowKeys
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger

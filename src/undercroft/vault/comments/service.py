@@ -6,9 +6,10 @@ from uuid import UUID
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import bind, seal, unseal
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger

@@ -5,8 +5,9 @@ from uuid import UUID
 
 import asyncpg
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act, LogScope, OperatorScope
 from undercroft.ledger.service import Ledger
 from undercroft.vault.blobs.protocol import BlobStore

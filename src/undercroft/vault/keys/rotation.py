@@ -19,9 +19,10 @@ import structlog
 from undercroft.identity.tenants import list_tenants
 from undercroft.kit.crypto.aead import KEY_BYTES, DecryptionError, seal
 from undercroft.kit.crypto.providers.protocol import KeyProvider, is_stale
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.models import Act, LogScope, OperatorScope
 from undercroft.ledger.service import Ledger

@@ -18,9 +18,10 @@ from asyncpg import Record
 
 from undercroft.kit.crypto.aead import KEY_BYTES, bind, seal, unseal
 from undercroft.kit.crypto.providers.protocol import KeyProvider
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
 from undercroft.kit.ids import IdSource
 from undercroft.kit.lru import LruCache
+from undercroft.kit.scope import Scope
 from undercroft.vault.keys.errors import KeyDestroyedError
 from undercroft.vault.keys.models import DataKey, WrappedDataKey, WrappedTenantKey
 from undercroft.vault.keys.repository import KeyRepository, wrapped_key

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from undercroft.kit.database import Scope
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act
 from undercroft.sharing.models import GrantAction, GrantLimits, ModelUse, Way
 from undercroft.sharing.policy import (

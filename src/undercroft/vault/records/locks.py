@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger

@@ -10,9 +10,10 @@ from asyncpg import Record as Row
 from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import ErrorKind, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
 from undercroft.vault.records.changes import require_object

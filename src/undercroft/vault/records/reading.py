@@ -8,8 +8,9 @@ from typing import Final
 from uuid import UUID
 
 from undercroft.kit.batches import Batches
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import UndercroftError
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger, current_trace
 from undercroft.sharing.errors import NotGrantedError

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.leaves import render_time
 from undercroft.ledger.models import ENTRY_PREFIX

@@ -6,9 +6,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 from uuid import UUID
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import parse_id, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import find_target, recording_refusal, refusals_recorded
 from undercroft.ledger.models import Act, Subject

@@ -11,9 +11,10 @@ import structlog
 from asyncpg import Record as Row
 
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.models import Subject
 from undercroft.sharing.errors import ModelUseError
 from undercroft.sharing.models import GrantAction, ModelUse

@@ -11,10 +11,11 @@ import structlog
 from asyncpg import ForeignKeyViolationError, Record
 
 from undercroft.kit.crypto.aead import DecryptionError, bind, seal, unseal
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, parse_id, render_id
 from undercroft.kit.lru import LruCache
+from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import find_target, recording_refusal
 from undercroft.ledger.models import Act, Subject

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.database import Scope
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.vault.blobs.contents import BlobContent
 from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.blobs.staging import Staging

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 from uuid import UUID
 
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
+from undercroft.kit.scope import Scope
 from undercroft.vault.usage.errors import OwnerQuotaExceededError, QuotaExceededError
 from undercroft.vault.usage.models import Quotas, Usage
 from undercroft.vault.usage.repository import UsageRepository

@@ -9,6 +9,7 @@ from asyncpg import Record
 
 from undercroft.kit.database import Transaction
 from undercroft.ledger.leaves import grant_reference
+from undercroft.sharing.consents.models import ConsentState
 from undercroft.sharing.ways import grant_ids
 from undercroft.vault.keys.service import KeyRing
 from undercroft.vault.records.commitments import CommittedField
@@ -20,7 +21,7 @@ from undercroft.verification.links.models import (
     Readable,
 )
 from undercroft.verification.links.repository import VerificationLinkRepository
-from undercroft.verification.models import ConsentState, ProofKind, Standing, Verdict
+from undercroft.verification.models import ProofKind, Standing, Verdict
 from undercroft.verification.records import RecordStandings
 from undercroft.verification.standings import Standings, first_end
 

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from undercroft.kit.database import Scope, Transaction
+from undercroft.kit.database import Transaction
 from undercroft.kit.ids import render_id
+from undercroft.kit.scope import Scope
 from undercroft.kit.sql import AnyConnection, load_queries
 from undercroft.sharing.policy import choose_way, read_ways
 from undercroft.vault.models import DOCUMENT_PREFIX

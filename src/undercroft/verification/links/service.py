@@ -7,9 +7,10 @@ from datetime import timedelta
 from uuid import UUID
 
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.database import Database, Scope, Transaction
+from undercroft.kit.database import Database, Transaction
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource, render_id
+from undercroft.kit.scope import Scope
 from undercroft.kit.tokens import hash_token, is_token, make_token
 from undercroft.ledger.actions import Action
 from undercroft.ledger.keys import LogKeys

@@ -12,9 +12,10 @@ from undercroft.chat.conversations.chats.repository import ChatRepository
 from undercroft.chat.conversations.errors import ReferenceTakenError
 from undercroft.chat.conversations.models import CONVERSATION_PREFIX, Parent
 from undercroft.chat.conversations.service import ConversationService
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import parse_id
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.sharing.models import GrantAction
 from undercroft.vault.keys.service import KeyRing

@@ -17,8 +17,9 @@ from undercroft.chat.conversations.models import ItemPage, WireItem, parse_item_
 from undercroft.chat.conversations.reading import ItemReader, ReadItem, is_followed
 from undercroft.chat.conversations.repository import ConversationRepository
 from undercroft.chat.conversations.searching.repository import SearchingRepository
-from undercroft.kit.database import Database, Scope
+from undercroft.kit.database import Database
 from undercroft.kit.errors import InvalidRequestError
+from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.vault.keys.service import KeyRing
 
