@@ -76,6 +76,13 @@ DECLARE
     opened uuid[];
     blobs uuid[];
     few CONSTANT int := 200;
+    -- The index of words has all tenants' passages, as many as were counted last. Where most are others', it is not looked
+    -- through for the best: how often they use a word would be this one's work.
+    is_mostly_own CONSTANT boolean := coalesce(
+        4 * (SELECT s.chunk_count FROM corpus_statistics AS s WHERE s.tenant_id = tenant)
+        >= (SELECT r.reltuples FROM pg_class AS r WHERE r.oid = 'chunks'::regclass),
+        true
+    );
     listed int;
     asked int := 10 * row_limit;
     total int;
@@ -129,7 +136,7 @@ BEGIN
     INTO candidates, every_word, weights;
 
     opened := few_opened_collections(tenant, searcher, grantees, collection_ids, document_ids, everywhere);
-    listed := CASE WHEN candidates <> every_word THEN blob_limit ELSE least(few, blob_limit) END;
+    listed := CASE WHEN candidates <> every_word OR NOT is_mostly_own THEN blob_limit ELSE least(few, blob_limit) END;
     blobs := searchable_blobs(
         tenant, searcher, grantees, collection_ids, document_ids, everywhere, filter, opened, listed
     );
@@ -164,9 +171,13 @@ BEGIN
         RETURN;
     END IF;
 
+    -- Which of the two conditions on the tenant below holds is then known to the planner.
+    IF NOT is_mostly_own THEN
+        PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
+    END IF;
     WHILE blobs IS NULL LOOP
-        -- Of a tenant no index is used: in one it would look for the words row by row. Whether one may be searched is asked of
-        -- the best, in their order, until there are enough.
+        -- Where most are a tenant's own no index of tenants is used: in one it would look for the words row by row. Whether one
+        -- may be searched is asked of the best, in their order, until there are enough.
         WITH ranked AS MATERIALIZED (
             SELECT
                 c.id,
@@ -178,7 +189,7 @@ BEGIN
             FROM chunks AS c
             WHERE
                 c.lexemes @@ candidates
-                AND (c.tenant_id = tenant) IS TRUE
+                AND CASE WHEN is_mostly_own THEN (c.tenant_id = tenant) IS TRUE ELSE c.tenant_id = tenant END
                 AND (demanded IS NULL OR coalesce(c.lexemes @@ demanded[array_position(languages, c.dictionary::text)], true))
                 AND (
                     excluded IS NULL

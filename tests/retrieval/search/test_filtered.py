@@ -11,9 +11,13 @@ from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_instant import FINAL_STATEMENT
 from tests.retrieval.search.test_shared import FIRST, SEARCH, SECOND, TEXTS, share
 from tests.shelf import Shelf
+from undercroft.kit.database import Database
+from undercroft.kit.scope import Scope
 from undercroft.retrieval.filters import Comparison, Filter, Value
 from undercroft.retrieval.search.describing import Facet, Sort
 from undercroft.retrieval.search.models import FoundPassage, Leg, SearchQuery, SearchResult
+from undercroft.retrieval.search.service import SearchService
+from undercroft.retrieval.vectors.protocol import Question
 from undercroft.sharing.models import Parts, ResourceKind, Terms
 
 ASKED = "the town clock, the watermill and the ferry"
@@ -195,7 +199,9 @@ async def test_parts_that_are_not_shared_take_no_places_of_what_is(
     monkeypatch.setattr("undercroft.retrieval.search.service._MOST_CANDIDATES", 4)
     in_costs = replace(SEARCH, parts=Parts(sections=("Costs",)))
     lent = {"mill.txt": "A mill has a clock that somebody ought to have repaired, or sold."}
-    lent["boat.txt"] = "In a boat nobody needs a clock: there is the sun, and there is the moon."
+    lent["boat.txt"] = (
+        "In a boat nobody needs a clock: there is the sun, and there are the moon and stars."
+    )
 
     async def find(repairs: str) -> tuple[set[str], list[Facet], list[str]]:
         ann = await make_scope()
@@ -218,3 +224,54 @@ async def test_parts_that_are_not_shared_take_no_places_of_what_is(
     found, facets, plain = await find(many)
     assert found == set(plain) >= set(lent)
     assert (found, facets, plain) == await find("None were needed.")
+
+
+async def test_scores_tell_nothing_of_parts_that_are_not_shared_where_another_leg_fills_the_answer(
+    shelf: Shelf, database: Database, make_scope: MakeScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("undercroft.retrieval.search.service._MOST_CANDIDATES", 4)
+    in_costs = replace(SEARCH, parts=Parts(sections=("Costs",)))
+    lent = {
+        "mill.txt": "A mill has a clock.",
+        "boat.txt": "In a boat nobody needs any clock at all.",
+    }
+
+    async def scores(repairs: str) -> dict[str, float]:
+        ann = await make_scope()
+        bob = await make_scope(ann.tenant_id)
+        text = f"# Works\n\n## Costs\n\nNothing yet.\n\n## Repairs\n\n{repairs}"
+        _, documents = await shelf.fill(ann, {"works.md": text, **lent})
+        await share(shelf, ann, ResourceKind.DOCUMENT, documents["works.md"], bob, in_costs)
+        for name in lent:
+            await share(shelf, ann, ResourceKind.DOCUMENT, documents[name], bob)
+        async with database.transaction(ann) as transaction:
+            chunks = [
+                await transaction.fetchval(_ONLY_PASSAGE, documents[name])
+                for name in ("boat.txt", "mill.txt")
+            ]
+        search = SearchService(
+            database, shelf.keys, shelf.ledger, shelf.embedder, index=Near(chunks)
+        )
+        found = await search.search(bob, SearchQuery((), "clock", 2, is_everywhere=True))
+        return {passage.filename: passage.score for passage in found.passages}
+
+    many = await scores("The clock, that clock, a clock, our clock! " * 600)
+    assert set(many) == set(lent)
+    assert many == await scores("None were needed.")
+
+
+_ONLY_PASSAGE = """
+SELECT c.id FROM chunks AS c JOIN documents AS d ON d.current_blob_id = c.blob_id WHERE d.id = $1
+"""
+
+
+class Near:
+    """An index that proposes the same passages whatever is asked."""
+
+    def __init__(self, chunk_ids: Sequence[int]) -> None:
+        self._chunk_ids = chunk_ids
+
+    async def find_nearest(self, scope: Scope, question: Question, limit: int) -> dict[int, float]:
+        """As the protocol says."""
+        del scope, question
+        return {one: 0.9 - place / 10 for place, one in enumerate(self._chunk_ids[:limit])}

@@ -10,6 +10,7 @@ from tests import rows
 from tests.conftest import MakeScope
 from tests.retrieval.search.test_at_size import (
     DOCUMENTS,
+    MODEL,
     SHOWN,
     Library,
     Limits,
@@ -21,6 +22,8 @@ from tests.retrieval.search.test_at_size import (
     reading,
 )
 from undercroft.kit.database import Database, Transaction
+from undercroft.kit.migrations import register_model
+from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
 
 __all__ = ["library", "owner"]
@@ -90,3 +93,20 @@ async def test_an_index_with_others_passages_is_not_asked_in_vain(
     assert set(found) == {chunks[place]["id"] for place in order}
     # Each is compared, and none was come by on a way through the index.
     assert read["chunk_embeddings"][1] == MORE_THAN_FEW, read
+
+
+async def test_how_often_other_tenants_use_a_word_is_no_work_of_ones_own(
+    database: Database, database_urls: DatabaseUrls, make_scope: MakeScope, owner: AnyConnection
+) -> None:
+    await register_model(database_urls.migration, *MODEL)
+    ann, other = await make_scope(), await make_scope()
+    for scope, count in ((ann, MORE_THAN_FEW), (other, 4 * MORE_THAN_FEW)):
+        async with database.transaction(scope) as transaction:
+            await rows.insert_collection(transaction, scope)
+            await fill(transaction, draw_vectors(count, np.random.default_rng(3)))
+    await owner.execute("ANALYZE")
+    for listed in (100, 2_000):
+        async with reading(database, ann) as (transaction, read):
+            assert len(await find_words(transaction, listed, SHOWN)) == SHOWN
+        # Every passage has the word.
+        assert read["chunks"][1] <= MORE_THAN_FEW + SHOWN, read["chunks"]

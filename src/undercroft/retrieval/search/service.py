@@ -241,12 +241,13 @@ class SearchService:
             further: tuple[int, int] | None = None
             if is_short and candidates < most:
                 further = most, most
-            elif (
-                (is_short or query.is_described)
-                and asked < _MOST_SHARED_IN_PARTS
-                and proposals.gives_way(reading.shared, asked, candidates)
-            ):
-                further = candidates, _MOST_SHARED_IN_PARTS
+            else:
+                # Where the other leg fills the answer, its first places are as if what is not shared were not there.
+                wanted = candidates if is_short or query.is_described else query.limit
+                if asked < _MOST_SHARED_IN_PARTS and proposals.gives_way(
+                    reading.shared, asked, wanted
+                ):
+                    further = candidates, _MOST_SHARED_IN_PARTS
             if further is None:
                 diagnostics = NO_DIAGNOSTICS
                 if query.is_typed:
