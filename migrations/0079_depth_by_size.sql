@@ -42,9 +42,10 @@ DECLARE
     -- Of all tenants, as it was counted last; -1 before that.
     indexed float8 := (SELECT c.reltuples FROM pg_class AS c WHERE c.oid = to_regclass('chunk_embeddings_hnsw_' || model));
     farthest int := current_setting('hnsw.max_scan_tuples')::int;
-    -- Looked at first, which tells how many of the nearest may be searched.
-    asked int := least(greatest(current_setting('hnsw.ef_search')::int, reach * row_limit), 1000);
-    depth int := row_limit + (reach - 1) * greatest(row_limit, sqrt(greatest(indexed, 0))::int);
+    few_near CONSTANT int := least(greatest(current_setting('hnsw.ef_search')::int, reach * row_limit), 1000);
+    depth CONSTANT int := row_limit + (reach - 1) * greatest(row_limit, sqrt(greatest(indexed, 0))::int);
+    -- A few are looked at first, which tells how many of the nearest may be searched; all, where those are not many more.
+    asked int := CASE WHEN depth < 2 * few_near THEN depth ELSE few_near END;
     opened uuid[];
     few CONSTANT int := 200;
     few_passages CONSTANT int := 2500;

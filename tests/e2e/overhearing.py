@@ -10,8 +10,8 @@ import httpx2 as httpx
 import pytest
 from asyncpg.connection import LoggedQuery
 
-from undercroft.http import wiring
 from undercroft.http.app import create_application
+from undercroft.http.wiring import foundation
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import IdSource
 from undercroft.kit.settings import Settings
@@ -70,7 +70,7 @@ async def overheard_application(settings: Settings, database_url: str) -> AsyncG
         return None
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wiring, "Database", _OverheardDatabase)
+        patch.setattr(foundation, "Database", _OverheardDatabase)
         application = create_application(settings, database_url, running)
         async with application.router.lifespan_context(application):
             transport = httpx.ASGITransport(application)
