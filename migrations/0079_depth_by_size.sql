@@ -44,8 +44,9 @@ DECLARE
     farthest int := current_setting('hnsw.max_scan_tuples')::int;
     few_near CONSTANT int := least(greatest(current_setting('hnsw.ef_search')::int, reach * row_limit), 1000);
     depth CONSTANT int := row_limit + (reach - 1) * greatest(row_limit, sqrt(greatest(indexed, 0))::int);
-    -- A few are looked at first, which tells how many of the nearest may be searched; all, where those are not many more.
-    asked int := CASE WHEN depth < 2 * few_near THEN depth ELSE few_near END;
+    -- A few are looked at first, which tells how many of the nearest may be searched; all, where those are not many more. The
+    -- index takes no more than 1,000 at once.
+    asked int := CASE WHEN depth < 2 * few_near THEN least(greatest(depth, few_near), 1000) ELSE few_near END;
     opened uuid[];
     few CONSTANT int := 200;
     few_passages CONSTANT int := 2500;

@@ -1,19 +1,26 @@
 """How far the index of vectors is looked through: by how much is in it, and by how much of it may be searched."""
 
+from itertools import product
 from typing import Final
 
 import numpy as np
 
+from tests import rows
+from tests.conftest import MakeScope
 from tests.retrieval.search.test_at_size import (
     MODEL,
     SHOWN,
     Library,
     Limits,
+    draw_vectors,
+    fill,
     library,
     near,
     owner,
 )
 from undercroft.kit.database import Database
+from undercroft.kit.migrations import register_model
+from undercroft.kit.postgres.server import DatabaseUrls
 
 __all__ = ["library", "owner"]
 
@@ -50,6 +57,20 @@ async def test_what_is_rare_is_compared_where_that_takes_less_than_the_index(
         await transaction.execute("SELECT pg_stat_force_next_flush()")
     assert len(found) == 3 * len(passages)
     assert await _scans(database) - before == 1, "to find out how rare it is"
+
+
+async def test_no_more_is_asked_for_at_once_than_the_index_takes(
+    database: Database, database_urls: DatabaseUrls, make_scope: MakeScope
+) -> None:
+    await register_model(database_urls.migration, *MODEL)
+    ann, vectors = await make_scope(), draw_vectors(20, np.random.default_rng(1))
+    async with database.transaction(ann) as transaction:
+        await rows.insert_collection(transaction, ann)
+        await fill(transaction, vectors)
+        for reach, limit in product((1, 3), (1, 10, 50, 300, 400, 600, 1_000, 2_000)):
+            limits = Limits(exact=1, blobs=1, reach=reach)
+            found = await near(transaction, vectors[0], limits, limit)
+            assert len(found) == min(limit, len(vectors)), (reach, limit)
 
 
 _MORE_PASSAGES = """
