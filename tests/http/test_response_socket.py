@@ -74,7 +74,7 @@ async def bench() -> AsyncGenerator[Bench]:
     bench = Bench()
     application = SimpleNamespace(state=SimpleNamespace(places=Places(1)))
     services = SimpleNamespace(
-        watched_credentials=WatchedCredentials(cast("Any", None)),
+        people=SimpleNamespace(watched_credentials=WatchedCredentials(cast("Any", None))),
         settings=SimpleNamespace(max_body_bytes=1_000_000),
     )
     bench.inbox.put_nowait({"type": "websocket.connect"})

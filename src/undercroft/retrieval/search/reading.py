@@ -4,6 +4,7 @@ All of it in one transaction. Each statement authorises what it reads (invariant
 stands in is known once it is open, so the parts of a grant are decided here.
 """
 
+import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ from undercroft.vault.models import DOCUMENT_PREFIX
 
 _REFILL: Final = 100
 """How many more proposals are read at once when the first ones did not fill the answer."""
+_OPENED_AT_ONCE: Final = 100
+"""Passages that are decrypted in one go: a few milliseconds."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -203,7 +206,10 @@ class PassageReader:
         rows = await self._repository.list_partly_shared(transaction, chunk_ids)
         hidden = {row["chunk_id"] for row in rows}
         shown: dict[int, str] = {}
-        for row in rows:
+        for place, row in enumerate(rows):
+            if place % _OPENED_AT_ONCE == _OPENED_AT_ONCE - 1:
+                # Thousands may have to be opened: others have their turn.
+                await asyncio.sleep(0)
             passage = await self._open(row)
             way = None if passage is None else _find_way(row, passage, query.model_use)
             if passage is None or way is None or row["chunk_id"] not in hidden:
