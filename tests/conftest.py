@@ -192,8 +192,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Remember which child processes fixtures run."""
-    item.stash[_CHILDREN] = set(_children())
+    """Remember which child processes fixtures run, also those that have no command line yet as they just start."""
+    item.stash[_CHILDREN] = set(_child_ids())
     return (yield)
 
 
