@@ -75,7 +75,7 @@ DECLARE
     grantees uuid[] := current_grantees();
     opened uuid[];
     blobs uuid[];
-    few CONSTANT int := 200;
+    few_documents CONSTANT int := 200;
     -- The index of words has all tenants' passages, as many as were counted last. Where most are others', it is not looked
     -- through for the best: how often they use a word would be this one's work.
     is_mostly_own CONSTANT boolean := coalesce(
@@ -136,7 +136,7 @@ BEGIN
     INTO candidates, every_word, weights;
 
     opened := few_opened_collections(tenant, searcher, grantees, collection_ids, document_ids, everywhere);
-    listed := CASE WHEN candidates <> every_word OR NOT is_mostly_own THEN blob_limit ELSE least(few, blob_limit) END;
+    listed := CASE WHEN candidates <> every_word OR NOT is_mostly_own THEN blob_limit ELSE least(few_documents, blob_limit) END;
     blobs := searchable_blobs(
         tenant, searcher, grantees, collection_ids, document_ids, everywhere, filter, opened, listed
     );

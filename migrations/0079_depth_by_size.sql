@@ -48,7 +48,7 @@ DECLARE
     -- index takes no more than 1,000 at once.
     asked int := CASE WHEN depth < 2 * few_near THEN least(greatest(depth, few_near), 1000) ELSE few_near END;
     opened uuid[];
-    few CONSTANT int := 200;
+    few_documents CONSTANT int := 200;
     few_passages CONSTANT int := 2500;
     listed_limit CONSTANT int := exact_limit;
     is_promising boolean;
@@ -77,7 +77,7 @@ BEGIN
                 tenant, searcher, grantees, collection_ids, document_ids, everywhere, filter, opened,
                 CASE
                     WHEN round > 1 OR reach IS NULL THEN listed_limit
-                    WHEN is_promising THEN least(blob_limit, few)
+                    WHEN is_promising THEN least(blob_limit, few_documents)
                     ELSE least(blob_limit, listed_limit)
                 END
             );

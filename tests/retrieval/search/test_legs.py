@@ -254,6 +254,7 @@ async def test_the_indexes_are_used_on_a_large_table(
             else:
                 nearest = await SEARCH.search_vector(
                     transaction,
+                    ann,
                     [collection_id],
                     TINY[0],
                     vector,

@@ -128,6 +128,7 @@ async def ask(
             member,
             lambda transaction, reach=reach, compared=compared: _SEARCH.search_vector(
                 transaction,
+                member,
                 collections,
                 searched.model,
                 searched.vector,

@@ -241,7 +241,13 @@ async def test_the_index_and_the_exact_comparison_find_the_same(
     for exact_limit in (0, 1000):
         async with library.database.transaction(ann) as transaction:
             nearest = await SearchRepository().search_vector(
-                transaction, [collection_id], model.name, vector, exact_limit=exact_limit, limit=10
+                transaction,
+                ann,
+                [collection_id],
+                model.name,
+                vector,
+                exact_limit=exact_limit,
+                limit=10,
             )
         found.append(set(nearest))
     assert len(found[1]) == 10

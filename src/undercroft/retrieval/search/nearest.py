@@ -19,6 +19,7 @@ class PostgresIndex:
         async with self._database.scoped_statement() as connection:
             return await self._repository.search_vector(
                 connection,
+                scope,
                 query.collection_ids,
                 question.model_name,
                 question.vector,
@@ -28,5 +29,4 @@ class PostgresIndex:
                 document_ids=query.document_ids,
                 is_everywhere=query.is_everywhere,
                 path=query.path,
-                scope=scope,
             )

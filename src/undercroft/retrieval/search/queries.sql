@@ -16,10 +16,7 @@ FROM (
 ) AS s;
 
 -- name: search_vector :many
-SELECT chunk_id, score
-FROM search_vector($1::uuid[], $2::uuid[], $3, $4::text::jsonpath, $5, $6::text::halfvec, $7, $8, $9, $10);
-
--- name: search_vector_alone :many
+-- Brings its scope along.
 SELECT
     (s.found).chunk_id,
     (s.found).score

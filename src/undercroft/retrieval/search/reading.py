@@ -163,18 +163,18 @@ class PassageReader:
         )
 
     async def _read_whole(
-        self, transaction: Transaction, query: SearchQuery, first: Proposals, proposals: Proposals
+        self, transaction: Transaction, query: SearchQuery, counted: Proposals, proposals: Proposals
     ) -> Reading | None:
-        """The best of the first ones by one statement; None where some proposal may be in a document shared in parts.
+        """The best of those that count by one statement; None where some proposal may be in a document shared in parts.
 
         Where none is, these ranks tell of nothing that is not shown.
         """
-        scores = first.rank()
+        scores = counted.rank()
         best = list(scores)[: query.limit]
         rows = await self._repository.list_passages(transaction, query, best, proposals.chunk_ids)
         if not rows or rows[0]["is_among_parts"]:
             return None
-        return Reading(await self._fill(transaction, query, scores, rows), [], first)
+        return Reading(await self._fill(transaction, query, scores, rows), [], counted)
 
     async def _rank(
         self,

@@ -70,6 +70,7 @@ class SearchRepository:
     async def search_vector(
         self,
         connection: AnyConnection,
+        scope: Scope,
         collection_ids: Sequence[UUID],
         model_name: str,
         vector: npt.NDArray[np.float32],
@@ -80,12 +81,12 @@ class SearchRepository:
         document_ids: Sequence[UUID] = (),
         is_everywhere: bool = False,
         path: str | None = None,
-        scope: Scope | None = None,
     ) -> dict[int, float]:
         """Chunks near ``vector``, nearest first, with their cosine similarity; none for an unregistered model.
 
         Args:
-            connection: With a transaction of who searches, or with none where a scope is given.
+            connection: With no transaction, or one of the same scope.
+            scope: On whose behalf.
             collection_ids: What is searched, with ``document_ids`` and ``is_everywhere``.
             model_name: Of whose vectors ``vector`` is one.
             vector: Of unit length.
@@ -95,12 +96,13 @@ class SearchRepository:
             document_ids: See ``collection_ids``.
             is_everywhere: See ``collection_ids``.
             path: What a document has to be, where it is found.
-            scope: On whose behalf, for a transaction of its own.
 
         Raises:
             ProgramLimitExceededError: When the index may not be asked, and more than ``exact_limit`` may be searched.
         """
-        arguments = (
+        rows = await _QUERIES.many(
+            connection,
+            "search_vector",
             collection_ids,
             document_ids,
             is_everywhere,
@@ -111,13 +113,8 @@ class SearchRepository:
             _LISTED_CONTENTS,
             reach,
             limit,
+            *scope_arguments(scope),
         )
-        if scope is None:
-            rows = await _QUERIES.many(connection, "search_vector", *arguments)
-        else:
-            rows = await _QUERIES.many(
-                connection, "search_vector_alone", *arguments, *scope_arguments(scope)
-            )
         # With HNSW's relaxed order rows may come slightly out of order.
         nearest = sorted(rows, key=lambda row: (-row["score"], row["chunk_id"]))
         return {row["chunk_id"]: row["score"] for row in nearest}
