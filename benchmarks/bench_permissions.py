@@ -120,6 +120,7 @@ class Permissions:
         async with self.database.transaction(scope) as transaction:
             near = await self.legs.search_vector(
                 transaction,
+                scope,
                 collections,
                 self.model.name,
                 vector,

@@ -55,6 +55,7 @@ def bare(database: Database, embedder: Embedder, scope: Scope, collection: UUID)
         async with database.transaction(scope) as transaction:
             near = await legs.search_vector(
                 transaction,
+                scope,
                 [collection],
                 model,
                 vectors[0],

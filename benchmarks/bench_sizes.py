@@ -99,9 +99,11 @@ class Bench:
         effort: Effort = EFFORTS[Quality.BALANCED],
     ) -> list[int]:
         """The vector leg's proposals, within these collections or everywhere; the owner's."""
-        async with self.database.transaction(scope or self.owner) as transaction:
+        scope = scope or self.owner
+        async with self.database.transaction(scope) as transaction:
             near = await SearchRepository().search_vector(
                 transaction,
+                scope,
                 collections,
                 self.embedder.model.name,
                 self.vectors[number],
