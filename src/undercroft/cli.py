@@ -114,7 +114,7 @@ def serve(
 @application.command()
 def worker(data_dir: DataDir = None, with_parent: WithParent = False) -> None:
     """Run background jobs for a service that runs on the same database."""
-    from undercroft.commands.worker import run_worker
+    from undercroft.commands.worker.command import run_worker
 
     async def run(settings: Settings) -> None:
         await run_worker(settings, belongs_to_parent=with_parent)

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from undercroft.commands import serve
-from undercroft.commands.worker import READY_LINE
+from undercroft.commands.parent import READY_LINE
 from undercroft.kit.settings import Settings
 
 _PROGRAM = f"""#!/bin/sh

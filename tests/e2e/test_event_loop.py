@@ -23,7 +23,7 @@ from openai import OpenAI
 
 from tests.e2e.conftest import SAMPLES
 from undercroft.commands.databases import bring_up_to_date
-from undercroft.commands.worker import open_worker
+from undercroft.commands.worker.wiring import open_worker
 from undercroft.http.app import create_application
 from undercroft.identity.service import IdentityService
 from undercroft.kit.clock import SystemClock

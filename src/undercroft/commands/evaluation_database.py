@@ -14,7 +14,7 @@ from typing import Final
 
 from undercroft import __version__
 from undercroft.commands.databases import bring_up_to_date
-from undercroft.commands.worker import open_worker
+from undercroft.commands.worker.wiring import open_worker
 from undercroft.evaluation.ingest import Corpus, CorpusLoader, Ingestion
 from undercroft.evaluation.progress import ProgressReport
 from undercroft.identity.service import IdentityService

@@ -3,6 +3,10 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from typing import Final
+
+READY_LINE: Final = "ready"
+"""What such a program writes on its standard output once it does its work."""
 
 
 async def stop_with_parent(stop: Callable[[], None]) -> asyncio.Task[None]:
@@ -20,3 +24,9 @@ async def stop_with_parent(stop: Callable[[], None]) -> asyncio.Task[None]:
         stop()
 
     return asyncio.create_task(watch())
+
+
+def tell_ready() -> None:
+    """Say so to the parent."""
+    sys.stdout.write(f"{READY_LINE}\n")
+    sys.stdout.flush()

@@ -22,9 +22,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from undercroft.commands.databases import database_pool, open_own_database
-from undercroft.commands.parent import stop_with_parent
+from undercroft.commands.parent import READY_LINE, stop_with_parent
 from undercroft.commands.spaces import require_models
-from undercroft.commands.worker import READY_LINE
 from undercroft.http.app import create_application
 from undercroft.http.protocol import BoundedProtocol
 from undercroft.http.socket_protocol import PING_SECONDS, PONG_SECONDS, BoundedSocket

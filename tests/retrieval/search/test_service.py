@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import MakeScope, Member
 from tests.documents import make_documents
 from undercroft.commands.databases import bring_up_to_date
-from undercroft.commands.worker import open_worker
+from undercroft.commands.worker.wiring import open_worker
 from undercroft.jobs.service import JobQueue
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile

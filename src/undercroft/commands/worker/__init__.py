@@ -1,0 +1,1 @@
+"""``undercroft worker``: the command, and all that a worker does, wired part by part."""
