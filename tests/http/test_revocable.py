@@ -1,17 +1,19 @@
 """A download under a grant ends with it, before its declared length, though the client reads nothing."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from uuid import UUID
 
 import pytest
 from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from tests.conftest import MakeScope, Member
 from tests.http.server import serving
 from tests.second_factors import demand_factors
 from undercroft.http.revocable import RevocableResponse
 from undercroft.kit.clock import SystemClock
+from undercroft.kit.crypto.aead import DecryptionError
 from undercroft.kit.database import Database
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.sharing.models import GrantLimits, Release, Way
@@ -35,13 +37,23 @@ async def blocks() -> AsyncIterator[bytes]:
         yield bytes(65536)
 
 
-async def received(watched: WatchedGrants, caller: Member, *releases: Release) -> int:
+async def damaged_blocks() -> AsyncIterator[bytes]:
+    yield bytes(65536)
+    raise DecryptionError
+
+
+async def received(
+    watched: WatchedGrants,
+    caller: Member,
+    *releases: Release,
+    content: Callable[[], AsyncIterator[bytes]] = blocks,
+) -> int:
     """How much comes of a body whose grants are looked at once it has begun."""
     ended = asyncio.Event()
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         headers = {"Content-Length": str(LENGTH)}
-        response = RevocableResponse(watched, caller, releases, blocks(), headers=headers)
+        response = RevocableResponse(watched, caller, releases, content(), headers=headers)
         try:
             await response(scope, receive, send)
         finally:
@@ -80,3 +92,12 @@ async def test_it_ends_with_whoever_comes_to_owe_a_second_factor(
     ann = await make_scope()
     await demand_factors(database, ann)
     assert await received(watched, ann) < LENGTH
+
+
+async def test_it_ends_where_it_is_damaged_and_the_log_says_so_in_a_line(
+    watched: WatchedGrants, make_scope: MakeScope, caplog: pytest.LogCaptureFixture
+) -> None:
+    with capture_logs() as logs:
+        assert await received(watched, await make_scope(), content=damaged_blocks) == 65536
+    assert {"event": "download_broken", "code": "content_damaged", "log_level": "error"} in logs
+    assert not [record for record in caplog.records if record.exc_info]

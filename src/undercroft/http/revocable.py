@@ -6,6 +6,7 @@ import structlog
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
+from undercroft.kit.errors import UndercroftError
 from undercroft.kit.scope import Scope
 from undercroft.sharing.errors import AccessRevokedError
 from undercroft.sharing.models import Release
@@ -17,8 +18,8 @@ _log = structlog.stdlib.get_logger(__name__)
 class RevocableResponse(StreamingResponse):
     """A download of what may be another's.
 
-    When it is cut its status and length are long sent. It ends before that length, so that the server closes the
-    connection and no client takes what it has for the whole.
+    When it is cut, or the rest turns out to be damaged or missing, its status and length are long sent. It ends before
+    that length, so that the server closes the connection and no client takes what it has for the whole.
     """
 
     def __init__(
@@ -42,3 +43,5 @@ class RevocableResponse(StreamingResponse):
                 await super().stream_response(send)
         except AccessRevokedError:
             _log.info("download_cut")
+        except UndercroftError as error:
+            _log.error("download_broken", code=error.code)

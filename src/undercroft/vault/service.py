@@ -314,8 +314,10 @@ class DocumentService:
         return document_id
 
 
-async def open_content(store: BlobStore, keys: KeyRing, row: Record, start: int = 0) -> BlobContent:
-    """The content of a blob whose row was read with its key, as ``find_content`` does; it is read from ``start`` on.
+async def open_content(
+    store: BlobStore, keys: KeyRing, row: Record, span: tuple[int, int] | None = None
+) -> BlobContent:
+    """The content of a blob whose row was read with its key, as ``find_content`` does; a span of it, or all.
 
     Raises:
         BlobMissingError: When the store does not have it.
@@ -323,7 +325,7 @@ async def open_content(store: BlobStore, keys: KeyRing, row: Record, start: int 
     """
     key = await keys.open(row)
     blob = StoredBlob(row["tenant_id"], row["id"], row["stored_name"], row["byte_size"])
-    return await BlobContent.open(store, blob, key.material, start)
+    return await BlobContent.open(store, blob, key.material, span)
 
 
 def _action_of_change(before: Document, after: Document) -> Action:

@@ -175,7 +175,7 @@ class VersionService:
             NotGrantedError: When they may, and not download it.
             GrantEndedError: When another had the last download that a grant allows.
             BlobMissingError: When its bytes are missing.
-            DecryptionError: When the first of these bytes are damaged.
+            DecryptionError: When the first half MiB of these bytes is damaged.
         """
         async with self._access.refusing(scope, "document.read", document_id) as transaction:
             document = await self._access.find(transaction, document_id, DOWNLOAD)
@@ -185,13 +185,13 @@ class VersionService:
             if span is None:
                 return VersionContent(document, version, None, None)
             async with self._access.explaining_missing(transaction, document_id):
-                content = await open_content(self._blobs, self._keys, row, span[0])
+                content = await open_content(self._blobs, self._keys, row, span)
             await self._access.count_use(transaction, document)
             act = Act("document.read", subject_of(document), document.owner_id, version.number)
             await self._ledger.append(
                 transaction, scope, *acts_under(scope, document.access.way, act)
             )
-        return VersionContent(document, version, span, content.blocks(*span))
+        return VersionContent(document, version, span, content.blocks())
 
     async def _advance(
         self,

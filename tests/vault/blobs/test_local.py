@@ -3,15 +3,15 @@
 import io
 import os
 import stat
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
+from uuid import UUID
 
 import pytest
 
 from undercroft.kit.crypto.aead import DecryptionError
-from undercroft.kit.crypto.segments import SEGMENT_BYTES
+from undercroft.kit.crypto.segments import HEADER_BYTES, SEGMENT_BYTES, ciphertext_length
 from undercroft.kit.ids import IdSource
 from undercroft.vault.blobs.contents import BlobContent
 from undercroft.vault.blobs.local import LocalBlobStore
@@ -57,10 +57,6 @@ async def keep(staging: Staging, store: LocalBlobStore, content: bytes) -> Store
     return StoredBlob(TENANT, BLOB, staged.name, staged.byte_size)
 
 
-async def joined(blocks: AsyncIterator[bytes]) -> bytes:
-    return b"".join([block async for block in blocks])
-
-
 @pytest.mark.parametrize(
     "size", [1, SEGMENT_BYTES - 57, SEGMENT_BYTES - 56, SEGMENT_BYTES, 9 * SEGMENT_BYTES + 5]
 )
@@ -73,7 +69,8 @@ async def test_what_is_kept_is_read_back_whole_and_in_ranges(
     assert await opened.read() == content
     for start in {0, 1, size // 2, size - 1, min(size, SEGMENT_BYTES)}:
         for end in {start, min(start + 1, size), min(start + 70_000, size), size}:
-            assert await joined(opened.blocks(start, end)) == content[start:end]
+            opened = await BlobContent.open(store, blob, KEY, (start, end))
+            assert await opened.read() == content[start:end]
     (file,) = files(tmp_path)
     assert file.name == blob.name.hex()
     assert [kept.name async for kept in store.list_files()] == [blob.name]
@@ -174,12 +171,41 @@ async def test_damage_is_noticed(
 async def test_damage_where_a_range_begins_is_noticed_before_anything_is_promised(
     staging: Staging, store: LocalBlobStore, tmp_path: Path
 ) -> None:
-    blob = await keep(staging, store, os.urandom(20 * SEGMENT_BYTES))
+    size = 30 * SEGMENT_BYTES
+    blob = await keep(staging, store, os.urandom(size))
     (file,) = files(tmp_path)
-    os.truncate(file, 12 * SEGMENT_BYTES)
-    await BlobContent.open(store, blob, KEY, 11 * SEGMENT_BYTES)
+    data = bytearray(file.read_bytes())
+    data[25 * SEGMENT_BYTES + 5] ^= 1
+    file.write_bytes(data)
+    far = await BlobContent.open(store, blob, KEY, (16 * SEGMENT_BYTES, size))
     with pytest.raises(DecryptionError):
-        await BlobContent.open(store, blob, KEY, 12 * SEGMENT_BYTES)
+        await far.read()
+    # Up to half a MiB ahead, and no further than what is wanted.
+    with pytest.raises(DecryptionError):
+        await BlobContent.open(store, blob, KEY, (19 * SEGMENT_BYTES, size))
+    before = await BlobContent.open(store, blob, KEY, (19 * SEGMENT_BYTES, 24 * SEGMENT_BYTES))
+    assert len(await before.read()) == 5 * SEGMENT_BYTES
+
+
+async def test_each_byte_is_read_and_decrypted_once(
+    staging: Staging, store: LocalBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = await keep(staging, store, os.urandom(20 * SEGMENT_BYTES))
+    read, spans = store.read, list[tuple[int, int]]()
+
+    async def observed(tenant_id: UUID, name: bytes, start: int, length: int) -> bytes:
+        spans.append((start, length))
+        return await read(tenant_id, name, start, length)
+
+    monkeypatch.setattr(store, "read", observed)
+    await (await BlobContent.open(store, blob, KEY)).read()
+    assert [start for start, _ in spans] == [0, 8 * SEGMENT_BYTES, 16 * SEGMENT_BYTES]
+    assert sum(length for _, length in spans) == ciphertext_length(blob.byte_size)
+    spans.clear()
+    await (
+        await BlobContent.open(store, blob, KEY, (9 * SEGMENT_BYTES, 9 * SEGMENT_BYTES + 1))
+    ).read()
+    assert spans == [(0, HEADER_BYTES), (9 * SEGMENT_BYTES, SEGMENT_BYTES)]
 
 
 async def test_a_missing_blob_is_noticed_before_anything_is_promised(

@@ -130,7 +130,8 @@ class SegmentDecryptor:
         self._cipher_length = length
         self._last = _segment_count(self.length) - 1
 
-    def locate(self, position: int) -> tuple[int, int]:
+    @staticmethod
+    def locate(position: int) -> tuple[int, int]:
         """The number of the segment that holds a byte of the plaintext, and the byte's place in it."""
         if position < _FIRST_PLAIN_BYTES:
             return 0, position
