@@ -16,6 +16,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from undercroft.kit.egress_policy import EgressPolicy, EgressRefusedError
 
+PASSING_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Of answers after which the same request may succeed."""
+
 _CONNECTIONS: Final = 512
 _GUARDED_CONNECTIONS: Final = 64
 _CONNECT_SECONDS: Final = 10.0

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, Field, SecretStr, TypeAdapter, Val
 
 from undercroft.kit.circuit import Circuit
 from undercroft.kit.clock import Clock
-from undercroft.kit.egress import ResponseTooLargeError, read_bounded
+from undercroft.kit.egress import PASSING_STATUSES, ResponseTooLargeError, read_bounded
 from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
 from undercroft.kit.surrogates import join_surrogates
 
@@ -18,7 +18,6 @@ _MAX_CHARACTERS: Final = 8192
 _BYTES_BESIDE_TEXTS: Final = 64 * 1024
 _ECHO: Final = 8
 """Bytes of an answer for each character sent: some servers repeat the texts, perhaps escaped."""
-_PASSING_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class _Result(BaseModel):
@@ -155,7 +154,7 @@ def _readable(text: str) -> str:
 
 
 def _check_status(response: ClientResponse) -> None:
-    if response.status in _PASSING_STATUSES:
+    if response.status in PASSING_STATUSES:
         raise _unavailable()
     if response.status != 200:
         raise _failed(f"answered with status {response.status}")

@@ -17,13 +17,13 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from undercroft.kit.circuit import Circuit
 from undercroft.kit.clock import Clock
+from undercroft.kit.egress import PASSING_STATUSES
 from undercroft.retrieval.vectors.errors import RestingIndexError, VectorIndexError
 from undercroft.retrieval.vectors.models import Point, Space, prefix_of
 
 _TENANT: Final = "tenant"
 _LINKS: Final = 16
 """Of each vector to others of its tenant, in the graph that is searched."""
-_PASSING_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Points:
@@ -164,7 +164,7 @@ class Points:
 
 
 def _failure(error: Exception) -> VectorIndexError:
-    if isinstance(error, UnexpectedResponse) and error.status_code not in _PASSING_STATUSES:
+    if isinstance(error, UnexpectedResponse) and error.status_code not in PASSING_STATUSES:
         return VectorIndexError(
             f"The vector index answered with status {error.status_code}. Check qdrant_url and qdrant_key."
         )
