@@ -23,6 +23,7 @@ from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
+from undercroft.retrieval.collections.batches.service import FileBatchService
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.local import OnnxEmbedder
 from undercroft.retrieval.embedding.models import MINILM
@@ -56,6 +57,7 @@ class Shelf:
     embedder: PausingEmbedder
     documents: DocumentService
     collections: CollectionService
+    batches: FileBatchService
     tasks: IndexTasks
     search: SearchService
     texts: TextService
@@ -146,6 +148,7 @@ async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> Asyn
                 collections=CollectionService(
                     stepped, keys, ledger, ids, IndexService(JobQueue(ids))
                 ),
+                batches=FileBatchService(stepped, ledger, ids, IndexService(JobQueue(ids))),
                 tasks=IndexTasks(
                     stepped,
                     blobs,

@@ -164,6 +164,13 @@ ROWS: Final = {
         INSERT INTO collection_documents (tenant_id, collection_id, document_id)
         SELECT u.tenant_id, u.id, u.id FROM users AS u
     """,
+    "file_batches": """
+        INSERT INTO file_batches (id, tenant_id, collection_id) SELECT u.id, u.tenant_id, u.id FROM users AS u
+    """,
+    "file_batch_files": """
+        INSERT INTO file_batch_files (tenant_id, batch_id, document_id, collection_id)
+        SELECT u.tenant_id, u.id, u.id, u.id FROM users AS u
+    """,
     "chunks": """
         INSERT INTO chunks (
             tenant_id, blob_id, ordinal, start_offset, end_offset, sealed_text, token_count, lexemes, terms
@@ -325,6 +332,8 @@ FILLED_BY_OTHERS: Final = (
 
 READ_ONLY: Final = frozenset(
     {
+        "file_batches",
+        "file_batch_files",
         "pending_vectors",
         "quotas",
         "quota_windows",

@@ -324,6 +324,14 @@ _COLLECTIONS: Final = {
         _OWNER, seen=_OF_COLLECTIONS, spends="vector_store_id"
     ),
     "POST /v1/vector_stores/{vector_store_id}/search": of_search(json={"query": "bell"}),
+    "POST /v1/vector_stores/{vector_store_id}/file_batches": of_collection(
+        json={"file_ids": ["{document_id}"]}
+    ),
+    "GET /v1/vector_stores/{vector_store_id}/file_batches/{batch_id}": of_collection(),
+    "POST /v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/cancel": Rule(
+        _OWNER, seen=_OF_COLLECTIONS, spends="batch_id"
+    ),
+    "GET /v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/files": of_collection(),
     "GET /v1/vector_stores/{vector_store_id}/files": of_collection("read"),
     "POST /v1/vector_stores/{vector_store_id}/files": of_collection(
         json={"file_id": "{document_id}"}

@@ -179,6 +179,7 @@ class World:
         makers: Mapping[str, Callable[[], httpx.Response]] = {
             "document_id": lambda: owner.post("/v1/documents", files=file),
             "file_id": self._put_file,
+            "batch_id": self._put_batch,
             "personal_id": lambda: owner.post("/v1/documents", files=file),
             "upload_id": lambda: owner.post(
                 "/v1/uploads",
@@ -237,6 +238,11 @@ class World:
         )
         assert added.is_success, added.text
         return self.clients["owner"].get(f"/v1/documents/{file}")
+
+    def _put_batch(self) -> httpx.Response:
+        store = self.things["vector_store_id"]
+        body = {"file_ids": [self.make("document_id")]}
+        return self.clients["owner"].post(f"/v1/vector_stores/{store}/file_batches", json=body)
 
     def _add_item(self) -> httpx.Response:
         path = f"/v1/conversations/{self.things['conversation_id']}/items"
@@ -312,6 +318,7 @@ class World:
         store = things["vector_store_id"]
         body = {"file_id": things["document_id"]}
         made(owner.post(f"/v1/vector_stores/{store}/files", json=body))
+        things["batch_id"] = self.make("batch_id")
         things["held_id"] = self.make("document_id")
         things["colleague_address"] = address("colleague")
         things["personal_id"] = things["named_id"] = self.make("named_id")

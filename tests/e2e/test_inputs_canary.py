@@ -24,6 +24,8 @@ READABLE: Final = {
         "POST /v1/vector_stores/{vector_store_id} metadata",
     },
     "collection_documents.attributes": {
+        "POST /v1/vector_stores/{vector_store_id}/file_batches attributes",
+        "POST /v1/vector_stores/{vector_store_id}/file_batches files",
         "POST /v1/vector_stores/{vector_store_id}/files attributes",
         "POST /v1/vector_stores/{vector_store_id}/files/{file_id} attributes",
     },

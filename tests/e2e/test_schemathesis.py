@@ -18,7 +18,7 @@ from tests.e2e.conftest import Service
 EXAMPLES: Final = int(os.environ.get("UNDERCROFT_TEST_SCHEMATHESIS_EXAMPLES", "3"))
 """Random requests for an operation, after the systematic ones at the borders of its schema."""
 _LIMIT_SECONDS: Final = 600 + 100 * EXAMPLES
-_OPERATIONS: Final = 207
+_OPERATIONS: Final = 211
 
 pytestmark = [pytest.mark.timeout(_LIMIT_SECONDS + 100), pytest.mark.slow]
 
@@ -46,6 +46,7 @@ expected-statuses = [
 [parameters]
 vector_store_id = "{store_id}"
 file_id = "{file_id}"
+batch_id = "{batch_id}"
 document_id = "{file_id}"
 response_id = "{response_id}"
 conversation_id = "{conversation_id}"
@@ -142,6 +143,7 @@ def configuration(service: Service, tmp_path_factory: pytest.TempPathFactory) ->
         file = client.vector_stores.files.upload_and_poll(
             vector_store_id=store.id, file=("fog.txt", io.BytesIO(b"The fog bell rings at six."))
         )
+        batch = client.vector_stores.file_batches.create_and_poll(store.id, file_ids=[file.id])
         response = client.responses.create(model="extractive", input="When does the bell ring?")
         conversation = client.conversations.create(
             items=[{"role": "user", "content": "When does the bell ring?"}]
@@ -160,6 +162,7 @@ def configuration(service: Service, tmp_path_factory: pytest.TempPathFactory) ->
         examples=EXAMPLES,
         store_id=store.id,
         file_id=file.id,
+        batch_id=batch.id,
         response_id=response.id,
         conversation_id=conversation.id,
         item_id=item.id,

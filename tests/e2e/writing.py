@@ -112,6 +112,9 @@ def write_collections(ann: httpx.Client, canaries: Canaries, document: str) -> s
     send(ann, f"POST {path}", at, json={"name": say(), "metadata": {"kind": say()}})
     body = {"file_id": document, "attributes": {"kind": say()}}
     send(ann, f"POST {path}/files", at, json=body)
+    for named in ({"files": [body | {"attributes": {"kind": say()}}]}, {"file_ids": [document]}):
+        attributes = {"attributes": {"kind": say()}} if "file_ids" in named else {}
+        send(ann, f"POST {path}/file_batches", at, json=named | attributes)
     send(ann, f"POST {path}/files", at, json={"file_id": at["file_id"]})
     send(ann, f"POST {path}/files/{{file_id}}", at, json={"attributes": {"kind": say()}})
     await_index(ann, f"{path}/files".format_map(at))

@@ -98,6 +98,8 @@ ROUTES: Final = {
     Permission.COLLECTIONS_READ: {
         "GET /v1/vector_stores",
         "GET /v1/vector_stores/{vector_store_id}",
+        "GET /v1/vector_stores/{vector_store_id}/file_batches/{batch_id}",
+        "GET /v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/files",
         "GET /v1/vector_stores/{vector_store_id}/files",
         "GET /v1/vector_stores/{vector_store_id}/files/{file_id}",
     },
@@ -105,6 +107,8 @@ ROUTES: Final = {
         "POST /v1/vector_stores",
         "POST /v1/vector_stores/{vector_store_id}",
         "DELETE /v1/vector_stores/{vector_store_id}",
+        "POST /v1/vector_stores/{vector_store_id}/file_batches",
+        "POST /v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/cancel",
         "POST /v1/vector_stores/{vector_store_id}/files",
         "POST /v1/vector_stores/{vector_store_id}/files/{file_id}",
         "DELETE /v1/vector_stores/{vector_store_id}/files/{file_id}",

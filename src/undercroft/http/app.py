@@ -33,6 +33,7 @@ from undercroft.http.openai import (
     response_socket,
     responses,
     uploads,
+    vector_store_file_batches,
     vector_store_files,
     vector_stores,
 )
@@ -117,6 +118,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     consents.router,
     data_subjects.router,
     vector_store_files.router,
+    vector_store_file_batches.router,
     models.router,
     uploads.router,
     quotas.router,

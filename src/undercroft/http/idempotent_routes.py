@@ -61,6 +61,8 @@ _ONE_TRANSACTION: Final = (
     "/v1/users/{user_id}/suspend",
     "/v1/vector_stores",
     "/v1/vector_stores/{vector_store_id}",
+    "/v1/vector_stores/{vector_store_id}/file_batches",
+    "/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/cancel",
     "/v1/vector_stores/{vector_store_id}/files",
     "/v1/vector_stores/{vector_store_id}/files/{file_id}",
     "/v1/verification-links",

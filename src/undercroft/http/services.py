@@ -40,6 +40,7 @@ from undercroft.metering.quotas import QuotaService
 from undercroft.metering.service import Metering
 from undercroft.notifications.endpoints import EndpointService
 from undercroft.notifications.service import Notifications
+from undercroft.retrieval.collections.batches.service import FileBatchService
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.search.service import SearchService
@@ -135,6 +136,7 @@ class RetrievalServices:
     """What is found."""
 
     collections: CollectionService
+    batches: FileBatchService
     search: SearchService
     texts: TextService
     embedder: Embedder

@@ -1,6 +1,6 @@
 """The Vector Store Files API: which documents are in a collection."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -26,9 +26,10 @@ from undercroft.vault.models import DOCUMENT_PREFIX
 
 router = APIRouter(tags=["vector store files"], route_class=AuthenticatedRoute)
 
-_POLL_MILLISECONDS: Final = "200"
+POLL_HEADERS: Final = {"openai-poll-after-ms": "200"}
 """How soon the SDK's ``poll`` asks again: indexing a page takes about as long."""
 _ROOT: Final = "/v1/vector_stores/{vector_store_id}/files"
+Status: TypeAlias = Annotated[MemberStatus | None, Query(alias="filter")]
 _SERVER_ERRORS: Final = frozenset(
     {"internal", "attempts_exhausted", "deadline_exceeded", "model_not_registered"}
 )
@@ -59,7 +60,7 @@ async def add_vector_store_file(
         require_id(DOCUMENT_PREFIX, "file", body.file_id, "file_id"),
         body.attributes or {},
     )
-    return _render(member)
+    return render_member(member)
 
 
 @router.get(_ROOT, summary="List the files of a vector store", responses=errors(404, 410))
@@ -71,17 +72,14 @@ async def list_vector_store_files(
     after: After = None,
     before: Before = None,
     order: Order = "desc",
-    status: Annotated[MemberStatus | Literal["cancelled"] | None, Query(alias="filter")] = None,
+    status: Status = None,
 ) -> dict[str, Any]:
-    """The documents in a vector store. None is ever cancelled."""
+    """The documents in a vector store. None is ever cancelled: what a batch's end has stopped is not in it."""
     del before
     collection_id = require_collection_id(vector_store_id)
-    if status == "cancelled":
-        await services.retrieval.collections.get(caller, collection_id)
-        return page_of([], limit)
-    page = Page(limit + 1, None if after is None else _require_id(after, "after"), order == "asc")
+    page = files_page(limit, after, order)
     members = await services.retrieval.collections.list_members(caller, collection_id, page, status)
-    return page_of([_render(member) for member in members], limit)
+    return page_of([render_member(member) for member in members], limit)
 
 
 @router.get(
@@ -94,7 +92,7 @@ async def get_vector_store_file(
     member = await services.retrieval.collections.get_member(
         caller, require_collection_id(vector_store_id), _require_id(file_id)
     )
-    return JSONResponse(_render(member), headers={"openai-poll-after-ms": _POLL_MILLISECONDS})
+    return JSONResponse(render_member(member), headers=POLL_HEADERS)
 
 
 @router.post(
@@ -111,7 +109,7 @@ async def update_vector_store_file(
     member = await services.retrieval.collections.update_member(
         caller, require_collection_id(vector_store_id), _require_id(file_id), body.attributes
     )
-    return _render(member)
+    return render_member(member)
 
 
 @router.delete(
@@ -149,7 +147,8 @@ async def get_vector_store_file_content(
     }
 
 
-def _render(member: Member) -> JsonObject:
+def render_member(member: Member) -> JsonObject:
+    """The vector store file object."""
     error = None
     if member.status is MemberStatus.FAILED:
         is_ours = member.error_code in _SERVER_ERRORS
@@ -169,6 +168,11 @@ def _render(member: Member) -> JsonObject:
         "attributes": render_attributes(member.attributes),
         "chunking_strategy": {"type": "other"},
     }
+
+
+def files_page(limit: int, after: str | None, order: str) -> Page:
+    """The page of files that a query asks for, with one more that tells whether there is another."""
+    return Page(limit + 1, None if after is None else _require_id(after, "after"), order == "asc")
 
 
 def _require_id(text: str, param: str | None = None) -> UUID:

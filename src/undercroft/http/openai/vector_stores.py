@@ -25,7 +25,12 @@ from undercroft.http.wire import (
 )
 from undercroft.kit.errors import InvalidRequestError
 from undercroft.kit.ids import render_id
-from undercroft.retrieval.collections.models import COLLECTION_PREFIX, Collection, Page
+from undercroft.retrieval.collections.models import (
+    COLLECTION_PREFIX,
+    Collection,
+    Page,
+    StatusCounts,
+)
 from undercroft.retrieval.search.models import FoundPassage, Quality, SearchQuery
 from undercroft.vault.models import DOCUMENT_PREFIX
 
@@ -89,7 +94,8 @@ async def create_vector_store(
 ) -> dict[str, Any]:
     """Create a vector store, with these files in it."""
     file_ids = [
-        require_id(DOCUMENT_PREFIX, "file", text, "file_ids") for text in body.file_ids or []
+        require_id(DOCUMENT_PREFIX, "file", text, f"file_ids.{place}")
+        for place, text in enumerate(body.file_ids or [])
     ]
     collection = await services.retrieval.collections.create(
         caller, body.name or "", body.metadata or {}, file_ids
@@ -206,15 +212,20 @@ def render_collection(collection: Collection) -> JsonObject:
         "metadata": dict(collection.metadata),
         "usage_bytes": collection.byte_size,
         "status": "in_progress" if counts.in_progress else "completed",
-        "file_counts": {
-            "in_progress": counts.in_progress,
-            "completed": counts.completed,
-            "failed": counts.failed,
-            "cancelled": 0,
-            "total": counts.total,
-        },
+        "file_counts": render_counts(counts),
         "expires_after": None,
         "expires_at": None,
+    }
+
+
+def render_counts(counts: StatusCounts) -> JsonObject:
+    """How many files have each status."""
+    return {
+        "in_progress": counts.in_progress,
+        "completed": counts.completed,
+        "failed": counts.failed,
+        "cancelled": counts.cancelled,
+        "total": counts.total,
     }
 
 

@@ -2,6 +2,7 @@
 
 from undercroft.http.services import RetrievalServices
 from undercroft.http.wiring.foundation import Foundation
+from undercroft.retrieval.collections.batches.service import FileBatchService
 from undercroft.retrieval.collections.service import CollectionService
 from undercroft.retrieval.embedding.configured import open_embedder, open_incoming_embedder
 from undercroft.retrieval.reranking.configured import open_reranker
@@ -26,6 +27,7 @@ async def open_retrieval(base: Foundation) -> RetrievalServices:
         stack.push_async_callback(reranker.close)
     return RetrievalServices(
         collections=CollectionService(base.database, base.keys, base.ledger, base.ids, base.index),
+        batches=FileBatchService(base.database, base.ledger, base.ids, base.index),
         search=SearchService(
             base.database,
             base.keys,

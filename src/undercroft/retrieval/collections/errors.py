@@ -15,7 +15,6 @@ class DocumentSealedError(UndercroftError):
         super().__init__(
             "The file is sealed: it is never indexed and never shown to a model. Unseal it to add it here.",
             kind=ErrorKind.CONFLICT,
-            param="file_id",
             code="document_sealed",
         )
 

@@ -5,14 +5,17 @@ from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
 from undercroft.kit.database import Database, Transaction
+from undercroft.kit.errors import UndercroftError
 from undercroft.kit.ids import render_id
 from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
 from undercroft.ledger.denials import Target, recording_refusal
 from undercroft.ledger.models import Act, Subject
 from undercroft.ledger.service import Ledger
+from undercroft.retrieval.collections.errors import no_collection
 from undercroft.retrieval.collections.models import COLLECTION_PREFIX
 from undercroft.retrieval.collections.repository import CollectionRepository
+from undercroft.sharing.errors import NotGrantedError
 from undercroft.vault.models import DOCUMENT_PREFIX
 
 
@@ -45,6 +48,12 @@ class CollectionJournal:
             return Target(Subject(render_id(prefix, row["id"]), row["salt"]), row["owner_id"])
 
         return recording_refusal(self._database, self._ledger, scope, action, find)
+
+    async def refusal(self, transaction: Transaction, collection_id: UUID) -> UndercroftError:
+        """Why somebody cannot change a collection: that it is another's, for whoever knows of it."""
+        row = await self._repository.find_collection(transaction, collection_id)
+        is_known = row is not None and row["actions"] is not None
+        return NotGrantedError() if is_known else no_collection(collection_id)
 
     async def record(self, transaction: Transaction, scope: Scope, *acts: Act) -> None:
         """Put on record what the principal did with collections and documents of theirs."""

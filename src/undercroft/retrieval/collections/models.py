@@ -16,20 +16,23 @@ class MemberStatus(StrEnum):
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+    """Of a batch's files alone: it is not in the collection any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusCounts:
-    """How many members of a collection have each status."""
+    """How many members of a collection, or files of a batch, have each status."""
 
     in_progress: int
     completed: int
     failed: int
+    cancelled: int = 0
 
     @property
     def total(self) -> int:
-        """All members."""
-        return self.in_progress + self.completed + self.failed
+        """All of them."""
+        return self.in_progress + self.completed + self.failed + self.cancelled
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class CollectionRepository:
     ) -> Member | None:
         """One membership."""
         row = await _QUERIES.maybe(transaction, "find_member", collection_id, document_id)
-        return None if row is None else _member(row)
+        return None if row is None else read_member(row)
 
     async def list_members(
         self,
@@ -157,7 +157,7 @@ class CollectionRepository:
             status,
             page.limit,
         )
-        return [_member(row) for row in rows]
+        return [read_member(row) for row in rows]
 
     async def update_member(
         self,
@@ -186,12 +186,14 @@ class CollectionRepository:
         return await _QUERIES.many(transaction, "list_member_chunks", collection_id, document_id)
 
 
-def _member(row: Record) -> Member:
+def read_member(row: Record) -> Member:
+    """A membership; of one that is gone the row has no state."""
+    state = row["index_state"]
     return Member(
         collection_id=row["collection_id"],
         document_id=row["document_id"],
         attributes=row["attributes"],
-        status=_STATUS[IndexState(row["index_state"])],
+        status=MemberStatus.CANCELLED if state is None else _STATUS[IndexState(state)],
         error_code=row["index_error_code"],
         error_message=row["index_error_message"],
         byte_size=row["byte_size"],

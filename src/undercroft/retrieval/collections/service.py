@@ -7,24 +7,20 @@ commit together.
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
-from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
 
 from undercroft.kit.database import Database, Transaction
-from undercroft.kit.errors import NotFoundError, UndercroftError
-from undercroft.kit.ids import IdSource, parse_id, render_id
+from undercroft.kit.ids import IdSource, parse_id
 from undercroft.kit.scope import Scope
 from undercroft.ledger.actions import Action
-from undercroft.ledger.models import Act
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.errors import (
-    DocumentSealedError,
     no_collection,
     no_member,
 )
+from undercroft.retrieval.collections.intake import Addition, MemberIntake
 from undercroft.retrieval.collections.journal import (
     CollectionJournal,
     collection_act,
@@ -45,14 +41,8 @@ from undercroft.retrieval.passages import open_row
 from undercroft.sharing.errors import NotGrantedError
 from undercroft.sharing.models import GrantAction, ModelUse
 from undercroft.sharing.policy import ways_for_models
-from undercroft.sharing.uses import GrantUses
-from undercroft.sharing.ways import EVERY_ACTION
 from undercroft.vault.keys.models import DataKey
 from undercroft.vault.keys.service import KeyRing
-from undercroft.vault.models import DOCUMENT_PREFIX
-
-_ADD: Final = (GrantAction.SHARE, *EVERY_ACTION)
-"""Whoever may do any of these with a document is told that adding it takes the first."""
 
 
 class CollectionService:
@@ -70,8 +60,7 @@ class CollectionService:
         self._journal = CollectionJournal(database, ledger)
         self._keys = keys
         self._ids = ids
-        self._index = index
-        self._uses = GrantUses()
+        self._intake = MemberIntake(index)
         self._repository = CollectionRepository()
 
     async def create(
@@ -88,23 +77,21 @@ class CollectionService:
             NotGrantedError: When they may, and not share it.
             DocumentSealedError: When one of them is sealed.
         """
-        collection_id, members = self._ids.new(), sorted(set(document_ids))
-        async with self._journal.refusing(scope, "collection.create", (), members) as transaction:
+        collection_id = self._ids.new()
+        # Of one that is named more than once, the first place.
+        places = {each: place for place, each in reversed([*enumerate(document_ids)])}
+        additions = [Addition(each, {}, f"file_ids.{place}") for each, place in places.items()]
+        async with self._journal.refusing(
+            scope, "collection.create", (), list(places)
+        ) as transaction:
             key = await self._keys.create(transaction, scope)
             sealed_name = seal_name(key, scope.tenant_id, collection_id, name)
             await self._repository.insert_collection(
                 transaction, collection_id, key.id, sealed_name, metadata
             )
-            # All documents are locked, in order, before any content: a delete takes them in the same order, and so
-            # neither waits for what the other holds.
-            added = [
-                await self._insert_member(transaction, scope, collection_id, document_id, {})
-                for document_id in members
-            ]
-            for blob_id in sorted({blob_id for blob_id, _ in added}):
-                await self._index.request(transaction, scope, blob_id)
+            added = await self._intake.add(transaction, scope, collection_id, additions)
             made = collection_act(scope, "collection.create", collection_id, key.salt)
-            await self._journal.record(transaction, scope, made, *(act for _, act in added))
+            await self._journal.record(transaction, scope, made, *added)
             return await self._get(transaction, collection_id)
 
     async def get(self, scope: Scope, collection_id: UUID) -> Collection:
@@ -146,7 +133,7 @@ class CollectionService:
         async with self._refusing(scope, "collection.update", collection_id) as transaction:
             row = await self._repository.find_collection(transaction, collection_id)
             if row is None or row["actions"] is not None:
-                raise await self._refusal(transaction, collection_id)
+                raise await self._journal.refusal(transaction, collection_id)
             key = await self._keys.open(row)
             sealed_name = (
                 None if name is None else seal_name(key, scope.tenant_id, collection_id, name)
@@ -172,7 +159,7 @@ class CollectionService:
             if salt is None or not await self._repository.delete_collection(
                 transaction, collection_id
             ):
-                raise await self._refusal(transaction, collection_id)
+                raise await self._journal.refusal(transaction, collection_id)
             gone = collection_act(scope, "collection.delete", collection_id, salt)
             await self._journal.record(transaction, scope, gone)
 
@@ -195,13 +182,12 @@ class CollectionService:
         async with self._refusing(scope, action, collection_id, document_id) as transaction:
             salt = await self._repository.lock_collection(transaction, collection_id)
             if salt is None:
-                raise await self._refusal(transaction, collection_id)
-            blob_id, added = await self._insert_member(
-                transaction, scope, collection_id, document_id, attributes
+                raise await self._journal.refusal(transaction, collection_id)
+            added = await self._intake.add(
+                transaction, scope, collection_id, [Addition(document_id, attributes, "file_id")]
             )
-            await self._index.request(transaction, scope, blob_id)
             taken = collection_act(scope, action, collection_id, salt)
-            await self._journal.record(transaction, scope, taken, added)
+            await self._journal.record(transaction, scope, taken, *added)
             return await self._get_member(transaction, collection_id, document_id)
 
     async def get_member(self, scope: Scope, collection_id: UUID, document_id: UUID) -> Member:
@@ -297,40 +283,6 @@ class CollectionService:
         key = await self._keys.open(rows[0])
         return await asyncio.to_thread(_open_chunks, key, rows)
 
-    async def _insert_member(
-        self,
-        transaction: Transaction,
-        scope: Scope,
-        collection_id: UUID,
-        document_id: UUID,
-        attributes: Mapping[str, str | float | bool],
-    ) -> tuple[UUID, Act]:
-        """Add a document; the content that is to be indexed, and what goes on record of the document."""
-        document = await self._repository.lock_document(transaction, document_id, _ADD)
-        if document is None:
-            raise NotFoundError("file", render_id(DOCUMENT_PREFIX, document_id), param="file_id")
-        grant_id = None
-        if document["owner_id"] != scope.principal_id:
-            grant_id = await self._repository.find_grant_to_share(transaction, document_id)
-            if grant_id is None:
-                raise NotGrantedError(GrantAction.SHARE)
-            await self._uses.hold_to_share(transaction, grant_id)
-        if document["is_sealed"]:
-            raise DocumentSealedError
-        blob_id = await self._repository.insert_member(
-            transaction, collection_id, document_id, attributes, grant_id
-        )
-        added = document_act(
-            "document.add_to_collection",
-            document_id,
-            document["owner_id"],
-            document["salt"],
-            document["current_version"],
-        )
-        if grant_id is not None:
-            added = replace(added, grant_id=grant_id, purpose=scope.purpose)
-        return blob_id, added
-
     def _refusing(
         self, scope: Scope, action: Action, collection_id: UUID, *document_ids: UUID
     ) -> AbstractAsyncContextManager[Transaction]:
@@ -353,12 +305,6 @@ class CollectionService:
         if row["actions"] is not None and GrantAction.READ not in row["actions"]:
             raise NotGrantedError(GrantAction.READ)
         return await self._collection(row)
-
-    async def _refusal(self, transaction: Transaction, collection_id: UUID) -> UndercroftError:
-        """Why somebody cannot change a collection: that it is another's, for whoever knows of it."""
-        row = await self._repository.find_collection(transaction, collection_id)
-        is_known = row is not None and row["actions"] is not None
-        return NotGrantedError() if is_known else no_collection(collection_id)
 
     async def _collection(self, row: Record) -> Collection:
         completed, failed = int(row["completed"]), int(row["failed"])
@@ -386,7 +332,7 @@ class CollectionService:
     ) -> Record:
         salts = await self._repository.find_member_salts(transaction, collection_id, document_id)
         if salts is None:
-            refusal = await self._refusal(transaction, collection_id)
+            refusal = await self._journal.refusal(transaction, collection_id)
             raise refusal if isinstance(refusal, NotGrantedError) else no_member(document_id)
         return salts
 

@@ -1,0 +1,1 @@
+"""Files that are put into a collection together, and how far they are."""
