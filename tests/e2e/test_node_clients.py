@@ -363,6 +363,15 @@ def test_the_openai_package_keeps_and_finds_files(run: Run) -> None:
     assert {"echo", "extractive"} <= set(seen["models"])
 
 
+def test_the_openai_package_puts_files_in_together(run: Run) -> None:
+    seen = run("sdk", "batches")
+    for batch in (seen["uploaded"], seen["again"], seen["cancelled"]):
+        assert (batch["object"], batch["status"]) == ("vector_store.file_batch", "completed")
+        assert batch["file_counts"]["completed"] == batch["file_counts"]["total"] == 2
+    assert seen["attributes"] == {"from": "node"}
+    assert seen["missing"] == "files.0.file_id"
+
+
 @pytest.mark.parametrize("provider", ["compatible", "open_responses"])
 def test_the_ai_package_streams_and_calls_tools(run: Run, provider: str) -> None:
     seen = run("providers", provider)

@@ -85,6 +85,22 @@ await run({
     };
   },
 
+  async batches() {
+    const store = await client.vectorStores.create({ name: "from node" });
+    const of = client.vectorStores.fileBatches;
+    const files = await Promise.all(["one", "two"].map((text) => toFile(Buffer.from(text), `${text}.txt`)));
+    const uploaded = await of.uploadAndPoll(store.id, { files });
+    const listed = await all(of.listFiles(uploaded.id, { vector_store_id: store.id, limit: 1, order: "asc" }));
+    const again = await of.createAndPoll(store.id, {
+      files: listed.map(({ id }) => ({ file_id: id, attributes: { from: "node" } })),
+    });
+    const cancelled = await of.cancel(again.id, { vector_store_id: store.id });
+    const member = await client.vectorStores.files.retrieve(listed[0].id, { vector_store_id: store.id });
+    const file_id = `file-${"0".repeat(32)}`;
+    const missing = await of.create(store.id, { files: [{ file_id }] }).catch((error) => error);
+    return { uploaded, again, cancelled, attributes: member.attributes, missing: missing.param };
+  },
+
   async files({ text, question }) {
     const store = await client.vectorStores.create({ name: "from node" });
     const file = await client.files.create({ file: await toFile(Buffer.from(text), "bell.txt"), purpose: "user_data" });

@@ -37,11 +37,12 @@ class FileBatch:
 
     @property
     def status(self) -> BatchStatus:
-        """Failed is one of which nothing was indexed; with one file that was, it is completed."""
-        if self.is_cancelled:
+        """Cancelled is also one of which no file is left; failed one that has files, and none of them is indexed."""
+        counts = self.counts
+        if self.is_cancelled or 0 < counts.total == counts.cancelled:
             return BatchStatus.CANCELLED
-        if self.counts.in_progress:
+        if counts.in_progress:
             return BatchStatus.IN_PROGRESS
-        if self.counts.failed and not self.counts.completed:
+        if counts.failed and not counts.completed:
             return BatchStatus.FAILED
         return BatchStatus.COMPLETED

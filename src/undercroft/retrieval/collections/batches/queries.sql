@@ -88,8 +88,7 @@ FOR SHARE OF d;
 -- its file is taken out.
 SELECT b.id
 FROM documents AS d
-INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
-INNER JOIN blobs AS b ON v.blob_id = b.id
+INNER JOIN blobs AS b ON d.current_blob_id = b.id
 WHERE d.id = ANY($1::uuid[]) AND b.index_state IN ('unindexed', 'pending')
 ORDER BY b.id
 FOR SHARE OF b;
@@ -97,14 +96,12 @@ FOR SHARE OF b;
 -- name: stop_files :many
 -- Of documents that are locked, takes those out that are not indexed.
 DELETE FROM collection_documents AS m
-USING documents AS d, document_versions AS v, blobs AS b, data_keys AS k
+USING documents AS d, blobs AS b, data_keys AS k
 WHERE
     m.collection_id = $1
     AND m.document_id = ANY($2::uuid[])
     AND d.id = m.document_id
-    AND v.document_id = d.id
-    AND v.number = d.current_version
-    AND b.id = v.blob_id
+    AND b.id = d.current_blob_id
     AND b.index_state IN ('unindexed', 'pending')
     AND k.id = d.data_key_id
 RETURNING m.document_id, d.owner_id, d.current_version, k.salt;
