@@ -172,6 +172,40 @@ def test_hostile_json_is_refused_with_its_code(
 
 
 @pytest.mark.parametrize(
+    ("name", "param"),
+    [
+        ("purposes", "purposes"),
+        ("tags[0]", "tags"),
+        ("expires_after", "expires_after"),
+        ("\u202e", None),
+    ],
+)
+def test_a_forms_field_that_is_not_known_is_named(
+    http: httpx.Client, name: str, param: str | None
+) -> None:
+    file = ("a.txt", b"A note.", "text/plain")
+    made = http.post("/v1/documents", files={"file": file})
+    document = f"/v1/documents/{made.json()['id']}"
+    begun = {"filename": "a.txt", "purpose": "user_data", "bytes": 7, "mime_type": "text/plain"}
+    upload = f"/v1/uploads/{http.post('/v1/uploads', json=begun).json()['id']}"
+    before = http.get("/v1/files").json()["data"]
+    for path, sent, known in (
+        ("/v1/files", "file", {"purpose": "user_data"}),
+        ("/v1/documents", "file", {"name": "a.txt"}),
+        (f"{document}/versions", "file", {}),
+        (f"{upload}/parts", "data", {}),
+    ):
+        headers = {"If-Match": made.headers["ETag"]}
+        for data, files in (({**known, name: "a"}, {sent: file}), (known, {name: file})):
+            refused = http.post(path, files=files, data=data, headers=headers)
+            assert refused.status_code == 400, path
+            error = refused.json()["error"]
+            assert (error["code"], error["param"]) == ("invalid_request", param)
+            assert "is not a field that is known here" in error["message"]
+    assert http.get("/v1/files").json()["data"] == before
+
+
+@pytest.mark.parametrize(
     ("path", "unknown"),
     [
         ("/v1/audit?outcome=denied", "outcome"),

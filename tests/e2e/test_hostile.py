@@ -146,12 +146,12 @@ FORMS: Final = {
     "many headers": part('form-data; name="file"; filename="a"', b"", *["X: a"] * 5000) + END,
     "a long field": part('form-data; name="purpose"', b"a" * 1_900_000) + FILE + END,
     "rubbish": bytes(range(256)) * 50,
+    "an extra field": FILE + PURPOSE + part('form-data; name="extra"') + END,
     "nested": part('form-data; name="file"', FILE, "Content-Type: multipart/mixed; boundary=y")
     + END,
 }
 ODD_FORMS: Final = {
     "two of each": FILE * 2 + PURPOSE * 2 + END,
-    "an extra field": FILE + PURPOSE + part('form-data; name="extra"') + END,
     "an odd file name": part('form-data; name="file"; filename="\udcff\udcfe\u202e"')
     + PURPOSE
     + END,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Final, cast
 
 from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
@@ -125,7 +126,7 @@ async def _read_and_handle(
         return await handle(_strict(request))
     except HTTPException as error:
         # The framework calls whatever ends the reading of a body a malformed one.
-        if isinstance(error.__cause__, UndercroftError | OSError):
+        if isinstance(error.__cause__, UndercroftError | OSError | RequestValidationError):
             raise error.__cause__ from None
         raise
 

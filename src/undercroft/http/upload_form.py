@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 from fastapi import Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers
 from starlette.datastructures import UploadFile as StarletteUploadFile
@@ -62,6 +63,7 @@ class UploadRoute(AuthenticatedRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler, given a request that puts files where they belong."""
         handle = super().get_route_handler()
+        fields = frozenset(field.alias for field in self.dependant.body_params)
 
         async def admit(request: Request, services: Services, principal: Principal) -> Admission:
             # Once more than the route's own check, which comes after the body: before that nothing is looked up for
@@ -70,7 +72,7 @@ class UploadRoute(AuthenticatedRoute):
             return await self.admit(request, services, principal)
 
         async def receive_file(request: Request) -> Response:
-            upload = _UploadRequest(request.scope, request.receive, admit)
+            upload = _UploadRequest(request.scope, request.receive, admit, fields)
             try:
                 return await handle(upload)
             finally:
@@ -136,15 +138,25 @@ class _IncomingFile(StarletteUploadFile):
 
 class _FormParser(MultiPartParser):
     def __init__(
-        self, headers: Headers, stream: AsyncGenerator[bytes], admission: Admission
+        self,
+        headers: Headers,
+        stream: AsyncGenerator[bytes],
+        admission: Admission,
+        fields: frozenset[str],
     ) -> None:
         super().__init__(
             headers, stream, max_files=1, max_fields=_MOST_FIELDS, max_part_size=_LARGEST_FIELD
         )
         self._admission = admission
+        self._fields = fields
 
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
+        # Before its bytes are taken in. Of `tags[0]` the field is `tags`.
+        name = self._current_part.field_name
+        if name not in self._fields:
+            problem = {"type": "extra_forbidden", "loc": ("body", name.partition("[")[0])}
+            raise RequestValidationError([problem])
         file = self._current_part.file
         if file is not None:
             file.file.close()  # the framework's own, which nothing will be written to
@@ -157,9 +169,12 @@ class _FormParser(MultiPartParser):
 
 
 class _UploadRequest(StrictRequest):
-    def __init__(self, scope: Scope, receive: Receive, admit: Admit) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, admit: Admit, fields: frozenset[str]
+    ) -> None:
         super().__init__(scope, receive)
         self._admit = admit
+        self._fields = fields
         self._incoming: Incoming | None = None
 
     async def discard(self) -> None:
@@ -182,7 +197,8 @@ class _UploadRequest(StrictRequest):
             try:
                 async with aclosing(self.stream()) as stream:
                     admission = Admission(begin, admitted.require_room)
-                    self._form = await _FormParser(self.headers, stream, admission).parse()
+                    parser = _FormParser(self.headers, stream, admission, self._fields)
+                    self._form = await parser.parse()
             except MultiPartException as error:
                 # The framework's words do not say what to do.
                 told = f"{error.message} Send one file, in a form as multipart/form-data."

@@ -39,9 +39,12 @@ async def create_file(
     expires_after: Annotated[
         str | None, Form(alias="expires_after[anchor]", description="Refused.")
     ] = None,
+    expires_seconds: Annotated[
+        str | None, Form(alias="expires_after[seconds]", description="Refused.")
+    ] = None,
 ) -> dict[str, Any]:
     """Keep a document. It is indexed when it is first added to a vector store."""
-    if expires_after is not None:
+    if expires_after is not None or expires_seconds is not None:
         raise InvalidRequestError(
             "Files do not expire yet; leave 'expires_after' out and delete the file yourself.",
             param="expires_after",
