@@ -182,7 +182,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-async def start_servers(stack: AsyncExitStack, litellm: str | None) -> list[Server]:
+async def start_servers(
+    stack: AsyncExitStack, litellm: str | None, service_module: str = "undercroft"
+) -> list[Server]:
+    """The model server first, then whoever stands before it, and this service twice: once for each face."""
     program = (sys.executable, "-m", "benchmarks.token_servers")
     port = free_port()
     upstream = f"http://127.0.0.1:{port}"
@@ -204,7 +207,7 @@ async def start_servers(stack: AsyncExitStack, litellm: str | None) -> list[Serv
         process = await stack.enter_async_context(running(command, port))
         servers.append(Server("litellm", f"http://127.0.0.1:{port}", process, CHAT))
     os.environ["UNDERCROFT_UPSTREAM_URL"] = f"{upstream}/v1"
-    service = await stack.enter_async_context(running_service())
+    service = await stack.enter_async_context(running_service(("-m", service_module)))
     key = await service.make_key("bench")
     process = psutil.Process(service.process_id)
     for name, path in (("undercroft_chat", CHAT), ("undercroft_responses", RESPONSES)):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import weakref
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai._streaming import SSEDecoder
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
 from tests.http.asgi import Connection, scope
-from undercroft.http.sse import BELOW_ALL, DONE, EventStreamResponse, _Outlet, encode_event
+from undercroft.http.middleware import Admission, Places
+from undercroft.http.sse import BELOW_ALL, DONE, EventStreamResponse, encode_event
 from undercroft.kit.errors import UnavailableError, UndercroftError
 
 HEARTBEAT = b": heartbeat\n\n"
@@ -80,6 +82,56 @@ async def test_middleware_sees_the_head_and_nothing_that_follows_it() -> None:
     assert below.sent[-1]["more_body"] is False
 
 
+class Parsed:
+    """What a route made of its request."""
+
+
+class Streaming:
+    """An application that answers with a stream."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.has_returned = asyncio.Event()
+        self.parsed: weakref.ref[Parsed] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parsed = Parsed()
+        self.parsed = weakref.ref(parsed)
+        await EventStreamResponse(self._source.events(), render_failure)(scope, receive, send)
+        self.has_returned.set()
+
+
+async def test_an_open_stream_holds_nothing_of_its_route_but_keeps_its_place() -> None:
+    source, connection, below = Source(b"data: 1\n\n"), Connection(), Connection()
+    streaming, places = Streaming(source), Places(1)
+    admission = Admission(streaming, places, Places(1))
+    async with asyncio.TaskGroup() as group:
+        asked = {**scope(), BELOW_ALL: below.send}
+        group.create_task(admission(asked, connection.receive, connection.send))
+        await below.until_sent(b"data: 1\n\n")
+        assert streaming.has_returned.is_set()
+        assert streaming.parsed is not None
+        assert streaming.parsed() is None
+        assert places.refusal() is not None
+        source.go_on.set()
+    # What is before the place sees the head, and nothing that follows it.
+    assert [message["type"] for message in connection.sent] == ["http.response.start"]
+    assert below.body == b"data: 1\n\n" + DONE
+    assert source.closed
+    assert places.refusal() is None
+
+
+async def test_leaving_a_stream_gives_its_place_back() -> None:
+    source, connection, places = Source(b"data: 1\n\n"), Connection(), Places(1)
+    admission = Admission(Streaming(source), places, Places(1))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(admission(scope(), connection.receive, connection.send))
+        await connection.until_sent(b"data: 1\n\n")
+        connection.left.set()
+    assert source.closed
+    assert places.refusal() is None
+
+
 async def test_a_failure_is_told_before_the_end() -> None:
     source = Source(b"data: 1\n\n", error=UnavailableError("The model is gone."))
     connection = Connection()
@@ -129,8 +181,61 @@ async def test_whoever_stopped_reading_ends_the_work() -> None:
         if message["type"] == "http.response.body":
             await asyncio.Event().wait()
 
-    response = EventStreamResponse(source.events(), render_failure, stalled_seconds=0)
+    response = EventStreamResponse(
+        source.events(), render_failure, heartbeat_seconds=0, stalled_seconds=0
+    )
     await response(scope(), connection.receive, send)
+    assert source.closed
+
+
+async def test_a_server_that_stops_ends_the_work_as_stopped() -> None:
+    """Nobody left: the task is cancelled, and stays so."""
+    source, connection = Source(b"data: 1\n\n"), Connection()
+    task = asyncio.create_task(respond(source, connection))
+    await connection.until_sent(b"data: 1\n\n")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert source.closed
+
+
+async def test_leaving_does_not_hide_that_the_server_stops() -> None:
+    source, connection = Source(b"data: 1\n\n"), Connection()
+    task = asyncio.create_task(respond(source, connection))
+    await connection.until_sent(b"data: 1\n\n")
+    connection.left.set()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert source.closed
+
+
+async def test_a_client_that_sends_without_end_while_it_reads_has_left() -> None:
+    source, connection, received = Source(b"data: 1\n\n"), Connection(), 0
+
+    async def receive() -> Message:
+        nonlocal received
+        await connection.until_sent(b"data: 1\n\n")
+        received += 1
+        return {"type": "http.request", "body": bytes(256 * 1024), "more_body": True}
+
+    response = EventStreamResponse(source.events(), render_failure)
+    await response(scope(), receive, connection.send)
+    assert source.closed
+    assert received == 5
+
+
+async def test_what_breaks_while_it_is_sent_is_raised() -> None:
+    source, connection = Source(b"data: 1\n\n"), Connection()
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            raise ValueError("a message it does not know")
+
+    with pytest.raises(ValueError, match="does not know"):
+        await EventStreamResponse(source.events(), render_failure)(
+            scope(), connection.receive, send
+        )
     assert source.closed
 
 
@@ -170,8 +275,8 @@ async def test_heartbeats_are_comments_between_events() -> None:
     assert not any(line.startswith(b"id:") for line in connection.body.splitlines())
 
 
-async def test_no_heartbeat_is_sent_after_the_end() -> None:
-    """One that waits behind the last block for a slow client is dropped."""
+async def test_no_heartbeat_gets_before_what_is_being_sent_or_behind_the_end() -> None:
+    """A slow client takes the last block, while it is time for heartbeats all along."""
     connection, is_sending, may_send = Connection(), asyncio.Event(), asyncio.Event()
     source = Source()
     source.go_on.set()
@@ -182,16 +287,39 @@ async def test_no_heartbeat_is_sent_after_the_end() -> None:
             await may_send.wait()
         await connection.send(message)
 
-    outlet = _Outlet(send, send)
-    response = EventStreamResponse(source.events(), render_failure)
+    response = EventStreamResponse(source.events(), render_failure, heartbeat_seconds=0)
     async with asyncio.TaskGroup() as group:
-        group.create_task(response._send(outlet))
+        group.create_task(response(scope(), connection.receive, send))
         await is_sending.wait()
-        group.create_task(outlet.beat())
+        sent = len(connection.sent)
+        for _ in range(10):
+            await asyncio.sleep(0)
         may_send.set()
+    assert connection.sent[sent]["body"] == DONE
     assert connection.sent[-1]["more_body"] is False
-    await outlet.beat()
-    assert connection.sent[-1]["more_body"] is False
+
+
+async def test_a_message_waits_for_the_heartbeat_that_is_being_sent() -> None:
+    connection, is_beating, may_send = Connection(), asyncio.Event(), asyncio.Event()
+    source = Source()
+
+    async def send(message: Message) -> None:
+        if message.get("body") == HEARTBEAT and not may_send.is_set():
+            is_beating.set()
+            await may_send.wait()
+        await connection.send(message)
+
+    response = EventStreamResponse(source.events(), render_failure, heartbeat_seconds=0)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(response(scope(), connection.receive, send))
+        await is_beating.wait()
+        source.go_on.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert connection.body == b""
+        may_send.set()
+    assert connection.body.startswith(HEARTBEAT)
+    assert connection.body.endswith(DONE)
 
 
 async def test_leaving_between_heartbeats_closes_what_is_waited_for() -> None:

@@ -39,5 +39,7 @@ async def _all(
     async with aclosing(events):
         if first is not None and first is not NOTHING_YET:
             yield first
+        # What follows may be waited for as long as anybody likes.
+        del first
         async for event in events:
             yield event

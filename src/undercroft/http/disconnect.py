@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from starlette.types import Receive
 
 from undercroft.kit.errors import ErrorKind, UndercroftError
+
+_MOST_DROPPED: Final = 1024 * 1024
+"""Bytes that are read and dropped of a client that sends more than its request."""
 
 _Result = TypeVar("_Result")
 
@@ -34,6 +37,10 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, _Resul
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
-    """Return when the client has left. What it still sends is read and dropped."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    """Return when the client has left. What it still sends is read and dropped; one that sends much of it has left."""
+    dropped = 0
+    while dropped <= _MOST_DROPPED:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        dropped += len(message.get("body", b""))

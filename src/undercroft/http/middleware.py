@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from undercroft.http.errors import BODY_TOO_LARGE, render_error
-from undercroft.http.sse import BELOW_ALL
+from undercroft.http.sse import BELOW_ALL, REMAINDER, Remainder
 from undercroft.kit.clock import Clock
 from undercroft.kit.errors import (
     STATUS,
@@ -224,7 +224,9 @@ class Admission:
             await render_error(scope["path"], busy)(scope, receive, send)
             return
         with places.take():
+            remainder = scope[REMAINDER] = Remainder()
             await self._app(scope, receive, send)
+            await remainder.send(scope, receive, send)
 
 
 class BodyPace:

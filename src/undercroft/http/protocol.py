@@ -85,6 +85,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         if cast("Any", self.parser).should_upgrade() and self._should_upgrade():
             return  # no cycle is begun: the socket's own protocol answers
+        # The request's scope has them for as long as it needs them.
+        self.headers = []
         if self.cycle.response_complete:
             self._allow(HEAD_SECONDS)
 

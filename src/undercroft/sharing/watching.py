@@ -12,6 +12,7 @@ from collections.abc import (
 )
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from undercroft.kit.database import Database, Transaction
@@ -63,14 +64,19 @@ class WatchedGrants:
     @contextmanager
     def register(self, scope: Scope, releases: Iterable[Release], cut: Cut) -> Generator[None]:
         """Have ``cut`` called, once, when one of the releases is lost while this is open."""
+        end = self.begin(scope, releases, cut)
+        try:
+            yield
+        finally:
+            end()
+
+    def begin(self, scope: Scope, releases: Iterable[Release], cut: Cut) -> Callable[[], None]:
+        """As :meth:`register`, until what this returns is called."""
         releases = list(releases)
         is_of_others = not all(release.is_own for release in releases)
         running = _Running(frozenset(_dependencies(scope, releases)), cut, is_of_others)
         self._running.add(running)
-        try:
-            yield
-        finally:
-            self._running.discard(running)
+        return partial(self._running.discard, running)
 
     @asynccontextmanager
     async def cutting(self, scope: Scope, releases: Iterable[Release]) -> AsyncGenerator[None]:

@@ -144,7 +144,7 @@ class ResponseService:
             UndercroftError: Before the first event, when the model or a collection cannot be used.
         """
         request, events = await self._prepare(scope, request)
-        made = self._show(scope, request, events, once, charge or Charge(scope))
+        made = await self._begun(scope, request, events, once, charge or Charge(scope))
         async with aclosing(_told(made, -1)) as told:
             async for event in told:
                 yield event
@@ -197,9 +197,8 @@ class ResponseService:
         """
         request, events = await self._prepare(scope, request)
         resource: WireObject = events.resource
-        async with aclosing(
-            self._show(scope, request, events, once, charge or Charge(scope))
-        ) as made:
+        shown = await self._begun(scope, request, events, once, charge or Charge(scope))
+        async with aclosing(shown) as made:
             async for event in made:
                 resource = event.get("response", resource)
         if events.failure is not None:
@@ -223,7 +222,7 @@ class ResponseService:
             await self.runs.begin(scope, request, events, charge or Charge(scope), once)
         return events.resource
 
-    async def watch(
+    def watch(
         self, scope: Scope, response_id: UUID, after: int, *, tells_waiting: bool = False
     ) -> AsyncGenerator[WireObject]:
         """The events of a kept response that follow the one numbered ``after``; live, while it is being made.
@@ -238,9 +237,7 @@ class ResponseService:
             AccessRevokedError: When one of its sources may not, or no more, be read by the principal.
         """
         watched = self.watching.watch(scope, response_id, after, tells_waiting=tells_waiting)
-        async with aclosing(_told(watched, after)) as told:
-            async for event in told:
-                yield event
+        return _told(watched, after)
 
     async def wait(self, scope: Scope, response_id: UUID) -> WireObject:
         """A kept response once it has ended, as :meth:`create` would have answered it.
@@ -340,7 +337,7 @@ class ResponseService:
         items = (replace(item, id=self._ids.new()) for item in request.input_items)
         return replace(request, input_items=tuple(items)), events
 
-    async def _show(
+    async def _begun(
         self,
         scope: Scope,
         request: ResponseRequest,
@@ -348,16 +345,13 @@ class ResponseService:
         once: Once | None,
         charge: Charge,
     ) -> AsyncGenerator[WireObject]:
-        if request.store:
-            with self.runs.room.place(scope.tenant_id):
-                running = await self.runs.begin(scope, request, events, charge, once)
-            # Nothing is awaited in between: the first event is not made before it is watched.
-            shown = self.watching.watch_own(running)
-        else:
-            shown = self._unkept.show(scope, request, events, charge)
-        async with aclosing(shown):
-            async for event in shown:
-                yield event
+        """The events of a new response, for whoever asks for the first of them before they wait for anything else."""
+        if not request.store:
+            return self._unkept.show(scope, request, events, charge)
+        with self.runs.room.place(scope.tenant_id):
+            running = await self.runs.begin(scope, request, events, charge, once)
+        # Nothing is awaited in between: the first event is not made before it is watched.
+        return self.watching.watch_own(running)
 
 
 async def _first(events: AsyncGenerator[WireObject]) -> WireObject:

@@ -7,9 +7,8 @@ is lost that it rests on: what waits for a slow reader is not shown after that.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import ExitStack, aclosing
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from asyncpg import Record
 from undercroft.chat.responses.endings import tell_end
 from undercroft.chat.responses.errors import SourceErasedError
 from undercroft.chat.responses.events import TERMINAL_EVENTS
+from undercroft.chat.responses.judging import Judgements
 from undercroft.chat.responses.models import RESPONSE_PREFIX, WireObject
 from undercroft.chat.responses.reading import (
     SourceCheck,
@@ -37,7 +37,7 @@ from undercroft.chat.streams.models import StreamState
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.service import PAGE
 from undercroft.kit.clock import Clock
-from undercroft.kit.database import Database, Transaction
+from undercroft.kit.database import Database
 from undercroft.kit.ids import render_id
 from undercroft.kit.scope import Scope
 from undercroft.ledger.denials import find_target, recording_refusal
@@ -89,7 +89,7 @@ class _Place:
         is_settled: Whether the last judgement was of all that the response is made from.
         is_in_doubt: Whether something was lost that the last judgement rested on.
         tells_waiting: Whether it is to be told that nothing follows yet.
-        resting: What watches over that.
+        end_watch: Ends the watch over that.
         running: What is made for the one who watches, if it is.
         rests_on: How much of what that is made from is watched over.
     """
@@ -102,9 +102,15 @@ class _Place:
     is_settled: bool = False
     is_in_doubt: bool = False
     tells_waiting: bool = False
-    resting: ExitStack = field(default_factory=ExitStack)
+    end_watch: Callable[[], None] | None = None
     running: Running | None = None
     rests_on: int = -1
+
+    def rest_on(self, end_watch: Callable[[], None] | None) -> None:
+        """Have something else be watched over than before, or nothing any more."""
+        if self.end_watch is not None:
+            self.end_watch()
+        self.end_watch = end_watch
 
 
 class ResponseWatch:
@@ -128,30 +134,20 @@ class ResponseWatch:
         self._process = process
         self._runs = runs
         self._sources = SourceCheck(keys)
+        self._judgements = Judgements(database, keys)
         self._repository = ResponseRepository()
         self._seen: Mapping[UUID, int] = {}
 
-    async def watch_own(self, running: Running) -> AsyncGenerator[WireObject]:
+    def watch_own(self, running: Running) -> AsyncGenerator[WireObject]:
         """Every event of a response that has just begun. Whoever leaves it was its watcher.
 
         Nothing is judged again while it lasts: what it rests on is watched where it is made, and here for what waits.
         """
-        scope, response_id = running.work.scope, running.id
-        try:
-            with self._process.live.subscribe(response_id, is_behind=False) as subscription:
-                place = _Place(
-                    -1, self._clock.monotonic(), is_judged=False, is_told=True, running=running
-                )
-                following = self._follow(scope, response_id, subscription, place)
-                with place.resting:
-                    async with aclosing(following) as events:
-                        async for event in events:
-                            self._rest_on_own(running, subscription, place)
-                            yield event
-        finally:
-            await self._runs.left(response_id)
+        now = self._clock.monotonic()
+        place = _Place(-1, now, is_judged=False, is_told=True, running=running)
+        return self._follow(running.work.scope, running.id, place)
 
-    async def watch(
+    def watch(
         self, scope: Scope, response_id: UUID, after: int, *, tells_waiting: bool = False
     ) -> AsyncGenerator[WireObject]:
         """The events that follow the one numbered ``after``, to the last.
@@ -167,17 +163,9 @@ class ResponseWatch:
             SourceErasedError: When one of its sources was erased, and the response with it.
             AccessRevokedError: When one of its sources may not, or no more, be read by the principal.
         """
-        try:
-            with self._process.live.subscribe(response_id, is_behind=True) as subscription:
-                place = _Place(after, self._clock.monotonic(), is_judged=True, is_told=False)
-                place.tells_waiting = tells_waiting
-                following = self._follow(scope, response_id, subscription, place)
-                with place.resting:
-                    async with aclosing(following) as events:
-                        async for event in events:
-                            yield event
-        finally:
-            await self._runs.left(response_id)
+        now = self._clock.monotonic()
+        place = _Place(after, now, is_judged=True, is_told=False, tells_waiting=tells_waiting)
+        return self._follow(scope, response_id, place)
 
     async def attend(self) -> int:
         """Say what is watched here of what other processes make, and see how far it is: notices can get lost."""
@@ -193,30 +181,38 @@ class ResponseWatch:
         return 0
 
     async def _follow(
-        self, scope: Scope, response_id: UUID, subscription: Subscription, place: _Place
+        self, scope: Scope, response_id: UUID, place: _Place
     ) -> AsyncGenerator[WireObject]:
         is_last = False
-        while not is_last:
-            events, is_last = await self._take(scope, response_id, subscription, place)
-            if place.tells_waiting and not events:
-                yield NOTHING_YET
-            place.tells_waiting = False
-            for event in events:
-                if place.is_in_doubt:
-                    # Whoever reads slowly sees no more of what came before.
-                    is_last = False
-                    break
-                number = event["sequence_number"]
-                if number > place.last + 1:
-                    # Some were missed: they are on disk.
-                    subscription.fall_behind()
-                    break
-                if number == place.last + 1:
-                    yield event
-                    place.last = number
-                is_last = is_last or event["type"] in TERMINAL_EVENTS
-            # Of thousands who wait for the next each would keep all that it has read.
-            del events
+        try:
+            with self._process.live.subscribe(
+                response_id, is_behind=place.is_judged
+            ) as subscription:
+                while not is_last:
+                    events, is_last = await self._take(scope, response_id, subscription, place)
+                    if place.tells_waiting and not events:
+                        yield NOTHING_YET
+                    place.tells_waiting = False
+                    for event in events:
+                        if place.is_in_doubt:
+                            # Whoever reads slowly sees no more of what came before.
+                            is_last = False
+                            break
+                        number = event["sequence_number"]
+                        if number > place.last + 1:
+                            # Some were missed: they are on disk.
+                            subscription.fall_behind()
+                            break
+                        if number == place.last + 1:
+                            self._rest_on_own(subscription, place)
+                            yield event
+                            place.last = number
+                        is_last = is_last or event["type"] in TERMINAL_EVENTS
+                    # Of thousands who wait for the next each would keep all that it has read.
+                    events = event = None
+        finally:
+            place.rest_on(None)
+            await self._runs.left(response_id)
 
     async def _take(
         self, scope: Scope, response_id: UUID, subscription: Subscription, place: _Place
@@ -247,9 +243,8 @@ class ResponseWatch:
             return [{**event, "sequence_number": number} for number, event in numbered], True
         is_due = not place.is_settled or self._clock.monotonic() - place.judged_at > _JUDGED_SECONDS
         if place.is_judged and events and is_due:
-            async with self._database.transaction(scope) as transaction:
-                row = await self._require(transaction, response_id, place)
-            self._rest_on(scope, row, subscription, place)
+            row = await self._judgements.ask(scope, response_id)
+            self._rest_on(scope, _require(row, response_id, place), subscription, place)
             self._note_judged(place, events)
         return events, False
 
@@ -265,7 +260,11 @@ class ResponseWatch:
             # stream's state: one that has ended by then has no more than that says.
             rows = await self._process.log.read(transaction, response_id, after)
             state = await self._process.log.find(transaction, response_id)
-            row = await self._require(transaction, response_id, place)
+            found = await self._repository.find_response(transaction, response_id)
+            row = _require(found, response_id, place)
+            # Its asker's own is watched where it is made, also under a grant whose last use this is.
+            if place.is_judged and not await self._sources.may_read(transaction, row):
+                raise AccessRevokedError
             if not place.is_told:
                 subject = Subject(render_id(RESPONSE_PREFIX, response_id), row["salt"])
                 way = choose_way(read_ways(row["ways"]))
@@ -306,22 +305,22 @@ class ResponseWatch:
             place.is_in_doubt = True
             subscription.fall_behind()
 
-        place.resting.close()
-        place.resting.enter_context(self._watched.register(scope, releases_of(row), doubt))
+        place.rest_on(self._watched.begin(scope, releases_of(row), doubt))
 
-    def _rest_on_own(self, running: Running, subscription: Subscription, place: _Place) -> None:
+    def _rest_on_own(self, subscription: Subscription, place: _Place) -> None:
         """Watch over what is shown to its asker: no more of it once something is lost that it is made from."""
-        rests_on = running.work.rests_on
-        if place.is_judged or len(rests_on) == place.rests_on:
+        if place.is_judged or place.running is None:
+            return
+        work = place.running.work
+        if len(work.rests_on) == place.rests_on:
             return
 
         def doubt(_: AccessRevokedError) -> None:
             place.is_in_doubt = place.is_judged = True
             subscription.fall_behind()
 
-        place.rests_on = len(rests_on)
-        place.resting.close()
-        place.resting.enter_context(self._watched.register(running.work.scope, rests_on, doubt))
+        place.rests_on = len(work.rests_on)
+        place.rest_on(self._watched.begin(work.scope, work.rests_on, doubt))
 
     async def _find_cut(self, place: _Place) -> Sequence[WireObject]:
         """How an answer ends for its asker that was cut while it was made; nothing where it had ended before."""
@@ -353,17 +352,14 @@ class ResponseWatch:
             if await self._repository.owes_factor(transaction, people):
                 raise SecondFactorOwedError
 
-    async def _require(self, transaction: Transaction, response_id: UUID, place: _Place) -> Record:
-        row = await self._repository.find_response(transaction, response_id)
-        if row is None:
-            # Once it was shown to them its end is no secret.
-            raise AccessRevokedError if place.is_shared else no_response(response_id)
-        if row["key_id"] is None:
-            raise SourceErasedError
-        # Its asker's own is watched where it is made, also under a grant whose last use this is.
-        if place.is_judged and not await self._sources.may_read(transaction, row):
-            raise AccessRevokedError
-        return row
+
+def _require(row: Record | None, response_id: UUID, place: _Place) -> Record:
+    if row is None:
+        # Once it was shown to them its end is no secret.
+        raise AccessRevokedError if place.is_shared else no_response(response_id)
+    if row["key_id"] is None:
+        raise SourceErasedError
+    return row
 
 
 def _page(
