@@ -15,7 +15,8 @@ from undercroft.chat.streams.live import Subscription
 from undercroft.chat.streams.models import Lease
 from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.writer import OpenStream
-from undercroft.kit.database import Database
+from undercroft.kit.clock import SystemClock
+from undercroft.kit.database import DATABASE_GONE, Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
@@ -122,6 +123,78 @@ async def test_what_queues_behind_one_commit_is_the_next_one_of_all_streams(
     ]
     commits = await owner.fetch("SELECT DISTINCT xmin::text FROM response_events")
     assert len(commits) == 2
+
+
+class Borrowings:
+    """Counts connections that were taken from a pool."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def connection_acquired(self, _: float) -> None:
+        self.count += 1
+
+
+async def test_one_connection_is_kept_while_there_is_something_to_write(
+    database_urls: DatabaseUrls, database: Database, owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    lease = await begin(owner, await make_scope())
+    stream, borrowings = OpenStream(lease, KEY), Borrowings()
+    async with Database(
+        database_urls.service, clock=SystemClock(), size=1, observer=borrowings
+    ) as own:
+        writer = StreamProcess.over(own, IdSource()).writer
+        async with owner.transaction():
+            await owner.execute("SELECT FROM response_streams FOR UPDATE")
+            await writer.put(stream, event(0))
+            await until_blocked(database)
+            await writer.put(stream, event(1))
+        async with asyncio.timeout(PATIENCE):
+            await writer.settle(stream)
+        assert await numbers(owner, lease) == [(None, 0), (0, 1)]
+        assert borrowings.count == 1
+        # And it is given back: there is no other for this.
+        async with asyncio.timeout(PATIENCE), own.statement_without_scope() as connection:
+            await connection.fetchval("SELECT 1")
+
+
+async def test_what_queued_behind_a_lost_connection_is_written_by_another(
+    process: StreamProcess, database: Database, owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    lost, later = await begin(owner, ann), await begin(owner, ann)
+    first, second = OpenStream(lost, KEY), OpenStream(later, KEY)
+    async with owner.transaction():
+        await owner.execute("SELECT FROM response_streams FOR UPDATE")
+        await process.writer.put(first, event(0))
+        await until_blocked(database)
+        await process.writer.put(second, event(0))
+        async with database.statement_without_scope() as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(DATABASE_GONE):
+                await process.writer.settle(first)
+    async with asyncio.timeout(PATIENCE):
+        await process.writer.settle(second)
+    assert await numbers(owner, lost) == []
+    assert await numbers(owner, later) == [(None, 0)]
+
+
+async def test_without_a_connection_what_waits_for_one_fails(
+    database_urls: DatabaseUrls, owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    stream = OpenStream(await begin(owner, await make_scope()), KEY)
+    closed = Database(database_urls.service, clock=SystemClock(), size=1)
+    async with closed:
+        pass
+    writer = StreamProcess.over(closed, IdSource()).writer
+    await writer.put(stream, event(0))
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(asyncpg.InterfaceError):
+            await writer.settle(stream)
 
 
 async def test_whoever_holds_an_older_fence_is_refused_and_nobody_else(

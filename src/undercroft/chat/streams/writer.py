@@ -7,6 +7,7 @@ load does, and whoever is alone is written at once. It is how PostgreSQL gathers
 import asyncio
 from collections.abc import Sequence
 from contextvars import Context
+from itertools import islice
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from undercroft.chat.streams.models import Event, Lease, Run
 from undercroft.chat.streams.notices import tell_moved
 from undercroft.chat.streams.repository import StreamRepository
 from undercroft.kit.database import Database
+from undercroft.kit.sql import AnyConnection
 from undercroft.vault.keys.models import DataKey
 
 _LARGEST_QUEUE: Final = 128
@@ -158,10 +160,21 @@ class EventWriter:
     async def _work(self) -> None:
         try:
             while self._queued:
-                batch = list(self._queued)[:_LARGEST_BATCH]
-                for stream in batch:
-                    del self._queued[stream]
-                await self._write(batch)
+                batch: Sequence[OpenStream] = ()
+                try:
+                    # One connection for as long as there is something to write. To give it back and to ask for it
+                    # again, for each commit, would take more of a processor than all else here.
+                    async with self._database.statement_without_scope() as connection:
+                        while batch := self._next():
+                            await self._write(connection, batch)
+                # Whatever it is, it is theirs whose events these are: nobody awaits this task.
+                except BaseException as error:
+                    cause = error if isinstance(error, Exception) else LeaseLostError()
+                    # Where there was no connection nothing was taken yet.
+                    for stream in batch or self._next():
+                        stream.fail(cause)
+                    if not isinstance(error, Exception):
+                        raise
         finally:
             self._working = None
             # Of these there are some only where the task was cancelled.
@@ -169,26 +182,21 @@ class EventWriter:
                 stream.fail(LeaseLostError())
             self._queued.clear()
 
-    async def _write(self, streams: Sequence[OpenStream]) -> None:
+    def _next(self) -> Sequence[OpenStream]:
+        """Of what has queued, what is written together. It is taken before anything else is waited for."""
+        batch = list(islice(self._queued, _LARGEST_BATCH))
+        for stream in batch:
+            del self._queued[stream]
+        return batch
+
+    async def _write(self, connection: AnyConnection, streams: Sequence[OpenStream]) -> None:
         taken = [(stream, *stream.take()) for stream in streams]
-        try:
-            accepted = await self._commit([run for _, run, _ in taken])
-        # Whatever it is, it is theirs whose events these are: nobody awaits this task.
-        except BaseException as error:
-            cause = error if isinstance(error, Exception) else LeaseLostError()
-            for stream in streams:
-                stream.fail(cause)
-            if not isinstance(error, Exception):
-                raise
-            return
+        runs = [run for _, run, _ in taken]
+        notice = tell_moved(self._process_id, (run.lease.response_id for run in runs))
+        accepted = await self._repository.append(connection, runs, notice)
         for stream, run, events in taken:
             if run.lease.response_id in accepted:
                 self._live.publish(run.lease.response_id, events)
                 stream.settle()
             else:
                 stream.fail(LeaseLostError())
-
-    async def _commit(self, runs: Sequence[Run]) -> frozenset[UUID]:
-        notice = tell_moved(self._process_id, (run.lease.response_id for run in runs))
-        async with self._database.statement_without_scope() as connection:
-            return await self._repository.append(connection, runs, notice)
