@@ -176,19 +176,19 @@ class _Outlet:
         send: Sends a message; waits while the client does not read.
     """
 
-    __slots__ = ("_beat", "_is_sending", "_moved_at", "_time", "send")
+    __slots__ = ("_beat", "_is_putting", "_moved_at", "_time", "send")
 
     def __init__(self, send: Send) -> None:
         self.send = send
         self._time = asyncio.get_running_loop().time
-        self._is_sending = False
+        self._is_putting = False
         self._moved_at = self._time()
         self._beat: asyncio.Future[None] | None = None
 
     @property
     def is_busy(self) -> bool:
         """Whether something is being sent."""
-        return self._is_sending or self._beat is not None
+        return self._is_putting or self._beat is not None
 
     @property
     def quiet_seconds(self) -> float:
@@ -197,10 +197,14 @@ class _Outlet:
 
     async def put(self, message: Message) -> None:
         """Send a message."""
-        if self._beat is not None:
-            # A heartbeat must not get between a message and the end of the stream.
-            await asyncio.wait({self._beat})
-        await self._pass(message)
+        self._is_putting = True
+        try:
+            if self._beat is not None:
+                # A heartbeat must not get between a message and the end of the stream.
+                await asyncio.wait({self._beat})
+            await self._pass(message)
+        finally:
+            self._is_putting = False
 
     def beat(self) -> None:
         """Begin to send a heartbeat, unless something is being sent."""
@@ -215,11 +219,9 @@ class _Outlet:
             await asyncio.wait({self._beat})
 
     async def _pass(self, message: Message) -> None:
-        self._is_sending, self._moved_at = True, self._time()
-        try:
-            await self.send(message)
-        finally:
-            self._is_sending, self._moved_at = False, self._time()
+        self._moved_at = self._time()
+        await self.send(message)
+        self._moved_at = self._time()
 
     def _forget_beat(self, beat: asyncio.Future[None]) -> None:
         self._beat = None
@@ -276,15 +278,20 @@ class _Reader:
 
     def _look(self) -> None:
         """Whether it is time for a heartbeat, or for giving up."""
-        longest = self._stalled_seconds if self._outlet.is_busy else self._heartbeat_seconds
+        if self._sender.done():
+            # Nothing goes behind the end.
+            return
+        is_busy = self._outlet.is_busy
+        longest = self._stalled_seconds if is_busy else self._heartbeat_seconds
         left = longest - self._outlet.quiet_seconds
-        if left > 0:
-            self._timer = self._look_in(left)
-        elif self._outlet.is_busy:
+        if left <= 0 and is_busy:
             self._leave()
-        else:
+            return
+        if left <= 0:
             self._outlet.beat()
-            self._timer = self._look_in(self._heartbeat_seconds)
+            left = self._heartbeat_seconds
+        # What is busy now is not for long, and then quiet again.
+        self._timer = self._look_in(min(left, self._heartbeat_seconds))
 
     def _leave(self, leaving: asyncio.Future[None] | None = None) -> None:
         if leaving is not None and not leaving.cancelled():

@@ -131,7 +131,8 @@ class Borrowings:
     def __init__(self) -> None:
         self.count = 0
 
-    def connection_acquired(self, _: float) -> None:
+    def connection_acquired(self, seconds: float) -> None:
+        del seconds
         self.count += 1
 
 
