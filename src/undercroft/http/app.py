@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import iter_route_contexts
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import BaseRoute, Route
 
 from undercroft import __version__
 from undercroft.http.errors import install_error_handlers
@@ -151,6 +153,10 @@ LONG_TEXT_ROUTERS: Final[Sequence[APIRouter]] = (
     embeddings.router,
 )
 UPLOAD_ROUTERS: Final[Sequence[APIRouter]] = (files.router, document_uploads.router)
+PROOF_ROUTERS: Final[Sequence[APIRouter]] = (
+    verification.public_router,
+    verification_links.public_router,
+)
 
 _DESCRIPTION: Final = (
     "Paths below `/v1/` need `Authorization: Bearer KEY`, but for those by which somebody signs in, opens a share "
@@ -199,8 +205,6 @@ def create_application(
         redoc_url=None,
         # A redirect names the host and the scheme that were seen here: behind a proxy, perhaps one without TLS.
         redirect_slashes=False,
-        # What a generated client calls its methods.
-        generate_unique_id_function=lambda route: route.name,
     )
     _add_routers(application, settings)
     install_error_handlers(application)
@@ -209,35 +213,39 @@ def create_application(
     # Added last, so that it sees every request first.
     application.add_middleware(RequestLog, telemetry=telemetry, clock=clock, ids=ids)
     serve_document(application)
-    # Asked for, FastAPI builds its routes; else it would at the first request, half a second on the event loop.
-    for _ in iter_route_contexts(application.routes):
-        pass
     return application
 
 
 def _add_routers(application: FastAPI, settings: Settings) -> None:
     """Every route, with the largest body it reads."""
-    # On each router rather than on the application, whose limit would answer past the middleware below.
     # Routes are tried in this order: those first that are asked for most.
-    for router in LONG_TEXT_ROUTERS:
-        application.include_router(router, max_body_size=settings.max_body_bytes)
-    for router in ROUTERS:
-        application.include_router(router, max_body_size=min(_SHORT_BODY, settings.max_body_bytes))
-    for router in PUBLIC_ROUTERS:
-        application.include_router(
-            router, max_body_size=min(_STRANGERS_BODY, settings.max_body_bytes)
-        )
-    for router in UPLOAD_ROUTERS:
-        application.include_router(router, max_body_size=settings.max_upload_bytes + FORM_OVERHEAD)
-    for router in (verification.public_router, verification_links.public_router):
-        application.include_router(
-            router, max_body_size=min(LARGEST_PROOF, settings.max_body_bytes)
-        )
-    application.include_router(oauth.router, max_body_size=LARGEST_FORM)
-    application.include_router(
-        uploads.parts_router,
-        max_body_size=min(LARGEST_PART, settings.max_upload_bytes) + FORM_OVERHEAD,
-    )
+    for routers, largest in (
+        (LONG_TEXT_ROUTERS, settings.max_body_bytes),
+        (ROUTERS, min(_SHORT_BODY, settings.max_body_bytes)),
+        (PUBLIC_ROUTERS, min(_STRANGERS_BODY, settings.max_body_bytes)),
+        (UPLOAD_ROUTERS, settings.max_upload_bytes + FORM_OVERHEAD),
+        (PROOF_ROUTERS, min(LARGEST_PROOF, settings.max_body_bytes)),
+        ((oauth.router,), LARGEST_FORM),
+        (
+            (uploads.parts_router,),
+            min(LARGEST_PART, settings.max_upload_bytes) + FORM_OVERHEAD,
+        ),
+    ):
+        for router in routers:
+            application.router.routes += [_bounded(route, largest) for route in router.routes]
+
+
+def _bounded(route: BaseRoute, largest: int) -> BaseRoute:
+    """A router's route as it is, but for the largest body that it reads here.
+
+    Were the router included, the framework would build each of its routes again at every start, and match it twice for
+    every request.
+    """
+    bounded = copy(route)
+    if isinstance(bounded, Route):
+        # On each route rather than on the application, whose limit would answer past the middleware below.
+        bounded.app = RequestBodyLimitMiddleware(bounded.app, max_body_size=largest)
+    return bounded
 
 
 def _add_middleware(application: FastAPI, settings: Settings) -> None:

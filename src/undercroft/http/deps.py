@@ -37,6 +37,11 @@ async def get_services(request: Request) -> Services:
 ServicesDependency = Annotated[Services, Depends(get_services)]
 
 
+def operation_id(route: APIRoute) -> str:
+    """What the OpenAPI document calls an operation, and a generated client its method."""
+    return route.name
+
+
 class AuthenticatedRoute(APIRoute):
     """A route that knows who asks before it reads what they send.
 
@@ -45,6 +50,7 @@ class AuthenticatedRoute(APIRoute):
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401 - the framework's
+        options["generate_unique_id_function"] = operation_id
         super().__init__(path, endpoint, **with_key(path, options))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -95,6 +101,10 @@ class NativeRoute(AuthenticatedRoute):
 
 class PublicRoute(APIRoute):
     """A native route for whoever has no key yet; its router bounds what is read of a body."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401 - the framework's
+        options["generate_unique_id_function"] = operation_id
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler, with bodies and query parameters read as strictly as elsewhere."""

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from undercroft.http.callers import LogReader
-from undercroft.http.deps import NativeRoute, ServicesDependency
+from undercroft.http.deps import NativeRoute, ServicesDependency, operation_id
 from undercroft.http.objects import ConsistencyProof, InclusionProof, LedgerObject
 from undercroft.http.openai.contract import errors, problems
 from undercroft.http.wire import require_id
@@ -36,7 +36,7 @@ def _octets() -> dict[int | str, dict[str, Any]]:
     return {200: good, **problems(401, 403, 404)}
 
 
-public_router = APIRouter(tags=["ledger"])
+public_router = APIRouter(tags=["ledger"], generate_unique_id_function=operation_id)
 router = APIRouter(tags=["ledger"], route_class=NativeRoute)
 
 

@@ -6,11 +6,12 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
-from undercroft.http.deps import ServicesDependency
+from undercroft.http.deps import ServicesDependency, operation_id
 from undercroft.http.openai.contract import PROBLEM
 
 router = APIRouter(
     tags=["operations"],
+    generate_unique_id_function=operation_id,
     responses={
         400: {"description": "The host is not one that is served.", "content": PROBLEM},
         413: {"description": "The body is larger than the limit.", "content": PROBLEM},
