@@ -207,10 +207,9 @@ class _Outlet:
             self._is_putting = False
 
     def beat(self) -> None:
-        """Begin to send a heartbeat, unless something is being sent."""
-        if not self.is_busy:
-            self._beat = asyncio.ensure_future(self._pass(_HEARTBEAT))
-            self._beat.add_done_callback(self._forget_beat)
+        """Begin to send a heartbeat, while nothing is being sent."""
+        self._beat = asyncio.ensure_future(self._pass(_HEARTBEAT))
+        self._beat.add_done_callback(self._forget_beat)
 
     async def close(self) -> None:
         """Send no more of a heartbeat."""
