@@ -4,13 +4,19 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import MakeScope, Member
 from tests.retrieval.search.test_shared import SEARCH, share
 from tests.shelf import Shelf
 from undercroft.retrieval.search.ladder import NO_DIAGNOSTICS, Step, reach
 from undercroft.retrieval.search.models import Leg, SearchQuery, SearchResult
-from undercroft.retrieval.search.spelling import SpellingCorrector, distance
+from undercroft.retrieval.search.spelling import (
+    SpellingCorrector,
+    count_other_letters,
+    distance,
+)
 from undercroft.sharing.models import Parts, ResourceKind
 
 WORDS = frozenset({Leg.LEXICAL})
@@ -199,6 +205,12 @@ async def test_a_question_in_natural_language_is_not_explained(
 )
 def test_mistakes_are_counted(one: str, other: str, mistakes: int) -> None:
     assert distance(one, other) == distance(other, one) == mistakes
+
+
+@given(st.text("abc", max_size=7), st.text("abcd", max_size=7))
+def test_words_have_no_fewer_mistakes_than_other_letters(one: str, other: str) -> None:
+    assert count_other_letters(one, other) == count_other_letters(other, one)
+    assert count_other_letters(one, other) <= distance(one, other)
 
 
 def test_a_word_counts_where_it_means_something() -> None:

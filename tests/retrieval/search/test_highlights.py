@@ -19,6 +19,7 @@ from undercroft.retrieval.search.highlights import (
 )
 from undercroft.retrieval.search.marking import words_of
 from undercroft.retrieval.search.models import SearchQuery
+from undercroft.retrieval.search.repository import SearchRepository
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8)
 
@@ -113,6 +114,23 @@ def test_spans_are_joined_in_order_and_cut_no_character(
     covered = {at for start, end in joined for at in range(start, end)}
     assert covered >= {at for start, end in spans for at in range(start, end)}
     assert len(join_spans("ab " * 300, [(3 * n, 3 * n + 1) for n in range(300)])) == 50
+
+
+async def test_what_has_none_of_the_words_is_neither_marked_nor_sent_back(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    collection, _ = await shelf.fill(ann, DOCUMENTS)
+    passages = (await shelf.search.search(ann, SearchQuery((collection,), "Mieter", 5))).passages
+    async with shelf.database.transaction(ann) as transaction:
+        rows = await SearchRepository().mark_passages(
+            transaction, passages, [passage.text for passage in passages], ["Mieter", "the"]
+        )
+    filenames = {passage.chunk_id: passage.filename for passage in passages}
+    marked = {filenames[row["chunk_id"]]: row["marked"] for row in rows}
+    assert len(marked) == len(DOCUMENTS)
+    german = DOCUMENTS["german.txt"].replace("Mieter", "\x01Mieter\x02")
+    assert {name: text for name, text in marked.items() if text} == {"german.txt": german}
 
 
 async def test_the_database_gives_every_text_back_as_long_as_it_was(

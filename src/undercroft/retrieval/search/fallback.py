@@ -69,7 +69,7 @@ class Fallback:
             diagnostics, steps=steps, corrections=_shown(diagnostics.corrections, query, marks)
         )
         highlighted = [
-            (replace(passage, highlights=mark.highlights(passage)), row)
+            (replace(passage, highlights=mark.highlights(passage)) if mark.spans else passage, row)
             for (passage, row), mark in zip(found, marks, strict=True)
         ]
         return None, answered, highlighted
@@ -109,6 +109,8 @@ def _shown(
     corrections: Mapping[str, str], query: SearchQuery, marks: Sequence[Marks]
 ) -> dict[str, str]:
     """The corrections of which a passage in the answer has the word: no other is told."""
+    if not corrections:
+        return {}
     found = _NO_WORDS.union(*(it.found for it in marks))
     words = words_of(query.text)
     shown = {words[place - 1] for place in found}

@@ -13,6 +13,7 @@ Span: TypeAlias = tuple[int, int]
 BEGINNING: Final = "\x01"
 END: Final = "\x02"
 """How the database marks words."""
+_MARK: Final = re.compile(f"[{BEGINNING}{END}]")
 _MOST: Final = 50
 """Highlights of a passage."""
 _UNMARKABLE: Final = str.maketrans({BEGINNING: " ", END: " ", "\x00": " ", "<": " "})
@@ -28,7 +29,7 @@ def read_marks(text: str, marked: str) -> list[Span]:
     """Where the database has marked words in a text; nowhere if what it gives back is not that text."""
     spans: list[Span] = []
     length = 0
-    for place, piece in enumerate(re.split(f"[{BEGINNING}{END}]", marked)):
+    for place, piece in enumerate(_MARK.split(marked)):
         if place % 2:
             spans.append((length, length + len(piece)))
         length += len(piece)
@@ -45,7 +46,7 @@ def find_unspaced(text: str, query: str) -> list[Span]:
     """Where pairs of characters of a query stand in a text, in scripts that set no spaces between words."""
     pairs = {pair for run in UNSPACED.finditer(query) for pair in segment(run.group()).split()}
     spans: list[Span] = []
-    for run in UNSPACED.finditer(text):
+    for run in UNSPACED.finditer(text) if pairs else ():
         at = run.start()
         spans += [
             (at + place, at + place + len(pair))

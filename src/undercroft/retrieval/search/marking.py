@@ -77,8 +77,9 @@ class PassageMarker:
         for passage in passages:
             row = marked[passage.chunk_id]
             spans: list[Span] = []
-            if with_spans:
+            if row["marked"] is not None:
                 spans += read_marks(passage.text, row["marked"])
+            if with_spans:
                 spans += find_unspaced(passage.text, text)
                 for prefix in prefixes:
                     spans += find_beginnings(passage.text, prefix)

@@ -153,9 +153,9 @@ FROM passage AS p
 INNER JOIN spoken AS s ON p.dictionary = s.dictionary;
 
 -- name: mark_passages :many
--- The texts of passages with the words that were asked for between \x01 and \x02, and which of these each has, by its place:
--- in the language of each. What a word is the dictionary says that the passage was indexed by. Of those that the caller is
--- shown in parts what is shown ($4) is looked at, and not what the index has of titles above.
+-- The texts of passages with the words that were asked for between \x01 and \x02, NULL where it has none of them; and which
+-- of these each has, by its place: in the language of each. What a word is the dictionary says that the passage was indexed
+-- by. Of those that the caller is shown in parts what is shown ($4) is looked at, and not what the index has of titles above.
 WITH passage AS MATERIALIZED (
     SELECT
         p.chunk_id,
@@ -188,18 +188,15 @@ WITH passage AS MATERIALIZED (
 
 SELECT
     p.chunk_id,
-    coalesce(
-        ts_headline(
-            p.dictionary::regconfig,
-            p.text,
-            (SELECT a.words FROM any_word AS a WHERE a.dictionary = p.dictionary),
-            E'HighlightAll=true, StartSel="\x01", StopSel="\x02"'
-        ),
-        p.text
-    ) AS marked,
+    CASE WHEN p.lexemes @@ a.words
+        THEN ts_headline(
+            p.dictionary::regconfig, p.text, a.words, E'HighlightAll=true, StartSel="\x01", StopSel="\x02"'
+        )
+    END AS marked,
     ARRAY(SELECT s.place FROM spoken AS s WHERE s.dictionary = p.dictionary AND numnode(s.words) > 0) AS asked,
     ARRAY(SELECT s.place FROM spoken AS s WHERE s.dictionary = p.dictionary AND p.lexemes @@ s.words) AS found
-FROM passage AS p;
+FROM passage AS p
+LEFT JOIN any_word AS a ON p.dictionary = a.dictionary;
 
 -- name: list_similar_terms :many
 SELECT place, lexeme, term, is_known, chunk_id

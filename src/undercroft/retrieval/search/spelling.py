@@ -144,13 +144,27 @@ def _is_near(word: str, written: str) -> bool:
 
 def _nearest(word: str, similar: Sequence[Record]) -> dict[str, int]:
     """The terms with few mistakes in them, fewest first, each with a passage; compared with the stem of the word."""
+    most = _most_mistakes(word)
     mistakes: dict[str, int] = {}
     for row in similar:
         term = row["term"]
-        mistakes[term] = min(distance(row["lexeme"], term), distance(word.lower(), term))
+        # Most are as like it as trigrams tell, and have more other letters than it may have mistakes.
+        alike = (
+            it for it in (row["lexeme"], word.lower()) if count_other_letters(it, term) <= most
+        )
+        mistakes[term] = min((distance(it, term) for it in alike), default=most + 1)
     chunks = {row["term"]: row["chunk_id"] for row in similar}
-    near = [term for term, count in mistakes.items() if 0 < count <= _most_mistakes(word)]
+    near = [term for term, count in mistakes.items() if 0 < count <= most]
     return {term: chunks[term] for term in sorted(near, key=lambda term: mistakes[term])}
+
+
+def count_other_letters(one: str, other: str) -> int:
+    """How many letters one of two words has beyond the other's: it has no fewer mistakes, and this is sooner known."""
+    letters = list(other)
+    for letter in one:
+        if letter in letters:
+            letters.remove(letter)
+    return len(letters) + max(len(one) - len(other), 0)
 
 
 def distance(one: str, other: str) -> int:
