@@ -82,9 +82,9 @@ def test_a_passage_of_several_sections_stands_in_what_is_above_all_of_them() -> 
 
 def test_uses_are_granted_of_what_counts_them_alone() -> None:
     terms = Terms(frozenset({GrantAction.READ}), max_uses=1)
-    for kind in (ResourceKind.DOCUMENT, ResourceKind.COLLECTION, ResourceKind.RECORD):
+    for kind in (ResourceKind.DOCUMENT, ResourceKind.COLLECTION):
         check_terms(kind, terms)
-    for kind in (ResourceKind.RESPONSE, ResourceKind.CONVERSATION):
+    for kind in (ResourceKind.RECORD, ResourceKind.RESPONSE, ResourceKind.CONVERSATION):
         with pytest.raises(InvalidRequestError) as refused:
             check_terms(kind, terms)
         assert refused.value.param == "max_uses"

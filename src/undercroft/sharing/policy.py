@@ -34,7 +34,9 @@ _ACTIONS: Final = {
     ResourceKind.RESPONSE: frozenset({GrantAction.READ, GrantAction.SHARE}),
     ResourceKind.CONVERSATION: frozenset({GrantAction.READ, GrantAction.WRITE, GrantAction.SHARE}),
 }
-_UNCOUNTED: Final = frozenset({ResourceKind.RESPONSE, ResourceKind.CONVERSATION})
+_UNCOUNTED: Final = frozenset(
+    {ResourceKind.RECORD, ResourceKind.RESPONSE, ResourceKind.CONVERSATION}
+)
 """What is shown anew at every listing, so that no reading of it is counted as a use."""
 
 
@@ -190,7 +192,7 @@ def check_terms(kind: ResourceKind, terms: Terms) -> None:
         raise _invalid("Only records have fields; leave 'fields' out.", "fields")
     if terms.max_uses is not None and kind in _UNCOUNTED:
         raise _invalid(
-            "Uses of conversations and responses are not counted; leave 'max_uses' out, and set 'expires_at'.",
+            "Uses of records, conversations and responses are not counted; leave 'max_uses' out, and set 'expires_at'.",
             "max_uses",
         )
     if terms.parts is not None:

@@ -51,6 +51,8 @@ async def _select_fields(twin: Twin) -> None:
     await twin.revoke("dee", every)
     await twin.revoke("bob", every)
     await twin.check()
+    assert not await twin.share("bob", "form", "dee", replace(_read("/name"), max_uses=1))
+    assert not await twin.ask_access("dee", "form", replace(_read("/name"), max_uses=1))
     asked = await twin.ask_access("dee", "form", _read("/health"))
     assert asked
     assert not await twin.approve("bob", asked, _read("/name"))

@@ -100,7 +100,7 @@ class Grants:
             actions = offer.actions & WITH_CONVERSATIONS
             return replace(offer, actions=actions, max_uses=None, fields=None)
         if thing in self.records:
-            return replace(offer, actions=offer.actions - {"download"})
+            return replace(offer, actions=offer.actions - {"download"}, max_uses=None)
         return replace(offer, fields=None)
 
     def choose_parent(
