@@ -4,6 +4,8 @@ A request takes memory and a place from its first byte, long before anything can
 """
 
 import asyncio
+import socket
+import struct
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -12,6 +14,8 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 30.0
 BODY_SECONDS: Final = 60.0
 READ_SECONDS: Final = 120.0
+ABORT: Final = "undercroft.abort"
+"""The extension of a request's scope that ends its connection and has nothing sent any more of what waits for it."""
 SOCKET_PATHS: Final = frozenset({b"/v1/responses"})
 """Where a connection can become a WebSocket. Elsewhere who asks for one is answered over HTTP."""
 
@@ -64,6 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Expect the rest of the headers."""
         super().on_message_begin()
+        cast("Any", self.scope)["extensions"] = {ABORT: self._abort}
         self._allow(HEAD_SECONDS)
 
     def on_headers_complete(self) -> None:
@@ -89,6 +94,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self.headers = []
         if self.cycle.response_complete:
             self._allow(HEAD_SECONDS)
+
+    def _abort(self) -> None:
+        peer = self.transport.get_extra_info("socket")
+        # Without it the system goes on with what it holds: some MiB, for minutes to a client that reads slowly.
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _should_upgrade(self) -> bool:
         method = cast("Any", self.parser).get_method()
