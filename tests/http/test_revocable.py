@@ -81,7 +81,9 @@ async def is_aborted(watched: WatchedGrants, caller: Member, *releases: Release)
     return False
 
 
-async def test_it_ends_with_its_grant_and_what_waits_for_its_reader_is_not_sent(watched: WatchedGrants) -> None:
+async def test_it_ends_with_its_grant_and_what_waits_for_its_reader_is_not_sent(
+    watched: WatchedGrants,
+) -> None:
     caller = Member(UUID(int=2), UUID(int=3), "bob@example.org")
     assert await is_aborted(watched, caller, GONE)
 
