@@ -161,6 +161,18 @@ async def test_sharing_on_never_widens(
     assert refused.value.param == widened
 
 
+async def test_of_many_grants_the_one_that_is_wide_enough_is_found(office: Office) -> None:
+    document = await office.put_document(office.ann)
+    narrow = Terms(frozenset({GrantAction.SEARCH, GrantAction.SHARE}))
+    # More than a page of them.
+    for _ in range(21):
+        await office.share(office.ann, document, office.bob, narrow)
+    with pytest.raises(WideningError):
+        await office.share(office.bob, document, office.cem, READ)
+    wide = await office.share(office.ann, document, office.bob, SHARE)
+    assert (await office.share(office.bob, document, office.cem, READ)).parent_id == wide.id
+
+
 async def test_what_a_re_share_does_not_say_it_inherits(office: Office) -> None:
     document = await office.put_document(office.ann)
     parts = Parts((PageRange(2, 4),), ("Terms",))

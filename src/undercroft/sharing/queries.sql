@@ -114,7 +114,7 @@ ORDER BY g.id
 LIMIT $2;
 
 -- name: list_for_sharing :many
--- The caller's own grants to share a thing on, the oldest first.
+-- A page of the caller's own grants to share a thing on, the oldest first.
 SELECT
     g.id, g.tenant_id, g.document_id, g.collection_id, g.record_id, g.response_id, g.conversation_id, g.owner_id,
     g.grantor_id, g.parent_id, g.user_id, g.group_id, g.actions, g.fields, g.pages, g.sections, g.purpose, g.not_before,
@@ -125,6 +125,7 @@ WHERE
     AND g.resource_id = $1
     AND g.grantee_id = ANY(current_grantees())
     AND 'share' = ANY(g.actions)
+    AND ($2::uuid IS NULL OR g.id > $2)
     AND g.id IN (
         SELECT l.id FROM grants AS l WHERE l.tenant_id = current_tenant() AND l.resource_id = $1 AND is_live(l)
     )

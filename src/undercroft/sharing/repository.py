@@ -1,6 +1,6 @@
 """Sharing's statements, one method each."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final, cast
 from uuid import UUID
 
@@ -135,10 +135,15 @@ class GrantRepository:
         rows = await _QUERIES.many(transaction, "list_given", after, limit)
         return [_read_grant(row) for row in rows]
 
-    async def list_for_sharing(self, transaction: Transaction, resource_id: UUID) -> list[Grant]:
-        """The caller's grants to share a thing on."""
-        rows = await _QUERIES.many(transaction, "list_for_sharing", resource_id)
-        return [_read_grant(row) for row in rows]
+    async def list_for_sharing(
+        self, transaction: Transaction, resource_id: UUID
+    ) -> AsyncGenerator[Grant]:
+        """The caller's grants to share a thing on, the oldest first, as many as are asked for."""
+        after: UUID | None = None
+        while rows := await _QUERIES.many(transaction, "list_for_sharing", resource_id, after):
+            for row in rows:
+                yield _read_grant(row)
+            after = rows[-1]["id"]
 
     async def hold_chain(self, transaction: Transaction, grant_id: UUID) -> bool:
         """Keep a grant and what it derives from as they are; False when one of them has ended."""

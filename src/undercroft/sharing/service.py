@@ -1,7 +1,7 @@
 """Making, finding and revoking grants."""
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -246,12 +246,12 @@ class GrantService:
         self, transaction: Transaction, resource: Resource, terms: Terms
     ) -> Grant:
         """The oldest of the caller's grants under which this can be shared on."""
-        own = await self._repository.list_for_sharing(transaction, resource.id)
         widened: str | None = None
-        for grant in own:
-            widened = find_widening(inherit_terms(terms, grant.terms), grant.terms)
-            if widened is None:
-                return grant
+        async with aclosing(self._repository.list_for_sharing(transaction, resource.id)) as own:
+            async for grant in own:
+                widened = find_widening(inherit_terms(terms, grant.terms), grant.terms)
+                if widened is None:
+                    return grant
         if widened is None:
             raise no_resource(resource)
         raise WideningError(widened)
