@@ -139,3 +139,23 @@ async def test_a_client_that_reads_slowly_gets_its_answer(monkeypatch: pytest.Mo
         body = bytes(8 << 20)
         writer.write(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         assert (await _answer(reader)).endswith(body)
+
+
+async def test_whoever_left_is_noticed_also_with_other_requests_behind_the_answered_one() -> None:
+    begun, noticed = asyncio.Event(), asyncio.Event()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, send
+        await receive()
+        begun.set()
+        if (await receive())["type"] == "http.disconnect":
+            noticed.set()
+
+    async with serving(answer) as connect:
+        _, writer = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
+        async with asyncio.timeout(10):
+            await begun.wait()
+        writer.transport.abort()
+        async with asyncio.timeout(10):
+            await noticed.wait()

@@ -8,7 +8,8 @@ import socket
 import struct
 from typing import Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 30.0
@@ -34,6 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _unread = 0
     _deadline: asyncio.TimerHandle | None = None
     _unread_answer: asyncio.TimerHandle | None = None
+    _answered: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as the base class has it
         """Wait for a request."""
@@ -45,6 +47,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         self.resume_writing()
         super().connection_lost(exc)
+        # The server tells only the last request that came, which may wait behind the one that is being answered.
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
     def pause_writing(self) -> None:
         """The buffers are full: expect the client to read."""
@@ -94,6 +100,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self.headers = []
         if self.cycle.response_complete:
             self._allow(HEAD_SECONDS)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override] - as the base class has it
+        self._answered = cycle
+        super()._start_asgi_task(cycle, cast("Any", app))
 
     def _abort(self) -> None:
         peer = self.transport.get_extra_info("socket")
