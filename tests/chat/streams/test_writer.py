@@ -1,7 +1,8 @@
 """Events are on disk before they are seen, in their order, and only those of whoever holds the lease."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import DATABASE_GONE, Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.postgres.server import DatabaseUrls
-from undercroft.kit.sql import AnyConnection
+from undercroft.kit.sql import AnyConnection, PooledConnection
 from undercroft.vault.keys.models import DataKey
 
 KEY = DataKey(IdSource().new(), bytes(32), bytes(32))
@@ -182,6 +183,43 @@ async def test_what_queued_behind_a_lost_connection_is_written_by_another(
         await process.writer.settle(second)
     assert await numbers(owner, lost) == []
     assert await numbers(owner, later) == [(None, 0)]
+
+
+class Breaking(Database):
+    """Its first connection breaks as it is given back."""
+
+    queue_more: Callable[[], Coroutine[None, None, None]] | None = None
+
+    @asynccontextmanager
+    async def statement_without_scope(self) -> AsyncGenerator[PooledConnection]:
+        async with super().statement_without_scope() as connection:
+            yield connection
+        if self.queue_more is not None:
+            queue_more, self.queue_more = self.queue_more, None
+            await queue_more()
+            raise ConnectionResetError
+
+
+async def test_what_queued_while_a_connection_broke_that_had_written_all_is_written_by_another(
+    database_urls: DatabaseUrls, owner: AnyConnection, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    written, later = await begin(owner, ann), await begin(owner, ann)
+    first, second = OpenStream(written, KEY), OpenStream(later, KEY)
+    async with Breaking(database_urls.service, clock=SystemClock(), size=1) as own:
+        writer = StreamProcess.over(own, IdSource()).writer
+
+        async def queue_more() -> None:
+            await writer.put(second, event(0))
+
+        own.queue_more = queue_more
+        await writer.put(first, event(0))
+        async with asyncio.timeout(PATIENCE):
+            for stream in (first, second):
+                await writer.settle(stream)
+                await writer.put(stream, event(1))
+                await writer.settle(stream)
+    assert await numbers(owner, written) == await numbers(owner, later) == [(None, 0), (0, 1)]
 
 
 async def test_without_a_connection_what_waits_for_one_fails(

@@ -160,7 +160,7 @@ class EventWriter:
     async def _work(self) -> None:
         try:
             while self._queued:
-                batch: Sequence[OpenStream] = ()
+                batch: Sequence[OpenStream] | None = None
                 try:
                     # One connection for as long as there is something to write. To give it back and to ask for it
                     # again, for each commit, would take more of a processor than all else here.
@@ -170,8 +170,9 @@ class EventWriter:
                 # Whatever it is, it is theirs whose events these are: nobody awaits this task.
                 except BaseException as error:
                     cause = error if isinstance(error, Exception) else LeaseLostError()
-                    # Where there was no connection nothing was taken yet.
-                    for stream in batch or self._next():
+                    # Where there was no connection nothing was taken yet; where one was not given back, all is written
+                    # that was.
+                    for stream in self._next() if batch is None else batch:
                         stream.fail(cause)
                     if not isinstance(error, Exception):
                         raise
