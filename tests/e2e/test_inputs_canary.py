@@ -48,7 +48,8 @@ REFERENCES: Final = {
     *("file_id", "file_ids", "part_ids", "principal", "actor", "subject", "grantee", "tenant"),
     *("If-Match", "If-None-Match", "Range", "If-Range", "lock-token", "model", "events", "email"),
     *("grant_type", "token_type_hint", "scope", "audience", "issuer", "mime_type", "purpose"),
-    *("subject_token_type", "actor_token_type", "requested_token_type", "expires_after[anchor]"),
+    *("subject_token_type", "actor_token_type", "requested_token_type"),
+    *("expires_after[anchor]", "expires_after[seconds]"),
     *("subject_token", "actor_token", "refresh_token", "challenge", "token", "logit_bias"),
 }
 """Name what there is: an id, an address, a tag, a token, a word of ours. A canary is sent there to be refused."""
