@@ -107,10 +107,11 @@ class Served:
         under: UUID | None = None
         if self.people[self.model.owners[document]].principal_id != scope.principal_id:
             grants = GrantRepository()
-            held = await grants.list_for_sharing(transaction, self.things[document].id)
-            if not held or not await grants.hold_chain(transaction, held[0].id):
+            held = grants.list_for_sharing(transaction, self.things[document].id)
+            oldest = await anext(held, None)
+            if oldest is None or not await grants.hold_chain(transaction, oldest.id):
                 return False
-            under = held[0].id
+            under = oldest.id
         await transaction.execute(
             "INSERT INTO collection_documents (tenant_id, collection_id, document_id, added_by, grant_id)"
             " VALUES ($1, $2, $3, $4, $5)",
