@@ -136,7 +136,7 @@ class RetrievalServices:
     """What is found."""
 
     collections: CollectionService
-    batches: FileBatchService
+    file_batches: FileBatchService
     search: SearchService
     texts: TextService
     embedder: Embedder

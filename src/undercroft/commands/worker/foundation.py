@@ -27,6 +27,9 @@ from undercroft.vault.blobs.protocol import BlobStore
 from undercroft.vault.keys.configured import open_key_provider
 from undercroft.vault.keys.service import KeyRing
 
+FORGET_SECONDS: Final = 600.0
+"""How often what is kept for a time alone is looked through."""
+
 _BACKGROUND_POOL: Final = 5
 
 _log = structlog.stdlib.get_logger(__name__)

@@ -3,9 +3,8 @@
 import asyncio
 import random
 from collections.abc import Mapping
-from typing import Final
 
-from undercroft.commands.worker.foundation import Foundation
+from undercroft.commands.worker.foundation import FORGET_SECONDS, Foundation
 from undercroft.jobs.handler import JobHandler
 from undercroft.kit.egress import open_guarded_client
 from undercroft.kit.egress_policy import EgressPolicy
@@ -19,8 +18,6 @@ from undercroft.vault.records.migrations import RecordMigrations
 from undercroft.vault.records.storage import RecordStorage
 from undercroft.vault.schemas.service import SchemaService
 from undercroft.vault.uploads.tasks import UploadTasks
-
-_FORGET_SECONDS: Final = 600.0
 
 
 async def open_handlers(base: Foundation) -> Mapping[str, JobHandler]:
@@ -67,6 +64,6 @@ async def _open_messengers(base: Foundation) -> Mapping[str, JobHandler]:
         base.clock,
         random.random,
     )
-    base.repeat("forget_mail", mail.forget_overdue, _FORGET_SECONDS)
-    base.repeat("forget_webhooks", webhooks.forget_old, _FORGET_SECONDS)
+    base.repeat("forget_mail", mail.forget_overdue, FORGET_SECONDS)
+    base.repeat("forget_webhooks", webhooks.forget_old, FORGET_SECONDS)
     return {**mail.handlers(), **webhooks.handlers()}

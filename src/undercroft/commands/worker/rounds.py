@@ -6,7 +6,7 @@ from typing import Final
 from undercroft.chat.responses.short_lived import ShortLivedResponses
 from undercroft.chat.streams.forgetting import OldStreams
 from undercroft.commands.databases import find_owner_url
-from undercroft.commands.worker.foundation import Foundation
+from undercroft.commands.worker.foundation import FORGET_SECONDS, Foundation
 from undercroft.idempotency.service import IdempotencyKeys
 from undercroft.identity.service import IdentityService
 from undercroft.identity.sessions.service import SessionService
@@ -36,7 +36,6 @@ _ADD_UP_SECONDS: Final = 10.0
 _CONSENT_SECONDS: Final = 15.0
 _BRINGING_SECONDS: Final = 30.0
 _PURGE_SECONDS: Final = 60.0
-_FORGET_SECONDS: Final = 600.0
 _REBUILD_SECONDS: Final = 3600.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
 
@@ -59,16 +58,16 @@ def _forget(base: Foundation) -> None:
     streams = OldStreams(base.background)
     sessions = SessionService(base.background, base.background_ledger, base.ids)
     answers = IdempotencyKeys(base.background, base.keys, base.ids)
-    base.repeat("forget_responses", responses.forget, _FORGET_SECONDS)
-    base.repeat("forget_streams", streams.forget, _FORGET_SECONDS)
-    base.repeat("forget_sessions", sessions.forget_ended, _FORGET_SECONDS)
-    base.repeat("forget_answers", answers.forget_expired, _FORGET_SECONDS)
+    base.repeat("forget_responses", responses.forget, FORGET_SECONDS)
+    base.repeat("forget_streams", streams.forget, FORGET_SECONDS)
+    base.repeat("forget_sessions", sessions.forget_ended, FORGET_SECONDS)
+    base.repeat("forget_answers", answers.forget_expired, FORGET_SECONDS)
 
 
 def _add_up_usage(base: Foundation) -> None:
     usage = UsageRounds(base.background)
     base.repeat("add_up_usage", usage.add_up, _ADD_UP_SECONDS)
-    base.repeat("tidy_usage", usage.tidy, _FORGET_SECONDS)
+    base.repeat("tidy_usage", usage.tidy, FORGET_SECONDS)
 
 
 def _end_what_is_shared(base: Foundation) -> None:
@@ -91,7 +90,7 @@ def _tell(base: Foundation) -> None:
     letters = Letters(base.background, MailQueue(base.keys, base.queue, base.ids))
     base.repeat("relay_events", relay.relay, _TELL_SECONDS)
     base.repeat("send_letters", letters.send_owed, _TELL_SECONDS)
-    base.repeat("forget_letters", letters.forget, _FORGET_SECONDS)
+    base.repeat("forget_letters", letters.forget, FORGET_SECONDS)
 
 
 def _keep_storage_clean(base: Foundation) -> None:

@@ -98,7 +98,7 @@ async def create_file_batch(
     services: ServicesDependency,
 ) -> dict[str, Any]:
     """Add documents, all or none, and have them indexed."""
-    batch = await services.retrieval.batches.create(
+    batch = await services.retrieval.file_batches.create(
         caller, require_collection_id(vector_store_id), body.additions()
     )
     return _render(batch)
@@ -111,7 +111,7 @@ async def get_file_batch(
     vector_store_id: str, batch_id: str, caller: CollectionReader, services: ServicesDependency
 ) -> JSONResponse:
     """How far the files of a batch are. For the vector store's owner."""
-    batch = await services.retrieval.batches.get(
+    batch = await services.retrieval.file_batches.get(
         caller, require_collection_id(vector_store_id), _require_batch_id(batch_id)
     )
     return JSONResponse(_render(batch), headers=POLL_HEADERS)
@@ -126,7 +126,7 @@ async def cancel_file_batch(
     vector_store_id: str, batch_id: str, caller: CollectionWriter, services: ServicesDependency
 ) -> dict[str, Any]:
     """Take the documents that are not indexed yet out of the vector store. They stay, and so do the others in it."""
-    batch = await services.retrieval.batches.cancel(
+    batch = await services.retrieval.file_batches.cancel(
         caller, require_collection_id(vector_store_id), _require_batch_id(batch_id)
     )
     return _render(batch)
@@ -150,7 +150,7 @@ async def list_file_batch_files(
 ) -> dict[str, Any]:
     """The documents of a batch. Cancelled are those that are not in the vector store any more."""
     del before
-    members = await services.retrieval.batches.list_files(
+    members = await services.retrieval.file_batches.list_files(
         caller,
         require_collection_id(vector_store_id),
         _require_batch_id(batch_id),

@@ -27,7 +27,7 @@ async def open_retrieval(base: Foundation) -> RetrievalServices:
         stack.push_async_callback(reranker.close)
     return RetrievalServices(
         collections=CollectionService(base.database, base.keys, base.ledger, base.ids, base.index),
-        batches=FileBatchService(base.database, base.ledger, base.ids, base.index),
+        file_batches=FileBatchService(base.database, base.ledger, base.ids, base.index),
         search=SearchService(
             base.database,
             base.keys,

@@ -64,7 +64,7 @@ WHERE
 ORDER BY CASE WHEN $4 THEN f.document_id END ASC, CASE WHEN NOT $4 THEN f.document_id END DESC
 LIMIT $6;
 
--- name: lock_collection :value
+-- name: lock_collection_alone :value
 -- Answers its salt. Of two who cancel batches with files in common each would wait for what the other has taken out; and
 -- whoever adds files, which takes this FOR SHARE, may hold a member and wait for another one.
 SELECT k.salt

@@ -66,9 +66,11 @@ class FileBatchRepository:
         )
         return [read_member(row) for row in rows]
 
-    async def lock_collection(self, transaction: Transaction, collection_id: UUID) -> bytes | None:
+    async def lock_collection_alone(
+        self, transaction: Transaction, collection_id: UUID
+    ) -> bytes | None:
         """Keep others from adding to a collection and from cancelling in it; its salt, or None when there is none."""
-        salt = await _QUERIES.value(transaction, "lock_collection", collection_id)
+        salt = await _QUERIES.value(transaction, "lock_collection_alone", collection_id)
         return cast("bytes | None", salt)
 
     async def lock_documents(self, transaction: Transaction, batch_id: UUID) -> list[UUID]:

@@ -106,7 +106,7 @@ class FileBatchService:
             NotGrantedError: When they may see the collection, and it is another's.
         """
         async with self._journal.refusing(scope, _REMOVE, (collection_id,)) as transaction:
-            salt = await self._repository.lock_collection(transaction, collection_id)
+            salt = await self._repository.lock_collection_alone(transaction, collection_id)
             if salt is None:
                 raise await self._journal.refusal(transaction, collection_id)
             await self._get(transaction, collection_id, batch_id)
