@@ -21,6 +21,25 @@ async def until_blocked(database: Database, sessions: int = 1) -> None:
             pass
 
 
+async def until_waiting_for(database: Database, holder: Transaction) -> None:
+    """Return once a session waits for a lock of that transaction's: what waited for another one's has moved on."""
+    backend = await holder.fetchval("SELECT pg_backend_pid()")
+    async with asyncio.timeout(PATIENCE):
+        while not await _is_waited_for(database, backend):
+            pass
+
+
+async def _is_waited_for(database: Database, backend: int) -> bool:
+    async with database.transaction_without_scope() as transaction:
+        return bool(
+            await transaction.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity"
+                " WHERE datname = current_database() AND $1 = ANY (pg_blocking_pids(pid)))",
+                backend,
+            )
+        )
+
+
 async def until_blocked_or_done(
     database: Database, task: asyncio.Task[object], sessions: int = 1
 ) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import MakeScope
 from tests.documents import make_documents
 from tests.records import ANN, ANY, Cabinet, open_cabinet
-from tests.stepping import PATIENCE, until_blocked
+from tests.stepping import PATIENCE, until_blocked, until_waiting_for
 from tests.vault.records.test_migrations import RENAME, RENAMED
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database, Transaction
@@ -117,8 +117,8 @@ async def test_a_hold_that_waited_for_a_rotation_keeps_the_keys(
             async with database.transaction(ann) as rotating:
                 await replace_key(rotating)
                 placing = asyncio.create_task(holds.place(admin, document.id, "litigation"))
-                await until_blocked(observer)
-            await until_blocked(observer)
+                await until_waiting_for(observer, rotating)
+            await until_waiting_for(observer, editing)
             destroying = asyncio.create_task(destruction.destroy(ann.tenant_id, unheard))
             await until_blocked(observer, 2)
         await placing

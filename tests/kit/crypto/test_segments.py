@@ -70,7 +70,7 @@ def damaged(ciphertext: bytes) -> dict[str, bytes]:
         "a byte more": ciphertext + b"\0",
         "a segment gone": ciphertext[:SEGMENT_BYTES] + ciphertext[2 * SEGMENT_BYTES :],
         "a segment twice": ciphertext[: 2 * SEGMENT_BYTES] + ciphertext[middle.start :],
-        "salt": ciphertext[:5] + b"?" + ciphertext[6:],
+        "salt": ciphertext[:5] + bytes([ciphertext[5] ^ 1]) + ciphertext[6:],
         "header": b"\x29" + ciphertext[1:],
         "only a header": ciphertext[:HEADER_BYTES],
         "nothing": b"",
