@@ -1,11 +1,13 @@
 """Keys at the same time, stepped: nobody waits who need not, nothing is made twice, and no secret is kept anywhere."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 
-from tests.stepping import PATIENCE, rolled_back, until_blocked
+from tests.stepping import PATIENCE, Gate, rolled_back, until_blocked
 from undercroft.identity.errors import UnauthenticatedError
 from undercroft.identity.keys import make_key
 from undercroft.identity.models import Role
@@ -15,12 +17,28 @@ from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.errors import InvalidRequestError, NotFoundError
 from undercroft.kit.ids import IdSource
-from undercroft.kit.sql import AnyConnection
+from undercroft.kit.postgres.server import DatabaseUrls
+from undercroft.kit.sql import AnyConnection, PooledConnection
 from undercroft.kit.tokens import hash_token
 from undercroft.ledger.models import OperatorScope
 from undercroft.ledger.service import Ledger
 
 REPOSITORY = IdentityRepository()
+
+
+class LateDatabase(Database):
+    """Whose statements without a scope have their answers, and keep them, while it has a gate."""
+
+    gate: Gate | None = None
+    statements = 0
+
+    @asynccontextmanager
+    async def statement_without_scope(self) -> AsyncGenerator[PooledConnection]:
+        async with super().statement_without_scope() as connection:
+            yield connection
+            self.statements += 1
+            if self.gate is not None:
+                await self.gate.pass_through()
 
 
 @pytest.fixture
@@ -190,3 +208,23 @@ async def dump(owner: AnyConnection) -> str:
         name = table["tablename"]
         rows += [row[0] for row in await owner.fetch(f"SELECT t::text FROM {name} AS t")]
     return "\n".join(rows)
+
+
+async def test_requests_with_one_key_share_a_look_that_was_begun_after_they_came(
+    identity: IdentityService, database_urls: DatabaseUrls
+) -> None:
+    issued = await identity.issue_key("acme", "ann@example.org", None, None)
+    ids, clock = IdSource(), SystemClock()
+    async with LateDatabase(database_urls.service, clock=clock, size=2) as late:
+        asked = IdentityService(late, Ledger(late, ids, clock), ids, clock)
+        late.gate = Gate()
+        first = asyncio.create_task(asked.authenticate(issued.secret))
+        await late.gate.wait_until_reached()
+        await identity.revoke_key("acme", issued.secret.rpartition("_")[0][:11])
+        others = [asyncio.create_task(asked.authenticate(issued.secret)) for _ in range(100)]
+        await asyncio.sleep(0)
+        late.gate.open()
+        assert (await first).tenant_id == issued.principal.tenant_id
+        refused = await asyncio.gather(*others, return_exceptions=True)
+        assert {type(each) for each in refused} == {UnauthenticatedError}
+        assert late.statements == 2

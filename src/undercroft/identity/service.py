@@ -1,10 +1,10 @@
 """Authentication, the one access check, and the operator's provisioning of keys."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias
 from uuid import UUID
 
 from asyncpg import RestrictViolationError
@@ -30,9 +30,10 @@ from undercroft.identity.models import (
 )
 from undercroft.identity.permissions import is_allowed
 from undercroft.identity.repository import IdentityRepository
+from undercroft.kit.batches import Batches
 from undercroft.kit.clock import Clock
 from undercroft.kit.database import Database, Transaction
-from undercroft.kit.errors import InvalidRequestError, NotFoundError
+from undercroft.kit.errors import InvalidRequestError, NotFoundError, UndercroftError
 from undercroft.kit.ids import IdSource, parse_id
 from undercroft.kit.scope import Scope
 from undercroft.kit.tokens import hash_token
@@ -41,6 +42,12 @@ from undercroft.ledger.denials import Target, recording_refusal
 from undercroft.ledger.leaves import user_reference
 from undercroft.ledger.models import Act, OperatorScope, Outcome, Subject
 from undercroft.ledger.service import Ledger
+
+_LARGEST_BATCH: Final = 1000
+"""Requests that share one look: what a process makes at once."""
+
+_Credential: TypeAlias = tuple[bool, bytes]
+"""Whether it is an API key, and not an access token; and its hash."""
 
 
 class OutsideTokens(Protocol):
@@ -78,26 +85,32 @@ class IdentityService:
         self._clock = clock
         self._entropy = entropy
         self._repository = IdentityRepository()
+        self._lookups: Batches[_Credential, None, Principal] = Batches(self._find, _LARGEST_BATCH)
 
     async def authenticate(self, secret: str) -> Principal:
         """The principal behind an API key, an access token or a registered issuer's token.
 
+        Requests that show the same one while it is looked up share the next look: a thousand at once of one service
+        take few connections, and none is let in by what was found before it came.
+
         Raises:
             UnauthenticatedError: When it is unknown, expired or revoked, or its user suspended.
         """
-        if is_well_formed(secret):
-            find = self._repository.find_key_holder
-        elif is_access_token(secret):
-            find = self._repository.find_token_holder
-        elif self._outside is not None:
-            return await self._outside.authenticate(secret)
-        else:
+        is_key = is_well_formed(secret)
+        if is_key or is_access_token(secret):
+            return await self._lookups.ask((is_key, hash_token(secret)), None)
+        if self._outside is None:
             raise UnauthenticatedError
+        return await self._outside.authenticate(secret)
+
+    async def _find(
+        self, credential: _Credential, asked: Sequence[None]
+    ) -> Sequence[Principal | UndercroftError]:
+        is_key, secret_hash = credential
+        find = self._repository.find_key_holder if is_key else self._repository.find_token_holder
         async with self._database.statement_without_scope() as connection:
-            principal = await find(connection, hash_token(secret))
-        if principal is None:
-            raise UnauthenticatedError
-        return principal
+            principal = await find(connection, secret_hash)
+        return [UnauthenticatedError() if principal is None else principal for _ in asked]
 
     async def require(
         self, principal: Principal, permission: Permission, *, while_enrolling: bool = False

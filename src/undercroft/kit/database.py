@@ -59,6 +59,9 @@ class Database:
         statement_cache: Prepared statements kept per connection; 0 behind an old PgBouncer.
         observer: Told about waits, if given.
         statement_seconds: The longest that a statement may run; None for the commands that copy whole tables.
+
+    Attributes:
+        size: The largest number of connections.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Database:
         observer: PoolObserver | None = None,
         statement_seconds: float | None = _STATEMENT_SECONDS,
     ) -> None:
+        self.size = size
         self._clock = clock
         self._observer = observer
         self._pool = asyncpg.create_pool(

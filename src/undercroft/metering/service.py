@@ -18,6 +18,7 @@ from asyncpg import LockNotAvailableError
 
 from undercroft.identity.models import Principal
 from undercroft.kit.database import DATABASE_GONE, Database, Transaction
+from undercroft.kit.doorways import Doorways
 from undercroft.kit.ids import IdSource
 from undercroft.kit.scope import Scope
 from undercroft.metering.errors import LargerThanQuotaError, QuotaSpentError
@@ -138,6 +139,7 @@ class Metering:
 
     def __init__(self, database: Database, ids: IdSource) -> None:
         self._database = database
+        self._doorways = Doorways(database)
         self._ids = ids
         self._repository = MeteringRepository()
 
@@ -151,12 +153,13 @@ class Metering:
         """
         request_id = self._ids.new()
         metered = Metered(self, charge.scope, request_id)
-        try:
-            await charge.reserve_alone(self._database, request_id, model, tokens)
-        except asyncio.CancelledError:
-            # It may have been counted by then, and nobody else would end it.
-            await metered.settle()
-            raise
+        async with self._doorways.of(charge.scope.tenant_id):
+            try:
+                await charge.reserve_alone(self._database, request_id, model, tokens)
+            except asyncio.CancelledError:
+                # It may have been counted by then, and nobody else would end it.
+                await metered.settle()
+                raise
         try:
             yield metered
         finally:
