@@ -27,7 +27,7 @@ from undercroft.identity.models import Role
 from undercroft.kit.settings import load_settings
 
 SAMPLES: Final = Path(__file__).parents[2] / "samples" / "documents"
-_START_SECONDS: Final = 120.0
+_START_SECONDS: Final = 200.0
 _STOP_SECONDS: Final = 60.0
 
 

@@ -103,8 +103,9 @@ async def test_a_large_body_in_small_chunks_and_its_followers_are_served(connect
 async def test_a_client_that_stops_in_the_middle_is_let_go(
     connect: Connect, start: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
-    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.05)
+    # Long enough that what a busy machine sends late is no client that has stopped.
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.3)
     reader, writer = await connect()
     writer.write(start)
     answer = await _answer(reader)  # ends only when the server closes
@@ -154,8 +155,8 @@ async def test_whoever_left_is_noticed_also_with_other_requests_behind_the_answe
     async with serving(answer) as connect:
         _, writer = await connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await begun.wait()
         writer.transport.abort()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await noticed.wait()

@@ -130,7 +130,7 @@ async def test_a_lasting_failure_ends_after_the_last_attempt(remote: Remote) -> 
     assert len(await remote.requests(embedder)) == 4
 
 
-@pytest.mark.parametrize(("header", "low", "high"), [("7", 7.5, 7.5), ("date", 28.0, 30.6)])
+@pytest.mark.parametrize(("header", "low", "high"), [("7", 7.5, 7.5), ("date", 15.0, 30.6)])
 async def test_retry_after_is_honoured(
     remote: Remote, header: str, low: float, high: float
 ) -> None:

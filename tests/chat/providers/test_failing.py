@@ -21,7 +21,7 @@ from undercroft.chat.providers.registry import ModelRegistry
 from undercroft.kit.circuit import FAILURES, REST_SECONDS
 from undercroft.kit.errors import ErrorKind, UnavailableError, UndercroftError
 
-ONCE = Budgets(attempts=1, listing=1.0)
+ONCE = Budgets(attempts=1, listing=60.0)
 
 
 async def text(registry: ModelRegistry, request: GenerationRequest) -> str:

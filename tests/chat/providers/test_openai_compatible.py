@@ -11,8 +11,6 @@ from undercroft.chat.providers.protocol import FinishReason, GenerationEvent, Te
 from undercroft.chat.providers.upstream_errors import UpstreamError
 from undercroft.kit.errors import ErrorKind
 
-SHORT = Budgets(first_token=0.2, between_tokens=0.2, listing=0.2)
-
 
 @pytest.fixture
 def closed_port() -> str:
@@ -45,7 +43,12 @@ def closed_port() -> str:
 async def test_every_failure_is_a_clear_error_without_the_key(
     model: str, kind: ErrorKind, code: str, model_server: ModelServer, make_upstream: MakeUpstream
 ) -> None:
-    budgets = Budgets(first_token=1, between_tokens=0.2, response_bytes=1024 * 1024)
+    # Silence alone is given up soon: a busy machine is slow to say anything else.
+    budgets = Budgets(
+        first_token=1.0 if model == "never" else 60.0,
+        between_tokens=0.2 if model == "stall" else 60.0,
+        response_bytes=1024 * 1024,
+    )
     provider = make_upstream(model_server.base_url, budgets=budgets)
 
     with pytest.raises(UpstreamError) as failed:
@@ -140,7 +143,7 @@ async def test_an_empty_event_is_no_first_token(
     model_server: ModelServer, make_upstream: MakeUpstream
 ) -> None:
     """Some servers open the stream before they have read the prompt."""
-    budgets = Budgets(first_token=30, between_tokens=0.3)
+    budgets = Budgets(first_token=30, between_tokens=0.8)
     texts, _ = await answer(
         make_upstream(model_server.base_url, budgets=budgets), ask("slow-start", "Hello.")
     )
@@ -246,7 +249,8 @@ async def test_a_server_that_cannot_list_is_not_asked_each_time(
     listing: str, make_upstream: MakeUpstream
 ) -> None:
     with running_model_server(listing) as server:
-        provider = make_upstream(server.base_url, budgets=SHORT)
+        # Long enough that the one that never answers is asked within that.
+        provider = make_upstream(server.base_url, budgets=Budgets(listing=2.0))
         for _ in range(3):
             with pytest.raises(UpstreamError):
                 await provider.list_models()

@@ -10,7 +10,7 @@ from undercroft.chat.providers.protocol import TextDelta
 from undercroft.chat.providers.registry import ModelNotFoundError, ModelRegistry
 from undercroft.kit.errors import UnavailableError, UndercroftError
 
-ONCE = Budgets(attempts=1, listing=1.0)
+ONCE = Budgets(attempts=1, listing=60.0)
 
 
 async def test_a_dead_server_is_left_out_and_reported(

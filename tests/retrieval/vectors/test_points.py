@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import numpy as np
@@ -19,6 +20,7 @@ from undercroft.retrieval.vectors.points import Points
 
 SPACE = Space(uuid4(), 1)
 VECTOR = np.full(4, 0.5, dtype=np.float32)
+PATIENT = 60.0
 FOUND = {"result": {"points": [{"id": 7, "version": 1, "score": 0.5}]}, "status": "ok", "time": 0.0}
 
 
@@ -63,17 +65,21 @@ def clock() -> SetClock:
     return SetClock()
 
 
-@pytest.fixture
-async def points(server: Server, clock: SetClock) -> AsyncGenerator[Points]:
-    opened = open_points(
-        Settings(
-            qdrant_url=AnyHttpUrl(server.url), qdrant_key=SecretStr("hush"), qdrant_seconds=0.5
-        ),
-        clock,
-    )
+@asynccontextmanager
+async def asking(server: Server, clock: SetClock, seconds: float) -> AsyncGenerator[Points]:
+    """What asks the server, and waits that long for an answer."""
+    url, key = AnyHttpUrl(server.url), SecretStr("hush")
+    opened = open_points(Settings(qdrant_url=url, qdrant_key=key, qdrant_seconds=seconds), clock)
     assert opened is not None
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def points(server: Server, clock: SetClock) -> AsyncGenerator[Points]:
+    """Patient, so that no busy machine is taken for a silent server."""
+    async with asking(server, clock, PATIENT) as opened:
+        yield opened
 
 
 async def near(points: Points) -> list[int]:
@@ -124,18 +130,19 @@ async def test_ids_that_are_none_of_ours_are_left_out(points: Points, server: Se
 
 
 async def test_a_silent_one_is_waited_for_no_longer_than_said_and_then_left_alone(
-    points: Points, server: Server, clock: SetClock
+    server: Server, clock: SetClock
 ) -> None:
-    for _ in range(FAILURES):
-        with pytest.raises(VectorIndexError):
+    async with asking(server, clock, 1.0) as points:
+        for _ in range(FAILURES):
+            with pytest.raises(VectorIndexError):
+                await near(points)
+        assert len(server.asked) == FAILURES
+        server.answer = web.json_response(FOUND)
+        with pytest.raises(RestingIndexError):
             await near(points)
-    assert len(server.asked) == FAILURES
-    server.answer = web.json_response(FOUND)
-    with pytest.raises(RestingIndexError):
-        await near(points)
-    assert len(server.asked) == FAILURES
-    clock.seconds += REST_SECONDS
-    assert await near(points) == [7]
+        assert len(server.asked) == FAILURES
+        clock.seconds += REST_SECONDS
+        assert await near(points) == [7]
 
 
 async def test_one_that_is_not_there_is_told_like_one_that_is_silent(clock: SetClock) -> None:
