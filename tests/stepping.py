@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.scope import Scope
-from undercroft.kit.sql import PooledConnection
+from undercroft.kit.sql import AnyConnection, PooledConnection
 from undercroft.retrieval.embedding.models import EmbeddingModel
 from undercroft.retrieval.embedding.protocol import Embedder, Embeddings, Vectors
 
@@ -21,7 +21,7 @@ async def until_blocked(database: Database, sessions: int = 1) -> None:
             pass
 
 
-async def until_waiting_for(database: Database, holder: Transaction) -> None:
+async def until_waiting_for(database: Database, holder: AnyConnection) -> None:
     """Return once a session waits for a lock of that transaction's: what waited for another one's has moved on."""
     backend = await holder.fetchval("SELECT pg_backend_pid()")
     async with asyncio.timeout(PATIENCE):

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.api import connect
 from tests.e2e.conftest import make_key, start_service, stop_service
 from tests.e2e.test_idempotency_http import REPLAYED, assert_replayed, keyed
-from tests.stepping import until_blocked
+from tests.stepping import until_waiting_for
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.postgres.server import running_urls
@@ -36,7 +36,8 @@ async def test_a_killed_request_has_its_effect_and_its_answer_or_neither(tmp_pat
             # The effect waits here: the key is claimed by then.
             await holder.execute("LOCK TABLE groups IN EXCLUSIVE MODE")
             running = asyncio.create_task(asyncio.to_thread(send, url))
-            await until_blocked(watcher)
+            # By its very request: the service has other work, which may wait for something of its own.
+            await until_waiting_for(watcher, holder)
             process.send_signal(signal.SIGKILL)
             process.wait()
         with pytest.raises(httpx.TransportError):

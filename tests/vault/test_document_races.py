@@ -366,7 +366,7 @@ async def test_what_nobody_can_open_is_purged_all_the_same(
     async with documents._database.transaction(ann) as transaction:
         # As of a key file that lacks this tenant's.
         await transaction.execute(
-            "UPDATE tenant_keys SET wrapped_key = '\\x00'::bytea || substr(wrapped_key, 2)"
+            "UPDATE tenant_keys SET wrapped_key = set_byte(wrapped_key, 0, get_byte(wrapped_key, 0) # 1)"
         )
     keys = KeyRing(documents._keys._provider, IdSource())
     trash = Trash(documents._database, documents._blobs, keys, documents._ledger, timedelta(0))

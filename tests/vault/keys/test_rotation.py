@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeScope, Member
-from tests.stepping import PATIENCE, rolled_back, until_blocked
+from tests.stepping import rolled_back, until_blocked, until_waiting_for
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.crypto.providers.key_file import KeyFile, add_key
-from undercroft.kit.database import Database, Transaction
+from undercroft.kit.database import Database
 from undercroft.kit.errors import NotFoundError
 from undercroft.kit.ids import IdSource
 from undercroft.ledger.keys import LogKeys
@@ -55,6 +55,11 @@ def destruction(database: Database, path: Path) -> TenantDestruction:
 async def make(database: Database, keys: KeyRing, scope: Member) -> DataKey:
     async with database.transaction(scope) as transaction:
         return await keys.create(transaction, scope)
+
+
+async def make_in_order(database: Database, keys: KeyRing, scope: Member) -> list[DataKey]:
+    """Three, in the order in which a rotation comes to them: ids of one millisecond are in any."""
+    return sorted([await make(database, keys, scope) for _ in range(3)], key=lambda key: key.id)
 
 
 async def check(database: Database, keys: KeyRing, scope: Member, *made: DataKey) -> None:
@@ -221,18 +226,16 @@ async def test_a_delete_that_is_waited_for_can_go_on(
     database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
 ) -> None:
     ann = await make_scope()
-    made = [await make(database, keys, ann) for _ in range(3)]
+    made = await make_in_order(database, keys, ann)
     rotating = await rotation(database, path)
     async with database.transaction(ann) as transaction:
         await keys.destroy(transaction, [made[1].id])
         async with rolled_back(database, ann) as other:
             await keys.destroy(other, [made[0].id])
             running = asyncio.create_task(rotating.rotate_tenant(ann.tenant_id, unheard))
-            await until_blocked(database)
-        async with asyncio.timeout(PATIENCE):
-            while (await state(database, ann))[1][3] < 2:
-                pass
-        await until_blocked(database)
+            await until_waiting_for(database, other)
+        await until_waiting_for(database, transaction)
+        assert (await state(database, ann))[1][3] == 2
         # Not in the order of the ids, and behind the tenant's key: it must find both free.
         await keys.destroy(transaction, [made[0].id])
         late = await keys.create(transaction, ann)
@@ -241,24 +244,11 @@ async def test_a_delete_that_is_waited_for_can_go_on(
     await check(database, keys, ann, made[2], late)
 
 
-async def until_blocked_by(database: Database, transaction: Transaction) -> None:
-    """Return once a session waits for that transaction."""
-    pid = await transaction.fetchval("SELECT pg_backend_pid()")
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            async with database.transaction_without_scope() as look:
-                if await look.fetchval(
-                    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid)))",
-                    pid,
-                ):
-                    return
-
-
 async def test_a_rotation_that_waits_for_a_key_holds_no_other(
     database: Database, keys: KeyRing, path: Path, make_scope: MakeScope
 ) -> None:
     ann = await make_scope()
-    made = [await make(database, keys, ann) for _ in range(3)]
+    made = await make_in_order(database, keys, ann)
     rotating = await rotation(database, path)
     await rotating._replace(ann)
     async with database.transaction(ann) as deleting:
@@ -271,9 +261,9 @@ async def test_a_rotation_that_waits_for_a_key_holds_no_other(
                 wrapping, current.id, {made[0].id: bytes(60)}
             )
             running = asyncio.create_task(rotating.rotate_tenant(ann.tenant_id, unheard))
-            await until_blocked_by(database, wrapping)
+            await until_waiting_for(database, wrapping)
         # It waited for the first, which is done by now, and goes on to the second.
-        await until_blocked_by(database, deleting)
+        await until_waiting_for(database, deleting)
         await keys.destroy(deleting, [made[0].id])
     await running
     await check(database, keys, ann, made[2])
