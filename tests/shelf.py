@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 from tests.documents import make_documents, make_versions
+from tests.loaded_once import loaded_model, shared_sandbox
 from tests.stepping import PATIENCE, PausingEmbedder, SteppedDatabase
 from undercroft.jobs.handler import JobContext, JobHandler
 from undercroft.jobs.models import Claim
@@ -25,12 +26,9 @@ from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
 from undercroft.retrieval.collections.batches.service import FileBatchService
 from undercroft.retrieval.collections.service import CollectionService
-from undercroft.retrieval.embedding.local import OnnxEmbedder
 from undercroft.retrieval.embedding.models import MINILM
 from undercroft.retrieval.index.service import IndexService
 from undercroft.retrieval.index.tasks import IndexTasks
-from undercroft.retrieval.minilm.files import load_tokenizer, locate_minilm
-from undercroft.retrieval.parsing.sandbox import ParserSandbox
 from undercroft.retrieval.search.service import SearchService
 from undercroft.retrieval.texts.service import TextService
 from undercroft.vault.blobs.local import LocalBlobStore
@@ -125,16 +123,15 @@ class Shelf:
 
 
 @asynccontextmanager
-async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> AsyncGenerator[Shelf]:
+async def open_shelf(urls: DatabaseUrls, folder: Path) -> AsyncGenerator[Shelf]:
     """An empty shelf on a migrated database."""
     await register_model(urls.migration, MINILM.name, MINILM.dimensions)
-    clock, ids = SystemClock(), IdSource()
+    clock, ids, model = SystemClock(), IdSource(), loaded_model()
     async with (
         Database(urls.service, clock=clock, size=8) as database,
         SteppedDatabase(urls.service, clock=clock, size=8) as stepped,
-        ParserSandbox() as sandbox,
     ):
-        embedder = PausingEmbedder(await OnnxEmbedder.load(locate_minilm(models_dir), threads=1))
+        embedder = PausingEmbedder(model.embedder())
         try:
             blobs = LocalBlobStore(folder / "blobs")
             keys = KeyRing(await KeyFile.open(folder.parent / "provider.key"), ids)
@@ -153,8 +150,8 @@ async def open_shelf(urls: DatabaseUrls, folder: Path, models_dir: Path) -> Asyn
                     stepped,
                     blobs,
                     keys,
-                    sandbox,
-                    load_tokenizer(models_dir),
+                    shared_sandbox(),
+                    model.measuring,
                     embedder,
                     JobQueue(ids),
                 ),

@@ -19,7 +19,6 @@ from undercroft.kit.database import Database
 from undercroft.kit.ids import IdSource
 from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
-from undercroft.kit.settings import load_settings
 from undercroft.kit.sql import AnyConnection
 from undercroft.ledger.keys import LogKeys
 from undercroft.ledger.sequencer import Sequencer
@@ -126,20 +125,14 @@ class Filled:
 
 
 @pytest.fixture
-def models_dir() -> Path:
-    return load_settings().models_dir
-
-
-@pytest.fixture
 async def filled(
     database_urls: DatabaseUrls,
     make_scope: MakeScope,
     tmp_path: Path,
-    models_dir: Path,
 ) -> AsyncGenerator[Filled]:
     """A tenant with indexed documents, a collection, a kept answer, and a log with numbered and waiting entries."""
     folder = tmp_path / "old"
-    async with open_shelf(database_urls, folder, models_dir) as shelf:
+    async with open_shelf(database_urls, folder) as shelf:
         provider = await KeyFile.open(tmp_path / "provider.key")
         house = House(database_urls, shelf.database, folder, provider)
         ann = await make_scope()

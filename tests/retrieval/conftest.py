@@ -9,18 +9,17 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from tests.loaded_once import prepared_models
 from tests.retrieval.reranking.cross_encoder import write_cross_encoder
 from tests.servers.embeddings_server import KEY
 from tests.shelf import Shelf, open_shelf
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.postgres.server import DatabaseUrls
-from undercroft.kit.settings import Settings
 from undercroft.retrieval.embedding.local import OnnxEmbedder
 from undercroft.retrieval.embedding.models import MINILM
 from undercroft.retrieval.embedding.protocol import Embedder
 from undercroft.retrieval.embedding.remote import RemoteEmbedder
 from undercroft.retrieval.minilm.files import MinilmFiles, locate_minilm
-from undercroft.retrieval.minilm.prepare import prepare_minilm
 from undercroft.retrieval.reranking.local import OnnxReranker
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +27,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def models_dir() -> Path:
-    """Where `make setup` prepares the model; prepared here if that was not run."""
-    folder: Path = Settings.model_fields["models_dir"].default
-    prepare_minilm(folder, progress=lambda _: None)
-    return folder
+    """Where the model is prepared."""
+    return prepared_models()
 
 
 @pytest.fixture(scope="session")
@@ -111,9 +108,7 @@ async def onnx_reranker(tmp_path: Path) -> AsyncGenerator[OnnxReranker]:
 
 
 @pytest.fixture
-async def shelf(
-    database_urls: DatabaseUrls, tmp_path: Path, models_dir: Path
-) -> AsyncGenerator[Shelf]:
+async def shelf(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncGenerator[Shelf]:
     """Documents and their index, with every real part and no worker."""
-    async with open_shelf(database_urls, tmp_path / "blobs", models_dir) as opened:
+    async with open_shelf(database_urls, tmp_path / "blobs") as opened:
         yield opened
