@@ -60,15 +60,17 @@ def shared_server(folder: Path) -> Generator[DatabaseUrls]:
 
 @asynccontextmanager
 async def fresh_database(
-    server: DatabaseUrls, *, is_migrated: bool = True
+    server: DatabaseUrls, *, is_migrated: bool = True, template: DatabaseUrls | None = None
 ) -> AsyncGenerator[DatabaseUrls]:
-    """A copy of the migrated database, or an empty one, dropped afterwards."""
+    """A copy of the migrated database, of another that nobody is connected to, or an empty one; dropped afterwards."""
     name = f"test_{uuid4().hex}"
-    template = urlsplit(server.migration).path.removeprefix("/") if is_migrated else _EMPTY
+    copied = urlsplit((template or server).migration).path.removeprefix("/")
+    if not is_migrated:
+        copied = _EMPTY
     owner = await asyncpg.connect(_with_database(server.migration, "postgres"))
     try:
         # Without fsync, copying files is faster than logging each page.
-        await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        await owner.execute(f"CREATE DATABASE {name} TEMPLATE {copied} STRATEGY file_copy")
         try:
             yield DatabaseUrls(
                 service=_with_database(server.service, name),

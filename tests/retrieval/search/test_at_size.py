@@ -57,41 +57,6 @@ def draw_vectors(count: int, draw: np.random.Generator) -> npt.NDArray[np.float3
     return vectors.astype(np.float16).astype(np.float32)
 
 
-@pytest.fixture
-async def owner(database_urls: DatabaseUrls) -> AsyncGenerator[AnyConnection]:
-    """A connection that may change functions."""
-    connection = await asyncpg.connect(database_urls.migration)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-async def library(
-    database: Database, database_urls: DatabaseUrls, make_scope: MakeScope, owner: AnyConnection
-) -> Library:
-    """3,000 documents, and readers with grants on some of them."""
-    await register_model(database_urls.migration, *MODEL)
-    ann, draw = await make_scope(), np.random.default_rng(1)
-    vectors = draw_vectors(DOCUMENTS, draw)
-    readers = {
-        share: (
-            await make_scope(ann.tenant_id),
-            draw.permutation(DOCUMENTS)[: max(1, round(share * DOCUMENTS))],
-        )
-        for share in SHARES
-    }
-    async with database.transaction(ann) as transaction:
-        collection_id = await rows.insert_collection(transaction, ann)
-        ids = await fill(transaction, vectors)
-        await transaction.execute(_MEMBERSHIPS, collection_id)
-        for reader, places in readers.values():
-            granted = [ids[place] for place in places]
-            await transaction.execute(_GRANTS, granted, reader.principal_id)
-        chunks = await transaction.fetch("SELECT id FROM chunks ORDER BY blob_id")
-    await owner.execute("ANALYZE")
-    return Library(ann, collection_id, [row["id"] for row in chunks], vectors, readers)
-
-
 _SEED = """
 CREATE TEMPORARY TABLE seed ON COMMIT DROP AS
 SELECT
@@ -111,10 +76,10 @@ INSERT INTO chunk_embeddings (model_id, chunk_id, tenant_id, blob_id, embedding)
 SELECT m.id, c.id, c.tenant_id, c.blob_id, s.embedding
 FROM seed AS s JOIN chunks AS c ON c.blob_id = s.id JOIN embedding_models AS m ON m.name = 'topical'
 """
-_MEMBERSHIPS = """
+MEMBERSHIPS = """
 INSERT INTO collection_documents (tenant_id, collection_id, document_id) SELECT tenant_id, $1, id FROM seed
 """
-_GRANTS = """
+GRANTS = """
 INSERT INTO grants (id, tenant_id, document_id, grantor_id, user_id, actions)
 SELECT gen_random_uuid(), current_tenant(), id, current_principal(), $2, '{search}' FROM unnest($1::uuid[]) AS id
 """

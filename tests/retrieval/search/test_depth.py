@@ -14,15 +14,11 @@ from tests.retrieval.search.test_at_size import (
     Limits,
     draw_vectors,
     fill,
-    library,
     near,
-    owner,
 )
 from undercroft.kit.database import Database
 from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
-
-__all__ = ["library", "owner"]
 
 _QUESTIONS: Final = 40
 

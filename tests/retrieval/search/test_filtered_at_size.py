@@ -12,14 +12,10 @@ from tests.retrieval.search.test_at_size import (
     SHOWN,
     Library,
     draw_vectors,
-    library,
-    owner,
 )
 from undercroft.kit.database import Database
 from undercroft.retrieval.filters import Comparison, render_path
 from undercroft.retrieval.halfvec import render_vector
-
-__all__ = ["library", "owner"]
 
 _LABEL = """
 UPDATE collection_documents AS m SET attributes = jsonb_build_object('part', s.part)

@@ -19,17 +19,13 @@ from tests.retrieval.search.test_at_size import (
     Limits,
     draw_vectors,
     fill,
-    library,
     near,
-    owner,
     reading,
 )
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.migrations import register_model
 from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.kit.sql import AnyConnection
-
-__all__ = ["library", "owner"]
 
 MORE_THAN_FEW = 300
 """Documents that are not listed at first."""

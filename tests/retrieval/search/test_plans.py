@@ -18,7 +18,7 @@ import pytest
 from tests import rows
 from tests.conftest import Member
 from tests.retrieval.search.plans import Planned, Plans, planning, superuser_url
-from tests.retrieval.search.test_at_size import MODEL, Library, library, owner
+from tests.retrieval.search.test_at_size import MODEL, Library
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.migrations import load_migrations, migrate, migrations_folder
@@ -27,8 +27,6 @@ from undercroft.kit.sql import AnyConnection
 from undercroft.retrieval.halfvec import read_vector
 from undercroft.retrieval.search.models import SearchQuery
 from undercroft.retrieval.search.repository import SearchRepository
-
-__all__ = ["library", "owner"]
 
 _FOLDER = os.environ.get("UNDERCROFT_TEST_LIBRARY")
 _SEARCH = SearchRepository()
