@@ -1,8 +1,12 @@
-"""Which worker of a run takes which tests: those of a file that starts services go to one, which starts them once.
+"""Which worker of a run takes which tests: those of a file that starts services go to one, which starts them once; and
+those of all files that share such services, too.
 
 pytest-xdist's own groups do nothing with pytest 9.2: it marks a test by its ``_nodeid``, and pytest reads ``_id``.
 """
 
+import re
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -11,6 +15,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 _AS_FILES: Final = ("tests/commands/", "tests/e2e/", "tests/packaging/")
 """Below these most of a test's time is what its file sets up."""
+_SHARED: Final = re.compile(r"\b(upstream_service|configured_service|sdk: AsyncOpenAI)\b")
+"""What files ask for that share services: fixtures of a whole run."""
 
 
 class FileScheduling(LoadScopeScheduling):
@@ -26,7 +32,14 @@ class FileScheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return path if path.startswith(_AS_FILES) else nodeid
+        if not path.startswith(_AS_FILES):
+            return nodeid
+        return "shared services" if _shares(self.config.rootpath / path) else path
+
+
+@cache
+def _shares(file: Path) -> bool:
+    return _SHARED.search(file.read_text()) is not None
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -97,7 +97,8 @@ def start_service(
         url = url or _address(log_path, offset)
         if url is not None and _is_ready(url):
             return process, url
-        time.sleep(0.05)  # another process's readiness can only be asked for
+        # Another process's readiness can only be asked for, and to ask takes both as long as a test's own request.
+        time.sleep(0.2)
     process.kill()
     process.wait()
     raise AssertionError(f"the service did not start:\n{log_path.read_text()[-4000:]}")
@@ -149,18 +150,22 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def upstream() -> Generator[ModelServer]:
-    """The model server of ``upstream_service``."""
+    """The model server of ``upstream_service``; ``model_server`` is the same as new."""
     with running_model_server() as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def upstream_service(
     upstream: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Service]:
-    """A service with a model server behind it and a proxy before it."""
+    """A service with a model server behind it and a proxy before it.
+
+    ``tests/scheduling.py`` has all that ask for it run by one worker. A model that fails five times in a row rests:
+    where tests make it fail more often, there are several of the kind.
+    """
     yield from running_service(
         tmp_path_factory.mktemp("upstream") / "data",
         {
@@ -193,7 +198,7 @@ async def sdk(upstream_service: Service) -> AsyncGenerator[AsyncOpenAI]:
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def configured_service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     """A service that is open to a browser's origin and another host, and whose model server is down."""
     folder = tmp_path_factory.mktemp("configured")

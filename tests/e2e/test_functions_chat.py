@@ -139,7 +139,7 @@ async def test_whoever_leaves_ends_all_choices(sdk: AsyncOpenAI, model_server: M
 
 async def test_a_choice_that_fails_fails_all(sdk: AsyncOpenAI, model_server: ModelServer) -> None:
     with pytest.raises(openai.APIError):
-        await sdk.chat.completions.create(model="cut", messages=ASKED, n=2)
+        await sdk.chat.completions.create(model="cut-short", messages=ASKED, n=2)
     await model_server.until(lambda seen: seen.running == 0)
 
 

@@ -153,6 +153,7 @@ def test_two_processes_spend_a_quota_exactly_and_a_killed_one_leaves_the_counts_
 
 def assert_a_killed_process_leaves_counts_exact(pair: Pair, upstream: ModelServer) -> None:
     one, two = pair.clients
+    asyncio.run(upstream.reset())
     set_quota(one, requests=10**6, tokens=10**9)
     requests, tokens = quota_of(two)
     body = {"model": "held", "input": QUESTION, "stream": True, "background": True}
@@ -254,9 +255,9 @@ async def test_what_breaks_off_counts_what_was_said(
         upstream_service.url, upstream_service.make_key("broken", "ann@example.org", "admin")
     ) as client:
         set_quota(client, requests=100, tokens=10**6)
-        half = {"model": "cut", "messages": MESSAGES}
+        half = {"model": "cut-short", "messages": MESSAGES}
         assert client.post("/v1/chat/completions", json=half).status_code == 502
-        client.post("/v1/responses", json={"model": "cut", "input": QUESTION})
+        client.post("/v1/responses", json={"model": "cut-short", "input": QUESTION})
         # Three tokens were said each time, as far as anybody knows.
         assert quota_of(client) == (2, 2 * (PROMPT + 3))
         assert used_by(client) == quota_of(client)

@@ -377,6 +377,7 @@ BEHAVIOURS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "bytewise": bytewise,
     "endless": endless,
     "cut": cut_midway,
+    "cut-short": cut_midway,
     "end-early": end_midway,
     "error-midway": error_midway,
     "never": never,
