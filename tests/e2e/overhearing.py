@@ -1,9 +1,11 @@
 """What the service says to its database while it answers: the application in this process, over another one's data."""
 
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx2 as httpx
@@ -14,10 +16,30 @@ from undercroft.http.app import create_application
 from undercroft.http.wiring import foundation
 from undercroft.kit.database import Database, Transaction
 from undercroft.kit.ids import IdSource
+from undercroft.kit.scope import Scope
 from undercroft.kit.settings import Settings
 
 _ID: Final = re.compile(r"([a-z]+[_-])[0-9a-f]{32}")
-_HEARD: Final[ContextVar[list[str] | None]] = ContextVar("heard", default=None)
+_WORK: Final = """
+SELECT relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0), n_tup_ins + n_tup_upd + n_tup_del
+FROM pg_stat_xact_user_tables
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a request made the service say to its database.
+
+    Attributes:
+        statements: Their texts.
+        work: How often each table was looked into, and how many of its rows were written, in transactions.
+    """
+
+    statements: list[str] = field(default_factory=list[str])
+    work: Counter[str] = field(default_factory=Counter[str])
+
+
+_HEARD: Final[ContextVar[Heard | None]] = ContextVar("heard", default=None)
 
 
 class _OverheardDatabase(Database):
@@ -32,10 +54,30 @@ class _OverheardDatabase(Database):
                 return
 
             def hear(query: LoggedQuery) -> None:
-                heard.append(query.query)
+                if query.query != _WORK:
+                    heard.statements.append(query.query)
 
             with connection.query_logger(hear):
                 yield connection
+
+    @asynccontextmanager
+    async def _own_transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
+        heard = _HEARD.get()
+        async with super()._own_transaction(scope) as transaction:
+            before = Counter[str]() if heard is None else await _count_work(transaction)
+            try:
+                yield transaction
+            finally:
+                if heard is not None:
+                    heard.work.update(await _count_work(transaction) - before)
+
+
+async def _count_work(transaction: Transaction) -> Counter[str]:
+    """What the connection has done and not told the common statistics yet, in transactions before this one as well."""
+    work = Counter[str]()
+    for table, looks, written in await transaction.fetch(_WORK):
+        work.update({f"looks into {table}": looks, f"rows of {table}": written})
+    return work
 
 
 class Overheard:
@@ -50,16 +92,17 @@ class Overheard:
         method: str,
         url: str,
         **request: Any,  # noqa: ANN401 - of a request
-    ) -> tuple[int, list[str]]:
-        """The status of the answer, and the statements in front of it, sorted: some are made at once."""
+    ) -> tuple[int, Heard]:
+        """The status of the answer, and what was said for it. Statements are sorted: some are made at once."""
         headers = {"Authorization": authorization, **request.pop("headers", {})}
-        heard: list[str] = []
+        heard = Heard()
         token = _HEARD.set(heard)
         try:
             answer = await self._client.request(method, url, headers=headers, **request)
         finally:
             _HEARD.reset(token)
-        return answer.status_code, sorted(heard)
+        heard.statements.sort()
+        return answer.status_code, heard
 
 
 @asynccontextmanager

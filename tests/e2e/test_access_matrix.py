@@ -4,7 +4,8 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from tests.e2e.access_matrix import (
 from tests.e2e.access_sends import READER_AND_WRITER, SENDERS, SENDS, expect_send
 from tests.e2e.api import await_entries
 from tests.e2e.conftest import Service
-from tests.e2e.overhearing import Overheard, is_id, overheard_application, without
+from tests.e2e.overhearing import Heard, Overheard, is_id, overheard_application, without
 from tests.e2e.sockets import open_socket
 from tests.e2e.test_accounts_http import await_code
 from tests.e2e.test_consents import NOTICE
@@ -599,7 +600,27 @@ class Listening:
             told[gone] = missing != hidden
         return told
 
+    async def weigh(
+        self, route: str, name: str, things: Mapping[str, str]
+    ) -> Sequence[tuple[Heard, Heard]]:
+        """What is done for what is hidden, and for what is not there.
+
+        So often that the refusals of both are not on record one by one any more, which is less work.
+        """
+        missing = without(things, *re.findall(r"{(\w+)", route))
+        return [
+            (
+                (await self._hear(route, name, things))[1],
+                (await self._hear(route, name, missing))[1],
+            )
+            for _ in range(15)
+        ]
+
     async def _ask(self, route: str, name: str, things: Mapping[str, str]) -> tuple[int, list[str]]:
+        status, heard = await self._hear(route, name, things)
+        return status, heard.statements
+
+    async def _hear(self, route: str, name: str, things: Mapping[str, str]) -> tuple[int, Heard]:
         method, url, request = prepare(route, TABLE[route], things)
         authorization = self._world.clients[name].headers["Authorization"]
         return await self._application.ask(authorization, method, url, **request)
@@ -628,3 +649,39 @@ def test_what_is_not_there_takes_the_statements_of_what_is_hidden(world: World) 
         "GET /ledger/{log}/tile/{level}/{path:path}",
     }
     assert len({route for route, _ in told}) > 80
+
+
+_WEIGHED: Final = (
+    "GET /v1/documents/{document_id}",
+    "GET /v1/documents/{document_id}/content",
+    "DELETE /v1/documents/{document_id}",
+    "GET /v1/files/{file_id}",
+)
+"""Of the routes of ``benchmarks/bench_timing.py`` those that go to a document by its id."""
+
+
+def test_a_document_that_is_not_there_takes_the_work_of_one_that_is_hidden(world: World) -> None:
+    """Within its statements, too: as many looks into the same tables, and as many rows of them written.
+
+    Of a document that is in no vector store: for each that one is in, grants are looked for.
+    """
+    form = {"file": ("alone.txt", b"In no vector store.", "text/plain")}
+    document = made(world.clients["owner"].post("/v1/documents", files=form))["id"]
+    things = {**world.things, "document_id": document, "file_id": document}
+    urls = running_urls(world.service.data_dir)
+    assert urls is not None
+    database_url, told = urls.service, dict[str, Sequence[Counter[str]]]()
+
+    async def weigh() -> None:
+        settings = Settings(data_dir=world.service.data_dir)
+        async with overheard_application(settings, database_url) as application:
+            listening = Listening(world, application)
+            for route in _WEIGHED:
+                pairs = await listening.weigh(route, "colleague", things)
+                assert all(hidden.work for hidden, _ in pairs)
+                if not any(hidden.work == missing.work for hidden, missing in pairs):
+                    hidden, missing = pairs[-1]
+                    told[route] = (hidden.work - missing.work, missing.work - hidden.work)
+
+    asyncio.run(weigh())
+    assert told == {}

@@ -61,7 +61,11 @@ MUTANTS: Final = (
     Mutant("ways_to_document", "AND is_live(cg)", ""),
     Mutant("ways_to_document", "is_live(mg) AND", ""),
     Mutant("ways_to_document", "is_live(mg) AND wanted = ANY(mg.actions)", "is_live(mg)"),
-    Mutant("ways_to_document", "OR d.owner_id = c.owner_id", "OR true"),
+    Mutant(
+        "ways_to_document",
+        "OR way.collection_owner = (SELECT own.owner_id FROM own)",
+        "OR true",
+    ),
     Mutant(
         "ways_to_document",
         "c.owner_id = current_principal() OR cg.id IS NOT NULL",

@@ -13,11 +13,11 @@ WITH reached AS MATERIALIZED (
         b.index_state,
         a.action,
         a.ways
-    FROM documents AS d
+    FROM access_to_document($1::uuid, $2::text[]) AS a
+    INNER JOIN documents AS d ON a.id = d.id
     INNER JOIN document_versions AS v ON d.id = v.document_id AND d.current_version = v.number
     INNER JOIN blobs AS b ON v.blob_id = b.id
-    CROSS JOIN LATERAL access_to_document(d, $2::text[]) AS a
-    WHERE d.id = $1 AND d.deleted_at IS NULL
+    WHERE d.deleted_at IS NULL
 )
 
 SELECT
