@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from undercroft.chat.providers.protocol import Passage
-from undercroft.retrieval.chunking import LaterHeadings
+from undercroft.retrieval.passages import LaterHeadings
 
 
 def passage(

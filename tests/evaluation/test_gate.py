@@ -1,8 +1,8 @@
 """The regression gate: the project's own questions to its sample documents, by the real pipeline.
 
-The floors are as much as two questions below what was measured on 2026-11-30: nDCG@10 lexical .959, vector .923, fused
-.980; passages with the expected words 36 of 36; right 39 of 48, answers contained 31 of 36, citations of the right
-document 75 of 84, refused 8 of 12 without an answer and 2 of 36 with one.
+The floors are as much as two questions below what was measured on 2026-11-30: nDCG@10 lexical .942, vector .922, fused
+.990; passages with the expected words 36 of 36; right 38 of 48, answers contained 31 of 36, citations of the right
+document 75 of 82, refused 7 of 12 without an answer and 2 of 36 with one.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from undercroft.kit.clock import SystemClock
 from undercroft.sharing.watching import WatchedGrants
 
 SAMPLES: Final = Path(__file__).resolve().parents[2] / "samples"
-NDCG: Final = {"lexical": 0.94, "vector": 0.90, "fused": 0.96}
+NDCG: Final = {"lexical": 0.92, "vector": 0.90, "fused": 0.97}
 LEAST: Final = {
     "right": 37,
     "answer_contained": 29,

@@ -1,5 +1,7 @@
 import random
+import re
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -71,8 +73,36 @@ def check(
         assert text == text.strip()
         count = len(tokenizer.encode(text, add_special_tokens=False))
         assert chunk.token_count == count <= max_tokens
+        check_place(document, chunk)
         end = chunk.end
     assert not document.text[end:].strip()
+
+
+def check_place(document: ExtractedDocument, chunk: Chunk) -> None:
+    """It lies in one section, on one page, and says in which."""
+    assert not [page for page in document.pages if chunk.start < page.start < chunk.end]
+    begun = [page.number for page in document.pages if page.start <= chunk.start]
+    assert chunk.page == (begun[-1] if begun else None)
+    headings = document.headings
+    bounds = [heading.start for heading in headings] + [len(document.text)]
+    bodies = [
+        re.search(r"\n(?s:.*)\w", document.text[begin:end]) is not None
+        for begin, end in pairwise(bounds)
+    ]
+    inside = [at for at, heading in enumerate(headings) if chunk.start <= heading.start < chunk.end]
+    # What stands before a heading in it is nothing but headings.
+    assert not any(bodies[at] for at in inside[:-1])
+    if inside and document.text[chunk.start : headings[inside[0]].start].strip():
+        assert inside[0] > 0
+        assert not bodies[inside[0] - 1]
+    own = sum(heading.start < chunk.end for heading in headings) - 1
+    while 0 <= own < len(headings) - 1 and not bodies[own]:
+        own += 1
+    path: list[Heading] = []
+    for heading in headings[: own + 1]:
+        path = [*(above for above in path if above.level < heading.level), heading]
+    assert chunk.headings == tuple(heading.title for heading in path)
+    assert chunk.heading_starts == tuple(heading.start - chunk.start for heading in path)
 
 
 @st.composite
@@ -83,7 +113,10 @@ def documents(draw: st.DrawFn) -> ExtractedDocument:
     text = "".join(part * draw(st.integers(1, 12)) for part in draw(st.lists(parts, max_size=8)))
     starts = draw(st.sets(st.integers(0, max(len(text) - 1, 0)), max_size=6)) if text else set()
     headings = tuple(Heading(draw(st.integers(1, 6)), f"h{at}", at) for at in sorted(starts))
-    return plain(text, *headings)
+    page_starts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=4)))
+    bounds = pairwise([*page_starts, len(text)])
+    pages = tuple(Page(number, start, end) for number, (start, end) in enumerate(bounds, 1))
+    return plain(text, *headings, pages=pages)
 
 
 @given(documents(), st.integers(MIN_TOKENS, 64))
@@ -107,7 +140,7 @@ def test_a_short_document_is_one_passage(tokenizer: Tokenizer) -> None:
     document = plain("  One.\n\nTwo. ")
     (chunk,) = chunk_document(document, tokenizer)
     assert texts(document, [chunk]) == ["One.\n\nTwo."]
-    assert (chunk.page_start, chunk.page_end, chunk.headings) == (None, None, ())
+    assert (chunk.page, chunk.headings) == (None, ())
 
 
 @pytest.mark.parametrize("text", ["", " \n\n\t "])
@@ -185,53 +218,26 @@ def test_passages_carry_the_headings_above_them(tokenizer: Tokenizer) -> None:
     assert texts(document, chunks)[4].startswith("## Repairs")
 
 
-def test_short_sections_join_a_neighbour(tokenizer: Tokenizer) -> None:
+def test_a_passage_is_of_one_section_however_short(tokenizer: Tokenizer) -> None:
     source = "# FAQ\n\n" + "".join(f"## Question {n}\n\n{SENTENCE}\n\n" for n in range(12))
     document = parse_markdown(source.encode(), 100_000)
     chunks = chunk_document(document, tokenizer)
-    assert 3 <= len(chunks) <= 6
-    assert chunks[0].headings == ("FAQ", "Question 0")
+    check(document, chunks, tokenizer, 254)
+    assert [chunk.headings for chunk in chunks] == [("FAQ", f"Question {n}") for n in range(12)]
     for text in texts(document, chunks)[1:]:
         assert text.startswith("## Question")
 
 
-def test_a_joined_passage_knows_where_each_of_its_sections_begins(tokenizer: Tokenizer) -> None:
-    source = f"# Lease\n\n## Rent\n\n{SENTENCE}\n\n## Pets\n\nNone.\n\n## Keys\n\nTwo of them."
+def test_a_heading_without_text_begins_the_passage_of_the_next_text(tokenizer: Tokenizer) -> None:
+    source = f"# Lease\n\n## Eviction\n\n### When\n\n## Rent\n\n{SENTENCE}\n\n## Annex"
     document = parse_markdown(source.encode(), 100_000)
-    (chunk,) = chunk_document(document, tokenizer)
-    assert chunk.headings == ("Lease", "Rent")
-    assert [path for _, path in chunk.later_headings] == [("Lease", "Pets"), ("Lease", "Keys")]
-    (text,) = texts(document, [chunk])
-    for at, (_, title) in chunk.later_headings:
-        assert text[at:].startswith(f"## {title}")
-
-
-def test_a_passage_knows_of_the_headings_in_it_that_have_no_text(tokenizer: Tokenizer) -> None:
-    source = f"# Lease\n\n## Eviction\n\n### When\n\n## Rent\n\n{SENTENCE * 6}"
-    document = parse_markdown(source.encode(), 100_000)
-    (chunk,) = chunk_document(document, tokenizer)
-    assert chunk.headings == ("Lease", "Rent")
-    assert [path for _, path in chunk.later_headings] == [
-        ("Lease", "Eviction"),
-        ("Lease", "Eviction", "When"),
-        ("Lease", "Rent"),
-    ]
-    (text,) = texts(document, [chunk])
-    for at, path in chunk.later_headings:
-        assert text[at:].lstrip("#").startswith(f" {path[-1]}")
-
-
-@pytest.mark.parametrize("sentences", [6, 30])
-def test_a_short_section_does_not_swallow_the_next_chapter(
-    tokenizer: Tokenizer, sentences: int
-) -> None:
-    source = (
-        f"# One\n\n{SENTENCE * sentences}\n\n## See also\n\nNothing.\n\n# Two\n\n{SENTENCE * 6}"
-    )
-    document = parse_markdown(source.encode(), 100_000)
-    *_, one, two = chunk_document(document, tokenizer)
-    assert texts(document, [one])[0].endswith("Nothing.")
-    assert two.headings == ("Two",)
+    rent, annex = chunk_document(document, tokenizer)
+    assert rent.headings == ("Lease", "Rent")
+    assert rent.heading_starts == (0, source.index("## Rent"))
+    assert texts(document, [rent])[0].startswith("# Lease\n\n## Eviction")
+    # None follows.
+    assert texts(document, [annex]) == ["## Annex"]
+    assert annex.headings == ("Lease", "Annex")
 
 
 def test_passages_know_their_pages(tokenizer: Tokenizer) -> None:
@@ -241,19 +247,31 @@ def test_passages_know_their_pages(tokenizer: Tokenizer) -> None:
     pages = tuple(Page(n + 1, n * (size + 2), n * (size + 2) + size) for n in range(6))
     document = plain(text, pages=pages)
     chunks = chunk_document(document, tokenizer)
+    check(document, chunks, tokenizer, 254)
+    assert {chunk.page for chunk in chunks} == {1, 2, 3, 4, 5, 6}
     for chunk in chunks:
-        assert chunk.page_start is not None
-        assert chunk.page_end is not None
-        first, last = pages[chunk.page_start - 1], pages[chunk.page_end - 1]
-        assert first.start <= chunk.start < first.end
-        assert last.start < chunk.end <= last.end
-    assert {chunk.page_start for chunk in chunks} == {1, 2, 3, 4, 5, 6}
+        assert chunk.page is not None
+        on = pages[chunk.page - 1]
+        assert on.start <= chunk.start < chunk.end <= on.end
+
+
+def test_a_section_goes_on_on_the_next_page_in_another_passage(tokenizer: Tokenizer) -> None:
+    text = "Rent\n\nIt is due on the first\n\nday of each month."
+    second, third = text.index("It is"), text.index("day of")
+    pages = (Page(1, 0, 4), Page(2, second, third - 2), Page(3, third, len(text)))
+    chunks = chunk_document(plain(text, Heading(1, "Rent", 0), pages=pages), tokenizer)
+    assert [(text[chunk.start : chunk.end], chunk.page) for chunk in chunks] == [
+        ("Rent", 1),
+        ("It is due on the first", 2),
+        ("day of each month.", 3),
+    ]
+    assert {chunk.headings for chunk in chunks} == {("Rent",)}
 
 
 def test_empty_pages_are_passed_over(tokenizer: Tokenizer) -> None:
     pages = (Page(1, 0, 3), Page(2, 3, 3), Page(3, 5, 8))
-    (chunk,) = chunk_document(plain("one\n\ntwo", pages=pages), tokenizer)
-    assert (chunk.page_start, chunk.page_end) == (1, 3)
+    chunks = chunk_document(plain("one\n\ntwo", pages=pages), tokenizer)
+    assert [chunk.page for chunk in chunks] == [1, 3]
 
 
 @pytest.mark.parametrize(

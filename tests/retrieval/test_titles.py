@@ -7,7 +7,7 @@ import pytest
 from undercroft.kit.crypto.sealed_json import seal_json
 from undercroft.retrieval.passages import PassagePlace, open_passage, seal_passage
 from undercroft.retrieval.titles import hidden_beginning
-from undercroft.sharing.models import GrantLimits, Parts, Way
+from undercroft.sharing.models import GrantLimits, PageRange, Parts, Way
 
 TEXT = "# House\n\n## Rent\n\nNine pounds."
 HEADINGS = ("House", "Rent")
@@ -29,8 +29,17 @@ def under(*sections: str) -> Way:
         ("Rent", (0, len(TEXT) + 2), ""),
         ("Rent", (), ""),
         ("House", (), TEXT),
+        ("House", (RENT, RENT + 3), TEXT[RENT:]),
     ],
-    ids=["in it", "the outermost", "before it", "behind it", "not known", "needs not be known"],
+    ids=[
+        "in it",
+        "the outermost",
+        "before it",
+        "behind it",
+        "not known",
+        "needs not be known",
+        "the outermost behind another that has no text",
+    ],
 )
 def test_what_stands_before_the_line_of_the_shared_title_is_hidden(
     section: str, starts: tuple[int, ...], shown: str
@@ -44,3 +53,9 @@ def test_a_passage_of_before_titles_had_places_opens_without_them() -> None:
     assert (passage.headings, passage.later_headings) == (HEADINGS, ((RENT, HEADINGS),))
     assert passage.heading_starts == ()
     assert open_passage(KEY, PLACE, seal_passage(KEY, PLACE, passage)) == passage
+
+
+def test_what_is_shared_by_its_pages_shows_from_its_beginning() -> None:
+    pages = Way((GrantLimits(UUID(int=1), parts=Parts((PageRange(1, 1),))),))
+    for way in (pages, Way(())):
+        assert hidden_beginning(way, TEXT, HEADINGS, (RENT, RENT + 3)) == 0

@@ -1,8 +1,9 @@
 """Cuts a document into the chunks that are embedded, searched and cited.
 
-A chunk is a span of the extracted text. Spans follow sections first, then paragraphs, sentences, lines and words;
-they never overlap, and together they hold everything but white space. The text is tokenised once to place the cuts,
-and each chunk once more to count it exactly: the time is linear in the length, whatever the text looks like.
+A chunk is a span of the extracted text. It lies in one section and, where there are pages, on one page, so that
+whoever was shared either finds all of it. Within these, spans follow paragraphs, sentences, lines and words; they never
+overlap, and together they hold everything but white space. The text is tokenised once to place the cuts, and each chunk
+once more to count it exactly: the time is linear in the length, whatever the text looks like.
 """
 
 import re
@@ -10,9 +11,9 @@ import unicodedata
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import dropwhile, islice, zip_longest
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import Final
 
 from tokenizers import Tokenizer
 
@@ -39,11 +40,6 @@ _BREAKS: Final = (
 )
 """Where to cut, best first."""
 
-LaterHeadings: TypeAlias = tuple[tuple[int, tuple[str, ...]], ...]
-"""Where in a chunk further sections begin, ascending, in characters from its start; each with the titles above it."""
-HeadingStarts: TypeAlias = tuple[tuple[int, ...], ...]
-"""Where the lines of titles begin, for each of several paths of titles."""
-
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -53,41 +49,29 @@ class Chunk:
         ordinal: Its number in the document, from 0.
         start: The offset of its first character, which is not white space.
         end: The offset after its last character, which is not white space.
-        page_start: The page on which it starts, or None where there are no pages.
-        page_end: The page on which it ends.
-        headings: The titles above its first line of body text, outermost first.
+        page: The page on which it stands, or None where there are no pages.
+        headings: The titles above it, outermost first.
         token_count: Its length in the tokenizer's tokens, without special tokens.
-        later_headings: The sections that begin inside of it, where short ones were joined, and headings in it that have
-            no body text and are above none of what follows.
-        heading_starts: Where the lines of the titles begin, in characters from its start: of those in ``headings``,
-            then of those of each of ``later_headings``. Before it or behind it for titles that stand there.
+        heading_starts: Where the lines of these begin, in characters from its start: before it for titles that stand
+            before it.
     """
 
     ordinal: int
     start: int
     end: int
-    page_start: int | None
-    page_end: int | None
+    page: int | None
     headings: tuple[str, ...]
     token_count: int
-    later_headings: LaterHeadings = ()
-    heading_starts: HeadingStarts = ()
+    heading_starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A span that starts at a heading (or at the beginning) and ends before the next.
-
-    Attributes:
-        path: The headings above its body text.
-        passed: The paths of the headings at its beginning, from the first one on that is not above its body text.
-    """
+    """A span that starts at a heading (or at the beginning) and ends before the next; ``path`` is above its text."""
 
     start: int
     end: int
-    level: int
     path: tuple[Heading, ...]
-    passed: tuple[tuple[Heading, ...], ...] = ()
 
 
 def chunk_document(
@@ -95,9 +79,8 @@ def chunk_document(
 ) -> list[Chunk]:
     """The chunks of a document, in order.
 
-    A section that fits is one chunk; a longer one is cut into parts of about the same length. A section of less
-    than a quarter of the limit joins a neighbour, because so short a chunk is found badly, but never across the
-    beginning of a part of higher rank.
+    What of a section stands on one page and fits is one chunk; what is longer is cut into parts of about the same
+    length.
 
     Args:
         document: What a parser extracted.
@@ -112,15 +95,10 @@ def chunk_document(
         raise ValueError(f"max_tokens must be at least {MIN_TOKENS}, not {max_tokens}")
     tokenizer = _without_truncation(tokenizer)
     sections = _find_sections(document)
-    splitter = _Splitter(
-        document.text,
-        _token_starts(document.text, tokenizer),
-        [section.start for section in sections],
-        max_tokens,
-    )
+    splitter = _Splitter(document.text, _token_starts(document.text, tokenizer), max_tokens)
     spans = [
         span
-        for start, end in _group_sections(sections, splitter, max_tokens)
+        for start, end in pairwise(_bounds(document, sections))
         for span in splitter.split(start, end)
     ]
     counted = _count_exactly(document.text, spans, tokenizer, max_tokens)
@@ -139,32 +117,31 @@ def _without_truncation(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def _find_sections(document: ExtractedDocument) -> list[_Section]:
-    """Sections that cover the text. Headings without body text between them begin one section, under the last."""
-    headings = document.headings
-    if not headings:
-        return [_Section(0, len(document.text), 0, ())]
+    """Sections that cover the text.
+
+    A heading without a text of its own is none: it begins the section of the next text, where it shows to whoever may
+    see what is above both.
+    """
+    text, headings = document.text, document.headings
+    starts = [heading.start for heading in headings] + [len(text)]
     sections: list[_Section] = []
     path: list[Heading] = []
-    begun: list[tuple[Heading, ...]] = []
-    ends = [heading.start for heading in headings[1:]] + [len(document.text)]
-    start, level = 0, 0
-    if _NON_SPACE.search(document.text, 0, headings[0].start):
-        sections.append(_Section(0, headings[0].start, 0, ()))
-        start = headings[0].start
-    for heading, end in zip(headings, ends, strict=True):
+    start = 0
+    if _NON_SPACE.search(text, 0, starts[0]):
+        start = starts[0]
+        sections.append(_Section(0, start, ()))
+    for heading, end in zip(headings, starts[1:], strict=True):
         path = [above for above in path if above.level < heading.level] + [heading]
-        level = level or heading.level
-        begun.append(tuple(path))
-        if end == len(document.text) or _has_body(document.text, heading.start, end):
-            # A passage stands in these as well: whoever may see the section alone may not see what others are called.
-            sections.append(_Section(start, end, level, begun[-1], _passed(begun)))
-            start, level, begun = end, 0, []
+        if end == len(text) or _has_body(text, heading.start, end):
+            sections.append(_Section(start, end, tuple(path)))
+            start = end
     return sections
 
 
-def _passed(begun: Sequence[tuple[Heading, ...]]) -> tuple[tuple[Heading, ...], ...]:
-    """Of the paths of headings that begin a section, those from the first on that is not above its body text."""
-    return tuple(dropwhile(lambda path: path[-1] in begun[-1], begun))
+def _bounds(document: ExtractedDocument, sections: Sequence[_Section]) -> list[int]:
+    """Where a section or a page begins, ascending, and the text's end: no chunk goes on beyond one."""
+    starts = {part.start for parts in (sections, document.pages) for part in parts}
+    return sorted(starts | {len(document.text)})
 
 
 def _has_body(text: str, heading_start: int, end: int) -> bool:
@@ -204,12 +181,10 @@ class _Splitter:
         self,
         text: str,
         token_starts: "array[int]",
-        section_starts: Sequence[int],
         max_tokens: int,
     ) -> None:
         self._text = text
         self._token_starts = token_starts
-        self._section_starts = section_starts
         self._max_tokens = max_tokens
         self._max_characters = max_tokens * CHARACTERS_PER_TOKEN
 
@@ -246,14 +221,11 @@ class _Splitter:
 
     def _best_break(self, low: int, target: int, high: int) -> int | None:
         """The break of the highest rank in ``(low, high]``, of several the one nearest to the target."""
-        sections = self._section_starts
-        candidates = list(sections[bisect_right(sections, low) : bisect_right(sections, high)])
         for pattern in _BREAKS:
-            if candidates:
-                break
             ends = (match.end() for match in pattern.finditer(self._text, low, high))
-            candidates = [end for end in ends if low < end <= high]
-        return min(candidates, key=lambda at: abs(at - target), default=None)
+            if candidates := [end for end in ends if low < end <= high]:
+                return min(candidates, key=lambda at: abs(at - target))
+        return None
 
     def _break_between_letters(self, start: int, high: int) -> int:
         """A cut in text without spaces, not between a letter and the marks that belong to it."""
@@ -272,29 +244,6 @@ def _continues_grapheme(text: str, at: int) -> bool:
     is_joined = character == "\u200d" or text[at - 1] == "\u200d"
     is_skin_tone = "\U0001f3fb" <= character <= "\U0001f3ff"
     return is_joined or is_skin_tone or unicodedata.category(character) in {"Mn", "Mc", "Me"}
-
-
-def _group_sections(
-    sections: Sequence[_Section], splitter: _Splitter, max_tokens: int
-) -> list[tuple[int, int]]:
-    """Spans of one or more sections, after short ones have joined a neighbour.
-
-    A short section takes in the one that follows; it joins the one before where none follows in its own chapter.
-    """
-    short = max_tokens // 4
-    groups: list[_Section] = []
-    tokens = 0
-    for section, following in zip_longest(sections, sections[1:]):
-        count = splitter.count(section.start, section.end)
-        is_last = following is None or following.level < section.level
-        fits = is_last and count < short and tokens + count <= max_tokens
-        if groups and section.level >= groups[-1].level and (tokens < short or fits):
-            count += tokens
-            groups[-1] = replace(groups[-1], end=section.end)
-        else:
-            groups.append(section)
-        tokens = count
-    return [(group.start, group.end) for group in groups]
 
 
 def _count_exactly(
@@ -340,33 +289,16 @@ def _describe(
         index = bisect_right(page_starts, offset) - 1
         return document.pages[index].number if index >= 0 else None
 
-    def later_paths(start: int, end: int) -> list[tuple[int, tuple[Heading, ...]]]:
-        first, last = bisect_right(section_starts, start), bisect_left(section_starts, end)
-        begun = {section.start: section.path for section in sections[first:last]}
-        for section in sections[first - 1 : last]:
-            begun |= {path[-1].start: path for path in section.passed}
-        return [(at, begun[at]) for at in sorted(begun) if start <= at < end]
-
     def describe(ordinal: int, start: int, end: int, tokens: int) -> Chunk:
         path = sections[bisect_right(section_starts, start) - 1].path
-        later = later_paths(start, end)
         return Chunk(
             ordinal=ordinal,
             start=start,
             end=end,
-            page_start=page_at(start),
-            page_end=page_at(end - 1),
-            headings=_titles(path),
+            page=page_at(start),
+            headings=tuple(heading.title for heading in path),
             token_count=tokens,
-            later_headings=tuple((at - start, _titles(path)) for at, path in later),
-            heading_starts=tuple(
-                tuple(heading.start - start for heading in each)
-                for each in (path, *(path for _, path in later))
-            ),
+            heading_starts=tuple(heading.start - start for heading in path),
         )
 
     return [describe(ordinal, *span) for ordinal, span in enumerate(counted)]
-
-
-def _titles(path: Sequence[Heading]) -> tuple[str, ...]:
-    return tuple(heading.title for heading in path)

@@ -1,14 +1,19 @@
 """The text of a chunk, as it is stored: encrypted under its content's key, bound to its place in the content."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 from uuid import UUID
 
 from asyncpg import Record
 
 from undercroft.kit.crypto.aead import bind
 from undercroft.kit.crypto.sealed_json import seal_json, unseal_json
-from undercroft.retrieval.chunking import HeadingStarts, LaterHeadings
 from undercroft.sharing.policy import Place
+
+LaterHeadings: TypeAlias = tuple[tuple[int, tuple[str, ...]], ...]
+"""Where in a passage further sections begin, ascending, in characters from its start, and the titles above each."""
+HeadingStarts: TypeAlias = tuple[tuple[int, ...], ...]
+"""Where the lines of titles begin, for each of several paths of titles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +22,8 @@ class PassageText:
 
     Attributes:
         headings: The titles above its beginning, outermost first.
-        later_headings: Where in it further sections begin, and the titles above those.
+        later_headings: Where in it further sections begin, and the titles above those. Nothing since a chunk lies in
+            one section; before, short ones were joined.
         heading_starts: Where in it the lines of the titles begin: of those in ``headings``, then of those of each of
             ``later_headings``. Nothing for what was indexed before that was kept.
         digest: Of what was embedded, by which a later version of the document finds what of it is the same; nothing for

@@ -18,14 +18,15 @@ def hidden_beginning(way: Way, text: str, headings: Sequence[str], starts: Seque
 
     Args:
         way: What it is shown under.
-        text: Of one section, or of one and those below it.
+        text: Of one section, behind titles that have no text of their own; or of one and those below it.
         headings: The titles above it.
         starts: Where in the text the line of each begins, before it or behind it for one that stands there. What a
             title's line says is no measure: Markdown writes links, images and entities into it. Nothing where it is not
             known; then all is hidden, as there may be titles in it that are not shared.
     """
-    shared = max((each for each in _depths(way, headings) if each < len(headings)), default=0)
-    if shared == 0:
+    depths = [each for each in _depths(way, headings) if each < len(headings)]
+    shared = max(depths, default=0)
+    if not depths or (shared == 0 and not starts):
         return 0
     hidden = min(max(starts[shared], 0), len(text)) if starts else len(text)
     return len(text) - len(text[hidden:].lstrip()) if hidden else 0

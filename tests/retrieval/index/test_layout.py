@@ -23,7 +23,7 @@ async def test_a_passages_weights_are_in_its_row_as_they_are_and_what_is_read_of
     ann, index, draw = await make_scope(), IndexRepository(), random.Random(1)
     texts = [" ".join(f"w{draw.getrandbits(40):x}" for _ in range(words)) for _ in range(20)]
     chunks = [
-        SealedChunk(Chunk(ordinal, 0, len(text), None, None, (), 1), draw.randbytes(_SEALED), text)
+        SealedChunk(Chunk(ordinal, 0, len(text), None, (), 1), draw.randbytes(_SEALED), text)
         for ordinal, text in enumerate(texts)
     ]
     async with database.transaction(ann) as transaction:

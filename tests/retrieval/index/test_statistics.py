@@ -37,7 +37,7 @@ async def insert_blob(database: Database, scope: Member, texts: list[str]) -> UU
     """A blob with one chunk for each text, inserted as the indexer does."""
     chunks: list[SealedChunk] = []
     for ordinal, text in enumerate(texts):
-        chunk = Chunk(ordinal, 0, len(text), None, None, (), len(text.split()))
+        chunk = Chunk(ordinal, 0, len(text), None, (), len(text.split()))
         chunks.append(SealedChunk(chunk, b"", text))
     async with database.transaction(scope) as transaction:
         blob_id = await rows.insert_blob(transaction, scope)

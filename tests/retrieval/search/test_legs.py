@@ -38,7 +38,7 @@ async def shelve(database: Database, scope: Member, texts: Sequence[str]) -> UUI
     """A collection of one document whose chunks these texts are, inserted as the indexer does; without vectors."""
     index = IndexRepository()
     chunks = [
-        SealedChunk(Chunk(ordinal, 0, len(text), None, None, (), 1), b"", text)
+        SealedChunk(Chunk(ordinal, 0, len(text), None, (), 1), b"", text)
         for ordinal, text in enumerate(texts)
     ]
     async with database.transaction(scope) as transaction:

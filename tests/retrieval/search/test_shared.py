@@ -204,7 +204,7 @@ async def test_titles_above_a_shared_section_are_neither_in_its_passage_nor_with
     """Also where they have no text of their own, and so begin the passage of what is below them."""
     ann = await make_scope()
     bob = await make_scope(ann.tenant_id)
-    text = f"# Quill\n\n## Dismissal\n\n### Costs\n\n{TEXTS['clock.txt']}\n\n#### More\n\nIt was not much."
+    text = f"# Quill\n\n## Dismissal\n\n### Costs\n\n{TEXTS['clock.txt']}"
     collection, documents = await shelf.fill(ann, {"clock.md": text})
     [whole] = await find(shelf, ann, collection)
     assert (whole.headings, whole.text, whole.hidden) == (("Quill", "Dismissal", "Costs"), text, 0)
@@ -220,7 +220,6 @@ async def test_titles_above_a_shared_section_are_neither_in_its_passage_nor_with
         begin = text.index("#" * (4 - len(headings)) + f" {headings[0]}")
         assert (passage.start, passage.hidden, passage.text) == (begin, begin, text[begin:])
         assert passage.headings == headings
-        assert passage.later_headings == ((text.index("#### More") - begin, (*headings, "More")),)
         await grants_of(shelf).revoke(ann, lent.id)
 
 
@@ -247,10 +246,7 @@ async def test_no_line_of_a_title_above_a_shared_section_shows_whatever_markup_i
     await share(shelf, ann, ResourceKind.DOCUMENT, documents["rent.md"], bob, terms)
     query = SearchQuery((), ASKED, 10, is_everywhere=True)
     found = (await shelf.search.search(bob, query)).passages
-    # A reference before the first heading, and the second line of a title, are taken for text of other sections, and a
-    # passage that has any is not shown.
-    is_shown = above.startswith("#")
-    assert [passage.text for passage in found] == [text[text.index("### Rent") :]] * is_shown
+    assert [passage.text for passage in found] == [text[text.index("### Rent") :]]
 
 
 async def test_a_passage_is_shown_under_the_grant_of_the_part_that_it_stands_in(

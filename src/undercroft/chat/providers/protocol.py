@@ -12,7 +12,7 @@ from uuid import UUID
 from undercroft.chat.providers.images import Image
 from undercroft.chat.providers.options import NO_OPTIONS, Ability, Options
 from undercroft.kit.errors import InvalidRequestError
-from undercroft.retrieval.chunking import LaterHeadings
+from undercroft.retrieval.passages import LaterHeadings
 
 MAX_STOP_STRINGS: Final = 16
 MAX_STOP_CHARACTERS: Final = 256

@@ -226,9 +226,8 @@ def _seal(
                 PassageText(
                     indexed.text,
                     indexed.chunk.headings,
-                    indexed.chunk.later_headings,
-                    indexed.chunk.heading_starts,
-                    indexed.digest,
+                    heading_starts=(indexed.chunk.heading_starts,),
+                    digest=indexed.digest,
                 ),
             ),
             indexed.searchable,

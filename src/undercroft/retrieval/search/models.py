@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
-from undercroft.retrieval.chunking import LaterHeadings
 from undercroft.retrieval.filters import Filter, render_path
+from undercroft.retrieval.passages import LaterHeadings
 from undercroft.retrieval.ranking import reciprocal_rank_fusion, reorder
 from undercroft.retrieval.search.describing import Facet, Sort
 from undercroft.retrieval.search.highlights import Span
