@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,7 @@ from undercroft.chat.responses.room import RunLimits
 from undercroft.chat.responses.service import ResponseService
 from undercroft.chat.streams.errors import ResponsesBusyError
 from undercroft.chat.streams.forgetting import OldStreams
+from undercroft.chat.streams.leases import Leases
 from undercroft.chat.streams.notices import CHANNEL, hear
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.errors import NotFoundError, UndercroftError
@@ -155,6 +156,44 @@ async def test_many_watchers_here_and_elsewhere_see_the_exact_sequence(
     for events in watched:
         assert events == seen[-len(events) :]
     assert {len(events) for events in watched} >= {len(seen)}
+
+
+class LateLeases(Leases):
+    """Says that a stream is watched only after something has been done."""
+
+    before: Callable[[], Awaitable[object]]
+
+    async def attend(self, response_ids: Sequence[UUID]) -> dict[UUID, int]:
+        await self.before()
+        return await super().attend(response_ids)
+
+
+async def test_what_is_written_before_a_watcher_elsewhere_is_known_is_not_missed(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    ann = await make_scope()
+    gate = Gate()
+    here, elsewhere = (
+        service(shelf, ScriptedModel("One", " two.", gate=gate)),
+        service(shelf, ScriptedModel()),
+    )
+    begun = id_of(await here.begin(ann, in_background()))
+    await gate.wait_until_reached()
+    task = here.runs.running[begun].task
+    assert task is not None
+
+    async def end() -> None:
+        gate.open()
+        await asyncio.wait({task})
+
+    process = elsewhere.watching._process
+    late = LateLeases(process.database, process.id)
+    late.before = end
+    elsewhere.watching._process = replace(process, leases=late)
+    # It hears nothing, and looks by itself once.
+    events = await read(elsewhere.watch(ann, begun, -1))
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert events[-1]["type"] == "response.completed"
 
 
 async def test_who_waits_keeps_nothing_of_what_they_have_read(

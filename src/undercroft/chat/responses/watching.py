@@ -7,7 +7,7 @@ is lost that it rests on: what waits for a slow reader is not shown after that.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -136,7 +136,7 @@ class ResponseWatch:
         self._sources = SourceCheck(keys)
         self._judgements = Judgements(database, keys)
         self._repository = ResponseRepository()
-        self._seen: Mapping[UUID, int] = {}
+        self._seen: dict[UUID, int] = {}
 
     def watch_own(self, running: Running) -> AsyncGenerator[WireObject]:
         """Every event of a response that has just begun. Whoever leaves it was its watcher.
@@ -231,6 +231,8 @@ class ResponseWatch:
             place.is_told = True
             if page.has_more:
                 subscription.fall_behind()
+            elif not page.is_last:
+                await self._ask_to_be_told(response_id, subscription)
             return page.events, page.is_last
         if subscription.last_words is not None and not events:
             place.is_in_doubt = False
@@ -247,6 +249,14 @@ class ResponseWatch:
             self._rest_on(scope, _require(row, response_id, place), subscription, place)
             self._note_judged(place, events)
         return events, False
+
+    async def _ask_to_be_told(self, response_id: UUID, subscription: Subscription) -> None:
+        """Have whoever makes it elsewhere tell of what follows: they tell nobody who has not asked for it."""
+        if response_id in self._runs.running or response_id in self._seen:
+            return
+        self._seen.update(await self._process.leases.attend([response_id]))
+        # What was written between the reading and this was not told of.
+        subscription.fall_behind()
 
     async def _read(
         self, scope: Scope, response_id: UUID, subscription: Subscription, place: _Place
