@@ -1,5 +1,5 @@
--- A batch of events asks less of the database: nobody is told of it who does not wait for it, its statement is planned once,
--- and its rows are not looked up again one by one.
+-- A batch of events asks less of the database: nobody is told of it who does not wait for it, and that its streams are there is
+-- not asked once more, for each run.
 
 -- Whether somebody waits in a process beside the one that writes: they have said so (attend_streams, request_cancel) under the
 -- lock of the stream's row, and read what was written before that. So a batch either finds that they wait, or they find it. Of
@@ -17,9 +17,6 @@ CREATE OR REPLACE FUNCTION append_events(
 ) RETURNS SETOF uuid
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
-SET plan_cache_mode = force_generic_plan
--- What is planned once while there are few streams would read all of them after there are many.
-SET enable_seqscan = off
 AS $$
 DECLARE
     kept uuid[];
@@ -87,8 +84,8 @@ $$;
 REVOKE ALL ON FUNCTION is_awaited_elsewhere(timestamptz, timestamptz, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION is_awaited_elsewhere(timestamptz, timestamptz, bigint) TO undercroft_system;
 
--- A run is written by two functions alone, which hold its stream's row: that it is there need not be asked once more, for each
--- run. What is left of the foreign key is that runs go with their stream.
+-- A run is written by two functions alone, which hold its stream's row: it is there. What is left of the foreign key is that runs
+-- go with their stream.
 ALTER TABLE response_events DROP CONSTRAINT response_events_tenant_id_response_id_fkey;
 
 CREATE FUNCTION delete_events_of_stream() RETURNS trigger

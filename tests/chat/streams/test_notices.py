@@ -29,7 +29,9 @@ async def said(database_urls: DatabaseUrls) -> AsyncGenerator[Said]:
     """What was said to other processes since it was asked last."""
     connection = await asyncpg.connect(database_urls.service)
     heard: asyncio.Queue[str] = asyncio.Queue()
-    await connection.add_listener(CHANNEL, lambda *notice: heard.put_nowait(str(notice[-1])))
+    await connection.add_listener(
+        CHANNEL, lambda _connection, _pid, _channel, notice: heard.put_nowait(str(notice))
+    )
 
     async def all_until_now() -> list[str]:
         # Notices come in the order of their commits: what was said before is there once this is.
@@ -80,7 +82,9 @@ async def test_whoever_waits_elsewhere_is_told_of_each_commit_until_they_say_no_
     assert await said() == []
 
 
-@pytest.mark.parametrize("waits", ["watched_until = 'infinity'", "cancel_requested_at = now()", None])
+@pytest.mark.parametrize(
+    "waits", ["watched_until = 'infinity'", "cancel_requested_at = now()", None]
+)
 async def test_the_end_is_told_to_whoever_waits_for_it_or_has_asked_for_it(
     waits: str | None,
     database: Database,
