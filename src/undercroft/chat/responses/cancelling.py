@@ -83,9 +83,6 @@ class ResponseCancel:
                 subject = Subject(render_id(RESPONSE_PREFIX, response_id), row["salt"])
                 act = Act("response.cancel", subject, scope.principal_id)
                 await self._ledger.append(transaction, scope, act)
-            if is_wanted and (running := self._runs.running.get(response_id)) is not None:
-                # The model server need not go on until this is on the disk. What ends it waits for its row's lock.
-                running.cancel()
         return is_wanted
 
     async def _wait_for_end(
