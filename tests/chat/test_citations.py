@@ -235,4 +235,4 @@ def test_a_hostile_answer_takes_bounded_time(hostile: str, step: int) -> None:
     answer = hostile * (size // len(hostile))
     begun = time.process_time()
     annotate(answer, cuts=tuple(range(0, len(answer), step)))
-    assert time.process_time() - begun < 30
+    assert time.process_time() - begun < 90

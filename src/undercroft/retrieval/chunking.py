@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice, pairwise, zip_longest
 from typing import Final
 
 from tokenizers import Tokenizer
@@ -119,8 +119,8 @@ def _without_truncation(tokenizer: Tokenizer) -> Tokenizer:
 def _find_sections(document: ExtractedDocument) -> list[_Section]:
     """Sections that cover the text.
 
-    A heading without a text of its own is none: it begins the section of the next text, where it shows to whoever may
-    see what is above both.
+    A heading without a text of its own begins the section below it, if there is one, where it shows to whoever has a
+    part that is above both; else it is a section of one line.
     """
     text, headings = document.text, document.headings
     starts = [heading.start for heading in headings] + [len(text)]
@@ -130,9 +130,11 @@ def _find_sections(document: ExtractedDocument) -> list[_Section]:
     if _NON_SPACE.search(text, 0, starts[0]):
         start = starts[0]
         sections.append(_Section(0, start, ()))
-    for heading, end in zip(headings, starts[1:], strict=True):
+    for heading, following in zip_longest(headings, headings[1:]):
         path = [above for above in path if above.level < heading.level] + [heading]
-        if end == len(text) or _has_body(text, heading.start, end):
+        end = len(text) if following is None else following.start
+        is_above = following is not None and following.level > heading.level
+        if not is_above or _has_body(text, heading.start, end):
             sections.append(_Section(start, end, tuple(path)))
             start = end
     return sections

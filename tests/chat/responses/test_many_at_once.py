@@ -1,11 +1,10 @@
 """Many requests of one tenant at once: those that wait to begin leave connections for whatever else there is to do."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import asyncpg
-import pytest
 
 from tests.chat.responses.test_sources import service
 from tests.chat.responses.test_streams import in_background
@@ -20,28 +19,26 @@ from undercroft.kit.postgres.server import DatabaseUrls
 from undercroft.metering.models import Spent
 from undercroft.metering.service import Charge, Metering
 
-Ask = Callable[[Member], Coroutine[object, object, object]]
-
 
 @asynccontextmanager
-async def locked(database_urls: DatabaseUrls, table: str) -> AsyncGenerator[None]:
-    """A table that nobody writes in meanwhile."""
+async def locked(database_urls: DatabaseUrls, *tables: str) -> AsyncGenerator[None]:
+    """Tables that nobody writes in meanwhile."""
     owner = await asyncpg.connect(database_urls.migration)
     try:
         async with owner.transaction():
-            await owner.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+            await owner.execute(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
             yield
     finally:
         await owner.close()
 
 
-@pytest.mark.parametrize("table", ["responses", "metered_requests"])
 async def test_those_that_wait_leave_connections_for_others(
-    shelf: Shelf, database_urls: DatabaseUrls, make_scope: MakeScope, table: str
+    shelf: Shelf, database_urls: DatabaseUrls, make_scope: MakeScope
 ) -> None:
+    """Kept answers and what is kept nowhere together."""
     ann, bob = await make_scope(), await make_scope()
-    responses = service(shelf, ScriptedModel("One"))
     metering = Metering(shelf.stepped, IdSource())
+    responses = service(shelf, ScriptedModel("One"), metering=metering)
 
     async def keep(scope: Member) -> None:
         await responses.begin(scope, in_background())
@@ -50,10 +47,13 @@ async def test_those_that_wait_leave_connections_for_others(
         async with metering.metered(Charge(scope), "echo", 1) as metered:
             metered.spent = Spent(1)
 
-    ask: Ask = keep if table == "responses" else count
     async with Database(database_urls.service, clock=SystemClock(), size=1) as observer:
-        async with locked(database_urls, table):
-            asked = [asyncio.create_task(ask(ann)) for _ in range(2 * shelf.stepped.size)]
+        async with locked(database_urls, "responses", "metered_requests"):
+            asked = [
+                asyncio.create_task(ask(ann))
+                for _ in range(shelf.stepped.size)
+                for ask in (keep, count)
+            ]
             await until_blocked(observer, shelf.stepped.size // 2)
             async with shelf.stepped.transaction(bob) as transaction:
                 assert await transaction.fetchval("SELECT count(*) FROM responses") == 0

@@ -43,6 +43,7 @@ def service(
     tools: ToolClient | None = None,
     summary_model: str | None = None,
     others: Sequence[ModelProvider] = (),
+    metering: Metering | None = None,
 ) -> ResponseService:
     """Responses of a process of its own."""
     registry = ModelRegistry([model, *others], default_model=SCRIPTED)
@@ -57,7 +58,7 @@ def service(
         SystemClock(),
         watched,
         open_process(shelf.database),
-        Metering(shelf.database, IdSource()),
+        metering or Metering(shelf.database, IdSource()),
         limits,
         TenantPolicies(shelf.database, shelf.ledger),
         tools or no_tools(),

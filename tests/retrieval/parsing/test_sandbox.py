@@ -48,11 +48,8 @@ async def refusal(sandbox: ParserSandbox, content: bytes, media_type: str = PLAI
 
 
 def zygote_of(process: psutil.Process) -> psutil.Process:
-    (zygote,) = [
-        child
-        for child in process.children()
-        if "undercroft.retrieval.parsing.zygote" in command_of(child)
-    ]
+    """The one of the hostile extractor: other tests' sandbox lives as long as this process."""
+    (zygote,) = [child for child in process.children() if hostile.EXTRACTOR in command_of(child)]
     return zygote
 
 

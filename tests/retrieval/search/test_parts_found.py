@@ -123,13 +123,14 @@ async def test_all_of_a_section_that_is_shared_is_found(
         "Mill": [
             "Mill\n\n## Wheel\n\nThe wheel turns slowly.",
             "Bearings\n\nThey are of oak.",
-            "Notices\n\n## Stones\n\nThe stones came from Derby.",
+            "Notices",
+            "Stones\n\nThe stones came from Derby.",
         ],
         "Wheel": ["Wheel\n\nThe wheel turns slowly.", "Bearings\n\nThey are of oak."],
         "Bearings": ["Bearings\n\nThey are of oak."],
-        "Notices": [],
+        "Notices": ["Notices"],
         "Stones": ["Stones\n\nThe stones came from Derby."],
-        "Visitors": [],
+        "Visitors": ["Visitors"],
         "Clock": ["Clock\n\nWound on Mondays.", "Repairs\n\nIt was mended twice."],
         "Repairs": ["Repairs\n\nIt was mended twice."],
     }
@@ -162,3 +163,37 @@ async def test_all_of_a_page_that_is_shared_is_found(shelf: Shelf, make_scope: M
         await check_all_is_found(shelf, ann, bob, document, Parts(sections=("Weighing",)))
     ]
     assert {piece.page_start for piece in weighing} == {4, 5}
+
+
+@pytest.mark.timeout(300)
+async def test_no_rank_tells_of_a_title_that_stands_on_the_page_before_what_is_shared(
+    shelf: Shelf, make_scope: MakeScope
+) -> None:
+    """A passage of which nothing else than that title would show takes no place among others."""
+    styles = getSampleStyleSheet()
+    scores: list[list[float]] = []
+    for title in ("Dismissal of Quill", "Weather"):
+        content = io.BytesIO()
+        SimpleDocTemplate(content).build(
+            [
+                Paragraph("Mill", styles["Heading1"]),
+                Paragraph("The wheel turns.", styles["Normal"]),
+                Paragraph(title, styles["Heading1"]),
+                PageBreak(),
+                Paragraph("Stones", styles["Heading2"]),
+                Paragraph("They came from Derby by cart.", styles["Normal"]),
+            ]
+        )
+        ann = await make_scope()
+        bob = await make_scope(ann.tenant_id)
+        document = await keep(shelf, ann, "handbook.pdf", content.getvalue())
+        pieces = (await shelf.texts.read(ann, document, None, 100)).pieces
+        assert title in [piece.text for piece in pieces]
+        terms = replace(PARTS, parts=Parts(sections=("Stones",)))
+        await share(shelf, ann, ResourceKind.DOCUMENT, document, bob, terms)
+        for legs in (frozenset({Leg.VECTOR}), frozenset(Leg)):
+            query = SearchQuery((), "Dismissal of Quill stones", 10, legs, is_everywhere=True)
+            found = (await shelf.search.search(bob, query)).passages
+            scores.append([passage.score for passage in found])
+    assert len(scores[0]) == 1
+    assert scores[:2] == scores[2:]

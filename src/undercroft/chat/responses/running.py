@@ -32,7 +32,6 @@ from undercroft.chat.streams.process import StreamProcess
 from undercroft.chat.streams.writer import OpenStream
 from undercroft.idempotency.service import Once
 from undercroft.kit.database import DATABASE_GONE, Database
-from undercroft.kit.doorways import Doorways
 from undercroft.kit.errors import UndercroftError
 from undercroft.kit.scope import Scope
 from undercroft.ledger.service import Ledger
@@ -71,7 +70,7 @@ class ResponseRuns:
         self._limits = limits
         self._summing_up = summing_up
         self.room = FairRoom(limits.most)
-        self._doorways = Doorways(database)
+        self._doorways = metering.doorways
         self.queue = TurnQueue(database, ledger, turns, process)
         self._beginnings = ResponseBeginnings(
             database, keys, ledger, turns, chain, summaries, self.queue, process.log
@@ -113,7 +112,7 @@ class ResponseRuns:
         self, scope: Scope, beginnings: Sequence[Beginning], charge: Charge
     ) -> list[Running]:
         """Keep that responses are being made, and make them: see ``ResponseBeginnings.keep``."""
-        async with self._doorways.of(scope.tenant_id):
+        async with self._doorways.through(scope.tenant_id):
             begun = await self._beginnings.keep(scope, beginnings, charge)
         for interrupted in (ended for each in begun for ended in each.interrupted):
             self.wanted_ended(interrupted)

@@ -214,8 +214,12 @@ class PassageReader:
             way = None if passage is None else _find_way(row, passage, query.model_use)
             if passage is None or way is None or row["chunk_id"] not in hidden:
                 continue
+            text = passage.text[_hidden(way, passage) :]
+            # Of which nothing shows but titles above it takes no place: else ranks would tell of them.
+            if not text:
+                continue
             hidden.discard(row["chunk_id"])
-            words = words_in_parts(way, passage.text[_hidden(way, passage) :], passage.headings)
+            words = words_in_parts(way, text, passage.headings)
             if words is not None:
                 shown[row["chunk_id"]] = words
         return hidden, shown
