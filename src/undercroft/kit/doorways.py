@@ -40,9 +40,7 @@ class Doorways:
         Raises:
             UnavailableError: When it does not come in time.
         """
-        doorway = self._used.get(tenant_id)
-        if doorway is None:
-            doorway = self._used[tenant_id] = asyncio.Semaphore(self._width)
+        doorway = self._used.setdefault(tenant_id, asyncio.Semaphore(self._width))
         try:
             async with asyncio.timeout(self._seconds):
                 await doorway.acquire()

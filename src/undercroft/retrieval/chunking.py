@@ -179,12 +179,7 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
 class _Splitter:
     """Places the cuts, by token offsets that were computed once for the whole text."""
 
-    def __init__(
-        self,
-        text: str,
-        token_starts: "array[int]",
-        max_tokens: int,
-    ) -> None:
+    def __init__(self, text: str, token_starts: "array[int]", max_tokens: int) -> None:
         self._text = text
         self._token_starts = token_starts
         self._max_tokens = max_tokens
